@@ -1,0 +1,62 @@
+//! Where time comes from: injected, so that a test of a thirty-day delay takes milliseconds.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+
+/// The time, and waiting for a time.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> DateTime<Utc>;
+
+    /// Resolves once [`now`](Self::now) is `deadline` or later; at once if it already is.
+    ///
+    /// Dropping the future forgets the wait and has no other effect.
+    fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// The operating system's wall clock; waits on tokio's timer.
+///
+/// A wall clock can be set. A wait therefore looks at it again at least every 30 s
+/// ([`LONGEST_NAP`]), so that a clock set forward delays nothing for longer than that.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+/// How long [`SystemClock`] sleeps without looking at the wall clock: two wake-ups a minute cost nothing measurable,
+/// and no timer is later than this after somebody has set the clock forward.
+pub const LONGEST_NAP: Duration = Duration::from_secs(30);
+
+impl Clock for SystemClock {
+    fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
+    fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            // `to_std` fails only for a negative rest: the time has come.
+            while let Ok(rest) = (deadline - self.now()).to_std() {
+                if rest.is_zero() {
+                    break;
+                }
+                tokio::time::sleep_until((Instant::now() + rest.min(LONGEST_NAP)).into()).await;
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wait_ends_when_its_time_has_come_and_not_before() {
+        let deadline = SystemClock.now() + Duration::from_millis(20);
+        SystemClock.sleep_until(deadline).await;
+        assert!(SystemClock.now() >= deadline);
+        SystemClock.sleep_until(DateTime::<Utc>::MIN_UTC).await;
+    }
+}

@@ -1,0 +1,227 @@
+use std::{error::Error, fmt, path::PathBuf};
+
+/// A source error of any kind.
+pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What every fallible function of WFE returns.
+pub type Result<T> = std::result::Result<T, WfeError>;
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Advice {
+    /// Nothing was written; the same call may succeed later.
+    Retry,
+    /// What the caller knows is out of date, or may be: read the stored state again before deciding.
+    Reload,
+    /// The same call will fail again until somebody changes something.
+    GiveUp,
+}
+
+/// A kind of stored thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A workflow instance, by its id.
+    Workflow,
+    /// A workflow instance, by its name.
+    WorkflowName,
+    /// An event.
+    Event,
+    /// An event subscription.
+    Subscription,
+    /// An execution pointer within its instance.
+    Pointer,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Workflow => "workflow",
+            Self::WorkflowName => "workflow name",
+            Self::Event => "event",
+            Self::Subscription => "subscription",
+            Self::Pointer => "execution pointer",
+        })
+    }
+}
+
+/// Everything that can go wrong with a store or an engine.
+///
+/// Unless a variant says otherwise, an error leaves the store as it was before the call. [`advice`](Self::advice)
+/// tells what to do without reading text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WfeError {
+    /// No instance has this id (or name).
+    #[error("no workflow {0:?} in this store")]
+    WorkflowNotFound(String),
+    /// No definition of this id and version is registered here.
+    #[error("workflow definition {id:?} version {version} is not registered with this host")]
+    DefinitionNotFound {
+        /// The definition's id.
+        id: String,
+        /// The version asked for.
+        version: u32,
+    },
+    /// No event has this id.
+    #[error("no event {0:?} in this store")]
+    EventNotFound(String),
+    /// No subscription has this id, or none with this token, or it is no longer open.
+    #[error("no such open subscription: {0:?}")]
+    SubscriptionNotFound(String),
+    /// The definition has no step in this position.
+    #[error("the definition has no step {0}")]
+    StepNotFound(usize),
+    /// A lock could not be taken.
+    #[error("could not take the lock {0:?}")]
+    LockFailed(String),
+    /// The store failed in a way that no other variant describes.
+    #[error("the store failed: {0}")]
+    Persistence(String),
+    /// A value could not be turned into JSON or back.
+    #[error("a value does not fit its type: {0}")]
+    Serialization(#[from] serde_json::Error),
+    /// A step's body failed.
+    #[error("the step failed: {0}")]
+    StepExecution(String),
+    /// The work was cancelled.
+    #[error("cancelled")]
+    Cancelled,
+    /// An error from elsewhere.
+    #[error(transparent)]
+    Other(#[from] BoxError),
+
+    /// The id or name is taken.
+    #[error("{kind} {id:?} exists already; choose another id, or read the stored one")]
+    AlreadyExists {
+        /// What there is already.
+        kind: Kind,
+        /// Its id or name.
+        id: String,
+    },
+    /// Somebody else held the store for longer than the configured wait.
+    #[error("the store is busy ({message}); try again")]
+    Busy {
+        /// What was waited for.
+        message: String,
+        /// The store's own error.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// An I/O error or a deadline struck the commit itself: the change **may or may not** become durable, even after
+    /// a later crash. Reload before deciding.
+    #[error("the outcome of the commit is unknown ({message}); read the stored state before deciding")]
+    CommitUnknown {
+        /// What struck.
+        message: String,
+        /// The store's own error.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// The store has no room left.
+    #[error("the store is full ({message}); free some space and try again")]
+    Full {
+        /// What is full.
+        message: String,
+        /// The store's own error.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// A stored value does not decode. Nothing else of the store is affected.
+    #[error(
+        "the stored value in {table}.{column}, row {row}, is corrupt ({message}); mend or remove that row"
+    )]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row: its id, or its row number.
+        row: String,
+        /// What is wrong with it.
+        message: String,
+        /// The decoder's own error.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// A newer version of WFE wrote this store; it was left untouched.
+    #[error("{location} has schema version {found}, this program knows up to {supported}; use a newer WFE")]
+    SchemaTooNew {
+        /// Which store.
+        location: String,
+        /// The version found.
+        found: i64,
+        /// The newest version that this program knows.
+        supported: i64,
+    },
+    /// The store cannot be opened: missing folder, not a database, another program's database, read-only, …
+    #[error("cannot use {}: {reason}", path.display())]
+    Unusable {
+        /// Which file or address.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+        /// The underlying error.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// A value cannot be stored exactly, and was refused rather than rounded.
+    #[error("{what} cannot be stored: {reason}")]
+    Unstorable {
+        /// Which value.
+        what: String,
+        /// Why not.
+        reason: String,
+        /// The underlying error.
+        #[source]
+        source: Option<BoxError>,
+    },
+    /// An argument makes no sense.
+    #[error("invalid argument: {0}")]
+    Invalid(String),
+    /// Somebody else owns the instance now: what this owner computed is void.
+    #[error("workflow {0:?} has another owner now; what was computed here is void")]
+    LostOwnership(String),
+    /// A status change that makes no sense.
+    #[error("{change} is not possible in status {from}")]
+    IllegalTransition {
+        /// The current status.
+        from: String,
+        /// The change asked for.
+        change: String,
+    },
+    /// The definition contradicts itself.
+    #[error("workflow definition {definition:?}: {problem}")]
+    InvalidDefinition {
+        /// The definition's id.
+        definition: String,
+        /// What is wrong, naming the step.
+        problem: String,
+    },
+    /// The store or host was closed.
+    #[error("{0} is closed")]
+    Closed(&'static str),
+    /// The store failed, and says how: an I/O error, a damaged file, a full memory, …
+    #[error("the store failed: {message}")]
+    Storage {
+        /// What it was doing.
+        message: String,
+        /// The store's own error.
+        #[source]
+        source: Option<BoxError>,
+    },
+}
+
+impl WfeError {
+    /// What the caller can do. Whatever is not known to pass is [`Advice::GiveUp`].
+    #[must_use]
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Busy { .. } | Self::LockFailed(_) | Self::Full { .. } => Advice::Retry,
+            Self::CommitUnknown { .. } | Self::LostOwnership(_) | Self::AlreadyExists { .. } => {
+                Advice::Reload
+            }
+            _ => Advice::GiveUp,
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What a store keeps: one type a file.
+//!
+//! Times are UTC to the nanosecond, except the two fields that the engine compares on every pass
+//! ([`WorkflowInstance::next_execution`] and [`ScheduledCommand::execute_time`]): these are milliseconds since
+//! the Unix epoch, and every `i64` is a valid one.
+
+mod event;
+mod event_subscription;
+mod execution_error;
+mod execution_pointer;
+mod optional_value;
+mod pointer_status;
+mod scheduled_command;
+mod workflow_instance;
+mod workflow_status;
+
+pub use event::Event;
+pub use event_subscription::EventSubscription;
+pub use execution_error::ExecutionError;
+pub use execution_pointer::ExecutionPointer;
+pub use pointer_status::{PointerChange, PointerStatus};
+pub use scheduled_command::{CommandName, ScheduledCommand};
+pub use workflow_instance::WorkflowInstance;
+pub use workflow_status::{StatusChange, WorkflowStatus};
+
+/// A fresh id: a time-ordered UUID (version 7), so that rows made together lie together.
+#[must_use]
+pub fn fresh_id() -> String {
+    uuid::Uuid::now_v7().to_string()
+}

@@ -1,0 +1,45 @@
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{Result, models::Event};
+
+/// Events.
+#[async_trait]
+pub trait EventRepository: Send + Sync {
+    /// Stores an event and returns its id. An empty id: the store makes one.
+    ///
+    /// # Errors
+    /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id is taken; nothing was written.
+    /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
+    async fn create_event(&self, event: &Event) -> Result<String>;
+
+    /// The event with this id.
+    ///
+    /// # Errors
+    /// * [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
+    /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    async fn get_event(&self, event_id: &str) -> Result<Event>;
+
+    /// Ids of the unprocessed events with `event_time <= as_at`, oldest first.
+    async fn get_runnable_events(&self, as_at: DateTime<Utc>) -> Result<Vec<String>>;
+
+    /// Ids of all events of this name and key, processed or not, with `event_time <= as_of`, oldest first.
+    async fn get_events(
+        &self,
+        event_name: &str,
+        event_key: &str,
+        as_of: DateTime<Utc>,
+    ) -> Result<Vec<String>>;
+
+    /// Marks an event processed; twice is fine.
+    ///
+    /// # Errors
+    /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
+    async fn mark_event_processed(&self, event_id: &str) -> Result<()>;
+
+    /// Marks an event unprocessed again; twice is fine.
+    ///
+    /// # Errors
+    /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
+    async fn mark_event_unprocessed(&self, event_id: &str) -> Result<()>;
+}

@@ -1,0 +1,337 @@
+use std::{any::Any, fmt};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Result,
+    models::{
+        Event, EventSubscription, ExecutionError, ExecutionPointer, ScheduledCommand, WorkflowInstance,
+        WorkflowStatus,
+    },
+};
+
+/// Who may write an instance: given out with every change of owner, checked inside every
+/// [`commit_step`](StepStore::commit_step). It only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fence(pub u64);
+
+/// A host that may own instances of this store, for as long as this value lives.
+///
+/// Dropping it, or the death of its process, makes everything it owned claimable by others; nothing has to be
+/// written for that.
+pub struct Owner {
+    id: u64,
+    _alive: Box<dyn Any + Send + Sync>,
+}
+
+impl Owner {
+    /// For stores: an owner known by `id`, alive until `alive` is dropped.
+    pub fn new(id: u64, alive: impl Any + Send + Sync) -> Self {
+        Self { id, _alive: Box::new(alive) }
+    }
+
+    /// Unique among all owners that this store has ever had.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Owner").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// What somebody outside asks of an instance, busy or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Control {
+    /// Stand still once the running steps have ended.
+    Suspend,
+    /// Go on.
+    Resume,
+    /// End before the end, undoing open sagas.
+    Cancel,
+    /// End before the end, as it stands.
+    Terminate,
+}
+
+/// A control request that waits beside its instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ControlRequest {
+    /// Grows with every request for this instance.
+    pub number: u64,
+    /// What is asked.
+    pub control: Control,
+}
+
+/// How an instance came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ending {
+    /// Its last step ended well.
+    Completed,
+    /// A step failed for good, and its error behaviour was to terminate.
+    Failed,
+    /// [`Control::Cancel`].
+    Cancelled,
+    /// [`Control::Terminate`].
+    Terminated,
+}
+
+/// One failure of one step, with what the plain [`ExecutionError`] has no field for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailure {
+    /// When, where, and what the outermost error said.
+    pub error: ExecutionError,
+    /// The stable id of the step; empty if no step was running.
+    pub step: String,
+    /// Which attempt failed, from 1.
+    pub attempt: u32,
+    /// What kind of failure, for programs: the step's own code, or the engine's (`panic`, `timeout`, …).
+    pub code: String,
+    /// The messages of the error and its sources, outermost first.
+    pub causes: Vec<String>,
+}
+
+/// An event reaches a wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumed {
+    /// The wait, which this closes.
+    pub subscription_id: String,
+    /// The event that it takes.
+    pub event_id: String,
+}
+
+/// The items of a container, stored once and apart from its cursor, so that moving the cursor costs the same however
+/// many they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Items {
+    /// The container's pointer.
+    pub container: String,
+    /// The items, in order.
+    pub values: Vec<Value>,
+}
+
+/// The whole effect of a pass over an instance, as a *delta*: nothing in it grows with the instance. The default
+/// changes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct StepCommit {
+    /// Whose.
+    pub instance_id: String,
+    /// The new status; `None`: unchanged.
+    pub status: Option<WorkflowStatus>,
+    /// With a final status: how it ended.
+    pub ending: Option<Ending>,
+    /// With a final status, or with `Suspended`: the failure that caused it, if one did. Any status that a commit
+    /// sets replaces the stored cause.
+    pub cause: Option<StepFailure>,
+    /// When it ended; `None`: unchanged.
+    pub complete_time: Option<DateTime<Utc>>,
+    /// When to look again, in milliseconds (`Some(None)`: parked); `None`: unchanged. An owned instance keeps a due
+    /// time while it runs, so that it is due again if its owner dies.
+    pub next_execution: Option<Option<i64>>,
+    /// The new data; `None`: unchanged, and not written.
+    pub data: Option<Value>,
+    /// Changed and new pointers of the live instance; new ones come after those stored, in this order.
+    pub upserted: Vec<ExecutionPointer>,
+    /// Finished pointers that leave the live instance and become history, in order of completion.
+    pub finished: Vec<ExecutionPointer>,
+    /// Items of containers that begin.
+    pub items: Vec<Items>,
+    /// New waits. The first due event that one matches becomes unprocessed again.
+    pub subscribed: Vec<EventSubscription>,
+    /// Ids of waits that a cancel, a timeout or an end takes away; unknown ones are passed over.
+    pub unsubscribed: Vec<String>,
+    /// Events that reach waits in this commit: the waits are closed and the position of (instance, name, key) moves on.
+    pub consumed: Vec<Consumed>,
+    /// Events to store; one whose id exists already is passed over.
+    pub published: Vec<Event>,
+    /// Child instances, with ids made from parent and pointer; one whose id exists already is passed over.
+    pub created: Vec<WorkflowInstance>,
+    /// Failures of steps.
+    pub failures: Vec<StepFailure>,
+    /// Wake-ups, merged as in [`schedule_command`](super::ScheduledCommandRepository::schedule_command).
+    pub commands: Vec<ScheduledCommand>,
+    /// Number of the control request whose effect this commit stores; it is cleared with it.
+    pub applied: Option<u64>,
+    /// Gives the ownership back: nothing is left to run now.
+    pub release: bool,
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// All of it is durable.
+    Done,
+    /// Nothing was written: the stored fence is another one, or the instance is gone. Stop working on it.
+    Lost,
+    /// Nothing was written: this control request waits, and the commit did not name it. Apply it and commit again.
+    Control(ControlRequest),
+}
+
+/// What a start came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Started {
+    /// The instance: the new one, or the one already stored under the reference.
+    pub id: String,
+    /// With an owner, and for a new instance only: the caller's right to run it at once. `None`: claim it.
+    pub fence: Option<Fence>,
+    /// Whether this call made it.
+    pub is_new: bool,
+}
+
+/// An instance that the caller owns now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// Which.
+    pub id: String,
+    /// The right to write it.
+    pub fence: Fence,
+    /// How often it was claimed in a row without a commit in between, this time included. An instance that kills its
+    /// process each time shows here.
+    pub claims: u32,
+}
+
+/// The event that an open wait takes next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// The wait.
+    pub subscription_id: String,
+    /// The first due event after the position of the wait's instance in this stream.
+    pub event: Event,
+}
+
+/// One consistent snapshot of all that the engine has to know of an instance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The live instance.
+    pub instance: WorkflowInstance,
+    /// Raised by every write of the instance.
+    pub revision: u64,
+    /// The stored fence.
+    pub fence: Fence,
+    /// The control request that waits, if one does.
+    pub control: Option<ControlRequest>,
+    /// How it ended; `None`: it has not, or was ended by a plain `persist_workflow`.
+    pub ending: Option<Ending>,
+    /// The failure that suspended or ended it.
+    pub cause: Option<StepFailure>,
+    /// The instance that made this one as its child.
+    pub parent: Option<String>,
+    /// Its open waits, oldest first.
+    pub waits: Vec<EventSubscription>,
+    /// What they take next, for those whose event is there.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A history row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Its completion number: 1, 2, 3 … within its instance.
+    pub number: u64,
+    /// The pointer, as it left the live instance.
+    pub pointer: ExecutionPointer,
+}
+
+/// The engine's own way to write, and what it needs to read: each step's whole effect in one transaction, by one
+/// owner at a time.
+///
+/// What the models have no field for (owner, fence, control request, parent, ending, key of an idempotent start) lives beside
+/// them and is touched by this trait only; `persist_workflow` leaves it as it is.
+#[async_trait]
+pub trait StepStore: Send + Sync {
+    /// Registers a host as a possible owner.
+    async fn enlist(&self) -> Result<Owner>;
+
+    /// Stores a new instance, atomically across processes.
+    ///
+    /// With a `reference`, the start is idempotent: if an instance was started before with the same definition id and
+    /// reference, whatever its version or status, its id is returned and nothing is written. With an owner, a new
+    /// instance is owned by it from the start. Ids and names as in
+    /// [`create_new_workflow`](super::WorkflowRepository::create_new_workflow).
+    ///
+    /// # Errors
+    /// Those of [`create_new_workflow`](super::WorkflowRepository::create_new_workflow).
+    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;
+
+    /// Stores a step's whole effect in one transaction, or nothing; see [`Committed`].
+    ///
+    /// A waiting control request that the commit does not name is reported, and a newer one than it names likewise.
+    ///
+    /// # Errors
+    /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
+    /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id of a new wait is taken.
+    /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): a consumed wait is unknown, closed, or of
+    ///   another instance.
+    /// * [`EventNotFound`](crate::WfeError::EventNotFound): a consumed event is unknown, not due, of another stream, or
+    ///   not after the position of its wait: it was delivered before.
+    /// * [`CommitUnknown`](crate::WfeError::CommitUnknown): keep the result, [`load`](Self::load), and compare.
+    async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed>;
+
+    /// Unowned instances of these definitions (id and version) that are due, have a control request waiting, or have
+    /// an open wait that a stored, due event matches; now owned by the caller. At most `limit` of them. An instance
+    /// whose owner died counts as unowned. Suspended and ended instances come only for their control requests.
+    ///
+    /// Writes nothing if there are none.
+    async fn claim(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        as_at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>>;
+
+    /// As [`claim`](Self::claim), for one instance; `None`: it is unknown, another one owns it, or it has nothing to do.
+    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
+
+    /// One consistent snapshot of what the engine has to know of an instance.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    async fn load(&self, id: &str) -> Result<Loaded>;
+
+    /// Stores a control request beside the instance, where no later write of a worker overwrites it. A newer request
+    /// replaces an older one that still waits, except that nothing replaces a waiting `Terminate`, and only `Terminate`
+    /// a waiting `Cancel`. After the end of the instance it changes nothing.
+    ///
+    /// # Errors
+    /// [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
+    async fn request(&self, id: &str, control: Control) -> Result<()>;
+
+    /// Marks an event processed, but only while no open wait matches it, in one statement, so that no wait slips in
+    /// between. `false`: a wait still needs it, or it is not due yet; nothing was written.
+    ///
+    /// A wait matches an event of its name and key that lies after the last one that its instance consumed from that
+    /// stream; before it has consumed one, those with `event_time >= subscribe_as_of`.
+    ///
+    /// # Errors
+    /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
+    async fn finish_event(&self, event_id: &str) -> Result<bool>;
+
+    /// History rows of the pointers whose innermost container is the pointer `container` (empty: the main path), in
+    /// order of completion: those with a number above `after`, at most `limit`. An unknown instance has none.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>>;
+
+    /// The items of a container from position `from` (the first is 0), in order. At least one if there are any, at most `limit`; a store may
+    /// give fewer than `limit` when they are large. An unknown container has none.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>>;
+
+    /// The next runnable, unowned instances of these definitions that become due after `after`: due time in
+    /// milliseconds and id, earliest first, at most `limit`. It feeds a timer queue; being listed gives no ownership.
+    async fn upcoming(
+        &self,
+        definitions: &[(String, u32)],
+        after: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>>;
+}
