@@ -1,1 +1,5 @@
-//! wfe-testkit
+//! Tools for authors of WFE stores and workflows.
+
+mod virtual_clock;
+
+pub use virtual_clock::VirtualClock;
