@@ -1,5 +1,6 @@
-//! Tools for authors of WFE stores and workflows.
+#![doc = include_str!("../README.md")]
 
+pub mod conformance;
 mod virtual_clock;
 
 pub use virtual_clock::VirtualClock;
