@@ -1,1 +1,24 @@
-//! wfe-sqlite
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod cache;
+mod codec;
+mod error;
+mod open;
+mod options;
+mod provider;
+mod reader;
+mod repository;
+mod schema;
+mod script;
+mod sql;
+mod stored;
+mod texts;
+mod transaction;
+mod writer;
+
+// Named so that a bundled SQLite with the WAL-reset corruption bug fails to resolve; sqlx is the only way to it.
+use libsqlite3_sys as _;
+
+pub use options::{BUSY_TIMEOUT, CACHE_BYTES, SqliteOptions};
+pub use provider::SqlitePersistenceProvider;

@@ -1,0 +1,156 @@
+//! Copies of stored instances, each proved by the `seq` and `revision` of its row.
+//!
+//! A copy is never trusted by itself: a read names the stamp that it has and gets the rows only if another one is
+//! stored, a write is guarded by it. So a copy can be out of date, and then costs a reload, but never a wrong answer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lru::LruCache;
+use wfe_core::models::{ExecutionPointer, WorkflowInstance};
+
+/// An instance as it is stored at one revision.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) seq: i64,
+    pub(crate) revision: i64,
+    /// Without its pointers.
+    pub(crate) instance: Arc<WorkflowInstance>,
+    /// In order.
+    pub(crate) pointers: Vec<StoredPointer>,
+    /// Estimated bytes of the instance without its pointers.
+    pub(crate) weight: usize,
+}
+
+/// A live pointer as it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredPointer {
+    pub(crate) position: i64,
+    pub(crate) pointer: Arc<ExecutionPointer>,
+    /// Estimated bytes.
+    pub(crate) weight: usize,
+}
+
+impl Stored {
+    /// The model.
+    pub(crate) fn to_instance(&self) -> WorkflowInstance {
+        let mut instance = WorkflowInstance::clone(&self.instance);
+        instance.execution_pointers =
+            self.pointers.iter().map(|stored| ExecutionPointer::clone(&stored.pointer)).collect();
+        instance
+    }
+
+    fn total(&self) -> usize {
+        self.weight + self.pointers.iter().map(|pointer| pointer.weight).sum::<usize>()
+    }
+}
+
+/// What a decoded value weighs for each byte of its text: a JSON tree is several times larger than its text, and
+/// an estimate too high only makes the cache smaller.
+pub(crate) const WEIGHT_OF_TEXT: usize = 6;
+/// What a pointer or an instance weighs besides its texts.
+pub(crate) const WEIGHT_OF_ROW: usize = 640;
+
+/// The copies, the least recently used of which go when their estimated weight exceeds the bound.
+pub(crate) struct Cache {
+    state: Mutex<State>,
+    bound: usize,
+}
+
+struct State {
+    copies: LruCache<String, (usize, Arc<Stored>)>,
+    weight: usize,
+}
+
+impl Cache {
+    /// A cache of about `bound` bytes; 0 keeps nothing.
+    pub(crate) fn new(bound: usize) -> Self {
+        Self { state: Mutex::new(State { copies: LruCache::unbounded(), weight: 0 }), bound }
+    }
+
+    /// The copy of an instance.
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Stored>> {
+        self.with(|state| state.copies.get(id).map(|(_, stored)| Arc::clone(stored)))
+    }
+
+    /// Keeps a copy, unless a newer one is there: whoever read it may have been slow.
+    pub(crate) fn put(&self, stored: Arc<Stored>) {
+        let weight = stored.total();
+        if weight > self.bound {
+            self.remove(&stored.instance.id);
+            return;
+        }
+        self.with(|state| {
+            let id = &stored.instance.id;
+            if let Some((_, kept)) = state.copies.peek(id)
+                && (kept.seq, kept.revision) > (stored.seq, stored.revision)
+            {
+                return;
+            }
+            state.weight += weight;
+            if let Some((old, _)) = state.copies.put(id.clone(), (weight, stored)) {
+                state.weight -= old;
+            }
+            while state.weight > self.bound {
+                let Some((_, (old, _))) = state.copies.pop_lru() else { break };
+                state.weight -= old;
+            }
+        });
+    }
+
+    /// Forgets a copy.
+    pub(crate) fn remove(&self, id: &str) {
+        self.with(|state| {
+            if let Some((weight, _)) = state.copies.pop(id) {
+                state.weight -= weight;
+            }
+        });
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&self) {
+        self.with(|state| {
+            state.copies.clear();
+            state.weight = 0;
+        });
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        // Nothing in `work` can panic half-way through a change of the state.
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn stored(id: &str, revision: i64, weight: usize) -> Arc<Stored> {
+        let mut instance = WorkflowInstance::new("d", 1, Value::Null);
+        instance.id = id.to_owned();
+        Arc::new(Stored { seq: 1, revision, instance: Arc::new(instance), pointers: Vec::new(), weight })
+    }
+
+    #[test]
+    fn the_least_recently_used_copies_go_when_the_weight_exceeds_the_bound() {
+        let cache = Cache::new(100);
+        cache.put(stored("a", 1, 40));
+        cache.put(stored("b", 1, 40));
+        cache.get("a").unwrap();
+        cache.put(stored("c", 1, 40));
+        assert!(cache.get("b").is_none() && cache.get("a").is_some() && cache.get("c").is_some());
+        cache.put(stored("a", 2, 101));
+        assert!(cache.get("a").is_none(), "a copy heavier than the bound is not kept, nor its older one");
+        assert_eq!(cache.state.lock().unwrap().weight, 40);
+    }
+
+    #[test]
+    fn an_older_copy_does_not_replace_a_newer_one() {
+        let cache = Cache::new(100);
+        cache.put(stored("a", 2, 1));
+        cache.put(stored("a", 1, 1));
+        assert_eq!(cache.get("a").unwrap().revision, 2);
+        cache.clear();
+        assert!(cache.get("a").is_none());
+    }
+}

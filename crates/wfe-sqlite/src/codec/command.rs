@@ -1,0 +1,27 @@
+//! `scheduled_commands`.
+
+use sqlx::sqlite::SqliteRow;
+use wfe_core::{Result, models::ScheduledCommand};
+
+use super::{Fields, names};
+use crate::script::Value;
+
+/// The columns of a command, as `sql::commands` names them.
+pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {
+    [names::command(command.command_name).into(), (&command.data).into(), command.execute_time.into()]
+}
+
+/// A command with its row number.
+pub(crate) fn decode(row: &SqliteRow) -> Result<(i64, ScheduledCommand)> {
+    let mut fields = Fields::new(row, "scheduled_commands", "");
+    let seq = fields.int("seq")?;
+    let place = seq.to_string();
+    let mut fields = Fields::new(row, "scheduled_commands", &place);
+    fields.skip();
+    let command = ScheduledCommand {
+        command_name: fields.name("command_name", names::as_command)?,
+        data: fields.string("data")?,
+        execute_time: fields.int("execute_time")?,
+    };
+    Ok((seq, command))
+}

@@ -1,0 +1,38 @@
+//! `events`.
+
+use sqlx::sqlite::SqliteRow;
+use wfe_core::{Result, models::Event};
+
+use super::{Fields, json, time};
+use crate::script::Value;
+
+/// The columns of an event, as `sql::events::INSERT` wants them: first whether it is due.
+pub(crate) fn encode(event: &Event, id: &str, is_due: bool) -> Result<[Value; 7]> {
+    Ok([
+        is_due.into(),
+        id.into(),
+        (&event.event_name).into(),
+        (&event.event_key).into(),
+        json::text("an event's data", &event.event_data)?.into(),
+        time::nanos("an event's time", event.event_time)?.into(),
+        event.is_processed.into(),
+    ])
+}
+
+/// An event, after `skip` other columns.
+pub(crate) fn decode(row: &SqliteRow, skip: usize) -> Result<Event> {
+    let mut fields = Fields::new(row, "events", "");
+    for _ in 0..skip {
+        fields.skip();
+    }
+    let id = fields.text("id")?;
+    fields.named(id);
+    Ok(Event {
+        id: id.to_owned(),
+        event_name: fields.string("event_name")?,
+        event_key: fields.string("event_key")?,
+        event_data: fields.json("event_data")?,
+        event_time: fields.time("event_time")?,
+        is_processed: fields.flag("is_processed")?,
+    })
+}

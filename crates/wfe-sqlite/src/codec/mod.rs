@@ -1,0 +1,166 @@
+//! Columns to model and back. What does not decode is [`WfeError::Corrupt`], with table, column and row.
+
+pub(crate) mod command;
+pub(crate) mod event;
+pub(crate) mod failure;
+pub(crate) mod json;
+pub(crate) mod names;
+pub(crate) mod pointer;
+pub(crate) mod subscription;
+pub(crate) mod time;
+pub(crate) mod workflow;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
+use wfe_core::{BoxError, Result, WfeError};
+
+use crate::error;
+
+/// Reads a row's columns from left to right; the names are for errors.
+pub(crate) struct Fields<'r> {
+    row: &'r SqliteRow,
+    table: &'static str,
+    id: &'r str,
+    next: usize,
+    /// Bytes of text read so far.
+    text_bytes: usize,
+}
+
+impl<'r> Fields<'r> {
+    /// `id` says in errors which row it is.
+    pub(crate) fn new(row: &'r SqliteRow, table: &'static str, id: &'r str) -> Self {
+        Self { row, table, id, next: 0, text_bytes: 0 }
+    }
+
+    /// Leaves a column out.
+    pub(crate) fn skip(&mut self) {
+        self.next += 1;
+    }
+
+    /// Names the row, once it has told its id.
+    pub(crate) fn named(&mut self, id: &'r str) {
+        self.id = id;
+    }
+
+    fn get<T>(&mut self, column: &'static str) -> Result<T>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite>,
+    {
+        let at = self.next;
+        self.next += 1;
+        self.row.try_get(at).map_err(|source| {
+            self.corrupt(column, "it has not the type that the schema promises", Some(Box::new(source)))
+        })
+    }
+
+    pub(crate) fn text(&mut self, column: &'static str) -> Result<&'r str> {
+        let text: &str = self.get(column)?;
+        self.text_bytes += text.len();
+        Ok(text)
+    }
+
+    pub(crate) fn optional_text(&mut self, column: &'static str) -> Result<Option<&'r str>> {
+        let text: Option<&str> = self.get(column)?;
+        self.text_bytes += text.map_or(0, str::len);
+        Ok(text)
+    }
+
+    /// Bytes of text read so far.
+    pub(crate) fn text_bytes(&self) -> usize {
+        self.text_bytes
+    }
+
+    pub(crate) fn string(&mut self, column: &'static str) -> Result<String> {
+        self.text(column).map(str::to_owned)
+    }
+
+    pub(crate) fn optional_string(&mut self, column: &'static str) -> Result<Option<String>> {
+        Ok(self.optional_text(column)?.map(str::to_owned))
+    }
+
+    pub(crate) fn int(&mut self, column: &'static str) -> Result<i64> {
+        self.get(column)
+    }
+
+    pub(crate) fn optional_int(&mut self, column: &'static str) -> Result<Option<i64>> {
+        self.get(column)
+    }
+
+    pub(crate) fn flag(&mut self, column: &'static str) -> Result<bool> {
+        Ok(self.int(column)? != 0)
+    }
+
+    /// An integer that must fit into a smaller or unsigned type.
+    pub(crate) fn number<T: TryFrom<i64>>(&mut self, column: &'static str) -> Result<T> {
+        let value = self.int(column)?;
+        T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range"), None))
+    }
+
+    pub(crate) fn time(&mut self, column: &'static str) -> Result<DateTime<Utc>> {
+        self.int(column).map(DateTime::from_timestamp_nanos)
+    }
+
+    pub(crate) fn optional_time(&mut self, column: &'static str) -> Result<Option<DateTime<Utc>>> {
+        Ok(self.optional_int(column)?.map(DateTime::from_timestamp_nanos))
+    }
+
+    pub(crate) fn json<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<T> {
+        let text = self.text(column)?;
+        self.parse(column, text)
+    }
+
+    pub(crate) fn optional_json<T: DeserializeOwned>(&mut self, column: &'static str) -> Result<Option<T>> {
+        match self.optional_text(column)? {
+            None => Ok(None),
+            Some(text) => self.parse(column, text).map(Some),
+        }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, column: &'static str, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|source| {
+            self.corrupt(column, "it is not the JSON expected there", Some(Box::new(source)))
+        })
+    }
+
+    /// A column that a list of names decodes.
+    pub(crate) fn name<T>(&mut self, column: &'static str, of: impl Fn(&str) -> Option<T>) -> Result<T> {
+        let text = self.text(column)?;
+        of(text).ok_or_else(|| self.corrupt(column, format!("{text:?} is not one of its values"), None))
+    }
+
+    /// A nullable column that a list of names decodes.
+    pub(crate) fn optional_name<T>(
+        &mut self,
+        column: &'static str,
+        of: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(text) = self.optional_text(column)? else { return Ok(None) };
+        of(text)
+            .map(Some)
+            .ok_or_else(|| self.corrupt(column, format!("{text:?} is not one of its values"), None))
+    }
+
+    pub(crate) fn corrupt(
+        &self,
+        column: &'static str,
+        message: impl Into<String>,
+        source: Option<BoxError>,
+    ) -> WfeError {
+        error::corrupt(self.table, column, self.id, message, source)
+    }
+}
+
+/// The error for a number that its column cannot hold.
+pub(crate) fn too_large(what: &str, value: impl std::fmt::Display) -> WfeError {
+    WfeError::Unstorable {
+        what: what.to_owned(),
+        reason: format!("{value} is above {}", i64::MAX),
+        source: None,
+    }
+}
+
+/// The first column of the first row, as the integer it must be.
+pub(crate) fn single_int(done: Option<&crate::script::Done>) -> Option<i64> {
+    done?.rows.first()?.try_get(0).ok()
+}

@@ -1,0 +1,28 @@
+//! Enumerations as the texts that the tables keep.
+
+use wfe_core::{
+    models::{CommandName, PointerStatus, WorkflowStatus},
+    traits::{Control, Ending},
+};
+
+/// Two functions for one list of names, so that writing and reading cannot part.
+macro_rules! names {
+    ($write:ident, $read:ident, $type:ident: $($name:ident),+) => {
+        pub(crate) fn $write(value: $type) -> &'static str {
+            match value { $($type::$name => stringify!($name)),+ }
+        }
+
+        pub(crate) fn $read(text: &str) -> Option<$type> {
+            match text { $(stringify!($name) => Some($type::$name),)+ _ => None }
+        }
+    };
+}
+
+names!(status, as_status, WorkflowStatus: Runnable, Suspended, Complete, Terminated);
+names!(
+    pointer_status, as_pointer_status, PointerStatus:
+    Pending, Running, Complete, Skipped, Sleeping, WaitingForEvent, Failed, Compensated, Cancelled, PendingPredecessor
+);
+names!(command, as_command, CommandName: ProcessWorkflow, ProcessEvent);
+names!(control, as_control, Control: Suspend, Resume, Cancel, Terminate);
+names!(ending, as_ending, Ending: Completed, Failed, Cancelled, Terminated);

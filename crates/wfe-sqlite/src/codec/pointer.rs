@@ -1,0 +1,167 @@
+//! `execution_pointers`.
+
+use serde_json::value::RawValue;
+use sqlx::sqlite::SqliteRow;
+use std::collections::HashMap;
+use wfe_core::{Result, models::ExecutionPointer};
+
+use super::{Fields, json, names, time, too_large};
+use crate::script::Value;
+
+const TABLE: &str = "execution_pointers";
+
+/// The columns of a pointer, as `sql::pointers` names them, with its container last.
+pub(crate) fn encode(pointer: &ExecutionPointer) -> Result<[Value; 21]> {
+    let ExecutionPointer {
+        id,
+        step_id,
+        active,
+        status,
+        sleep_until,
+        persistence_data,
+        start_time,
+        end_time,
+        event_name,
+        event_key,
+        event_published,
+        event_data,
+        step_name,
+        retry_count,
+        children,
+        context_item,
+        predecessor_id,
+        outcome,
+        scope,
+        extension_attributes,
+    } = pointer;
+    let container = scope.last().map_or("", String::as_str);
+    Ok([
+        id.into(),
+        i64::try_from(*step_id).map_err(|_| too_large("a pointer's step_id", step_id))?.into(),
+        (*active).into(),
+        names::pointer_status(*status).into(),
+        time::optional_nanos("a pointer's sleep_until", *sleep_until)?.into(),
+        json::optional_text("a pointer's persistence_data", persistence_data.as_ref())?.into(),
+        time::optional_nanos("a pointer's start_time", *start_time)?.into(),
+        time::optional_nanos("a pointer's end_time", *end_time)?.into(),
+        event_name.into(),
+        event_key.into(),
+        (*event_published).into(),
+        json::optional_text("a pointer's event_data", event_data.as_ref())?.into(),
+        step_name.into(),
+        (*retry_count).into(),
+        list(children)?.into(),
+        json::optional_text("a pointer's context_item", context_item.as_ref())?.into(),
+        predecessor_id.into(),
+        json::optional_text("a pointer's outcome", outcome.as_ref())?.into(),
+        list(scope)?.into(),
+        json::map_text("a pointer's extension_attributes", extension_attributes)?.into(),
+        container.into(),
+    ])
+}
+
+/// Most lists are empty: no serializer for those.
+fn list(values: &[String]) -> Result<String> {
+    if values.is_empty() { Ok("[]".to_owned()) } else { Ok(serde_json::to_string(values)?) }
+}
+
+/// A pointer of `instance`, from a row with `skip` other columns, then an integer (position or number), then the model's
+/// columns: the integer, the pointer, and the bytes of its texts.
+pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i64, ExecutionPointer, usize)> {
+    let mut fields = Fields::new(row, TABLE, instance);
+    for _ in 0..skip {
+        fields.skip();
+    }
+    let number = fields.int("position")?;
+    let id = fields.text("id")?;
+    let pointer = ExecutionPointer {
+        id: id.to_owned(),
+        step_id: fields.number("step_id")?,
+        active: fields.flag("active")?,
+        status: fields.name("status", names::as_pointer_status)?,
+        sleep_until: fields.optional_time("sleep_until")?,
+        persistence_data: fields.optional_json("persistence_data")?,
+        start_time: fields.optional_time("start_time")?,
+        end_time: fields.optional_time("end_time")?,
+        event_name: fields.optional_string("event_name")?,
+        event_key: fields.optional_string("event_key")?,
+        event_published: fields.flag("event_published")?,
+        event_data: fields.optional_json("event_data")?,
+        step_name: fields.optional_string("step_name")?,
+        retry_count: fields.number("retry_count")?,
+        children: strings(&mut fields, "children")?,
+        context_item: fields.optional_json("context_item")?,
+        predecessor_id: fields.optional_string("predecessor_id")?,
+        outcome: fields.optional_json("outcome")?,
+        scope: strings(&mut fields, "scope")?,
+        extension_attributes: attributes(&mut fields)?,
+    };
+    Ok((number, pointer, fields.text_bytes()))
+}
+
+fn attributes(fields: &mut Fields<'_>) -> Result<HashMap<String, serde_json::Value>> {
+    const COLUMN: &str = "extension_attributes";
+    let text = fields.text(COLUMN)?;
+    if text == "{}" {
+        return Ok(HashMap::new());
+    }
+    serde_json::from_str::<HashMap<String, Box<RawValue>>>(text)
+        .and_then(json::map)
+        .map_err(|source| fields.corrupt(COLUMN, "it is not the JSON expected there", Some(Box::new(source))))
+}
+
+fn strings(fields: &mut Fields<'_>, column: &'static str) -> Result<Vec<String>> {
+    let text = fields.text(column)?;
+    if text == "[]" { Ok(Vec::new()) } else { fields.parse(column, text) }
+}
+
+/// Whether two pointers are the same in every bit.
+pub(crate) fn same(one: &ExecutionPointer, other: &ExecutionPointer) -> bool {
+    // Without `..`: a field that is added must be compared.
+    let ExecutionPointer {
+        id,
+        step_id,
+        active,
+        status,
+        sleep_until,
+        persistence_data,
+        start_time,
+        end_time,
+        event_name,
+        event_key,
+        event_published,
+        event_data,
+        step_name,
+        retry_count,
+        children,
+        context_item,
+        predecessor_id,
+        outcome,
+        scope,
+        extension_attributes,
+    } = other;
+    one.status == *status
+        && one.active == *active
+        && one.id == *id
+        && one.step_id == *step_id
+        && one.sleep_until == *sleep_until
+        && one.start_time == *start_time
+        && one.end_time == *end_time
+        && one.event_name == *event_name
+        && one.event_key == *event_key
+        && one.event_published == *event_published
+        && one.step_name == *step_name
+        && one.retry_count == *retry_count
+        && one.children == *children
+        && one.predecessor_id == *predecessor_id
+        && one.scope == *scope
+        && json::same_optional(one.persistence_data.as_ref(), persistence_data.as_ref())
+        && json::same_optional(one.event_data.as_ref(), event_data.as_ref())
+        && json::same_optional(one.context_item.as_ref(), context_item.as_ref())
+        && json::same_optional(one.outcome.as_ref(), outcome.as_ref())
+        && one.extension_attributes.len() == extension_attributes.len()
+        && one
+            .extension_attributes
+            .iter()
+            .all(|(key, value)| extension_attributes.get(key).is_some_and(|other| json::same(value, other)))
+}

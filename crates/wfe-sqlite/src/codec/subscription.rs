@@ -1,0 +1,45 @@
+//! `event_subscriptions`.
+
+use sqlx::sqlite::SqliteRow;
+use wfe_core::{Result, models::EventSubscription};
+
+use super::{Fields, json, time, too_large};
+use crate::script::Value;
+
+/// The columns of a subscription, as `sql::subscriptions` names them.
+pub(crate) fn encode(subscription: &EventSubscription, id: &str) -> Result<[Value; 11]> {
+    let step = subscription.step_id;
+    Ok([
+        id.into(),
+        (&subscription.workflow_id).into(),
+        i64::try_from(step).map_err(|_| too_large("a subscription's step_id", step))?.into(),
+        (&subscription.execution_pointer_id).into(),
+        (&subscription.event_name).into(),
+        (&subscription.event_key).into(),
+        time::nanos("a subscription's subscribe_as_of", subscription.subscribe_as_of)?.into(),
+        json::optional_text("a subscription's data", subscription.subscription_data.as_ref())?.into(),
+        (&subscription.external_token).into(),
+        (&subscription.external_worker_id).into(),
+        time::optional_nanos("a token's expiry", subscription.external_token_expiry)?.into(),
+    ])
+}
+
+/// A subscription.
+pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
+    let mut fields = Fields::new(row, "event_subscriptions", "");
+    let id = fields.text("id")?;
+    fields.named(id);
+    Ok(EventSubscription {
+        id: id.to_owned(),
+        workflow_id: fields.string("workflow_id")?,
+        step_id: fields.number("step_id")?,
+        execution_pointer_id: fields.string("execution_pointer_id")?,
+        event_name: fields.string("event_name")?,
+        event_key: fields.string("event_key")?,
+        subscribe_as_of: fields.time("subscribe_as_of")?,
+        subscription_data: fields.optional_json("subscription_data")?,
+        external_token: fields.optional_string("external_token")?,
+        external_worker_id: fields.optional_string("external_worker_id")?,
+        external_token_expiry: fields.optional_time("external_token_expiry")?,
+    })
+}

@@ -1,0 +1,52 @@
+//! `workflows`.
+
+use sqlx::sqlite::SqliteRow;
+use wfe_core::{Result, models::WorkflowInstance};
+
+use super::{Fields, json, names, time};
+use crate::script::Value;
+
+const TABLE: &str = "workflows";
+
+/// The columns of an instance, as `sql::workflows` names them.
+pub(crate) fn encode(instance: &WorkflowInstance) -> Result<[Value; 12]> {
+    Ok([
+        (&instance.id).into(),
+        (&instance.name).into(),
+        (&instance.root_workflow_id).into(),
+        (&instance.workflow_definition_id).into(),
+        instance.version.into(),
+        (&instance.description).into(),
+        (&instance.reference).into(),
+        instance.next_execution.into(),
+        names::status(instance.status).into(),
+        time::nanos("a workflow's create_time", instance.create_time)?.into(),
+        time::optional_nanos("a workflow's complete_time", instance.complete_time)?.into(),
+        json::text("a workflow's data", &instance.data)?.into(),
+    ])
+}
+
+/// An instance without its pointers, from a row of `seq`, `revision` and the model's columns: these two, the instance,
+/// and the bytes of its texts.
+pub(crate) fn decode(row: &SqliteRow) -> Result<(i64, i64, WorkflowInstance, usize)> {
+    let mut fields = Fields::new(row, TABLE, "");
+    let (seq, revision) = (fields.int("seq")?, fields.int("revision")?);
+    let id = fields.text("id")?;
+    fields.named(id);
+    let instance = WorkflowInstance {
+        id: id.to_owned(),
+        name: fields.string("name")?,
+        root_workflow_id: fields.optional_string("root_workflow_id")?,
+        workflow_definition_id: fields.string("workflow_definition_id")?,
+        version: fields.number("version")?,
+        description: fields.optional_string("description")?,
+        reference: fields.optional_string("reference")?,
+        execution_pointers: Vec::new(),
+        next_execution: fields.optional_int("next_execution")?,
+        status: fields.name("status", names::as_status)?,
+        create_time: fields.time("create_time")?,
+        complete_time: fields.optional_time("complete_time")?,
+        data: fields.json("data")?,
+    };
+    Ok((seq, revision, instance, fields.text_bytes()))
+}

@@ -1,0 +1,85 @@
+//! SQLite's extended codes to [`WfeError`], nothing else.
+
+use std::sync::Arc;
+
+use wfe_core::{BoxError, WfeError};
+
+/// `SQLITE_CONSTRAINT_NOTNULL`: how a guard says that its condition does not hold.
+const NOT_NULL: i32 = 1299;
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const FULL: i32 = 13;
+const PROTOCOL: i32 = 15;
+
+/// SQLite's extended result code, if SQLite answered at all.
+pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse().ok()
+}
+
+fn primary(error: &sqlx::Error) -> Option<i32> {
+    code(error).map(|code| code & 0xff)
+}
+
+/// Whether this is what a guard answers.
+pub(crate) fn is_not_null_violation(error: &sqlx::Error) -> bool {
+    code(error) == Some(NOT_NULL)
+}
+
+/// Whether somebody else held the database for too long; nothing was done.
+pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(primary(error), Some(BUSY | LOCKED | PROTOCOL))
+}
+
+/// Whether the disk (or the configured size) is exhausted.
+pub(crate) fn is_full(error: &sqlx::Error) -> bool {
+    primary(error) == Some(FULL)
+}
+
+/// The error of a read, or of a write that certainly left nothing behind.
+///
+/// Shared, because one error can answer many requests.
+pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
+    let message = format!("{doing}: {error}");
+    let source: Option<BoxError> = Some(Box::new(Arc::clone(error)));
+    if is_busy(error) {
+        WfeError::Busy { message, source }
+    } else if is_full(error) {
+        WfeError::Full { message, source }
+    } else {
+        WfeError::Storage { message, source }
+    }
+}
+
+/// The error of a COMMIT whose outcome nobody knows.
+pub(crate) fn commit_unknown(error: &Arc<sqlx::Error>) -> WfeError {
+    WfeError::CommitUnknown { message: error.to_string(), source: Some(Box::new(Arc::clone(error))) }
+}
+
+/// The error of a column that is not of the type that the schema promises.
+pub(crate) fn corrupt(
+    table: &'static str,
+    column: &'static str,
+    row: &str,
+    message: impl Into<String>,
+    source: Option<BoxError>,
+) -> WfeError {
+    WfeError::Corrupt { table, column, row: row.to_owned(), message: message.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::{Connection, Executor, SqliteConnection};
+    use wfe_core::Advice;
+
+    #[tokio::test]
+    async fn errors_are_told_apart_by_code() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        connection.execute("CREATE TABLE t (a INTEGER NOT NULL) STRICT").await.unwrap();
+        let guard = connection.execute("INSERT INTO t SELECT NULL WHERE NOT EXISTS (SELECT 1 FROM t)").await;
+        assert!(is_not_null_violation(&guard.unwrap_err()));
+        let typo = connection.execute("SELECT nothing").await.unwrap_err();
+        assert!(!is_not_null_violation(&typo) && !is_busy(&typo) && !is_full(&typo));
+        assert_eq!(storage("reading", &Arc::new(typo)).advice(), Advice::GiveUp);
+    }
+}

@@ -1,0 +1,216 @@
+//! From a place to open connections, or to an error that names the path and the cause and leaves the file as it was.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::{ConnectOptions, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+use wfe_core::{BoxError, Result, WfeError};
+
+use crate::{error, schema};
+
+/// Connections that read: with the one that writes, four in all.
+pub(crate) const READERS: usize = 3;
+/// Texts that stay prepared on a connection; one of 32 requests holds some 200 statements.
+const PREPARED: usize = 256;
+/// Results on their way from SQLite's thread: enough for a whole text, so that it need not wait for its reader.
+const ROWS: usize = 1024;
+/// How long a call may wait in vain while the file is made by several processes at once.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The one connection of a database in memory, which lives as long as it does.
+pub(crate) async fn memory() -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(":memory:").in_memory(true);
+    let mut connection = common(options)
+        .connect()
+        .await
+        .map_err(|error| error::storage("opening a database in memory", &Arc::new(error)))?;
+    schema::ensure(&mut connection, ":memory:").await?;
+    Ok(connection)
+}
+
+fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .foreign_keys(true)
+        .statement_cache_capacity(PREPARED)
+        .row_buffer_size(ROWS)
+        .pragma("temp_store", "MEMORY")
+        .disable_statement_logging()
+}
+
+/// How the writing connection of a file is opened.
+pub(crate) fn writing(path: &Path, busy: Duration) -> SqliteConnectOptions {
+    common(SqliteConnectOptions::new())
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(busy)
+        .pragma("synchronous", "FULL")
+        // 16 MiB of pages: the upper levels of every index stay in memory.
+        .pragma("cache_size", "-16384")
+        // A WAL that a long reader made grow is cut back to 64 MiB.
+        .pragma("journal_size_limit", "67108864")
+}
+
+fn reading(path: &Path, busy: Duration) -> SqliteConnectOptions {
+    common(SqliteConnectOptions::new())
+        .filename(path)
+        .create_if_missing(false)
+        .busy_timeout(busy)
+        .pragma("query_only", "ON")
+}
+
+/// Opens a file, makes it and its schema if it is missing, and returns the writing connection and the reading ones.
+pub(crate) async fn file(path: &Path, busy: Duration) -> Result<(SqliteConnection, Vec<SqliteConnection>)> {
+    look(path)?;
+    let end = Instant::now() + busy;
+    let writer = loop {
+        match prepare(path, busy).await {
+            Ok(connection) => break connection,
+            // Others make the same file at this moment. SQLite's own waiting does not cover the change to WAL.
+            Err(WfeError::Busy { .. }) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(named(path, error)),
+        }
+    };
+    let mut readers = Vec::with_capacity(READERS);
+    for _ in 0..READERS {
+        let reader = reading(path, busy).connect().await;
+        readers.push(reader.map_err(|error| named(path, opening(error)))?);
+    }
+    Ok((writer, readers))
+}
+
+fn opening(error: sqlx::Error) -> WfeError {
+    error::storage("opening the database", &Arc::new(error))
+}
+
+/// Whatever keeps a file from being opened names the file; what says so already stays as it is.
+fn named(path: &Path, error: WfeError) -> WfeError {
+    match error {
+        error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. } | WfeError::Busy { .. }) => error,
+        other => WfeError::Unusable {
+            path: path.to_owned(),
+            reason: other.to_string(),
+            source: Some(Box::new(other)),
+        },
+    }
+}
+
+async fn prepare(path: &Path, busy: Duration) -> Result<SqliteConnection> {
+    let mut connection = writing(path, busy).connect().await.map_err(opening)?;
+    match settle(&mut connection, path).await {
+        Ok(()) => Ok(connection),
+        Err(error) => {
+            // What matters is the first error.
+            let _ = connection.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// The order matters: auto-vacuum before there is anything; the schema, which marks the file as ours, before the WAL,
+/// so that the mark is in the file itself.
+async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
+    let location = path.display().to_string();
+    let pages = connection.fetch_one("PRAGMA page_count").await.map_err(opening)?;
+    if pages.try_get::<i64, _>(0).map_err(opening)? == 0 {
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL").await.map_err(opening)?;
+    }
+    schema::ensure(connection, &location).await?;
+    let mode = connection.fetch_one("PRAGMA journal_mode = WAL").await.map_err(opening)?;
+    if mode.try_get::<&str, _>(0).map_err(opening)? != "wal" {
+        return Err(unusable(path, "its file system offers no shared memory, which the WAL needs", None));
+    }
+    Ok(())
+}
+
+fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
+    WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
+}
+
+/// Makes a missing file, for its owner alone, and refuses whatever can be seen to be unusable before SQLite touches it.
+fn look(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    match fs::metadata(&folder) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(unusable(path, format!("{} is not a folder", folder.display()), None)),
+        Err(error) => {
+            let reason = format!("its folder {} cannot be used ({error}); make it first", folder.display());
+            return Err(unusable(path, reason, Some(Box::new(error))));
+        }
+    }
+    match create(path) {
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => {
+            return Err(unusable(path, format!("it cannot be made ({error})"), Some(Box::new(error))));
+        }
+    }
+    let found = fs::metadata(path).map_err(|error| {
+        unusable(path, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
+    })?;
+    if !found.is_file() {
+        return Err(unusable(path, "it is not a regular file", None));
+    }
+    if found.permissions().readonly() {
+        return Err(unusable(path, "it is read-only; make it writable", None));
+    }
+    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
+        unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
+    })?;
+    header(path, &mut file)
+}
+
+/// The first 100 bytes of a database say whose it is. SQLite itself would already write beside the file, or into it
+/// when it closes it.
+fn header(path: &Path, file: &mut File) -> Result<()> {
+    let mut header = Vec::with_capacity(100);
+    file.take(100)
+        .read_to_end(&mut header)
+        .map_err(|error| unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error))))?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    let number = |at: usize| {
+        let bytes = header.get(at..at + 4)?;
+        Some(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))
+    };
+    match (header.starts_with(b"SQLite format 3\0"), number(60), number(68)) {
+        // An empty database that a tool has made: its first page lists nothing. SQLite looks at it once more.
+        (true, Some(0), Some(0)) if lists_nothing(path)? => Ok(()),
+        (true, Some(version), Some(application)) => {
+            schema::check_identity(application, version, &path.display().to_string())
+        }
+        _ => Err(unusable(path, "it is not a database; choose another file", None)),
+    }
+}
+
+/// Whether the table of contents, a leaf page that begins at byte 100, has no entry.
+fn lists_nothing(path: &Path) -> Result<bool> {
+    let start = fs::File::open(path).and_then(|file| {
+        let mut bytes = Vec::with_capacity(108);
+        file.take(108).read_to_end(&mut bytes).map(|_| bytes)
+    });
+    match start {
+        Ok(bytes) => Ok(bytes.get(100) == Some(&13) && bytes.get(103..105) == Some(&[0, 0])),
+        Err(error) => Err(unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error)))),
+    }
+}
+
+/// A new file, readable by its owner only; what SQLite makes beside it gets the same mode.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}

@@ -1,0 +1,221 @@
+//! Where the database is, and how it is used.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use wfe_core::{
+    Result, WfeError,
+    clock::{Clock, SystemClock},
+};
+
+use crate::SqlitePersistenceProvider;
+
+/// How long a caller waits for another process that holds the database, unless
+/// [`busy_timeout`](SqliteOptions::busy_timeout) says otherwise. A commit takes milliseconds; this is for a process
+/// that was stopped in the middle of one.
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How much memory the copies of stored instances take at most, unless [`cache_bytes`](SqliteOptions::cache_bytes)
+/// says otherwise: room for some ten thousand small instances.
+pub const CACHE_BYTES: usize = 64 << 20;
+
+/// Where a database is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    Memory,
+    File(PathBuf),
+}
+
+impl Place {
+    /// How errors name it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Memory => ":memory:".to_owned(),
+            Self::File(path) => path.display().to_string(),
+        }
+    }
+}
+
+/// Opens a [`SqlitePersistenceProvider`] with other options than the default ones.
+#[must_use = "nothing is opened before `open`"]
+pub struct SqliteOptions {
+    place: Result<Place>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) cache_bytes: usize,
+}
+
+impl SqliteOptions {
+    pub(crate) fn url(url: &str) -> Self {
+        Self::at(parse(url))
+    }
+
+    pub(crate) fn file(path: &Path) -> Self {
+        Self::at(if path.as_os_str().is_empty() {
+            Err(unusable("", "the path is empty; name a file"))
+        } else {
+            Ok(Place::File(path.to_owned()))
+        })
+    }
+
+    fn at(place: Result<Place>) -> Self {
+        Self { place, clock: Arc::new(SystemClock), busy_timeout: BUSY_TIMEOUT, cache_bytes: CACHE_BYTES }
+    }
+
+    /// The clock that tells whether a token has expired and an event is due. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How long to wait for another process that holds the database before [`WfeError::Busy`]; at most 24 days.
+    /// Default: [`BUSY_TIMEOUT`].
+    pub fn busy_timeout(mut self, wait: Duration) -> Self {
+        self.busy_timeout = wait.min(Duration::from_millis(i32::MAX as u64));
+        self
+    }
+
+    /// About how many bytes of memory the copies of stored instances may take; 0 keeps none, so that each
+    /// `persist_workflow` reads what is stored first. Default: [`CACHE_BYTES`].
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Opens the database; makes it and its tables if they are missing.
+    ///
+    /// # Errors
+    /// As [`SqlitePersistenceProvider::new`].
+    pub async fn open(mut self) -> Result<SqlitePersistenceProvider> {
+        let place = std::mem::replace(&mut self.place, Ok(Place::Memory))?;
+        SqlitePersistenceProvider::open(place, self).await
+    }
+}
+
+impl std::fmt::Debug for SqliteOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteOptions")
+            .field("place", &self.place)
+            .field("busy_timeout", &self.busy_timeout)
+            .field("cache_bytes", &self.cache_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unusable(url: &str, reason: impl Into<String>) -> WfeError {
+    WfeError::Unusable { path: PathBuf::from(url), reason: reason.into(), source: None }
+}
+
+/// `:memory:`, `sqlite::memory:`, `sqlite:relative.db`, `sqlite:///absolute/path.db`: with percent escapes, as sqlx
+/// reads them.
+fn parse(url: &str) -> Result<Place> {
+    if url == ":memory:" {
+        return Ok(Place::Memory);
+    }
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        return Err(unusable(
+            url,
+            "not a URL of SQLite; use \":memory:\", \"sqlite:file.db\" or \"sqlite:///path/to/file.db\"",
+        ));
+    };
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        // "Read, write, create" is what is done anyway, and what users of sqlx are used to writing.
+        if parameter != "mode=rwc" {
+            return Err(unusable(
+                url,
+                format!(
+                    "unknown URL parameter {parameter:?}; options are set with SqlitePersistenceProvider::builder"
+                ),
+            ));
+        }
+    }
+    if path == ":memory:" {
+        return Ok(Place::Memory);
+    }
+    if path.is_empty() {
+        return Err(unusable(url, "the path is empty; name a file"));
+    }
+    let path = path_of(decode(path)).ok_or_else(|| unusable(url, "the path is not valid UTF-8"))?;
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(unusable(url, "the path has a NUL in it"));
+    }
+    Ok(Place::File(path))
+}
+
+/// Undoes percent escapes; what is none stays as it is.
+fn decode(text: &str) -> Vec<u8> {
+    let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while at < bytes.len() {
+        let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
+        match (bytes[at], digit(bytes.get(at + 1)), digit(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                // Two hexadecimal digits always make a byte.
+                decoded.extend(u8::try_from(high * 16 + low));
+                at += 3;
+            }
+            (byte, ..) => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    decoded
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere not every sequence of bytes is a path")]
+fn path_of(bytes: Vec<u8>) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    Some(std::ffi::OsString::from_vec(bytes).into())
+}
+
+#[cfg(not(unix))]
+fn path_of(bytes: Vec<u8>) -> Option<PathBuf> {
+    String::from_utf8(bytes).map(PathBuf::from).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_a_database_in_memory_or_a_file() {
+        for url in [":memory:", "sqlite::memory:", "sqlite://:memory:"] {
+            assert_eq!(parse(url).unwrap(), Place::Memory, "{url}");
+        }
+        for (url, path) in [
+            ("sqlite:a.db", "a.db"),
+            ("sqlite://a.db", "a.db"),
+            ("sqlite:///tmp/a.db", "/tmp/a.db"),
+            ("sqlite:/tmp/a.db", "/tmp/a.db"),
+            ("sqlite:a%20b%3F%25.db?mode=rwc", "a b?%.db"),
+            ("sqlite:100%.db", "100%.db"),
+            ("sqlite:%C3%A4.db", "ä.db"),
+        ] {
+            assert_eq!(parse(url).unwrap(), Place::File(path.into()), "{url}");
+        }
+    }
+
+    #[test]
+    fn other_urls_are_refused_and_named() {
+        for url in [
+            "",
+            "a.db",
+            "postgres://host/db",
+            "sqlite:",
+            "sqlite://",
+            "sqlite:a.db?mode=ro",
+            "sqlite:a.db?x",
+            "sqlite:a%00.db",
+        ] {
+            match parse(url) {
+                Err(WfeError::Unusable { path, .. }) => assert_eq!(path, PathBuf::from(url)),
+                other => panic!("{url}: {other:?}"),
+            }
+        }
+    }
+}

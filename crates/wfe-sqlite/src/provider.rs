@@ -1,0 +1,109 @@
+//! The provider: what is open, and how its parts reach the database.
+
+use std::{path::Path, sync::Arc};
+
+use wfe_core::{Result, clock::Clock};
+
+use crate::{
+    cache::Cache,
+    codec::time,
+    open,
+    options::{Place, SqliteOptions},
+    reader::Reader,
+    script::{Done, Script},
+    writer::{Recovery, Writer},
+};
+
+/// A store of workflows in one SQLite database.
+///
+/// What a call has returned is durable: it is answered after the fsync of its commit (in memory there is none). A
+/// dropped future leaves all of its effect or none. Dropping the provider finishes what was begun and then closes the
+/// database; [`close`](Self::close) waits for that. Any number of providers, in any number of processes, may have
+/// one file open.
+///
+/// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
+/// one connection for both, and is lost with its provider and at no other time: there is no pool, so nothing
+/// recycles, times out or reopens a connection.
+pub struct SqlitePersistenceProvider {
+    pub(crate) writer: Writer,
+    /// `None`: a database in memory, read on the writer's connection.
+    reader: Option<Reader>,
+    pub(crate) cache: Arc<Cache>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) place: Place,
+}
+
+impl SqlitePersistenceProvider {
+    /// Opens a database; makes it and its tables if they are missing.
+    ///
+    /// The URL is `:memory:` (or `sqlite::memory:`), `sqlite:relative.db` or `sqlite:///absolute/path.db`, with percent
+    /// escapes where the path has a `?` or `%`.
+    ///
+    /// # Errors
+    /// * [`Unusable`](wfe_core::WfeError::Unusable): another URL or an unknown URL parameter, a missing folder, a file that is no database
+    ///   or another program's, a read-only one, a SQLite older than 3.51.3: named with path and cause, the file untouched.
+    /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): a newer version of WFE wrote it; it is untouched.
+    /// * [`Busy`](wfe_core::WfeError::Busy): another process held it for longer than the busy timeout.
+    pub async fn new(url: &str) -> Result<Self> {
+        Self::builder(url).open().await
+    }
+
+    /// As [`new`](Self::new), with options.
+    pub fn builder(url: &str) -> SqliteOptions {
+        SqliteOptions::url(url)
+    }
+
+    /// A file by its path, which may be any path: no escapes.
+    pub fn file(path: impl AsRef<Path>) -> SqliteOptions {
+        SqliteOptions::file(path.as_ref())
+    }
+
+    pub(crate) async fn open(place: Place, options: SqliteOptions) -> Result<Self> {
+        let cache = Arc::new(Cache::new(options.cache_bytes));
+        let busy = options.busy_timeout;
+        let mut recovery = Recovery { options: None, cache: Arc::clone(&cache), location: place.name() };
+        let (writer, reader) = match &place {
+            Place::Memory => {
+                let open = async || Ok((open::memory().await?, ()));
+                (Writer::start(recovery, open).await?.0, None)
+            }
+            Place::File(path) => {
+                recovery.options = Some(open::writing(path, busy));
+                let path = path.clone();
+                let open = async move || open::file(&path, busy).await;
+                let (writer, readers) = Writer::start(recovery, open).await?;
+                (writer, Some(Reader::start(readers)?))
+            }
+        };
+        Ok(Self { writer, reader, cache, clock: options.clock, place })
+    }
+
+    /// Finishes what was begun, closes the database and waits for it. Every later call is
+    /// [`Closed`](wfe_core::WfeError::Closed). Closing twice is fine.
+    pub async fn close(&self) {
+        if let Some(reader) = &self.reader {
+            reader.close().await;
+        }
+        // Last, so that SQLite can bring the WAL back into the file.
+        self.writer.close().await;
+    }
+
+    /// Reads one consistent snapshot.
+    pub(crate) async fn read(&self, script: Script) -> Result<Vec<Done>> {
+        match &self.reader {
+            Some(reader) => reader.read(script).await,
+            None => self.writer.read(script).await,
+        }
+    }
+
+    /// The store's clock, as a bound (see [`time::bound`]).
+    pub(crate) fn now(&self) -> Option<i64> {
+        time::bound(self.clock.now())
+    }
+}
+
+impl std::fmt::Debug for SqlitePersistenceProvider {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqlitePersistenceProvider").field("place", &self.place).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,116 @@
+//! Snapshot reads. Each runs to its end in a task of its own, on a thread of its own, whether its caller waits or
+//! not: a dropped future leaves no transaction open.
+
+use std::sync::Arc;
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use wfe_core::{Result, WfeError};
+
+use crate::{
+    batch, error,
+    script::{Done, Script},
+    texts::{Frame, Texts},
+    writer,
+};
+
+enum Job {
+    Read(Script, oneshot::Sender<Result<Vec<Done>>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A way to the reading connections.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+impl Reader {
+    /// Starts the readers' thread on these connections. They are plain connections, not a pool: nothing ever opens,
+    /// recycles or times them out.
+    pub(crate) fn start(connections: Vec<SqliteConnection>) -> Result<Self> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        writer::spawn("wfe-sqlite-read", async move || serve(connections, queue).await)?;
+        Ok(Self { jobs })
+    }
+
+    /// Reads one consistent snapshot.
+    pub(crate) async fn read(&self, script: Script) -> Result<Vec<Done>> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::Read(script, reply)).map_err(|_| WfeError::Closed("store"))?;
+        answer.await.map_err(|_| WfeError::Closed("store"))?
+    }
+
+    /// Works off what was sent before and closes the connections.
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close(reply)).is_ok() {
+            // An error says that the thread has ended by itself.
+            let _ = closed.await;
+        }
+    }
+}
+
+async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedReceiver<Job>) {
+    let count = connections.len();
+    let (back, mut idle) = mpsc::unbounded_channel();
+    let mut closing = None;
+    for connection in connections {
+        // Cannot fail: the receiver lives as long as this function.
+        let _ = back.send((connection, Texts::default()));
+    }
+    while let Some(job) = queue.recv().await {
+        match job {
+            Job::Read(script, reply) => {
+                let Some((mut connection, mut texts)) = idle.recv().await else { break };
+                let back = back.clone();
+                tokio::spawn(async move {
+                    let result = read(&mut connection, &mut texts, &script).await;
+                    // The connection first: whoever gets the answer may ask at once. Either receiver may be gone.
+                    let _ = back.send((connection, texts));
+                    let _ = reply.send(result);
+                });
+            }
+            Job::Close(reply) => {
+                closing = Some(reply);
+                break;
+            }
+        }
+    }
+    drop(queue);
+    for _ in 0..count {
+        if let Some((connection, _)) = idle.recv().await
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "a reading connection did not close cleanly");
+        }
+    }
+    if let Some(reply) = closing {
+        // Whoever asked for the end need not wait for it.
+        let _ = reply.send(());
+    }
+}
+
+/// Runs a script of reads: several of them in one transaction, so that all see the same commit.
+pub(crate) async fn read(
+    connection: &mut SqliteConnection,
+    texts: &mut Texts,
+    script: &Script,
+) -> Result<Vec<Done>> {
+    let together = script.statements.len() > 1;
+    let frame = Frame { opens: together.then_some("BEGIN"), savepoints: false, closes: together };
+    let sent = batch::send(connection, texts.get(&script.statements, 1, frame), &script.values).await;
+    let mut done = sent.done;
+    if let Some(error) = sent.error {
+        if together {
+            // Fails only where the transaction was not begun, or has ended by itself.
+            let _ = batch::send(connection, "ROLLBACK".into(), []).await;
+        }
+        return Err(error::storage("reading", &Arc::new(error)));
+    }
+    if together {
+        done.pop();
+        done.remove(0);
+    }
+    Ok(done)
+}

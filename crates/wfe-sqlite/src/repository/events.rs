@@ -1,0 +1,91 @@
+//! [`EventRepository`].
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use wfe_core::{Kind, Result, WfeError, models::Event, traits::EventRepository};
+
+use super::id_or_fresh;
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{self, time},
+    script::Script,
+    sql,
+};
+
+#[async_trait]
+impl EventRepository for SqlitePersistenceProvider {
+    async fn create_event(&self, event: &Event) -> Result<String> {
+        let id = id_or_fresh(&event.id);
+        let now = self.clock.now();
+        let columns = codec::event::encode(event, &id, event.event_time <= now)?;
+        let mut script = Script::about(&id);
+        script.guard_or(
+            &sql::events::ID_IS_FREE,
+            [id.as_str().into()],
+            WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
+        );
+        add_ripening(&mut script, now);
+        script.add(&sql::events::INSERT, columns);
+        self.writer.run(script).await?;
+        Ok(id)
+    }
+
+    async fn get_event(&self, event_id: &str) -> Result<Event> {
+        let mut script = Script::default();
+        script.add(&sql::events::LOAD, [event_id.into()]);
+        let done = self.read(script).await?;
+        match done.first().and_then(|done| done.rows.first()) {
+            Some(row) => codec::event::decode(row, 0),
+            None => Err(WfeError::EventNotFound(event_id.to_owned())),
+        }
+    }
+
+    async fn get_runnable_events(&self, as_at: DateTime<Utc>) -> Result<Vec<String>> {
+        let mut script = Script::default();
+        script.add(&sql::events::UNPROCESSED, [time::bound(as_at).into()]);
+        self.ids(script, "events").await
+    }
+
+    async fn get_events(
+        &self,
+        event_name: &str,
+        event_key: &str,
+        as_of: DateTime<Utc>,
+    ) -> Result<Vec<String>> {
+        let mut script = Script::default();
+        script.add(&sql::events::OF_STREAM, [event_name.into(), event_key.into(), time::bound(as_of).into()]);
+        self.ids(script, "events").await
+    }
+
+    async fn mark_event_processed(&self, event_id: &str) -> Result<()> {
+        self.mark(event_id, true).await
+    }
+
+    async fn mark_event_unprocessed(&self, event_id: &str) -> Result<()> {
+        self.mark(event_id, false).await
+    }
+}
+
+impl SqlitePersistenceProvider {
+    async fn mark(&self, event_id: &str, is_processed: bool) -> Result<()> {
+        let mut script = Script::about(event_id);
+        add_existence(&mut script, event_id);
+        let mark = is_processed.into();
+        script.add(&sql::events::MARK, [mark, event_id.into(), is_processed.into()]);
+        self.writer.run(script).await?;
+        Ok(())
+    }
+}
+
+/// The event must be there.
+pub(crate) fn add_existence(script: &mut Script, event_id: &str) {
+    let missing = WfeError::EventNotFound(event_id.to_owned());
+    script.guard_or(&sql::events::EXISTS, [event_id.into()], missing);
+}
+
+/// Events that have become due by now take their places in their streams.
+pub(crate) fn add_ripening(script: &mut Script, now: DateTime<Utc>) {
+    let now = time::bound(now);
+    script.add(&sql::events::RIPEN_COUNTER, [now.into(), now.into()]);
+    script.add(&sql::events::RIPEN, [now.into()]);
+}

@@ -1,0 +1,16 @@
+//! The contract's traits, one file each: validate, encode, send.
+
+mod commands;
+mod events;
+mod provider;
+mod subscriptions;
+mod workflows;
+
+pub(crate) use subscriptions::add_subscriptions;
+
+use wfe_core::models::fresh_id;
+
+/// The id to store under: the caller's, or a fresh one if that is empty.
+pub(crate) fn id_or_fresh(id: &str) -> String {
+    if id.is_empty() { fresh_id() } else { id.to_owned() }
+}

@@ -1,0 +1,137 @@
+//! [`SubscriptionRepository`].
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use wfe_core::{Kind, Result, WfeError, models::EventSubscription, traits::SubscriptionRepository};
+
+use super::id_or_fresh;
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{self, time},
+    script::Script,
+    sql,
+};
+
+#[async_trait]
+impl SubscriptionRepository for SqlitePersistenceProvider {
+    async fn create_event_subscription(&self, subscription: &EventSubscription) -> Result<String> {
+        let mut subscription = subscription.clone();
+        subscription.id = id_or_fresh(&subscription.id);
+        let mut script = Script::about(&subscription.id);
+        add_subscriptions(&mut script, std::slice::from_ref(&subscription))?;
+        self.writer.run(script).await?;
+        Ok(subscription.id)
+    }
+
+    async fn get_subscriptions(
+        &self,
+        event_name: &str,
+        event_key: &str,
+        as_of: DateTime<Utc>,
+    ) -> Result<Vec<EventSubscription>> {
+        let mut script = Script::default();
+        script
+            .add(&sql::subscriptions::OPEN, [event_name.into(), event_key.into(), time::bound(as_of).into()]);
+        self.subscriptions(script).await
+    }
+
+    async fn get_subscription(&self, subscription_id: &str) -> Result<EventSubscription> {
+        let mut script = Script::default();
+        script.add(&sql::subscriptions::LOAD, [subscription_id.into()]);
+        let found = self.subscriptions(script).await?;
+        found.into_iter().next().ok_or_else(|| not_found(subscription_id))
+    }
+
+    async fn terminate_subscription(&self, subscription_id: &str) -> Result<()> {
+        let mut script = Script::about(subscription_id);
+        script.guard_or(&sql::subscriptions::EXISTS, [subscription_id.into()], not_found(subscription_id));
+        script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
+        self.writer.run(script).await?;
+        Ok(())
+    }
+
+    async fn get_first_open_subscription(
+        &self,
+        event_name: &str,
+        event_key: &str,
+        as_of: DateTime<Utc>,
+    ) -> Result<Option<EventSubscription>> {
+        let mut script = Script::default();
+        script.add(
+            &sql::subscriptions::FIRST_FREE,
+            [event_name.into(), event_key.into(), time::bound(as_of).into(), self.now().into()],
+        );
+        Ok(self.subscriptions(script).await?.into_iter().next())
+    }
+
+    async fn set_subscription_token(
+        &self,
+        subscription_id: &str,
+        token: &str,
+        worker_id: &str,
+        expiry: DateTime<Utc>,
+    ) -> Result<bool> {
+        let expiry = time::nanos("a token's expiry", expiry)?;
+        let mut script = Script::about(subscription_id);
+        script.guard_or(&sql::subscriptions::IS_OPEN, [subscription_id.into()], not_found(subscription_id));
+        let set = script.add(
+            &sql::subscriptions::SET_TOKEN,
+            [
+                token.into(),
+                worker_id.into(),
+                expiry.into(),
+                subscription_id.into(),
+                token.into(),
+                self.now().into(),
+            ],
+        );
+        let done = self.writer.run(script).await?;
+        Ok(done.get(set).is_some_and(|done| done.changes > 0))
+    }
+
+    async fn clear_subscription_token(&self, subscription_id: &str, token: &str) -> Result<()> {
+        let mut script = Script::about(subscription_id);
+        script.guard_or(
+            &sql::subscriptions::HOLDS,
+            [subscription_id.into(), token.into()],
+            not_found(subscription_id),
+        );
+        script.add(&sql::subscriptions::CLEAR_TOKEN, [subscription_id.into(), token.into()]);
+        self.writer.run(script).await?;
+        Ok(())
+    }
+}
+
+impl SqlitePersistenceProvider {
+    async fn subscriptions(&self, script: Script) -> Result<Vec<EventSubscription>> {
+        let done = self.read(script).await?;
+        done.iter().flat_map(|done| &done.rows).map(codec::subscription::decode).collect()
+    }
+}
+
+fn not_found(id: &str) -> WfeError {
+    WfeError::SubscriptionNotFound(id.to_owned())
+}
+
+/// New open waits, and the early-event rule for each.
+pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubscription]) -> Result<()> {
+    for subscription in subscriptions {
+        let columns = add_subscription(script, subscription)?;
+        let [.., name, key, as_of, _, _, _, _] = columns;
+        script.add(&sql::events::REVIVE_OLDEST, [name, key, as_of]);
+    }
+    Ok(())
+}
+
+/// A new open wait; returns its columns.
+pub(crate) fn add_subscription(
+    script: &mut Script,
+    subscription: &EventSubscription,
+) -> Result<[crate::script::Value; 11]> {
+    let id = id_or_fresh(&subscription.id);
+    let columns = codec::subscription::encode(subscription, &id)?;
+    let taken = WfeError::AlreadyExists { kind: Kind::Subscription, id: id.clone() };
+    script.guard_or(&sql::subscriptions::ID_IS_FREE, [id.into()], taken);
+    script.add(&sql::subscriptions::INSERT, columns.clone());
+    Ok(columns)
+}

@@ -1,0 +1,205 @@
+//! [`WorkflowRepository`].
+
+use std::{collections::HashMap, fmt::Write, sync::Arc};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use sqlx::Row;
+use wfe_core::{
+    Kind, Result, WfeError,
+    models::{EventSubscription, WorkflowInstance},
+    traits::WorkflowRepository,
+};
+
+use super::{add_subscriptions, id_or_fresh};
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{self, time},
+    error,
+    script::{Script, Written},
+    sql,
+    stored::{New, add_difference, check_pointers},
+};
+
+#[async_trait]
+impl WorkflowRepository for SqlitePersistenceProvider {
+    async fn create_new_workflow(&self, workflow: &WorkflowInstance) -> Result<String> {
+        let instance = with_id_and_name(workflow);
+        let id = instance.id.clone();
+        let new = New::encode(&instance)?;
+        let mut script = Script::about(&id);
+        add_guards(&mut script, &instance);
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = new.columns.clone();
+        let inserted =
+            script.add(&sql::workflows::INSERT, [new.revision.into(), a, b, c, d, e, f, g, h, i, j, k, l]);
+        new.add_pointers(&mut script, &id);
+        let done = self.writer.run(script).await?;
+        if let Some(seq) = codec::single_int(done.get(inserted)) {
+            self.cache.put(Arc::new(new.stored(seq, instance)));
+        }
+        Ok(id)
+    }
+
+    async fn persist_workflow(&self, workflow: &WorkflowInstance) -> Result<()> {
+        self.persist_workflow_with_subscriptions(workflow, &[]).await
+    }
+
+    async fn persist_workflow_with_subscriptions(
+        &self,
+        workflow: &WorkflowInstance,
+        subscriptions: &[EventSubscription],
+    ) -> Result<()> {
+        check_pointers(&workflow.execution_pointers)?;
+        let id = workflow.id.as_str();
+        loop {
+            let stored = match self.cache.get(id) {
+                Some(copy) => copy,
+                None => self.stored(id).await?.ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?,
+            };
+            let mut script = Script::about(id);
+            let new = add_difference(&mut script, &stored, workflow)?;
+            add_subscriptions(&mut script, subscriptions)?;
+            match self.writer.write(script).await? {
+                Written::Done(_) => {
+                    self.cache.put(Arc::new(new));
+                    return Ok(());
+                }
+                // Somebody else wrote it since the copy was made.
+                Written::Refused(_) => self.cache.remove(id),
+            }
+        }
+    }
+
+    async fn get_runnable_instances(&self, as_at: DateTime<Utc>) -> Result<Vec<String>> {
+        let mut script = Script::default();
+        script.add(&sql::workflows::DUE, [time::millis_bound(as_at).into()]);
+        self.ids(script, "workflows").await
+    }
+
+    async fn get_workflow_instance(&self, workflow_id: &str) -> Result<WorkflowInstance> {
+        match self.stored(workflow_id).await? {
+            Some(stored) => Ok(stored.to_instance()),
+            None => Err(WfeError::WorkflowNotFound(workflow_id.to_owned())),
+        }
+    }
+
+    async fn get_workflow_instance_by_name(&self, name: &str) -> Result<WorkflowInstance> {
+        loop {
+            let mut script = Script::default();
+            script.add(&sql::workflows::ID_OF_NAME, [name.into()]);
+            let ids = self.ids(script, "workflows").await?;
+            let Some(id) = ids.first() else { return Err(WfeError::WorkflowNotFound(name.to_owned())) };
+            // Between the two reads it can have been renamed or deleted: then once more.
+            if let Some(stored) = self.stored(id).await?
+                && stored.instance.name == name
+            {
+                return Ok(stored.to_instance());
+            }
+        }
+    }
+
+    async fn get_workflow_instances(&self, workflow_ids: &[String]) -> Result<Vec<WorkflowInstance>> {
+        if workflow_ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = hexadecimal(workflow_ids);
+        let mut script = Script::default();
+        script.add(&sql::workflows::LOAD_MANY, [list.as_str().into()]);
+        script.add(&sql::pointers::LOAD_MANY, [list.into()]);
+        let done = self.read(script).await?;
+        let [instances, pointers] = &done[..] else {
+            return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
+        };
+        let (mut found, mut ids) = (HashMap::new(), HashMap::new());
+        for row in &instances.rows {
+            let (seq, _, instance, _) = codec::workflow::decode(row)?;
+            ids.insert(seq, instance.id.clone());
+            found.insert(instance.id.clone(), instance);
+        }
+        for row in &pointers.rows {
+            let seq: i64 = row.try_get(0).map_err(|source| {
+                error::corrupt(
+                    "execution_pointers",
+                    "workflow",
+                    "",
+                    "it is no number",
+                    Some(Box::new(source)),
+                )
+            })?;
+            // Both statements read the same snapshot, and the foreign key holds.
+            if let Some(id) = ids.get(&seq)
+                && let Some(instance) = found.get_mut(id)
+            {
+                instance.execution_pointers.push(codec::pointer::decode(row, 1, id)?.1);
+            }
+        }
+        Ok(workflow_ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+    }
+
+    async fn next_definition_sequence(&self, definition_id: &str) -> Result<u64> {
+        self.draw(&format!("definition:{definition_id}")).await
+    }
+}
+
+impl SqlitePersistenceProvider {
+    /// The first column of each row, a text.
+    pub(crate) async fn ids(&self, script: Script, table: &'static str) -> Result<Vec<String>> {
+        let done = self.read(script).await?;
+        let rows = done.iter().flat_map(|done| &done.rows);
+        rows.map(|row| {
+            row.try_get(0)
+                .map_err(|source| error::corrupt(table, "id", "", "it is no text", Some(Box::new(source))))
+        })
+        .collect()
+    }
+
+    /// The next number of a named counter: 1, 2, 3 …
+    pub(crate) async fn draw(&self, counter: &str) -> Result<u64> {
+        let mut script = Script::about(counter);
+        script.add(&sql::counters::MAKE, [counter.into(), counter.into()]);
+        let next = script.add(&sql::counters::NEXT, [counter.into()]);
+        let done = self.writer.run(script).await?;
+        codec::single_int(done.get(next))
+            .and_then(|number| u64::try_from(number).ok())
+            .ok_or_else(|| error::corrupt("sqlite_sequence", "seq", counter, "it is no counter", None))
+    }
+}
+
+/// The instance as it is to be stored.
+pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> WorkflowInstance {
+    let mut instance = workflow.clone();
+    instance.id = id_or_fresh(&instance.id);
+    if instance.name.is_empty() {
+        instance.name.clone_from(&instance.id);
+    }
+    instance
+}
+
+/// Id and name must be free.
+pub(crate) fn add_guards(script: &mut Script, instance: &WorkflowInstance) {
+    script.guard_or(
+        &sql::workflows::ID_IS_FREE,
+        [(&instance.id).into()],
+        WfeError::AlreadyExists { kind: Kind::Workflow, id: instance.id.clone() },
+    );
+    script.guard_or(
+        &sql::workflows::NAME_IS_FREE,
+        [(&instance.name).into()],
+        WfeError::AlreadyExists { kind: Kind::WorkflowName, id: instance.name.clone() },
+    );
+}
+
+/// A JSON list of texts, each as hexadecimal digits: SQLite's JSON functions end a text at a NUL.
+pub(crate) fn hexadecimal<S: AsRef<str>>(texts: &[S]) -> String {
+    let mut list = String::from("[");
+    for (at, text) in texts.iter().enumerate() {
+        list.push_str(if at == 0 { "\"" } else { ",\"" });
+        for byte in text.as_ref().bytes() {
+            // Writing to a String cannot fail.
+            let _ = write!(list, "{byte:02x}");
+        }
+        list.push('"');
+    }
+    list.push(']');
+    list
+}

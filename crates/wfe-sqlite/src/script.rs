@@ -1,0 +1,197 @@
+//! What is sent to the database: constant SQL, its arguments, and what is to be read from the answer.
+
+use std::sync::Arc;
+
+use sqlx::sqlite::SqliteRow;
+use wfe_core::WfeError;
+
+/// One constant SQL statement with `N` anonymous parameters.
+///
+/// Statements are joined into longer texts, across which sqlx counts anonymous parameters on; numbered ones would
+/// mean other arguments there. `N` is compared with the text when the program is compiled: an argument too few would
+/// silently be NULL.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sql<const N: usize>(&'static str);
+
+impl<const N: usize> Sql<N> {
+    pub(crate) const fn new(text: &'static str) -> Self {
+        let (bytes, mut at, mut parameters) = (text.as_bytes(), 0, 0);
+        while at < bytes.len() {
+            if bytes[at] == b'?' {
+                parameters += 1;
+            }
+            assert!(bytes[at] != b';', "one statement only");
+            at += 1;
+        }
+        assert!(parameters == N, "another number of parameters than declared");
+        Self(text)
+    }
+
+    pub(crate) const fn text(&self) -> &'static str {
+        self.0
+    }
+}
+
+/// An argument. Cheap to clone: a request may have to be sent again.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Int(i64),
+    Text(Arc<str>),
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self::Int(value.into())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl From<&String> for Value {
+    fn from(value: &String) -> Self {
+        Self::Text(value.as_str().into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self::Text(value.into())
+    }
+}
+
+impl<T: Into<Self>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+impl<'a> From<&'a Option<String>> for Value {
+    fn from(value: &'a Option<String>) -> Self {
+        value.as_deref().into()
+    }
+}
+
+/// How many bytes of text these arguments have.
+pub(crate) fn text_bytes(values: &[Value]) -> usize {
+    values.iter().map(|value| if let Value::Text(text) = value { text.len() } else { 0 }).sum()
+}
+
+/// One statement of a [`Script`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Statement {
+    pub(crate) text: &'static str,
+    pub(crate) parameters: usize,
+    /// Violates a NOT NULL constraint on purpose where its condition does not hold.
+    pub(crate) is_guard: bool,
+}
+
+impl PartialEq for Statement {
+    fn eq(&self, other: &Self) -> bool {
+        // Constants: the same text is at the same address nearly always, and where not, nothing but speed is lost.
+        std::ptr::eq(self.text, other.text) && self.is_guard == other.is_guard
+    }
+}
+
+impl Eq for Statement {}
+
+impl std::hash::Hash for Statement {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.text.as_ptr().hash(state);
+    }
+}
+
+/// Statements that belong together: all of their effect, or none.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) statements: Vec<Statement>,
+    pub(crate) values: Vec<Value>,
+    refusals: Vec<(usize, WfeError)>,
+    /// Writes of the same key keep their order.
+    pub(crate) key: u64,
+}
+
+impl Script {
+    /// A script about the thing named `key`.
+    pub(crate) fn about(key: &str) -> Self {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        Self { key: hasher.finish(), ..Self::default() }
+    }
+
+    /// Adds a statement and returns its index.
+    pub(crate) fn add<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N]) -> usize {
+        self.push(sql, values, false)
+    }
+
+    /// Adds a guard: where its condition does not hold, nothing of the script is written and the answer is the
+    /// guard's index.
+    pub(crate) fn guard<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N]) -> usize {
+        self.push(sql, values, true)
+    }
+
+    /// Adds a guard: where its condition does not hold, nothing of the script is written and `error` is the answer.
+    pub(crate) fn guard_or<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N], error: WfeError) {
+        let index = self.push(sql, values, true);
+        self.refusals.push((index, error));
+    }
+
+    fn push<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N], is_guard: bool) -> usize {
+        self.statements.push(Statement { text: sql.0, parameters: N, is_guard });
+        self.values.extend(values);
+        self.statements.len() - 1
+    }
+
+    /// Takes out the errors of the guards, by index.
+    pub(crate) fn take_refusals(&mut self) -> Vec<(usize, WfeError)> {
+        std::mem::take(&mut self.refusals)
+    }
+}
+
+/// What one statement came to.
+#[derive(Default)]
+pub(crate) struct Done {
+    /// Rows changed; meaningful only for a statement that changes rows.
+    pub(crate) changes: u64,
+    /// Rows returned.
+    pub(crate) rows: Vec<SqliteRow>,
+}
+
+/// What a script that was not refused by an error of its own came to.
+pub(crate) enum Written {
+    /// Every statement's result.
+    Done(Vec<Done>),
+    /// The guard with this index did not hold; nothing was written.
+    Refused(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_counted_when_compiling() {
+        const TWO: Sql<2> = Sql::new("SELECT ?, ?");
+        let mut script = Script::about("a");
+        script.add(&TWO, [1_i64.into(), "x".into()]);
+        assert_eq!(script.values.len(), 2);
+        assert_eq!(script.key, Script::about("a").key);
+    }
+}

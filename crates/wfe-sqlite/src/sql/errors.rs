@@ -1,0 +1,8 @@
+//! Statements on `execution_errors`.
+
+use crate::script::Sql;
+
+/// A failure of which only the plain part is known.
+pub(crate) const INSERT_PLAIN: Sql<4> = Sql::new(
+    "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (?, ?, ?, ?)",
+);

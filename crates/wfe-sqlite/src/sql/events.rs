@@ -1,0 +1,72 @@
+//! Statements on `events`.
+//!
+//! The events of one name and key are a stream, in the order in which they become due. `position` is that order: drawn
+//! from the counter of `events.seq`, so that it only grows and is never used twice, either when the event is stored (it
+//! is due already) or by the first writer after its date: `RIPEN_COUNTER` and `RIPEN`, which find nothing to do nearly
+//! always, through `events_unripe`.
+
+use super::guard;
+use crate::script::Sql;
+
+/// The model's columns, in the order in which the codec reads them.
+macro_rules! model {
+    () => {
+        "id, event_name, event_key, event_data, event_time, is_processed"
+    };
+}
+
+/// Draws a position for each event that has become due by this time (twice).
+pub(crate) const RIPEN_COUNTER: Sql<2> = Sql::new(
+    "UPDATE sqlite_sequence SET seq = seq + (SELECT count(*) FROM events WHERE position IS NULL AND event_time <= ?) \
+     WHERE name = 'events' AND EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)",
+);
+
+/// Gives them out, in order of time.
+pub(crate) const RIPEN: Sql<1> = Sql::new(
+    "UPDATE events SET position = ripe.position FROM (\
+       SELECT seq, (SELECT seq FROM sqlite_sequence WHERE name = 'events') \
+         - count(*) OVER () + row_number() OVER (ORDER BY event_time, seq) AS position \
+       FROM events WHERE position IS NULL AND event_time <= ?) AS ripe \
+     WHERE events.seq = ripe.seq",
+);
+
+/// Whether an event has become due by this time that has no position yet.
+pub(crate) const IS_RIPE: Sql<1> =
+    Sql::new("SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)");
+
+/// Guard: no event has this id.
+pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
+
+/// A new event: first whether it is due, then the model. Comes after the two statements that ripen others, which were
+/// due before it.
+pub(crate) const INSERT: Sql<7> = Sql::new(concat!(
+    "INSERT INTO events (seq, position, ",
+    model!(),
+    ") SELECT number, iif(?, number, NULL), ?, ?, ?, ?, ?, ? FROM \
+     (SELECT 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS number)"
+));
+
+/// One event.
+pub(crate) const LOAD: Sql<1> = Sql::new(concat!("SELECT ", model!(), " FROM events WHERE id = ?"));
+
+/// Ids of unprocessed events up to a time, oldest first.
+pub(crate) const UNPROCESSED: Sql<1> =
+    Sql::new("SELECT id FROM events WHERE is_processed = 0 AND event_time <= ? ORDER BY event_time, seq");
+
+/// Ids of the events of a name and key up to a time, oldest first.
+pub(crate) const OF_STREAM: Sql<3> = Sql::new(
+    "SELECT id FROM events WHERE event_name = ? AND event_key = ? AND event_time <= ? ORDER BY event_time, seq",
+);
+
+/// Guard: an event has this id.
+pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM events WHERE id = ?)"));
+
+/// Marks an event; one that is marked so already is not written.
+pub(crate) const MARK: Sql<3> =
+    Sql::new("UPDATE events SET is_processed = ? WHERE id = ? AND is_processed <> ?");
+
+/// The early-event rule: the oldest event of a name and key from a time on becomes unprocessed again.
+pub(crate) const REVIVE_OLDEST: Sql<3> = Sql::new(
+    "UPDATE events SET is_processed = 0 WHERE is_processed = 1 AND seq = (SELECT seq FROM events \
+     WHERE event_name = ? AND event_key = ? AND event_time >= ? ORDER BY event_time, seq LIMIT 1)",
+);

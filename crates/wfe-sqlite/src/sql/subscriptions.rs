@@ -1,0 +1,72 @@
+//! Statements on `event_subscriptions`.
+
+use super::guard;
+use crate::script::Sql;
+
+/// The model's columns, in the order in which the codec reads them.
+macro_rules! model {
+    () => {
+        "id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, subscription_data, \
+         external_token, external_worker_id, external_token_expiry"
+    };
+}
+
+/// Guard: no subscription has this id.
+pub(crate) const ID_IS_FREE: Sql<1> =
+    Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
+
+/// A new open wait.
+pub(crate) const INSERT: Sql<11> = Sql::new(concat!(
+    "INSERT INTO event_subscriptions (kind, is_open, ",
+    model!(),
+    ") VALUES ('wait', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+));
+
+/// One subscription, open or not. A position has no id and is never found.
+pub(crate) const LOAD: Sql<1> =
+    Sql::new(concat!("SELECT ", model!(), " FROM event_subscriptions WHERE id = ?"));
+
+/// The open waits of a name and key from before a time, oldest first.
+pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
+    "SELECT ",
+    model!(),
+    " FROM event_subscriptions WHERE is_open = 1 AND event_name = ? AND event_key = ? AND subscribe_as_of <= ? \
+     ORDER BY subscribe_as_of, seq"
+));
+
+/// The oldest of them that no token holds at this time (last).
+pub(crate) const FIRST_FREE: Sql<4> = Sql::new(concat!(
+    "SELECT ",
+    model!(),
+    " FROM event_subscriptions WHERE is_open = 1 AND event_name = ? AND event_key = ? AND subscribe_as_of <= ? \
+     AND (external_token IS NULL OR external_token_expiry <= ?) ORDER BY subscribe_as_of, seq LIMIT 1"
+));
+
+/// Guard: a subscription has this id.
+pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
+
+/// Guard: an open wait has this id.
+pub(crate) const IS_OPEN: Sql<1> =
+    Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1)"));
+
+/// Closes a wait.
+pub(crate) const CLOSE: Sql<1> =
+    Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1");
+
+/// Sets a token (with worker and expiry) on an open wait, if none, an expired one (by the time in the last place) or
+/// the same one is there: one statement, so that of two workers one gets it.
+pub(crate) const SET_TOKEN: Sql<6> = Sql::new(
+    "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
+     WHERE id = ? AND is_open = 1 \
+     AND (external_token IS NULL OR external_token = ? OR external_token_expiry <= ?)",
+);
+
+/// Guard: this subscription holds this token.
+pub(crate) const HOLDS: Sql<2> =
+    Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND external_token = ?)"));
+
+/// Takes a token away.
+pub(crate) const CLEAR_TOKEN: Sql<2> = Sql::new(
+    "UPDATE event_subscriptions SET external_token = NULL, external_worker_id = NULL, external_token_expiry = NULL \
+     WHERE id = ? AND external_token = ?",
+);

@@ -1,0 +1,314 @@
+//! Stored instances: read, with the copy that is there if it is still the stored state, and compared with what is to be
+//! stored.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use wfe_core::{
+    Kind, Result, WfeError,
+    models::{ExecutionPointer, WorkflowInstance},
+};
+
+use crate::{
+    SqlitePersistenceProvider,
+    cache::{Stored, StoredPointer, WEIGHT_OF_ROW, WEIGHT_OF_TEXT},
+    codec::{self, json},
+    script::{Done, Script, Value, text_bytes},
+    sql,
+};
+
+/// A pointer's position is the revision that stored it, times this, plus its place among those stored then: so a new
+/// one comes after all that are there, without asking where they are.
+const POSITIONS: i64 = 1 << 20;
+
+/// The revision after `previous`, raised further where one revision has not positions enough.
+pub(crate) fn next_revision(previous: i64, new_pointers: usize) -> i64 {
+    // The second term is far below 2^63 / POSITIONS: so many pointers fit into no memory.
+    previous + 1 + i64::try_from(new_pointers).unwrap_or(i64::MAX) / POSITIONS
+}
+
+/// The first position of what is stored after the revision `previous`.
+pub(crate) fn first_position(previous: i64) -> i64 {
+    (previous + 1) * POSITIONS
+}
+
+/// Refuses two pointers of one id.
+pub(crate) fn check_pointers(pointers: &[ExecutionPointer]) -> Result<()> {
+    let mut ids = HashSet::with_capacity(pointers.len());
+    match pointers.iter().find(|pointer| !ids.insert(pointer.id.as_str())) {
+        Some(twice) => Err(WfeError::AlreadyExists { kind: Kind::Pointer, id: twice.id.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn weight(text_bytes: usize) -> usize {
+    WEIGHT_OF_ROW + WEIGHT_OF_TEXT * text_bytes
+}
+
+/// What [`SqlitePersistenceProvider::stored`] needs to be read: three statements.
+pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
+    let stamp = || [id.into(), copy.map(|copy| copy.seq).into(), copy.map(|copy| copy.revision).into()];
+    script.add(&sql::workflows::STAMP, [id.into()]);
+    script.add(&sql::workflows::LOAD, stamp());
+    script.add(&sql::pointers::LOAD, stamp());
+}
+
+/// What these three statements say; `None`: no such instance.
+pub(crate) fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
+    let [stamp, instance, pointers, ..] = done else {
+        return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
+    };
+    if stamp.rows.is_empty() {
+        return Ok(None);
+    }
+    let Some(row) = instance.rows.first() else { return Ok(copy) };
+    let (seq, revision, instance, bytes) = codec::workflow::decode(row)?;
+    let pointers = pointers
+        .rows
+        .iter()
+        .map(|row| {
+            let (position, pointer, bytes) = codec::pointer::decode(row, 0, id)?;
+            Ok(StoredPointer { position, pointer: Arc::new(pointer), weight: weight(bytes) })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Some(Arc::new(Stored {
+        seq,
+        revision,
+        instance: Arc::new(instance),
+        pointers,
+        weight: weight(bytes),
+    })))
+}
+
+impl SqlitePersistenceProvider {
+    /// An instance as it is stored now; `None`: no such instance.
+    pub(crate) async fn stored(&self, id: &str) -> Result<Option<Arc<Stored>>> {
+        let copy = self.cache.get(id);
+        let mut script = Script::default();
+        add_reads(&mut script, id, copy.as_deref());
+        let done = self.read(script).await?;
+        let stored = from_reads(&done, id, copy)?;
+        match &stored {
+            Some(stored) => self.cache.put(Arc::clone(stored)),
+            None => self.cache.remove(id),
+        }
+        Ok(stored)
+    }
+}
+
+/// What a new instance (with its id and name) and its pointers are as columns. The row number comes with the answer.
+pub(crate) struct New {
+    pub(crate) revision: i64,
+    pub(crate) columns: [Value; 12],
+    pub(crate) pointers: Vec<[Value; 21]>,
+}
+
+impl New {
+    pub(crate) fn encode(instance: &WorkflowInstance) -> Result<Self> {
+        check_pointers(&instance.execution_pointers)?;
+        Ok(Self {
+            revision: next_revision(0, instance.execution_pointers.len()),
+            columns: codec::workflow::encode(instance)?,
+            pointers: instance
+                .execution_pointers
+                .iter()
+                .map(codec::pointer::encode)
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// The copy to keep once it is stored as row `seq`.
+    pub(crate) fn stored(&self, seq: i64, mut instance: WorkflowInstance) -> Stored {
+        let pointers = std::mem::take(&mut instance.execution_pointers)
+            .into_iter()
+            .zip(&self.pointers)
+            .zip(first_position(0)..)
+            .map(|((pointer, columns), position)| StoredPointer {
+                position,
+                pointer: Arc::new(pointer),
+                weight: weight(text_bytes(columns)),
+            })
+            .collect();
+        let weight = weight(text_bytes(&self.columns));
+        Stored { seq, revision: self.revision, instance: Arc::new(instance), pointers, weight }
+    }
+
+    /// The pointers' rows, for an instance that the script has inserted before.
+    pub(crate) fn add_pointers(&self, script: &mut Script, id: &str) {
+        for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
+            script.add(&sql::pointers::PUT_NEW, row(id.into(), position, columns.clone()));
+        }
+    }
+}
+
+/// A pointer's whole row: its instance, its position, its columns.
+pub(crate) fn row(workflow: Value, position: i64, columns: [Value; 21]) -> [Value; 23] {
+    let mut columns = columns.into_iter();
+    std::array::from_fn(|at| match at {
+        0 => workflow.clone(),
+        1 => position.into(),
+        _ => columns.next().unwrap_or(Value::Null),
+    })
+}
+
+/// Adds to `script` what makes `stored` equal to `instance`, and returns the copy to keep once that is done. The
+/// first statement is a guard without an error: refused, the stored state is another one.
+pub(crate) fn add_difference(
+    script: &mut Script,
+    stored: &Stored,
+    instance: &WorkflowInstance,
+) -> Result<Stored> {
+    script.guard(&sql::workflows::IS_AT, [stored.seq.into(), stored.revision.into()]);
+    let pointers = pointer_difference(script, stored, &instance.execution_pointers)?;
+    let new = pointers.iter().filter(|pointer| pointer.position >= first_position(stored.revision)).count();
+    let revision = next_revision(stored.revision, new);
+    let (instance, weight) = instance_difference(script, stored, instance, revision)?;
+    Ok(Stored { seq: stored.seq, revision, instance: Arc::new(instance), pointers, weight })
+}
+
+fn instance_difference(
+    script: &mut Script,
+    stored: &Stored,
+    new: &WorkflowInstance,
+    revision: i64,
+) -> Result<(WorkflowInstance, usize)> {
+    let old = &*stored.instance;
+    let same_data = json::same(&old.data, &new.data);
+    let kept = WorkflowInstance {
+        id: old.id.clone(),
+        name: if new.name.is_empty() { old.name.clone() } else { new.name.clone() },
+        root_workflow_id: new.root_workflow_id.clone(),
+        workflow_definition_id: new.workflow_definition_id.clone(),
+        version: new.version,
+        description: new.description.clone(),
+        reference: new.reference.clone(),
+        execution_pointers: Vec::new(),
+        next_execution: new.next_execution,
+        status: new.status,
+        data: if same_data { old.data.clone() } else { new.data.clone() },
+        create_time: new.create_time,
+        complete_time: new.complete_time,
+    };
+    if kept.name != old.name {
+        script.guard_or(
+            &sql::workflows::NAME_IS_FREE_FOR,
+            [(&kept.name).into(), (&kept.id).into()],
+            WfeError::AlreadyExists { kind: Kind::WorkflowName, id: kept.name.clone() },
+        );
+    }
+    let same_state = kept.status == old.status
+        && kept.next_execution == old.next_execution
+        && kept.complete_time == old.complete_time;
+    let same_rest = kept.name == old.name
+        && kept.root_workflow_id == old.root_workflow_id
+        && kept.workflow_definition_id == old.workflow_definition_id
+        && kept.version == old.version
+        && kept.description == old.description
+        && kept.reference == old.reference
+        && kept.create_time == old.create_time;
+    let (seq, revision) = (stored.seq.into(), revision.into());
+    let weight = if same_state && same_rest && same_data {
+        script.add(&sql::workflows::TOUCH, [revision, seq]);
+        stored.weight
+    } else {
+        let [
+            _,
+            name,
+            root,
+            definition,
+            version,
+            description,
+            reference,
+            next,
+            status,
+            created,
+            completed,
+            data,
+        ] = codec::workflow::encode(&kept)?;
+        let weight = weight(text_bytes(std::slice::from_ref(&data)));
+        if !same_data {
+            script.add(&sql::workflows::UPDATE_DATA, [data, seq.clone()]);
+        }
+        if !same_rest {
+            script.add(
+                &sql::workflows::UPDATE,
+                [
+                    revision,
+                    name,
+                    root,
+                    definition,
+                    version,
+                    description,
+                    reference,
+                    next,
+                    status,
+                    created,
+                    completed,
+                    seq,
+                ],
+            );
+        } else if same_state {
+            script.add(&sql::workflows::TOUCH, [revision, seq]);
+        } else {
+            script.add(&sql::workflows::UPDATE_STATE, [revision, next, status, completed, seq]);
+        }
+        weight
+    };
+    Ok((kept, weight))
+}
+
+/// Pointers keep their positions as long as these grow along the new order; from the first that would not, or the
+/// first new one, on, all get new ones, which are above all that are stored.
+fn pointer_difference(
+    script: &mut Script,
+    stored: &Stored,
+    new: &[ExecutionPointer],
+) -> Result<Vec<StoredPointer>> {
+    // The common case needs no map: the stored ones stand where they stood, new ones follow.
+    let in_place = stored.pointers.len() <= new.len()
+        && stored.pointers.iter().zip(new).all(|(old, new)| old.pointer.id == new.id);
+    let mut by_id: HashMap<&str, &StoredPointer> = HashMap::new();
+    if !in_place {
+        by_id = stored.pointers.iter().map(|old| (old.pointer.id.as_str(), old)).collect();
+    }
+    let (mut kept, mut puts) = (Vec::with_capacity(new.len()), Vec::new());
+    let (mut last, mut fresh) = (i64::MIN, first_position(stored.revision));
+    let mut is_appending = false;
+    for (at, pointer) in new.iter().enumerate() {
+        let old = if in_place { stored.pointers.get(at) } else { by_id.remove(pointer.id.as_str()) };
+        let in_order = old.filter(|old| !is_appending && old.position > last);
+        let is_same = old.is_some_and(|old| codec::pointer::same(&old.pointer, pointer));
+        let position = if let Some(old) = in_order {
+            last = old.position;
+            old.position
+        } else {
+            is_appending = true;
+            fresh += 1;
+            fresh - 1
+        };
+        if let (Some(old), true) = (old, is_same && in_order.is_some()) {
+            kept.push(old.clone());
+            continue;
+        }
+        let columns = codec::pointer::encode(pointer)?;
+        kept.push(StoredPointer {
+            position,
+            pointer: match old {
+                Some(old) if is_same => Arc::clone(&old.pointer),
+                _ => Arc::new(pointer.clone()),
+            },
+            weight: weight(text_bytes(&columns)),
+        });
+        puts.push(row(stored.seq.into(), position, columns));
+    }
+    // In the stored order, so that equal changes make equal scripts.
+    for old in stored.pointers.iter().filter(|old| by_id.contains_key(old.pointer.id.as_str())) {
+        script.add(&sql::pointers::REMOVE, [stored.seq.into(), (&old.pointer.id).into()]);
+    }
+    for put in puts {
+        script.add(&sql::pointers::PUT, put);
+    }
+    Ok(kept)
+}

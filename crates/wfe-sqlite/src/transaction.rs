@@ -1,0 +1,308 @@
+//! How the requests of one batch become one transaction.
+//!
+//! Requests of the same shape (the same statements) are joined into texts of 32, 16, … 1 of them, so that the texts
+//! repeat and stay prepared. Each has its savepoint, so that a failing one spoils only itself; a request alone needs
+//! none, and is sent as one text with its BEGIN and COMMIT.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use sqlx::SqliteConnection;
+use wfe_core::WfeError;
+
+use crate::{
+    batch::{self, Sent},
+    error,
+    script::{Done, Script, Statement, Written},
+    texts::{Frame, Texts},
+};
+
+/// Most requests in one text. A text is prepared once, statement by statement: more would make that first time long.
+const COPIES: usize = 32;
+/// A longer request is not sent as one text, which would hardly repeat, but run by run of equal statements.
+const LONG: usize = 40;
+/// Takes the write lock at once: a transaction that begins by reading cannot wait for it later.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// The answer to one request.
+pub(crate) type Answer = Result<Written, WfeError>;
+
+/// What a batch came to.
+pub(crate) enum Batch {
+    /// One answer for each request; what was written is durable.
+    Answered(Vec<Answer>),
+    /// Nothing was written: the database could not be had.
+    NotBegun(Arc<sqlx::Error>),
+    /// Nothing was written: a statement's error, or the lack of room in the COMMIT, ended the whole transaction.
+    Ended(Arc<sqlx::Error>),
+    /// The COMMIT failed: nobody knows.
+    Unknown(Arc<sqlx::Error>),
+}
+
+/// Why the work on a batch stops.
+enum Stop {
+    NotBegun(Arc<sqlx::Error>),
+    Ended(Arc<sqlx::Error>),
+    Unknown(Arc<sqlx::Error>),
+}
+
+/// Runs these requests in one transaction.
+pub(crate) async fn run(connection: &mut SqliteConnection, texts: &mut Texts, scripts: &[&Script]) -> Batch {
+    let mut work = Work {
+        connection,
+        texts,
+        scripts,
+        answers: std::iter::repeat_with(|| None).take(scripts.len()).collect(),
+        savepoints: scripts.len() > 1,
+        is_open: false,
+    };
+    match work.all().await {
+        Ok(()) => Batch::Answered(
+            work.answers.into_iter().map(|answer| answer.unwrap_or(Err(WfeError::Closed("store")))).collect(),
+        ),
+        Err(Stop::NotBegun(error)) => Batch::NotBegun(error),
+        Err(Stop::Ended(error)) => {
+            work.roll_back().await;
+            Batch::Ended(error)
+        }
+        Err(Stop::Unknown(error)) => {
+            work.roll_back().await;
+            Batch::Unknown(error)
+        }
+    }
+}
+
+struct Work<'a> {
+    connection: &'a mut SqliteConnection,
+    texts: &'a mut Texts,
+    scripts: &'a [&'a Script],
+    answers: Vec<Option<Answer>>,
+    savepoints: bool,
+    is_open: bool,
+}
+
+impl Work<'_> {
+    async fn all(&mut self) -> Result<(), Stop> {
+        let mut chunks = chunks(self.scripts);
+        let mut is_committed = false;
+        while let Some(chunk) = chunks.pop_front() {
+            if self.scripts[chunk[0]].statements.len() > LONG {
+                self.long(chunk[0]).await?;
+                continue;
+            }
+            let closes = chunks.is_empty();
+            let rest = self.together(&chunk, closes).await?;
+            is_committed = closes && rest.is_none();
+            for chunk in sized(rest.unwrap_or_default()).rev() {
+                chunks.push_front(chunk);
+            }
+        }
+        if is_committed || !self.is_open {
+            return Ok(());
+        }
+        let frame = Frame { closes: true, ..Frame::default() };
+        match self.send(&[], 1, frame, &[]).await.error {
+            Some(error) => Err(failed_commit(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends these requests of one shape as one text. `Some`: one of them failed and has its answer; these after it
+    /// are still to be sent, and a COMMIT was not reached.
+    async fn together(&mut self, chunk: &[usize], closes: bool) -> Result<Option<Vec<usize>>, Stop> {
+        let scripts = self.scripts;
+        let statements = &scripts[chunk[0]].statements;
+        let opens = if self.is_open { None } else { Some(BEGIN) };
+        let frame = Frame { opens, savepoints: self.savepoints, closes };
+        let sent = self.send(statements, chunk.len(), frame, chunk).await;
+        let ended = sent.done.len();
+        let (length, step) = (statements.len(), frame.copy(statements.len()));
+        let mut results = sent.done.into_iter().skip(frame.before());
+        let whole = ended.saturating_sub(frame.before()) / step.max(1);
+        for &index in chunk.iter().take(whole) {
+            let mut own: Vec<Done> = results.by_ref().take(step).collect();
+            if frame.savepoints {
+                own.pop();
+                own.remove(0);
+            }
+            self.answers[index] = Some(Ok(Written::Done(own)));
+        }
+        let Some(error) = sent.error else {
+            self.is_open = !closes;
+            return Ok(None);
+        };
+        if ended < frame.before() {
+            return Err(Stop::NotBegun(Arc::new(error)));
+        }
+        self.is_open = true;
+        if whole == chunk.len() {
+            return Err(failed_commit(error));
+        }
+        let statement = (ended - frame.before()) % step;
+        // With a savepoint, its SAVEPOINT is the copy's first statement and its RELEASE the last.
+        let statement = statement.checked_sub(usize::from(frame.savepoints)).filter(|&at| at < length);
+        self.refuse(chunk[whole], statement, error).await?;
+        Ok(Some(chunk[whole + 1..].to_vec()))
+    }
+
+    /// Sends a long request run by run.
+    async fn long(&mut self, index: usize) -> Result<(), Stop> {
+        if !self.is_open {
+            let begin = self.send(&[], 1, Frame { opens: Some(BEGIN), ..Frame::default() }, &[]).await;
+            if let Some(error) = begin.error {
+                return Err(Stop::NotBegun(Arc::new(error)));
+            }
+            self.is_open = true;
+        }
+        let script = self.scripts[index];
+        if self.savepoints {
+            self.plain("SAVEPOINT r").await?;
+        }
+        let (mut done, mut value) = (Vec::with_capacity(script.statements.len()), 0);
+        while let Some(statement) = script.statements.get(done.len()) {
+            let run = script.statements[done.len()..].iter().take_while(|other| *other == statement).count();
+            let copies = size(run);
+            let values = &script.values[value..value + copies * statement.parameters];
+            value += values.len();
+            let text = self.texts.get(&[*statement], copies, Frame::default());
+            let sent = batch::send(self.connection, text, values).await;
+            done.extend(sent.done);
+            if let Some(error) = sent.error {
+                return self.refuse(index, Some(done.len()), error).await;
+            }
+        }
+        if self.savepoints {
+            self.plain("RELEASE r").await?;
+        }
+        self.answers[index] = Some(Ok(Written::Done(done)));
+        Ok(())
+    }
+
+    /// Takes back what a failed request did and answers it.
+    async fn refuse(
+        &mut self,
+        index: usize,
+        statement: Option<usize>,
+        error: sqlx::Error,
+    ) -> Result<(), Stop> {
+        let guard = statement.filter(|&at| {
+            self.scripts[index].statements.get(at).is_some_and(|statement| statement.is_guard)
+                && error::is_not_null_violation(&error)
+        });
+        let error = Arc::new(error);
+        if self.savepoints {
+            self.plain("ROLLBACK TO r").await.map_err(|_| Stop::Ended(Arc::clone(&error)))?;
+            self.plain("RELEASE r").await?;
+        } else {
+            self.roll_back().await;
+        }
+        self.answers[index] = Some(match guard {
+            Some(at) => Ok(Written::Refused(at)),
+            None => Err(error::storage("writing", &error)),
+        });
+        Ok(())
+    }
+
+    /// Sends a statement without arguments inside the transaction; an error means that the transaction is gone.
+    async fn plain(&mut self, text: &'static str) -> Result<(), Stop> {
+        match batch::send(self.connection, text.into(), []).await.error {
+            Some(error) => Err(Stop::Ended(Arc::new(error))),
+            None => Ok(()),
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        // Fails exactly if SQLite has ended the transaction by itself: then there is nothing to roll back.
+        let _ = batch::send(self.connection, "ROLLBACK".into(), []).await;
+        self.is_open = false;
+    }
+
+    async fn send(&mut self, statements: &[Statement], copies: usize, frame: Frame, of: &[usize]) -> Sent {
+        let text = self.texts.get(statements, copies, frame);
+        let values = of.iter().flat_map(|&index| &self.scripts[index].values);
+        batch::send(self.connection, text, values).await
+    }
+}
+
+/// A commit that failed for lack of room (or of the lock) certainly wrote nothing: its last frame is what counts.
+fn failed_commit(error: sqlx::Error) -> Stop {
+    let is_certain = error::is_full(&error) || error::is_busy(&error);
+    let error = Arc::new(error);
+    if is_certain { Stop::Ended(error) } else { Stop::Unknown(error) }
+}
+
+/// Groups requests by shape, and cuts the groups into sizes that repeat. Requests of one key stay in their order:
+/// the second one of a key comes in a wave after the first.
+fn chunks(scripts: &[&Script]) -> VecDeque<Vec<usize>> {
+    use std::collections::HashMap;
+    let mut waves: Vec<Vec<Vec<usize>>> = Vec::new();
+    let (mut seen, mut groups) = (HashMap::new(), HashMap::new());
+    for (index, script) in scripts.iter().enumerate() {
+        let wave = seen.entry(script.key).and_modify(|wave| *wave += 1).or_insert(0_usize);
+        if waves.len() <= *wave {
+            waves.push(Vec::new());
+        }
+        let shapes = &mut waves[*wave];
+        let group = *groups.entry((*wave, &script.statements)).or_insert_with(|| {
+            shapes.push(Vec::new());
+            shapes.len() - 1
+        });
+        shapes[group].push(index);
+    }
+    let mut all = VecDeque::new();
+    for group in waves.into_iter().flatten() {
+        if scripts[group[0]].statements.len() > LONG {
+            all.extend(group.into_iter().map(|index| vec![index]));
+        } else {
+            all.extend(sized(group));
+        }
+    }
+    all
+}
+
+/// The largest of 32, 16, … 1 that is not above `count`, which is not 0.
+fn size(count: usize) -> usize {
+    if count >= COPIES { COPIES } else { 1 << count.ilog2() }
+}
+
+fn sized(mut group: Vec<usize>) -> std::vec::IntoIter<Vec<usize>> {
+    let mut chunks = Vec::new();
+    while !group.is_empty() {
+        let rest = group.split_off(size(group.len()));
+        chunks.push(group);
+        group = rest;
+    }
+    chunks.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::Sql;
+
+    const ONE: Sql<1> = Sql::new("SELECT ?");
+    const OTHER: Sql<1> = Sql::new("SELECT 1 + ?");
+
+    #[test]
+    fn requests_of_one_shape_go_together_and_those_of_one_key_stay_in_order() {
+        let script = |key: &str, sql: &Sql<1>| {
+            let mut script = Script::about(key);
+            script.add(sql, [1_i64.into()]);
+            script
+        };
+        let scripts = [
+            script("a", &ONE),
+            script("b", &OTHER),
+            script("c", &ONE),
+            script("a", &OTHER),
+            script("d", &ONE),
+        ];
+        let chunks = chunks(&scripts.iter().collect::<Vec<_>>());
+        assert_eq!(chunks, [vec![0, 2], vec![4], vec![1], vec![3]]);
+    }
+
+    #[test]
+    fn sizes_repeat() {
+        let sizes: Vec<_> = sized((0..77).collect()).map(|chunk| chunk.len()).collect();
+        assert_eq!(sizes, [32, 32, 8, 4, 1]);
+    }
+}
