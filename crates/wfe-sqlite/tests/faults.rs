@@ -123,7 +123,8 @@ async fn a_commit_whose_sync_fails_has_an_unknown_outcome_and_the_store_goes_on_
     assert_eq!(victim.create("during"), "unknown");
     victim.disarm("fail-sync");
     assert_eq!(victim.create("after"), "stored");
-    let store = open(&victim.kill()).await;
+    let place = victim.kill();
+    let store = open(&place).await;
     for name in ["before", "after"] {
         assert_eq!(store.get_workflow_instance_by_name(name).await.unwrap().name, name);
     }
@@ -138,7 +139,8 @@ async fn a_full_disk_is_said_so_at_any_byte_loses_nothing_stored_and_blocks_noth
         assert_eq!(victim.create("during"), "full", "with room for {room} bytes");
         victim.disarm("fail-write");
         assert_eq!(victim.create("after"), "stored");
-        let store = open(&victim.kill()).await;
+        let place = victim.kill();
+        let store = open(&place).await;
         store.get_workflow_instance_by_name("before").await.unwrap();
         store.get_workflow_instance_by_name("after").await.unwrap();
         let during = store.get_workflow_instance_by_name("during").await;
@@ -155,7 +157,8 @@ async fn what_was_answered_before_a_kill_in_the_middle_of_a_torn_write_is_there_
         }
         victim.arm("fail-write", &room.to_string());
         writeln!(victim.ask, "torn").unwrap();
-        let store = open(&victim.kill()).await;
+        let place = victim.kill();
+        let store = open(&place).await;
         store.ensure_store_exists().await.unwrap();
         for n in 0..20 {
             store.get_workflow_instance_by_name(&format!("n{n}")).await.unwrap();

@@ -56,7 +56,9 @@ pub fn list(dir: &Path, own: &Own) -> io::Result<Vec<Name>> {
         let entry = match entry {
             Ok(entry) => entry,
             // It vanished between being named by its folder and being looked at: it is not there.
-            Err(e) if e.depth() > 0 && e.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => continue,
+            Err(e) if e.depth() > 0 && e.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => {
+                continue;
+            }
             Err(e) => return Err(e.into()),
         };
         if entry.file_type().is_file()

@@ -46,10 +46,14 @@ pub fn check_writable(out: &Path) -> io::Result<()> {
     if out.is_dir() {
         return Err(io::Error::other("it is a folder"));
     }
-    let partial = temporary(out);
-    let fresh = !partial.exists();
-    File::options().create(true).append(true).open(&partial)?;
-    if fresh { fs::remove_file(&partial) } else { Ok(()) }
+    check_appendable(&temporary(out))
+}
+
+/// Fails now, and leaves nothing behind, where opening the file to append would fail later.
+pub fn check_appendable(path: &Path) -> io::Result<()> {
+    let fresh = !path.exists();
+    File::options().create(true).append(true).open(path)?;
+    if fresh { fs::remove_file(path) } else { Ok(()) }
 }
 
 /// Puts the lines at `out` by temporary file, fsync and rename: a crash leaves the old file or the new one.

@@ -50,7 +50,9 @@ pub fn definition(place: &Arc<Place>) -> wfe::Result<Definition> {
         let files = listing::list(&lister.dir, &lister.own)?;
         lister.progress.listed(files.len());
         Ok(files)
-    }));
+    }))
+    // Suspended, not failed: the next start tries again.
+    .on_failure(OnFailure::Suspend);
     WorkflowBuilder::<Summary>::new(DEFINITION, 1)
         .for_each(HASH, files.parallel(place.jobs), |file| {
             file.then(
@@ -70,6 +72,7 @@ pub fn definition(place: &Arc<Place>) -> wfe::Result<Definition> {
                 }
                 Ok(gathered.write(&writer.out)?)
             })
+            .on_failure(OnFailure::Suspend)
             .output(|summary: &Summary, data: &mut Summary| *data = summary.clone()),
         )
         .build()
