@@ -1,5 +1,7 @@
 //! The step store on SQLite: one commit a step, fences, streams, history, claims.
 
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use wfe_core::{
