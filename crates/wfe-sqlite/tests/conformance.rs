@@ -1,0 +1,54 @@
+//! The conformance suite, in memory and on files.
+
+use std::{process::ExitCode, sync::Arc};
+
+use tempfile::TempDir;
+use wfe_core::{BoxError, Result, traits::PersistenceProvider};
+use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::{
+    VirtualClock,
+    conformance::{Harness, Trials, main as run},
+};
+
+struct Memory;
+
+#[async_trait::async_trait]
+impl Harness for Memory {
+    type Place = ();
+
+    async fn place(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
+        Ok(Arc::new(SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?))
+    }
+}
+
+struct File;
+
+#[async_trait::async_trait]
+impl Harness for File {
+    type Place = TempDir;
+
+    async fn place(&self) -> Result<TempDir> {
+        TempDir::new().map_err(|error| BoxError::from(error).into())
+    }
+
+    async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
+        let file = SqlitePersistenceProvider::file(folder.path().join("wfe.db"));
+        Ok(Arc::new(file.clock(clock).open().await?))
+    }
+
+    fn lasts(&self) -> bool {
+        true
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+fn main() -> ExitCode {
+    run(Trials::default().of("memory", Memory).of("file", File))
+}

@@ -1,0 +1,120 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use wfe_core::{
+    Result,
+    clock::Clock,
+    models::WorkflowInstance,
+    traits::{Committed, Fence, Owner, PersistenceProvider, StepCommit, StepStore},
+};
+
+use super::{
+    Harness,
+    case::{Checked, Stop, unmet},
+};
+use crate::VirtualClock;
+
+/// An open store.
+pub(super) type Store = Arc<dyn PersistenceProvider>;
+
+/// What one case works on: an empty place of its own, and a clock of its own.
+pub(super) struct Bench {
+    pub clock: Arc<VirtualClock>,
+    place: Box<dyn AnyPlace>,
+}
+
+impl Bench {
+    pub async fn new<H: Harness>(harness: Arc<H>) -> Result<Self> {
+        let place = harness.place().await?;
+        Ok(Self { clock: Arc::new(VirtualClock::default()), place: Box::new(Bound { harness, place }) })
+    }
+
+    /// The store, empty. Called once by each case.
+    pub async fn open(&self) -> Result<Store> {
+        self.place.open(Arc::clone(&self.clock)).await
+    }
+
+    /// Lets go of the store and opens it again; skips the case where nothing outlives a provider.
+    pub async fn reopen(&self, store: Store) -> Checked<Store> {
+        if !self.place.lasts() {
+            return Err(Stop::Skipped("the store does not outlive its provider"));
+        }
+        drop(store);
+        Ok(self.open().await?)
+    }
+
+    /// One more provider beside those that are open; skips the case where a place cannot be shared.
+    pub async fn open_another(&self) -> Checked<Store> {
+        self.must_be_shared()?;
+        Ok(self.open().await?)
+    }
+
+    /// Skips the case where a place cannot be shared.
+    pub fn must_be_shared(&self) -> Checked<()> {
+        if self.place.is_shared() {
+            Ok(())
+        } else {
+            Err(Stop::Skipped("two providers cannot share this store"))
+        }
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+}
+
+/// The engine's side of the store; skips the case where it has none.
+pub(super) fn steps(store: &Store) -> Checked<&dyn StepStore> {
+    store.step_store().ok_or(Stop::Skipped("the store has no step store"))
+}
+
+/// Skips the case where the store keeps no commands.
+pub(super) fn must_keep_commands(store: &Store) -> Checked<()> {
+    if store.supports_scheduled_commands() {
+        Ok(())
+    } else {
+        Err(Stop::Skipped("the store keeps no scheduled commands"))
+    }
+}
+
+/// A started instance, and the right to write it, which lasts as long as the owner.
+pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked<(Owner, Fence)> {
+    let steps = steps(store)?;
+    let owner = steps.enlist().await?;
+    let started = steps.start(Some(&owner), instance).await?;
+    let Some(fence) = started.fence else { unmet("a new instance with an owner came without a fence") };
+    Ok((owner, fence))
+}
+
+/// Commits, and expects it to be done.
+pub(super) async fn done(store: &Store, fence: Fence, commit: StepCommit) -> Checked<()> {
+    assert_eq!(steps(store)?.commit_step(fence, &commit).await?, Committed::Done);
+    Ok(())
+}
+
+/// A harness with one of its places, its type forgotten: cases are compiled once, not once for each store.
+trait AnyPlace: Send + Sync {
+    fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
+    fn lasts(&self) -> bool;
+    fn is_shared(&self) -> bool;
+}
+
+struct Bound<H: Harness> {
+    harness: Arc<H>,
+    place: H::Place,
+}
+
+impl<H: Harness> AnyPlace for Bound<H> {
+    fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>> {
+        self.harness.open(&self.place, clock)
+    }
+
+    fn lasts(&self) -> bool {
+        self.harness.lasts()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.harness.is_shared()
+    }
+}

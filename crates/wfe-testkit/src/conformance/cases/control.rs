@@ -1,0 +1,227 @@
+//! Control requests: what somebody outside asks of an instance, busy or not.
+
+use wfe_core::traits::{Control, ControlRequest};
+
+use super::prelude::*;
+
+cases! { "control":
+    a_request_waits_beside_its_instance,
+    a_request_for_an_unknown_instance_is_refused,
+    a_commit_that_does_not_name_the_waiting_request_writes_nothing_and_reports_it,
+    a_commit_that_names_the_waiting_request_stores_its_effect_and_clears_it,
+    a_commit_that_names_an_older_request_writes_nothing_and_reports_the_newer_one,
+    a_wrong_fence_comes_before_a_waiting_request,
+    a_newer_request_replaces_an_older_one,
+    nothing_replaces_a_waiting_terminate,
+    only_terminate_replaces_a_waiting_cancel,
+    a_request_after_the_end_changes_nothing,
+    a_request_is_left_alone_by_plain_writes,
+    numbers_of_requests_grow_after_one_was_applied,
+    a_request_is_for_one_instance_only,
+    a_request_outlives_its_provider,
+}
+
+async fn waiting(store: &Store) -> Checked<Option<ControlRequest>> {
+    Ok(steps(store)?.load("i").await?.control)
+}
+
+/// The request that waits, which there must be.
+async fn requested(store: &Store, control: Control) -> Checked<ControlRequest> {
+    steps(store)?.request("i", control).await?;
+    match waiting(store).await? {
+        Some(request) => Ok(request),
+        None => unmet("no request waits"),
+    }
+}
+
+fn changed() -> StepCommit {
+    StepCommit {
+        data: Some(json!("changed")),
+        upserted: vec![pointer("new")],
+        published: vec![event("e", "name", "key", second(0))],
+        release: true,
+        ..commit("i")
+    }
+}
+
+async fn a_request_waits_beside_its_instance(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, _fence) = owned(&store, &instance("i")).await?;
+    assert_eq!(waiting(&store).await?, None);
+    assert_eq!(requested(&store, Control::Suspend).await?.control, Control::Suspend);
+    assert_eq!(store.get_workflow_instance("i").await?, instance("i"));
+    Ok(())
+}
+
+async fn a_request_for_an_unknown_instance_is_refused(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    assert_err!(
+        steps.request("unknown", Control::Cancel).await,
+        WfeError::WorkflowNotFound(id) if id == "unknown"
+    );
+    assert_err!(steps.load("unknown").await, WfeError::WorkflowNotFound(id) if id == "unknown");
+    Ok(())
+}
+
+async fn a_commit_that_does_not_name_the_waiting_request_writes_nothing_and_reports_it(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    for control in [Control::Suspend, Control::Resume, Control::Cancel, Control::Terminate] {
+        let request = requested(&store, control).await?;
+        assert_eq!(request.control, control);
+        let reported = steps(&store)?.commit_step(fence, &changed()).await?;
+        assert_eq!(reported, Committed::Control(request));
+        assert_eq!(store.get_workflow_instance("i").await?, instance("i"));
+        assert_err!(store.get_event("e").await, WfeError::EventNotFound(_));
+        assert_eq!(waiting(&store).await?, Some(request));
+    }
+    Ok(())
+}
+
+async fn a_commit_that_names_the_waiting_request_stores_its_effect_and_clears_it(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let request = requested(&store, Control::Suspend).await?;
+    let applied = StepCommit {
+        status: Some(WorkflowStatus::Suspended),
+        applied: Some(request.number),
+        release: false,
+        ..changed()
+    };
+    done(&store, fence, applied).await?;
+    let stored = store.get_workflow_instance("i").await?;
+    assert_eq!((stored.status, stored.data), (WorkflowStatus::Suspended, json!("changed")));
+    assert_eq!(waiting(&store).await?, None);
+    done(&store, fence, commit("i")).await
+}
+
+async fn a_commit_that_names_an_older_request_writes_nothing_and_reports_the_newer_one(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let older = requested(&store, Control::Suspend).await?;
+    let newer = requested(&store, Control::Terminate).await?;
+    assert!(newer.number > older.number);
+    let applied = StepCommit { applied: Some(older.number), ..changed() };
+    let reported = steps(&store)?.commit_step(fence, &applied).await?;
+    assert_eq!(reported, Committed::Control(newer));
+    assert_eq!(store.get_workflow_instance("i").await?, instance("i"));
+    assert_eq!(waiting(&store).await?, Some(newer));
+    Ok(())
+}
+
+async fn a_wrong_fence_comes_before_a_waiting_request(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let request = requested(&store, Control::Suspend).await?;
+    for applied in [None, Some(request.number)] {
+        let commit = StepCommit { applied, ..changed() };
+        assert_eq!(steps(&store)?.commit_step(Fence(fence.0 + 1), &commit).await?, Committed::Lost);
+    }
+    assert_eq!(waiting(&store).await?, Some(request));
+    Ok(())
+}
+
+async fn a_newer_request_replaces_an_older_one(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, _fence) = owned(&store, &instance("i")).await?;
+    let mut last = 0;
+    for control in [Control::Suspend, Control::Resume, Control::Suspend, Control::Cancel, Control::Terminate]
+    {
+        let request = requested(&store, control).await?;
+        assert_eq!(request.control, control);
+        assert!(request.number > last);
+        last = request.number;
+    }
+    Ok(())
+}
+
+async fn nothing_replaces_a_waiting_terminate(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, _fence) = owned(&store, &instance("i")).await?;
+    requested(&store, Control::Terminate).await?;
+    for control in [Control::Suspend, Control::Resume, Control::Cancel, Control::Terminate] {
+        assert_eq!(requested(&store, control).await?.control, Control::Terminate);
+    }
+    Ok(())
+}
+
+async fn only_terminate_replaces_a_waiting_cancel(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, _fence) = owned(&store, &instance("i")).await?;
+    requested(&store, Control::Cancel).await?;
+    for control in [Control::Suspend, Control::Resume, Control::Cancel] {
+        assert_eq!(requested(&store, control).await?.control, Control::Cancel);
+    }
+    assert_eq!(requested(&store, Control::Terminate).await?.control, Control::Terminate);
+    Ok(())
+}
+
+async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    for status in [WorkflowStatus::Complete, WorkflowStatus::Terminated] {
+        let id = status.to_string();
+        let (_owner, fence) = owned(&store, &instance(&id)).await?;
+        let ended = StepCommit { status: Some(status), release: true, ..commit(&id) };
+        done(&store, fence, ended).await?;
+        let before = steps.load(&id).await?;
+        for control in [Control::Resume, Control::Suspend, Control::Cancel, Control::Terminate] {
+            steps.request(&id, control).await?;
+            assert_eq!(steps.load(&id).await?, before);
+        }
+        let owner = steps.enlist().await?;
+        assert_eq!(steps.claim(&owner, &definitions(), bench.now(), 9).await?, []);
+    }
+    Ok(())
+}
+
+async fn a_request_is_left_alone_by_plain_writes(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let request = requested(&store, Control::Cancel).await?;
+    store.persist_workflow(&WorkflowInstance { data: json!("plain"), ..instance("i") }).await?;
+    assert_eq!(waiting(&store).await?, Some(request));
+    let reported = steps(&store)?.commit_step(fence, &changed()).await?;
+    assert_eq!(reported, Committed::Control(request));
+    assert_eq!(store.get_workflow_instance("i").await?.data, "plain");
+    Ok(())
+}
+
+async fn numbers_of_requests_grow_after_one_was_applied(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let mut last = 0;
+    for _ in 0..3 {
+        let request = requested(&store, Control::Suspend).await?;
+        assert!(request.number > last);
+        last = request.number;
+        done(&store, fence, StepCommit { applied: Some(last), ..commit("i") }).await?;
+    }
+    Ok(())
+}
+
+async fn a_request_is_for_one_instance_only(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, _fence) = owned(&store, &instance("i")).await?;
+    let (_other, fence) = owned(&store, &instance("j")).await?;
+    requested(&store, Control::Terminate).await?;
+    assert_eq!(steps(&store)?.load("j").await?.control, None);
+    done(&store, fence, commit("j")).await
+}
+
+async fn a_request_outlives_its_provider(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (owner, _fence) = owned(&store, &instance("i")).await?;
+    let request = requested(&store, Control::Cancel).await?;
+    drop(owner);
+    let store = bench.reopen(store).await?;
+    assert_eq!(waiting(&store).await?, Some(request));
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The cases, by noun. Each is named as the sentence that it proves.
+
+mod bounds;
+mod commands;
+mod commits;
+mod concurrency;
+mod control;
+mod durability;
+mod early_events;
+mod errors;
+mod events;
+mod exactness;
+mod history;
+mod instances;
+mod pointers;
+mod refusals;
+mod starts;
+mod subscriptions;
+mod tokens;
+
+use super::case::Case;
+
+/// Every case of the suite.
+pub(super) fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        instances::CASES,
+        pointers::CASES,
+        events::CASES,
+        early_events::CASES,
+        subscriptions::CASES,
+        tokens::CASES,
+        commands::CASES,
+        errors::CASES,
+        exactness::CASES,
+        bounds::CASES,
+        concurrency::CASES,
+        durability::CASES,
+        starts::CASES,
+        commits::CASES,
+        refusals::CASES,
+        control::CASES,
+        history::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// What nearly every case needs.
+mod prelude {
+    pub(super) use std::sync::Arc;
+
+    pub(super) use serde_json::{Value, json};
+    pub(super) use wfe_core::{
+        WfeError,
+        models::{WorkflowInstance, WorkflowStatus},
+        traits::{Committed, Ending, Fence, Finished, Owner, StepCommit},
+    };
+
+    pub(super) use crate::conformance::{
+        bench::{Bench, Store, done, must_keep_commands, owned, steps},
+        case::{Checked, assert_err, cases, unmet},
+        samples::{
+            DEFINITION, commit, consumed, definitions, event, failure, finished_pointer, full_instance,
+            full_pointer, full_wait, instance, instance_with, parked, pointer, second, second_ms, texts,
+            wait,
+        },
+    };
+}

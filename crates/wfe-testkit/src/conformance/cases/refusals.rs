@@ -1,0 +1,237 @@
+//! Commits that write nothing, and say why.
+
+use wfe_core::{
+    Kind,
+    models::{ExecutionPointer, ScheduledCommand},
+    traits::{Consumed, Items},
+};
+
+use super::prelude::*;
+
+cases! { "refused commits":
+    a_wrong_fence_is_told_and_nothing_is_written,
+    an_unknown_instance_is_told_as_lost,
+    after_a_takeover_the_old_fence_is_lost,
+    a_taken_id_of_a_wait_is_refused_and_nothing_is_written,
+    a_value_that_cannot_be_stored_exactly_is_refused_and_nothing_is_written,
+    a_consumed_wait_must_be_an_open_one_of_the_instance,
+    a_consumed_event_must_be_there_due_and_of_the_stream,
+    an_event_is_consumed_at_most_once_by_an_instance,
+    a_dropped_commit_leaves_all_of_its_effect_or_none,
+}
+
+/// A commit with something of every kind that is stored at once, none of which may be seen after a refusal.
+fn effect() -> StepCommit {
+    StepCommit {
+        status: Some(WorkflowStatus::Suspended),
+        data: Some(json!("changed")),
+        upserted: vec![full_pointer("new", 1)],
+        finished: vec![finished_pointer("a", &["box"])],
+        items: vec![Items { container: "box".to_owned(), values: vec![json!(1)] }],
+        subscribed: vec![wait("new", "i", "name", "key", second(0))],
+        unsubscribed: texts(&["old"]),
+        published: vec![event("published", "name", "key", second(0))],
+        created: vec![instance("child")],
+        failures: vec![failure("i", "declined")],
+        commands: vec![ScheduledCommand::process_workflow("i", 0)],
+        release: true,
+        ..commit("i")
+    }
+}
+
+/// An owned instance with the wait `old`, which `effect()` would change.
+async fn untouched(store: &Store) -> Checked<(Owner, Fence)> {
+    let (owner, fence) = owned(store, &instance_with("i", &["box", "a"])).await?;
+    let subscribed = vec![wait("old", "i", "name", "old", second(0))];
+    done(store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+    Ok((owner, fence))
+}
+
+async fn nothing_is_written(store: &Store, bench: &Bench) -> Checked<()> {
+    let steps = steps(store)?;
+    let loaded = steps.load("i").await?;
+    assert_eq!(loaded.instance, instance_with("i", &["box", "a"]));
+    assert_eq!((loaded.cause, loaded.control), (None, None));
+    assert_eq!(loaded.waits[..1], [wait("old", "i", "name", "old", second(0))]);
+    assert_err!(store.get_subscription("new").await, WfeError::SubscriptionNotFound(_));
+    assert_eq!(steps.finished("i", "box", 0, 9).await?, []);
+    assert_eq!(steps.items("i", "box", 0, 9).await?, Vec::<Value>::new());
+    assert_err!(store.get_event("published").await, WfeError::EventNotFound(_));
+    assert_err!(store.get_workflow_instance("child").await, WfeError::WorkflowNotFound(_));
+    if store.supports_scheduled_commands() {
+        let fail =
+            |_| -> wfe_core::traits::CommandFuture { Box::pin(std::future::ready(Err(WfeError::Cancelled))) };
+        store.process_commands(bench.now(), &fail).await?;
+    }
+    let other = steps.enlist().await?;
+    assert_eq!(steps.acquire(&other, "i", bench.now()).await?, None, "the instance was released");
+    Ok(())
+}
+
+async fn a_wrong_fence_is_told_and_nothing_is_written(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    for wrong in [fence.0.wrapping_sub(1), fence.0.wrapping_add(1)].map(Fence) {
+        assert_eq!(steps(&store)?.commit_step(wrong, &effect()).await?, Committed::Lost, "{wrong:?}");
+        nothing_is_written(&store, &bench).await?;
+    }
+    done(&store, fence, effect()).await
+}
+
+async fn an_unknown_instance_is_told_as_lost(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    let unknown = StepCommit { instance_id: "unknown".to_owned(), ..effect() };
+    assert_eq!(steps(&store)?.commit_step(fence, &unknown).await?, Committed::Lost);
+    nothing_is_written(&store, &bench).await
+}
+
+async fn after_a_takeover_the_old_fence_is_lost(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (owner, old) = untouched(&store).await?;
+    drop(owner);
+    let steps = steps(&store)?;
+    let heir = steps.enlist().await?;
+    let claimed = steps.claim(&heir, &definitions(), bench.now(), 9).await?;
+    assert_eq!(claimed.len(), 1);
+    assert_eq!(steps.commit_step(old, &effect()).await?, Committed::Lost);
+    nothing_is_written(&store, &bench).await?;
+    done(&store, claimed[0].fence, effect()).await
+}
+
+async fn a_taken_id_of_a_wait_is_refused_and_nothing_is_written(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    let taken = wait("old", "i", "name", "key", second(0));
+    let twice = wait("new", "i", "name", "key", second(0));
+    for refused in [taken, twice] {
+        let mut commit = effect();
+        commit.subscribed.push(refused.clone());
+        assert_err!(
+            steps(&store)?.commit_step(fence, &commit).await,
+            WfeError::AlreadyExists { kind: Kind::Subscription, id } if id == refused.id
+        );
+        nothing_is_written(&store, &bench).await?;
+    }
+    done(&store, fence, effect()).await
+}
+
+async fn a_value_that_cannot_be_stored_exactly_is_refused_and_nothing_is_written(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    let deep = (0..130).fold(json!(1), |inner, _| json!([inner]));
+    let variants: [fn(&mut StepCommit, Value); 7] = [
+        |commit, deep| commit.data = Some(deep),
+        |commit, deep| {
+            commit.upserted.push(ExecutionPointer { outcome: Some(deep), ..pointer("deep") });
+        },
+        |commit, deep| {
+            commit.finished.push(ExecutionPointer { outcome: Some(deep), ..finished_pointer("deep", &[]) });
+        },
+        |commit, deep| commit.items.push(Items { container: "deep".to_owned(), values: vec![deep] }),
+        |commit, deep| commit.subscribed[0].subscription_data = Some(deep),
+        |commit, deep| commit.published[0].event_data = deep,
+        |commit, deep| commit.created[0].data = deep,
+    ];
+    for spoil in variants {
+        let mut commit = effect();
+        spoil(&mut commit, deep.clone());
+        assert_err!(steps(&store)?.commit_step(fence, &commit).await, WfeError::Unstorable { .. });
+        nothing_is_written(&store, &bench).await?;
+    }
+    done(&store, fence, effect()).await
+}
+
+/// Commits `effect()` with what it consumes, and gives the refusal.
+async fn refused(store: &Store, fence: Fence, consumed: Vec<Consumed>) -> Checked<WfeError> {
+    let commit = StepCommit { consumed, ..effect() };
+    match steps(store)?.commit_step(fence, &commit).await {
+        Err(error) => Ok(error),
+        accepted => unmet(&format!("{:?} was accepted: {accepted:?}", commit.consumed)),
+    }
+}
+
+async fn a_consumed_wait_must_be_an_open_one_of_the_instance(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    store.create_event(&event("e", "name", "key", second(0))).await?;
+    let subscribed =
+        vec![wait("open", "i", "name", "key", second(0)), wait("closed", "i", "name", "key", second(0))];
+    done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+    store.terminate_subscription("closed").await?;
+    store.create_event_subscription(&wait("foreign", "j", "name", "key", second(0))).await?;
+    for wrong in ["unknown", "closed", "foreign"] {
+        let error = refused(&store, fence, vec![consumed("open", "e"), consumed(wrong, "e")]).await?;
+        assert!(matches!(&error, WfeError::SubscriptionNotFound(id) if id == wrong), "{wrong}: {error:?}");
+        nothing_is_written(&store, &bench).await?;
+    }
+    done(&store, fence, StepCommit { consumed: vec![consumed("open", "e")], ..commit("i") }).await
+}
+
+async fn a_consumed_event_must_be_there_due_and_of_the_stream(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    store.create_event(&event("fits", "name", "key", second(0))).await?;
+    store.create_event(&event("other name", "other", "key", second(0))).await?;
+    store.create_event(&event("other key", "name", "other", second(0))).await?;
+    store.create_event(&event("ahead", "name", "key", second(1))).await?;
+    store.create_event(&event("too old", "name", "key", second(-1))).await?;
+    let subscribed = vec![wait("open", "i", "name", "key", second(0))];
+    done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+    for wrong in ["unknown", "other name", "other key", "ahead", "too old"] {
+        let error = refused(&store, fence, vec![consumed("open", wrong)]).await?;
+        assert!(matches!(&error, WfeError::EventNotFound(id) if id == wrong), "{wrong}: {error:?}");
+        nothing_is_written(&store, &bench).await?;
+    }
+    done(&store, fence, StepCommit { consumed: vec![consumed("open", "fits")], ..commit("i") }).await
+}
+
+async fn an_event_is_consumed_at_most_once_by_an_instance(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    for id in ["first", "second"] {
+        store.create_event(&event(id, "name", "key", second(0))).await?;
+    }
+    let subscribed = ["v", "w"].map(|id| wait(id, "i", "name", "key", second(0))).into();
+    done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+    done(&store, fence, StepCommit { consumed: vec![consumed("v", "first")], ..commit("i") }).await?;
+    let error = refused(&store, fence, vec![consumed("w", "first")]).await?;
+    assert!(matches!(&error, WfeError::EventNotFound(id) if id == "first"), "{error:?}");
+    nothing_is_written(&store, &bench).await?;
+    done(&store, fence, StepCommit { consumed: vec![consumed("w", "second")], ..commit("i") }).await
+}
+
+async fn a_dropped_commit_leaves_all_of_its_effect_or_none(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    for round in 0..24_usize {
+        let id = format!("i{round}");
+        let (_owner, fence) = owned(&store, &instance(&id)).await?;
+        let steps = steps(&store)?;
+        let changed = StepCommit {
+            data: Some(json!("changed")),
+            upserted: vec![pointer("new")],
+            published: vec![event(&id, "name", "key", second(0))],
+            created: vec![instance(&format!("child of {id}"))],
+            ..commit(&id)
+        };
+        {
+            let mut dropped = std::pin::pin!(steps.commit_step(fence, &changed));
+            for _ in 0..round % 8 {
+                if futures_util::future::poll_immediate(dropped.as_mut()).await.is_some() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        // An empty commit comes after whatever the dropped one may still do.
+        done(&store, fence, commit(&id)).await?;
+        let stored = store.get_workflow_instance(&id).await?;
+        let is_done = stored.data == "changed";
+        assert_eq!(!stored.execution_pointers.is_empty(), is_done);
+        assert_eq!(store.get_event(&id).await.is_ok(), is_done);
+        assert_eq!(store.get_workflow_instance(&format!("child of {id}")).await.is_ok(), is_done);
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+use std::{any::Any, process::ExitCode, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use super::{
+    CaseReport, Harness, Outcome, Report,
+    bench::Bench,
+    case::{Case, Stop},
+    cases,
+};
+
+/// How long a case may take: each takes well under a second, and a store that hangs should fail a test, not stop it.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// How many cases [`run`] has under way at once: enough to hide waiting for a disk.
+const AT_ONCE: usize = 8;
+
+/// Runs the whole suite on a store; call it inside a tokio runtime, of several threads if possible.
+pub async fn run<H: Harness>(harness: H) -> Report {
+    let harness = Arc::new(harness);
+    let cases = stream::iter(cases::all())
+        .map(|case| {
+            let harness = Arc::clone(&harness);
+            async move { CaseReport { name: case.name(), outcome: outcome(harness, case).await } }
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    Report { cases }
+}
+
+/// The suite as tests of their own, for one or more stores; hand it to [`main`].
+#[derive(Default)]
+pub struct Trials {
+    trials: Vec<Trial>,
+}
+
+impl Trials {
+    /// Adds the whole suite for one store. `store` begins the names of its tests.
+    #[must_use]
+    pub fn of<H: Harness>(mut self, store: &str, harness: H) -> Self {
+        let harness = Arc::new(harness);
+        self.trials.extend(cases::all().map(|case| {
+            let harness = Arc::clone(&harness);
+            Trial::ignorable_test(format!("{store}: {}", case.name()), move || {
+                let runtime =
+                    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+                match runtime.block_on(outcome(harness, case)) {
+                    Outcome::Passed => Ok(Completion::Completed),
+                    Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
+                    Outcome::Failed(reason) => Err(Failed::from(reason)),
+                }
+            })
+        }));
+        self
+    }
+}
+
+/// The `main` function of a test target with `harness = false`: understands the arguments of `cargo test`, runs the
+/// cases that they ask for, and shows each as a test of its own.
+#[must_use = "the exit code says whether the tests passed"]
+pub fn main(trials: Trials) -> ExitCode {
+    libtest_mimic::run(&Arguments::from_args(), trials.trials).exit_code()
+}
+
+/// Runs one case in a task of its own, so that its panic ends nothing else.
+async fn outcome<H: Harness>(harness: Arc<H>, case: &'static Case) -> Outcome {
+    let mut task = tokio::spawn(async move {
+        let bench = Bench::new(harness).await?;
+        (case.check)(bench).await
+    });
+    match tokio::time::timeout(DEADLINE, &mut task).await {
+        Ok(Ok(Ok(()))) => Outcome::Passed,
+        Ok(Ok(Err(Stop::Skipped(reason)))) => Outcome::Skipped(reason.to_owned()),
+        Ok(Ok(Err(Stop::Failed(reason)))) => Outcome::Failed(reason),
+        Ok(Err(ended)) => Outcome::Failed(match ended.try_into_panic() {
+            Ok(payload) => message(payload.as_ref()),
+            Err(cancelled) => cancelled.to_string(),
+        }),
+        Err(_) => {
+            task.abort();
+            Outcome::Failed(format!("did not end within {} s", DEADLINE.as_secs()))
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    match (panic.downcast_ref::<String>(), panic.downcast_ref::<&str>()) {
+        (Some(text), _) => text.clone(),
+        (None, Some(text)) => (*text).to_owned(),
+        (None, None) => "panicked".to_owned(),
+    }
+}

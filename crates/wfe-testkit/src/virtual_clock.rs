@@ -1,0 +1,233 @@
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use wfe_core::clock::Clock;
+
+/// A clock that stands still until it is told to move, so that a test of a thirty-day delay takes milliseconds.
+///
+/// A test moves it with [`advance`](Self::advance) or [`set`](Self::set), and never has to guess whether the code
+/// under test has come to its wait: [`wait_for_sleepers`](Self::wait_for_sleepers) resolves when it has.
+///
+/// Share it as `Arc<VirtualClock>`.
+#[derive(Debug)]
+pub struct VirtualClock {
+    state: watch::Sender<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    now: DateTime<Utc>,
+    /// By deadline, then in the order in which they came.
+    sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
+    tickets: u64,
+}
+
+impl Default for VirtualClock {
+    /// Stands at 2030-01-01T00:00:00Z: no real time, so that a test which mixes in the system clock is found out.
+    fn default() -> Self {
+        /// In seconds since the Unix epoch.
+        const NEW_YEAR_2030: i64 = 1_893_456_000;
+        Self::new(DateTime::<Utc>::UNIX_EPOCH + Duration::from_secs(NEW_YEAR_2030.unsigned_abs()))
+    }
+}
+
+impl VirtualClock {
+    /// A clock that stands at this time.
+    #[must_use]
+    pub fn new(now: DateTime<Utc>) -> Self {
+        Self { state: watch::Sender::new(State { now, sleepers: BTreeMap::new(), tickets: 0 }) }
+    }
+
+    /// Moves the clock on by `step` (at most to `MAX_UTC`) and wakes the sleepers whose time has come, those with the
+    /// earliest deadline first.
+    pub fn advance(&self, step: Duration) {
+        self.move_to(|state| {
+            chrono::TimeDelta::from_std(step)
+                .ok()
+                .and_then(|step| state.now.checked_add_signed(step))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC)
+        });
+    }
+
+    /// Sets the clock, backwards too, as people do with wall clocks; wakes as [`advance`](Self::advance) does.
+    pub fn set(&self, time: DateTime<Utc>) {
+        self.move_to(|_| time);
+    }
+
+    /// Moves the clock on to the earliest deadline that somebody sleeps for, wakes whoever it belongs to, and returns
+    /// the new time; `None`, and nothing happens: nobody sleeps.
+    #[must_use = "a clock that nobody sleeps on did not move"]
+    pub fn advance_to_next(&self) -> Option<DateTime<Utc>> {
+        let mut next = None;
+        self.move_to(|state| {
+            next = state.deadlines().first().copied();
+            next.unwrap_or(state.now)
+        });
+        next
+    }
+
+    /// The deadlines that are slept for, earliest first.
+    #[must_use]
+    pub fn deadlines(&self) -> Vec<DateTime<Utc>> {
+        self.state.borrow().deadlines()
+    }
+
+    /// Resolves once at least `count` futures sleep on this clock (each polled, and not yet woken); at once if they do.
+    pub async fn wait_for_sleepers(&self, count: usize) {
+        self.wait_for(|deadlines| deadlines.len() >= count).await;
+    }
+
+    /// Resolves once the deadlines slept for, earliest first, fulfil `condition`; at once if they do.
+    pub async fn wait_for(&self, mut condition: impl FnMut(&[DateTime<Utc>]) -> bool) {
+        let mut changes = self.state.subscribe();
+        // It fails only when the sender is gone, and `self` holds the sender.
+        let met = changes.wait_for(|state| condition(&state.deadlines())).await.is_ok();
+        debug_assert!(met, "the clock outlives the borrow of it");
+    }
+
+    fn move_to(&self, time: impl FnOnce(&State) -> DateTime<Utc>) {
+        let mut due = Vec::new();
+        self.state.send_modify(|state| {
+            state.now = time(state);
+            while let Some(first) = state.sleepers.first_entry().filter(|s| s.key().0 <= state.now) {
+                due.push(first.remove());
+            }
+        });
+        // Outside the lock: what is woken may look at the clock at once.
+        due.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl State {
+    fn deadlines(&self) -> Vec<DateTime<Utc>> {
+        self.sleepers.keys().map(|(deadline, _)| *deadline).collect()
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.state.borrow().now
+    }
+
+    fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(Sleep { clock: self, deadline, ticket: None })
+    }
+}
+
+struct Sleep<'a> {
+    clock: &'a VirtualClock,
+    deadline: DateTime<Utc>,
+    ticket: Option<u64>,
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let Self { clock, deadline, ticket } = &mut *self;
+        let mut due = false;
+        clock.state.send_if_modified(|state| {
+            due = state.now >= *deadline;
+            if due {
+                return false;
+            }
+            let ticket = *ticket.get_or_insert_with(|| {
+                state.tickets += 1;
+                state.tickets
+            });
+            state.sleepers.insert((*deadline, ticket), context.waker().clone()).is_none()
+        });
+        if due { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.clock
+                .state
+                .send_if_modified(|state| state.sleepers.remove(&(self.deadline, ticket)).is_some());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[tokio::test]
+    async fn it_stands_still_until_it_is_moved() {
+        let clock = VirtualClock::default();
+        let start = clock.now();
+        assert_eq!(start.to_rfc3339(), "2030-01-01T00:00:00+00:00");
+        clock.advance(720 * HOUR);
+        assert_eq!(clock.now(), start + chrono::TimeDelta::days(30));
+        clock.set(start);
+        assert_eq!(clock.now(), start);
+        clock.advance(Duration::MAX);
+        assert_eq!(clock.now(), DateTime::<Utc>::MAX_UTC);
+    }
+
+    #[tokio::test]
+    async fn a_sleeper_wakes_at_its_deadline_and_not_before() {
+        let clock = VirtualClock::default();
+        let mut sleep = clock.sleep_until(clock.now() + HOUR);
+        assert!(sleep.as_mut().now_or_never().is_none());
+        clock.advance(Duration::from_nanos(3_600_000_000_000 - 1));
+        assert!(sleep.as_mut().now_or_never().is_none());
+        clock.advance(Duration::from_nanos(1));
+        sleep.await;
+        clock.sleep_until(clock.now()).await;
+    }
+
+    #[tokio::test]
+    async fn sleepers_wake_in_the_order_of_their_deadlines() {
+        let clock = Arc::new(VirtualClock::default());
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let mut tasks = Vec::new();
+        for hours in [3_u32, 1, 2, 9] {
+            let (clock, woken) = (Arc::clone(&clock), Arc::clone(&woken));
+            let deadline = clock.now() + hours * HOUR;
+            tasks.push(tokio::spawn(async move {
+                clock.sleep_until(deadline).await;
+                woken.lock().unwrap().push(hours);
+            }));
+            tokio::task::yield_now().await;
+        }
+        clock.wait_for_sleepers(4).await;
+        clock.advance(3 * HOUR);
+        assert_eq!(clock.deadlines().len(), 1);
+        let last = tasks.pop().unwrap();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(*woken.lock().unwrap(), [1, 2, 3]);
+        assert_eq!(clock.advance_to_next(), Some(clock.now()));
+        last.await.unwrap();
+        assert_eq!(clock.advance_to_next(), None);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_sleep_is_forgotten() {
+        let clock = VirtualClock::default();
+        let mut sleep = clock.sleep_until(clock.now() + HOUR);
+        assert!(sleep.as_mut().now_or_never().is_none());
+        clock.wait_for_sleepers(1).await;
+        drop(sleep);
+        assert!(clock.deadlines().is_empty());
+        assert!(clock.wait_for_sleepers(1).now_or_never().is_none());
+    }
+}
