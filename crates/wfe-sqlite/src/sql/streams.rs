@@ -99,3 +99,15 @@ pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     crate::sql::streams::next_position!(),
     " WHERE s.is_open = 1 AND s.workflow_id = ? ORDER BY s.subscribe_as_of, s.seq"
 ));
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("IS_WAITING", IS_WAITING.text()),
+    ("MATCHES", MATCHES.text()),
+    ("ADVANCE", ADVANCE.text()),
+    ("REVIVE_NEXT", REVIVE_NEXT.text()),
+    ("FINISH_EVENT", FINISH_EVENT.text()),
+    ("WAITS", WAITS.text()),
+    ("DELIVERIES", DELIVERIES.text()),
+];
