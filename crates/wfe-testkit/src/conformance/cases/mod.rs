@@ -14,6 +14,7 @@ mod exactness;
 mod finishing;
 mod history;
 mod instances;
+mod ownership;
 mod pointers;
 mod refusals;
 mod starts;
@@ -46,6 +47,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         streams::CASES,
         finishing::CASES,
         claiming::CASES,
+        ownership::CASES,
     ]
     .into_iter()
     .flatten()
