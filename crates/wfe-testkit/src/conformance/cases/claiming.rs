@@ -17,6 +17,7 @@ cases! { "claiming":
     an_event_makes_a_parked_instance_claimable,
     an_event_dated_ahead_makes_an_instance_claimable_from_its_date_on,
     an_event_that_was_taken_makes_no_instance_claimable,
+    an_open_wait_whose_next_event_was_processed_long_ago_makes_its_instance_claimable,
     a_suspended_instance_is_not_claimed_for_its_time_or_its_event,
     one_instance_can_be_acquired_by_its_id,
     an_instance_with_nothing_to_do_or_of_another_owner_cannot_be_acquired,
@@ -211,6 +212,31 @@ async fn an_event_that_was_taken_makes_no_instance_claimable(bench: Bench) -> Ch
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
     store.create_event(&event("next", "name", "key", second(0))).await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
+    Ok(())
+}
+
+async fn an_open_wait_whose_next_event_was_processed_long_ago_makes_its_instance_claimable(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (owner, fence) = owned(&store, &parked("i")).await?;
+    for id in ["e1", "e2"] {
+        store.create_event(&event(id, "name", "key", second(0))).await?;
+        assert!(steps.finish_event(id).await?);
+    }
+    let subscribed = ["v", "w"].map(|id| wait(id, "i", "name", "key", second(0))).into();
+    done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+    // One of two waits takes the first event, so that the second event is the other's next.
+    let taken = StepCommit { consumed: vec![consumed("v", "e1")], release: true, ..commit("i") };
+    done(&store, fence, taken).await?;
+    assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
+    let loaded = steps.load("i").await?;
+    assert_eq!(loaded.deliveries.len(), 1);
+    assert_eq!(
+        (loaded.deliveries[0].subscription_id.as_str(), loaded.deliveries[0].event.id.as_str()),
+        ("w", "e2")
+    );
     Ok(())
 }
 

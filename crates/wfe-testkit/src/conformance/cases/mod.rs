@@ -16,6 +16,7 @@ mod history;
 mod instances;
 mod ownership;
 mod pointers;
+mod random;
 mod refusals;
 mod starts;
 mod streams;
@@ -48,6 +49,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         finishing::CASES,
         claiming::CASES,
         ownership::CASES,
+        random::CASES,
     ]
     .into_iter()
     .flatten()
