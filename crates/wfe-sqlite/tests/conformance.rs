@@ -35,11 +35,7 @@ impl Harness for File {
         TempDir::new().map_err(|error| BoxError::from(error).into())
     }
 
-    async fn open(
-        &self,
-        folder: &TempDir,
-        clock: Arc<VirtualClock>,
-    ) -> Result<Arc<dyn PersistenceProvider>> {
+    async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
         let file = SqlitePersistenceProvider::file(folder.path().join("wfe.db"));
         Ok(Arc::new(file.clock(clock).open().await?))
     }
