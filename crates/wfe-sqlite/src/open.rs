@@ -127,6 +127,12 @@ async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The path from the root.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| unusable(path, "the current folder is gone".to_owned(), Some(Box::new(error))))
+}
+
 fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
     WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
 }

@@ -7,6 +7,7 @@ use wfe_core::{Result, clock::Clock};
 use crate::{
     cache::Cache,
     codec::time,
+    liveness::Owners,
     open,
     options::{Place, SqliteOptions},
     reader::Reader,
@@ -30,7 +31,8 @@ pub struct SqlitePersistenceProvider {
     reader: Option<Reader>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) place: Place,
+    pub(crate) owners: Owners,
+    place: Place,
 }
 
 impl SqlitePersistenceProvider {
@@ -62,20 +64,22 @@ impl SqlitePersistenceProvider {
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
         let mut recovery = Recovery { options: None, cache: Arc::clone(&cache), location: place.name() };
-        let (writer, reader) = match &place {
+        let (writer, reader, owners) = match &place {
             Place::Memory => {
                 let open = async || Ok((open::memory().await?, ()));
-                (Writer::start(recovery, open).await?.0, None)
+                (Writer::start(recovery, open).await?.0, None, Owners::in_memory())
             }
             Place::File(path) => {
-                recovery.options = Some(open::writing(path, busy));
-                let path = path.clone();
+                // The working directory may change: the database stays where it was found.
+                let path = open::absolute(path)?;
+                let owners = Owners::beside(&path);
+                recovery.options = Some(open::writing(&path, busy));
                 let open = async move || open::file(&path, busy).await;
                 let (writer, readers) = Writer::start(recovery, open).await?;
-                (writer, Some(Reader::start(readers)?))
+                (writer, Some(Reader::start(readers)?), owners)
             }
         };
-        Ok(Self { writer, reader, cache, clock: options.clock, place })
+        Ok(Self { writer, reader, cache, clock: options.clock, owners, place })
     }
 
     /// Finishes what was begun, closes the database and waits for it. Every later call is

@@ -141,6 +141,16 @@ impl New {
             script.add(&sql::pointers::PUT_NEW, row(id.into(), position, columns.clone()));
         }
     }
+
+    /// The pointers' rows, for a child that the script makes unless it exists.
+    pub(crate) fn add_pointers_of_child(&self, script: &mut Script, id: &Value) {
+        for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
+            // Here the instance's id comes last.
+            let mut row = row(id.clone(), position, columns.clone());
+            row.rotate_left(1);
+            script.add(&sql::pointers::PUT_IN_CHILD, row);
+        }
+    }
 }
 
 /// A pointer's whole row: its instance, its position, its columns.

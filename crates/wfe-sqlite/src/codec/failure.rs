@@ -1,6 +1,6 @@
 //! `execution_errors`.
 
-use wfe_core::{Result, models::ExecutionError};
+use wfe_core::{Result, models::ExecutionError, traits::StepFailure};
 
 use super::time;
 use crate::script::Value;
@@ -13,4 +13,26 @@ pub(crate) fn encode_plain(error: &ExecutionError) -> Result<[Value; 4]> {
         (&error.execution_pointer_id).into(),
         (&error.message).into(),
     ])
+}
+
+/// All columns of a step's failure.
+pub(crate) fn encode(failure: &StepFailure) -> Result<[Value; 8]> {
+    let [time, workflow, pointer, message] = encode_plain(&failure.error)?;
+    Ok([
+        time,
+        workflow,
+        pointer,
+        message,
+        (&failure.step).into(),
+        failure.attempt.into(),
+        (&failure.code).into(),
+        serde_json::to_string(&failure.causes)?.into(),
+    ])
+}
+
+/// A failure as the JSON that stands beside the instance that it suspended or ended.
+pub(crate) fn cause(failure: &StepFailure) -> Result<String> {
+    // It must come back as it is: the same times are refused as in a column of their own.
+    time::nanos("an error's time", failure.error.error_time)?;
+    Ok(serde_json::to_string(failure)?)
 }

@@ -151,13 +151,19 @@ impl<'r> Fields<'r> {
     }
 }
 
-/// The error for a number that its column cannot hold.
-pub(crate) fn too_large(what: &str, value: impl std::fmt::Display) -> WfeError {
-    WfeError::Unstorable {
+/// An unsigned number as its column holds it.
+///
+/// # Errors
+/// [`WfeError::Unstorable`]: it is too large for that.
+pub(crate) fn to_integer<N>(what: &str, number: N) -> Result<i64>
+where
+    N: Copy + std::fmt::Display + TryInto<i64>,
+{
+    number.try_into().map_err(|_| WfeError::Unstorable {
         what: what.to_owned(),
-        reason: format!("{value} is above {}", i64::MAX),
+        reason: format!("{number} is above {}", i64::MAX),
         source: None,
-    }
+    })
 }
 
 /// The first column of the first row, as the integer it must be.

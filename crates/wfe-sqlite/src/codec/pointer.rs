@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use std::collections::HashMap;
 use wfe_core::{Result, models::ExecutionPointer};
 
-use super::{Fields, json, names, time, too_large};
+use super::{Fields, json, names, time, to_integer};
 use crate::script::Value;
 
 const TABLE: &str = "execution_pointers";
@@ -37,7 +37,7 @@ pub(crate) fn encode(pointer: &ExecutionPointer) -> Result<[Value; 21]> {
     let container = scope.last().map_or("", String::as_str);
     Ok([
         id.into(),
-        i64::try_from(*step_id).map_err(|_| too_large("a pointer's step_id", step_id))?.into(),
+        to_integer("a pointer's step_id", *step_id)?.into(),
         (*active).into(),
         names::pointer_status(*status).into(),
         time::optional_nanos("a pointer's sleep_until", *sleep_until)?.into(),

@@ -3,16 +3,15 @@
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::EventSubscription};
 
-use super::{Fields, json, time, too_large};
+use super::{Fields, json, time, to_integer};
 use crate::script::Value;
 
 /// The columns of a subscription, as `sql::subscriptions` names them.
 pub(crate) fn encode(subscription: &EventSubscription, id: &str) -> Result<[Value; 11]> {
-    let step = subscription.step_id;
     Ok([
         id.into(),
         (&subscription.workflow_id).into(),
-        i64::try_from(step).map_err(|_| too_large("a subscription's step_id", step))?.into(),
+        to_integer("a subscription's step_id", subscription.step_id)?.into(),
         (&subscription.execution_pointer_id).into(),
         (&subscription.event_name).into(),
         (&subscription.event_key).into(),

@@ -69,7 +69,7 @@ impl EventRepository for SqlitePersistenceProvider {
 impl SqlitePersistenceProvider {
     async fn mark(&self, event_id: &str, is_processed: bool) -> Result<()> {
         let mut script = Script::about(event_id);
-        add_existence(&mut script, event_id);
+        add_event_existence(&mut script, event_id);
         let mark = is_processed.into();
         script.add(&sql::events::MARK, [mark, event_id.into(), is_processed.into()]);
         self.writer.run(script).await?;
@@ -78,7 +78,7 @@ impl SqlitePersistenceProvider {
 }
 
 /// The event must be there.
-pub(crate) fn add_existence(script: &mut Script, event_id: &str) {
+pub(crate) fn add_event_existence(script: &mut Script, event_id: &str) {
     let missing = WfeError::EventNotFound(event_id.to_owned());
     script.guard_or(&sql::events::EXISTS, [event_id.into()], missing);
 }

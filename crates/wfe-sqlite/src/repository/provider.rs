@@ -1,7 +1,11 @@
 //! [`PersistenceProvider`].
 
 use async_trait::async_trait;
-use wfe_core::{Result, models::ExecutionError, traits::PersistenceProvider};
+use wfe_core::{
+    Result,
+    models::ExecutionError,
+    traits::{PersistenceProvider, StepStore},
+};
 
 use crate::{SqlitePersistenceProvider, codec, script::Script, sql};
 
@@ -19,5 +23,9 @@ impl PersistenceProvider for SqlitePersistenceProvider {
 
     async fn ensure_store_exists(&self) -> Result<()> {
         self.writer.ensure().await
+    }
+
+    fn step_store(&self) -> Option<&dyn StepStore> {
+        Some(self)
     }
 }

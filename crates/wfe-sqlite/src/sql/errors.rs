@@ -6,3 +6,9 @@ use crate::script::Sql;
 pub(crate) const INSERT_PLAIN: Sql<4> = Sql::new(
     "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (?, ?, ?, ?)",
 );
+
+/// A failure of a step.
+pub(crate) const INSERT: Sql<8> = Sql::new(
+    "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message, step, attempt, code, causes) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+);

@@ -5,7 +5,6 @@
 //! is due already) or by the first writer after its date: `RIPEN_COUNTER` and `RIPEN`, which find nothing to do nearly
 //! always, through `events_unripe`.
 
-use super::guard;
 use crate::script::Sql;
 
 /// The model's columns, in the order in which the codec reads them.
@@ -44,6 +43,15 @@ pub(crate) const INSERT: Sql<7> = Sql::new(concat!(
     model!(),
     ") SELECT number, iif(?, number, NULL), ?, ?, ?, ?, ?, ? FROM \
      (SELECT 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS number)"
+));
+
+/// As `INSERT`; passed over if the id (last) exists.
+pub(crate) const INSERT_UNLESS: Sql<8> = Sql::new(concat!(
+    "INSERT INTO events (seq, position, ",
+    model!(),
+    ") SELECT number, iif(?, number, NULL), ?, ?, ?, ?, ?, ? FROM \
+     (SELECT 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS number) \
+     WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"
 ));
 
 /// One event.

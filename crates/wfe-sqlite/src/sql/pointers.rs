@@ -42,6 +42,63 @@ pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 ));
 
+/// A live pointer of the instance with this id (last), new or changed; one that is stored keeps its position. First: how far
+/// the revision that this commit gives lies above the one that counts the positions, and the place among the new ones.
+pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
+    "INSERT INTO execution_pointers (workflow, position, kind, number, ",
+    model!(),
+    ", container) SELECT seq, ((revision - ?) << 20) + ?, 'live', 0, \
+     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? \
+     ON CONFLICT (workflow, kind, id, number) DO UPDATE SET ",
+    excluded!()
+));
+
+/// A pointer of a child that the same script has made (see `ownership::INSERT_CHILD`); its id comes last.
+pub(crate) const PUT_IN_CHILD: Sql<23> = Sql::new(concat!(
+    "INSERT INTO execution_pointers (workflow, position, kind, number, ",
+    model!(),
+    ", container) SELECT seq, ?, 'live', 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? \
+     FROM workflows WHERE id = ? AND owner = -1"
+));
+
+/// A live pointer becomes history: its instance's id, how many of the same commit complete after it, the id again, and
+/// the pointer's.
+pub(crate) const FINISH: Sql<4> = Sql::new(
+    "UPDATE execution_pointers SET kind = 'history', number = (SELECT completions FROM workflows WHERE id = ?) - ? \
+     WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'live' AND id = ? AND number = 0",
+);
+
+/// A page of history: the instance, the container, the number before the first, and how many.
+pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
+    "SELECT number, ",
+    model!(),
+    " FROM execution_pointers INDEXED BY execution_pointers_history WHERE kind = 'history' \
+     AND workflow = (SELECT seq FROM workflows WHERE id = ?) AND container = ? AND number > ? \
+     ORDER BY number LIMIT ?"
+));
+
+/// Takes away the items of a container (second) of an instance (first).
+pub(crate) const REMOVE_ITEMS: Sql<2> = Sql::new(
+    "DELETE FROM execution_pointers WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) \
+     AND kind = 'items' AND id = ?",
+);
+
+/// A chunk of a container's items: index of the first, the container, a JSON list, the instance.
+pub(crate) const PUT_ITEMS: Sql<4> = Sql::new(
+    "INSERT INTO execution_pointers (workflow, kind, number, id, item_values, position, step_id, active, status, \
+       event_published, retry_count, children, scope, extension_attributes, container) \
+     SELECT seq, 'items', ?, ?, ?, 0, 0, 0, 'Pending', 0, 0, '[]', '[]', '{}', '' FROM workflows WHERE id = ?",
+);
+
+/// The chunks that hold a container's items from one index (third, and sixth) on, below another (seventh), at most so many (last).
+pub(crate) const ITEMS: Sql<8> = Sql::new(
+    "SELECT number, item_values FROM execution_pointers \
+     WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'items' AND id = ? AND number >= ( \
+       SELECT coalesce(max(number), ?) FROM execution_pointers \
+       WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'items' AND id = ? AND number <= ?) \
+     AND number < ? ORDER BY number LIMIT ?",
+);
+
 /// A live pointer that is no longer there.
 pub(crate) const REMOVE: Sql<2> =
     Sql::new("DELETE FROM execution_pointers WHERE workflow = ? AND kind = 'live' AND id = ? AND number = 0");

@@ -1,6 +1,5 @@
 //! Statements on `event_subscriptions`.
 
-use super::guard;
 use crate::script::Sql;
 
 /// The model's columns, in the order in which the codec reads them.

@@ -1,0 +1,146 @@
+//! Statements on the columns of `workflows` that stand beside the model: owner, fence, control request, start key.
+
+use crate::script::Sql;
+
+/// Whether a row of `workflows` runs one of these definitions: a JSON list of [id in hexadecimal, version].
+macro_rules! is_of_definitions {
+    () => {
+        "(workflow_definition_id, version) IN \
+         (SELECT CAST(unhex(value ->> 0) AS TEXT), value ->> 1 FROM json_each(?))"
+    };
+}
+
+/// A new instance with what is beside the model: owner, fence, start key and parent, then revision and model.
+pub(crate) const INSERT: Sql<17> = Sql::new(
+    "INSERT INTO workflows (owner, fence, start_key, parent, revision, id, name, root_workflow_id, \
+     workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
+     data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
+);
+
+/// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
+/// pointers: no one else ever sees it.
+pub(crate) const INSERT_CHILD: Sql<15> = Sql::new(
+    "INSERT INTO workflows (owner, parent, revision, id, name, root_workflow_id, workflow_definition_id, version, \
+     description, reference, next_execution, status, create_time, complete_time, data) \
+     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)",
+);
+
+/// The child and its pointers are stored.
+pub(crate) const UNMARK_CHILD: Sql<1> =
+    Sql::new("UPDATE workflows SET owner = NULL WHERE id = ? AND owner = -1");
+
+/// Guard: no instance was started with this definition and reference.
+pub(crate) const START_IS_FREE: Sql<2> = Sql::new(guard!(
+    "NOT EXISTS (SELECT 1 FROM workflows WHERE workflow_definition_id = ? AND start_key = ?)"
+));
+
+/// The instance that was.
+pub(crate) const STARTED: Sql<2> =
+    Sql::new("SELECT id FROM workflows WHERE workflow_definition_id = ? AND start_key = ?");
+
+/// Guard: the instance is stored under this fence, and no control request waits but the one with this number.
+pub(crate) const MAY_COMMIT: Sql<3> = Sql::new(guard!(
+    "EXISTS (SELECT 1 FROM workflows WHERE id = ? AND fence = ? AND (control IS NULL OR control_number = ?))"
+));
+
+/// Why not.
+pub(crate) const FENCE_AND_CONTROL: Sql<1> =
+    Sql::new("SELECT fence, control, control_number FROM workflows WHERE id = ?");
+
+/// What every commit does: by how much the revision and the number of completions grow.
+pub(crate) const COMMIT: Sql<3> = Sql::new(
+    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
+);
+
+/// A new status, with the way it ended and the cause.
+pub(crate) const SET_STATUS: Sql<4> =
+    Sql::new("UPDATE workflows SET status = ?, ending = ?, cause = ? WHERE id = ?");
+
+/// When to look again.
+pub(crate) const SET_NEXT_EXECUTION: Sql<2> =
+    Sql::new("UPDATE workflows SET next_execution = ? WHERE id = ?");
+
+/// When it ended.
+pub(crate) const SET_COMPLETE_TIME: Sql<2> = Sql::new("UPDATE workflows SET complete_time = ? WHERE id = ?");
+
+/// New data.
+pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?");
+
+/// The control request was carried out.
+pub(crate) const CLEAR_CONTROL: Sql<1> = Sql::new("UPDATE workflows SET control = NULL WHERE id = ?");
+
+/// Gives the ownership back. The fence stays: the next owner gets a higher one.
+pub(crate) const RELEASE: Sql<1> = Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?");
+
+/// Guard: the instance is there.
+pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
+
+/// Stores a control request (first and third), unless a stronger one waits or the instance has ended.
+pub(crate) const REQUEST: Sql<3> = Sql::new(
+    "UPDATE workflows SET control = ?, control_number = control_number + 1 \
+     WHERE id = ? AND status IN ('Runnable', 'Suspended') \
+     AND control IS NOT 'Terminate' AND (control IS NOT 'Cancel' OR ? = 'Terminate')",
+);
+
+/// Everything beside the model that a load tells.
+pub(crate) const BESIDE: Sql<1> =
+    Sql::new("SELECT fence, control, control_number, ending, cause, parent FROM workflows WHERE id = ?");
+
+/// The owners of anything.
+pub(crate) const OWNERS: Sql<0> = Sql::new("SELECT DISTINCT owner FROM workflows WHERE owner IS NOT NULL");
+
+/// Takes away what a dead owner had.
+pub(crate) const FREE: Sql<1> =
+    Sql::new("UPDATE workflows SET owner = NULL, fence = fence + 1 WHERE owner = ?");
+
+/// Unowned instances of some definitions that are due, have a control request, or have an open wait that a due,
+/// unprocessed event matches: earliest due first. An event that a wait matches is unprocessed, unless somebody marked
+/// it by hand: so this begins with the few unprocessed ones, not with the many waits.
+pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
+    "SELECT seq, id, fence, claims, revision, control_number FROM workflows WHERE seq IN (\
+       SELECT seq FROM (SELECT seq FROM workflows INDEXED BY workflows_due \
+         WHERE status = 'Runnable' AND next_execution IS NOT NULL AND next_execution <= ? AND owner IS NULL AND ",
+    is_of_definitions!(),
+    "    ORDER BY next_execution, seq LIMIT ?) \
+       UNION ALL SELECT seq FROM (SELECT seq FROM workflows INDEXED BY workflows_control \
+         WHERE control IS NOT NULL AND owner IS NULL AND status IN ('Runnable', 'Suspended') AND ",
+    is_of_definitions!(),
+    "    LIMIT ?) \
+       UNION ALL SELECT seq FROM (SELECT DISTINCT workflows.seq FROM events AS e INDEXED BY events_unprocessed \
+         CROSS JOIN event_subscriptions AS s INDEXED BY event_subscriptions_open ON s.is_open = 1 \
+           AND s.event_name = e.event_name AND s.event_key = e.event_key \
+         CROSS JOIN workflows ON workflows.id = s.workflow_id \
+         WHERE e.is_processed = 0 AND workflows.owner IS NULL AND workflows.status = 'Runnable' AND ",
+    super::streams::matches!(),
+    " AND ",
+    is_of_definitions!(),
+    "    LIMIT ?)\
+     ) ORDER BY next_execution IS NULL, next_execution, seq LIMIT ?"
+));
+
+/// One instance, its owner, and whether it has anything to do by this time (in milliseconds).
+pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
+    "SELECT seq, id, fence, claims, revision, control_number, owner, \
+       (status = 'Runnable' AND next_execution IS NOT NULL AND next_execution <= ?) \
+       OR (control IS NOT NULL AND status IN ('Runnable', 'Suspended')) \
+       OR (status = 'Runnable' AND EXISTS (SELECT 1 FROM event_subscriptions AS s \
+           WHERE s.is_open = 1 AND s.workflow_id = workflows.id AND ",
+    super::streams::next_position!(),
+    " IS NOT NULL)) \
+     FROM workflows WHERE id = ?"
+));
+
+/// Makes an unowned instance the caller's (first), if it is still as it was read: `seq`, fence, revision, number of
+/// the last control request.
+pub(crate) const CLAIM: Sql<5> = Sql::new(
+    "UPDATE workflows SET owner = ?, fence = fence + 1, claims = claims + 1 \
+     WHERE seq = ? AND owner IS NULL AND fence = ? AND revision = ? AND control_number = ?",
+);
+
+/// Runnable, unowned instances of some definitions that are due after a time, earliest first.
+pub(crate) const UPCOMING: Sql<3> = Sql::new(concat!(
+    "SELECT next_execution, id FROM workflows INDEXED BY workflows_due \
+     WHERE status = 'Runnable' AND next_execution IS NOT NULL AND next_execution > ? AND owner IS NULL AND ",
+    is_of_definitions!(),
+    " ORDER BY next_execution, seq LIMIT ?"
+));

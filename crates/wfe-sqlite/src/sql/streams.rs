@@ -1,0 +1,101 @@
+//! Statements on waits and the streams of events they wait in.
+//!
+//! Where an instance stands in a stream is a row of kind `position` in `event_subscriptions`, which outlasts its waits.
+
+use crate::script::Sql;
+
+/// Where the instance of the wait `s` stands in its stream; NULL: it has consumed nothing yet.
+macro_rules! consumed {
+    () => {
+        "(SELECT p.consumed FROM event_subscriptions AS p WHERE p.kind = 'position' \
+          AND p.workflow_id = s.workflow_id AND p.event_name = s.event_name AND p.event_key = s.event_key)"
+    };
+}
+
+/// Whether the wait `s` matches the event `e` of its own name and key.
+macro_rules! matches {
+    () => {
+        concat!(
+            "e.position IS NOT NULL AND coalesce(e.position > ",
+            $crate::sql::streams::consumed!(),
+            ", e.event_time >= s.subscribe_as_of)"
+        )
+    };
+}
+
+/// The position of the event that the wait `s` takes next, or NULL. The `+` keeps SQLite from walking a whole stream in
+/// order of position to find the first event of a time: `events_time` leads there directly.
+macro_rules! next_position {
+    () => {
+        concat!(
+            "iif(",
+            $crate::sql::streams::consumed!(),
+            " IS NOT NULL, (SELECT min(n.position) FROM events AS n WHERE n.event_name = s.event_name \
+               AND n.event_key = s.event_key AND n.position > ",
+            $crate::sql::streams::consumed!(),
+            "), (SELECT min(+n.position) FROM events AS n INDEXED BY events_time WHERE n.event_name = s.event_name \
+               AND n.event_key = s.event_key AND n.event_time >= s.subscribe_as_of))"
+        )
+    };
+}
+
+pub(crate) use consumed;
+pub(crate) use matches;
+pub(crate) use next_position;
+
+/// Guard: this wait is open and of this instance.
+pub(crate) const IS_WAITING: Sql<2> = Sql::new(guard!(
+    "EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND workflow_id = ? AND is_open = 1)"
+));
+
+/// Guard: this wait matches this event.
+pub(crate) const MATCHES: Sql<2> = Sql::new(guard!(concat!(
+    "EXISTS (SELECT 1 FROM event_subscriptions AS s JOIN events AS e \
+     ON e.event_name = s.event_name AND e.event_key = s.event_key WHERE s.id = ? AND e.id = ? AND ",
+    crate::sql::streams::matches!(),
+    ")"
+)));
+
+/// The instance of this wait has consumed this event.
+pub(crate) const ADVANCE: Sql<2> = Sql::new(
+    "INSERT INTO event_subscriptions (kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
+       subscribe_as_of, is_open, consumed) \
+     SELECT 'position', s.workflow_id, 0, '', s.event_name, s.event_key, 0, 0, e.position \
+     FROM event_subscriptions AS s, events AS e WHERE s.id = ? AND e.id = ? \
+     ON CONFLICT (workflow_id, event_name, event_key) WHERE kind = 'position' \
+     DO UPDATE SET consumed = max(consumed, excluded.consumed)",
+);
+
+/// The event that a new wait takes next becomes unprocessed again.
+pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
+    "UPDATE events SET is_processed = 0 WHERE is_processed = 1 AND seq = (\
+       SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
+       AND e.event_key = s.event_key AND e.position = ",
+    crate::sql::streams::next_position!(),
+    " WHERE s.id = ?)"
+));
+
+/// Marks an event processed, if it is due and no open wait matches it: one statement, so that no wait slips in.
+pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
+    "UPDATE events AS e SET is_processed = 1 WHERE e.id = ? AND e.position IS NOT NULL AND NOT EXISTS (\
+       SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 AND s.event_name = e.event_name \
+       AND s.event_key = e.event_key AND ",
+    crate::sql::streams::matches!(),
+    ")"
+));
+
+/// The open waits of an instance, oldest first.
+pub(crate) const WAITS: Sql<1> = Sql::new(
+    "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
+     subscription_data, external_token, external_worker_id, external_token_expiry \
+     FROM event_subscriptions WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
+);
+
+/// What they take next, for those whose event is there.
+pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
+    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
+     FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
+     AND e.event_key = s.event_key AND e.position = ",
+    crate::sql::streams::next_position!(),
+    " WHERE s.is_open = 1 AND s.workflow_id = ? ORDER BY s.subscribe_as_of, s.seq"
+));

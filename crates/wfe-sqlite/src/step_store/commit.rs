@@ -1,0 +1,255 @@
+//! A step's whole effect as one script: its guards, then what the delta has and nothing else.
+
+use std::collections::HashSet;
+
+use serde_json::Value as Json;
+use wfe_core::{
+    Kind, Result, WfeError,
+    models::WorkflowInstance,
+    traits::{Committed, Consumed, ControlRequest, Fence, Items, StepCommit},
+};
+
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{self, Fields, json, names, time, to_integer},
+    repository::{add_ripening, add_subscription, id_or_fresh, with_id_and_name},
+    script::{Script, Value, Written},
+    sql,
+    stored::{New, next_revision},
+};
+
+/// A chunk of items ends at this many …
+const ITEMS_IN_CHUNK: usize = 256;
+/// … or at this many bytes: so that moving a cursor over large items reads little more than the next one.
+const BYTES_IN_CHUNK: usize = 64 << 10;
+
+impl SqlitePersistenceProvider {
+    pub(super) async fn commit(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
+        loop {
+            let Ok(stored_fence) = i64::try_from(fence.0) else { return Ok(Committed::Lost) };
+            let script = self.script(stored_fence, step)?;
+            match self.writer.write(script).await? {
+                Written::Done(_) => {
+                    self.cache.remove(&step.instance_id);
+                    return Ok(Committed::Done);
+                }
+                Written::Refused(_) => {
+                    // Neither any more: the request was answered meanwhile, so the commit may go.
+                    if let Some(answer) = self.why_not(stored_fence, step).await? {
+                        return Ok(answer);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn why_not(&self, fence: i64, step: &StepCommit) -> Result<Option<Committed>> {
+        let mut script = Script::default();
+        script.add(&sql::ownership::FENCE_AND_CONTROL, [(&step.instance_id).into()]);
+        let done = self.read(script).await?;
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else {
+            return Ok(Some(Committed::Lost));
+        };
+        let mut fields = Fields::new(row, "workflows", &step.instance_id);
+        if fields.int("fence")? != fence {
+            return Ok(Some(Committed::Lost));
+        }
+        let control = fields.optional_name("control", names::as_control)?;
+        let number = fields.number("control_number")?;
+        Ok(control
+            .filter(|_| step.applied != Some(number))
+            .map(|control| Committed::Control(ControlRequest { number, control })))
+    }
+
+    fn script(&self, fence: i64, step: &StepCommit) -> Result<Script> {
+        let id = Value::from(&step.instance_id);
+        let mut script = Script::about(&step.instance_id);
+        let applied =
+            step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
+        script.guard(&sql::ownership::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);
+        if !(step.consumed.is_empty() && step.subscribed.is_empty() && step.published.is_empty()) {
+            add_ripening(&mut script, self.clock.now());
+        }
+        add_consumed(&mut script, step)?;
+        add_instance(&mut script, step)?;
+        add_pointers(&mut script, step)?;
+        for items in &step.items {
+            add_items(&mut script, &id, items)?;
+        }
+        for wait in &step.unsubscribed {
+            script.add(&sql::subscriptions::CLOSE, [wait.into()]);
+        }
+        for wait in &step.subscribed {
+            let [wait_id, ..] = add_subscription(&mut script, wait)?;
+            script.add(&sql::streams::REVIVE_NEXT, [wait_id]);
+        }
+        for event in &step.published {
+            let event_id = id_or_fresh(&event.id);
+            let is_due = event.event_time <= self.clock.now();
+            let [due, a, b, c, d, e, f] = codec::event::encode(event, &event_id, is_due)?;
+            script.add(&sql::events::INSERT_UNLESS, [due, a, b, c, d, e, f, event_id.into()]);
+        }
+        for child in &step.created {
+            add_child(&mut script, &id, child)?;
+        }
+        for failure in &step.failures {
+            script.add(&sql::errors::INSERT, codec::failure::encode(failure)?);
+        }
+        for command in &step.commands {
+            script.add(&sql::commands::SCHEDULE, codec::command::encode(command));
+        }
+        Ok(script)
+    }
+}
+
+/// All guards first: waits that are named together may share an event, so none may see what another has moved.
+fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
+    let mut waits = HashSet::new();
+    for Consumed { subscription_id, event_id } in &step.consumed {
+        if !waits.insert(subscription_id) {
+            return Err(WfeError::Invalid(format!("the wait {subscription_id:?} is to consume two events")));
+        }
+        script.guard_or(
+            &sql::streams::IS_WAITING,
+            [subscription_id.into(), (&step.instance_id).into()],
+            WfeError::SubscriptionNotFound(subscription_id.clone()),
+        );
+        script.guard_or(
+            &sql::streams::MATCHES,
+            [subscription_id.into(), event_id.into()],
+            WfeError::EventNotFound(event_id.clone()),
+        );
+    }
+    for Consumed { subscription_id, event_id } in &step.consumed {
+        script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
+        script.add(&sql::streams::ADVANCE, [subscription_id.into(), event_id.into()]);
+    }
+    Ok(())
+}
+
+fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
+    let id = Value::from(&step.instance_id);
+    let raise = next_revision(0, step.upserted.len() + step.finished.len());
+    let completions = i64::try_from(step.finished.len()).unwrap_or(i64::MAX);
+    script.add(&sql::ownership::COMMIT, [raise.into(), completions.into(), id.clone()]);
+    if let Some(status) = step.status {
+        let ending = step.ending.map(names::ending);
+        let cause = step.cause.as_ref().map(codec::failure::cause).transpose()?;
+        let status = names::status(status).into();
+        script.add(&sql::ownership::SET_STATUS, [status, ending.into(), cause.into(), id.clone()]);
+    } else if step.ending.is_some() || step.cause.is_some() {
+        return Err(WfeError::Invalid("an ending or a cause goes with a new status".to_owned()));
+    }
+    if let Some(next_execution) = step.next_execution {
+        script.add(&sql::ownership::SET_NEXT_EXECUTION, [next_execution.into(), id.clone()]);
+    }
+    if let Some(complete_time) = step.complete_time {
+        let complete_time = time::nanos("a workflow's complete_time", complete_time)?;
+        script.add(&sql::ownership::SET_COMPLETE_TIME, [complete_time.into(), id.clone()]);
+    }
+    if let Some(data) = &step.data {
+        let data = json::text("a workflow's data", data)?;
+        script.add(&sql::ownership::SET_DATA, [data.into(), id.clone()]);
+    }
+    if step.applied.is_some() {
+        script.add(&sql::ownership::CLEAR_CONTROL, [id.clone()]);
+    }
+    if step.release {
+        script.add(&sql::ownership::RELEASE, [id]);
+    }
+    Ok(())
+}
+
+/// Finished pointers are stored as live ones first, whether they were or not, and turned into history then.
+fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {
+    let id = Value::from(&step.instance_id);
+    let above = next_revision(0, step.upserted.len() + step.finished.len()) - 1;
+    for (place, pointer) in (0_i64..).zip(step.upserted.iter().chain(&step.finished)) {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] =
+            codec::pointer::encode(pointer)?;
+        script.add(
+            &sql::pointers::PUT_IN_COMMIT,
+            [
+                above.into(),
+                place.into(),
+                a,
+                b,
+                c,
+                d,
+                e,
+                f,
+                g,
+                h,
+                i,
+                j,
+                k,
+                l,
+                m,
+                n,
+                o,
+                p,
+                q,
+                r,
+                s,
+                t,
+                u,
+                id.clone(),
+            ],
+        );
+    }
+    for (after, pointer) in (0_i64..).zip(step.finished.iter().rev()) {
+        script.add(&sql::pointers::FINISH, [id.clone(), after.into(), id.clone(), (&pointer.id).into()]);
+    }
+    Ok(())
+}
+
+fn add_items(script: &mut Script, id: &Value, items: &Items) -> Result<()> {
+    let container = Value::from(&items.container);
+    script.add(&sql::pointers::REMOVE_ITEMS, [id.clone(), container.clone()]);
+    let mut put = |first: i64, chunk: &str| {
+        let chunk = format!("[{chunk}]");
+        script.add(&sql::pointers::PUT_ITEMS, [first.into(), container.clone(), chunk.into(), id.clone()]);
+    };
+    let (mut first, mut chunk, mut count) = (0_i64, String::new(), 0_usize);
+    for (index, value) in (0_i64..).zip(&items.values) {
+        let text = item_text(value)?;
+        if count == ITEMS_IN_CHUNK || (count > 0 && chunk.len() + text.len() > BYTES_IN_CHUNK) {
+            put(first, &chunk);
+            (first, count) = (index, 0);
+            chunk.clear();
+        }
+        if count > 0 {
+            chunk.push(',');
+        }
+        chunk.push_str(&text);
+        count += 1;
+    }
+    if count > 0 {
+        put(first, &chunk);
+    }
+    Ok(())
+}
+
+fn item_text(value: &Json) -> Result<String> {
+    json::text("an item", value)
+}
+
+/// A child that exists is passed over, with its pointers.
+fn add_child(script: &mut Script, parent: &Value, child: &WorkflowInstance) -> Result<()> {
+    let child = with_id_and_name(child);
+    let new = New::encode(&child)?;
+    let id = Value::from(&child.id);
+    script.guard_or(
+        &sql::workflows::NAME_IS_FREE_FOR,
+        [(&child.name).into(), id.clone()],
+        WfeError::AlreadyExists { kind: Kind::WorkflowName, id: child.name.clone() },
+    );
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = new.columns.clone();
+    script.add(
+        &sql::ownership::INSERT_CHILD,
+        [parent.clone(), new.revision.into(), a, b, c, d, e, f, g, h, i, j, k, l, id.clone()],
+    );
+    new.add_pointers_of_child(script, &id);
+    script.add(&sql::ownership::UNMARK_CHILD, [id]);
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! Pages of what has left the live instance, and of what never was in it.
+
+use serde_json::{Value, value::RawValue};
+use wfe_core::{Result, traits::Finished};
+
+use super::rows;
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{self, Fields},
+    error,
+    script::Script,
+    sql,
+};
+
+/// Most chunks of items read at a time; each is up to 64 KiB, unless one item is larger.
+const CHUNKS: i64 = 16;
+
+impl SqlitePersistenceProvider {
+    pub(super) async fn history(
+        &self,
+        id: &str,
+        container: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Finished>> {
+        let Ok(after) = i64::try_from(after) else { return Ok(Vec::new()) };
+        let mut script = Script::default();
+        script.add(&sql::pointers::HISTORY, [id.into(), container.into(), after.into(), rows(limit).into()]);
+        let done = self.read(script).await?;
+        let rows = done.iter().flat_map(|done| &done.rows);
+        rows.map(|row| {
+            let (number, pointer, _) = codec::pointer::decode(row, 0, id)?;
+            let number = u64::try_from(number).map_err(|source| {
+                error::corrupt("execution_pointers", "number", id, "it is negative", Some(Box::new(source)))
+            })?;
+            Ok(Finished { number, pointer })
+        })
+        .collect()
+    }
+
+    pub(super) async fn items_of(
+        &self,
+        id: &str,
+        container: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<Value>> {
+        let Ok(from) = i64::try_from(from) else { return Ok(Vec::new()) };
+        let until = from.saturating_add(rows(limit));
+        let mut script = Script::default();
+        script.add(
+            &sql::pointers::ITEMS,
+            [
+                id.into(),
+                container.into(),
+                from.into(),
+                id.into(),
+                container.into(),
+                from.into(),
+                until.into(),
+                CHUNKS.into(),
+            ],
+        );
+        let done = self.read(script).await?;
+        let place = format!("{container} of {id}");
+        let mut items = Vec::new();
+        for row in done.iter().flat_map(|done| &done.rows) {
+            let mut fields = Fields::new(row, "execution_pointers", &place);
+            let first = fields.int("number")?;
+            let chunk: Vec<Box<RawValue>> = fields.json("item_values")?;
+            let wanted = (first..).zip(chunk).filter(|(index, _)| (from..until).contains(index));
+            for (_, item) in wanted {
+                items.push(serde_json::from_str(item.get()).map_err(|source| {
+                    fields.corrupt("item_values", "it is not the JSON expected there", Some(Box::new(source)))
+                })?);
+            }
+        }
+        Ok(items)
+    }
+}

@@ -1,0 +1,102 @@
+//! [`StepStore`]: how the engine writes.
+
+mod claim;
+mod commit;
+mod history;
+mod load;
+mod start;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use wfe_core::{
+    Result, WfeError,
+    models::WorkflowInstance,
+    traits::{Claimed, Committed, Control, Fence, Finished, Loaded, Owner, Started, StepCommit, StepStore},
+};
+
+use crate::{
+    SqlitePersistenceProvider,
+    codec::names,
+    repository::{add_event_existence, add_ripening},
+    script::Script,
+    sql,
+};
+
+/// The counter that owners are numbered by.
+const OWNERS: &str = "wfe:owner";
+
+#[async_trait]
+impl StepStore for SqlitePersistenceProvider {
+    async fn enlist(&self) -> Result<Owner> {
+        let id = self.draw(OWNERS).await?;
+        self.owners.enlist(id)
+    }
+
+    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        self.start_instance(owner, instance).await
+    }
+
+    async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
+        self.commit(fence, step).await
+    }
+
+    async fn claim(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        as_at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>> {
+        self.claim_any(owner, definitions, as_at, limit).await
+    }
+
+    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
+        self.claim_one(owner, id, as_at).await
+    }
+
+    async fn load(&self, id: &str) -> Result<Loaded> {
+        self.load_all(id).await
+    }
+
+    async fn request(&self, id: &str, control: Control) -> Result<()> {
+        let control = names::control(control);
+        let mut script = Script::about(id);
+        let missing = WfeError::WorkflowNotFound(id.to_owned());
+        script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
+        script.add(&sql::ownership::REQUEST, [control.into(), id.into(), control.into()]);
+        self.writer.run(script).await?;
+        Ok(())
+    }
+
+    async fn finish_event(&self, event_id: &str) -> Result<bool> {
+        let mut script = Script::about(event_id);
+        add_event_existence(&mut script, event_id);
+        add_ripening(&mut script, self.clock.now());
+        let finish = script.add(&sql::streams::FINISH_EVENT, [event_id.into()]);
+        let done = self.writer.run(script).await?;
+        Ok(done.get(finish).is_some_and(|done| done.changes > 0))
+    }
+
+    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
+        self.history(id, container, after, limit).await
+    }
+
+    async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
+        self.items_of(id, container, from, limit).await
+    }
+
+    async fn upcoming(
+        &self,
+        definitions: &[(String, u32)],
+        after: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>> {
+        self.due_after(definitions, after, limit).await
+    }
+}
+
+/// A number of rows as SQLite takes it; more than it can count are all.
+fn rows(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

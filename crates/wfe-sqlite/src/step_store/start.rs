@@ -1,0 +1,65 @@
+//! Idempotent starts.
+
+use std::sync::Arc;
+
+use wfe_core::{
+    Result,
+    models::WorkflowInstance,
+    traits::{Fence, Owner, Started},
+};
+
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{single_int, to_integer},
+    repository::{add_guards, with_id_and_name},
+    script::{Script, Value, Written},
+    sql,
+    stored::New,
+};
+
+impl SqlitePersistenceProvider {
+    pub(super) async fn start_instance(
+        &self,
+        owner: Option<&Owner>,
+        instance: &WorkflowInstance,
+    ) -> Result<Started> {
+        let instance = with_id_and_name(instance);
+        let new = New::encode(&instance)?;
+        let id = instance.id.clone();
+        let owner_id = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
+        let fence = i64::from(owner.is_some());
+        loop {
+            let mut script = Script::about(&id);
+            let definition = Value::from(&instance.workflow_definition_id);
+            if let Some(reference) = &instance.reference {
+                script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);
+            }
+            add_guards(&mut script, &instance);
+            let [a, b, c, d, e, f, g, h, i, j, k, l] = new.columns.clone();
+            let key = Value::from(&instance.reference);
+            let beside = [owner_id.into(), fence.into(), key.clone(), Value::Null, new.revision.into()];
+            let [owned, fence, start_key, parent, revision] = beside;
+            let inserted = script.add(
+                &sql::ownership::INSERT,
+                [owned, fence, start_key, parent, revision, a, b, c, d, e, f, g, h, i, j, k, l],
+            );
+            new.add_pointers(&mut script, &id);
+            match self.writer.write(script).await? {
+                Written::Done(done) => {
+                    if let Some(seq) = single_int(done.get(inserted)) {
+                        self.cache.put(Arc::new(new.stored(seq, instance)));
+                    }
+                    return Ok(Started { id, fence: owner.map(|_| Fence(1)), is_new: true });
+                }
+                Written::Refused(_) => {
+                    let mut script = Script::default();
+                    script.add(&sql::ownership::STARTED, [definition, key]);
+                    // Deleted since: then this start is the first one again.
+                    if let Some(id) = self.ids(script, "workflows").await?.pop() {
+                        return Ok(Started { id, fence: None, is_new: false });
+                    }
+                }
+            }
+        }
+    }
+}
