@@ -50,7 +50,7 @@ on_every_store! {
         let stopped = tokio::spawn(async move { stopping.stop().await });
         let of = id.clone();
         let waiter = tokio::spawn(async move { waiting.wait_for::<Tally>(&of).await });
-        until(async || matches!(host.start_workflow("held", &Tally::default()).await, Err(WfeError::Closed(_)))).await;
+        until(async || matches!(host.start().await, Err(WfeError::Closed(_)))).await;
         go.notify_one();
         stopped.await.unwrap().unwrap();
         assert!(matches!(waiter.await.unwrap(), Err(WfeError::Closed(_))));

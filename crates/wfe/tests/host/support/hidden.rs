@@ -4,7 +4,7 @@ use wfe::{
     Result,
     models::{Event, EventSubscription, ExecutionError, ScheduledCommand, WorkflowInstance},
     traits::{
-        CommandHandler, EventRepository, PersistenceProvider, ScheduledCommandRepository,
+        CommandFuture, EventRepository, PersistenceProvider, ScheduledCommandRepository,
         SubscriptionRepository, WorkflowRepository,
     },
 };
@@ -136,7 +136,11 @@ impl ScheduledCommandRepository for Hidden {
         self.0.schedule_command(command).await
     }
 
-    async fn process_commands(&self, as_of: DateTime<Utc>, handler: &CommandHandler) -> Result<()> {
+    async fn process_commands(
+        &self,
+        as_of: DateTime<Utc>,
+        handler: &(dyn Fn(ScheduledCommand) -> CommandFuture + Send + Sync),
+    ) -> Result<()> {
         self.0.process_commands(as_of, handler).await
     }
 }
