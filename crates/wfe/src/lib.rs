@@ -56,3 +56,8 @@ pub use wfe_core::{
     executor::{ForEachProgress, Lifecycle, LifecycleEvent},
     models, steps, traits,
 };
+
+/// The README's quick starts are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
