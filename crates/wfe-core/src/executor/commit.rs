@@ -131,7 +131,6 @@ impl Run {
             version: self.definition.version(),
             step,
             pointer: id.to_owned(),
-            scope: pointer.scope.clone(),
             attempt: pointer.retry_count.saturating_add(1),
         };
         let item = pointer.context_item.clone();

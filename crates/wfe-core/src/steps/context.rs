@@ -22,7 +22,6 @@ pub(crate) struct Place {
     pub version: u32,
     pub step: Arc<str>,
     pub pointer: String,
-    pub scope: Vec<String>,
     pub attempt: u32,
 }
 
@@ -44,7 +43,6 @@ impl Ctx {
             version: 1,
             step: step_id.into(),
             pointer: step_id.into(),
-            scope: Vec::new(),
             attempt: 1,
         };
         Self::new(Arc::new(place), CancellationToken::new(), None)

@@ -110,10 +110,15 @@ impl<T: DeserializeOwned> Results<T> {
 
     async fn find_container(&self, store: &dyn StepStore) -> Result<String, StepError> {
         let loaded = store.load(&self.place.instance).await?;
+        // Other iterations have finished for-eaches of the same step: what is around this one has a path in common.
+        let is_around = |id: &str| match id.rsplit_once('/') {
+            None => true,
+            Some((path, _)) => {
+                self.place.pointer.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+            }
+        };
         let visible = |p: &&ExecutionPointer| {
-            p.step_name.as_deref() == Some(&*self.step)
-                && p.status.is_final()
-                && self.place.scope.starts_with(&p.scope)
+            p.step_name.as_deref() == Some(&*self.step) && p.status.is_final() && is_around(&p.id)
         };
         loaded.instance.execution_pointers.iter().rev().find(visible).map(|p| p.id.clone()).ok_or_else(|| {
             let (step, here) = (&self.step, &self.place.step);

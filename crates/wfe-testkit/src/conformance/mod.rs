@@ -17,4 +17,4 @@ mod samples;
 
 pub use harness::Harness;
 pub use report::{CaseReport, Outcome, Report};
-pub use runner::{Trials, main, run};
+pub use runner::{Trials, main, run, run_only};

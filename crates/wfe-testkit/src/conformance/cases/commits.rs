@@ -414,18 +414,12 @@ async fn readers_never_see_half_a_commit(bench: Bench) -> Checked<()> {
     let reader = {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
-            loop {
-                let loaded = match store.step_store() {
-                    Some(steps) => steps.load("i").await?.instance,
-                    None => break,
-                };
+            while let Some(steps) = store.step_store() {
+                let loaded = steps.load("i").await?.instance;
                 let plain = store.get_workflow_instance("i").await?;
                 for got in [&loaded, &plain] {
-                    assert_eq!(
-                        got.data,
-                        json!(got.execution_pointers[0].retry_count),
-                        "two commits are mixed"
-                    );
+                    let pointer = &got.execution_pointers[0];
+                    assert_eq!(got.data, json!(pointer.retry_count), "two commits are mixed");
                 }
                 if plain.data == json!(100) {
                     break;

@@ -1,6 +1,7 @@
 //! The cases, by noun. Each is named as the sentence that it proves.
 
 mod bounds;
+mod claiming;
 mod commands;
 mod commits;
 mod concurrency;
@@ -10,11 +11,15 @@ mod early_events;
 mod errors;
 mod events;
 mod exactness;
+mod finishing;
 mod history;
 mod instances;
+mod ownership;
 mod pointers;
+mod random;
 mod refusals;
 mod starts;
+mod streams;
 mod subscriptions;
 mod tokens;
 
@@ -40,6 +45,11 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         refusals::CASES,
         control::CASES,
         history::CASES,
+        streams::CASES,
+        finishing::CASES,
+        claiming::CASES,
+        ownership::CASES,
+        random::CASES,
     ]
     .into_iter()
     .flatten()

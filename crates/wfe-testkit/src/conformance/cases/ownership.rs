@@ -1,0 +1,170 @@
+//! Ownership: who may write an instance, and when another takes it over.
+
+use std::collections::HashSet;
+
+use futures_util::future::try_join_all;
+use wfe_core::traits::StepStore;
+
+use super::{
+    claiming::{NONE, claim, only, started},
+    prelude::*,
+};
+
+cases! { "ownership":
+    every_owner_is_another_one,
+    every_claim_gives_a_greater_fence,
+    claims_in_a_row_without_a_commit_are_counted,
+    two_owners_never_claim_the_same_instance,
+    owners_at_two_providers_never_claim_the_same_instance,
+    an_instance_of_a_dead_owner_can_be_claimed,
+    an_instance_of_a_living_owner_is_not_taken_at_another_provider,
+    an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed,
+    plain_writes_leave_ownership_alone,
+    a_child_belongs_to_nobody_when_it_is_created,
+}
+
+async fn every_owner_is_another_one(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let mut ids = HashSet::new();
+    for _ in 0..3 {
+        let (one, two) = (steps.enlist().await?, steps.enlist().await?);
+        assert!(ids.insert(one.id()) && ids.insert(two.id()));
+    }
+    Ok(())
+}
+
+async fn every_claim_gives_a_greater_fence(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (_owner, mut last) = owned(&store, &instance("i")).await?;
+    let owner = steps.enlist().await?;
+    for _ in 0..3 {
+        done(&store, last, StepCommit { release: true, ..commit("i") }).await?;
+        let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
+        assert!(claimed.fence > last);
+        assert_eq!(steps.load("i").await?.fence, claimed.fence);
+        assert_eq!(steps.commit_step(last, &commit("i")).await?, Committed::Lost);
+        last = claimed.fence;
+    }
+    Ok(())
+}
+
+async fn claims_in_a_row_without_a_commit_are_counted(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    started(&store, &[instance("i")]).await?;
+    for expected in 1..=4 {
+        let owner = steps.enlist().await?;
+        assert_eq!(only(steps.claim(&owner, &definitions(), bench.now(), 9).await?).claims, expected);
+    }
+    let owner = steps.enlist().await?;
+    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    assert_eq!(claimed.claims, 5);
+    done(&store, claimed.fence, commit("i")).await?;
+    drop(owner);
+    let owner = steps.enlist().await?;
+    assert_eq!(only(steps.claim(&owner, &definitions(), bench.now(), 9).await?).claims, 1);
+    Ok(())
+}
+
+/// Many owners claim at once, in small portions, until nothing is left; each commits what it got.
+async fn claim_all(bench: &Bench, stores: &[Store]) -> Checked<()> {
+    let instances: Vec<_> = (0..60).map(|n| instance(&format!("i{n:02}"))).collect();
+    started(&stores[0], &instances).await?;
+    let mut hosts: Vec<(&dyn StepStore, Owner)> = Vec::new();
+    for n in 0..4 {
+        let steps = steps(&stores[n % stores.len()])?;
+        hosts.push((steps, steps.enlist().await?));
+    }
+    let claiming = hosts.iter().map(|(steps, owner)| async move {
+        let mut mine = Vec::new();
+        loop {
+            let claimed = steps.claim(owner, &definitions(), bench.now(), 3).await?;
+            if claimed.is_empty() {
+                return wfe_core::Result::Ok(mine);
+            }
+            for one in claimed {
+                let run = StepCommit { data: Some(json!(owner.id())), ..commit(&one.id) };
+                assert_eq!(steps.commit_step(one.fence, &run).await?, Committed::Done);
+                mine.push(one.id);
+            }
+        }
+    });
+    let mut ids = try_join_all(claiming).await?.concat();
+    ids.sort();
+    assert_eq!(ids, instances.into_iter().map(|one| one.id).collect::<Vec<_>>());
+    Ok(())
+}
+
+async fn two_owners_never_claim_the_same_instance(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    claim_all(&bench, &[store]).await
+}
+
+async fn owners_at_two_providers_never_claim_the_same_instance(bench: Bench) -> Checked<()> {
+    let one = bench.open().await?;
+    steps(&one)?;
+    let two = bench.open_another().await?;
+    claim_all(&bench, &[one, two]).await
+}
+
+async fn an_instance_of_a_dead_owner_can_be_claimed(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (dead, old) = owned(&store, &instance("i")).await?;
+    let (_alive, _fence) = owned(&store, &instance("j")).await?;
+    done(&store, old, StepCommit { data: Some(json!("half way")), ..commit("i") }).await?;
+    let heir = steps.enlist().await?;
+    assert_eq!(claim(&bench, &store, &heir).await?, NONE);
+    drop(dead);
+    let claimed = only(steps.claim(&heir, &definitions(), bench.now(), 9).await?);
+    assert!(claimed.id == "i" && claimed.fence > old);
+    assert_eq!(steps.commit_step(old, &commit("i")).await?, Committed::Lost);
+    assert_eq!(steps.load("i").await?.instance.data, "half way");
+    Ok(())
+}
+
+async fn an_instance_of_a_living_owner_is_not_taken_at_another_provider(bench: Bench) -> Checked<()> {
+    let one = bench.open().await?;
+    let (owner, _fence) = owned(&one, &instance("i")).await?;
+    let two = bench.open_another().await?;
+    let other = steps(&two)?.enlist().await?;
+    assert_ne!(other.id(), owner.id());
+    assert_eq!(claim(&bench, &two, &other).await?, NONE);
+    assert_eq!(steps(&two)?.acquire(&other, "i", bench.now()).await?, None);
+    drop(owner);
+    assert_eq!(claim(&bench, &two, &other).await?, ["i"]);
+    Ok(())
+}
+
+async fn an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (owner, old) = owned(&store, &instance("i")).await?;
+    drop(owner);
+    let store = bench.reopen(store).await?;
+    let steps = steps(&store)?;
+    let heir = steps.enlist().await?;
+    let Some(claimed) = steps.acquire(&heir, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    assert!(claimed.fence > old);
+    Ok(())
+}
+
+async fn plain_writes_leave_ownership_alone(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    store.persist_workflow(&full_instance("i", 1)).await?;
+    store.persist_workflow(&instance("i")).await?;
+    let other = steps(&store)?.enlist().await?;
+    assert_eq!(claim(&bench, &store, &other).await?, NONE);
+    done(&store, fence, commit("i")).await
+}
+
+async fn a_child_belongs_to_nobody_when_it_is_created(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    done(&store, fence, StepCommit { created: vec![instance("child")], ..commit("i") }).await?;
+    let other = steps(&store)?.enlist().await?;
+    assert_eq!(claim(&bench, &store, &other).await?, ["child"]);
+    Ok(())
+}
