@@ -16,8 +16,11 @@ use crate::{
     texts::{Frame, Texts},
 };
 
-/// Most requests in one text. A text is prepared once, statement by statement: more would make that first time long.
+/// Most requests in one text …
 const COPIES: usize = 32;
+/// … and most statements: a text is prepared once, statement by statement, and a longer one would take too long the
+/// first time.
+const STATEMENTS: usize = 256;
 /// A longer request is not sent as one text, which would hardly repeat, but run by run of equal statements.
 const LONG: usize = 40;
 /// Takes the write lock at once: a transaction that begins by reading cannot wait for it later.
@@ -92,7 +95,8 @@ impl Work<'_> {
             let closes = chunks.is_empty();
             let rest = self.together(&chunk, closes).await?;
             is_committed = closes && rest.is_none();
-            for chunk in sized(rest.unwrap_or_default()).rev() {
+            let length = self.scripts[chunk[0]].statements.len();
+            for chunk in sized(rest.unwrap_or_default(), length).rev() {
                 chunks.push_front(chunk);
             }
         }
@@ -160,7 +164,7 @@ impl Work<'_> {
         let (mut done, mut value) = (Vec::with_capacity(script.statements.len()), 0);
         while let Some(statement) = script.statements.get(done.len()) {
             let run = script.statements[done.len()..].iter().take_while(|other| *other == statement).count();
-            let copies = size(run);
+            let copies = size(run, 1);
             let values = &script.values[value..value + copies * statement.parameters];
             value += values.len();
             let text = self.texts.get(&[*statement], copies, Frame::default());
@@ -250,24 +254,26 @@ fn chunks(scripts: &[&Script]) -> VecDeque<Vec<usize>> {
     }
     let mut all = VecDeque::new();
     for group in waves.into_iter().flatten() {
-        if scripts[group[0]].statements.len() > LONG {
+        let length = scripts[group[0]].statements.len();
+        if length > LONG {
             all.extend(group.into_iter().map(|index| vec![index]));
         } else {
-            all.extend(sized(group));
+            all.extend(sized(group, length));
         }
     }
     all
 }
 
-/// The largest of 32, 16, … 1 that is not above `count`, which is not 0.
-fn size(count: usize) -> usize {
-    if count >= COPIES { COPIES } else { 1 << count.ilog2() }
+/// How many of `count` requests of `length` statements to send at once: the largest of 32, 16, … 1 that fits.
+fn size(count: usize, length: usize) -> usize {
+    let most = COPIES.min(STATEMENTS / length.max(1)).min(count).max(1);
+    1 << most.ilog2()
 }
 
-fn sized(mut group: Vec<usize>) -> std::vec::IntoIter<Vec<usize>> {
+fn sized(mut group: Vec<usize>, length: usize) -> std::vec::IntoIter<Vec<usize>> {
     let mut chunks = Vec::new();
     while !group.is_empty() {
-        let rest = group.split_off(size(group.len()));
+        let rest = group.split_off(size(group.len(), length));
         chunks.push(group);
         group = rest;
     }
@@ -381,7 +387,10 @@ mod tests {
 
     #[test]
     fn sizes_repeat() {
-        let sizes: Vec<_> = sized((0..77).collect()).map(|chunk| chunk.len()).collect();
-        assert_eq!(sizes, [32, 32, 8, 4, 1]);
+        let sizes =
+            |count, length| sized((0..count).collect(), length).map(|chunk| chunk.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(77, 5), [32, 32, 8, 4, 1]);
+        assert_eq!(sizes(13, 40), [4, 4, 4, 1]);
+        assert_eq!(sizes(2, 1000), [1, 1]);
     }
 }

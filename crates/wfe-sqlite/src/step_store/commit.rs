@@ -124,6 +124,9 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
         script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
         script.add(&sql::streams::ADVANCE, [subscription_id.into(), event_id.into()]);
     }
+    for Consumed { subscription_id, .. } in &step.consumed {
+        script.add(&sql::streams::REVIVE_FOR_OTHERS, [subscription_id.into()]);
+    }
     Ok(())
 }
 
