@@ -2,12 +2,17 @@
 //!
 //! * [`models`]: what a store keeps.
 //! * [`traits`]: the persistence contract. Every rule of it is told there, once.
+//! * [`definition`]: what a workflow does; [`steps`]: what a user's code sees.
+//! * [`executor`]: how an instance moves, without any I/O.
 //! * [`WfeError`]: every way in which the contract can fail, and what the caller can do about it.
 //! * [`clock`]: where time comes from.
 
 pub mod clock;
+pub mod definition;
 mod error;
+pub mod executor;
 pub mod models;
+pub mod steps;
 pub mod traits;
 
 pub use error::{Advice, BoxError, Kind, Result, WfeError};

@@ -54,3 +54,79 @@ pub(crate) async fn send<'v>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, Row};
+
+    use super::*;
+    use crate::error;
+
+    async fn table() -> SqliteConnection {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT NOT NULL) STRICT").await.unwrap();
+        connection
+    }
+
+    async fn ids(connection: &mut SqliteConnection) -> Vec<i64> {
+        let sent = send(connection, "SELECT id FROM t ORDER BY id".into(), []).await;
+        sent.done[0].rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    const TWO: &str =
+        "BEGIN IMMEDIATE; INSERT INTO t VALUES (?, ?) RETURNING id; INSERT INTO t VALUES (?, ?); COMMIT";
+
+    #[tokio::test]
+    async fn arguments_count_on_across_the_statements_of_a_text() {
+        let mut connection = table().await;
+        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b\0c".into()]).await;
+        assert!(sent.error.is_none());
+        assert_eq!(sent.done.len(), 4);
+        assert_eq!(sent.done[1].rows[0].get::<i64, _>(0), 1);
+        assert_eq!((sent.done[2].changes, sent.done[2].rows.len()), (1, 0));
+        let sent = send(&mut connection, "SELECT v FROM t WHERE id = ?".into(), &[2.into()]).await;
+        assert_eq!(sent.done[0].rows[0].get::<&str, _>(0), "b\0c");
+    }
+
+    #[tokio::test]
+    async fn the_results_before_an_error_tell_which_statement_failed_and_the_text_works_again() {
+        let mut connection = table().await;
+        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), Value::Null]).await;
+        assert_eq!(sent.done.len(), 2);
+        assert!(error::is_not_null_violation(&sent.error.unwrap()));
+        let sent = send(&mut connection, "ROLLBACK".into(), []).await;
+        assert!(sent.error.is_none(), "a failed statement leaves the transaction open");
+        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b".into()]).await;
+        assert!(sent.error.is_none());
+        assert_eq!(ids(&mut connection).await, [1, 2]);
+    }
+
+    #[tokio::test]
+    async fn a_savepoint_takes_back_one_request_and_the_transaction_goes_on() {
+        let mut connection = table().await;
+        let text = "BEGIN; SAVEPOINT r; INSERT INTO t VALUES (?, 'a'); RELEASE r; \
+            SAVEPOINT r; INSERT INTO t VALUES (?, 'b'); INSERT INTO t VALUES (?, 'c'); RELEASE r; COMMIT";
+        let sent = send(&mut connection, text.into(), &[1.into(), 2.into(), 1.into()]).await;
+        assert_eq!((sent.done.len(), sent.error.is_some()), (6, true));
+        let sent = send(&mut connection, "ROLLBACK TO r; RELEASE r; COMMIT".into(), []).await;
+        assert!(sent.error.is_none());
+        assert_eq!(ids(&mut connection).await, [1]);
+    }
+
+    #[tokio::test]
+    async fn a_full_database_ends_the_transaction_by_itself() {
+        let mut connection = table().await;
+        connection.execute("PRAGMA max_page_count = 3").await.unwrap();
+        let text = "BEGIN; SAVEPOINT r; INSERT INTO t VALUES (1, hex(zeroblob(100000))); RELEASE r; COMMIT";
+        let sent = send(&mut connection, text.into(), []).await;
+        assert!(error::is_full(&sent.error.unwrap()));
+        let sent = send(&mut connection, "ROLLBACK TO r".into(), []).await;
+        assert!(sent.error.is_some(), "the savepoint is gone with the transaction");
+    }
+
+    impl From<i32> for Value {
+        fn from(value: i32) -> Self {
+            Self::Int(value.into())
+        }
+    }
+}

@@ -3,6 +3,7 @@
 mod batch;
 mod cache;
 mod codec;
+mod companions;
 mod error;
 mod liveness;
 mod open;
@@ -22,5 +23,6 @@ mod writer;
 // Named so that a bundled SQLite with the WAL-reset corruption bug fails to resolve; sqlx is the only way to it.
 use libsqlite3_sys as _;
 
+pub use companions::is_companion;
 pub use options::{BUSY_TIMEOUT, CACHE_BYTES, SqliteOptions};
 pub use provider::SqlitePersistenceProvider;

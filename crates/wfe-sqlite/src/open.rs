@@ -220,3 +220,32 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     }
     options.open(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pragma(connection: &mut SqliteConnection, name: &'static str) -> i64 {
+        connection.fetch_one(name).await.unwrap().get(0)
+    }
+
+    #[tokio::test]
+    async fn every_connection_enforces_foreign_keys_and_only_one_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let busy = Duration::from_millis(1234);
+        let (mut writer, readers) = file(&folder.path().join("a.db"), busy).await.unwrap();
+        assert_eq!(readers.len(), 3);
+        assert_eq!(pragma(&mut writer, "PRAGMA synchronous").await, 2, "full");
+        assert_eq!(pragma(&mut writer, "PRAGMA query_only").await, 0);
+        for mut connection in std::iter::once(writer).chain(readers) {
+            assert_eq!(pragma(&mut connection, "PRAGMA foreign_keys").await, 1);
+            assert_eq!(pragma(&mut connection, "PRAGMA busy_timeout").await, 1234);
+        }
+        let (_, readers) = file(&folder.path().join("a.db"), busy).await.unwrap();
+        for mut reader in readers {
+            assert_eq!(pragma(&mut reader, "PRAGMA query_only").await, 1);
+        }
+        let mut memory = memory().await.unwrap();
+        assert_eq!(pragma(&mut memory, "PRAGMA foreign_keys").await, 1);
+    }
+}

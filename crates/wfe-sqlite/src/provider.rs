@@ -111,3 +111,19 @@ impl std::fmt::Debug for SqlitePersistenceProvider {
         f.debug_struct("SqlitePersistenceProvider").field("place", &self.place).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_in_memory_is_one_connection_that_nothing_can_recycle() {
+        let store = SqlitePersistenceProvider::new(":memory:").await.unwrap();
+        // Reads have no connection of their own, and the writer has no options to open another one with. There is no
+        // pool in this crate: neither an idle nor a life time ends a connection.
+        assert!(store.reader.is_none());
+        assert!(!include_str!("open.rs").contains(concat!("Sqlite", "Pool")));
+        let store = SqlitePersistenceProvider::new("sqlite::memory:").await.unwrap();
+        assert!(store.reader.is_none());
+    }
+}

@@ -27,6 +27,7 @@ impl<const N: usize> Sql<N> {
         Self(text)
     }
 
+    #[cfg(test)]
     pub(crate) const fn text(&self) -> &'static str {
         self.0
     }
@@ -139,6 +140,22 @@ impl Script {
     /// Adds a statement and returns its index.
     pub(crate) fn add<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N]) -> usize {
         self.push(sql, values, false)
+    }
+
+    /// As [`add`](Self::add), with a model's columns between other arguments.
+    pub(crate) fn add_with<const A: usize, const M: usize, const B: usize, const N: usize>(
+        &mut self,
+        sql: &Sql<N>,
+        before: [Value; A],
+        model: &[Value; M],
+        after: [Value; B],
+    ) -> usize {
+        const { assert!(A + M + B == N, "another number of arguments than parameters") };
+        self.statements.push(Statement { text: sql.0, parameters: N, is_guard: false });
+        self.values.extend(before);
+        self.values.extend_from_slice(model);
+        self.values.extend(after);
+        self.statements.len() - 1
     }
 
     /// Adds a guard: where its condition does not hold, nothing of the script is written and the answer is the

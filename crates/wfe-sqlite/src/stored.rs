@@ -138,29 +138,16 @@ impl New {
     /// The pointers' rows, for an instance that the script has inserted before.
     pub(crate) fn add_pointers(&self, script: &mut Script, id: &str) {
         for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
-            script.add(&sql::pointers::PUT_NEW, row(id.into(), position, columns.clone()));
+            script.add_with(&sql::pointers::PUT_NEW, [id.into(), position.into()], columns, []);
         }
     }
 
     /// The pointers' rows, for a child that the script makes unless it exists.
     pub(crate) fn add_pointers_of_child(&self, script: &mut Script, id: &Value) {
         for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
-            // Here the instance's id comes last.
-            let mut row = row(id.clone(), position, columns.clone());
-            row.rotate_left(1);
-            script.add(&sql::pointers::PUT_IN_CHILD, row);
+            script.add_with(&sql::pointers::PUT_IN_CHILD, [position.into()], columns, [id.clone()]);
         }
     }
-}
-
-/// A pointer's whole row: its instance, its position, its columns.
-pub(crate) fn row(workflow: Value, position: i64, columns: [Value; 21]) -> [Value; 23] {
-    let mut columns = columns.into_iter();
-    std::array::from_fn(|at| match at {
-        0 => workflow.clone(),
-        1 => position.into(),
-        _ => columns.next().unwrap_or(Value::Null),
-    })
 }
 
 /// Adds to `script` what makes `stored` equal to `instance`, and returns the copy to keep once that is done. The
@@ -311,14 +298,14 @@ fn pointer_difference(
             },
             weight: weight(text_bytes(&columns)),
         });
-        puts.push(row(stored.seq.into(), position, columns));
+        puts.push((position, columns));
     }
     // In the stored order, so that equal changes make equal scripts.
     for old in stored.pointers.iter().filter(|old| by_id.contains_key(old.pointer.id.as_str())) {
         script.add(&sql::pointers::REMOVE, [stored.seq.into(), (&old.pointer.id).into()]);
     }
-    for put in puts {
-        script.add(&sql::pointers::PUT, put);
+    for (position, columns) in puts {
+        script.add_with(&sql::pointers::PUT, [stored.seq.into(), position.into()], &columns, []);
     }
     Ok(kept)
 }

@@ -16,8 +16,11 @@ use crate::{
     texts::{Frame, Texts},
 };
 
-/// Most requests in one text. A text is prepared once, statement by statement: more would make that first time long.
+/// Most requests in one text …
 const COPIES: usize = 32;
+/// … and most statements: a text is prepared once, statement by statement, and a longer one would take too long the
+/// first time.
+const STATEMENTS: usize = 256;
 /// A longer request is not sent as one text, which would hardly repeat, but run by run of equal statements.
 const LONG: usize = 40;
 /// Takes the write lock at once: a transaction that begins by reading cannot wait for it later.
@@ -92,7 +95,8 @@ impl Work<'_> {
             let closes = chunks.is_empty();
             let rest = self.together(&chunk, closes).await?;
             is_committed = closes && rest.is_none();
-            for chunk in sized(rest.unwrap_or_default()).rev() {
+            let length = self.scripts[chunk[0]].statements.len();
+            for chunk in sized(rest.unwrap_or_default(), length).rev() {
                 chunks.push_front(chunk);
             }
         }
@@ -160,7 +164,7 @@ impl Work<'_> {
         let (mut done, mut value) = (Vec::with_capacity(script.statements.len()), 0);
         while let Some(statement) = script.statements.get(done.len()) {
             let run = script.statements[done.len()..].iter().take_while(|other| *other == statement).count();
-            let copies = size(run);
+            let copies = size(run, 1);
             let values = &script.values[value..value + copies * statement.parameters];
             value += values.len();
             let text = self.texts.get(&[*statement], copies, Frame::default());
@@ -250,24 +254,26 @@ fn chunks(scripts: &[&Script]) -> VecDeque<Vec<usize>> {
     }
     let mut all = VecDeque::new();
     for group in waves.into_iter().flatten() {
-        if scripts[group[0]].statements.len() > LONG {
+        let length = scripts[group[0]].statements.len();
+        if length > LONG {
             all.extend(group.into_iter().map(|index| vec![index]));
         } else {
-            all.extend(sized(group));
+            all.extend(sized(group, length));
         }
     }
     all
 }
 
-/// The largest of 32, 16, … 1 that is not above `count`, which is not 0.
-fn size(count: usize) -> usize {
-    if count >= COPIES { COPIES } else { 1 << count.ilog2() }
+/// How many of `count` requests of `length` statements to send at once: the largest of 32, 16, … 1 that fits.
+fn size(count: usize, length: usize) -> usize {
+    let most = COPIES.min(STATEMENTS / length.max(1)).min(count).max(1);
+    1 << most.ilog2()
 }
 
-fn sized(mut group: Vec<usize>) -> std::vec::IntoIter<Vec<usize>> {
+fn sized(mut group: Vec<usize>, length: usize) -> std::vec::IntoIter<Vec<usize>> {
     let mut chunks = Vec::new();
     while !group.is_empty() {
-        let rest = group.split_off(size(group.len()));
+        let rest = group.split_off(size(group.len(), length));
         chunks.push(group);
         group = rest;
     }
@@ -300,9 +306,91 @@ mod tests {
         assert_eq!(chunks, [vec![0, 2], vec![4], vec![1], vec![3]]);
     }
 
+    const PUT: Sql<2> = Sql::new(
+        "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (?, ?, '', '')",
+    );
+    const EVEN: Sql<1> = Sql::new("INSERT INTO execution_errors (error_time) SELECT NULL WHERE ? % 2 = 1");
+    const TWICE: Sql<1> = Sql::new("INSERT INTO workflows (id) VALUES (?)");
+
+    fn put(number: i64, times: i64) -> Script {
+        let mut script = Script::about(&number.to_string());
+        script.guard(&EVEN, [number.into()]);
+        for _ in 0..times {
+            script.add(&PUT, [number.into(), "w".into()]);
+        }
+        script
+    }
+
+    async fn stored(connection: &mut SqliteConnection) -> Vec<i64> {
+        sqlx::query_scalar("SELECT DISTINCT error_time FROM execution_errors ORDER BY 1")
+            .fetch_all(connection)
+            .await
+            .unwrap()
+    }
+
+    async fn answers(connection: &mut SqliteConnection, scripts: &[Script]) -> Vec<Answer> {
+        let scripts: Vec<_> = scripts.iter().collect();
+        match run(connection, &mut Texts::default(), &scripts).await {
+            Batch::Answered(answers) => answers,
+            _ => panic!("not answered"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_fails_spoils_only_itself_whatever_the_size_of_batch_and_request() {
+        for (requests, times) in [(1, 1), (2, 1), (7, 2), (70, 1), (5, 50), (1, 50)] {
+            let mut connection = crate::open::memory().await.unwrap();
+            let mut scripts: Vec<_> = (0..requests).map(|number| put(number, times)).collect();
+            let mut bad = Script::about("bad");
+            bad.add(&PUT, [99.into(), "w".into()]);
+            bad.add(&TWICE, ["x".into()]);
+            scripts.insert(scripts.len() / 2, bad);
+            let answers = answers(&mut connection, &scripts).await;
+            let mut expected = Vec::new();
+            for (script, answer) in scripts.iter().zip(answers) {
+                match (script.statements.len(), answer) {
+                    (2, Err(WfeError::Storage { .. }))
+                        if times != 1 || script.key == Script::about("bad").key => {}
+                    (_, Ok(Written::Refused(0))) => {}
+                    (length, Ok(Written::Done(done))) => {
+                        assert_eq!(done.len(), length);
+                        assert!(done[1..].iter().all(|done| done.changes == 1));
+                        expected.push(script.values[0].clone());
+                    }
+                    (_, Ok(Written::Refused(other))) => panic!("refused by {other}"),
+                    (_, Err(error)) => panic!("{error}"),
+                }
+            }
+            let even: Vec<i64> = (0..requests).filter(|number| number % 2 == 0).collect();
+            assert_eq!(expected.len(), even.len());
+            assert_eq!(stored(&mut connection).await, even, "{requests} requests of {times}");
+            // Nothing is left open.
+            sqlx::query("BEGIN").execute(&mut connection).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_database_ends_the_batch_and_writes_nothing_of_it() {
+        let mut connection = crate::open::memory().await.unwrap();
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&mut connection).await.unwrap();
+        let limit = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {}", pages + 1));
+        sqlx::query(limit).execute(&mut connection).await.unwrap();
+        let mut large = Script::about("large");
+        large.add(&PUT, [7.into(), "w".repeat(100_000).into()]);
+        let scripts = [put(2, 1), large];
+        let outcome = run(&mut connection, &mut Texts::default(), &scripts.iter().collect::<Vec<_>>()).await;
+        assert!(matches!(outcome, Batch::Ended(error) if error::is_full(&error)));
+        assert!(stored(&mut connection).await.is_empty());
+        let answers = answers(&mut connection, &scripts[..1]).await;
+        assert!(matches!(answers[0], Ok(Written::Done(_))));
+    }
+
     #[test]
     fn sizes_repeat() {
-        let sizes: Vec<_> = sized((0..77).collect()).map(|chunk| chunk.len()).collect();
-        assert_eq!(sizes, [32, 32, 8, 4, 1]);
+        let sizes =
+            |count, length| sized((0..count).collect(), length).map(|chunk| chunk.len()).collect::<Vec<_>>();
+        assert_eq!(sizes(77, 5), [32, 32, 8, 4, 1]);
+        assert_eq!(sizes(13, 40), [4, 4, 4, 1]);
+        assert_eq!(sizes(2, 1000), [1, 1]);
     }
 }

@@ -148,10 +148,7 @@ impl Thread {
             let mut batch = Waiting::new();
             for job in jobs.drain(..) {
                 match job {
-                    Job::Write(script, reply) => {
-                        batch.push((script, reply));
-                        continue;
-                    }
+                    Job::Write(script, reply) => batch.push((script, reply)),
                     other => {
                         self.commit(std::mem::take(&mut batch)).await;
                         closing = self.other(other).await.or(closing);

@@ -1,5 +1,7 @@
 //! What is SQLite's own in storing and reading back instances: the differences that are written, and stale copies.
 
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 use std::sync::Arc;
 
 use chrono::{TimeDelta, Utc};

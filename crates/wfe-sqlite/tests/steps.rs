@@ -1,5 +1,7 @@
 //! The step store on SQLite: one commit a step, fences, streams, history, claims.
 
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use wfe_core::{
@@ -125,7 +127,7 @@ async fn finished_pointers_leave_the_instance_and_are_read_in_pages() {
             done(store, fence, &commit).await;
         }
         let mut loaded = store.load(&one.id).await.unwrap().instance;
-        assert_eq!(loaded.execution_pointers, [container.clone()]);
+        assert_eq!(loaded.execution_pointers, std::slice::from_ref(&container));
         loaded.execution_pointers.clear();
         plain.persist_workflow(&loaded).await.unwrap();
         let (mut after, mut pages) = (0, Vec::new());
@@ -138,6 +140,13 @@ async fn finished_pointers_leave_the_instance_and_are_read_in_pages() {
         }
         assert_eq!(pages, all);
         assert_eq!(store.finished(&one.id, "", 0, 9).await.unwrap(), []);
+        // As deep as the parser reads: the list around the items must not make them deeper.
+        let deep = (0..127).fold(json!(1), |value, _| Value::Array(vec![value]));
+        let mut commit = step(&one.id);
+        commit.items =
+            vec![Items { container: "deep".to_owned(), values: vec![deep.clone(), json!(null), deep] }];
+        done(store, fence, &commit).await;
+        assert_eq!(store.items(&one.id, "deep", 0, 9).await.unwrap(), commit.items[0].values);
         for (from, limit) in [(0, 10), (250, 10), (999, 5), (255, 600), (1000, 3)] {
             let items = store.items(&one.id, &container.id, from, limit).await.unwrap();
             let expected: Vec<_> = (from..1000).take(limit).map(Value::from).collect();
@@ -220,12 +229,12 @@ async fn waits_of_one_stream_take_its_events_one_after_the_other() {
             let claimed = store.acquire(&owner, &one.id, Utc::now()).await.unwrap();
             let fence = claimed.map_or(fence, |claimed| claimed.fence);
             done(store, fence, &commit).await;
-            assert_eq!(plain.get_runnable_events(Utc::now()).await.unwrap(), [event.id.clone()]);
+            assert_eq!(plain.get_runnable_events(Utc::now()).await.unwrap(), std::slice::from_ref(&event.id));
             assert!(!store.finish_event(&event.id).await.unwrap());
             let claimed = claim(store, &owner).await;
             assert_eq!(claimed.len(), 1);
             let loaded = store.load(&one.id).await.unwrap();
-            assert_eq!(loaded.waits, [wait.clone()]);
+            assert_eq!(loaded.waits, std::slice::from_ref(&wait));
             assert_eq!(loaded.deliveries.len(), 1);
             assert_eq!(loaded.deliveries[0].event.event_data, event.event_data);
             let mut commit = step(&one.id);

@@ -1,1 +1,58 @@
-//! wfe
+//! The WFE host: registers workflows, runs their steps, and resumes them after a crash.
+//!
+//! A workflow is a typed struct of data and a [`Definition`](definition::Definition), built in Rust; a
+//! [`WorkflowHost`] runs its instances on a store. Everything that a program needs beside a store is re-exported here.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use serde::{Deserialize, Serialize};
+//! use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, inline}};
+//! use wfe_sqlite::SqlitePersistenceProvider;
+//!
+//! #[derive(Clone, Debug, Serialize, Deserialize)]
+//! struct Greeting { name: String, text: String }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> wfe::Result<()> {
+//! let greet = WorkflowBuilder::<Greeting>::new("greet", 1)
+//!     .then(
+//!         "write",
+//!         inline(|_, greeting: Arc<Greeting>| async move { Ok(format!("hello, {}", greeting.name)) })
+//!             .output(|text: &String, greeting: &mut Greeting| greeting.text = text.clone()),
+//!     )
+//!     .build()?;
+//!
+//! let provider = SqlitePersistenceProvider::new(":memory:").await?; // or "sqlite:///path/to/state.db"
+//! let host = WorkflowHost::new(provider);
+//! host.register(greet)?;
+//! host.start().await?;
+//! let id = host.start_workflow("greet", &Greeting { name: "world".into(), text: String::new() }).await?;
+//! match host.wait_for::<Greeting>(&id).await? {
+//!     Outcome::Completed(greeting) => assert_eq!(greeting.text, "hello, world"),
+//!     other => panic!("{other:?}"),
+//! }
+//! host.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod bodies;
+mod engine;
+mod host;
+mod native_store;
+mod options;
+mod outcome;
+mod plain_store;
+mod shared;
+mod timers;
+mod waiters;
+mod watchdog;
+
+pub use host::{StartOptions, WorkflowHost};
+pub use options::HostBuilder;
+pub use outcome::{Guarantees, InstanceStatus, Outcome};
+pub use wfe_core::{
+    Advice, BoxError, Kind, Result, WfeError, clock, definition,
+    executor::{Lifecycle, LifecycleEvent},
+    models, steps, traits,
+};

@@ -29,9 +29,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let new = New::encode(&instance)?;
         let mut script = Script::about(&id);
         add_guards(&mut script, &instance);
-        let [a, b, c, d, e, f, g, h, i, j, k, l] = new.columns.clone();
-        let inserted =
-            script.add(&sql::workflows::INSERT, [new.revision.into(), a, b, c, d, e, f, g, h, i, j, k, l]);
+        let inserted = script.add_with(&sql::workflows::INSERT, [new.revision.into()], &new.columns, []);
         new.add_pointers(&mut script, &id);
         let done = self.writer.run(script).await?;
         if let Some(seq) = codec::single_int(done.get(inserted)) {

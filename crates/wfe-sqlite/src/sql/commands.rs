@@ -38,3 +38,14 @@ pub(crate) const RESCHEDULE: Sql<1> = Sql::new(
 /// After a handler that failed: the command stays, at its earliest time.
 pub(crate) const GIVE_BACK: Sql<1> =
     Sql::new("UPDATE scheduled_commands SET taken = 0, again = NULL WHERE seq = ?");
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("SCHEDULE", SCHEDULE.text()),
+    ("DUE", DUE.text()),
+    ("TAKE", TAKE.text()),
+    ("REMOVE", REMOVE.text()),
+    ("RESCHEDULE", RESCHEDULE.text()),
+    ("GIVE_BACK", GIVE_BACK.text()),
+];

@@ -12,3 +12,7 @@ pub(crate) const MAKE: Sql<2> = Sql::new(
 /// Draws the next number.
 pub(crate) const NEXT: Sql<1> =
     Sql::new("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = ? RETURNING seq");
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[("MAKE", MAKE.text()), ("NEXT", NEXT.text())];

@@ -12,3 +12,7 @@ pub(crate) const INSERT: Sql<8> = Sql::new(
     "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message, step, attempt, code, causes) \
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 );
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[("INSERT_PLAIN", INSERT_PLAIN.text()), ("INSERT", INSERT.text())];

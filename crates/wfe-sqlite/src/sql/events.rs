@@ -78,3 +78,20 @@ pub(crate) const REVIVE_OLDEST: Sql<3> = Sql::new(
     "UPDATE events SET is_processed = 0 WHERE is_processed = 1 AND seq = (SELECT seq FROM events \
      WHERE event_name = ? AND event_key = ? AND event_time >= ? ORDER BY event_time, seq LIMIT 1)",
 );
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("RIPEN_COUNTER", RIPEN_COUNTER.text()),
+    ("RIPEN", RIPEN.text()),
+    ("IS_RIPE", IS_RIPE.text()),
+    ("ID_IS_FREE", ID_IS_FREE.text()),
+    ("INSERT", INSERT.text()),
+    ("INSERT_UNLESS", INSERT_UNLESS.text()),
+    ("LOAD", LOAD.text()),
+    ("UNPROCESSED", UNPROCESSED.text()),
+    ("OF_STREAM", OF_STREAM.text()),
+    ("EXISTS", EXISTS.text()),
+    ("MARK", MARK.text()),
+    ("REVIVE_OLDEST", REVIVE_OLDEST.text()),
+];

@@ -19,3 +19,157 @@ pub(crate) mod pointers;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
 pub(crate) mod workflows;
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Executor, Row, SqliteConnection};
+
+    use crate::open;
+
+    const FILES: [(&[(&str, &str)], &str); 9] = [
+        (super::commands::ALL, include_str!("commands.rs")),
+        (super::counters::ALL, include_str!("counters.rs")),
+        (super::errors::ALL, include_str!("errors.rs")),
+        (super::events::ALL, include_str!("events.rs")),
+        (super::ownership::ALL, include_str!("ownership.rs")),
+        (super::pointers::ALL, include_str!("pointers.rs")),
+        (super::streams::ALL, include_str!("streams.rs")),
+        (super::subscriptions::ALL, include_str!("subscriptions.rs")),
+        (super::workflows::ALL, include_str!("workflows.rs")),
+    ];
+
+    #[tokio::test]
+    async fn every_statement_is_listed_and_can_be_prepared() {
+        let mut connection = open::memory().await.unwrap();
+        for (all, source) in FILES {
+            assert_eq!(all.len(), source.matches(": Sql<").count(), "a statement is not listed: {all:?}");
+            for (name, text) in all {
+                let prepared = sqlx::AssertSqlSafe(*text);
+                assert!(connection.prepare(sqlx::SqlSafeStr::into_sql_str(prepared)).await.is_ok(), "{name}");
+            }
+        }
+    }
+
+    async fn plan(connection: &mut SqliteConnection, text: &str) -> Vec<String> {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}"));
+        let rows = sqlx::query(explain).fetch_all(connection).await.unwrap();
+        rows.iter().map(|row| row.get("detail")).collect()
+    }
+
+    /// Steps of a plan that read a whole table or sort: allowed is only what a statement names.
+    #[tokio::test]
+    async fn no_statement_scans_a_table_or_sorts_but_where_the_answer_is_bounded() {
+        let allowed: &[(&str, &[&str])] = &[
+            // The few events that have just become due.
+            ("RIPEN", &["SCAN sqlite_sequence", "SCAN ripe", "SCAN (subquery", "USE TEMP B-TREE"]),
+            // One row for each definition and table; in memory, and there can be no index on it.
+            ("MAKE", &["SCAN sqlite_sequence"]),
+            ("NEXT", &["SCAN sqlite_sequence"]),
+            ("RIPEN_COUNTER", &["SCAN sqlite_sequence"]),
+            ("INSERT", &["SCAN sqlite_sequence", "SCAN (subquery"]),
+            ("INSERT_UNLESS", &["SCAN sqlite_sequence", "SCAN (subquery"]),
+            // As many as the list asked for, sorted by instance.
+            ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
+            // An instance's pointers and waits, sorted.
+            ("LOAD", &["USE TEMP B-TREE FOR ORDER BY"]),
+            ("WAITS", &["USE TEMP B-TREE FOR ORDER BY"]),
+            ("DELIVERIES", &["USE TEMP B-TREE FOR ORDER BY"]),
+            // Events of the very same time, by when they were stored.
+            ("OF_STREAM", &["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]),
+            ("REVIVE_OLDEST", &["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]),
+            // Partial indexes that hold only what is owned, asked for or unprocessed.
+            ("OWNERS", &["SCAN workflows USING COVERING INDEX workflows_owned"]),
+            (
+                "CLAIMABLE",
+                &[
+                    "SCAN json_each",
+                    "SCAN workflows USING INDEX workflows_control",
+                    "SCAN e USING INDEX events_unprocessed",
+                    "SCAN (subquery",
+                    "SCAN workflows USING COVERING INDEX workflows_control",
+                    "USE TEMP B-TREE",
+                ],
+            ),
+            ("UPCOMING", &["SCAN json_each"]),
+        ];
+        let (mut connection, mut costly) = (open::memory().await.unwrap(), Vec::new());
+        for (all, _) in FILES {
+            for (name, text) in all {
+                let allowed =
+                    allowed.iter().find(|(allowed, _)| allowed == name).map_or(&[][..], |found| found.1);
+                for step in plan(&mut connection, text).await {
+                    let is_costly = step.starts_with("SCAN ") || step.starts_with("USE TEMP");
+                    let is_constant = step.starts_with("SCAN CONSTANT ROW") || step.contains("-ROW VALUES");
+                    let is_allowed = is_constant || allowed.iter().any(|allowed| step.starts_with(allowed));
+                    if is_costly && !is_allowed {
+                        costly.push(format!("{name}: {step}"));
+                    }
+                }
+            }
+        }
+        assert_eq!(costly, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn hot_statements_use_the_index_made_for_them() {
+        let expected = [
+            (super::workflows::DUE.text(), "workflows_due (next_execution>? AND next_execution<?)"),
+            (super::ownership::UPCOMING.text(), "workflows_due (next_execution>?)"),
+            (super::ownership::CLAIMABLE.text(), "workflows_due (next_execution>? AND next_execution<?)"),
+            (super::ownership::CLAIMABLE.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
+            (super::ownership::FREE.text(), "workflows_owned (owner=?)"),
+            (
+                super::ownership::START_IS_FREE.text(),
+                "workflows_start (workflow_definition_id=? AND start_key=?)",
+            ),
+            (super::pointers::LOAD.text(), "execution_pointers_id (workflow=? AND kind=?)"),
+            (
+                super::pointers::REMOVE.text(),
+                "execution_pointers_id (workflow=? AND kind=? AND id=? AND number=?)",
+            ),
+            (
+                super::pointers::HISTORY.text(),
+                "execution_pointers_history (workflow=? AND container=? AND number>?)",
+            ),
+            (
+                super::pointers::ITEMS.text(),
+                "execution_pointers_id (workflow=? AND kind=? AND id=? AND number>? AND number<?)",
+            ),
+            (super::events::UNPROCESSED.text(), "events_unprocessed (event_time<?)"),
+            (super::events::OF_STREAM.text(), "events_time (event_name=? AND event_key=? AND event_time<?)"),
+            (super::events::IS_RIPE.text(), "events_unripe (event_time<?)"),
+            (
+                super::events::REVIVE_OLDEST.text(),
+                "events_time (event_name=? AND event_key=? AND event_time>?)",
+            ),
+            (
+                super::streams::REVIVE_NEXT.text(),
+                "events_stream (event_name=? AND event_key=? AND position>?)",
+            ),
+            (
+                super::streams::REVIVE_NEXT.text(),
+                "events_time (event_name=? AND event_key=? AND event_time>?)",
+            ),
+            (super::streams::FINISH_EVENT.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
+            (super::streams::WAITS.text(), "event_subscriptions_waits (workflow_id=?)"),
+            (
+                super::streams::DELIVERIES.text(),
+                "events_stream (event_name=? AND event_key=? AND position=?)",
+            ),
+            (super::streams::ADVANCE.text(), "(id=?)"),
+            (
+                super::subscriptions::OPEN.text(),
+                "event_subscriptions_open (event_name=? AND event_key=? AND subscribe_as_of<?)",
+            ),
+            (super::commands::DUE.text(), "scheduled_commands_due ("),
+        ];
+        let (mut connection, mut wrong) = (open::memory().await.unwrap(), Vec::new());
+        for (text, index) in expected {
+            let plan = plan(&mut connection, text).await;
+            if !plan.iter().any(|step| step.contains(index)) {
+                wrong.push((index, plan));
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+}

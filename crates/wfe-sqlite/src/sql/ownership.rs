@@ -144,3 +144,31 @@ pub(crate) const UPCOMING: Sql<3> = Sql::new(concat!(
     is_of_definitions!(),
     " ORDER BY next_execution, seq LIMIT ?"
 ));
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("INSERT", INSERT.text()),
+    ("INSERT_CHILD", INSERT_CHILD.text()),
+    ("UNMARK_CHILD", UNMARK_CHILD.text()),
+    ("START_IS_FREE", START_IS_FREE.text()),
+    ("STARTED", STARTED.text()),
+    ("MAY_COMMIT", MAY_COMMIT.text()),
+    ("FENCE_AND_CONTROL", FENCE_AND_CONTROL.text()),
+    ("COMMIT", COMMIT.text()),
+    ("SET_STATUS", SET_STATUS.text()),
+    ("SET_NEXT_EXECUTION", SET_NEXT_EXECUTION.text()),
+    ("SET_COMPLETE_TIME", SET_COMPLETE_TIME.text()),
+    ("SET_DATA", SET_DATA.text()),
+    ("CLEAR_CONTROL", CLEAR_CONTROL.text()),
+    ("RELEASE", RELEASE.text()),
+    ("EXISTS", EXISTS.text()),
+    ("REQUEST", REQUEST.text()),
+    ("BESIDE", BESIDE.text()),
+    ("OWNERS", OWNERS.text()),
+    ("FREE", FREE.text()),
+    ("CLAIMABLE", CLAIMABLE.text()),
+    ("ACQUIRABLE", ACQUIRABLE.text()),
+    ("CLAIM", CLAIM.text()),
+    ("UPCOMING", UPCOMING.text()),
+];

@@ -119,3 +119,20 @@ pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
      (SELECT seq FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))) \
      ORDER BY workflow, position"
 ));
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("PUT", PUT.text()),
+    ("PUT_NEW", PUT_NEW.text()),
+    ("PUT_IN_COMMIT", PUT_IN_COMMIT.text()),
+    ("PUT_IN_CHILD", PUT_IN_CHILD.text()),
+    ("FINISH", FINISH.text()),
+    ("HISTORY", HISTORY.text()),
+    ("REMOVE_ITEMS", REMOVE_ITEMS.text()),
+    ("PUT_ITEMS", PUT_ITEMS.text()),
+    ("ITEMS", ITEMS.text()),
+    ("REMOVE", REMOVE.text()),
+    ("LOAD", LOAD.text()),
+    ("LOAD_MANY", LOAD_MANY.text()),
+];

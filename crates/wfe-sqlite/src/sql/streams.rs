@@ -75,6 +75,17 @@ pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
+/// After an instance has consumed an event by one wait (this one): if it has more open waits in that stream, the event that
+/// they take next becomes unprocessed again, or `claim` would not find it.
+pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
+    "UPDATE events SET is_processed = 0 WHERE is_processed = 1 AND seq = (\
+       SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
+       AND e.event_key = s.event_key AND e.position = ",
+    crate::sql::streams::next_position!(),
+    " WHERE s.id = ? AND EXISTS (SELECT 1 FROM event_subscriptions AS o WHERE o.is_open = 1 \
+         AND o.workflow_id = s.workflow_id AND o.event_name = s.event_name AND o.event_key = s.event_key))"
+));
+
 /// Marks an event processed, if it is due and no open wait matches it: one statement, so that no wait slips in.
 pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
     "UPDATE events AS e SET is_processed = 1 WHERE e.id = ? AND e.position IS NOT NULL AND NOT EXISTS (\
@@ -99,3 +110,16 @@ pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     crate::sql::streams::next_position!(),
     " WHERE s.is_open = 1 AND s.workflow_id = ? ORDER BY s.subscribe_as_of, s.seq"
 ));
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("IS_WAITING", IS_WAITING.text()),
+    ("MATCHES", MATCHES.text()),
+    ("ADVANCE", ADVANCE.text()),
+    ("REVIVE_NEXT", REVIVE_NEXT.text()),
+    ("REVIVE_FOR_OTHERS", REVIVE_FOR_OTHERS.text()),
+    ("FINISH_EVENT", FINISH_EVENT.text()),
+    ("WAITS", WAITS.text()),
+    ("DELIVERIES", DELIVERIES.text()),
+];

@@ -69,3 +69,19 @@ pub(crate) const CLEAR_TOKEN: Sql<2> = Sql::new(
     "UPDATE event_subscriptions SET external_token = NULL, external_worker_id = NULL, external_token_expiry = NULL \
      WHERE id = ? AND external_token = ?",
 );
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("ID_IS_FREE", ID_IS_FREE.text()),
+    ("INSERT", INSERT.text()),
+    ("LOAD", LOAD.text()),
+    ("OPEN", OPEN.text()),
+    ("FIRST_FREE", FIRST_FREE.text()),
+    ("EXISTS", EXISTS.text()),
+    ("IS_OPEN", IS_OPEN.text()),
+    ("CLOSE", CLOSE.text()),
+    ("SET_TOKEN", SET_TOKEN.text()),
+    ("HOLDS", HOLDS.text()),
+    ("CLEAR_TOKEN", CLEAR_TOKEN.text()),
+];

@@ -75,3 +75,22 @@ pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
     model!(),
     " FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))"
 ));
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("ID_IS_FREE", ID_IS_FREE.text()),
+    ("NAME_IS_FREE", NAME_IS_FREE.text()),
+    ("NAME_IS_FREE_FOR", NAME_IS_FREE_FOR.text()),
+    ("IS_AT", IS_AT.text()),
+    ("INSERT", INSERT.text()),
+    ("TOUCH", TOUCH.text()),
+    ("UPDATE_STATE", UPDATE_STATE.text()),
+    ("UPDATE", UPDATE.text()),
+    ("UPDATE_DATA", UPDATE_DATA.text()),
+    ("DUE", DUE.text()),
+    ("STAMP", STAMP.text()),
+    ("LOAD", LOAD.text()),
+    ("ID_OF_NAME", ID_OF_NAME.text()),
+    ("LOAD_MANY", LOAD_MANY.text()),
+];

@@ -86,8 +86,8 @@ impl SqlitePersistenceProvider {
         for event in &step.published {
             let event_id = id_or_fresh(&event.id);
             let is_due = event.event_time <= self.clock.now();
-            let [due, a, b, c, d, e, f] = codec::event::encode(event, &event_id, is_due)?;
-            script.add(&sql::events::INSERT_UNLESS, [due, a, b, c, d, e, f, event_id.into()]);
+            let columns = codec::event::encode(event, &event_id, is_due)?;
+            script.add_with(&sql::events::INSERT_UNLESS, [], &columns, [event_id.into()]);
         }
         for child in &step.created {
             add_child(&mut script, &id, child)?;
@@ -123,6 +123,9 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     for Consumed { subscription_id, event_id } in &step.consumed {
         script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
         script.add(&sql::streams::ADVANCE, [subscription_id.into(), event_id.into()]);
+    }
+    for Consumed { subscription_id, .. } in &step.consumed {
+        script.add(&sql::streams::REVIVE_FOR_OTHERS, [subscription_id.into()]);
     }
     Ok(())
 }
@@ -165,37 +168,8 @@ fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {
     let id = Value::from(&step.instance_id);
     let above = next_revision(0, step.upserted.len() + step.finished.len()) - 1;
     for (place, pointer) in (0_i64..).zip(step.upserted.iter().chain(&step.finished)) {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] =
-            codec::pointer::encode(pointer)?;
-        script.add(
-            &sql::pointers::PUT_IN_COMMIT,
-            [
-                above.into(),
-                place.into(),
-                a,
-                b,
-                c,
-                d,
-                e,
-                f,
-                g,
-                h,
-                i,
-                j,
-                k,
-                l,
-                m,
-                n,
-                o,
-                p,
-                q,
-                r,
-                s,
-                t,
-                u,
-                id.clone(),
-            ],
-        );
+        let columns = codec::pointer::encode(pointer)?;
+        script.add_with(&sql::pointers::PUT_IN_COMMIT, [above.into(), place.into()], &columns, [id.clone()]);
     }
     for (after, pointer) in (0_i64..).zip(step.finished.iter().rev()) {
         script.add(&sql::pointers::FINISH, [id.clone(), after.into(), id.clone(), (&pointer.id).into()]);
@@ -244,10 +218,11 @@ fn add_child(script: &mut Script, parent: &Value, child: &WorkflowInstance) -> R
         [(&child.name).into(), id.clone()],
         WfeError::AlreadyExists { kind: Kind::WorkflowName, id: child.name.clone() },
     );
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = new.columns.clone();
-    script.add(
+    script.add_with(
         &sql::ownership::INSERT_CHILD,
-        [parent.clone(), new.revision.into(), a, b, c, d, e, f, g, h, i, j, k, l, id.clone()],
+        [parent.clone(), new.revision.into()],
+        &new.columns,
+        [id.clone()],
     );
     new.add_pointers_of_child(script, &id);
     script.add(&sql::ownership::UNMARK_CHILD, [id]);

@@ -35,14 +35,9 @@ impl SqlitePersistenceProvider {
                 script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);
             }
             add_guards(&mut script, &instance);
-            let [a, b, c, d, e, f, g, h, i, j, k, l] = new.columns.clone();
             let key = Value::from(&instance.reference);
             let beside = [owner_id.into(), fence.into(), key.clone(), Value::Null, new.revision.into()];
-            let [owned, fence, start_key, parent, revision] = beside;
-            let inserted = script.add(
-                &sql::ownership::INSERT,
-                [owned, fence, start_key, parent, revision, a, b, c, d, e, f, g, h, i, j, k, l],
-            );
+            let inserted = script.add_with(&sql::ownership::INSERT, beside, &new.columns, []);
             new.add_pointers(&mut script, &id);
             match self.writer.write(script).await? {
                 Written::Done(done) => {

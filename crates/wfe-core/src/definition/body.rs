@@ -1,0 +1,66 @@
+use std::{any::Any, fmt, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+
+use crate::steps::{Ctx, Next, StepError};
+
+/// An instance's data with its type forgotten; the definition knows it.
+pub(crate) type AnyData = Arc<dyn Any + Send + Sync>;
+
+/// A step's output closures: from the newest data, new data and its JSON.
+pub(crate) type Apply = Box<dyn FnOnce(&AnyData) -> Result<(AnyData, Value), StepError> + Send>;
+
+/// What a body that ended well leaves.
+pub(crate) enum Answer {
+    /// A step's answer, and what it writes into the data (`None`: nothing).
+    Step(Next, Option<Apply>),
+    /// The items of a for-each.
+    Items(Vec<Value>),
+}
+
+/// How a body ended. Made by running a [`Job`](crate::executor::Job), and handed back to the executor.
+pub struct BodyEnd(pub(crate) Result<Answer, StepError>);
+
+impl BodyEnd {
+    /// Whether it ended well.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.0.is_ok()
+    }
+}
+
+impl fmt::Debug for BodyEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Ok(Answer::Step(next, _)) => f.debug_tuple("BodyEnd").field(next).finish(),
+            Ok(Answer::Items(items)) => write!(f, "BodyEnd({} items)", items.len()),
+            Err(error) => f.debug_tuple("BodyEnd").field(error).finish(),
+        }
+    }
+}
+
+/// A body that has its inputs and may run.
+pub enum Work<R> {
+    Async(BoxFuture<'static, Result<R, StepError>>),
+    Blocking(Box<dyn FnOnce() -> Result<R, StepError> + Send>),
+}
+
+impl<R: 'static> Work<R> {
+    /// The same work with its result turned into another one.
+    pub fn map<T>(self, f: impl FnOnce(R) -> Result<T, StepError> + Send + 'static) -> Work<T> {
+        match self {
+            Self::Async(work) => Work::Async(Box::pin(async move { f(work.await?) })),
+            Self::Blocking(work) => Work::Blocking(Box::new(move || f(work()?))),
+        }
+    }
+}
+
+type Start = dyn Fn(Ctx, &AnyData, Option<Value>) -> Result<Work<Answer>, StepError> + Send + Sync;
+
+/// A body with its types forgotten: context, data and item go in, work comes out.
+#[derive(Clone)]
+pub(crate) struct Body {
+    pub blocking: bool,
+    pub start: Arc<Start>,
+}

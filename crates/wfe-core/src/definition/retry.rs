@@ -1,0 +1,199 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::steps::StepError;
+
+/// How often, and after which pauses, a failed step is tried again.
+///
+/// The pause before retry `n` (from 1) is `first_pause * factor^(n-1)`, at most `longest_pause`, shortened by a
+/// random part of up to `jitter`. A pause is stored: it goes on after a crash, and costs nothing while it lasts.
+///
+/// ```
+/// use std::{io, time::Duration};
+/// use wfe_core::definition::Retry;
+///
+/// let retry = Retry::up_to(5)
+///     .first_pause(Duration::from_millis(200))
+///     .longest_pause(Duration::from_secs(30))
+///     .only_if(|error| error.find::<io::Error>().is_some());
+/// ```
+#[derive(Clone)]
+pub struct Retry {
+    limit: u32,
+    first_pause: Duration,
+    longest_pause: Duration,
+    factor: f64,
+    jitter: f64,
+    only_if: Option<Arc<Predicate>>,
+}
+
+type Predicate = dyn Fn(&StepError) -> bool + Send + Sync;
+
+impl Retry {
+    /// Never again.
+    #[must_use]
+    pub fn never() -> Self {
+        Self::up_to(0)
+    }
+
+    /// At most this many further attempts; the first pause is 1 s, each next one twice as long, the longest 5 min,
+    /// the jitter 0.2.
+    #[must_use]
+    pub fn up_to(retries: u32) -> Self {
+        Self {
+            limit: retries,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_mins(5),
+            factor: 2.0,
+            jitter: 0.2,
+            only_if: None,
+        }
+    }
+
+    /// The pause before the first retry.
+    #[must_use]
+    pub fn first_pause(mut self, pause: Duration) -> Self {
+        self.first_pause = pause;
+        self
+    }
+
+    /// No pause is longer than this.
+    #[must_use]
+    pub fn longest_pause(mut self, pause: Duration) -> Self {
+        self.longest_pause = pause;
+        self
+    }
+
+    /// Each pause is this much longer than the one before; 1: all are equal. Less than 1 is refused when the
+    /// definition is built.
+    #[must_use]
+    pub fn factor(mut self, factor: f64) -> Self {
+        self.factor = factor;
+        self
+    }
+
+    /// By which part, from 0 to 1, a pause is shortened at most, at random, so that steps that failed together are
+    /// not tried again together. Anything else is refused when the definition is built.
+    #[must_use]
+    pub fn jitter(mut self, part: f64) -> Self {
+        self.jitter = part;
+        self
+    }
+
+    /// Tries again only after errors for which this holds; a fatal error is never tried again. A panic in it counts
+    /// as *no*.
+    #[must_use]
+    pub fn only_if(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
+        self.only_if = Some(Arc::new(holds));
+        self
+    }
+
+    /// The pause after `failed` failed attempts in a row (from 1), or `None`: not again. `random` is in 0..1.
+    pub(crate) fn pause(&self, failed: u32, error: &StepError, random: f64) -> Option<Duration> {
+        let wanted = || match &self.only_if {
+            None => true,
+            Some(holds) => {
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(error))).unwrap_or(false)
+            }
+        };
+        if failed > self.limit || !error.is_retryable() || !wanted() {
+            return None;
+        }
+        let power = self.factor.powf(f64::from(failed.saturating_sub(1)));
+        let full = Duration::try_from_secs_f64(self.first_pause.as_secs_f64() * power)
+            .unwrap_or(Duration::MAX) // the power overflowed: any cap is shorter
+            .min(self.longest_pause);
+        Some(full.mul_f64(1.0 - self.jitter * random))
+    }
+
+    pub(crate) fn problem(&self) -> Option<String> {
+        if !(self.factor >= 1.0 && self.factor.is_finite()) {
+            return Some(format!("the factor of its retry pauses is {}, it must be 1 or more", self.factor));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Some(format!(
+                "the jitter of its retry pauses is {}, it must be from 0 to 1",
+                self.jitter
+            ));
+        }
+        None
+    }
+}
+
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("limit", &self.limit)
+            .field("first_pause", &self.first_pause)
+            .field("longest_pause", &self.longest_pause)
+            .field("factor", &self.factor)
+            .field("jitter", &self.jitter)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What happens when a step has failed for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// The instance ends as failed; its other branches are taken away.
+    #[default]
+    Terminate,
+    /// The instance stands still until somebody resumes it; then the step is tried again, with all its retries.
+    Suspend,
+    /// The instance goes on behind the step; the error is the step's outcome.
+    Continue,
+}
+
+/// What a step does about failures.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub retry: Retry,
+    pub on_failure: OnFailure,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { retry: Retry::never(), on_failure: OnFailure::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error() -> StepError {
+        StepError::retryable("no")
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_end_at_the_limit() {
+        let retry = Retry::up_to(4)
+            .first_pause(Duration::from_secs(1))
+            .longest_pause(Duration::from_secs(3))
+            .jitter(0.0);
+        let pauses: Vec<_> =
+            (1..=5).map(|n| retry.pause(n, &error(), 0.9).map(|p| p.as_secs_f64())).collect();
+        assert_eq!(pauses, [Some(1.0), Some(2.0), Some(3.0), Some(3.0), None]);
+    }
+
+    #[test]
+    fn an_overflowing_power_is_capped() {
+        let retry = Retry::up_to(u32::MAX).jitter(0.0);
+        assert_eq!(retry.pause(100_000, &error(), 0.0), Some(Duration::from_mins(5)));
+    }
+
+    #[test]
+    fn jitter_only_shortens_a_pause() {
+        let retry = Retry::up_to(1).first_pause(Duration::from_secs(10)).jitter(0.5);
+        assert_eq!(retry.pause(1, &error(), 0.0), Some(Duration::from_secs(10)));
+        assert_eq!(retry.pause(1, &error(), 0.5), Some(Duration::from_millis(7500)));
+    }
+
+    #[test]
+    fn a_fatal_error_a_refusing_predicate_and_a_panicking_one_end_the_retries() {
+        let retry = Retry::up_to(9);
+        assert_eq!(retry.pause(1, &StepError::fatal("no"), 0.0), None);
+        assert_eq!(retry.clone().only_if(|_| false).pause(1, &error(), 0.0), None);
+        assert_eq!(retry.only_if(|_| panic!("predicate")).pause(1, &error(), 0.0), None);
+    }
+}

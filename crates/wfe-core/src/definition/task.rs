@@ -1,0 +1,235 @@
+use std::{future::Future, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc};
+
+use serde_json::Value;
+
+use super::{Answer, AnyData, Apply, Body, Data, Item, OnFailure, Policy, Retry, Work};
+use crate::steps::{BlockingStep, Ctx, IntoNext, Next, Step, StepError};
+
+type Input<S, D, I> = Box<dyn Fn(&mut S, &D, &I) + Send + Sync>;
+type Output<S, D> = Arc<dyn Fn(&S, &mut D) + Send + Sync>;
+type Run<S, D, I> = Box<dyn Fn(Ctx, Arc<D>, I) -> Work<S> + Send + Sync>;
+
+/// A step as it stands in a definition: its body, how data reaches and leaves it, and what happens when it fails.
+///
+/// Made by [`step`], [`blocking_step`], [`inline`], [`inline_item`], [`blocking`] or [`blocking_item`]. `S` is what the
+/// output closures see (the step's struct, or what the inline body returned), `D` the instance's data, `I` the item
+/// of the for-each around the step (`()` on the main path).
+pub struct Task<S, D, I, K> {
+    kind: K,
+    outputs: Vec<Output<S, D>>,
+    pub(super) policy: Policy,
+    pub(super) name: Option<String>,
+    blocking: bool,
+    types: PhantomData<fn(I)>,
+}
+
+/// Kind of a [`Task`] whose body is a struct made anew for each attempt.
+pub struct Made<S, D, I> {
+    make: Box<dyn Fn() -> S + Send + Sync>,
+    inputs: Vec<Input<S, D, I>>,
+    run: fn(S, Ctx) -> Work<(Next, S)>,
+}
+
+/// Kind of a [`Task`] whose body is a closure.
+pub struct Inline<R, D, I> {
+    run: Run<R, D, I>,
+}
+
+impl<S, D, I, K> Task<S, D, I, K> {
+    fn new(kind: K, blocking: bool) -> Self {
+        Self {
+            kind,
+            outputs: Vec::new(),
+            policy: Policy::default(),
+            name: None,
+            blocking,
+            types: PhantomData,
+        }
+    }
+
+    /// Writes what the step leaves into the data. It sees the newest data, not what the body ran on, and no two
+    /// outputs of an instance run at once, so no update is lost. If it panics, nothing is changed and the step has
+    /// failed. It must be quick: it runs on the engine's thread.
+    #[must_use]
+    pub fn output(mut self, write: impl Fn(&S, &mut D) + Send + Sync + 'static) -> Self {
+        self.outputs.push(Arc::new(write));
+        self
+    }
+
+    /// What people call the step; by default its id.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether and when the step is tried again after a failure; by default never.
+    #[must_use]
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.policy.retry = retry;
+        self
+    }
+
+    /// What happens when the step has failed for good; by default the instance ends as failed.
+    #[must_use]
+    pub fn on_failure(mut self, behaviour: OnFailure) -> Self {
+        self.policy.on_failure = behaviour;
+        self
+    }
+}
+
+impl<S, D, I> Task<S, D, I, Made<S, D, I>> {
+    /// Sets a field of the step from the data and the item, before each attempt.
+    #[must_use]
+    pub fn input(mut self, set: impl Fn(&mut S, &D, &I) + Send + Sync + 'static) -> Self {
+        self.kind.inputs.push(Box::new(set));
+        self
+    }
+}
+
+/// A step that is a struct with an asynchronous body; `make` gives a fresh one for each attempt, with its
+/// dependencies: `step(move || Charge::new(bank.clone()))`.
+pub fn step<S: Step, D: Data, I: Item>(
+    make: impl Fn() -> S + Send + Sync + 'static,
+) -> Task<S, D, I, Made<S, D, I>> {
+    let run = |mut step: S, ctx: Ctx| {
+        Work::Async(Box::pin(async move { step.run(&ctx).await.map(|next| (next, step)) }))
+    };
+    Task::new(Made { make: Box::new(make), inputs: Vec::new(), run }, false)
+}
+
+/// As [`step`], for a body that blocks; it runs on the blocking pool.
+pub fn blocking_step<S: BlockingStep, D: Data, I: Item>(
+    make: impl Fn() -> S + Send + Sync + 'static,
+) -> Task<S, D, I, Made<S, D, I>> {
+    let run =
+        |mut step: S, ctx: Ctx| Work::Blocking(Box::new(move || step.run(&ctx).map(|next| (next, step))));
+    Task::new(Made { make: Box::new(make), inputs: Vec::new(), run }, true)
+}
+
+/// A step that is an asynchronous closure over the context and a snapshot of the data. What it returns is the step's
+/// outcome, and what its output closures see: `inline(|ctx, order: Arc<Order>| async move { Ok(()) })`.
+pub fn inline<R, D: Data, I: Item, F>(
+    body: impl Fn(Ctx, Arc<D>) -> F + Send + Sync + 'static,
+) -> Task<R, D, I, Inline<R, D, I>>
+where
+    F: Future<Output = Result<R, StepError>> + Send + 'static,
+{
+    inline_item(move |ctx, data, _: I| body(ctx, data))
+}
+
+/// As [`inline`], for a step of a for-each: the closure gets the item too.
+pub fn inline_item<R, D: Data, I: Item, F>(
+    body: impl Fn(Ctx, Arc<D>, I) -> F + Send + Sync + 'static,
+) -> Task<R, D, I, Inline<R, D, I>>
+where
+    F: Future<Output = Result<R, StepError>> + Send + 'static,
+{
+    let run = move |ctx, data, item| Work::Async(Box::pin(body(ctx, data, item)));
+    Task::new(Inline { run: Box::new(run) }, false)
+}
+
+/// A step that is a closure which blocks its thread; it runs on the blocking pool. What it returns is the step's
+/// outcome, and what its output closures see.
+pub fn blocking<R: 'static, D: Data, I: Item>(
+    body: impl Fn(&Ctx, &D) -> Result<R, StepError> + Send + Sync + 'static,
+) -> Task<R, D, I, Inline<R, D, I>> {
+    blocking_item(move |ctx: &Ctx, data: &D, _: I| body(ctx, data))
+}
+
+/// As [`blocking`], for a step of a for-each: the closure gets the item too.
+pub fn blocking_item<R: 'static, D: Data, I: Item>(
+    body: impl Fn(&Ctx, &D, I) -> Result<R, StepError> + Send + Sync + 'static,
+) -> Task<R, D, I, Inline<R, D, I>> {
+    let body = Arc::new(body);
+    let run = move |ctx: Ctx, data: Arc<D>, item: I| {
+        let body = body.clone();
+        Work::Blocking(Box::new(move || body(&ctx, &data, item)))
+    };
+    Task::new(Inline { run: Box::new(run) }, true)
+}
+
+/// How the body of a step comes to its answer and to what its outputs see. Public but out of reach: which kinds of
+/// tasks there are is closed.
+pub trait Source<S, D, I>: Send + Sync + 'static {
+    fn start(&self, ctx: Ctx, data: Arc<D>, item: I) -> Work<(Next, S)>;
+}
+
+impl<S: Send + 'static, D: 'static, I: 'static> Source<S, D, I> for Made<S, D, I> {
+    fn start(&self, ctx: Ctx, data: Arc<D>, item: I) -> Work<(Next, S)> {
+        let mut step = (self.make)();
+        for input in &self.inputs {
+            input(&mut step, &data, &item);
+        }
+        (self.run)(step, ctx)
+    }
+}
+
+impl<R: IntoNext + Send + 'static, D: 'static, I: 'static> Source<R, D, I> for Inline<R, D, I> {
+    fn start(&self, ctx: Ctx, data: Arc<D>, item: I) -> Work<(Next, R)> {
+        (self.run)(ctx, data, item).map(|result| Ok((result.next()?, result)))
+    }
+}
+
+impl<S: Send + 'static, D: Data, I: Item, K: Source<S, D, I>> Task<S, D, I, K> {
+    pub(super) fn into_body(self) -> Body {
+        let (kind, outputs) = (self.kind, Arc::new(self.outputs));
+        let start = move |ctx: Ctx, data: &AnyData, item: Option<Value>| {
+            let (data, item) = typed::<D, I>(data, item)?;
+            let outputs = outputs.clone();
+            Ok(kind.start(ctx, data, item).map(move |(next, left)| {
+                let apply = (!outputs.is_empty()).then(|| apply(left, outputs));
+                Ok(Answer::Step(next, apply))
+            }))
+        };
+        Body { blocking: self.blocking, start: Arc::new(start) }
+    }
+}
+
+impl<T: Item, D: Data, I: Item> Task<Vec<T>, D, I, Inline<Vec<T>, D, I>> {
+    /// The body as the source of a for-each's items.
+    pub(super) fn into_items(self) -> Body {
+        let run = self.kind.run;
+        let start = move |ctx: Ctx, data: &AnyData, item: Option<Value>| {
+            let (data, item) = typed::<D, I>(data, item)?;
+            Ok(run(ctx, data, item).map(|items| {
+                let values: Result<_, _> = items.into_iter().map(serde_json::to_value).collect();
+                values.map(Answer::Items).map_err(unstorable)
+            }))
+        };
+        Body { blocking: self.blocking, start: Arc::new(start) }
+    }
+}
+
+fn typed<D: Data, I: Item>(data: &AnyData, item: Option<Value>) -> Result<(Arc<D>, I), StepError> {
+    let data = data.clone().downcast().map_err(|_| {
+        StepError::fatal("the instance's data has another type than the definition's")
+            .with_code(StepError::DEFINITION)
+    })?;
+    let item = serde_json::from_value(item.unwrap_or(Value::Null))
+        .map_err(|e| StepError::fatal(e).with_code(StepError::DEFINITION))?;
+    Ok((data, item))
+}
+
+fn apply<S: Send + 'static, D: Data>(left: S, outputs: Arc<Vec<Output<S, D>>>) -> Apply {
+    Box::new(move |newest: &AnyData| {
+        let Some(newest) = newest.downcast_ref::<D>() else {
+            return Err(StepError::fatal("the instance's data has another type than the definition's")
+                .with_code(StepError::DEFINITION));
+        };
+        // On a copy: a closure that panics half-way must not leave half a change.
+        let mut data = newest.clone();
+        std::panic::catch_unwind(AssertUnwindSafe(|| {
+            for output in outputs.iter() {
+                output(&left, &mut data);
+            }
+        }))
+        .map_err(|payload| StepError::from_panic("the step's output", &*payload))?;
+        let value = serde_json::to_value(&data).map_err(unstorable)?;
+        Ok((Arc::new(data) as AnyData, value))
+    })
+}
+
+fn unstorable(error: serde_json::Error) -> StepError {
+    StepError::fatal(error).with_code(StepError::UNSTORABLE)
+}

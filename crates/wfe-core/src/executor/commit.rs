@@ -1,0 +1,147 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::{Effects, Env, Job, Run, run::Delta};
+use crate::{
+    Result, WfeError,
+    models::{ExecutionPointer, WorkflowStatus},
+    steps::Place,
+    traits::{Loaded, StepCommit},
+};
+
+impl Run {
+    /// What is to be stored now; `None`: nothing, but there may be effects ([`committed`](Self::committed)).
+    ///
+    /// Calling it again before [`committed`](Self::committed) gives the same changes, and those that came since.
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn commit(&mut self, env: &mut Env<'_>) -> Result<Option<StepCommit>> {
+        self.wake_due(env)?;
+        self.delta.release = self.is_idle();
+        self.delta.next_execution = self.wanted_execution(env.now);
+        self.delta.reschedule = self.delta.next_execution != self.next_execution;
+        let delta = &self.delta;
+        let unchanged = self.live.is_saved()
+            && delta.finished.is_empty()
+            && delta.failures.is_empty()
+            && delta.status.is_none()
+            && delta.applied.is_none()
+            && !delta.reschedule
+            && !delta.data
+            && !delta.release;
+        if unchanged {
+            return Ok(None);
+        }
+        Ok(Some(StepCommit {
+            instance_id: self.id.to_string(),
+            status: delta.status,
+            ending: delta.status.filter(|s| s.is_final()).and(self.ending),
+            cause: delta.status.and(self.cause.clone()),
+            complete_time: delta.complete_time,
+            next_execution: delta.reschedule.then_some(delta.next_execution),
+            data: delta.data.then(|| self.value.clone()),
+            upserted: self.live.unsaved().cloned().collect(),
+            finished: delta.finished.clone(),
+            items: delta.items.clone(),
+            failures: delta.failures.clone(),
+            applied: delta.applied,
+            release: delta.release,
+            ..StepCommit::default()
+        }))
+    }
+
+    /// The commit is stored (or there was nothing to store): what is to be done now.
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn committed(&mut self, env: &mut Env<'_>) -> Result<Effects> {
+        let delta = std::mem::take(&mut self.delta);
+        self.live.saved();
+        self.next_execution = delta.next_execution;
+        let mut effects = Effects {
+            wants: std::mem::take(&mut self.wants),
+            events: std::mem::take(&mut self.events),
+            cancelled: std::mem::take(&mut self.cancelled),
+            released: delta.release.then_some(self.next_execution),
+            ..Effects::default()
+        };
+        if self.status == WorkflowStatus::Runnable {
+            for id in std::mem::take(&mut self.ready) {
+                effects.jobs.push(self.begin(&id, env.now)?);
+            }
+        }
+        Ok(effects)
+    }
+
+    /// Whether a commit whose outcome was unknown is stored, seen from what the store has now.
+    #[must_use]
+    pub fn is_stored(&self, loaded: &Loaded) -> bool {
+        let stored = &loaded.instance;
+        let live: std::collections::HashMap<&str, &ExecutionPointer> =
+            stored.execution_pointers.iter().map(|p| (p.id.as_str(), p)).collect();
+        let Delta { status, finished, data, applied, reschedule, next_execution, .. } = &self.delta;
+        status.is_none_or(|status| status == stored.status)
+            && (!reschedule || *next_execution == stored.next_execution)
+            && (!data || self.value == stored.data)
+            && applied.is_none_or(|number| loaded.control.is_none_or(|c| c.number > number))
+            && finished.iter().all(|p| !live.contains_key(p.id.as_str()))
+            && self.live.unsaved().all(|p| live.get(p.id.as_str()).is_some_and(|s| *s == p))
+            && live.keys().all(|id| self.live.contains(id))
+    }
+
+    /// Whether nothing can happen before time passes or somebody asks for something.
+    fn is_idle(&self) -> bool {
+        match self.status {
+            WorkflowStatus::Runnable => {
+                self.running.is_empty()
+                    && self.ready.is_empty()
+                    && self.wants.is_empty()
+                    && !self.windows.values().any(super::primitives::Window::is_awaited)
+            }
+            WorkflowStatus::Suspended => self.running.is_empty(),
+            WorkflowStatus::Complete | WorkflowStatus::Terminated => true,
+        }
+    }
+
+    /// While it is owned it stays due, so that it is due again if its owner dies.
+    fn wanted_execution(&self, now: DateTime<Utc>) -> Option<i64> {
+        match self.status {
+            WorkflowStatus::Runnable if self.delta.release => self.next_wake().map(millis_rounded_up),
+            WorkflowStatus::Runnable => {
+                let due = self.next_execution.filter(|at| *at <= now.timestamp_millis());
+                due.or(Some(now.timestamp_millis()))
+            }
+            _ => None,
+        }
+    }
+
+    fn begin(&mut self, id: &str, now: DateTime<Utc>) -> Result<Job> {
+        let data = self.data.clone().ok_or_else(|| WfeError::Invalid("a parked instance ran".to_owned()))?;
+        let node = self.node_of(id)?;
+        let step = node.id.clone();
+        let body = node.primitive.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
+        let pointer = self.live.edit_quietly(id)?;
+        pointer.start_time.get_or_insert(now);
+        let place = Place {
+            instance: self.id.clone(),
+            definition: self.definition.shared_id(),
+            version: self.definition.version(),
+            step,
+            pointer: id.to_owned(),
+            attempt: pointer.retry_count.saturating_add(1),
+        };
+        let item = pointer.context_item.clone();
+        let token = CancellationToken::new();
+        self.running.insert(id.to_owned(), token.clone());
+        Ok(Job { place: Arc::new(place), body, data, item, token })
+    }
+}
+
+/// A time in milliseconds, never earlier than the time itself.
+fn millis_rounded_up(time: DateTime<Utc>) -> i64 {
+    let millis = time.timestamp_millis();
+    if time.timestamp_subsec_nanos().is_multiple_of(1_000_000) { millis } else { millis.saturating_add(1) }
+}

@@ -1,0 +1,182 @@
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::{Env, Run};
+use crate::{
+    definition::{AnyData, Body, BodyEnd, Work},
+    steps::{Ctx, Place, StepError},
+    traits::{Ending, StepFailure, StepStore},
+};
+
+/// What is to be done once a commit is stored, and not before.
+#[derive(Default)]
+pub struct Effects {
+    /// Bodies to run. Each one's end goes to [`Run::ended`].
+    pub jobs: Vec<Job>,
+    /// Items to read. They go to [`Run::items`].
+    pub wants: Vec<Want>,
+    /// To publish, in this order.
+    pub events: Vec<LifecycleEvent>,
+    /// Tokens of bodies whose results are no longer wanted, to fire.
+    pub cancelled: Vec<CancellationToken>,
+    /// The commit gave the ownership back: the `Run` is done. Inside, when to look at the instance again, in
+    /// milliseconds (`None`: it waits for something other than time, or has ended).
+    pub released: Option<Option<i64>>,
+}
+
+/// Items that a for-each needs next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Want {
+    /// Its pointer.
+    pub container: String,
+    /// Position of the first one.
+    pub from: u64,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A body that is to be run, once.
+pub struct Job {
+    pub(super) place: Arc<Place>,
+    pub(super) body: Body,
+    pub(super) data: AnyData,
+    pub(super) item: Option<Value>,
+    pub(super) token: CancellationToken,
+}
+
+impl Job {
+    /// The pointer whose body it is.
+    #[must_use]
+    pub fn pointer(&self) -> &str {
+        &self.place.pointer
+    }
+
+    /// The stable id of the step.
+    #[must_use]
+    pub fn step_id(&self) -> &str {
+        &self.place.step
+    }
+
+    /// Which attempt it is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.place.attempt
+    }
+
+    /// Whether it blocks its thread: then [`run_blocking`](Self::run_blocking) is the way to run it.
+    #[must_use]
+    pub fn is_blocking(&self) -> bool {
+        self.body.blocking
+    }
+
+    /// Fired when the result is no longer wanted.
+    #[must_use]
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// Runs the body; a panic is caught. All of the user's code runs inside the future, none before.
+    pub async fn run(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
+        let ended = AssertUnwindSafe(async move {
+            match self.start(store)? {
+                Work::Async(work) => work.await,
+                Work::Blocking(work) => work(),
+            }
+        });
+        BodyEnd(ended.catch_unwind().await.unwrap_or_else(|payload| Err(panicked(&*payload))))
+    }
+
+    /// Runs a blocking body on this thread; a panic is caught.
+    #[must_use]
+    pub fn run_blocking(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(move || match self.start(store)? {
+            Work::Blocking(work) => work(),
+            Work::Async(_) => Err(StepError::fatal("an asynchronous body was run as a blocking one")),
+        }));
+        BodyEnd(ended.unwrap_or_else(|payload| Err(panicked(&*payload))))
+    }
+
+    fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::definition::Answer>, StepError> {
+        (self.body.start)(Ctx::new(self.place, self.token, store), &self.data, self.item)
+    }
+}
+
+fn panicked(payload: &(dyn std::any::Any + Send)) -> StepError {
+    StepError::from_panic("the step", payload)
+}
+
+/// Something that happened to an instance, told after it was stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LifecycleEvent {
+    /// The instance.
+    pub instance_id: Arc<str>,
+    /// The definition that it runs.
+    pub definition_id: Arc<str>,
+    /// The version of that definition.
+    pub version: u32,
+    /// When.
+    pub time: DateTime<Utc>,
+    /// What.
+    pub what: Lifecycle,
+}
+
+/// What can happen to an instance.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Lifecycle {
+    /// It was started.
+    Started,
+    /// A step's body begins. It has no commit of its own: after a crash it may be told again.
+    StepStarted {
+        /// The stable id of the step.
+        step: String,
+        /// Its pointer.
+        pointer: String,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// A step ended well.
+    StepCompleted {
+        /// The stable id of the step.
+        step: String,
+        /// Its pointer.
+        pointer: String,
+    },
+    /// An attempt of a step failed, or the instance does not fit its definition.
+    Error(Box<StepFailure>),
+    /// It ran to its end.
+    Completed,
+    /// It stands still.
+    Suspended,
+    /// It goes on.
+    Resumed,
+    /// It ended before its end.
+    Terminated {
+        /// How.
+        ending: Ending,
+    },
+}
+
+impl Run {
+    /// To be published after the next commit.
+    pub(super) fn tell(&mut self, what: Lifecycle, env: &Env<'_>) {
+        let event = self.event(what, env.now);
+        self.events.push(event);
+    }
+
+    /// An event of this instance.
+    #[must_use]
+    pub fn event(&self, what: Lifecycle, time: DateTime<Utc>) -> LifecycleEvent {
+        LifecycleEvent {
+            instance_id: self.id.clone(),
+            definition_id: self.definition.shared_id(),
+            version: self.definition.version(),
+            time,
+            what,
+        }
+    }
+}

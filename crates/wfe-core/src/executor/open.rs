@@ -1,0 +1,162 @@
+use std::collections::{BTreeSet, HashMap};
+
+use serde_json::Value;
+
+use super::{Env, Lifecycle, Run, failure::step_failure, live::Live, moves::KIND, run::Delta};
+use crate::{
+    Result,
+    definition::{Definition, Node},
+    models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
+    steps::StepError,
+    traits::Loaded,
+};
+
+impl Run {
+    /// The live state of a stored instance. Bodies that were at work when its last owner died are run again.
+    ///
+    /// An instance that does not fit the definition (a live pointer names a step that is gone or of another kind; the
+    /// data no longer deserializes) is parked: suspended, with an error that says why. A control request that waits is
+    /// not applied by itself: pass it to [`control`](Self::control).
+    ///
+    /// # Errors
+    /// The stored state contradicts itself.
+    pub fn open(definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
+        let mut run = Self::with_state(definition, loaded);
+        match definition.decode(&run.value) {
+            Ok(data) => run.data = Some(data),
+            Err(e) => {
+                let problem = format!("its data does not fit the definition's type any more: {e}");
+                run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
+                return Ok(run);
+            }
+        }
+        if run.status.is_final() {
+            return Ok(run);
+        }
+        if run.live.iter().next().is_none() {
+            run.live.add(definition.first_pointer());
+        }
+        if let Err(problem) = run.reopen_pointers(env)? {
+            run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
+        } else {
+            run.end_if_over(env)?;
+        }
+        Ok(run)
+    }
+
+    /// As [`open`](Self::open), but parked for a reason that the caller gives.
+    ///
+    /// # Errors
+    /// The stored state contradicts itself.
+    pub fn open_parked(
+        definition: &Definition,
+        loaded: Loaded,
+        reason: &StepError,
+        env: &mut Env<'_>,
+    ) -> Result<Self> {
+        let mut run = Self::with_state(definition, loaded);
+        run.park(reason, env)?;
+        Ok(run)
+    }
+
+    fn with_state(definition: &Definition, loaded: Loaded) -> Self {
+        let instance = loaded.instance;
+        Self {
+            id: instance.id.into(),
+            definition: definition.clone(),
+            status: instance.status,
+            next_execution: instance.next_execution,
+            data: None,
+            value: instance.data,
+            live: Live::stored(instance.execution_pointers),
+            sleeping: BTreeSet::new(),
+            windows: HashMap::new(),
+            running: HashMap::new(),
+            ready: Vec::new(),
+            wants: Vec::new(),
+            events: Vec::new(),
+            cancelled: Vec::new(),
+            delta: Delta::default(),
+            fault: None,
+            ending: loaded.ending,
+            cause: loaded.cause,
+        }
+    }
+
+    /// Stands still, and says why, until somebody has mended it and resumes it.
+    fn park(&mut self, reason: &StepError, env: &mut Env<'_>) -> Result<()> {
+        if self.status.is_final() {
+            return Ok(());
+        }
+        let fault = step_failure(&self.id, "", String::new(), 1, reason, env.now);
+        self.ready.clear();
+        self.wants.clear();
+        self.windows.clear();
+        self.sleeping.clear();
+        if self.status == WorkflowStatus::Runnable {
+            self.delta.failures.push(fault.clone());
+            self.set_status(StatusChange::Suspend, Some(fault.clone()))?;
+            self.tell(Lifecycle::Error(Box::new(fault.clone())), env);
+            self.tell(Lifecycle::Suspended, env);
+        }
+        self.fault = Some(fault);
+        Ok(())
+    }
+
+    /// Puts every live pointer to work again; `Err` inside: why the instance does not fit the definition.
+    fn reopen_pointers(&mut self, env: &mut Env<'_>) -> Result<std::result::Result<(), String>> {
+        let active: Vec<ExecutionPointer> = self.live.iter().filter(|p| p.active).cloned().collect();
+        let definition = self.definition.clone();
+        for pointer in active {
+            let node = match self.fitting_node(&definition, &pointer) {
+                Ok(node) => node,
+                Err(problem) => return Ok(Err(problem)),
+            };
+            match pointer.status {
+                PointerStatus::Pending => node.primitive.enter(self, &pointer.id, env)?,
+                PointerStatus::Sleeping => {
+                    let until = pointer.sleep_until.unwrap_or(env.now);
+                    self.sleeping.insert((until, pointer.id));
+                }
+                PointerStatus::Failed => {} // until it is resumed
+                _ => {
+                    if let Err(problem) = node.primitive.reopen(self, &pointer) {
+                        return Ok(Err(format!("step {:?} {problem}", node.id)));
+                    }
+                }
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn fitting_node<'d>(
+        &self,
+        definition: &'d Definition,
+        pointer: &ExecutionPointer,
+    ) -> std::result::Result<&'d Node, String> {
+        let step = pointer.step_name.as_deref().unwrap_or_default();
+        let Some(node) = definition.find(step) else {
+            return Err(format!("step {step:?} is gone from the definition, but the instance stands at it"));
+        };
+        let kind = node.primitive.kind();
+        if let Some(was) = pointer.extension_attributes.get(KIND).and_then(Value::as_str)
+            && was != kind
+        {
+            return Err(format!("step {step:?} is a {kind} now, but the instance is inside it as a {was}"));
+        }
+        let around = match pointer.scope.last() {
+            None => None,
+            Some(id) => match self.live.get(id) {
+                Ok(container) => container.step_name.as_deref(),
+                Err(_) => return Err(format!("the container {id:?} around step {step:?} is gone")),
+            },
+        };
+        if node.container.map(|c| &*definition.node(c).id) != around {
+            let was = around.unwrap_or("the main path");
+            return Err(format!(
+                "step {step:?} has moved to another container, the instance is at it in {was}"
+            ));
+        }
+        Ok(node)
+    }
+}

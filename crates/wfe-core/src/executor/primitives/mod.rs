@@ -1,0 +1,9 @@
+//! The kinds of steps, one a file.
+
+mod for_each;
+mod run_body;
+
+pub(crate) use for_each::ForEach;
+pub(crate) use run_body::RunBody;
+
+pub(super) use for_each::Window;

@@ -1,0 +1,187 @@
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use serde_json::json;
+
+use super::world::World;
+use crate::{
+    definition::{Definition, OnFailure, WorkflowBuilder, each, each_from, each_in, inline, inline_item},
+    models::{PointerStatus, WorkflowStatus},
+    steps::{LAST, StepError},
+};
+
+type Sums = Vec<u32>;
+
+fn doubling(limit: usize) -> Definition {
+    WorkflowBuilder::<Sums>::new("w", 1)
+        .for_each("all", each(Sums::clone).parallel(limit), |body| {
+            body.then("double", inline_item(|_, _, n: u32| async move { Ok(n * 2) }))
+        })
+        .then("after", inline(|_, _| async { Ok(()) }))
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn no_more_items_are_begun_at_once_than_the_limit_allows() {
+    let mut world = World::new(&doubling(3), &(0..10).collect::<Sums>());
+    let mut most = 0;
+    world.play_with(|waiting| {
+        most = most.max(waiting);
+        super::world::Step::Finish(1)
+    });
+    assert_eq!(most, 3);
+    assert_eq!(world.instance.status, WorkflowStatus::Complete);
+    assert_eq!(world.history.len(), 10);
+}
+
+#[test]
+fn without_a_limit_items_go_one_after_the_other_in_order() {
+    let definition = WorkflowBuilder::<Sums>::new("w", 1)
+        .for_each("all", each(|data: &Sums| data.clone()), |body| {
+            body.then("double", inline_item(|_, _, n: u32| async move { Ok(n * 2) }))
+        })
+        .build()
+        .unwrap();
+    let mut world = World::new(&definition, &vec![5_u32, 6, 7]);
+    world.play();
+    let order: Vec<_> = world.history.iter().map(|row| row.pointer.id.as_str()).collect();
+    assert_eq!(order, ["all/0/double", "all/1/double", "all/2/double"]);
+    assert_eq!(world.history[1].pointer.outcome, Some(json!(12)));
+    assert_eq!(world.history[1].pointer.context_item, Some(json!(6)));
+    assert_eq!(world.history[1].pointer.scope, ["all"]);
+}
+
+#[test]
+fn an_empty_list_is_done_at_once_and_what_follows_runs() {
+    let mut world = World::new(&doubling(3), &Sums::new());
+    world.play();
+    assert_eq!(world.instance.status, WorkflowStatus::Complete);
+    assert_eq!(world.pointer("all").status, PointerStatus::Complete);
+    assert_eq!(world.pointer("after").status, PointerStatus::Complete);
+}
+
+#[test]
+fn a_long_for_each_leaves_the_live_instance_and_every_commit_small() {
+    let mut world = World::new(&doubling(4), &(0..1000).collect::<Sums>());
+    let mut largest = 0;
+    world.play_with(|_| super::world::Step::Finish(1));
+    for commit in &world.commits {
+        largest = largest.max(commit.upserted.len() + commit.finished.len());
+        assert!(commit.data.is_none());
+    }
+    assert!(largest <= 5, "{largest} pointers in one commit");
+    assert_eq!(world.instance.execution_pointers.len(), 2, "one for each step of the main path");
+    assert_eq!(world.history.len(), 1000);
+    let indices: BTreeSet<_> =
+        world.history.iter().map(|r| r.pointer.extension_attributes["index"].as_u64().unwrap()).collect();
+    assert_eq!(indices.len(), 1000);
+}
+
+#[test]
+fn items_are_computed_once_even_if_the_data_changes_and_the_process_dies() {
+    let listed = Arc::new(AtomicUsize::new(0));
+    let count = listed.clone();
+    let definition = WorkflowBuilder::<Sums>::new("w", 1)
+        .for_each(
+            "all",
+            each_from(inline(move |_, data: Arc<Sums>| {
+                count.fetch_add(1, Ordering::Relaxed);
+                async move { Ok(data.to_vec()) }
+            })),
+            |body| {
+                body.then(
+                    "grow",
+                    inline_item(|_, _, n: u32| async move { Ok(n) })
+                        .output(|n: &u32, data: &mut Sums| data.push(*n + 100)),
+                )
+            },
+        )
+        .build()
+        .unwrap();
+    let mut world = World::new(&definition, &vec![1_u32, 2, 3]);
+    let mut crashes = 0;
+    world.play_with(|_| {
+        crashes += 1;
+        if crashes % 2 == 0 { super::world::Step::Crash } else { super::world::Step::Finish(1) }
+    });
+    assert_eq!(listed.load(Ordering::Relaxed), 1);
+    assert_eq!(world.data::<Sums>(), [1, 2, 3, 101, 102, 103]);
+}
+
+#[test]
+fn bodies_of_several_steps_and_for_eaches_inside_one_another_work() {
+    let definition = WorkflowBuilder::<Sums>::new("w", 1)
+        .for_each("outer", each(Sums::clone).parallel(2), |outer| {
+            outer
+                .then("first", inline_item(|_, _, n: u32| async move { Ok(n) }))
+                .for_each(
+                    "inner",
+                    each_in(|_: &Sums, n: &u32| (0..*n).map(|i| (*n, i)).collect()).parallel(2),
+                    |inner| {
+                        inner.then(
+                            "leaf",
+                            inline_item(|_, _, (n, i): (u32, u32)| async move { Ok(n * 10 + i) })
+                                .output(|v: &u32, data: &mut Sums| data.push(*v)),
+                        )
+                    },
+                )
+                .then("last", inline_item(|_, _, n: u32| async move { Ok(n) }))
+        })
+        .build()
+        .unwrap();
+    let mut world = World::new(&definition, &vec![3_u32, 0, 2]);
+    world.play();
+    assert_eq!(world.instance.status, WorkflowStatus::Complete);
+    let mut data = world.data::<Sums>();
+    data.sort_unstable();
+    assert_eq!(data, [0, 2, 3, 20, 21, 30, 31, 32]);
+    let ended: BTreeSet<_> = world
+        .history
+        .iter()
+        .filter(|r| r.pointer.extension_attributes.contains_key(LAST))
+        .map(|r| r.pointer.id.as_str())
+        .collect();
+    let expected = [
+        "outer/0/inner/0/leaf",
+        "outer/0/inner/1/leaf",
+        "outer/0/inner/2/leaf",
+        "outer/0/last",
+        "outer/1/last",
+        "outer/2/inner/0/leaf",
+        "outer/2/inner/1/leaf",
+        "outer/2/last",
+    ];
+    assert_eq!(ended, BTreeSet::from(expected));
+    assert_eq!(world.instance.execution_pointers.len(), 1);
+}
+
+#[test]
+fn with_continue_a_failed_item_does_not_keep_the_others_from_ending() {
+    let definition = WorkflowBuilder::<Sums>::new("w", 1)
+        .for_each("all", each(Sums::clone).parallel(8), |body| {
+            body.then(
+                "odd",
+                inline_item(|_, _, n: u32| async move {
+                    if n.is_multiple_of(2) { Err(StepError::fatal("even").with_code("even")) } else { Ok(n) }
+                })
+                .on_failure(OnFailure::Continue),
+            )
+        })
+        .build()
+        .unwrap();
+    let mut world = World::new(&definition, &(0..6).collect::<Sums>());
+    world.play();
+    assert_eq!(world.instance.status, WorkflowStatus::Complete);
+    assert_eq!(world.failures.len(), 3);
+    let failed = world.history.iter().filter(|r| r.pointer.status == PointerStatus::Failed);
+    for row in failed {
+        let outcome = row.pointer.outcome.as_ref().unwrap();
+        assert_eq!(*outcome, json!({"code": "even", "causes": ["even"], "attempts": 1}));
+    }
+}

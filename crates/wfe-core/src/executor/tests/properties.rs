@@ -1,0 +1,103 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::world::{Step, World};
+use crate::{
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder, each, each_in, inline, inline_item},
+    steps::{Ctx, StepError},
+    traits::Ending,
+};
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Tally {
+    numbers: Vec<u32>,
+    seen: BTreeSet<u32>,
+    sum: u32,
+    leaves: BTreeMap<String, u32>,
+    total: u32,
+}
+
+/// Flaky steps, nested loops of several steps, failures that are passed over: whatever the order of results, the sums
+/// are the same.
+fn definition(outer: usize, inner: usize) -> Definition {
+    WorkflowBuilder::<Tally>::new("w", 1)
+        .then("before", inline(|_, _| async { Ok(7) }).output(|n: &u32, tally: &mut Tally| tally.total += n))
+        .for_each("outer", each(|tally: &Tally| tally.numbers.clone()).parallel(outer), |body| {
+            body.then(
+                "flaky",
+                inline_item(|ctx: Ctx, _, n: u32| async move {
+                    if n.is_multiple_of(3) && ctx.attempt() < 3 {
+                        Err(StepError::retryable("not yet"))
+                    } else {
+                        Ok(n)
+                    }
+                })
+                .retry(Retry::up_to(2))
+                .output(|n: &u32, tally: &mut Tally| {
+                    tally.seen.insert(*n);
+                    tally.sum += n;
+                }),
+            )
+            .then(
+                "unlucky",
+                inline_item(|_, _, n: u32| async move {
+                    if n.is_multiple_of(2) { Err(StepError::fatal("never")) } else { Ok(n) }
+                })
+                .on_failure(OnFailure::Continue)
+                .output(|n: &u32, tally: &mut Tally| tally.total += n),
+            )
+            .for_each(
+                "inner",
+                each_in(|_: &Tally, n: &u32| (0..*n % 4).collect()).parallel(inner),
+                |leaf| {
+                    leaf.then(
+                        "leaf",
+                        inline_item(|ctx: Ctx, _, n: u32| async move { Ok((ctx.idempotency_key(), n)) })
+                            .output(|(key, n): &(String, u32), tally: &mut Tally| {
+                                *tally.leaves.entry(key.clone()).or_default() += n + 1;
+                            }),
+                    )
+                },
+            )
+        })
+        .then(
+            "after",
+            inline(|_, _| async { Ok(()) }).output(|(), tally: &mut Tally| tally.total += tally.sum),
+        )
+        .build()
+        .unwrap()
+}
+
+fn end_of(world: &World) -> (Tally, BTreeSet<String>, usize) {
+    assert_eq!(world.ending, Some(Ending::Completed));
+    assert_eq!(world.instance.execution_pointers.len(), 3);
+    let finished: BTreeSet<_> = world.history.iter().map(|r| r.pointer.id.clone()).collect();
+    assert_eq!(finished.len(), world.history.len(), "nothing is finished twice");
+    (world.data(), finished, world.failures.len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_end_is_the_same_whatever_the_order_of_results_and_wherever_the_process_died(
+        numbers in prop::collection::vec(0_u32..12, 0..12),
+        (outer, inner) in (1_usize..5, 1_usize..4),
+        choices in prop::collection::vec((0_u8..8, any::<prop::sample::Index>()), 0..400),
+    ) {
+        let data = Tally { numbers, ..Tally::default() };
+        let mut plain = World::new(&definition(outer, inner), &data);
+        plain.play();
+        let mut shuffled = World::new(&definition(outer, inner), &data);
+        let mut choices = choices.into_iter();
+        shuffled.play_with(|waiting| match choices.next() {
+            None => Step::Finish(1),
+            Some((0, _)) => Step::Crash,
+            Some((1..=3, index)) => Step::Swap(index.index(waiting)),
+            Some((_, index)) => Step::Finish(index.index(waiting) + 1),
+        });
+        prop_assert_eq!(end_of(&plain), end_of(&shuffled));
+    }
+}

@@ -1,0 +1,109 @@
+use std::{fmt, sync::Arc};
+
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::Results;
+use crate::traits::StepStore;
+
+/// What a step's body is told about its run. Owned and cheap to clone.
+#[derive(Clone)]
+pub struct Ctx {
+    place: Arc<Place>,
+    cancelled: CancellationToken,
+    store: Option<Arc<dyn StepStore>>,
+}
+
+/// Where a body runs.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub instance: Arc<str>,
+    pub definition: Arc<str>,
+    pub version: u32,
+    pub step: Arc<str>,
+    pub pointer: String,
+    pub attempt: u32,
+}
+
+impl Ctx {
+    pub(crate) fn new(
+        place: Arc<Place>,
+        cancelled: CancellationToken,
+        store: Option<Arc<dyn StepStore>>,
+    ) -> Self {
+        Self { place, cancelled, store }
+    }
+
+    /// A context outside of any instance, to call a step's body in a test: first attempt, never cancelled, no results.
+    #[must_use]
+    pub fn detached(step_id: &str) -> Self {
+        let place = Place {
+            instance: "detached".into(),
+            definition: "detached".into(),
+            version: 1,
+            step: step_id.into(),
+            pointer: step_id.into(),
+            attempt: 1,
+        };
+        Self::new(Arc::new(place), CancellationToken::new(), None)
+    }
+
+    /// The instance that the step belongs to.
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.place.instance
+    }
+
+    /// The definition that the instance runs.
+    #[must_use]
+    pub fn definition_id(&self) -> &str {
+        &self.place.definition
+    }
+
+    /// The version of that definition.
+    #[must_use]
+    pub fn definition_version(&self) -> u32 {
+        self.place.version
+    }
+
+    /// The step's stable id.
+    #[must_use]
+    pub fn step_id(&self) -> &str {
+        &self.place.step
+    }
+
+    /// The same over all attempts of this visit of the step, also after a crash; another one in each iteration of a
+    /// loop and in each instance. What the step does outside can be made to happen once by it.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        format!("{}/{}", self.place.instance, self.place.pointer)
+    }
+
+    /// Which attempt this is, from 1. A run that a crash cut short is not counted.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.place.attempt
+    }
+
+    /// Fires when the result is no longer wanted: the instance was cancelled or terminated, or the host has waited
+    /// for its whole grace time.
+    #[must_use]
+    pub fn cancellation(&self) -> &CancellationToken {
+        &self.cancelled
+    }
+
+    /// The results of a finished for-each of this instance, in order of completion, read page by page.
+    ///
+    /// `for_each` is the stable id of the for-each: one on the main path, or one around or before this step within
+    /// the same iteration.
+    #[must_use]
+    pub fn results<T: DeserializeOwned>(&self, for_each: &str) -> Results<T> {
+        Results::new(self.store.clone(), self.place.clone(), for_each)
+    }
+}
+
+impl fmt::Debug for Ctx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ctx").field("place", &self.place).finish_non_exhaustive()
+    }
+}

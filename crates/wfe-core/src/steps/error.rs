@@ -1,0 +1,123 @@
+use std::{any::Any, borrow::Cow, error::Error, fmt};
+
+use crate::BoxError;
+
+/// Why a step failed, and whether another attempt makes sense.
+///
+/// Any standard error becomes a retryable one through `?`. It is not an [`Error`] itself (that would forbid
+/// the conversion), but keeps its source, all of whose causes are stored with the failure.
+pub struct StepError {
+    code: Cow<'static, str>,
+    retryable: bool,
+    source: BoxError,
+}
+
+impl StepError {
+    /// The code of an error that was given none.
+    pub const ERROR: &'static str = "error";
+    /// The code of a panic in a step's body or in one of its closures.
+    pub const PANIC: &'static str = "panic";
+    /// The code of a value that does not fit JSON, or that the store refuses.
+    pub const UNSTORABLE: &'static str = "unstorable";
+    /// The code of an instance that does not fit its definition any more.
+    pub const DEFINITION: &'static str = "definition";
+
+    /// An error that may pass: tried again as far as the step's retry policy allows.
+    pub fn retryable(source: impl Into<BoxError>) -> Self {
+        Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: source.into() }
+    }
+
+    /// An error that will not pass: the step is not tried again.
+    pub fn fatal(source: impl Into<BoxError>) -> Self {
+        Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: source.into() }
+    }
+
+    /// The same error with a code by which programs tell it apart; stored with the failure.
+    #[must_use]
+    pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
+        self.code = code.into();
+        self
+    }
+
+    /// Its code; [`StepError::ERROR`] if it was given none.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// Whether another attempt makes sense.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        self.retryable
+    }
+
+    /// The error itself.
+    #[must_use]
+    pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.source
+    }
+
+    /// The outermost error of this type among the error and its causes.
+    #[must_use]
+    pub fn find<E: Error + 'static>(&self) -> Option<&E> {
+        self.chain().find_map(|e| e.downcast_ref())
+    }
+
+    /// The error and its causes, outermost first.
+    pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
+        let first: &(dyn Error + 'static) = &*self.source;
+        std::iter::successors(Some(first), |e| (*e).source())
+    }
+
+    /// What a caught panic said.
+    pub(crate) fn from_panic(what: &str, payload: &(dyn Any + Send)) -> Self {
+        let said = payload
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("it left no message");
+        Self::retryable(format!("{what} panicked: {said}")).with_code(Self::PANIC)
+    }
+}
+
+impl fmt::Display for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl fmt::Debug for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StepError")
+            .field("code", &self.code)
+            .field("retryable", &self.retryable)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self::retryable(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_predicate_can_find_the_io_error_below_other_errors() {
+        fn body() -> Result<(), StepError> {
+            let gone = io::Error::new(io::ErrorKind::NotFound, "gone");
+            Err(crate::WfeError::Storage { message: "reading".into(), source: Some(gone.into()) })?
+        }
+        let error = body().unwrap_err();
+        assert!(error.is_retryable());
+        assert_eq!(error.find::<io::Error>().map(io::Error::kind), Some(io::ErrorKind::NotFound));
+        assert_eq!(error.chain().count(), 2);
+        assert!(error.find::<fmt::Error>().is_none());
+    }
+}

@@ -1,0 +1,17 @@
+//! What a user writes: a step's body, and what it is given.
+
+mod context;
+mod error;
+mod next;
+mod results;
+mod step;
+
+pub use context::Ctx;
+pub use error::StepError;
+pub use next::{IntoNext, Next};
+pub use results::{ItemFailure, ItemResult, Results};
+pub use step::{BlockingStep, Step, StepResult};
+
+pub(crate) use context::Place;
+pub(crate) use results::INDEX;
+pub(crate) use results::LAST;

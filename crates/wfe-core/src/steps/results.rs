@@ -1,0 +1,141 @@
+use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{Place, StepError};
+use crate::{
+    models::{ExecutionPointer, PointerStatus},
+    traits::{Finished, StepStore},
+};
+
+/// Attribute of a pointer in an iteration: the position of its item, from 0.
+pub(crate) const INDEX: &str = "index";
+/// Attribute of the pointer that ended its iteration: its outcome is the iteration's.
+pub(crate) const LAST: &str = "last";
+
+/// History rows read at once: a page of small rows fits one answer of the store, and memory stays bounded.
+const PAGE: usize = 256;
+
+/// What came of one item of a for-each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemResult<T> {
+    /// Position of the item, from 0.
+    pub index: u64,
+    /// The item.
+    pub item: T,
+    /// The outcome of the iteration's last step (`None`: it gave none), or why that step failed.
+    pub result: Result<Option<Value>, ItemFailure>,
+}
+
+/// Why a step failed for good, as kept for the steps that come after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemFailure {
+    /// The error's code.
+    pub code: String,
+    /// The messages of the error and its causes, outermost first.
+    pub causes: Vec<String>,
+    /// How many attempts were made.
+    pub attempts: u32,
+}
+
+/// The results of a finished for-each, in order of completion. Made by [`Ctx::results`](super::Ctx::results).
+///
+/// At most one page of them is in memory.
+pub struct Results<T> {
+    store: Option<Arc<dyn StepStore>>,
+    place: Arc<Place>,
+    step: String,
+    container: Option<String>,
+    after: u64,
+    page: VecDeque<Finished>,
+    at_end: bool,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Results<T> {
+    pub(super) fn new(store: Option<Arc<dyn StepStore>>, place: Arc<Place>, step: &str) -> Self {
+        Self {
+            store,
+            place,
+            step: step.to_owned(),
+            container: None,
+            after: 0,
+            page: VecDeque::new(),
+            at_end: false,
+            item: PhantomData,
+        }
+    }
+
+    /// The next result; `None` after the last one.
+    ///
+    /// # Errors
+    /// No finished for-each of this id can be seen from here, an item is not a `T` (both fatal), or the store failed.
+    pub async fn next(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
+        loop {
+            while let Some(row) = self.page.pop_front() {
+                self.after = row.number;
+                if row.pointer.extension_attributes.contains_key(LAST) {
+                    return item_result(row.pointer).map(Some);
+                }
+            }
+            if self.at_end {
+                return Ok(None);
+            }
+            self.read_page().await?;
+        }
+    }
+
+    /// As [`next`](Self::next), for blocking steps.
+    ///
+    /// # Errors
+    /// Those of [`next`](Self::next); also if called outside of a blocking step.
+    pub fn next_blocking(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
+        tokio::runtime::Handle::try_current()?.block_on(self.next())
+    }
+
+    async fn read_page(&mut self) -> Result<(), StepError> {
+        let Some(store) = self.store.clone() else {
+            return Err(StepError::fatal("a detached context has no results"));
+        };
+        if self.container.is_none() {
+            self.container = Some(self.find_container(&*store).await?);
+        }
+        let container = self.container.as_deref().unwrap_or_default();
+        let page = store.finished(&self.place.instance, container, self.after, PAGE).await?;
+        self.at_end = page.len() < PAGE;
+        self.page = page.into();
+        Ok(())
+    }
+
+    async fn find_container(&self, store: &dyn StepStore) -> Result<String, StepError> {
+        let loaded = store.load(&self.place.instance).await?;
+        // Other iterations have finished for-eaches of the same step: what is around this one has a path in common.
+        let is_around = |id: &str| match id.rsplit_once('/') {
+            None => true,
+            Some((path, _)) => {
+                self.place.pointer.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+            }
+        };
+        let visible = |p: &&ExecutionPointer| {
+            p.step_name.as_deref() == Some(&*self.step) && p.status.is_final() && is_around(&p.id)
+        };
+        loaded.instance.execution_pointers.iter().rev().find(visible).map(|p| p.id.clone()).ok_or_else(|| {
+            let (step, here) = (&self.step, &self.place.step);
+            StepError::fatal(format!("no finished for-each {step:?} can be seen from step {here:?}"))
+        })
+    }
+}
+
+fn item_result<T: DeserializeOwned>(pointer: ExecutionPointer) -> Result<ItemResult<T>, StepError> {
+    let unreadable = |e: serde_json::Error| StepError::fatal(e).with_code(StepError::UNSTORABLE);
+    let index = pointer.extension_attributes.get(INDEX).and_then(Value::as_u64).ok_or_else(|| {
+        StepError::fatal(format!("pointer {:?} of the for-each has lost its index", pointer.id))
+    })?;
+    let item = serde_json::from_value(pointer.context_item.unwrap_or(Value::Null)).map_err(unreadable)?;
+    let result = match (pointer.status, pointer.outcome) {
+        (PointerStatus::Failed, Some(failure)) => Err(serde_json::from_value(failure).map_err(unreadable)?),
+        (_, outcome) => Ok(outcome),
+    };
+    Ok(ItemResult { index, item, result })
+}

@@ -1,0 +1,85 @@
+/* Fault injection below the bundled SQLite, without unsafe Rust: loaded with LD_PRELOAD into a child process.
+   WFE_FAIL_SYNC=<file>: while <file> exists, fsync and fdatasync of regular files fail with EIO.
+   WFE_FAIL_WRITE=<file>: while <file> exists, writes to regular files let through as many bytes in all as the number
+   in it says (a torn write), and then fail with ENOSPC. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int armed(const char *variable) {
+    const char *file = getenv(variable);
+    return file && access(file, F_OK) == 0;
+}
+
+static int regular(int fd) {
+    struct stat s;
+    return fstat(fd, &s) == 0 && S_ISREG(s.st_mode);
+}
+
+static int fail_sync(int fd) {
+    if (!armed("WFE_FAIL_SYNC") || !regular(fd)) return 0;
+    errno = EIO;
+    return 1;
+}
+
+int fsync(int fd) {
+    static int (*real)(int);
+    if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    return fail_sync(fd) ? -1 : real(fd);
+}
+
+int fdatasync(int fd) {
+    static int (*real)(int);
+    if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    return fail_sync(fd) ? -1 : real(fd);
+}
+
+/* How many of `count` bytes may pass; less than `count` means that the disk is full from here on. */
+static size_t room(int fd, size_t count) {
+    static long left = -1;
+    if (!armed("WFE_FAIL_WRITE")) {
+        left = -1;
+        return count;
+    }
+    if (!regular(fd)) return count;
+    if (left < 0) {
+        FILE *f = fopen(getenv("WFE_FAIL_WRITE"), "r");
+        if (!f || fscanf(f, "%ld", &left) != 1) left = 0;
+        if (f) fclose(f);
+    }
+    if ((long)count <= left) {
+        left -= (long)count;
+        return count;
+    }
+    size_t pass = (size_t)left;
+    left = 0;
+    return pass;
+}
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    static ssize_t (*real)(int, const void *, size_t);
+    if (!real) real = (ssize_t(*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    size_t pass = room(fd, count);
+    if (pass == 0 && count > 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return real(fd, bytes, pass);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
+    static ssize_t (*real)(int, const void *, size_t, off64_t);
+    if (!real) real = (ssize_t(*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
+    size_t pass = room(fd, count);
+    if (pass == 0 && count > 0) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return real(fd, bytes, pass, at);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) { return pwrite64(fd, bytes, count, at); }

@@ -1,0 +1,259 @@
+//! Opening: what is made, what is refused, and that what is refused is left as it was.
+
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde_json::json;
+use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use wfe_core::{
+    WfeError,
+    models::WorkflowInstance,
+    traits::{PersistenceProvider, WorkflowRepository},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+async fn foreign(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
+}
+
+async fn made(path: &Path, sql: &'static str) {
+    let mut connection = foreign(path).await;
+    connection.execute(sql).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Everything in a folder, byte for byte.
+fn contents(folder: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut all: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(&path).ok()))
+        .collect();
+    all.sort();
+    all
+}
+
+async fn refused(path: &Path) -> WfeError {
+    let url = format!("sqlite://{}", path.display());
+    SqlitePersistenceProvider::new(&url).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_refused_by_path_and_cause_and_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("folder")).unwrap();
+    fs::write(at("text"), "no database, however long this text may be: ".repeat(10)).unwrap();
+    fs::write(at("short"), "x").unwrap();
+    fs::write(at("truncated"), b"SQLite format 3\0").unwrap();
+    made(&at("tables"), "CREATE TABLE customers (id INTEGER)").await;
+    made(&at("wal"), "PRAGMA journal_mode = WAL; CREATE TABLE customers (id INTEGER)").await;
+    made(&at("other"), "PRAGMA application_id = 7").await;
+    made(&at("versioned"), "PRAGMA user_version = 1; CREATE TABLE workflows (id TEXT)").await;
+    let before = contents(folder.path());
+    for name in [
+        "folder",
+        "text",
+        "short",
+        "truncated",
+        "tables",
+        "wal",
+        "other",
+        "versioned",
+        "missing/a.db",
+        "text/a.db",
+    ] {
+        match refused(&at(name)).await {
+            WfeError::Unusable { path, reason, .. } => {
+                assert_eq!(path, at(name));
+                assert!(!reason.is_empty(), "{name}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        assert_eq!(contents(folder.path()), before, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_of_a_newer_version_is_refused_and_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
+    made(&path, "PRAGMA user_version = 7").await;
+    let before = contents(folder.path());
+    match refused(&path).await {
+        WfeError::SchemaTooNew { found, supported, location } => {
+            assert_eq!((found, supported, location), (7, 1, path.display().to_string()));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(contents(folder.path()), before);
+}
+
+#[tokio::test]
+async fn a_version_that_rises_while_the_store_is_open_is_refused_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    made(&path, "PRAGMA user_version = 7").await;
+    assert!(matches!(store.ensure_store_exists().await, Err(WfeError::SchemaTooNew { .. })));
+    // The newer version stands only in the WAL here.
+    assert!(matches!(refused(&path).await, WfeError::SchemaTooNew { .. }));
+}
+
+#[tokio::test]
+async fn a_fresh_store_has_six_tables_a_wal_and_is_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a b%3F.db");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+    let mut connection = foreign(&path).await;
+    let tables: Vec<String> = sqlx::query_scalar(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(
+        tables,
+        [
+            "event_subscriptions",
+            "events",
+            "execution_errors",
+            "execution_pointers",
+            "scheduled_commands",
+            "workflows"
+        ]
+    );
+    let strict: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND strict")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(strict, 6);
+    let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(mode, "wal");
+    let vacuum: i64 = sqlx::query_scalar("PRAGMA auto_vacuum").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(vacuum, 2, "incremental");
+    let foreign_key: String =
+        sqlx::query_scalar("SELECT \"table\" FROM pragma_foreign_key_list('execution_pointers')")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+    assert_eq!(foreign_key, "workflows");
+    let unique: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pragma_index_list('scheduled_commands') AS l WHERE l.\"unique\" AND \
+         (SELECT group_concat(name) FROM pragma_index_info(l.name)) = 'command_name,data'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(unique, 1);
+    #[cfg(unix)]
+    for (file, _) in contents(folder.path()) {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_and_an_empty_database_become_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, header) = (folder.path().join("empty"), folder.path().join("header"));
+    fs::write(&empty, "").unwrap();
+    made(&header, "CREATE TABLE gone (id INTEGER); DROP TABLE gone").await;
+    for path in [empty, header] {
+        let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+        store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_fresh_file_may_be_opened_by_many_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let opening: Vec<_> = (0..16)
+        .map(|number| {
+            let path = path.clone();
+            tokio::spawn(async move {
+                let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+                let mut instance = WorkflowInstance::new("d", 1, json!(number));
+                instance.id = number.to_string();
+                store.create_new_workflow(&instance).await.unwrap();
+                store
+            })
+        })
+        .collect();
+    for task in opening {
+        let store = task.await.unwrap();
+        let ids: Vec<_> = (0..16).map(|number| number.to_string()).collect();
+        // Whoever is ready sees at least its own; the last one sees all.
+        assert!(!store.get_workflow_instances(&ids).await.unwrap().is_empty());
+    }
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    let ids: Vec<_> = (0..16).map(|number| number.to_string()).collect();
+    assert_eq!(store.get_workflow_instances(&ids).await.unwrap().len(), 16);
+}
+
+#[tokio::test]
+async fn what_is_stored_is_there_after_close_and_a_closed_store_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    let instance = WorkflowInstance::new("d", 1, json!(null));
+    let id = store.create_new_workflow(&instance).await.unwrap();
+    store.close().await;
+    store.close().await;
+    assert!(matches!(store.get_workflow_instance(&id).await, Err(WfeError::Closed(_))));
+    assert!(matches!(store.persist_workflow(&instance).await, Err(WfeError::Closed(_))));
+    assert!(!folder.path().join("a.db-wal").exists(), "the WAL is back in the file");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    assert_eq!(store.get_workflow_instance(&id).await.unwrap().id, id);
+}
+
+#[tokio::test]
+async fn a_store_held_by_another_is_busy_for_writers_and_not_for_readers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store =
+        SqlitePersistenceProvider::file(&path).busy_timeout(Duration::from_millis(20)).open().await.unwrap();
+    let mut instance = WorkflowInstance::new("d", 1, json!(null));
+    store.create_new_workflow(&instance).await.unwrap();
+    let mut other = foreign(&path).await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    instance.next_execution = None;
+    assert!(matches!(store.persist_workflow(&instance).await, Err(WfeError::Busy { .. })));
+    assert_eq!(store.get_workflow_instance(&instance.id).await.unwrap().next_execution, Some(0));
+    other.execute("ROLLBACK").await.unwrap();
+    store.persist_workflow(&instance).await.unwrap();
+    assert_eq!(store.get_workflow_instance(&instance.id).await.unwrap().next_execution, None);
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_decode_names_its_place_and_harms_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
+    let (one, other) = (WorkflowInstance::new("d", 1, json!(1)), WorkflowInstance::new("d", 1, json!(2)));
+    store.create_new_workflow(&one).await.unwrap();
+    store.create_new_workflow(&other).await.unwrap();
+    let mut connection = foreign(&path).await;
+    sqlx::query("UPDATE workflows SET data = '{' WHERE id = ?")
+        .bind(&one.id)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    match store.get_workflow_instance(&one.id).await {
+        Err(WfeError::Corrupt { table, column, row, .. }) => {
+            assert_eq!((table, column, row), ("workflows", "data", one.id));
+        }
+        found => panic!("{found:?}"),
+    }
+    assert_eq!(store.get_workflow_instance(&other.id).await.unwrap().data, json!(2));
+}

@@ -1,0 +1,195 @@
+//! A checksum manifest of a directory tree that survives `kill -9`.
+//!
+//! ```text
+//! cargo run --release -p wfe --example manifest -- --dir DIR --db FILE --out FILE [--jobs N] [--log FILE]
+//! ```
+//!
+//! Each file is a durable step: once its hash is stored it is never hashed again, however often the program is
+//! killed and started anew. Exit status: 0, or 1 if files failed, or 2 if the job could not be done.
+#![cfg(unix)]
+
+#[path = "manifest/args.rs"]
+mod args;
+#[path = "manifest/listing.rs"]
+mod listing;
+#[path = "manifest/name.rs"]
+mod name;
+#[path = "manifest/progress.rs"]
+mod progress;
+#[path = "manifest/sums.rs"]
+mod sums;
+#[path = "manifest/workflow.rs"]
+mod workflow;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use wfe::{Lifecycle, LifecycleEvent, Outcome, StartOptions, WfeError, WorkflowHost, models::WorkflowStatus};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+use crate::{
+    args::Args,
+    listing::Own,
+    name::Name,
+    progress::Progress,
+    workflow::{DEFINITION, Gathered, HASH, Place, Summary},
+};
+
+/// Why the job could not be done, in one line.
+type Refusal = String;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = match args::parse(std::env::args_os()) {
+        Ok(Some(args)) => args,
+        Ok(None) => {
+            println!("{}", args::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return refuse(&format!("{error}; see --help")),
+    };
+    match run(&args).await {
+        Ok(summary) => report(&args.out, &summary),
+        Err(refusal) => refuse(&refusal),
+    }
+}
+
+/// One line, whatever the message: a line feed in a path must not make two of it.
+fn refuse(refusal: &str) -> ExitCode {
+    eprintln!("manifest: {}", refusal.replace('\n', "\\n"));
+    ExitCode::from(2)
+}
+
+fn report(out: &Path, summary: &Summary) -> ExitCode {
+    println!("{}: {} files, {} failed", out.display(), summary.files, summary.failed.len());
+    for (name, cause) in &summary.failed {
+        println!("failed: {}: {cause}", String::from_utf8_lossy(name.as_bytes()).replace('\n', "\\n"));
+    }
+    ExitCode::from(u8::from(!summary.failed.is_empty()))
+}
+
+async fn run(args: &Args) -> Result<Summary, Refusal> {
+    let dir = directory(&args.dir)?;
+    // What cannot work is found out before anything is made.
+    sums::check_writable(&args.out).map_err(|e| cannot("write", &args.out, &e))?;
+    if let Some(log) = &args.log {
+        sums::check_appendable(log).map_err(|e| cannot("write", log, &e))?;
+    }
+    let provider = SqlitePersistenceProvider::file(&args.db).open().await.map_err(said)?;
+    let place = Arc::new(place(args, dir)?);
+    let host = WorkflowHost::new(provider);
+    host.register(workflow::definition(&place).map_err(said)?).map_err(said)?;
+    let result = work(&host, &place).await;
+    place.progress.finish();
+    host.stop().await.map_err(said)?;
+    result
+}
+
+/// The run of this database and directory: a new one, or the one that is there, wherever it stands.
+async fn work(host: &WorkflowHost, place: &Arc<Place>) -> Result<Summary, Refusal> {
+    let options = StartOptions { reference: Some(reference(&place.dir)), ..StartOptions::default() };
+    let id = host.start_workflow_with(DEFINITION, &Summary::default(), options).await.map_err(said)?;
+    let before = host.status(&id).await.map_err(said)?;
+    if let Some(hashing) = before.for_each.iter().find(|progress| progress.step == HASH) {
+        place.progress.resumed(hashing.done, hashing.total);
+    }
+    let events = host.lifecycle();
+    host.start().await.map_err(said)?;
+    if before.status == WorkflowStatus::Suspended {
+        // The directory could not be listed, or OUT not be written: perhaps it can now.
+        host.resume(&id).await.map_err(said)?;
+    }
+    let outcome = tokio::select! {
+        outcome = host.wait_for::<Summary>(&id) => outcome.map_err(said)?,
+        refusal = suspended(host, &id, events) => return Err(refusal),
+    };
+    let Outcome::Completed(summary) = outcome else {
+        return Err("the run was ended from outside; begin anew with another database".to_owned());
+    };
+    if before.status == WorkflowStatus::Complete {
+        println!("this run is complete already");
+        if !place.out.exists() {
+            write_again(host, &id, &place.out).await?;
+        }
+    }
+    Ok(summary)
+}
+
+/// Returns why the run stands still, once it does.
+async fn suspended(
+    host: &WorkflowHost,
+    id: &str,
+    mut events: tokio::sync::broadcast::Receiver<LifecycleEvent>,
+) -> Refusal {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(event) if event.what == Lifecycle::Suspended && *event.instance_id == *id => {}
+            // Events were missed, this one may be among them: the status tells.
+            Err(RecvError::Lagged(_)) => {}
+            Ok(_) => continue,
+            // The host has ended, and `wait_for` with it.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+        match host.status(id).await {
+            Ok(status) if status.status == WorkflowStatus::Suspended => {
+                let causes = status.cause.map(|failure| failure.causes.join(": "));
+                return causes.unwrap_or_else(|| "the run was suspended from outside".to_owned());
+            }
+            Ok(_) => {}
+            Err(error) => return said(error),
+        }
+    }
+}
+
+async fn write_again(host: &WorkflowHost, id: &str, out: &Path) -> Result<(), Refusal> {
+    let (mut gathered, mut results) = (Gathered::default(), host.results::<Name>(id, HASH));
+    while let Some(result) = results.next().await.map_err(|e| e.to_string())? {
+        gathered.add(result).map_err(|e| e.to_string())?;
+    }
+    gathered.write(out).map(drop).map_err(|e| cannot("write", out, &e))
+}
+
+fn place(args: &Args, dir: PathBuf) -> Result<Place, Refusal> {
+    let mut own = Own::default();
+    own.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
+    for file in [&args.out, &sums::temporary(&args.out)].into_iter().chain(&args.log) {
+        own.add_file(file).map_err(|e| cannot("use", file, &e))?;
+    }
+    let log = args.log.as_deref().map(open_log).transpose()?;
+    let progress = Progress::new();
+    Ok(Place { dir, out: args.out.clone(), own, log, jobs: args.jobs.get(), progress })
+}
+
+fn open_log(path: &Path) -> Result<File, Refusal> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(|e| cannot("write", path, &e))
+}
+
+fn directory(path: &Path) -> Result<PathBuf, Refusal> {
+    let real = fs::canonicalize(path).map_err(|e| cannot("read", path, &e))?;
+    fs::read_dir(&real).map_err(|e| cannot("read", path, &e))?;
+    Ok(real)
+}
+
+fn cannot(what: &str, path: &Path, error: &io::Error) -> Refusal {
+    format!("cannot {what} {}: {error}", path.display())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "handed to map_err")]
+fn said(error: WfeError) -> Refusal {
+    error.to_string()
+}
+
+/// The directory as the business key of its run. A path that is no text is written as its bytes; as every path begins
+/// with a slash, the two cannot meet.
+fn reference(dir: &Path) -> String {
+    match Name::of(dir) {
+        Name::Text(text) => text,
+        Name::Bytes(bytes) => format!("bytes:{bytes:?}"),
+    }
+}

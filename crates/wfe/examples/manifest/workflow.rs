@@ -1,0 +1,136 @@
+//! The workflow: list the directory, hash each file as its own durable step, write the manifest.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use wfe::{
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder, blocking, blocking_item, each_from},
+    steps::{Ctx, ItemResult, StepError},
+};
+
+use crate::{
+    listing::{self, Own},
+    name::Name,
+    progress::Progress,
+    sums,
+};
+
+pub const DEFINITION: &str = "manifest";
+/// The for-each over the files.
+pub const HASH: &str = "hash";
+
+/// What the instance remembers beside the results of its steps.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Summary {
+    pub files: u64,
+    pub failed: Vec<(Name, String)>,
+}
+
+/// What may differ from start to start, and is therefore no part of the instance.
+pub struct Place {
+    pub dir: PathBuf,
+    pub out: PathBuf,
+    pub own: Own,
+    pub log: Option<File>,
+    pub jobs: usize,
+    pub progress: Progress,
+}
+
+pub fn definition(place: &Arc<Place>) -> wfe::Result<Definition> {
+    let (lister, hasher, writer) = (Arc::clone(place), Arc::clone(place), Arc::clone(place));
+    // The list is computed once and stored; after a kill the run goes on with the same list.
+    let files = each_from(blocking(move |_: &Ctx, _: &Summary| {
+        let files = listing::list(&lister.dir, &lister.own)?;
+        lister.progress.listed(files.len());
+        Ok(files)
+    }))
+    // Suspended, not failed: the next start tries again.
+    .on_failure(OnFailure::Suspend);
+    WorkflowBuilder::<Summary>::new(DEFINITION, 1)
+        .for_each(HASH, files.parallel(place.jobs), |file| {
+            file.then(
+                "sha256",
+                blocking_item(move |_: &Ctx, _: &Summary, name: Name| hasher.hash(&name))
+                    .retry(Retry::up_to(2).first_pause(Duration::from_millis(50)))
+                    .on_failure(OnFailure::Continue),
+            )
+        })
+        .then(
+            "write",
+            blocking(move |ctx: &Ctx, _: &Summary| {
+                let mut gathered = Gathered::default();
+                let mut results = ctx.results::<Name>(HASH);
+                while let Some(result) = results.next_blocking()? {
+                    gathered.add(result)?;
+                }
+                Ok(gathered.write(&writer.out)?)
+            })
+            .on_failure(OnFailure::Suspend)
+            .output(|summary: &Summary, data: &mut Summary| *data = summary.clone()),
+        )
+        .build()
+}
+
+impl Place {
+    fn hash(&self, name: &Name) -> Result<String, StepError> {
+        let hash = hash_file(&name.below(&self.dir))?;
+        if let Some(mut log) = self.log.as_ref() {
+            // One write of a file opened to append: lines of several jobs do not mix.
+            log.write_all(&sums::line(name, &hash))?;
+        }
+        self.progress.hashed();
+        Ok(hash)
+    }
+}
+
+fn hash_file(path: &Path) -> io::Result<String> {
+    // Opening what has become a pipe since it was listed would wait for ever.
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no regular file any more"));
+    }
+    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 64 * 1024]);
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => hasher.update(&buffer[..read]),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The results of all files, on their way into OUT.
+#[derive(Default)]
+pub struct Gathered {
+    hashes: Vec<(u64, Name, String)>,
+    failed: Vec<(u64, Name, String)>,
+}
+
+impl Gathered {
+    pub fn add(&mut self, result: ItemResult<Name>) -> Result<(), StepError> {
+        match result.result {
+            Ok(Some(serde_json::Value::String(hash))) => self.hashes.push((result.index, result.item, hash)),
+            Ok(other) => return Err(StepError::fatal(format!("no hash but {other:?} is stored for a file"))),
+            Err(failure) => self.failed.push((result.index, result.item, failure.causes.join(": "))),
+        }
+        Ok(())
+    }
+
+    /// Results come in the order in which they were ready; the list was sorted.
+    pub fn write(mut self, out: &Path) -> io::Result<Summary> {
+        self.hashes.sort_unstable_by_key(|(index, ..)| *index);
+        self.failed.sort_unstable_by_key(|(index, ..)| *index);
+        let files = (self.hashes.len() + self.failed.len()) as u64;
+        sums::replace(out, self.hashes.iter().map(|(_, name, hash)| sums::line(name, hash)))?;
+        let failed = self.failed.into_iter().map(|(_, name, cause)| (name, cause)).collect();
+        Ok(Summary { files, failed })
+    }
+}

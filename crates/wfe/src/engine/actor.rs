@@ -1,0 +1,266 @@
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wfe_core::{
+    Result, WfeError,
+    executor::{Effects, Lifecycle, Run, Want},
+    models::{ExecutionError, WorkflowStatus},
+    steps::StepError,
+    traits::{Claimed, Loaded, StepCommit, StepFailure},
+};
+
+use super::{
+    Mail, Phase,
+    storing::{self, Stored},
+};
+use crate::{
+    bodies::Bodies,
+    outcome::End,
+    shared::{AtWork, Shared},
+};
+
+/// Claimed this often in a row without a commit, an instance is suspended: it seems to kill its process each time.
+const POISONED_AFTER: u32 = 10;
+
+/// Works on one instance from its claim until nothing is left to run now: one pass after the other, at most one commit
+/// under way. Results that come while it is go into the next one together.
+pub(super) struct Actor {
+    shared: Arc<Shared>,
+    bodies: Bodies,
+    claimed: Claimed,
+    work: AtWork,
+    mail: mpsc::UnboundedSender<Mail>,
+    mailbox: mpsc::UnboundedReceiver<Mail>,
+    /// Bodies that run or wait for a free slot.
+    spawned: HashMap<String, CancellationToken>,
+}
+
+/// Whether the actor's work is over.
+enum Turn {
+    Goes,
+    /// With the time to look at the instance again.
+    Over(Option<i64>),
+}
+
+impl Actor {
+    pub fn new(
+        shared: Arc<Shared>,
+        bodies: Bodies,
+        claimed: Claimed,
+        work: AtWork,
+        mail: mpsc::UnboundedSender<Mail>,
+        mailbox: mpsc::UnboundedReceiver<Mail>,
+    ) -> Self {
+        Self { shared, bodies, claimed, work, mail, mailbox, spawned: HashMap::new() }
+    }
+
+    /// Works until the work is over; gives the time to look at the instance again.
+    pub async fn live(mut self, loaded: Option<Loaded>) -> Option<i64> {
+        let mut parked = (self.claimed.claims >= POISONED_AFTER).then(|| {
+            let claims = self.claimed.claims;
+            StepError::fatal(format!("it was claimed {claims} times in a row and never came to a commit"))
+                .with_code("poison")
+        });
+        let mut loaded = loaded;
+        loop {
+            let at_hand = match loaded.take() {
+                Some(loaded) => loaded,
+                None => match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await
+                {
+                    None => return None,
+                    Some(Ok(loaded)) => loaded,
+                    Some(Err(corrupt)) => {
+                        self.suspend_unread(&corrupt).await;
+                        return None;
+                    }
+                },
+            };
+            match self.work_on(at_hand, parked.as_ref()).await {
+                Ok(next) => return next,
+                Err(reason) if parked.is_none() => parked = Some(reason),
+                Err(reason) => {
+                    // Even the note that it is parked was refused. It stays owned, so that nothing loops.
+                    tracing::error!(instance = self.work.id, error = %reason, "the instance cannot be parked");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// `Err`: the instance has to be parked for this reason.
+    async fn work_on(
+        &mut self,
+        loaded: Loaded,
+        parked: Option<&StepError>,
+    ) -> std::result::Result<Option<i64>, StepError> {
+        let worked = self.passes(loaded, parked).await;
+        // Whatever still runs is not wanted any more; a body that was to end by itself has ended.
+        self.spawned.drain().for_each(|(_, token)| token.cancel());
+        match worked {
+            Ok(Ok(next)) => Ok(next),
+            Ok(Err(reason)) => Err(reason),
+            Err(error) => {
+                tracing::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
+                Err(StepError::fatal(error).with_code(StepError::DEFINITION))
+            }
+        }
+    }
+
+    async fn passes(
+        &mut self,
+        loaded: Loaded,
+        parked: Option<&StepError>,
+    ) -> Result<std::result::Result<Option<i64>, StepError>> {
+        let instance = &loaded.instance;
+        let Some(definition) = self.shared.definition(&instance.workflow_definition_id, instance.version)
+        else {
+            // Only registered definitions are claimed, and none is ever taken away.
+            let (id, version) = (instance.workflow_definition_id.clone(), instance.version);
+            return Err(WfeError::DefinitionNotFound { id, version });
+        };
+        let control = loaded.control;
+        let mut run = self.shared.with_env(|env| match parked {
+            None => Run::open(&definition, loaded, env),
+            Some(reason) => Run::open_parked(&definition, loaded, reason, env),
+        })?;
+        if let Some(request) = control {
+            self.shared.with_env(|env| run.control(request, env))?;
+        }
+        loop {
+            match storing::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
+                Stored::Done => {}
+                Stored::Void => return Ok(Ok(None)),
+                Stored::Refused(reason) => return Ok(Err(reason)),
+            }
+            let effects = self.shared.with_env(|env| run.committed(env))?;
+            if let Turn::Over(next) = self.take_up(&mut run, effects) {
+                return Ok(Ok(next));
+            }
+            if let Turn::Over(next) = self.wait(&mut run).await? {
+                return Ok(Ok(next));
+            }
+        }
+    }
+
+    /// Does what a commit has made possible.
+    fn take_up(&mut self, run: &mut Run, effects: Effects) -> Turn {
+        effects.cancelled.iter().for_each(CancellationToken::cancel);
+        if run.status().is_final()
+            && let Some(ending) = run.ending()
+        {
+            let end = End { ending, data: run.value().clone(), cause: run.cause().cloned() };
+            self.work.end = Some(end);
+        }
+        effects.events.into_iter().for_each(|event| self.shared.publish(event));
+        if let Some(next) = effects.released {
+            return Turn::Over(next);
+        }
+        for Want { container, from, limit } in effects.wants {
+            let (store, phase) = (self.shared.store.clone(), self.bodies.phase.clone());
+            let (id, mail) = (self.work.id.clone(), self.mail.clone());
+            tokio::spawn(async move {
+                let items = storing::items(&*store, phase, &id, &container, from, limit).await;
+                if let Some(values) = items {
+                    // Nobody is there if the instance ended meanwhile.
+                    let _void = mail.send(Mail::Items(container, from, values));
+                }
+            });
+        }
+        for job in effects.jobs {
+            let begun = run.event(Lifecycle::Started, self.shared.now());
+            self.spawned.insert(job.pointer().to_owned(), job.token().clone());
+            self.bodies.spawn(job, begun, self.mail.clone());
+        }
+        Turn::Goes
+    }
+
+    /// Waits until something happens, and tells the executor all that has.
+    async fn wait(&mut self, run: &mut Run) -> Result<Turn> {
+        loop {
+            let phase = *self.bodies.phase.borrow_and_update();
+            if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
+                // What is left stays as it is stored, for the next start.
+                return Ok(Turn::Over(None));
+            }
+            let mail = tokio::select! {
+                mail = self.mailbox.recv() => mail,
+                () = sleep(&self.shared, run) => return Ok(Turn::Goes),
+                changed = self.bodies.phase.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return Ok(Turn::Over(None)), // the dispatcher has ended
+                },
+            };
+            let mut changed = false;
+            let mut next = mail;
+            while let Some(mail) = next {
+                changed |= self.read(run, mail).await?;
+                next = self.mailbox.try_recv().ok(); // an error: no more mail for now
+            }
+            if changed {
+                return Ok(Turn::Goes);
+            }
+        }
+    }
+
+    /// Whether it changed anything.
+    async fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
+        match mail {
+            Mail::Ended(pointer, end) => {
+                self.spawned.remove(&pointer);
+                self.shared.with_env(|env| run.ended(&pointer, end, env))?;
+            }
+            Mail::NotRun(pointer) => {
+                self.spawned.remove(&pointer);
+                return Ok(false);
+            }
+            Mail::Items(container, from, values) => {
+                self.shared.with_env(|env| run.items(&container, from, values, env))?;
+            }
+            Mail::Look => {
+                let loaded = storing::load(&self.shared, &self.bodies.phase, &self.work.id).await;
+                let Some(request) = loaded.and_then(|loaded| loaded.control) else { return Ok(false) };
+                self.shared.with_env(|env| run.control(request, env))?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Suspends an instance that cannot be read, so that nobody tries to again and again.
+    async fn suspend_unread(&self, error: &WfeError) {
+        let now = self.shared.now();
+        let failure = StepFailure {
+            error: ExecutionError {
+                error_time: now,
+                workflow_id: self.work.id.clone(),
+                execution_pointer_id: String::new(),
+                message: error.to_string(),
+            },
+            step: String::new(),
+            attempt: 1,
+            code: "corrupt".to_owned(),
+            causes: vec![error.to_string()],
+        };
+        let commit = StepCommit {
+            instance_id: self.work.id.clone(),
+            status: Some(WorkflowStatus::Suspended),
+            next_execution: Some(None),
+            cause: Some(failure.clone()),
+            failures: vec![failure],
+            release: true,
+            ..StepCommit::default()
+        };
+        if let Err(error) = self.shared.store.commit_step(self.claimed.fence, &commit).await {
+            // It stays owned, so nothing loops; the next start tries again.
+            tracing::error!(instance = self.work.id, %error, "the unreadable instance could not be suspended");
+        }
+    }
+}
+
+/// Until the next pause of the instance is over.
+async fn sleep(shared: &Shared, run: &Run) {
+    match run.next_wake() {
+        Some(at) if run.status() == WorkflowStatus::Runnable => shared.options.clock.sleep_until(at).await,
+        _ => std::future::pending().await,
+    }
+}

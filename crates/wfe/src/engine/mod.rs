@@ -1,0 +1,87 @@
+//! The engine's own thread: which instances are at work, when to look at others, and each one's actor.
+//!
+//! Nothing of a user's runs here but output closures, so that a step which never yields stops neither commits nor
+//! timers.
+
+mod actor;
+mod dispatcher;
+mod storing;
+
+use std::sync::Arc;
+
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+};
+use wfe_core::{
+    BoxError, Result, WfeError,
+    definition::BodyEnd,
+    traits::{Claimed, Loaded, Owner},
+};
+
+use crate::shared::{AtWork, Shared};
+
+/// What a host asks of its engine.
+pub(crate) enum Command {
+    /// Run this instance, which was started just now.
+    Run(Box<Begin>),
+    /// Somebody asked something of this instance.
+    Wake(String),
+    /// Something may be due that the engine has not heard of.
+    Look,
+    /// End: let running bodies end within the grace time, then answer.
+    Stop(oneshot::Sender<()>),
+}
+
+/// An instance to run, as it was stored.
+pub(crate) struct Begin {
+    pub claimed: Claimed,
+    pub loaded: Loaded,
+    pub work: AtWork,
+}
+
+/// What an actor is told.
+pub(crate) enum Mail {
+    /// The body of this pointer ended.
+    Ended(String, BodyEnd),
+    /// The body of this pointer never began, or was dropped with the program's runtime.
+    NotRun(String),
+    /// Items that were asked for: container, position of the first, and they.
+    Items(String, u64, Vec<serde_json::Value>),
+    /// Look at the stored instance: somebody asked something of it.
+    Look,
+}
+
+/// How far the host is on its way to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It runs.
+    Running,
+    /// No body begins any more; those that run may end.
+    Draining,
+    /// The grace time is over.
+    Closing,
+}
+
+/// Starts the engine's thread. It ends when it is stopped, or when the last sender of commands is gone.
+pub(crate) fn spawn(
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> Result<()> {
+    let steps = Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| failed("the engine's runtime could not be made", e))?;
+    let work = move || runtime.block_on(dispatcher::run(shared, owner, commands, steps));
+    let thread = std::thread::Builder::new().name("wfe-engine".to_owned()).spawn(work);
+    thread.map(drop).map_err(|e| failed("the engine's thread could not be started", e))
+}
+
+fn failed(message: &str, source: std::io::Error) -> WfeError {
+    let source: BoxError = source.into();
+    WfeError::Storage { message: message.to_owned(), source: Some(source) }
+}
+
+pub(crate) type PhaseWatch = watch::Receiver<Phase>;

@@ -1,0 +1,182 @@
+use std::time::Duration;
+
+use serde_json::Value;
+use wfe_core::{
+    Advice, Result, WfeError,
+    executor::Run,
+    steps::StepError,
+    traits::{Committed, Fence, Loaded, StepCommit, StepStore},
+};
+
+use super::{Phase, PhaseWatch};
+use crate::shared::Shared;
+
+/// The first pause before a store that failed is asked again, and the longest one: a store that is busy for a moment
+/// delays little, one that is down is asked twelve times a minute.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What became of a pass.
+pub(super) enum Stored {
+    /// It is durable, or there was nothing to store.
+    Done,
+    /// Somebody else owns the instance, or it is gone, or the host closes: what is in memory is void.
+    Void,
+    /// The store will never take it: the instance has to be parked for this reason.
+    Refused(StepError),
+}
+
+/// Stores what the pass has changed. What is to be stored is kept, and stored again after a failure, until it is known
+/// what became of it; the shutdown does not cut it short, only the end of the grace time a store that does not answer.
+pub(super) async fn store(
+    shared: &Shared,
+    phase: &PhaseWatch,
+    fence: Fence,
+    run: &mut Run,
+) -> Result<Stored> {
+    let mut pause = Pause::new(phase.clone());
+    loop {
+        let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Done) };
+        let error = match shared.store.commit_step(fence, &commit).await {
+            Ok(Committed::Done) => return Ok(Stored::Done),
+            Ok(Committed::Lost) => return Ok(Stored::Void),
+            Ok(Committed::Control(request)) => {
+                shared.with_env(|env| run.control(request, env))?;
+                continue;
+            }
+            Err(error) => error,
+        };
+        match error {
+            WfeError::CommitUnknown { .. } => {
+                tracing::warn!(instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
+                match load(shared, phase, run.id()).await {
+                    None => return Ok(Stored::Void),
+                    Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
+                    Some(loaded) if run.is_stored(&loaded) => {
+                        return Ok(settle(shared, phase, fence, &commit).await);
+                    }
+                    Some(_) => {} // it is not stored: once more
+                }
+            }
+            WfeError::WorkflowNotFound(_) | WfeError::LostOwnership(_) => return Ok(Stored::Void),
+            WfeError::Unstorable { .. } | WfeError::Serialization(_) | WfeError::AlreadyExists { .. } => {
+                return Ok(Stored::Refused(StepError::fatal(error).with_code(StepError::UNSTORABLE)));
+            }
+            error => {
+                report(run.id(), &error);
+                if !pause.rest().await {
+                    return Ok(Stored::Void);
+                }
+            }
+        }
+    }
+}
+
+/// A commit whose outcome was unknown is stored. Whether the ownership was given back with it cannot be seen, so it
+/// is given back again.
+async fn settle(shared: &Shared, phase: &PhaseWatch, fence: Fence, commit: &StepCommit) -> Stored {
+    if !commit.release {
+        return Stored::Done;
+    }
+    let release =
+        StepCommit { instance_id: commit.instance_id.clone(), release: true, ..StepCommit::default() };
+    let mut pause = Pause::new(phase.clone());
+    loop {
+        match shared.store.commit_step(fence, &release).await {
+            // `Control`: a request came after it; whoever claims the instance next sees it.
+            Ok(Committed::Done | Committed::Control(_) | Committed::Lost)
+            | Err(WfeError::WorkflowNotFound(_)) => {
+                return Stored::Done;
+            }
+            Err(error) => {
+                report(&commit.instance_id, &error);
+                if !pause.rest().await {
+                    return Stored::Done;
+                }
+            }
+        }
+    }
+}
+
+/// Reads the instance, again and again if the store fails; `None`: it is gone, or the host closes.
+pub(super) async fn load(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Loaded> {
+    match load_or_corrupt(shared, phase, id).await {
+        Some(Ok(loaded)) => Some(loaded),
+        Some(Err(_)) | None => None,
+    }
+}
+
+/// As [`load`]; an error is one of a stored value that does not decode.
+pub(super) async fn load_or_corrupt(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Result<Loaded>> {
+    let mut pause = Pause::new(phase.clone());
+    loop {
+        match shared.store.load(id).await {
+            Ok(loaded) => return Some(Ok(loaded)),
+            Err(WfeError::WorkflowNotFound(_)) => return None,
+            Err(error @ WfeError::Corrupt { .. }) => {
+                report(id, &error);
+                return Some(Err(error));
+            }
+            Err(error) => {
+                report(id, &error);
+                if !pause.rest().await {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// Reads items of a for-each, again and again if the store fails; `None`: the host closes.
+pub(super) async fn items(
+    store: &dyn StepStore,
+    phase: PhaseWatch,
+    id: &str,
+    container: &str,
+    from: u64,
+    limit: usize,
+) -> Option<Vec<Value>> {
+    let mut pause = Pause::new(phase);
+    loop {
+        match store.items(id, container, from, limit).await {
+            Ok(values) => return Some(values),
+            Err(error) => {
+                report(id, &error);
+                if !pause.rest().await {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+fn report(instance: &str, error: &WfeError) {
+    if error.advice() == Advice::Retry {
+        tracing::debug!(instance, %error, "the store is asked again");
+    } else {
+        tracing::error!(instance, %error, "the store failed; it is asked again");
+    }
+}
+
+/// Growing pauses between calls of a store that fails. Real time: a store is no faster under a virtual clock.
+struct Pause {
+    next: Duration,
+    phase: PhaseWatch,
+}
+
+impl Pause {
+    fn new(phase: PhaseWatch) -> Self {
+        Self { next: FIRST_PAUSE, phase }
+    }
+
+    /// `false`: the host closes, nothing is tried any more.
+    async fn rest(&mut self) -> bool {
+        let pause = self.next;
+        self.next = (pause * 2).min(LONGEST_PAUSE);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            // An error: the dispatcher is gone.
+            _ = self.phase.wait_for(|phase| *phase == Phase::Closing) => false,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use wfe_core::{
+    Result, WfeError,
+    models::WorkflowInstance,
+    traits::{
+        Claimed, Committed, Control, Fence, Finished, Loaded, Owner, PersistenceProvider, Started,
+        StepCommit, StepStore,
+    },
+};
+
+/// The step store of a provider that has one.
+pub(crate) struct NativeStore(pub Arc<dyn PersistenceProvider>);
+
+impl NativeStore {
+    fn inner(&self) -> Result<&dyn StepStore> {
+        self.0.step_store().ok_or_else(|| {
+            WfeError::Persistence("the provider had a step store before, but has none now".to_owned())
+        })
+    }
+}
+
+#[async_trait]
+impl StepStore for NativeStore {
+    async fn enlist(&self) -> Result<Owner> {
+        self.inner()?.enlist().await
+    }
+
+    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        self.inner()?.start(owner, instance).await
+    }
+
+    async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
+        self.inner()?.commit_step(fence, step).await
+    }
+
+    async fn claim(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        as_at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>> {
+        self.inner()?.claim(owner, definitions, as_at, limit).await
+    }
+
+    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
+        self.inner()?.acquire(owner, id, as_at).await
+    }
+
+    async fn load(&self, id: &str) -> Result<Loaded> {
+        self.inner()?.load(id).await
+    }
+
+    async fn request(&self, id: &str, control: Control) -> Result<()> {
+        self.inner()?.request(id, control).await
+    }
+
+    async fn finish_event(&self, event_id: &str) -> Result<bool> {
+        self.inner()?.finish_event(event_id).await
+    }
+
+    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
+        self.inner()?.finished(id, container, after, limit).await
+    }
+
+    async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
+        self.inner()?.items(id, container, from, limit).await
+    }
+
+    async fn upcoming(
+        &self,
+        definitions: &[(String, u32)],
+        after: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>> {
+        self.inner()?.upcoming(definitions, after, limit).await
+    }
+}

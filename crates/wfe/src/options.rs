@@ -1,0 +1,97 @@
+use std::{sync::Arc, time::Duration};
+
+use wfe_core::{
+    clock::{Clock, SystemClock},
+    traits::PersistenceProvider,
+};
+
+use crate::WorkflowHost;
+
+/// Builds a [`WorkflowHost`] with settings of its own.
+pub struct HostBuilder {
+    provider: Arc<dyn PersistenceProvider>,
+    options: Options,
+}
+
+/// A host's settings.
+pub(crate) struct Options {
+    pub clock: Arc<dyn Clock>,
+    pub concurrent_steps: usize,
+    pub concurrent_instances: usize,
+    pub poll_interval: Duration,
+    pub grace: Duration,
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            // Half of tokio's blocking threads: steps must not keep the program's own blocking work from running.
+            concurrent_steps: 256,
+            // Enough to keep every step slot busy while a few hundred commits are under way; each holds its data.
+            concurrent_instances: 1024,
+            // Wake-ups within a process need no poll. This is how long another process's request or a dead process's
+            // instance waits; one read in 5 s costs nothing measurable.
+            poll_interval: Duration::from_secs(5),
+            grace: Duration::from_secs(30),
+            seed: None,
+        }
+    }
+}
+
+impl HostBuilder {
+    pub(crate) fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
+        Self { provider, options: Options::default() }
+    }
+
+    /// Where time comes from; by default the system's clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = clock;
+        self
+    }
+
+    /// How many step bodies run at once; by default 256, at least 1.
+    #[must_use]
+    pub fn concurrent_steps(mut self, limit: usize) -> Self {
+        self.options.concurrent_steps = limit.max(1);
+        self
+    }
+
+    /// How many instances with something to do are held in memory at once; by default 1024, at least 1. Others wait
+    /// in the store; sleeping instances do not count.
+    #[must_use]
+    pub fn concurrent_instances(mut self, limit: usize) -> Self {
+        self.options.concurrent_instances = limit.max(1);
+        self
+    }
+
+    /// How often the store is asked for what this host has not heard of: requests and starts of other processes,
+    /// instances whose host died. By default 5 s. What this host does itself needs no poll.
+    #[must_use]
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.options.poll_interval = interval;
+        self
+    }
+
+    /// How long [`WorkflowHost::stop`] waits for running steps; by default 30 s.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.options.grace = grace;
+        self
+    }
+
+    /// Makes the random part of retry pauses repeatable.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.options.seed = Some(seed);
+        self
+    }
+
+    /// The host; [`WorkflowHost::start`] brings it to life.
+    #[must_use]
+    pub fn build(self) -> WorkflowHost {
+        WorkflowHost::assemble(self.provider, self.options)
+    }
+}

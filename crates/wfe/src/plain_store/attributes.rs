@@ -1,0 +1,146 @@
+//! What is kept in the extension attributes of pointers.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wfe_core::{
+    Result, WfeError,
+    models::{ExecutionPointer, WorkflowInstance},
+    traits::{Ending, Finished, StepCommit, StepFailure},
+};
+
+/// Of a container: its items.
+const ITEMS: &str = "wfe.items";
+/// Of a container: the pointers of its ended iterations, in order of completion; the completion number is the
+/// position, from 1.
+const HISTORY: &str = "wfe.history";
+/// Of the first pointer: how the instance ended, and why.
+const END: &str = "wfe.end";
+
+const PRIVATE: [&str; 3] = [ITEMS, HISTORY, END];
+
+#[derive(Serialize, Deserialize)]
+struct End {
+    ending: Option<Ending>,
+    cause: Option<StepFailure>,
+}
+
+/// Changes the instance as the commit says.
+pub(super) fn apply(instance: &mut WorkflowInstance, step: &StepCommit) -> Result<()> {
+    if let Some(next) = step.next_execution {
+        instance.next_execution = next;
+    }
+    if let Some(data) = &step.data {
+        instance.data = data.clone();
+    }
+    instance.complete_time = step.complete_time.or(instance.complete_time);
+    let pointers = &mut instance.execution_pointers;
+    let places: HashMap<String, usize> =
+        pointers.iter().enumerate().map(|(at, pointer)| (pointer.id.clone(), at)).collect();
+    for pointer in &step.upserted {
+        match places.get(&pointer.id) {
+            Some(&at) => pointers[at] = with_private(pointer, &mut pointers[at]),
+            None => pointers.push(pointer.clone()),
+        }
+    }
+    for items in &step.items {
+        let container = find_mut(pointers, &items.container)?;
+        container.extension_attributes.insert(ITEMS.to_owned(), items.values.clone().into());
+    }
+    for pointer in &step.finished {
+        let at = pointers.iter().position(|p| p.id == pointer.id);
+        // One that was made and finished between two commits was never live here.
+        let pointer = match at {
+            Some(at) => with_private(pointer, &mut pointers.remove(at)),
+            None => pointer.clone(),
+        };
+        let container = match pointer.scope.last() {
+            Some(container) => find_mut(pointers, container)?,
+            None => pointers.first_mut().ok_or_else(|| missing("the first pointer"))?,
+        };
+        let row = serde_json::to_value(pointer)?;
+        let history =
+            container.extension_attributes.entry(HISTORY.to_owned()).or_insert_with(|| Value::Array(vec![]));
+        if let Value::Array(rows) = history {
+            rows.push(row);
+        }
+    }
+    if let Some(status) = step.status {
+        instance.status = status;
+        let end = serde_json::to_value(End { ending: step.ending, cause: step.cause.clone() })?;
+        let first = pointers.first_mut().ok_or_else(|| missing("the first pointer"))?;
+        first.extension_attributes.insert(END.to_owned(), end);
+    }
+    Ok(())
+}
+
+/// Takes what is private out of a loaded instance; gives how it ended, and why it ended or stands still.
+pub(super) fn take_end(instance: &mut WorkflowInstance) -> Result<(Option<Ending>, Option<StepFailure>)> {
+    let first = instance.execution_pointers.first();
+    let end = match first.and_then(|first| first.extension_attributes.get(END)) {
+        None => End { ending: None, cause: None },
+        Some(end) => End::deserialize(end)?,
+    };
+    for pointer in &mut instance.execution_pointers {
+        pointer.extension_attributes.retain(|key, _| !PRIVATE.contains(&key.as_str()));
+    }
+    Ok((end.ending, end.cause))
+}
+
+pub(super) fn history(
+    instance: &WorkflowInstance,
+    container: &str,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Finished>> {
+    let Some(Value::Array(rows)) = attribute(instance, container, HISTORY) else { return Ok(Vec::new()) };
+    let skip = usize::try_from(after).unwrap_or(usize::MAX);
+    let page = rows.into_iter().enumerate().skip(skip).take(limit);
+    page.map(|(at, row)| Ok(Finished { number: at as u64 + 1, pointer: serde_json::from_value(row)? }))
+        .collect()
+}
+
+pub(super) fn items(instance: &WorkflowInstance, container: &str, from: u64, limit: usize) -> Vec<Value> {
+    let Some(Value::Array(items)) = attribute(instance, container, ITEMS) else { return Vec::new() };
+    items.into_iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).take(limit).collect()
+}
+
+/// An attribute of a pointer of the live instance, or of one in the history of another.
+fn attribute(instance: &WorkflowInstance, pointer: &str, key: &str) -> Option<Value> {
+    fn in_history(rows: &Value, pointer: &str, key: &str) -> Option<Value> {
+        rows.as_array()?.iter().find_map(|row| {
+            let attributes = row.get("extension_attributes")?;
+            if row.get("id").and_then(Value::as_str) == Some(pointer) {
+                return attributes.get(key).cloned();
+            }
+            in_history(attributes.get(HISTORY)?, pointer, key)
+        })
+    }
+    let mut live = instance.execution_pointers.iter();
+    live.find_map(|p| {
+        if p.id == pointer {
+            return p.extension_attributes.get(key).cloned();
+        }
+        in_history(p.extension_attributes.get(HISTORY)?, pointer, key)
+    })
+}
+
+/// The pointer as the engine has it, with the private attributes of the stored one.
+fn with_private(pointer: &ExecutionPointer, stored: &mut ExecutionPointer) -> ExecutionPointer {
+    let mut pointer = pointer.clone();
+    for key in PRIVATE {
+        if let Some(value) = stored.extension_attributes.remove(key) {
+            pointer.extension_attributes.insert(key.to_owned(), value);
+        }
+    }
+    pointer
+}
+
+fn find_mut<'p>(pointers: &'p mut [ExecutionPointer], id: &str) -> Result<&'p mut ExecutionPointer> {
+    pointers.iter_mut().find(|p| p.id == id).ok_or_else(|| missing(id))
+}
+
+fn missing(id: &str) -> WfeError {
+    WfeError::Invalid(format!("the stored instance has no pointer {id:?}"))
+}

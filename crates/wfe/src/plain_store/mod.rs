@@ -1,0 +1,242 @@
+//! A step store on the plain traits, for a provider that has none of its own.
+//!
+//! It serves one process. Owners, fences and waiting control requests live in memory. What the plain model has no
+//! field for is kept in the `extension_attributes` of pointers (see [`attributes`]): a container's items and history
+//! in the container's pointer, ending and cause in the instance's first one. An instance is read and written whole
+//! at each commit, so a long for-each costs more with each item. Failures are stored by a second call after the step's
+//! effect. A reference is kept as the instance's name.
+
+mod attributes;
+mod ownership;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use tokio::sync::{Mutex, MutexGuard};
+use wfe_core::{
+    Kind, Result, WfeError,
+    models::WorkflowInstance,
+    traits::{
+        Claimed, Committed, Control, Fence, Finished, Loaded, Owner, PersistenceProvider, Started,
+        StepCommit, StepStore,
+    },
+};
+
+use ownership::Ownership;
+
+/// Instances read at once when many are looked through.
+const CHUNK: usize = 256;
+
+pub(crate) struct PlainStore {
+    provider: Arc<dyn PersistenceProvider>,
+    /// Held over each whole call: what is read here is still so when it is written.
+    ownership: Mutex<Ownership>,
+}
+
+impl PlainStore {
+    pub fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
+        Self { provider, ownership: Mutex::default() }
+    }
+
+    async fn lock(&self) -> MutexGuard<'_, Ownership> {
+        self.ownership.lock().await
+    }
+}
+
+#[async_trait]
+impl StepStore for PlainStore {
+    async fn enlist(&self) -> Result<Owner> {
+        Ok(self.lock().await.enlist())
+    }
+
+    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        let mut ownership = self.lock().await;
+        let mut instance = instance.clone();
+        if let Some(reference) = &instance.reference {
+            if !instance.name.is_empty() {
+                return Err(WfeError::Invalid(
+                    "this store keeps a reference as the instance's name; give a name or a reference, not both"
+                        .to_owned(),
+                ));
+            }
+            instance.name = format!("{}/{reference}", instance.workflow_definition_id);
+            match self.provider.get_workflow_instance_by_name(&instance.name).await {
+                Ok(stored) => return Ok(Started { id: stored.id, fence: None, is_new: false }),
+                Err(WfeError::WorkflowNotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        match self.provider.create_new_workflow(&instance).await {
+            Ok(id) => {
+                let fence = owner.map(|owner| ownership.take(&id, owner).fence);
+                Ok(Started { id, fence, is_new: true })
+            }
+            Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, .. }) if instance.reference.is_some() => {
+                let stored = self.provider.get_workflow_instance_by_name(&instance.name).await?;
+                Ok(Started { id: stored.id, fence: None, is_new: false })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
+        let mut ownership = self.lock().await;
+        let id = &step.instance_id;
+        if !ownership.is_held(id, fence) {
+            return Ok(Committed::Lost);
+        }
+        if let Some(request) = ownership.control(id)
+            && step.applied != Some(request.number)
+        {
+            return Ok(Committed::Control(request));
+        }
+        refuse_unsupported(step)?;
+        let mut instance = match self.provider.get_workflow_instance(id).await {
+            Ok(instance) => instance,
+            Err(WfeError::WorkflowNotFound(_)) => return Ok(Committed::Lost),
+            Err(error) => return Err(error),
+        };
+        attributes::apply(&mut instance, step)?;
+        self.provider.persist_workflow(&instance).await?;
+        ownership.committed(id, step.applied, step.release);
+        if !step.failures.is_empty() {
+            let errors: Vec<_> = step.failures.iter().map(|failure| failure.error.clone()).collect();
+            // The step's effect is stored: failing here would make the caller store it again.
+            if let Err(error) = self.provider.persist_errors(&errors).await {
+                tracing::error!(instance = id, %error, "failures of a step could not be stored");
+            }
+        }
+        Ok(Committed::Done)
+    }
+
+    async fn claim(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        as_at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>> {
+        let mut ownership = self.lock().await;
+        let mut ids = self.provider.get_runnable_instances(as_at).await?;
+        ids.extend(ownership.requested());
+        ids.retain(|id| ownership.is_free(id));
+        let mut claimed: Vec<Claimed> = Vec::new();
+        for chunk in ids.chunks(CHUNK) {
+            for instance in self.provider.get_workflow_instances(chunk).await? {
+                let key = (instance.workflow_definition_id, instance.version);
+                if claimed.len() < limit && definitions.contains(&key) && ownership.is_free(&instance.id) {
+                    claimed.push(ownership.take(&instance.id, owner));
+                }
+            }
+            if claimed.len() >= limit {
+                break;
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
+        let mut ownership = self.lock().await;
+        if !ownership.is_free(id) {
+            return Ok(None);
+        }
+        let instance = match self.provider.get_workflow_instance(id).await {
+            Ok(instance) => instance,
+            Err(WfeError::WorkflowNotFound(_)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let due = instance.status == wfe_core::models::WorkflowStatus::Runnable
+            && instance.next_execution.is_some_and(|at| at <= as_at.timestamp_millis());
+        let requested = ownership.control(id).is_some() && !instance.status.is_final();
+        Ok((due || requested).then(|| ownership.take(id, owner)))
+    }
+
+    async fn load(&self, id: &str) -> Result<Loaded> {
+        let ownership = self.lock().await;
+        let mut instance = self.provider.get_workflow_instance(id).await?;
+        let (ending, cause) = attributes::take_end(&mut instance)?;
+        Ok(Loaded {
+            instance,
+            revision: 0,
+            fence: ownership.fence(id),
+            control: ownership.control(id),
+            ending,
+            cause,
+            parent: None,
+            waits: Vec::new(),
+            deliveries: Vec::new(),
+        })
+    }
+
+    async fn request(&self, id: &str, control: Control) -> Result<()> {
+        let mut ownership = self.lock().await;
+        let instance = self.provider.get_workflow_instance(id).await?;
+        if !instance.status.is_final() {
+            ownership.request(id, control);
+        }
+        Ok(())
+    }
+
+    async fn finish_event(&self, event_id: &str) -> Result<bool> {
+        Err(WfeError::Invalid(format!("event {event_id:?}: {NO_EVENTS}")))
+    }
+
+    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
+        let _whole = self.lock().await;
+        match self.provider.get_workflow_instance(id).await {
+            Ok(instance) => attributes::history(&instance, container, after, limit),
+            Err(WfeError::WorkflowNotFound(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
+        let _whole = self.lock().await;
+        match self.provider.get_workflow_instance(id).await {
+            Ok(instance) => Ok(attributes::items(&instance, container, from, limit)),
+            Err(WfeError::WorkflowNotFound(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn upcoming(
+        &self,
+        definitions: &[(String, u32)],
+        after: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(i64, String)>> {
+        let ownership = self.lock().await;
+        let ids = self.provider.get_runnable_instances(DateTime::<Utc>::MAX_UTC).await?;
+        let mut upcoming = Vec::new();
+        for chunk in ids.chunks(CHUNK) {
+            for instance in self.provider.get_workflow_instances(chunk).await? {
+                let key = (instance.workflow_definition_id, instance.version);
+                if let Some(at) = instance.next_execution
+                    && at > after.timestamp_millis()
+                    && definitions.contains(&key)
+                    && ownership.is_free(&instance.id)
+                {
+                    upcoming.push((at, instance.id));
+                }
+            }
+        }
+        upcoming.sort_unstable();
+        upcoming.truncate(limit);
+        Ok(upcoming)
+    }
+}
+
+const NO_EVENTS: &str = "this store has only the plain traits, on which waits, events and sub-workflows cannot be kept \
+                         in one transaction with a step; use a store with a StepStore";
+
+fn refuse_unsupported(step: &StepCommit) -> Result<()> {
+    let supported = step.subscribed.is_empty()
+        && step.unsubscribed.is_empty()
+        && step.consumed.is_empty()
+        && step.published.is_empty()
+        && step.created.is_empty()
+        && step.commands.is_empty();
+    if supported { Ok(()) } else { Err(WfeError::Invalid(NO_EVENTS.to_owned())) }
+}

@@ -1,0 +1,134 @@
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Semaphore, broadcast};
+use wfe_core::{
+    definition::{Definition, Registry},
+    executor::{Env, LifecycleEvent},
+    traits::{Owner, PersistenceProvider, StepStore},
+};
+
+use crate::{
+    native_store::NativeStore, options::Options, outcome::Guarantees, plain_store::PlainStore,
+    waiters::Waiters, watchdog::Watchdog,
+};
+
+/// Lifecycle events kept for a subscriber that is slow. One that falls further behind is told how many it missed.
+const LIFECYCLE_BACKLOG: usize = 4096;
+
+/// What all parts of a host share.
+pub(crate) struct Shared {
+    pub provider: Arc<dyn PersistenceProvider>,
+    pub store: Arc<dyn StepStore>,
+    pub guarantees: Guarantees,
+    pub options: Options,
+    pub waiters: Waiters,
+    pub watchdog: Arc<Watchdog>,
+    pub lifecycle: broadcast::Sender<LifecycleEvent>,
+    /// One permit for each body that may run.
+    pub steps: Arc<Semaphore>,
+    registry: RwLock<Registry>,
+    owner: Mutex<Option<Arc<Owner>>>,
+    instances: AtomicUsize,
+    random: Mutex<fastrand::Rng>,
+}
+
+impl Shared {
+    pub fn new(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
+        let (store, guarantees): (Arc<dyn StepStore>, _) = if provider.step_store().is_some() {
+            (Arc::new(NativeStore(provider.clone())), Guarantees::OneTransactionPerStep)
+        } else {
+            (Arc::new(PlainStore::new(provider.clone())), Guarantees::SingleProcess)
+        };
+        let random = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+        Self {
+            provider,
+            store,
+            guarantees,
+            waiters: Waiters::default(),
+            watchdog: Arc::new(Watchdog::new()),
+            lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
+            steps: Arc::new(Semaphore::new(options.concurrent_steps.min(Semaphore::MAX_PERMITS))),
+            registry: RwLock::default(),
+            owner: Mutex::default(),
+            instances: AtomicUsize::new(0),
+            random: Mutex::new(random),
+            options,
+        }
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.options.clock.now()
+    }
+
+    /// Calls `f` with what the executor takes from outside.
+    pub fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
+        let mut random = || lock(&self.random).f64();
+        f(&mut Env { now: self.now(), random: &mut random })
+    }
+
+    pub fn publish(&self, event: LifecycleEvent) {
+        // It fails only if nobody listens.
+        let _unheard = self.lifecycle.send(event);
+    }
+
+    pub fn definition(&self, id: &str, version: u32) -> Option<Definition> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).get(id, version).cloned()
+    }
+
+    pub fn newest_definition(&self, id: &str) -> Option<Definition> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).newest(id).cloned()
+    }
+
+    pub fn register(&self, definition: Definition) -> wfe_core::Result<()> {
+        self.registry.write().unwrap_or_else(PoisonError::into_inner).register(definition)
+    }
+
+    pub fn definitions(&self) -> Vec<(String, u32)> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).keys()
+    }
+
+    /// Who this host is to the store, while it runs.
+    pub fn owner(&self) -> Option<Arc<Owner>> {
+        lock(&self.owner).clone()
+    }
+
+    pub fn set_owner(&self, owner: Option<Arc<Owner>>) {
+        *lock(&self.owner) = owner;
+    }
+
+    /// How many more instances may be held in memory.
+    pub fn room(&self) -> usize {
+        self.options.concurrent_instances.saturating_sub(self.instances.load(Ordering::Relaxed))
+    }
+
+    /// Marks that this host works on the instance, until it is dropped or told how the work ended.
+    pub fn begin(self: &Arc<Self>, id: &str) -> AtWork {
+        self.instances.fetch_add(1, Ordering::Relaxed);
+        self.waiters.begin(id);
+        AtWork { shared: self.clone(), id: id.to_owned(), end: None }
+    }
+}
+
+/// This host works on an instance. Dropped, it does so no longer, and whoever waits for the instance's end is told if
+/// it came.
+pub(crate) struct AtWork {
+    shared: Arc<Shared>,
+    pub id: String,
+    pub end: Option<crate::outcome::End>,
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.shared.instances.fetch_sub(1, Ordering::Relaxed);
+        self.shared.waiters.finish(&self.id, self.end.take());
+    }
+}
+
+/// Locks it. Nothing of ours panics while holding a lock; if it did, each of these values would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

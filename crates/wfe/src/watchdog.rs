@@ -1,0 +1,110 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+/// A body that keeps its thread for longer than this is reported.
+const TOO_LONG: Duration = Duration::from_secs(1);
+/// Two looks per [`TOO_LONG`]: a report comes at most half of it late. Nobody looks while no body is being run.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Reports asynchronous bodies that do not yield: they block a thread of the program's runtime. It measures real time,
+/// not the host's clock, for it is about threads, not about workflows.
+pub(crate) struct Watchdog {
+    watched: Mutex<Vec<Weak<Watch>>>,
+    began: Instant,
+    work: Notify,
+}
+
+struct Watch {
+    instance: Arc<str>,
+    step: String,
+    /// Since when the body has been polled, in milliseconds after `began`, plus 1; 0: it is not being polled.
+    since: AtomicU64,
+    reported: AtomicBool,
+}
+
+impl Watchdog {
+    pub fn new() -> Self {
+        Self { watched: Mutex::default(), began: Instant::now(), work: Notify::new() }
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// The same future, watched.
+    pub fn watch<F: Future>(
+        self: &Arc<Self>,
+        instance: Arc<str>,
+        step: &str,
+        body: F,
+    ) -> impl Future<Output = F::Output> + use<F> {
+        let watch = Arc::new(Watch {
+            instance,
+            step: step.to_owned(),
+            since: AtomicU64::new(0),
+            reported: AtomicBool::new(false),
+        });
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.push(Arc::downgrade(&watch));
+        drop(watched);
+        self.work.notify_one();
+        Watched { body: Box::pin(body), watch, dog: self.clone() }
+    }
+
+    /// Looks after the bodies, for ever.
+    pub async fn run(&self) {
+        loop {
+            self.work.notified().await;
+            while self.look() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    /// Reports whoever is overdue; `false`: nobody is left to watch.
+    fn look(&self) -> bool {
+        let now = self.millis();
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|watch| {
+            let Some(watch) = watch.upgrade() else { return false };
+            let since = watch.since.load(Ordering::Relaxed);
+            let overdue = since > 0 && u128::from(now.saturating_sub(since - 1)) >= TOO_LONG.as_millis();
+            if overdue && !watch.reported.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    instance = &*watch.instance,
+                    step = watch.step,
+                    "the step has kept its thread for over a second without yielding; declare it as blocking"
+                );
+            }
+            true
+        });
+        !watched.is_empty()
+    }
+}
+
+struct Watched<F> {
+    body: Pin<Box<F>>,
+    watch: Arc<Watch>,
+    dog: Arc<Watchdog>,
+}
+
+impl<F: Future> Future for Watched<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        self.watch.since.store(self.dog.millis() + 1, Ordering::Relaxed);
+        let polled = self.body.as_mut().poll(context);
+        self.watch.since.store(0, Ordering::Relaxed);
+        polled
+    }
+}

@@ -1,0 +1,120 @@
+use std::{sync::Arc, time::Duration};
+
+use wfe::{
+    Outcome, WfeError,
+    clock::Clock,
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder, inline},
+    models::WorkflowStatus,
+    steps::{Ctx, StepError},
+};
+use wfe_testkit::VirtualClock;
+
+use crate::support::{Count, Store, Tally, completed, ended, nothing, on_every_store, started, until};
+
+const MONTH: Duration = Duration::from_hours(720);
+
+/// Fails at its first `failures` attempts, with an error below an error.
+fn flaky(failures: u32, retry: Retry, then: OnFailure, runs: &Count) -> Definition {
+    let runs = runs.clone();
+    WorkflowBuilder::<Tally>::new("flaky", 1)
+        .then(
+            "flaky",
+            inline(move |ctx: Ctx, _| {
+                runs.up();
+                async move {
+                    if ctx.attempt() > failures {
+                        return Ok(());
+                    }
+                    let below = std::io::Error::other("the cable is cut");
+                    let error =
+                        WfeError::Storage { message: "far away".to_owned(), source: Some(below.into()) };
+                    Err(StepError::retryable(error).with_code("network"))
+                }
+            })
+            .retry(retry)
+            .on_failure(then),
+        )
+        .then("after", nothing())
+        .build()
+        .unwrap()
+}
+
+on_every_store! {
+    async fn a_pause_of_a_month_takes_no_time_under_a_virtual_clock_and_is_not_cut_short(store: Store) {
+        let (runs, clock) = (Count::default(), Arc::new(VirtualClock::default()));
+        let retry = Retry::up_to(2).first_pause(MONTH).longest_pause(3 * MONTH).jitter(0.0);
+        let definition = flaky(2, retry, OnFailure::Terminate, &runs);
+        let builder = store.builder().await.clock(clock.clone()).poll_interval(100 * MONTH);
+        let host = started(builder.build(), &[&definition]).await;
+        let start = clock.now();
+        let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
+        clock.wait_for(|deadlines| deadlines.contains(&(start + MONTH))).await;
+        assert_eq!((runs.get(), host.status(&id).await.unwrap().status), (1, WorkflowStatus::Runnable));
+        clock.advance(MONTH.checked_sub(Duration::from_millis(1)).unwrap());
+        tokio::task::yield_now().await;
+        assert_eq!(runs.get(), 1);
+        clock.advance(Duration::from_millis(1));
+        clock.wait_for(|deadlines| deadlines.contains(&(start + 3 * MONTH))).await;
+        assert_eq!(runs.get(), 2);
+        clock.advance(2 * MONTH);
+        completed(&host, &id).await;
+        assert_eq!(runs.get(), 3);
+    }
+
+    async fn when_all_retries_failed_whoever_waits_gets_the_failure_with_its_causes(store: Store) {
+        let runs = Count::default();
+        let retry = Retry::up_to(2).first_pause(Duration::from_millis(1));
+        let host = store.host(&[&flaky(9, retry, OnFailure::Terminate, &runs)]).await;
+        let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!("it did not fail") };
+        assert_eq!((failure.step.as_str(), failure.attempt, failure.code.as_str()), ("flaky", 3, "network"));
+        assert_eq!(failure.causes, ["the store failed: far away", "the cable is cut"]);
+        assert_eq!(runs.get(), 3);
+        assert_eq!(host.status(&id).await.unwrap().cause, Some(*failure));
+    }
+
+    async fn with_continue_the_next_step_runs(store: Store) {
+        let runs = Count::default();
+        let host = store.host(&[&flaky(9, Retry::never(), OnFailure::Continue, &runs)]).await;
+        let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
+        completed(&host, &id).await;
+        assert_eq!(runs.get(), 1);
+    }
+
+    async fn with_suspend_the_instance_waits_for_a_resume(store: Store) {
+        let runs = Count::default();
+        let host = store.host(&[&flaky(1, Retry::never(), OnFailure::Suspend, &runs)]).await;
+        let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, "network");
+        host.resume(&id).await.unwrap();
+        completed(&host, &id).await;
+        assert_eq!(runs.get(), 2);
+    }
+
+    async fn a_panic_in_a_step_is_a_failure_and_nothing_else(store: Store) {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .then("a", inline(|_, _: Arc<Tally>| async { if true { panic!("over") } Ok(()) }))
+            .build()
+            .unwrap();
+        let host = store.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!("it did not fail") };
+        assert_eq!((failure.code.as_str(), failure.error.message.as_str()), ("panic", "the step panicked: over"));
+    }
+
+    async fn data_that_the_store_refuses_suspends_the_instance_and_says_why(store: Store) {
+        let deep = |depth: usize| {
+            (0..depth).fold(serde_json::Value::Null, |inner, _| serde_json::Value::Array(vec![inner]))
+        };
+        let definition = WorkflowBuilder::<serde_json::Value>::new("w", 1)
+            .then("a", inline(move |_, _| async move { Ok(()) })
+                .output(move |(), data: &mut serde_json::Value| *data = deep(200)))
+            .build()
+            .unwrap();
+        let host = store.host(&[&definition]).await;
+        let id = host.start_workflow("w", &serde_json::Value::Null).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, "unstorable");
+    }
+}

@@ -1,0 +1,116 @@
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+use wfe::{
+    definition::{Definition, WorkflowBuilder, each, inline, inline_item},
+    models::WorkflowStatus,
+    steps::Ctx,
+};
+
+use crate::support::{Count, Store, Tally, completed, nothing, on_every_store, until};
+
+/// Ten items, two at once; the body of item 5 hangs while it is told to. Notes the key of each run.
+fn hanging(hang: Option<Arc<Notify>>, keys: &Arc<Mutex<Vec<String>>>) -> Definition {
+    let keys = keys.clone();
+    WorkflowBuilder::<Tally>::new("hanging", 1)
+        .then("first", nothing())
+        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(2), |body| {
+            body.then(
+                "add",
+                inline_item(move |ctx: Ctx, _, n: u32| {
+                    keys.lock().unwrap().push(ctx.idempotency_key());
+                    let hang = hang.clone().filter(|_| n == 5);
+                    async move {
+                        if let Some(hang) = hang {
+                            hang.notify_one();
+                            std::future::pending::<()>().await;
+                        }
+                        Ok(n)
+                    }
+                })
+                .output(|n: &u32, tally: &mut Tally| tally.sum += n),
+            )
+        })
+        .build()
+        .unwrap()
+}
+
+on_every_store! {
+    async fn a_host_that_dies_is_followed_by_one_that_runs_only_what_was_cut_short(store: Store) {
+        let (hangs, keys) = (Arc::new(Notify::new()), Arc::default());
+        let host = store.host(&[&hanging(Some(hangs.clone()), &keys)]).await;
+        let id = host.start_workflow("hanging", &Tally::of(0..10)).await.unwrap();
+        hangs.notified().await;
+        // The other items go on beside the one that hangs.
+        until(async || {
+            let steps = host.status(&id).await.unwrap().current_steps;
+            steps == ["add"]
+        }).await;
+        drop(host);
+        let host = store.host(&[&hanging(None, &keys)]).await;
+        assert_eq!(completed(&host, &id).await.sum, 45);
+        let mut keys = keys.lock().unwrap().clone();
+        keys.sort();
+        let mut expected: Vec<_> = (0..10).map(|n| format!("{id}/all/{n}/add")).collect();
+        expected.insert(5, format!("{id}/all/5/add"));
+        assert_eq!(keys, expected, "only item 5 ran twice, both times under the same key");
+    }
+
+    async fn a_started_host_resumes_everything_that_was_left(store: Store) {
+        let (count, gate) = (Count::default(), Arc::new(Notify::new()));
+        let definition = |open: bool| {
+            let (count, gate) = (count.clone(), gate.clone());
+            WorkflowBuilder::<Tally>::new("w", 1)
+                .then("a", nothing())
+                .then("b", inline(move |_, _: Arc<Tally>| {
+                    count.up();
+                    let gate = gate.clone();
+                    async move { if !open { gate.notified().await; } Ok(()) }
+                }))
+                .build()
+                .unwrap()
+        };
+        let host = store.host(&[&definition(false)]).await;
+        let mut ids = Vec::new();
+        for _ in 0..30 {
+            ids.push(host.start_workflow("w", &Tally::default()).await.unwrap());
+        }
+        until(async || count.get() == 30).await;
+        drop(host);
+        let host = store.host(&[&definition(true)]).await;
+        for id in &ids {
+            completed(&host, id).await;
+        }
+        assert_eq!(count.get(), 60);
+    }
+
+    async fn the_end_of_an_instance_is_known_after_a_restart(store: Store) {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
+        let host = store.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::of([1])).await.unwrap();
+        completed(&host, &id).await;
+        host.stop().await.unwrap();
+        assert_eq!(completed(&host, &id).await, Tally::of([1]));
+        let host = store.host(&[&definition]).await;
+        assert_eq!(completed(&host, &id).await, Tally::of([1]));
+    }
+
+    async fn an_instance_whose_step_is_gone_is_parked_with_the_reason_until_it_is_back(store: Store) {
+        let build = |id: &str| {
+            WorkflowBuilder::<Tally>::new("w", 1).then(id, nothing()).build().unwrap()
+        };
+        let host = store.builder().await.build();
+        host.register(build("old")).unwrap();
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        drop(host);
+        let host = store.host(&[&build("new")]).await;
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        let cause = host.status(&id).await.unwrap().cause.unwrap();
+        assert_eq!(cause.code, "definition");
+        assert!(cause.error.message.contains("step \"old\" is gone"));
+        host.stop().await.unwrap();
+        let host = store.host(&[&build("old")]).await;
+        host.resume(&id).await.unwrap();
+        completed(&host, &id).await;
+    }
+}

@@ -1,0 +1,195 @@
+use std::sync::Arc;
+
+use wfe::{
+    Guarantees, Outcome, StartOptions, WfeError,
+    definition::{Definition, WorkflowBuilder, inline, step},
+    models::WorkflowStatus,
+    steps::{Ctx, Next, Step, StepResult},
+    traits::Ending,
+};
+
+use crate::support::{Count, Store, Tally, completed, ended, nothing, on_every_store};
+
+struct Add {
+    numbers: Vec<u32>,
+    sum: u32,
+}
+
+impl Step for Add {
+    async fn run(&mut self, _: &Ctx) -> StepResult {
+        self.sum = self.numbers.iter().sum();
+        Ok(Next::Done)
+    }
+}
+
+fn adding() -> Definition {
+    WorkflowBuilder::<Tally>::new("add", 1)
+        .then(
+            "add",
+            step(|| Add { numbers: Vec::new(), sum: 0 })
+                .input(|add, tally: &Tally, ()| add.numbers.clone_from(&tally.numbers))
+                .output(|add, tally| tally.sum = add.sum),
+        )
+        .then(
+            "double",
+            inline(|_, tally: Arc<Tally>| async move { Ok(tally.sum * 2) })
+                .output(|doubled, tally: &mut Tally| tally.sum = *doubled),
+        )
+        .build()
+        .unwrap()
+}
+
+fn counting(id: &str, version: u32, count: &Count) -> Definition {
+    let count = count.clone();
+    let step = inline(move |_, _: Arc<Tally>| {
+        count.up();
+        async { Ok(()) }
+    });
+    WorkflowBuilder::<Tally>::new(id, version).then("count", step).build().unwrap()
+}
+
+on_every_store! {
+    async fn a_workflow_runs_to_its_end_and_whoever_waits_gets_its_data(store: Store) {
+        let host = store.host(&[&adding()]).await;
+        let id = host.start_workflow("add", &Tally::of([1, 2, 3])).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 12);
+        let status = host.status(&id).await.unwrap();
+        assert_eq!((status.status, status.ending), (WorkflowStatus::Complete, Some(Ending::Completed)));
+        assert_eq!(completed(&host, &id).await.sum, 12);
+        host.stop().await.unwrap();
+    }
+
+    async fn many_instances_run_at_once_each_to_its_own_end(store: Store) {
+        let host = store.builder().await.concurrent_instances(5).concurrent_steps(3).build();
+        let host = crate::support::started(host, &[&adding()]).await;
+        let mut ids = Vec::new();
+        for n in 0..40 {
+            ids.push(host.start_workflow("add", &Tally::of([n])).await.unwrap());
+        }
+        for (n, id) in (0..).zip(&ids) {
+            assert_eq!(completed(&host, id).await.sum, 2 * n);
+        }
+    }
+
+    async fn a_start_with_the_same_reference_starts_nothing(store: Store) {
+        let count = Count::default();
+        let host = store.host(&[&counting("count", 1, &count), &counting("count", 2, &count)]).await;
+        let order = |version| StartOptions {
+            reference: Some("order-7".to_owned()),
+            version,
+            ..StartOptions::default()
+        };
+        let first = host.start_workflow_with("count", &Tally::default(), order(Some(1))).await.unwrap();
+        completed(&host, &first).await;
+        let again = host.start_workflow_with("count", &Tally::default(), order(None)).await.unwrap();
+        assert_eq!(first, again);
+        assert_eq!(host.status(&again).await.unwrap().version, 1);
+        assert_eq!(count.get(), 1);
+    }
+
+    async fn the_newest_version_is_started_and_an_unknown_one_refused(store: Store) {
+        let count = Count::default();
+        let host = store.host(&[&counting("count", 9, &count), &counting("count", 10, &count)]).await;
+        let id = host.start_workflow("count", &Tally::default()).await.unwrap();
+        assert_eq!(host.status(&id).await.unwrap().version, 10);
+        let unknown = host.start_workflow("other", &Tally::default()).await;
+        assert!(matches!(unknown, Err(WfeError::DefinitionNotFound { id, .. }) if id == "other"));
+        let options = StartOptions { version: Some(3), ..StartOptions::default() };
+        let unknown = host.start_workflow_with("count", &Tally::default(), options).await;
+        assert!(matches!(unknown, Err(WfeError::DefinitionNotFound { version: 3, .. })));
+        let other_type = host.start_workflow("count", &"text".to_owned()).await;
+        assert!(matches!(other_type, Err(WfeError::Invalid(_))));
+        assert!(matches!(host.register(counting("count", 9, &count)), Err(WfeError::InvalidDefinition { .. })));
+    }
+
+    async fn an_unknown_instance_is_told_from_one_that_has_not_ended(store: Store) {
+        let host = store.host(&[&adding()]).await;
+        assert!(matches!(host.wait_for::<Tally>("none").await, Err(WfeError::WorkflowNotFound(_))));
+        assert!(matches!(host.status("none").await, Err(WfeError::WorkflowNotFound(_))));
+        assert!(matches!(host.suspend("none").await, Err(WfeError::WorkflowNotFound(_))));
+    }
+
+    async fn a_host_starts_once_and_refuses_work_after_its_stop(store: Store) {
+        let host = store.host(&[&adding()]).await;
+        assert!(matches!(host.start().await, Err(WfeError::Invalid(_))));
+        host.stop().await.unwrap();
+        assert!(matches!(host.start().await, Err(WfeError::Closed(_))));
+        assert!(matches!(host.stop().await, Err(WfeError::Closed(_))));
+        let late = host.start_workflow("add", &Tally::default()).await;
+        assert!(matches!(late, Err(WfeError::Closed(_))));
+    }
+
+
+    async fn instances_of_an_unregistered_definition_wait_until_it_is_registered(store: Store) {
+        let count = Count::default();
+        let first = store.builder().await.build();
+        first.register(counting("count", 1, &count)).unwrap();
+        let host = store.host(&[&adding()]).await;
+        let id = first.start_workflow("count", &Tally::default()).await.unwrap();
+        let before = host.status(&id).await.unwrap();
+        assert!(!before.is_registered);
+        let other = host.start_workflow("add", &Tally::default()).await.unwrap();
+        completed(&host, &other).await;
+        assert_eq!(host.status(&id).await.unwrap(), before);
+        assert_eq!(count.get(), 0);
+        host.register(counting("count", 1, &count)).unwrap();
+        assert!(matches!(ended(&host, &id).await, Outcome::Completed(_)));
+    }
+
+    async fn lifecycle_events_come_in_order_and_after_what_they_tell_is_stored(store: Store) {
+        use wfe::Lifecycle as Is;
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .then("a", nothing())
+            .then("b", nothing())
+            .build()
+            .unwrap();
+        let host = store.host(&[&definition]).await;
+        let mut events = host.lifecycle();
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let mut told = Vec::new();
+        loop {
+            let event = events.recv().await.unwrap();
+            assert_eq!(*event.instance_id, *id);
+            let steps = host.status(&id).await.unwrap().current_steps;
+            match event.what {
+                Is::Started => told.push("started"),
+                Is::StepStarted { step, attempt: 1, .. } if step == "a" => told.push("a begins"),
+                Is::StepStarted { step, attempt: 1, .. } if step == "b" => told.push("b begins"),
+                Is::StepCompleted { step, .. } if step == "a" => {
+                    assert!(!steps.contains(&"a".to_owned()));
+                    told.push("a ended");
+                }
+                Is::StepCompleted { step, .. } if step == "b" => {
+                    assert!(steps.is_empty());
+                    told.push("b ended");
+                }
+                Is::Completed => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(told, ["started", "a begins", "a ended", "b begins", "b ended"]);
+    }
+
+    async fn the_host_says_what_its_store_can_promise(store: Store) {
+        let host = store.builder().await.build();
+        let expected = match store {
+            Store::Plain(_) => Guarantees::SingleProcess,
+            Store::Memory(_) | Store::File(_) => Guarantees::OneTransactionPerStep,
+        };
+        assert_eq!(host.guarantees(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hosts_on_one_file_share_the_work_and_wait_for_each_others_instances() {
+    let store = Store::file();
+    let count = Count::default();
+    let definition = counting("count", 1, &count);
+    let (one, two) = (store.host(&[&definition]).await, store.host(&[&definition]).await);
+    for n in 0..20 {
+        let (starts, waits) = if n % 2 == 0 { (&one, &two) } else { (&two, &one) };
+        let id = starts.start_workflow("count", &Tally::default()).await.unwrap();
+        completed(waits, &id).await;
+    }
+    assert_eq!(count.get(), 20);
+}

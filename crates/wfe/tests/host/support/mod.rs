@@ -1,0 +1,158 @@
+mod hidden;
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+use wfe::{
+    HostBuilder, Outcome, WorkflowHost,
+    definition::{Inline, Item, Task, inline},
+    traits::PersistenceProvider,
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+/// Makes a test of each case for each kind of store.
+macro_rules! on_every_store {
+    ($($(#[$meta:meta])* async fn $name:ident($store:ident: Store) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            $(#[$meta])*
+            async fn case($store: Store) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_memory() {
+                case(Store::memory().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_a_file() {
+                case(Store::file()).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_the_plain_traits_alone() {
+                case(Store::plain()).await;
+            }
+        }
+    )*};
+}
+pub(crate) use on_every_store;
+
+/// A place for instances that outlives the hosts on it.
+pub enum Store {
+    Memory(Arc<dyn PersistenceProvider>),
+    File(TempDir),
+    Plain(TempDir),
+}
+
+impl Store {
+    pub async fn memory() -> Self {
+        Self::Memory(Arc::new(SqlitePersistenceProvider::new(":memory:").await.unwrap()))
+    }
+
+    pub fn file() -> Self {
+        Self::File(tempfile::tempdir().unwrap())
+    }
+
+    pub fn plain() -> Self {
+        Self::Plain(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self) -> Option<PathBuf> {
+        match self {
+            Self::Memory(_) => None,
+            Self::File(folder) | Self::Plain(folder) => Some(folder.path().join("state.db")),
+        }
+    }
+
+    /// A provider on this place; on a file, one of its own each time, as in another process.
+    pub async fn provider(&self) -> Arc<dyn PersistenceProvider> {
+        let Some(path) = self.path() else {
+            let Self::Memory(provider) = self else { unreachable!() };
+            return provider.clone();
+        };
+        let provider = SqlitePersistenceProvider::file(path).open().await.unwrap();
+        if matches!(self, Self::Plain(_)) { Arc::new(hidden::Hidden(provider)) } else { Arc::new(provider) }
+    }
+
+    /// Settings for a host on this place that looks often enough for tests.
+    pub async fn builder(&self) -> HostBuilder {
+        WorkflowHost::builder_shared(self.provider().await)
+            .poll_interval(Duration::from_millis(20))
+            .grace(Duration::from_secs(20))
+    }
+
+    /// A started host with these definitions.
+    pub async fn host(&self, definitions: &[&wfe::definition::Definition]) -> WorkflowHost {
+        started(self.builder().await.build(), definitions).await
+    }
+}
+
+pub async fn started(host: WorkflowHost, definitions: &[&wfe::definition::Definition]) -> WorkflowHost {
+    for definition in definitions {
+        host.register((*definition).clone()).unwrap();
+    }
+    host.start().await.unwrap();
+    host
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    pub numbers: Vec<u32>,
+    pub sum: u32,
+}
+
+impl Tally {
+    pub fn of(numbers: impl IntoIterator<Item = u32>) -> Self {
+        Self { numbers: numbers.into_iter().collect(), sum: 0 }
+    }
+}
+
+/// A step that does nothing.
+pub fn nothing<I: Item>() -> Task<(), Tally, I, Inline<(), Tally, I>> {
+    inline(|_, _| async { Ok(()) })
+}
+
+/// Counts how often something happened.
+#[derive(Clone, Default)]
+pub struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    pub fn up(&self) -> usize {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Waits for a condition that another task brings about; far longer than it takes, so that a busy machine fails no test.
+pub async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    let all = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("the condition came about");
+}
+
+pub async fn completed(host: &WorkflowHost, id: &str) -> Tally {
+    match ended(host, id).await {
+        Outcome::Completed(tally) => tally,
+        other => panic!("it ended as {other:?}"),
+    }
+}
+
+pub async fn ended(host: &WorkflowHost, id: &str) -> Outcome<Tally> {
+    let end = host.wait_for::<Tally>(id);
+    tokio::time::timeout(Duration::from_secs(20), end).await.expect("it ended in time").unwrap()
+}

@@ -1,0 +1,291 @@
+//! The example `manifest` as its user sees it: a process that is started, killed and started again.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::OnceLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+/// How long a condition may take to come true on a loaded machine before the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The example's binary. `cargo test` builds it beside the tests; `cargo test --test manifest` alone does not.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let deps = std::env::current_exe().unwrap();
+        let path = deps.parent().unwrap().parent().unwrap().join("examples/manifest");
+        if !path.exists() {
+            let status = Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "-p", "wfe", "--example", "manifest"])
+                .args(if cfg!(debug_assertions) { None } else { Some("--release") })
+                .status()
+                .unwrap();
+            assert!(status.success());
+        }
+        path
+    })
+}
+
+struct Job {
+    place: TempDir,
+    jobs: usize,
+}
+
+impl Job {
+    fn over(files: &[(&[u8], &[u8])]) -> Self {
+        let job = Self { place: tempfile::tempdir().unwrap(), jobs: 4 };
+        fs::create_dir(job.dir()).unwrap();
+        for (name, content) in files {
+            job.write(name, content);
+        }
+        job
+    }
+
+    fn write(&self, name: &[u8], content: &[u8]) {
+        let path = self.dir().join(std::ffi::OsStr::from_bytes(name));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+    fn dir(&self) -> PathBuf {
+        self.path("dir")
+    }
+    fn out(&self) -> PathBuf {
+        self.path("OUT")
+    }
+    fn log(&self) -> PathBuf {
+        self.path("log")
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.arg("--dir").arg(self.dir()).arg("--db").arg(self.path("state.db"));
+        command.arg("--out").arg(self.out()).arg("--log").arg(self.log());
+        command.args(["--jobs", &self.jobs.to_string()]);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self) -> Output {
+        self.command().output().unwrap()
+    }
+
+    fn logged(&self) -> Vec<Vec<u8>> {
+        let log = fs::read(self.log()).unwrap_or_default();
+        log.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
+    }
+
+    /// Waits until the log has this many lines, or the process has ended.
+    fn kill_at(&self, lines: usize) {
+        let mut child: Child = self.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let began = Instant::now();
+        while self.logged().len() < lines && child.try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "only {} lines in the log", self.logged().len());
+            thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+fn hex(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn killed_five_times_it_ends_as_if_undisturbed_and_repeats_no_more_than_was_running() {
+    let files: Vec<(Vec<u8>, Vec<u8>)> = (0..1_200)
+        .map(|i| (format!("{}/{}/file-{i}", i % 7, i % 11).into_bytes(), format!("content {i}").into_bytes()))
+        .collect();
+    let job = Job::over(&files.iter().map(|(n, c)| (n.as_slice(), c.as_slice())).collect::<Vec<_>>());
+    for kill in 1..=5 {
+        job.kill_at(kill * 180);
+    }
+    let last = job.run();
+    assert_eq!(last.status.code(), Some(0), "{}", stderr(&last));
+
+    let mut expected: Vec<String> = Vec::new();
+    let mut sorted = files.clone();
+    sorted.sort();
+    for (name, content) in &sorted {
+        expected.push(format!("{}  {}\n", hex(content), String::from_utf8_lossy(name)));
+    }
+    assert_eq!(fs::read_to_string(job.out()).unwrap(), expected.concat());
+
+    let mut times: HashMap<Vec<u8>, usize> = HashMap::new();
+    for line in job.logged() {
+        *times.entry(line).or_default() += 1;
+    }
+    assert_eq!(times.len(), files.len());
+    let repeated = job.logged().len() - files.len();
+    assert!(repeated <= 5 * job.jobs, "{repeated} files were hashed again");
+}
+
+#[test]
+fn names_are_escaped_sorted_by_bytes_and_need_not_be_utf_8() {
+    let job = Job::over(&[
+        (b"b.txt", b"2"),
+        (b"a/b", b"1"),
+        (b"a.txt", b""),
+        (b"new\nline", b"3"),
+        (b"back\\slash", b"4"),
+        (b"car\rriage", b"5"),
+        (b"bad\xff", b"6"),
+        (b"-", b"7"),
+    ]);
+    symlink("b.txt", job.dir().join("link")).unwrap();
+    symlink("..", job.dir().join("loop")).unwrap();
+    let output = job.run();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let mut expected = Vec::new();
+    for (start, content, name) in [
+        ("", "7", b"./-".as_slice()),
+        ("", "", b"a.txt"),
+        ("", "1", b"a/b"),
+        ("", "2", b"b.txt"),
+        ("\\", "4", b"back\\\\slash"),
+        ("", "6", b"bad\xff"),
+        ("\\", "5", b"car\\rriage"),
+        ("\\", "3", b"new\\nline"),
+    ] {
+        expected.extend_from_slice(format!("{start}{}  ", hex(content.as_bytes())).as_bytes());
+        expected.extend_from_slice(name);
+        expected.push(b'\n');
+    }
+    assert_eq!(fs::read(job.out()).unwrap(), expected);
+    let check = Command::new("sha256sum")
+        .arg("--check")
+        .arg("--quiet")
+        .arg(job.out())
+        .current_dir(job.dir())
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", stderr(&check));
+}
+
+#[test]
+fn its_own_files_below_the_directory_are_left_out() {
+    let mut job = Job::over(&[(b"one", b"1"), (b"state.db-notes", b"2")]);
+    job.jobs = 1;
+    let run = || {
+        let mut command = Command::new(program());
+        command.current_dir(job.dir());
+        command.args(["--dir", ".", "--db", "state.db", "--out", "OUT", "--log", "log", "--jobs", "2"]);
+        command.output().unwrap()
+    };
+    let output = run();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = fs::read_to_string(job.dir().join("OUT")).unwrap();
+    assert_eq!(text, format!("{}  one\n{}  state.db-notes\n", hex(b"1"), hex(b"2")));
+    fs::remove_file(job.dir().join("OUT")).unwrap();
+    assert_eq!(run().status.code(), Some(0));
+    assert_eq!(fs::read_to_string(job.dir().join("OUT")).unwrap(), text);
+}
+
+#[test]
+fn a_completed_run_is_not_repeated_and_a_missing_manifest_is_written_again() {
+    let job = Job::over(&[(b"one", b"1"), (b"two", b"2")]);
+    assert_eq!(job.run().status.code(), Some(0));
+    let manifest = fs::read(job.out()).unwrap();
+    fs::write(job.dir().join("three"), b"3").unwrap();
+    let again = job.run();
+    assert_eq!(again.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&again.stdout).contains("complete"), "{again:?}");
+    assert_eq!(job.logged().len(), 2);
+    fs::remove_file(job.out()).unwrap();
+    assert_eq!(job.run().status.code(), Some(0));
+    assert_eq!(fs::read(job.out()).unwrap(), manifest);
+    assert_eq!(job.logged().len(), 2);
+}
+
+#[test]
+fn an_empty_directory_has_an_empty_manifest() {
+    let job = Job::over(&[]);
+    let output = job.run();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read(job.out()).unwrap(), b"");
+}
+
+#[test]
+fn a_file_that_vanished_is_reported_and_the_others_are_in_the_manifest() {
+    let files: Vec<(Vec<u8>, Vec<u8>)> =
+        (0..300).map(|i| (format!("f{i:03}").into_bytes(), vec![b'x'; i])).collect();
+    let mut job = Job::over(&files.iter().map(|(n, c)| (n.as_slice(), c.as_slice())).collect::<Vec<_>>());
+    job.jobs = 1;
+    job.kill_at(1);
+    assert!(job.logged().len() < 299, "killed too late to lose the last file");
+    fs::remove_file(job.dir().join("f299")).unwrap();
+    for _ in 0..2 {
+        let output = job.run();
+        assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
+        assert!(said.contains("f299") && said.to_lowercase().contains("no such file"), "{said}");
+        assert_eq!(fs::read_to_string(job.out()).unwrap().lines().count(), 299);
+    }
+}
+
+#[test]
+fn jobs_log_and_manifest_may_differ_from_start_to_start() {
+    let files: Vec<(Vec<u8>, Vec<u8>)> =
+        (0..200).map(|i| (format!("f{i}").into_bytes(), vec![1; i])).collect();
+    let mut job = Job::over(&files.iter().map(|(n, c)| (n.as_slice(), c.as_slice())).collect::<Vec<_>>());
+    job.kill_at(20);
+    job.jobs = 2;
+    let other = job.path("OTHER");
+    let output = job.command().arg("--out").arg(&other).arg("--log").arg(job.path("log-2")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(other).unwrap().lines().count(), 200);
+    assert!(!job.out().exists());
+}
+
+#[test]
+fn what_cannot_work_is_one_clear_line_and_status_2_with_nothing_written() {
+    let job = Job::over(&[(b"one", b"1")]);
+    let before = || {
+        let mut names: Vec<_> =
+            fs::read_dir(job.place.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    fs::write(job.path("text"), "this is no database, and long enough to tell").unwrap();
+    fs::create_dir(job.path("folder")).unwrap();
+    let there = before();
+    for (option, value) in [
+        ("--dir", "missing"),
+        ("--dir", "text"),
+        ("--db", "text"),
+        ("--db", "folder"),
+        ("--db", "missing/state.db"),
+        ("--out", "folder"),
+        ("--out", "missing/OUT"),
+        ("--log", "folder"),
+    ] {
+        let output = job.command().arg(option).arg(job.path(value)).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{option} {value}: {}", stderr(&output));
+        assert_eq!(stderr(&output).lines().count(), 1, "{option} {value}: {}", stderr(&output));
+        assert!(stderr(&output).contains(value), "{option} {value}: {}", stderr(&output));
+        assert_eq!(before(), there, "{option} {value}");
+    }
+    assert_eq!(fs::read(job.path("text")).unwrap(), b"this is no database, and long enough to tell");
+    for bad in [&["--jobs", "0"][..], &["--jobs", "x"], &["--nonsense"], &["extra"]] {
+        let output = job.command().args(bad).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{bad:?}");
+        assert_eq!(stderr(&output).lines().count(), 1, "{bad:?}: {}", stderr(&output));
+    }
+}
