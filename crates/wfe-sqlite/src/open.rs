@@ -90,7 +90,10 @@ fn opening(error: sqlx::Error) -> WfeError {
 /// Whatever keeps a file from being opened names the file; what says so already stays as it is.
 fn named(path: &Path, error: WfeError) -> WfeError {
     match error {
-        error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. } | WfeError::Busy { .. }) => error,
+        error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. }) => error,
+        WfeError::Busy { message, source } => {
+            WfeError::Busy { message: format!("{}: {message}", path.display()), source }
+        }
         other => WfeError::Unusable {
             path: path.to_owned(),
             reason: other.to_string(),
