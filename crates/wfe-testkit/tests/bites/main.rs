@@ -1,6 +1,6 @@
 //! The suite finds what it is there to find: a store that breaks one rule is caught at that very rule.
 
-// The helpers of a test unwrap as the test itself does; clippy.toml allows that only inside test functions.
+// All of this is a test, and unwraps as one; clippy.toml allows that only inside test functions.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broken;
