@@ -129,10 +129,12 @@ impl Dispatcher {
                 self.begin(claimed, Some(loaded), work);
             }
             Command::Wake(id) => self.wake(&id).await,
-            Command::Look | Command::Stop(_) => {
+            Command::Look => self.look().await,
+            Command::Registered => {
                 self.look().await;
                 self.refill_timers().await;
             }
+            Command::Stop(answer) => drop(answer), // the main loop takes it before
         }
     }
 
