@@ -9,6 +9,7 @@ use wfe_core::{
     Result, WfeError,
     definition::{Data, Definition},
     executor::{Lifecycle, LifecycleEvent},
+    steps::Results,
     traits::{Claimed, Control, Fence, Loaded, PersistenceProvider},
 };
 
@@ -221,6 +222,13 @@ impl WorkflowHost {
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
         let is_registered = self.0.shared.definition(definition, version).is_some();
         Ok(InstanceStatus::of(loaded, is_registered))
+    }
+
+    /// The results of a finished for-each on the main path of an instance, in order of completion, read page by page;
+    /// also after the instance has ended.
+    #[must_use]
+    pub fn results<T: DeserializeOwned>(&self, id: &str, for_each: &str) -> Results<T> {
+        Results::of_instance(self.0.shared.store.clone(), id, for_each)
     }
 
     /// Asks an instance to stand still once its running steps have ended. Returns once the request is stored: it will

@@ -53,6 +53,11 @@ pub use options::HostBuilder;
 pub use outcome::{Guarantees, InstanceStatus, Outcome};
 pub use wfe_core::{
     Advice, BoxError, Kind, Result, WfeError, clock, definition,
-    executor::{Lifecycle, LifecycleEvent},
+    executor::{ForEachProgress, Lifecycle, LifecycleEvent},
     models, steps, traits,
 };
+
+/// The README's quick starts are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

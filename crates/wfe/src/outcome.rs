@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
+    executor::ForEachProgress,
     models::{PointerStatus, WorkflowStatus},
     traits::{Ending, Loaded, StepFailure},
 };
@@ -78,6 +79,8 @@ pub struct InstanceStatus {
     pub next_execution: Option<i64>,
     /// The stable ids of the steps that it stands at.
     pub current_steps: Vec<String>,
+    /// The for-eaches that run, outer ones first, and how far they have come.
+    pub for_each: Vec<ForEachProgress>,
     /// When it was started.
     pub create_time: DateTime<Utc>,
     /// When it ended; `None`: it has not.
@@ -87,11 +90,13 @@ pub struct InstanceStatus {
 impl InstanceStatus {
     pub(crate) fn of(loaded: Loaded, is_registered: bool) -> Self {
         let instance = loaded.instance;
+        let for_each = instance.execution_pointers.iter().filter_map(ForEachProgress::of).collect();
         let here = instance.execution_pointers.into_iter().filter(|p| {
             p.active && !matches!(p.status, PointerStatus::Running) // a container stands where its children stand
         });
         Self {
             current_steps: here.filter_map(|p| p.step_name).collect(),
+            for_each,
             definition_id: instance.workflow_definition_id,
             version: instance.version,
             is_registered,

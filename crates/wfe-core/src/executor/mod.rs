@@ -27,6 +27,7 @@ mod run;
 mod tests;
 
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
+pub use primitives::ForEachProgress;
 pub use run::{Env, Run};
 
 pub(crate) use live::new_pointer;

@@ -98,7 +98,7 @@ impl Ctx {
     /// the same iteration.
     #[must_use]
     pub fn results<T: DeserializeOwned>(&self, for_each: &str) -> Results<T> {
-        Results::new(self.store.clone(), self.place.clone(), for_each)
+        Results::new(self.store.clone(), self.place.instance.clone(), self.place.pointer.clone(), for_each)
     }
 }
 

@@ -3,7 +3,7 @@ use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Place, StepError};
+use super::StepError;
 use crate::{
     models::{ExecutionPointer, PointerStatus},
     traits::{Finished, StepStore},
@@ -44,7 +44,9 @@ pub struct ItemFailure {
 /// At most one page of them is in memory.
 pub struct Results<T> {
     store: Option<Arc<dyn StepStore>>,
-    place: Arc<Place>,
+    instance: Arc<str>,
+    /// The pointer from which the for-each is seen; empty: from outside, which sees the main path.
+    seen_from: String,
     step: String,
     container: Option<String>,
     after: u64,
@@ -54,11 +56,23 @@ pub struct Results<T> {
 }
 
 impl<T: DeserializeOwned> Results<T> {
-    pub(super) fn new(store: Option<Arc<dyn StepStore>>, place: Arc<Place>, step: &str) -> Self {
+    /// Those of a for-each on the main path of an instance, running or ended.
+    #[must_use]
+    pub fn of_instance(store: Arc<dyn StepStore>, instance: &str, for_each: &str) -> Self {
+        Self::new(Some(store), instance.into(), String::new(), for_each)
+    }
+
+    pub(super) fn new(
+        store: Option<Arc<dyn StepStore>>,
+        instance: Arc<str>,
+        seen_from: String,
+        for_each: &str,
+    ) -> Self {
         Self {
             store,
-            place,
-            step: step.to_owned(),
+            instance,
+            seen_from,
+            step: for_each.to_owned(),
             container: None,
             after: 0,
             page: VecDeque::new(),
@@ -102,27 +116,27 @@ impl<T: DeserializeOwned> Results<T> {
             self.container = Some(self.find_container(&*store).await?);
         }
         let container = self.container.as_deref().unwrap_or_default();
-        let page = store.finished(&self.place.instance, container, self.after, PAGE).await?;
+        let page = store.finished(&self.instance, container, self.after, PAGE).await?;
         self.at_end = page.len() < PAGE;
         self.page = page.into();
         Ok(())
     }
 
     async fn find_container(&self, store: &dyn StepStore) -> Result<String, StepError> {
-        let loaded = store.load(&self.place.instance).await?;
+        let loaded = store.load(&self.instance).await?;
         // Other iterations have finished for-eaches of the same step: what is around this one has a path in common.
         let is_around = |id: &str| match id.rsplit_once('/') {
             None => true,
-            Some((path, _)) => {
-                self.place.pointer.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-            }
+            Some((path, _)) => self.seen_from.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')),
         };
         let visible = |p: &&ExecutionPointer| {
             p.step_name.as_deref() == Some(&*self.step) && p.status.is_final() && is_around(&p.id)
         };
         loaded.instance.execution_pointers.iter().rev().find(visible).map(|p| p.id.clone()).ok_or_else(|| {
-            let (step, here) = (&self.step, &self.place.step);
-            StepError::fatal(format!("no finished for-each {step:?} can be seen from step {here:?}"))
+            let (step, instance) = (&self.step, &self.instance);
+            StepError::fatal(format!(
+                "no finished for-each {step:?} of workflow {instance:?} can be seen from here"
+            ))
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     Result, WfeError,
     definition::{Answer, Body},
     executor::{Env, Primitive, Run, Want, new_pointer},
-    models::{ExecutionPointer, PointerChange},
+    models::{ExecutionPointer, PointerChange, PointerStatus},
     steps::{INDEX, LAST, StepError},
     traits::Items,
 };
@@ -22,6 +22,30 @@ const READ_AHEAD: usize = 64;
 pub(crate) struct ForEach {
     items: Body,
     limit: usize,
+}
+
+/// How far a running for-each has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForEachProgress {
+    /// Its stable id.
+    pub step: String,
+    /// How many iterations have ended, well or badly.
+    pub done: u64,
+    /// How many items there are.
+    pub total: u64,
+}
+
+impl ForEachProgress {
+    /// What a stored pointer tells; `None`: it is no for-each whose items are known and which still runs.
+    #[must_use]
+    pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
+        if pointer.status != PointerStatus::Running {
+            return None;
+        }
+        let cursor = Cursor::deserialize(pointer.persistence_data.as_ref()?).ok()?; // another kind of container
+        let done = cursor.next.saturating_sub(pointer.children.len() as u64);
+        Some(Self { step: pointer.step_name.clone()?, done, total: cursor.total })
+    }
 }
 
 /// What the container's pointer keeps.

@@ -178,6 +178,9 @@ async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
         }
         let owner = steps.enlist().await?;
         assert_eq!(steps.claim(&owner, &definitions(), bench.now(), 9).await?, []);
+        // Nor is it only hidden, to come out when somebody brings the instance back by hand.
+        store.persist_workflow(&parked(&id)).await?;
+        assert_eq!(steps.load(&id).await?.control, None);
     }
     Ok(())
 }
