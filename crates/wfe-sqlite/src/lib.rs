@@ -17,6 +17,7 @@ mod sql;
 mod step_store;
 mod stored;
 mod texts;
+mod thread;
 mod transaction;
 mod writer;
 

@@ -90,7 +90,10 @@ fn opening(error: sqlx::Error) -> WfeError {
 /// Whatever keeps a file from being opened names the file; what says so already stays as it is.
 fn named(path: &Path, error: WfeError) -> WfeError {
     match error {
-        error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. } | WfeError::Busy { .. }) => error,
+        error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. }) => error,
+        WfeError::Busy { message, source } => {
+            WfeError::Busy { message: format!("{}: {message}", path.display()), source }
+        }
         other => WfeError::Unusable {
             path: path.to_owned(),
             reason: other.to_string(),
@@ -173,11 +176,11 @@ fn look(path: &Path) -> Result<()> {
     header(path, &mut file)
 }
 
-/// The first 100 bytes of a database say whose it is. SQLite itself would already write beside the file, or into it
-/// when it closes it.
+/// The first 100 bytes of a database say whose it is, the next 8 whether its table of contents is empty. SQLite itself
+/// would already write beside the file, or into it when it closes it.
 fn header(path: &Path, file: &mut File) -> Result<()> {
-    let mut header = Vec::with_capacity(100);
-    file.take(100)
+    let mut header = Vec::with_capacity(108);
+    file.take(108)
         .read_to_end(&mut header)
         .map_err(|error| unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error))))?;
     if header.is_empty() {
@@ -187,25 +190,15 @@ fn header(path: &Path, file: &mut File) -> Result<()> {
         let bytes = header.get(at..at + 4)?;
         Some(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))
     };
+    // A leaf page without entries.
+    let lists_nothing = header.get(100) == Some(&13) && header.get(103..105) == Some(&[0, 0]);
     match (header.starts_with(b"SQLite format 3\0"), number(60), number(68)) {
-        // An empty database that a tool has made: its first page lists nothing. SQLite looks at it once more.
-        (true, Some(0), Some(0)) if lists_nothing(path)? => Ok(()),
+        // An empty database that a tool has made. SQLite looks at it once more.
+        (true, Some(0), Some(0)) if lists_nothing => Ok(()),
         (true, Some(version), Some(application)) => {
             schema::check_identity(application, version, &path.display().to_string())
         }
         _ => Err(unusable(path, "it is not a database; choose another file", None)),
-    }
-}
-
-/// Whether the table of contents, a leaf page that begins at byte 100, has no entry.
-fn lists_nothing(path: &Path) -> Result<bool> {
-    let start = fs::File::open(path).and_then(|file| {
-        let mut bytes = Vec::with_capacity(108);
-        file.take(108).read_to_end(&mut bytes).map(|_| bytes)
-    });
-    match start {
-        Ok(bytes) => Ok(bytes.get(100) == Some(&13) && bytes.get(103..105) == Some(&[0, 0])),
-        Err(error) => Err(unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error)))),
     }
 }
 

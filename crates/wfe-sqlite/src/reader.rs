@@ -11,7 +11,7 @@ use crate::{
     batch, error,
     script::{Done, Script},
     texts::{Frame, Texts},
-    writer,
+    thread,
 };
 
 enum Job {
@@ -30,7 +30,7 @@ impl Reader {
     /// recycles or times them out.
     pub(crate) fn start(connections: Vec<SqliteConnection>) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        writer::spawn("wfe-sqlite-read", async move || serve(connections, queue).await)?;
+        thread::start("wfe-sqlite-read", async move || serve(connections, queue).await)?;
         Ok(Self { jobs })
     }
 

@@ -5,7 +5,7 @@
 //! provider outlives the runtime that opened it. A request that was sent runs to its end, whether its caller waits
 //! or not.
 
-use std::{sync::Arc, thread};
+use std::sync::Arc;
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -16,6 +16,7 @@ use crate::{
     error, reader, schema,
     script::{Done, Script, Written},
     texts::Texts,
+    thread,
     transaction::{self, Answer, Batch},
 };
 
@@ -54,7 +55,7 @@ impl Writer {
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
-        spawn("wfe-sqlite-write", async move || match open().await {
+        thread::start("wfe-sqlite-write", async move || match open().await {
             Ok((connection, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
@@ -111,26 +112,6 @@ impl Writer {
         self.jobs.send(job(reply)).map_err(|_| WfeError::Closed("store"))?;
         answer.await.map_err(|_| WfeError::Closed("store"))
     }
-}
-
-/// Starts a thread with a runtime of its own for `body`.
-pub(crate) fn spawn<F>(name: &str, body: F) -> Result<()>
-where
-    F: AsyncFnOnce() + Send + 'static,
-{
-    let failed = |what: &str, error: std::io::Error| WfeError::Storage {
-        message: format!("cannot start the {what} of {name}"),
-        source: Some(Box::new(error)),
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .map_err(|error| failed("runtime", error))?;
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || runtime.block_on(body()))
-        .map_err(|error| failed("thread", error))?;
-    Ok(())
 }
 
 struct Thread {

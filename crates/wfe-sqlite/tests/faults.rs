@@ -1,6 +1,7 @@
 //! What holds when the disk fails, fills up, or the process is killed: a child process of this test works on the store
 //! above a C shim that makes the system calls fail on demand.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{
     env, fs,

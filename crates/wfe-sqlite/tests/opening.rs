@@ -12,7 +12,7 @@ use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{
     WfeError,
-    models::WorkflowInstance,
+    models::{ExecutionPointer, WorkflowInstance},
     traits::{PersistenceProvider, WorkflowRepository},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -256,4 +256,15 @@ async fn a_value_that_does_not_decode_names_its_place_and_harms_no_other() {
         found => panic!("{found:?}"),
     }
     assert_eq!(store.get_workflow_instance(&other.id).await.unwrap().data, json!(2));
+    let mut broken = WorkflowInstance::new("d", 1, json!(3));
+    broken.execution_pointers.push(ExecutionPointer::new(0));
+    store.create_new_workflow(&broken).await.unwrap();
+    connection.execute("UPDATE execution_pointers SET scope = '[1]'").await.unwrap();
+    match store.get_workflow_instance(&broken.id).await {
+        Err(WfeError::Corrupt { table, column, row, .. }) => {
+            let place = format!("{} of {}", broken.execution_pointers[0].id, broken.id);
+            assert_eq!((table, column, row), ("execution_pointers", "scope", place));
+        }
+        found => panic!("{found:?}"),
+    }
 }

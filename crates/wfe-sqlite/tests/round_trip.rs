@@ -74,13 +74,15 @@ async fn two_providers_on_one_file_never_write_from_a_stale_copy() {
     let mut stored = instance(3);
     one.create_new_workflow(&stored).await.unwrap();
     for round in 0..10 {
+        // Each time the other one: its copy is two revisions old.
         let store = if round % 2 == 0 { &other } else { &one };
         stored.execution_pointers.rotate_left(1);
-        stored.execution_pointers[0].retry_count += 1;
+        stored.execution_pointers[round % 3].retry_count += 1;
         store.persist_workflow(&stored).await.unwrap();
-        for store in [&one, &other] {
-            assert_eq!(store.get_workflow_instance(&stored.id).await.unwrap(), stored);
-        }
+    }
+    let fresh = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    for store in [&one, &other, &fresh] {
+        assert_eq!(store.get_workflow_instance(&stored.id).await.unwrap(), stored);
     }
 }
 

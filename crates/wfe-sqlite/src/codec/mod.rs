@@ -3,6 +3,7 @@
 pub(crate) mod command;
 pub(crate) mod event;
 pub(crate) mod failure;
+pub(crate) mod hexadecimal;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod pointer;

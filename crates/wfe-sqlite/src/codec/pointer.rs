@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use sqlx::sqlite::SqliteRow;
 use std::collections::HashMap;
-use wfe_core::{Result, models::ExecutionPointer};
+use wfe_core::{Result, WfeError, models::ExecutionPointer};
 
 use super::{Fields, json, names, time, to_integer};
 use crate::script::Value;
@@ -74,7 +74,17 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i6
     }
     let number = fields.int("position")?;
     let id = fields.text("id")?;
-    let pointer = ExecutionPointer {
+    let pointer = model(&mut fields, id).map_err(|error| match error {
+        WfeError::Corrupt { table, column, message, source, .. } => {
+            WfeError::Corrupt { table, column, row: format!("{id} of {instance}"), message, source }
+        }
+        other => other,
+    })?;
+    Ok((number, pointer, fields.text_bytes()))
+}
+
+fn model(fields: &mut Fields<'_>, id: &str) -> Result<ExecutionPointer> {
+    Ok(ExecutionPointer {
         id: id.to_owned(),
         step_id: fields.number("step_id")?,
         active: fields.flag("active")?,
@@ -89,14 +99,13 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i6
         event_data: fields.optional_json("event_data")?,
         step_name: fields.optional_string("step_name")?,
         retry_count: fields.number("retry_count")?,
-        children: strings(&mut fields, "children")?,
+        children: strings(fields, "children")?,
         context_item: fields.optional_json("context_item")?,
         predecessor_id: fields.optional_string("predecessor_id")?,
         outcome: fields.optional_json("outcome")?,
-        scope: strings(&mut fields, "scope")?,
-        extension_attributes: attributes(&mut fields)?,
-    };
-    Ok((number, pointer, fields.text_bytes()))
+        scope: strings(fields, "scope")?,
+        extension_attributes: attributes(fields)?,
+    })
 }
 
 fn attributes(fields: &mut Fields<'_>) -> Result<HashMap<String, serde_json::Value>> {

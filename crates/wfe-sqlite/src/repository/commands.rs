@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Commands read at a time: so that memory does not grow with their number.
-const PAGE: i64 = 256;
+const PAGE: u32 = 256;
 
 #[async_trait]
 impl ScheduledCommandRepository for SqlitePersistenceProvider {
@@ -45,7 +45,7 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
         let mut pending = Script::default();
         loop {
             let page = self.due(as_of, after).await?;
-            let is_last = page.len() < PAGE.unsigned_abs().try_into().unwrap_or(usize::MAX);
+            let is_last = page.len() < PAGE as usize;
             for (seq, mut command) in page {
                 after = (command.execute_time, seq);
                 if !seen.insert(seq) {

@@ -1,6 +1,6 @@
 //! [`WorkflowRepository`].
 
-use std::{collections::HashMap, fmt::Write, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -14,7 +14,7 @@ use wfe_core::{
 use super::{add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
-    codec::{self, time},
+    codec::{self, hexadecimal, time},
     error,
     script::{Script, Written},
     sql,
@@ -100,7 +100,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         if workflow_ids.is_empty() {
             return Ok(Vec::new());
         }
-        let list = hexadecimal(workflow_ids);
+        let list = hexadecimal::ids(workflow_ids);
         let mut script = Script::default();
         script.add(&sql::workflows::LOAD_MANY, [list.as_str().into()]);
         script.add(&sql::pointers::LOAD_MANY, [list.into()]);
@@ -185,19 +185,4 @@ pub(crate) fn add_guards(script: &mut Script, instance: &WorkflowInstance) {
         [(&instance.name).into()],
         WfeError::AlreadyExists { kind: Kind::WorkflowName, id: instance.name.clone() },
     );
-}
-
-/// A JSON list of texts, each as hexadecimal digits: SQLite's JSON functions end a text at a NUL.
-pub(crate) fn hexadecimal<S: AsRef<str>>(texts: &[S]) -> String {
-    let mut list = String::from("[");
-    for (at, text) in texts.iter().enumerate() {
-        list.push_str(if at == 0 { "\"" } else { ",\"" });
-        for byte in text.as_ref().bytes() {
-            // Writing to a String cannot fail.
-            let _ = write!(list, "{byte:02x}");
-        }
-        list.push('"');
-    }
-    list.push(']');
-    list
 }

@@ -1,7 +1,5 @@
 //! Claims: read first, so that nothing to do writes nothing; then take what is still as it was read.
 
-use std::fmt::Write;
-
 use chrono::{DateTime, Utc};
 use sqlx::{Row, sqlite::SqliteRow};
 use wfe_core::{
@@ -12,7 +10,7 @@ use wfe_core::{
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
-    codec::{Fields, single_int, time, to_integer},
+    codec::{Fields, hexadecimal, single_int, time, to_integer},
     error,
     repository::add_ripening,
     script::{Done, Script, Value},
@@ -47,7 +45,7 @@ impl SqlitePersistenceProvider {
         if definitions.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
-        let definitions = Value::from(list(definitions));
+        let definitions = Value::from(hexadecimal::definitions(definitions));
         loop {
             let mut script = Script::default();
             script.add(&sql::events::IS_RIPE, [self.now().into()]);
@@ -124,7 +122,11 @@ impl SqlitePersistenceProvider {
         let mut script = Script::default();
         script.add(
             &sql::ownership::UPCOMING,
-            [time::millis_bound(after).into(), list(definitions).into(), rows(limit).into()],
+            [
+                time::millis_bound(after).into(),
+                hexadecimal::definitions(definitions).into(),
+                rows(limit).into(),
+            ],
         );
         let done = self.read(script).await?;
         let rows = done.iter().flat_map(|done| &done.rows);
@@ -232,19 +234,4 @@ fn read_candidate(fields: &mut Fields<'_>) -> Result<Candidate> {
         revision: fields.int("revision")?,
         control_number: fields.int("control_number")?,
     })
-}
-
-/// Definitions as the JSON that the statements take: ids in hexadecimal, for SQLite ends a text at a NUL there.
-fn list(definitions: &[(String, u32)]) -> String {
-    let mut list = String::from("[");
-    for (at, (id, version)) in definitions.iter().enumerate() {
-        list.push_str(if at == 0 { "[\"" } else { ",[\"" });
-        for byte in id.bytes() {
-            // Writing to a String cannot fail, here and below.
-            let _ = write!(list, "{byte:02x}");
-        }
-        let _ = write!(list, "\",{version}]");
-    }
-    list.push(']');
-    list
 }

@@ -79,6 +79,9 @@ impl SqlitePersistenceProvider {
         for wait in &step.unsubscribed {
             script.add(&sql::subscriptions::CLOSE, [wait.into()]);
         }
+        for Consumed { subscription_id, .. } in &step.consumed {
+            script.add(&sql::streams::REVIVE_FOR_OTHERS, [subscription_id.into()]);
+        }
         for wait in &step.subscribed {
             let [wait_id, ..] = add_subscription(&mut script, wait)?;
             script.add(&sql::streams::REVIVE_NEXT, [wait_id]);
@@ -123,9 +126,6 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     for Consumed { subscription_id, event_id } in &step.consumed {
         script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
         script.add(&sql::streams::ADVANCE, [subscription_id.into(), event_id.into()]);
-    }
-    for Consumed { subscription_id, .. } in &step.consumed {
-        script.add(&sql::streams::REVIVE_FOR_OTHERS, [subscription_id.into()]);
     }
     Ok(())
 }

@@ -1,0 +1,50 @@
+//! Texts in JSON arguments, as hexadecimal digits: SQLite's JSON functions end a text at a NUL.
+
+use std::fmt::Write;
+
+/// Ids as a JSON list.
+pub(crate) fn ids(ids: &[String]) -> String {
+    list(ids, |list, id| push(list, id))
+}
+
+/// Definitions as a JSON list of [id, version].
+pub(crate) fn definitions(definitions: &[(String, u32)]) -> String {
+    list(definitions, |list, (id, version)| {
+        list.push('[');
+        push(list, id);
+        // Writing to a String cannot fail, here and below.
+        let _ = write!(list, ",{version}]");
+    })
+}
+
+fn list<T>(values: &[T], push: impl Fn(&mut String, &T)) -> String {
+    let mut list = String::from("[");
+    for (at, value) in values.iter().enumerate() {
+        if at > 0 {
+            list.push(',');
+        }
+        push(&mut list, value);
+    }
+    list.push(']');
+    list
+}
+
+fn push(list: &mut String, text: &str) {
+    list.push('"');
+    for byte in text.bytes() {
+        let _ = write!(list, "{byte:02x}");
+    }
+    list.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_json_whatever_the_texts() {
+        assert_eq!(ids(&[]), "[]");
+        assert_eq!(ids(&["a\0".to_owned(), String::new()]), r#"["6100",""]"#);
+        assert_eq!(definitions(&[("\"".to_owned(), 7)]), r#"[["22",7]]"#);
+    }
+}
