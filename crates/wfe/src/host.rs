@@ -86,7 +86,7 @@ impl WorkflowHost {
     /// [`InvalidDefinition`](WfeError::InvalidDefinition): one of this id and version is registered already.
     pub fn register(&self, definition: Definition) -> Result<()> {
         self.0.shared.register(definition)?;
-        self.tell(Command::Look);
+        self.tell(Command::Registered);
         Ok(())
     }
 

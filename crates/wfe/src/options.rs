@@ -68,10 +68,10 @@ impl HostBuilder {
     }
 
     /// How often the store is asked for what this host has not heard of: requests and starts of other processes,
-    /// instances whose host died. By default 5 s. What this host does itself needs no poll.
+    /// instances whose host died. By default 5 s, at least 1 ms. What this host does itself needs no poll.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.options.poll_interval = interval;
+        self.options.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 

@@ -45,7 +45,9 @@ mod tests {
     #[test]
     fn due_times_are_taken_together_and_later_ones_stay() {
         let mut timers = Timers::default();
-        [30, 10, 20, 10].into_iter().for_each(|at| timers.add(at));
+        for at in [30, 10, 20, 10] {
+            timers.add(at);
+        }
         assert_eq!(timers.next(), Some(10));
         assert_eq!(timers.take_due(9), (false, false));
         assert_eq!(timers.take_due(20), (true, false));

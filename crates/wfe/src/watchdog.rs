@@ -108,3 +108,26 @@ impl<F: Future> Future for Watched<F> {
         polled
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_keeps_its_thread_is_reported_once_and_a_waiting_one_is_not() {
+        let mut dog = Watchdog::new();
+        dog.began = Instant::now().checked_sub(2 * TOO_LONG).unwrap();
+        let dog = Arc::new(dog);
+        let waiting = dog.watch("one".into(), "waits", std::future::pending::<()>());
+        let greedy = dog.watch("two".into(), "spins", std::future::ready(()));
+        let watch = |at: usize| dog.watched.lock().unwrap()[at].upgrade().unwrap();
+        let mut waiting = Box::pin(waiting);
+        assert!(futures_util::FutureExt::now_or_never(waiting.as_mut()).is_none());
+        watch(1).since.store(1, Ordering::Relaxed); // as if its poll had begun two seconds ago
+        assert!(dog.look());
+        assert!(!watch(0).reported.load(Ordering::Relaxed));
+        assert!(watch(1).reported.load(Ordering::Relaxed));
+        drop((waiting, greedy));
+        assert!(!dog.look(), "bodies that have ended are forgotten");
+    }
+}

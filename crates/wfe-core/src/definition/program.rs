@@ -1,4 +1,4 @@
-use std::{any::TypeId, collections::HashMap, fmt, sync::Arc};
+use std::{any::TypeId, collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,6 +8,7 @@ use crate::{
     Result, WfeError,
     executor::{Primitive, new_pointer},
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    steps::StepError,
 };
 
 /// A workflow program: an id, a version, and a graph of steps over one type of data. Cheap to clone.
@@ -112,8 +113,11 @@ impl Definition {
         new_pointer(first.id.to_string(), first)
     }
 
-    pub(crate) fn decode(&self, data: &Value) -> serde_json::Result<AnyData> {
-        (self.0.decode)(data)
+    /// The data, typed; `Err`: why it is none of the definition's. A panic in the user's type counts as that.
+    pub(crate) fn decode(&self, data: &Value) -> std::result::Result<AnyData, StepError> {
+        let misfit = |e| StepError::fatal(e).with_code(StepError::DEFINITION);
+        std::panic::catch_unwind(AssertUnwindSafe(|| (self.0.decode)(data).map_err(misfit)))
+            .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", &*payload)))
     }
 
     pub(crate) fn node(&self, index: usize) -> &Node {

@@ -217,16 +217,17 @@ fn apply<S: Send + 'static, D: Data>(left: S, outputs: Arc<Vec<Output<S, D>>>) -
             return Err(StepError::fatal("the instance's data has another type than the definition's")
                 .with_code(StepError::DEFINITION));
         };
-        // On a copy: a closure that panics half-way must not leave half a change.
-        let mut data = newest.clone();
+        // On a copy: a closure that panics half-way must not leave half a change. Cloning and serializing are the
+        // user's code too.
         std::panic::catch_unwind(AssertUnwindSafe(|| {
+            let mut data = newest.clone();
             for output in outputs.iter() {
                 output(&left, &mut data);
             }
+            let value = serde_json::to_value(&data).map_err(unstorable)?;
+            Ok((Arc::new(data) as AnyData, value))
         }))
-        .map_err(|payload| StepError::from_panic("the step's output", &*payload))?;
-        let value = serde_json::to_value(&data).map_err(unstorable)?;
-        Ok((Arc::new(data) as AnyData, value))
+        .unwrap_or_else(|payload| Err(StepError::from_panic("the step's output", &*payload)))
     })
 }
 

@@ -180,7 +180,9 @@ impl Actor {
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
             if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
-                // What is left stays as it is stored, for the next start.
+                // What is left stays as it is stored, for the next start. Given back, the instance is not taken for
+                // one that killed its process.
+                storing::release(&self.shared, &self.bodies.phase, self.claimed.fence, &self.work.id).await;
                 return Ok(Turn::Over(None));
             }
             let mail = tokio::select! {

@@ -40,6 +40,8 @@ struct Dispatcher {
     timers: Timers,
     /// Something is or may be due, but there was no room for it.
     backlog: bool,
+    /// Due times could not be read.
+    unread: bool,
 }
 
 struct Entry {
@@ -55,6 +57,34 @@ pub(super) struct Gone {
     pub number: u64,
     /// When to look at the instance again.
     pub next: Option<i64>,
+}
+
+/// Tells that an actor has ended, however it ended.
+struct Farewell {
+    gone: mpsc::UnboundedSender<Gone>,
+    id: String,
+    number: u64,
+    next: Option<i64>,
+}
+
+impl Farewell {
+    fn say(mut self, next: Option<i64>) {
+        self.next = next;
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                instance = self.id,
+                "the engine panicked at this instance, which stands still until the next start"
+            );
+        }
+        // It fails only if the dispatcher has ended.
+        let _over =
+            self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, next: self.next });
+    }
 }
 
 /// The engine's main loop.
@@ -79,6 +109,7 @@ pub(super) async fn run(
         made: 0,
         timers: Timers::default(),
         backlog: false,
+        unread: false,
     };
     this.look().await;
     this.refill_timers().await;
@@ -105,7 +136,7 @@ pub(super) async fn run(
                 if due || refill || poll_now {
                     this.look().await;
                 }
-                if refill {
+                if refill || (poll_now && this.unread) {
                     this.refill_timers().await;
                 }
                 if poll_now {
@@ -129,10 +160,12 @@ impl Dispatcher {
                 self.begin(claimed, Some(loaded), work);
             }
             Command::Wake(id) => self.wake(&id).await,
-            Command::Look | Command::Stop(_) => {
+            Command::Look => self.look().await,
+            Command::Registered => {
                 self.look().await;
                 self.refill_timers().await;
             }
+            Command::Stop(answer) => drop(answer), // the main loop takes it before
         }
     }
 
@@ -141,13 +174,12 @@ impl Dispatcher {
         let (mail, box_) = mpsc::unbounded_channel();
         let (id, number) = (claimed.id.clone(), self.made);
         let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail.clone(), box_);
-        let gone = self.gone.clone();
+        let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, next: None };
         // An actor of the same id that is still there has given the instance back already; its number tells it apart.
         self.actors.insert(id.clone(), Entry { number, mail, told: false });
         tokio::spawn(async move {
             let next = actor.live(loaded).await;
-            // It fails only if the dispatcher has ended.
-            let _over = gone.send(Gone { id, number, next });
+            farewell.say(next);
         });
     }
 
@@ -223,6 +255,7 @@ impl Dispatcher {
     }
 
     async fn refill_timers(&mut self) {
+        self.unread = false;
         let definitions = self.shared.definitions();
         if definitions.is_empty() {
             return;
@@ -232,8 +265,12 @@ impl Dispatcher {
                 let more = times.len() == TIMERS_AT_ONCE;
                 self.timers.refill(times.into_iter().map(|(at, _)| at), more);
             }
-            // Until the next refill the poll alone finds what is due.
-            Err(error) => tracing::warn!(%error, "due times could not be read"),
+            Err(error) => {
+                // Until the poll has read them, it alone finds what becomes due.
+                self.unread = true;
+                self.timers.refill([], false);
+                tracing::warn!(%error, "due times could not be read");
+            }
         }
     }
 

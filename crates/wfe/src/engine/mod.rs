@@ -27,8 +27,10 @@ pub(crate) enum Command {
     Run(Box<Begin>),
     /// Somebody asked something of this instance.
     Wake(String),
-    /// Something may be due that the engine has not heard of.
+    /// An instance was stored for which there was no room.
     Look,
+    /// Definitions were registered: stored instances may wait for them.
+    Registered,
     /// End: let running bodies end within the grace time, then answer.
     Stop(oneshot::Sender<()>),
 }

@@ -75,23 +75,28 @@ pub(super) async fn store(
 /// A commit whose outcome was unknown is stored. Whether the ownership was given back with it cannot be seen, so it
 /// is given back again.
 async fn settle(shared: &Shared, phase: &PhaseWatch, fence: Fence, commit: &StepCommit) -> Stored {
-    if !commit.release {
-        return Stored::Done;
+    if commit.release {
+        release(shared, phase, fence, &commit.instance_id).await;
     }
-    let release =
-        StepCommit { instance_id: commit.instance_id.clone(), release: true, ..StepCommit::default() };
+    Stored::Done
+}
+
+/// Gives the ownership back, with nothing else. If the store does not answer before the host closes, the instance is
+/// free when the host is gone.
+pub(super) async fn release(shared: &Shared, phase: &PhaseWatch, fence: Fence, id: &str) {
+    let release = StepCommit { instance_id: id.to_owned(), release: true, ..StepCommit::default() };
     let mut pause = Pause::new(phase.clone());
     loop {
         match shared.store.commit_step(fence, &release).await {
-            // `Control`: a request came after it; whoever claims the instance next sees it.
+            // `Control`: a request waits; whoever claims the instance when this host is gone sees it.
             Ok(Committed::Done | Committed::Control(_) | Committed::Lost)
             | Err(WfeError::WorkflowNotFound(_)) => {
-                return Stored::Done;
+                return;
             }
             Err(error) => {
-                report(&commit.instance_id, &error);
+                report(id, &error);
                 if !pause.rest().await {
-                    return Stored::Done;
+                    return;
                 }
             }
         }

@@ -82,8 +82,8 @@ on_every_store! {
             .unwrap();
         let host = store.host(&[&definition]).await;
         // More than one page of history (two rows for each item), and more than one window of items.
-        let id = host.start_workflow("w", &Tally::of(0..300)).await.unwrap();
-        assert_eq!(completed(&host, &id).await.sum, 44850);
+        let id = host.start_workflow("w", &Tally::of(0..150)).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 11175);
     }
 
     async fn results_tell_failed_items_from_others(store: Store) {

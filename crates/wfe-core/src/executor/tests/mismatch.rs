@@ -89,6 +89,23 @@ fn an_instance_whose_data_no_longer_fits_is_parked_and_can_still_be_terminated()
 }
 
 #[test]
+fn data_whose_reading_panics_parks_the_instance_and_nothing_else() {
+    #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    #[serde(from = "Vec<u32>")]
+    struct Fussy;
+    impl From<Vec<u32>> for Fussy {
+        fn from(_: Vec<u32>) -> Self {
+            panic!("no")
+        }
+    }
+    let mut world = in_loop();
+    world.definition =
+        WorkflowBuilder::<Fussy>::new("w", 1).then("all", inline(|_, _| async { Ok(()) })).build().unwrap();
+    world.open();
+    is_parked_because(&world, "reading the data panicked: no");
+}
+
+#[test]
 fn a_finished_step_may_go_from_the_definition() {
     let definition = plain(plain(builder(), "a"), "b").build().unwrap();
     let mut world = World::new(&definition, &Vec::<u32>::new());

@@ -1,4 +1,8 @@
-mod hidden;
+mod faulty;
+mod wrapped;
+
+pub use faulty::{Fault, faulty};
+pub use wrapped::Wrapped;
 
 use std::{
     path::PathBuf,
@@ -79,8 +83,11 @@ impl Store {
             let Self::Memory(provider) = self else { unreachable!() };
             return provider.clone();
         };
-        let provider = SqlitePersistenceProvider::file(path).open().await.unwrap();
-        if matches!(self, Self::Plain(_)) { Arc::new(hidden::Hidden(provider)) } else { Arc::new(provider) }
+        let provider = Arc::new(SqlitePersistenceProvider::file(path).open().await.unwrap());
+        match self {
+            Self::Plain(_) => Arc::new(Wrapped { inner: provider, steps: None }),
+            Self::Memory(_) | Self::File(_) => provider,
+        }
     }
 
     /// Settings for a host on this place that looks often enough for tests.
