@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 use wfe_core::{
     WfeError,
+    clock::{Clock, SystemClock},
     models::{Event, EventSubscription, ExecutionError, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     traits::{
         Claimed, Committed, Consumed, Control, Ending, EventRepository, Fence, Items, Owner,
@@ -13,6 +16,7 @@ use wfe_core::{
     },
 };
 use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::VirtualClock;
 
 fn instance() -> WorkflowInstance {
     let mut instance = WorkflowInstance::new("d", 1, json!({"n": 1}));
@@ -25,11 +29,16 @@ fn definitions() -> Vec<(String, u32)> {
 }
 
 async fn stores(test: impl AsyncFn(&dyn StepStore, &SqlitePersistenceProvider)) {
-    let store = SqlitePersistenceProvider::new(":memory:").await.unwrap();
-    test(store.step_store().unwrap(), &store).await;
+    stores_at(Arc::new(SystemClock), test).await;
+}
+
+async fn stores_at(clock: Arc<dyn Clock>, test: impl AsyncFn(&dyn StepStore, &SqlitePersistenceProvider)) {
     let folder = tempfile::tempdir().unwrap();
-    let store = SqlitePersistenceProvider::file(folder.path().join("a.db")).open().await.unwrap();
-    test(store.step_store().unwrap(), &store).await;
+    let file = SqlitePersistenceProvider::file(folder.path().join("a.db"));
+    for options in [SqlitePersistenceProvider::builder(":memory:"), file] {
+        let store = options.clock(Arc::clone(&clock)).open().await.unwrap();
+        test(store.step_store().unwrap(), &store).await;
+    }
 }
 
 async fn started(store: &dyn StepStore, owner: &Owner) -> (WorkflowInstance, Fence) {
@@ -266,33 +275,32 @@ async fn waits_of_one_stream_take_its_events_one_after_the_other() {
 
 #[tokio::test]
 async fn an_event_dated_ahead_counts_from_its_date() {
-    stores(async |store, plain| {
-        let ahead = Event {
-            event_time: Utc::now() + TimeDelta::milliseconds(300),
-            ..Event::new("paid", "7", json!("late"))
-        };
+    let clock = Arc::new(VirtualClock::new(Utc::now()));
+    let given: Arc<dyn Clock> = clock.clone();
+    stores_at(given, async |store, plain| {
+        let now = clock.now();
+        let at = |time, data| Event { event_time: time, ..Event::new("paid", "7", data) };
+        let ahead = at(now + TimeDelta::hours(2), json!("late"));
         plain.create_event(&ahead).await.unwrap();
         assert!(!store.finish_event(&ahead.id).await.unwrap());
         let owner = store.enlist().await.unwrap();
         let (one, fence) = started(store, &owner).await;
         let mut commit = step(&one.id);
-        commit.subscribed = vec![wait(&one.id, Utc::now() - TimeDelta::hours(1))];
-        commit.published = vec![Event::new("paid", "7", json!("early"))];
+        commit.subscribed = vec![wait(&one.id, now - TimeDelta::hours(1))];
+        commit.published = vec![at(now, json!("early"))];
         commit.release = true;
         commit.next_execution = Some(None);
         done(store, fence, &commit).await;
         let loaded = store.load(&one.id).await.unwrap();
         assert_eq!(loaded.deliveries[0].event.event_data, json!("early"));
-        while Utc::now() < ahead.event_time {
-            tokio::task::yield_now().await;
-        }
+        clock.set(ahead.event_time);
         let fence = claim(store, &owner).await[0].fence;
         let mut commit = step(&one.id);
         commit.consumed = vec![Consumed {
             subscription_id: loaded.waits[0].id.clone(),
             event_id: loaded.deliveries[0].event.id.clone(),
         }];
-        commit.subscribed = vec![wait(&one.id, Utc::now() - TimeDelta::hours(1))];
+        commit.subscribed = vec![wait(&one.id, now - TimeDelta::hours(1))];
         done(store, fence, &commit).await;
         let loaded = store.load(&one.id).await.unwrap();
         assert_eq!(loaded.deliveries[0].event, ahead);

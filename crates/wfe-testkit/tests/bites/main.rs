@@ -1,5 +1,8 @@
 //! The suite finds what it is there to find: a store that breaks one rule is caught at that very rule.
 
+// All of this is a test, and unwraps as one; clippy.toml allows that only inside test functions.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod broken;
 mod broken_steps;
 

@@ -141,10 +141,12 @@ async fn an_instance_of_a_living_owner_is_not_taken_at_another_provider(bench: B
 async fn an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (owner, old) = owned(&store, &instance("i")).await?;
+    let dead = owner.id();
     drop(owner);
     let store = bench.reopen(store).await?;
     let steps = steps(&store)?;
     let heir = steps.enlist().await?;
+    assert_ne!(heir.id(), dead, "an owner's id was given out again");
     let Some(claimed) = steps.acquire(&heir, "i", bench.now()).await? else { unmet("nothing to acquire") };
     assert!(claimed.fence > old);
     Ok(())

@@ -17,6 +17,7 @@ cases! { "refused commits":
     a_consumed_wait_must_be_an_open_one_of_the_instance,
     a_consumed_event_must_be_there_due_and_of_the_stream,
     an_event_is_consumed_at_most_once_by_an_instance,
+    a_refused_commit_spoils_no_other,
     a_dropped_commit_leaves_all_of_its_effect_or_none,
 }
 
@@ -201,6 +202,54 @@ async fn an_event_is_consumed_at_most_once_by_an_instance(bench: Bench) -> Check
     assert!(matches!(&error, WfeError::EventNotFound(id) if id == "first"), "{error:?}");
     nothing_is_written(&store, &bench).await?;
     done(&store, fence, StepCommit { consumed: vec![consumed("w", "second")], ..commit("i") }).await
+}
+
+async fn a_refused_commit_spoils_no_other(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    store.create_event_subscription(&wait("taken", "other", "name", "key", second(0))).await?;
+    let owner = steps.enlist().await?;
+    let mut commits = Vec::new();
+    for n in 0..60_u32 {
+        let id = format!("i{n}");
+        let started = steps.start(Some(&owner), &instance(&id)).await?;
+        let Some(fence) = started.fence else { unmet("a new instance with an owner came without a fence") };
+        let mut step = StepCommit {
+            data: Some(json!("changed")),
+            upserted: vec![full_pointer("p", n)],
+            subscribed: vec![wait(&id, &id, "name", &id, second(0))],
+            ..commit(&id)
+        };
+        let mut with = fence;
+        match n % 6 {
+            1 => with = Fence(fence.0 + 1),
+            3 => step.subscribed.push(wait("taken", &id, "name", "key", second(0))),
+            5 => step.consumed.push(consumed("taken", "no event")),
+            _ => {}
+        }
+        commits.push((with, step));
+    }
+    let committing = commits.iter().map(|(fence, step)| steps.commit_step(*fence, step));
+    let results = futures_util::future::join_all(committing).await;
+    for (n, ((_, step), result)) in commits.iter().zip(results).enumerate() {
+        match n % 6 {
+            1 => assert_eq!(result?, Committed::Lost),
+            3 => assert_err!(result, WfeError::AlreadyExists { .. }),
+            5 => assert_err!(result, WfeError::SubscriptionNotFound(_)),
+            _ => assert_eq!(result?, Committed::Done),
+        }
+        let id = &step.instance_id;
+        let changed = WorkflowInstance {
+            data: json!("changed"),
+            execution_pointers: step.upserted.clone(),
+            ..instance(id)
+        };
+        let is_done = n % 2 == 0;
+        let expected = if is_done { changed } else { instance(id) };
+        assert_eq!(store.get_workflow_instance(id).await?, expected);
+        assert_eq!(store.get_subscription(id).await.is_ok(), is_done);
+    }
+    Ok(())
 }
 
 async fn a_dropped_commit_leaves_all_of_its_effect_or_none(bench: Bench) -> Checked<()> {
