@@ -1,5 +1,11 @@
 //! What an idle host costs: a process of its own, with many instances asleep, is measured from outside.
 #![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is test code: it says what it expects by unwrapping it"
+)]
 
 use std::{
     env, fs,
@@ -103,7 +109,7 @@ fn a_host_with_two_thousand_instances_asleep_uses_no_measurable_cpu_and_writes_n
     // Not a wait for a condition: the window over which is measured.
     let begun = cpu(child.id());
     thread::sleep(WINDOW);
-    let share = (cpu(child.id()) - begun) as f64 / WINDOW.as_nanos() as f64;
+    let share = Duration::from_nanos(cpu(child.id()) - begun).div_duration_f64(WINDOW);
     let after = files(folder.path());
 
     drop(child.stdin.take());
