@@ -37,7 +37,7 @@ use crate::{
     listing::Own,
     name::Name,
     progress::Progress,
-    workflow::{DEFINITION, Gathered, HASH, Place, Summary},
+    workflow::{Gathered, HASH, Place, Summary},
 };
 
 /// Why the job could not be done, in one line.
@@ -83,17 +83,18 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
     let provider = SqlitePersistenceProvider::file(&args.db).open().await.map_err(said)?;
     let place = Arc::new(place(args, dir)?);
     let host = WorkflowHost::new(provider);
-    host.register(workflow::definition(&place).map_err(said)?).map_err(said)?;
-    let result = work(&host, &place).await;
+    let run = run_id(&place.dir);
+    host.register(workflow::definition(&place, &run).map_err(said)?).map_err(said)?;
+    let result = work(&host, &place, &run).await;
     place.progress.finish();
     host.stop().await.map_err(said)?;
     result
 }
 
 /// The run of this database and directory: a new one, or the one that is there, wherever it stands.
-async fn work(host: &WorkflowHost, place: &Arc<Place>) -> Result<Summary, Refusal> {
-    let options = StartOptions { reference: Some(reference(&place.dir)), ..StartOptions::default() };
-    let id = host.start_workflow_with(DEFINITION, &Summary::default(), options).await.map_err(said)?;
+async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summary, Refusal> {
+    let options = StartOptions { reference: Some(run.to_owned()), ..StartOptions::default() };
+    let id = host.start_workflow_with(run, &Summary::default(), options).await.map_err(said)?;
     let before = host.status(&id).await.map_err(said)?;
     if let Some(hashing) = before.for_each.iter().find(|progress| progress.step == HASH) {
         place.progress.resumed(hashing.done, hashing.total);
@@ -113,9 +114,10 @@ async fn work(host: &WorkflowHost, place: &Arc<Place>) -> Result<Summary, Refusa
     };
     if before.status == WorkflowStatus::Complete {
         println!("this run is complete already");
-        if !place.out.exists() {
-            write_again(host, &id, &place.out).await?;
-        }
+    }
+    // It was removed since, or another start of this run had another OUT.
+    if !place.out.exists() {
+        write_again(host, &id, &place.out).await?;
     }
     Ok(summary)
 }
@@ -185,11 +187,11 @@ fn said(error: WfeError) -> Refusal {
     error.to_string()
 }
 
-/// The directory as the business key of its run. A path that is no text is written as its bytes; as every path begins
-/// with a slash, the two cannot meet.
-fn reference(dir: &Path) -> String {
+/// What identifies a run within its database: the directory. A path that is no text is written as its bytes; as every
+/// path begins with a slash, the two cannot meet.
+fn run_id(dir: &Path) -> String {
     match Name::of(dir) {
-        Name::Text(text) => text,
-        Name::Bytes(bytes) => format!("bytes:{bytes:?}"),
+        Name::Text(text) => format!("manifest of {text}"),
+        Name::Bytes(bytes) => format!("manifest of bytes {bytes:?}"),
     }
 }

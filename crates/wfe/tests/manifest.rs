@@ -233,18 +233,18 @@ fn an_empty_directory_has_an_empty_manifest() {
 #[test]
 fn a_file_that_vanished_is_reported_and_the_others_are_in_the_manifest() {
     let files: Vec<(Vec<u8>, Vec<u8>)> =
-        (0..300).map(|i| (format!("f{i:03}").into_bytes(), vec![b'x'; i])).collect();
+        (0..1_500).map(|i| (format!("f{i:04}").into_bytes(), vec![b'x'; i])).collect();
     let mut job = Job::over(&files.iter().map(|(n, c)| (n.as_slice(), c.as_slice())).collect::<Vec<_>>());
     job.jobs = 1;
     job.kill_at(1);
-    assert!(job.logged().len() < 299, "killed too late to lose the last file");
-    fs::remove_file(job.dir().join("f299")).unwrap();
+    assert!(job.logged().len() < 1_499, "killed too late to lose the last file");
+    fs::remove_file(job.dir().join("f1499")).unwrap();
     for _ in 0..2 {
         let output = job.run();
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
         let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), stderr(&output));
-        assert!(said.contains("f299") && said.to_lowercase().contains("no such file"), "{said}");
-        assert_eq!(fs::read_to_string(job.out()).unwrap().lines().count(), 299);
+        assert!(said.contains("f1499") && said.to_lowercase().contains("no such file"), "{said}");
+        assert_eq!(fs::read_to_string(job.out()).unwrap().lines().count(), 1_499);
     }
 }
 
@@ -260,6 +260,24 @@ fn jobs_log_and_manifest_may_differ_from_start_to_start() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(fs::read_to_string(other).unwrap().lines().count(), 200);
     assert!(!job.out().exists());
+}
+
+#[test]
+fn one_database_holds_the_runs_of_several_directories_apart() {
+    let files: Vec<(Vec<u8>, Vec<u8>)> =
+        (0..200).map(|i| (format!("f{i}").into_bytes(), vec![1; i])).collect();
+    let job = Job::over(&files.iter().map(|(n, c)| (n.as_slice(), c.as_slice())).collect::<Vec<_>>());
+    job.kill_at(20);
+    let other = job.path("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("f7"), "another f7").unwrap();
+    let output = job.command().arg("--dir").arg(&other).arg("--out").arg(job.path("OTHER")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(job.path("OTHER")).unwrap(), format!("{}  f7\n", hex(b"another f7")));
+    assert_eq!(job.logged().len(), before + 1, "the other run was not left alone");
+    let output = job.run();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(job.out()).unwrap().lines().count(), 200);
 }
 
 #[test]

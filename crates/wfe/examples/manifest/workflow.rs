@@ -22,7 +22,6 @@ use crate::{
     sums,
 };
 
-pub const DEFINITION: &str = "manifest";
 /// The for-each over the files.
 pub const HASH: &str = "hash";
 
@@ -43,7 +42,9 @@ pub struct Place {
     pub progress: Progress,
 }
 
-pub fn definition(place: &Arc<Place>) -> wfe::Result<Definition> {
+/// The run's definition: each directory has its own. A host takes only instances whose definition it has registered, so
+/// one database can hold the runs of many directories, and a process works on none but its own.
+pub fn definition(place: &Arc<Place>, id: &str) -> wfe::Result<Definition> {
     let (lister, hasher, writer) = (Arc::clone(place), Arc::clone(place), Arc::clone(place));
     // The list is computed once and stored; after a kill the run goes on with the same list.
     let files = each_from(blocking(move |_: &Ctx, _: &Summary| {
@@ -53,7 +54,7 @@ pub fn definition(place: &Arc<Place>) -> wfe::Result<Definition> {
     }))
     // Suspended, not failed: the next start tries again.
     .on_failure(OnFailure::Suspend);
-    WorkflowBuilder::<Summary>::new(DEFINITION, 1)
+    WorkflowBuilder::<Summary>::new(id, 1)
         .for_each(HASH, files.parallel(place.jobs), |file| {
             file.then(
                 "sha256",
