@@ -82,12 +82,15 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
     }
     let provider = SqlitePersistenceProvider::file(&args.db).open().await.map_err(said)?;
     let place = Arc::new(place(args, dir)?);
-    let host = WorkflowHost::new(provider);
+    let provider = Arc::new(provider);
+    let host = WorkflowHost::builder_shared(provider.clone()).build();
     let run = run_id(&place.dir);
     host.register(workflow::definition(&place, &run).map_err(said)?).map_err(said)?;
     let result = work(&host, &place, &run).await;
     place.progress.finish();
     host.stop().await.map_err(said)?;
+    // Brings the write-ahead log back into the database: one file is left.
+    provider.close().await;
     result
 }
 
