@@ -17,7 +17,7 @@ use std::{
 
 use wfe_core::{Result, WfeError, traits::Owner};
 
-use crate::open;
+use crate::look;
 
 /// How long to wait for somebody else to let go of a new owner's file.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -97,7 +97,7 @@ impl Locked {
         // That takes microseconds; who holds it for longer is an owner of a deleted database of the same name.
         let end = Instant::now() + PATIENCE;
         loop {
-            match open::create(&path) {
+            match look::create(&path) {
                 Ok(file) => match file.try_lock() {
                     Ok(()) if is_same(&file, &path)? => return Ok(Self { path, _file: file }),
                     Ok(()) | Err(TryLockError::WouldBlock) => {}
