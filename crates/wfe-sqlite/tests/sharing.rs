@@ -1,8 +1,12 @@
-//! Several providers on one file.
+//! Several providers and processes on one file.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
-use std::path::Path;
+use std::{
+    env,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use chrono::Utc;
 use serde_json::json;
@@ -14,6 +18,45 @@ use wfe_sqlite::SqlitePersistenceProvider;
 
 async fn open(database: &Path) -> SqlitePersistenceProvider {
     SqlitePersistenceProvider::file(database).open().await.unwrap()
+}
+
+/// Says to a child process which database it works on.
+const DATABASE: &str = "WFE_SHARED_DATABASE";
+
+/// A child's side: waits for its input to end, opens the store and writes once. Without the variable this is no test of
+/// its own.
+#[tokio::test]
+async fn child() {
+    let Some(database) = env::var_os(DATABASE) else { return };
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+    let store = open(Path::new(&database)).await;
+    store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+    store.next_definition_sequence("d").await.unwrap();
+}
+
+#[tokio::test]
+async fn many_processes_may_open_one_fresh_file_at_the_same_moment() {
+    const PROCESSES: u64 = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let mut children: Vec<_> = (0..PROCESSES)
+        .map(|_| {
+            let mut command = Command::new(env::current_exe().unwrap());
+            command.args(["child", "--exact"]).env(DATABASE, &database);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+        })
+        .collect();
+    // All are there; now they go.
+    for child in &mut children {
+        drop(child.stdin.take());
+    }
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let store = open(&database).await;
+    assert_eq!(store.get_runnable_instances(Utc::now()).await.unwrap().len() as u64, PROCESSES);
+    assert_eq!(store.next_definition_sequence("d").await.unwrap(), PROCESSES + 1);
 }
 
 /// How many locks the kernel's table has on a file.
