@@ -4,7 +4,7 @@ use std::path::Path;
 
 /// Whether `other` is a file that SQLite or WFE keeps beside the database at `database`: its write-ahead log, its shared
 /// memory, its rollback journal, or an owner's lock file. Paths are compared as they are written, so give both in the
-/// same form; the database itself is no companion of its own.
+/// same form, and of a link the file that it leads to: companions lie beside that. The database itself is no companion of its own.
 ///
 /// For programs that walk over folders, copy or clean them: a companion belongs to its database.
 ///

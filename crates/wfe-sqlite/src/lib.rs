@@ -6,6 +6,7 @@ mod codec;
 mod companions;
 mod error;
 mod liveness;
+mod look;
 mod open;
 mod options;
 mod provider;

@@ -17,7 +17,7 @@ use std::{
 
 use wfe_core::{Result, WfeError, traits::Owner};
 
-use crate::open;
+use crate::look;
 
 /// How long to wait for somebody else to let go of a new owner's file.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -97,7 +97,7 @@ impl Locked {
         // That takes microseconds; who holds it for longer is an owner of a deleted database of the same name.
         let end = Instant::now() + PATIENCE;
         loop {
-            match open::create(&path) {
+            match look::create(&path) {
                 Ok(file) => match file.try_lock() {
                     Ok(()) if is_same(&file, &path)? => return Ok(Self { path, _file: file }),
                     Ok(()) | Err(TryLockError::WouldBlock) => {}
@@ -144,19 +144,35 @@ fn is_same(_: &File, _: &Path) -> Result<bool> {
     Ok(true)
 }
 
+/// Whether somebody holds a lock on this file; one that nobody holds is removed.
 fn is_locked(path: &Path) -> Result<bool> {
-    let file = match OpenOptions::new().read(true).write(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(failed("open", path, error)),
-    };
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(failed("lock", path, error)),
-        Ok(()) => match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, error)),
-            _ => Ok(false),
-        },
+    loop {
+        let file = match OpenOptions::new().read(true).write(true).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed("open", path, error)),
+        };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
+            Ok(()) => {}
+        }
+        if remove(&file, path)? {
+            return Ok(false);
+        }
+    }
+}
+
+/// Removes a file that the caller has locked. `false`: somebody else did, and at the path there may be another one by
+/// now, whose owner lives.
+fn remove(locked: &File, path: &Path) -> Result<bool> {
+    // As long as the path leads to the locked file, nobody else removes it.
+    if !is_same(locked, path)? {
+        return Ok(false);
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path, error)),
+        _ => Ok(true),
     }
 }
 
@@ -207,6 +223,21 @@ mod tests {
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         left.sort();
         assert_eq!(left, ["a.db-owner-", "a.db-owner-8", "a.db-owner-x", "b.db-owner-7"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_was_slow_to_bury_the_dead_does_not_remove_the_file_of_the_living() {
+        let folder = tempfile::tempdir().unwrap();
+        let owners = Owners::beside(&folder.path().join("a.db"));
+        let path = folder.path().join("a.db-owner-1");
+        let left = File::create(&path).unwrap();
+        // Somebody else is faster, and a new owner takes the place.
+        fs::remove_file(&path).unwrap();
+        let _one = owners.enlist(1).unwrap();
+        left.try_lock().unwrap();
+        assert!(!remove(&left, &path).unwrap());
+        assert!(owners.is_alive(1).unwrap());
     }
 
     #[cfg(unix)]

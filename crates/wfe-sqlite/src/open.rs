@@ -1,17 +1,15 @@
-//! From a place to open connections, or to an error that names the path and the cause and leaves the file as it was.
+//! From a place to open connections, or to an error that names the path and the cause.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use sqlx::{ConnectOptions, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions};
-use wfe_core::{BoxError, Result, WfeError};
+use wfe_core::{Result, WfeError};
 
-use crate::{error, schema};
+use crate::{error, look::unusable, schema};
 
 /// Connections that read: with the one that writes, four in all.
 pub(crate) const READERS: usize = 3;
@@ -19,7 +17,7 @@ pub(crate) const READERS: usize = 3;
 const PREPARED: usize = 256;
 /// Results on their way from SQLite's thread: enough for a whole text, so that it need not wait for its reader.
 const ROWS: usize = 1024;
-/// How long a call may wait in vain while the file is made by several processes at once.
+/// How long to wait before trying again, while several processes make the file at once: making it takes a few of these.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The one connection of a database in memory, which lives as long as it does.
@@ -63,9 +61,9 @@ fn reading(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .pragma("query_only", "ON")
 }
 
-/// Opens a file, makes it and its schema if it is missing, and returns the writing connection and the reading ones.
+/// Opens a file that was looked at, makes its schema if it is missing, and returns the writing connection and the
+/// reading ones.
 pub(crate) async fn file(path: &Path, busy: Duration) -> Result<(SqliteConnection, Vec<SqliteConnection>)> {
-    look(path)?;
     let end = Instant::now() + busy;
     let writer = loop {
         match prepare(path, busy).await {
@@ -130,88 +128,17 @@ async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The path of an existing file, whatever links led to it: what lies beside the file is found by all who use it.
+pub(crate) fn real(path: &Path) -> Result<PathBuf> {
+    path.canonicalize().map_err(|error| {
+        unusable(path, format!("its links cannot be followed ({error})"), Some(Box::new(error)))
+    })
+}
+
 /// The path from the root.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path)
         .map_err(|error| unusable(path, "the current folder is gone".to_owned(), Some(Box::new(error))))
-}
-
-fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
-    WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
-}
-
-/// Makes a missing file, for its owner alone, and refuses whatever can be seen to be unusable before SQLite touches it.
-fn look(path: &Path) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    match fs::metadata(&folder) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => return Err(unusable(path, format!("{} is not a folder", folder.display()), None)),
-        Err(error) => {
-            let reason = format!("its folder {} cannot be used ({error}); make it first", folder.display());
-            return Err(unusable(path, reason, Some(Box::new(error))));
-        }
-    }
-    match create(path) {
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => {
-            return Err(unusable(path, format!("it cannot be made ({error})"), Some(Box::new(error))));
-        }
-    }
-    let found = fs::metadata(path).map_err(|error| {
-        unusable(path, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
-    })?;
-    if !found.is_file() {
-        return Err(unusable(path, "it is not a regular file", None));
-    }
-    if found.permissions().readonly() {
-        return Err(unusable(path, "it is read-only; make it writable", None));
-    }
-    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
-        unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
-    })?;
-    header(path, &mut file)
-}
-
-/// The first 100 bytes of a database say whose it is, the next 8 whether its table of contents is empty. SQLite itself
-/// would already write beside the file, or into it when it closes it.
-fn header(path: &Path, file: &mut File) -> Result<()> {
-    let mut header = Vec::with_capacity(108);
-    file.take(108)
-        .read_to_end(&mut header)
-        .map_err(|error| unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error))))?;
-    if header.is_empty() {
-        return Ok(());
-    }
-    let number = |at: usize| {
-        let bytes = header.get(at..at + 4)?;
-        Some(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))
-    };
-    // A leaf page without entries.
-    let lists_nothing = header.get(100) == Some(&13) && header.get(103..105) == Some(&[0, 0]);
-    match (header.starts_with(b"SQLite format 3\0"), number(60), number(68)) {
-        // An empty database that a tool has made. SQLite looks at it once more.
-        (true, Some(0), Some(0)) if lists_nothing => Ok(()),
-        (true, Some(version), Some(application)) => {
-            schema::check_identity(application, version, &path.display().to_string())
-        }
-        _ => Err(unusable(path, "it is not a database; choose another file", None)),
-    }
-}
-
-/// A new file, readable by its owner only; what SQLite makes beside it gets the same mode.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
 }
 
 #[cfg(test)]
@@ -226,6 +153,7 @@ mod tests {
     async fn every_connection_enforces_foreign_keys_and_only_one_writes() {
         let folder = tempfile::tempdir().unwrap();
         let busy = Duration::from_millis(1234);
+        let _in_use = crate::look::look(&folder.path().join("a.db")).unwrap();
         let (mut writer, readers) = file(&folder.path().join("a.db"), busy).await.unwrap();
         assert_eq!(readers.len(), 3);
         assert_eq!(pragma(&mut writer, "PRAGMA synchronous").await, 2, "full");

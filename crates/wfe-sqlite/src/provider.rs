@@ -8,7 +8,7 @@ use crate::{
     cache::Cache,
     codec::time,
     liveness::Owners,
-    open,
+    look, open,
     options::{Place, SqliteOptions},
     reader::Reader,
     script::{Done, Script},
@@ -63,7 +63,8 @@ impl SqlitePersistenceProvider {
     pub(crate) async fn open(place: Place, options: SqliteOptions) -> Result<Self> {
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
-        let mut recovery = Recovery { options: None, cache: Arc::clone(&cache), location: place.name() };
+        let mut recovery =
+            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), in_use: None };
         let (writer, reader, owners) = match &place {
             Place::Memory => {
                 let open = async || Ok((open::memory().await?, ()));
@@ -72,11 +73,13 @@ impl SqlitePersistenceProvider {
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
-                let owners = Owners::beside(&path);
+                let in_use = look::look(&path)?;
+                let owners = Owners::beside(&open::real(&path)?);
+                recovery.in_use = Some(Arc::clone(&in_use));
                 recovery.options = Some(open::writing(&path, busy));
                 let open = async move || open::file(&path, busy).await;
                 let (writer, readers) = Writer::start(recovery, open).await?;
-                (writer, Some(Reader::start(readers)?), owners)
+                (writer, Some(Reader::start(readers, in_use)?), owners)
             }
         };
         Ok(Self { writer, reader, cache, clock: options.clock, owners, place })

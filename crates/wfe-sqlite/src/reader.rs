@@ -9,6 +9,7 @@ use wfe_core::{Result, WfeError};
 
 use crate::{
     batch, error,
+    look::InUse,
     script::{Done, Script},
     texts::{Frame, Texts},
     thread,
@@ -26,11 +27,11 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts the readers' thread on these connections. They are plain connections, not a pool: nothing ever opens,
-    /// recycles or times them out.
-    pub(crate) fn start(connections: Vec<SqliteConnection>) -> Result<Self> {
+    /// Starts the readers' thread on these connections; it keeps `in_use` until they are closed. They are plain
+    /// connections, not a pool: nothing ever opens, recycles or times them out.
+    pub(crate) fn start(connections: Vec<SqliteConnection>, in_use: Arc<InUse>) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        thread::start("wfe-sqlite-read", async move || serve(connections, queue).await)?;
+        thread::start("wfe-sqlite-read", async move || serve(connections, queue, in_use).await)?;
         Ok(Self { jobs })
     }
 
@@ -51,7 +52,11 @@ impl Reader {
     }
 }
 
-async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedReceiver<Job>) {
+async fn serve(
+    connections: Vec<SqliteConnection>,
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    in_use: Arc<InUse>,
+) {
     let count = connections.len();
     let (back, mut idle) = mpsc::unbounded_channel();
     let mut closing = None;
@@ -77,7 +82,6 @@ async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedRec
             }
         }
     }
-    drop(queue);
     for _ in 0..count {
         if let Some((connection, _)) = idle.recv().await
             && let Err(error) = connection.close().await
@@ -85,10 +89,13 @@ async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedRec
             tracing::warn!(%error, "a reading connection did not close cleanly");
         }
     }
+    drop(in_use);
     if let Some(reply) = closing {
         // Whoever asked for the end need not wait for it.
         let _ = reply.send(());
     }
+    // Not before: whoever sent something meanwhile, a second close too, is answered once all is closed.
+    drop(queue);
 }
 
 /// Runs a script of reads: several of them in one transaction, so that all see the same commit.

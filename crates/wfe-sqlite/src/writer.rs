@@ -13,7 +13,9 @@ use wfe_core::{Result, WfeError};
 
 use crate::{
     cache::Cache,
-    error, reader, schema,
+    error,
+    look::InUse,
+    reader, schema,
     script::{Done, Script, Written},
     texts::Texts,
     thread,
@@ -44,6 +46,8 @@ pub(crate) struct Recovery {
     pub(crate) cache: Arc<Cache>,
     /// How the database is named in errors.
     pub(crate) location: String,
+    /// Kept until the connection is closed; `None`: a database in memory.
+    pub(crate) in_use: Option<Arc<InUse>>,
 }
 
 impl Writer {
@@ -124,29 +128,30 @@ type Waiting = Vec<(Script, oneshot::Sender<Answer>)>;
 
 impl Thread {
     async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
-        let (mut jobs, mut closing) = (Vec::with_capacity(BATCH), None);
-        while closing.is_none() && queue.recv_many(&mut jobs, BATCH).await > 0 {
+        let (mut jobs, mut closing) = (Vec::with_capacity(BATCH), Vec::new());
+        while closing.is_empty() && queue.recv_many(&mut jobs, BATCH).await > 0 {
             let mut batch = Waiting::new();
             for job in jobs.drain(..) {
                 match job {
                     Job::Write(script, reply) => batch.push((script, reply)),
                     other => {
                         self.commit(std::mem::take(&mut batch)).await;
-                        closing = self.other(other).await.or(closing);
+                        closing.extend(self.other(other).await);
                     }
                 }
             }
             self.commit(batch).await;
         }
-        queue.close();
-        drop(queue);
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
-        if let Some(reply) = closing {
+        drop(self.recovery);
+        for reply in closing {
             // Whoever asked for the end need not wait for it.
             let _ = reply.send(());
         }
+        // Not before: whoever sent something meanwhile, a second close too, is answered once all is closed.
+        drop(queue);
     }
 
     /// Whoever gave up waiting gets no answer: the sends here may fail.

@@ -5,6 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -215,6 +216,26 @@ async fn what_is_stored_is_there_after_close_and_a_closed_store_says_so() {
     assert!(!folder.path().join("a.db-wal").exists(), "the WAL is back in the file");
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
     assert_eq!(store.get_workflow_instance(&id).await.unwrap().id, id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_closes_a_store_waits_until_it_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = Arc::new(SqlitePersistenceProvider::file(&path).open().await.unwrap());
+    store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+    let closing: Vec<_> = (0..16)
+        .map(|_| {
+            let (store, wal) = (Arc::clone(&store), folder.path().join("a.db-wal"));
+            tokio::spawn(async move {
+                store.close().await;
+                assert!(!wal.exists(), "the WAL is back in the file");
+            })
+        })
+        .collect();
+    for task in closing {
+        task.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -275,7 +275,8 @@ pub trait StepStore: Send + Sync {
     /// an open wait that a stored, due event matches; now owned by the caller. At most `limit` of them. An instance
     /// whose owner died counts as unowned. Suspended and ended instances come only for their control requests.
     ///
-    /// Writes nothing if there are none.
+    /// Writes nothing if there are none. A dropped future and [`CommitUnknown`](crate::WfeError::CommitUnknown) can leave
+    /// instances that `owner` has without knowing it; others can claim them once it is dropped.
     async fn claim(
         &self,
         owner: &Owner,

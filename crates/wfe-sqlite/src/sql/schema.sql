@@ -149,5 +149,6 @@ CREATE TABLE execution_errors (
   causes TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 
--- The failures of one instance, oldest first.
+-- Management: the failures of one instance, oldest first. No statement reads it yet; adding it to a large store later
+-- would hold up its opening.
 CREATE INDEX execution_errors_workflow ON execution_errors (workflow_id, seq);

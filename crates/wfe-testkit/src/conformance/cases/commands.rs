@@ -28,6 +28,7 @@ cases! { "commands":
     nothing_is_locked_while_a_handler_runs,
     a_command_whose_handler_was_dropped_is_due_again_at_its_old_time,
     two_callers_leave_no_command_behind,
+    a_command_scheduled_anew_while_two_callers_run_it_is_not_lost,
     hundreds_of_commands_run,
 }
 
@@ -309,6 +310,57 @@ async fn two_callers_leave_no_command_behind(bench: Bench) -> Checked<()> {
     ran.dedup();
     assert_eq!(ran, expected);
     assert_eq!(run_due(&store, second(99)).await?, []);
+    Ok(())
+}
+
+/// Where a handler waits until it is let go.
+#[derive(Default)]
+struct Gate {
+    reached: Notify,
+    open: Notify,
+}
+
+/// A caller whose handler waits at a gate; returns once it does, or once the call has ended without one.
+async fn caller(store: &Store, gate: &Arc<Gate>) -> tokio::task::JoinHandle<wfe_core::Result<()>> {
+    let task = tokio::spawn({
+        let (store, gate) = (Arc::clone(store), Arc::clone(gate));
+        async move {
+            let handler = |_| -> CommandFuture {
+                let gate = Arc::clone(&gate);
+                Box::pin(async move {
+                    gate.reached.notify_one();
+                    gate.open.notified().await;
+                    Ok(())
+                })
+            };
+            let result = store.process_commands(second(20), &handler).await;
+            gate.reached.notify_one();
+            result
+        }
+    });
+    gate.reached.notified().await;
+    task
+}
+
+async fn a_command_scheduled_anew_while_two_callers_run_it_is_not_lost(bench: Bench) -> Checked<()> {
+    let store = command_store(&bench).await?;
+    for is_first_done in [false, true] {
+        store.schedule_command(&command("i", 10)).await?;
+        let (one, two) = (Arc::<Gate>::default(), Arc::<Gate>::default());
+        let (first, other) = (caller(&store, &one).await, caller(&store, &two).await);
+        if !is_first_done {
+            store.schedule_command(&command("i", 30)).await?;
+        }
+        one.open.notify_one();
+        first.await??;
+        if is_first_done {
+            store.schedule_command(&command("i", 30)).await?;
+        }
+        two.open.notify_one();
+        other.await??;
+        assert_eq!(run_due(&store, second(40)).await?, [command("i", 30)]);
+        assert_eq!(run_due(&store, second(40)).await?, []);
+    }
     Ok(())
 }
 

@@ -1,0 +1,137 @@
+//! What can be told of a database file before SQLite touches it.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, Metadata, OpenOptions},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use wfe_core::{BoxError, Result, WfeError};
+
+use crate::schema;
+
+/// The database files that this process has open, by device and inode.
+///
+/// On Unix, closing *any* descriptor of a file takes away all the locks that the process holds on it, SQLite's
+/// among them. So a file that is in use here is not opened again to look at it, and two who open one file look at it
+/// one after the other.
+static FILES: Mutex<Files> = Mutex::new(Files::new());
+
+type Files = BTreeMap<(u64, u64), Weak<InUse>>;
+
+pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
+    WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
+}
+
+/// A database file that SQLite has open in this process, until the last clone of its `Arc` is dropped.
+pub(crate) struct InUse;
+
+/// Makes a missing file, for its owner alone, and refuses whatever can be seen to be unusable before SQLite touches it.
+///
+/// Hold what it returns for as long as SQLite has the file open: meanwhile, nothing here opens the file again.
+pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    match fs::metadata(&folder) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => return Err(unusable(path, format!("{} is not a folder", folder.display()), None)),
+        Err(error) => {
+            let reason = format!("its folder {} cannot be used ({error}); make it first", folder.display());
+            return Err(unusable(path, reason, Some(Box::new(error))));
+        }
+    }
+    // Nothing that holds it can panic half-way through a change.
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    match create(path) {
+        Ok(file) => {
+            let found = file.metadata().map_err(|error| not_seen(path, error))?;
+            return Ok(put(&mut files, &found));
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => {
+            return Err(unusable(path, format!("it cannot be made ({error})"), Some(Box::new(error))));
+        }
+    }
+    let found = fs::metadata(path).map_err(|error| not_seen(path, error))?;
+    if !found.is_file() {
+        return Err(unusable(path, "it is not a regular file", None));
+    }
+    if found.permissions().readonly() {
+        return Err(unusable(path, "it is read-only; make it writable", None));
+    }
+    if let Some(in_use) = number(&found).and_then(|number| files.get(&number)?.upgrade()) {
+        return Ok(in_use);
+    }
+    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
+        unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
+    })?;
+    header(path, &mut file)?;
+    Ok(put(&mut files, &found))
+}
+
+fn put(files: &mut Files, file: &Metadata) -> Arc<InUse> {
+    let in_use = Arc::new(InUse);
+    files.retain(|_, other| other.strong_count() > 0);
+    files.extend(number(file).map(|number| (number, Arc::downgrade(&in_use))));
+    in_use
+}
+
+/// Device and inode.
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
+fn number(file: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((file.dev(), file.ino()))
+}
+
+/// Elsewhere locks belong to a handle, and closing another one does them no harm.
+#[cfg(not(unix))]
+fn number(_: &Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+fn not_seen(path: &Path, error: io::Error) -> WfeError {
+    unusable(path, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
+}
+
+/// The first 100 bytes of a database say whose it is, the next 8 whether its table of contents is empty. SQLite itself
+/// would already write beside the file, or into it when it closes it.
+fn header(path: &Path, file: &mut File) -> Result<()> {
+    let mut header = Vec::with_capacity(108);
+    file.take(108)
+        .read_to_end(&mut header)
+        .map_err(|error| unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error))))?;
+    if header.is_empty() {
+        return Ok(());
+    }
+    let integer = |at: usize| {
+        let bytes = header.get(at..at + 4)?;
+        Some(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))
+    };
+    // A leaf page without entries.
+    let lists_nothing = header.get(100) == Some(&13) && header.get(103..105) == Some(&[0, 0]);
+    match (header.starts_with(b"SQLite format 3\0"), integer(60), integer(68)) {
+        // An empty database that a tool has made. SQLite looks at it once more.
+        (true, Some(0), Some(0)) if lists_nothing => Ok(()),
+        (true, Some(version), Some(application)) => {
+            schema::check_identity(application, version, &path.display().to_string())
+        }
+        _ => Err(unusable(path, "it is not a database; choose another file", None)),
+    }
+}
+
+/// A new file, readable by its owner only; what SQLite makes beside it gets the same mode.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
