@@ -80,6 +80,7 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
     if let Some(log) = &args.log {
         sums::check_appendable(log).map_err(|e| cannot("write", log, &e))?;
     }
+    check_apart(args)?;
     let provider = SqlitePersistenceProvider::file(&args.db).open().await.map_err(said)?;
     let place = Arc::new(place(args, dir)?);
     let provider = Arc::new(provider);
@@ -169,6 +170,26 @@ fn place(args: &Args, dir: PathBuf) -> Result<Place, Refusal> {
     let log = args.log.as_deref().map(open_log).transpose()?;
     let progress = Progress::new();
     Ok(Place { dir, out: args.out.clone(), own, log, jobs: args.jobs.get(), progress })
+}
+
+/// The database, OUT and the log are three files: one written over the other would lose it.
+fn check_apart(args: &Args) -> Result<(), Refusal> {
+    let mut database = Own::default();
+    database.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
+    let mut others = vec![args.out.clone(), sums::temporary(&args.out)];
+    for file in others.iter().chain(&args.log) {
+        if database.has(&listing::resolve(file).map_err(|e| cannot("use", file, &e))?) {
+            return Err(format!("{} belongs to the database {}", file.display(), args.db.display()));
+        }
+    }
+    let Some(log) = &args.log else { return Ok(()) };
+    let log = listing::resolve(log).map_err(|e| cannot("use", log, &e))?;
+    while let Some(file) = others.pop() {
+        if listing::resolve(&file).map_err(|e| cannot("use", &file, &e))? == log {
+            return Err(format!("{} cannot be both the log and the manifest", file.display()));
+        }
+    }
+    Ok(())
 }
 
 fn open_log(path: &Path) -> Result<File, Refusal> {

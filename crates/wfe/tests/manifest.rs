@@ -302,6 +302,10 @@ fn what_cannot_work_is_one_clear_line_and_status_2_with_nothing_written() {
         ("--out", "folder"),
         ("--out", "missing/OUT"),
         ("--log", "folder"),
+        ("--out", "state.db"),
+        ("--out", "state.db-wal"),
+        ("--log", "state.db"),
+        ("--log", "OUT"),
     ] {
         let output = job.command().arg(option).arg(job.path(value)).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{option} {value}: {}", stderr(&output));

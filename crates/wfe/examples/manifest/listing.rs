@@ -29,14 +29,15 @@ impl Own {
         Ok(())
     }
 
-    fn has(&self, path: &Path) -> bool {
+    /// Whether this path, resolved, is one of them.
+    pub fn has(&self, path: &Path) -> bool {
         self.files.iter().any(|own| own == path)
             || self.databases.iter().any(|db| db == path || wfe_sqlite::is_companion(db, path))
     }
 }
 
 /// The path as a walk below a resolved directory would name it. The file itself need not exist yet.
-fn resolve(path: &Path) -> io::Result<PathBuf> {
+pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     if let Ok(real) = fs::canonicalize(path) {
         return Ok(real);
     }
