@@ -23,7 +23,7 @@ mod workflow;
 
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -36,7 +36,7 @@ use crate::{
     args::Args,
     listing::Own,
     name::Name,
-    progress::Progress,
+    progress::{Progress, say},
     workflow::{Gathered, HASH, Place, Summary},
 };
 
@@ -45,10 +45,16 @@ type Refusal = String;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // What the host and the store warn of, such as a full disk: they wait and try again.
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(io::stderr)
+        .without_time()
+        .init();
     let args = match args::parse(std::env::args_os()) {
         Ok(Some(args)) => args,
         Ok(None) => {
-            println!("{}", args::USAGE);
+            writeln!(io::stdout(), "{}", args::USAGE).ok(); // as in `report`
             return ExitCode::SUCCESS;
         }
         Err(error) => return refuse(&format!("{error}; see --help")),
@@ -61,28 +67,34 @@ async fn main() -> ExitCode {
 
 /// One line, whatever the message: a line feed in a path must not make two of it.
 fn refuse(refusal: &str) -> ExitCode {
-    eprintln!("manifest: {}", refusal.replace('\n', "\\n"));
+    say(&format!("manifest: {}", refusal.replace('\n', "\\n")));
     ExitCode::from(2)
 }
 
 fn report(out: &Path, summary: &Summary) -> ExitCode {
-    println!("{}: {} files, {} failed", out.display(), summary.files, summary.failed.len());
+    let mut lines =
+        vec![format!("{}: {} files, {} failed", out.display(), summary.files, summary.failed.len())];
     for (name, cause) in &summary.failed {
-        println!("failed: {}: {cause}", String::from_utf8_lossy(name.as_bytes()).replace('\n', "\\n"));
+        let name = String::from_utf8_lossy(name.as_bytes()).replace('\n', "\\n");
+        lines.push(format!("failed: {name}: {cause}"));
     }
+    // If nobody reads it, the exit status still tells.
+    writeln!(io::stdout(), "{}", lines.join("\n")).ok();
     ExitCode::from(u8::from(!summary.failed.is_empty()))
 }
 
 async fn run(args: &Args) -> Result<Summary, Refusal> {
     let dir = directory(&args.dir)?;
     // What cannot work is found out before anything is made.
-    sums::check_writable(&args.out).map_err(|e| cannot("write", &args.out, &e))?;
+    // Behind a symbolic link, it is the file there that is replaced.
+    let out = listing::resolve(&args.out).map_err(|e| cannot("write", &args.out, &e))?;
+    sums::check_writable(&out).map_err(|e| cannot("write", &args.out, &e))?;
     if let Some(log) = &args.log {
         sums::check_appendable(log).map_err(|e| cannot("write", log, &e))?;
     }
-    check_apart(args)?;
+    check_apart(args, &out)?;
     let provider = SqlitePersistenceProvider::file(&args.db).open().await.map_err(said)?;
-    let place = Arc::new(place(args, dir)?);
+    let place = Arc::new(place(args, dir, out)?);
     let provider = Arc::new(provider);
     let host = WorkflowHost::builder_shared(provider.clone()).build();
     let run = run_id(&place.dir);
@@ -117,7 +129,7 @@ async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summ
         return Err("the run was ended from outside; begin anew with another database".to_owned());
     };
     if before.status == WorkflowStatus::Complete {
-        println!("this run is complete already");
+        writeln!(io::stdout(), "this run is complete already").ok(); // as in `report`
     }
     // It was removed since, or another start of this run had another OUT.
     if !place.out.exists() {
@@ -158,25 +170,25 @@ async fn write_again(host: &WorkflowHost, id: &str, out: &Path) -> Result<(), Re
     while let Some(result) = results.next().await.map_err(|e| e.to_string())? {
         gathered.add(result).map_err(|e| e.to_string())?;
     }
-    gathered.write(out).map(drop).map_err(|e| cannot("write", out, &e))
+    gathered.write(out).map(drop).map_err(|e| e.to_string())
 }
 
-fn place(args: &Args, dir: PathBuf) -> Result<Place, Refusal> {
+fn place(args: &Args, dir: PathBuf, out: PathBuf) -> Result<Place, Refusal> {
     let mut own = Own::default();
     own.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
-    for file in [&args.out, &sums::temporary(&args.out)].into_iter().chain(&args.log) {
+    for file in [&out, &sums::temporary(&out)].into_iter().chain(&args.log) {
         own.add_file(file).map_err(|e| cannot("use", file, &e))?;
     }
     let log = args.log.as_deref().map(open_log).transpose()?;
     let progress = Progress::new();
-    Ok(Place { dir, out: args.out.clone(), own, log, jobs: args.jobs.get(), progress })
+    Ok(Place { dir, out, own, log, jobs: args.jobs.get(), progress })
 }
 
 /// The database, OUT and the log are three files: one written over the other would lose it.
-fn check_apart(args: &Args) -> Result<(), Refusal> {
+fn check_apart(args: &Args, out: &Path) -> Result<(), Refusal> {
     let mut database = Own::default();
     database.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
-    let mut others = vec![args.out.clone(), sums::temporary(&args.out)];
+    let mut others = vec![out.to_owned(), sums::temporary(out)];
     for file in others.iter().chain(&args.log) {
         if database.has(&listing::resolve(file).map_err(|e| cannot("use", file, &e))?) {
             return Err(format!("{} belongs to the database {}", file.display(), args.db.display()));

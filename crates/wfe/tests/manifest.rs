@@ -220,6 +220,37 @@ fn a_completed_run_is_not_repeated_and_a_missing_manifest_is_written_again() {
 }
 
 #[test]
+fn a_reader_that_goes_away_changes_neither_the_work_nor_the_exit_status() {
+    let job = Job::over(&[(b"one", b"1"), (b"two", b"2")]);
+    let mut child = job.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(fs::read_to_string(job.out()).unwrap().lines().count(), 2);
+    assert_eq!(job.logged().len(), 2);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_the_run_and_costs_no_file() {
+    let job = Job::over(&[(b"one", b"1"), (b"two", b"2")]);
+    let output = job.command().args(["--log", "/dev/full"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(stderr(&output).contains("log"), "{}", stderr(&output));
+    let output = job.run();
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(fs::read_to_string(job.out()).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_manifest_leads_to_it_and_stays() {
+    let job = Job::over(&[(b"one", b"1")]);
+    fs::write(job.path("target"), "old").unwrap();
+    symlink("target", job.out()).unwrap();
+    assert_eq!(job.run().status.code(), Some(0));
+    assert_eq!(fs::read_link(job.out()).unwrap(), Path::new("target"));
+    assert_eq!(fs::read_to_string(job.path("target")).unwrap(), format!("{}  one\n", hex(b"1")));
+}
+
+#[test]
 fn an_empty_directory_has_an_empty_manifest() {
     let job = Job::over(&[]);
     let output = job.run();
@@ -270,7 +301,8 @@ fn one_database_holds_the_runs_of_several_directories_apart() {
         fs::write(other.join(format!("f{i}")), format!("other {i}")).unwrap();
     }
     let sums = |whose: &str| -> String {
-        (100..900).map(|i| format!("{}  f{i}\n", hex(format!("{whose} {i}").as_bytes()))).collect()
+        let lines = (100..900).map(|i| format!("{}  f{i}\n", hex(format!("{whose} {i}").as_bytes())));
+        lines.collect::<Vec<_>>().concat()
     };
     job.kill_at(20);
     let output = job.command().arg("--dir").arg(&other).arg("--out").arg(job.path("OTHER")).output().unwrap();
@@ -302,12 +334,14 @@ fn what_cannot_work_is_one_clear_line_and_status_2_with_nothing_written() {
         ("--out", "folder"),
         ("--out", "missing/OUT"),
         ("--log", "folder"),
+        ("--out", ""),
         ("--out", "state.db"),
         ("--out", "state.db-wal"),
         ("--log", "state.db"),
         ("--log", "OUT"),
     ] {
-        let output = job.command().arg(option).arg(job.path(value)).output().unwrap();
+        let path = if value.is_empty() { PathBuf::new() } else { job.path(value) };
+        let output = job.command().arg(option).arg(path).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{option} {value}: {}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), 1, "{option} {value}: {}", stderr(&output));
         assert!(stderr(&output).contains(value), "{option} {value}: {}", stderr(&output));

@@ -1,7 +1,6 @@
 //! Which files the manifest is about: the regular files below DIR, less our own.
 
 use std::{
-    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -45,7 +44,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let name = path.file_name().map_or_else(OsString::new, OsString::from);
+    let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
@@ -60,7 +59,11 @@ pub fn list(dir: &Path, own: &Own) -> io::Result<Vec<Name>> {
             Err(e) if e.depth() > 0 && e.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => {
                 continue;
             }
-            Err(e) => return Err(e.into()),
+            Err(e) => {
+                let path = e.path().unwrap_or(dir).display().to_string();
+                let error = e.into_io_error().unwrap_or_else(|| io::Error::other("it contains itself"));
+                return Err(io::Error::new(error.kind(), format!("cannot list {path}: {error}")));
+            }
         };
         if entry.file_type().is_file()
             && !own.has(entry.path())

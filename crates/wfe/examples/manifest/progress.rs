@@ -1,7 +1,7 @@
 //! How far the run is: a bar on a terminal, a line now and then elsewhere.
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -13,6 +13,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// A plain line at most this often: often enough to see that it goes on, seldom enough for a log file.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// A line on standard error. If nobody reads it any more, there is nobody to tell, and the work goes on.
+pub fn say(line: &str) {
+    writeln!(std::io::stderr(), "{line}").ok();
+}
 
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -39,21 +44,21 @@ impl Progress {
     pub fn resumed(&self, done: u64, total: u64) {
         self.done.store(done, Relaxed);
         self.total.store(total, Relaxed);
-        match &self.bar {
-            Some(bar) => {
-                bar.set_length(total);
-                bar.set_position(done);
-                bar.reset_eta();
-            }
-            None => eprintln!("going on: {done} of {total} files are done"),
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+            bar.set_position(done);
+            bar.reset_eta();
+        } else {
+            say(&format!("going on: {done} of {total} files are done"));
         }
     }
 
     pub fn listed(&self, total: usize) {
         self.total.store(total as u64, Relaxed);
-        match &self.bar {
-            Some(bar) => bar.set_length(total as u64),
-            None => eprintln!("{total} files"),
+        if let Some(bar) = &self.bar {
+            bar.set_length(total as u64);
+        } else {
+            say(&format!("{total} files"));
         }
     }
 
@@ -66,7 +71,7 @@ impl Progress {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.elapsed() >= PAUSE {
             *said = Instant::now();
-            eprintln!("{done} of {} files hashed", self.total.load(Relaxed));
+            say(&format!("{done} of {} files hashed", self.total.load(Relaxed)));
         }
     }
 

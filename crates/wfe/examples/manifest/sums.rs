@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::{self, BufWriter, Write},
+    os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
 };
 
@@ -34,24 +35,27 @@ pub fn line(name: &Name, hash: &str) -> Vec<u8> {
     line
 }
 
-/// The file beside OUT that becomes OUT.
+/// The file beside OUT that becomes OUT. Whatever has this name is ours to replace.
 pub fn temporary(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
-    name.push(".partial");
+    name.push(".manifest-partial");
     name.into()
 }
 
 /// Fails now, and leaves nothing behind, where [`replace`] would fail later.
 pub fn check_writable(out: &Path) -> io::Result<()> {
-    if out.is_dir() {
-        return Err(io::Error::other("it is a folder"));
+    match fs::metadata(out) {
+        Ok(found) if !found.is_file() => Err(io::Error::other("it is not a regular file")),
+        _ => check_appendable(&temporary(out)),
     }
-    check_appendable(&temporary(out))
 }
 
 /// Fails now, and leaves nothing behind, where opening the file to append would fail later.
 pub fn check_appendable(path: &Path) -> io::Result<()> {
-    let fresh = !path.exists();
+    if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        return Err(io::Error::other("it is a pipe, and opening it would wait for a reader"));
+    }
+    let fresh = fs::symlink_metadata(path).is_err();
     File::options().create(true).append(true).open(path)?;
     if fresh { fs::remove_file(path) } else { Ok(()) }
 }
@@ -59,12 +63,20 @@ pub fn check_appendable(path: &Path) -> io::Result<()> {
 /// Puts the lines at `out` by temporary file, fsync and rename: a crash leaves the old file or the new one.
 pub fn replace(out: &Path, lines: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
     let partial = temporary(out);
-    let mut file = BufWriter::new(File::create(&partial)?);
+    write_and_rename(&partial, out, lines).map_err(|error| {
+        // It may keep a full disk full. Not there, or not to be removed: the first error says more.
+        fs::remove_file(&partial).ok();
+        io::Error::new(error.kind(), format!("cannot write {}: {error}", out.display()))
+    })
+}
+
+fn write_and_rename(partial: &Path, out: &Path, lines: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
+    let mut file = BufWriter::new(File::create(partial)?);
     for line in lines {
         file.write_all(&line)?;
     }
     file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-    fs::rename(&partial, out)?;
+    fs::rename(partial, out)?;
     // The rename itself is durable once the folder is.
     let folder = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

@@ -18,7 +18,7 @@ use wfe::{
 use crate::{
     listing::{self, Own},
     name::Name,
-    progress::Progress,
+    progress::{Progress, say},
     sums,
 };
 
@@ -84,7 +84,11 @@ impl Place {
         let hash = hash_file(&name.below(&self.dir))?;
         if let Some(mut log) = self.log.as_ref() {
             // One write of a file opened to append: lines of several jobs do not mix.
-            log.write_all(&sums::line(name, &hash))?;
+            if let Err(error) = log.write_all(&sums::line(name, &hash)) {
+                // No fault of the file, which must not count as failed. The program may end at any moment, so now.
+                say(&format!("manifest: cannot write the log: {error}"));
+                std::process::exit(2);
+            }
         }
         self.progress.hashed();
         Ok(hash)
