@@ -1,5 +1,12 @@
 //! The example `manifest` as its user sees it: a process that is started, killed and started again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is test code: it says what it expects by unwrapping it"
+)]
+
 use std::{
     collections::HashMap,
     fs,
@@ -15,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// How long a condition may take to come true on a loaded machine before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The example's binary. `cargo test` builds it beside the tests; `cargo test --test manifest` alone does not.
 fn program() -> &'static Path {
