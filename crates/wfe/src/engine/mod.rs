@@ -65,20 +65,22 @@ pub(crate) enum Phase {
     Closing,
 }
 
-/// Starts the engine's thread. It ends when it is stopped, or when the last sender of commands is gone.
+/// Starts the engine's thread, and gives its runtime. It ends when it is stopped, or when the last sender of commands
+/// is gone.
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
     commands: mpsc::UnboundedReceiver<Command>,
-) -> Result<()> {
+) -> Result<Handle> {
     let steps = Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .map_err(|e| failed("the engine's runtime could not be made", e))?;
+    let engine = runtime.handle().clone();
     let work = move || runtime.block_on(dispatcher::run(shared, owner, commands, steps));
     let thread = std::thread::Builder::new().name("wfe-engine".to_owned()).spawn(work);
-    thread.map(drop).map_err(|e| failed("the engine's thread could not be started", e))
+    thread.map(|_| engine).map_err(|e| failed("the engine's thread could not be started", e))
 }
 
 fn failed(message: &str, source: std::io::Error) -> WfeError {
