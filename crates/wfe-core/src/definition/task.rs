@@ -217,9 +217,10 @@ fn apply<S: Send + 'static, D: Data>(left: S, outputs: Arc<Vec<Output<S, D>>>) -
             return Err(StepError::fatal("the instance's data has another type than the definition's")
                 .with_code(StepError::DEFINITION));
         };
-        // On a copy: a closure that panics half-way must not leave half a change. Cloning and serializing are the
-        // user's code too.
-        std::panic::catch_unwind(AssertUnwindSafe(|| {
+        // On a copy: a closure that panics half-way must not leave half a change. Cloning, serializing and dropping are
+        // the user's code too.
+        std::panic::catch_unwind(AssertUnwindSafe(move || {
+            let (left, outputs) = (left, outputs);
             let mut data = newest.clone();
             for output in outputs.iter() {
                 output(&left, &mut data);

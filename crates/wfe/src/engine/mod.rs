@@ -1,7 +1,8 @@
 //! The engine's own thread: which instances are at work, when to look at others, and each one's actor.
 //!
-//! Nothing of a user's runs here but output closures, so that a step which never yields stops neither commits nor
-//! timers.
+//! Of what a user writes, only what is quick runs here: output closures, retry predicates, and the data's and errors' own
+//! `Clone`, `Serialize` and the like. Bodies, inputs and factories do not, so that a step which never yields stops
+//! neither commits nor timers.
 
 mod actor;
 mod dispatcher;
@@ -48,8 +49,8 @@ pub(crate) enum Mail {
     Ended(String, BodyEnd),
     /// The body of this pointer never began, or was dropped with the program's runtime.
     NotRun(String),
-    /// Items that were asked for: container, position of the first, and they.
-    Items(String, u64, Vec<serde_json::Value>),
+    /// Items that were asked for: container, position of the first, and they, or why they cannot be read.
+    Items(String, u64, Result<Vec<serde_json::Value>>),
     /// Look at the stored instance: somebody asked something of it.
     Look,
 }
