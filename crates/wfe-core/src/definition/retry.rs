@@ -80,7 +80,7 @@ impl Retry {
     }
 
     /// Tries again only after errors for which this holds; a fatal error is never tried again. A panic in it counts
-    /// as *no*.
+    /// as *no*. It must be quick: it runs on the engine's thread.
     #[must_use]
     pub fn only_if(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
         self.only_if = Some(Arc::new(holds));

@@ -60,7 +60,10 @@ pub(super) async fn store(
                 }
             }
             WfeError::WorkflowNotFound(_) | WfeError::LostOwnership(_) => return Ok(Stored::Void),
-            WfeError::Unstorable { .. } | WfeError::Serialization(_) | WfeError::AlreadyExists { .. } => {
+            WfeError::Unstorable { .. }
+            | WfeError::Serialization(_)
+            | WfeError::AlreadyExists { .. }
+            | WfeError::Invalid(_) => {
                 return Ok(Stored::Refused(StepError::fatal(error).with_code(StepError::UNSTORABLE)));
             }
             error => {

@@ -25,6 +25,7 @@ pub enum Fault {
     Busy,
     Full,
     Broken,
+    Invalid,
 }
 
 /// A provider whose commits meet these faults, one after the other and again from the first.
@@ -85,6 +86,7 @@ impl StepStore for Faulty {
             Fault::Busy => Err(WfeError::Busy { message, source }),
             Fault::Full => Err(WfeError::Full { message, source }),
             Fault::Broken => Err(WfeError::Storage { message, source }),
+            Fault::Invalid => Err(WfeError::Invalid(message)),
         }
     }
 
