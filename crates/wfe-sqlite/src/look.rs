@@ -32,6 +32,9 @@ pub(crate) struct InUse;
 ///
 /// Hold what it returns for as long as SQLite has the file open: meanwhile, nothing here opens the file again.
 pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
+    if path.to_str().is_none() {
+        return Err(unusable(path, "its path is not UTF-8, as SQLite needs it; choose another name", None));
+    }
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),

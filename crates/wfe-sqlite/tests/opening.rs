@@ -289,3 +289,14 @@ async fn a_value_that_does_not_decode_names_its_place_and_harms_no_other() {
         found => panic!("{found:?}"),
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_path_that_is_not_utf_8_is_refused_before_anything_is_made() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(std::ffi::OsStr::from_bytes(b"a\xff.db"));
+    let error = SqlitePersistenceProvider::file(&path).open().await.unwrap_err();
+    assert!(matches!(error, WfeError::Unusable { .. }), "{error:?}");
+    assert_eq!(contents(folder.path()), []);
+}

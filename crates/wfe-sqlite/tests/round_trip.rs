@@ -176,3 +176,20 @@ async fn a_command_scheduled_by_its_own_handler_stays() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_value_nested_far_too_deep_is_refused_without_overflowing_the_stack() {
+    let store = SqlitePersistenceProvider::new(":memory:").await.unwrap();
+    let mut one = instance(0);
+    one.data = (0..100_000).fold(json!(1), |value, _| serde_json::Value::Array(vec![value]));
+    assert!(matches!(store.create_new_workflow(&one).await, Err(WfeError::Unstorable { .. })));
+    assert!(matches!(store.get_workflow_instance(&one.id).await, Err(WfeError::WorkflowNotFound(_))));
+    let mut stored = instance(0);
+    store.create_new_workflow(&stored).await.unwrap();
+    std::mem::swap(&mut stored.data, &mut one.data);
+    assert!(matches!(store.persist_workflow(&stored).await, Err(WfeError::Unstorable { .. })));
+    // Dropped recursively, it would overflow here.
+    while let serde_json::Value::Array(mut inner) = std::mem::take(&mut stored.data) {
+        stored.data = inner.pop().unwrap();
+    }
+}

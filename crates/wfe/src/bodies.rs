@@ -40,6 +40,7 @@ impl Bodies {
                 biased;
                 // An error: the engine has ended.
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
+                () = job.token().cancelled() => return,
                 permit = this.shared.steps.clone().acquire_owned() => permit,
             };
             // An error: the semaphore was closed, which nobody does.

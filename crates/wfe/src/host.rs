@@ -4,11 +4,15 @@ use std::{
 };
 
 use serde::de::DeserializeOwned;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{broadcast, mpsc, oneshot},
+};
 use wfe_core::{
     Result, WfeError,
     definition::{Data, Definition},
     executor::{Lifecycle, LifecycleEvent},
+    models::WorkflowInstance,
     steps::Results,
     traits::{Claimed, Control, Fence, Loaded, PersistenceProvider},
 };
@@ -34,7 +38,8 @@ struct Inner {
 
 enum Stage {
     New,
-    Running(mpsc::UnboundedSender<Command>),
+    /// With the way to the engine, and its runtime.
+    Running(mpsc::UnboundedSender<Command>, Handle),
     Stopped,
 }
 
@@ -104,15 +109,16 @@ impl WorkflowHost {
         let mut stage = self.stage();
         check_new(&stage)?;
         let (commands, receiver) = mpsc::unbounded_channel();
-        engine::spawn(shared.clone(), owner.clone(), receiver)?;
+        let engine = engine::spawn(shared.clone(), owner.clone(), receiver)?;
         shared.set_owner(Some(owner));
-        *stage = Stage::Running(commands);
+        *stage = Stage::Running(commands, engine);
         Ok(())
     }
 
     /// Starts an instance of the newest version of a definition; returns its id once it is stored.
     ///
-    /// On a host that is not started, the instance is stored and waits.
+    /// On a host that is not started, the instance is stored and waits. On a started one, a start whose future is
+    /// dropped may still come about; the instance runs then.
     ///
     /// # Errors
     /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound) (with version 0: no version is registered).
@@ -151,33 +157,19 @@ impl WorkflowHost {
         if matches!(*self.stage(), Stage::Stopped) {
             return Err(WfeError::Closed("the host"));
         }
-        // Without room in memory the instance waits in the store, and is claimed later.
-        let owner = if shared.room() > 0 { shared.owner() } else { None };
-        let started = shared.store.start(owner.as_deref(), &instance).await?;
-        if started.is_new {
-            shared.publish(LifecycleEvent {
-                instance_id: started.id.as_str().into(),
-                definition_id: found.id().into(),
-                version: found.version(),
-                time: instance.create_time,
-                what: Lifecycle::Started,
-            });
-        }
-        match started.fence {
-            Some(fence) => {
-                if instance.name.is_empty() {
-                    instance.name.clone_from(&started.id);
-                }
-                instance.id.clone_from(&started.id);
-                let claimed = Claimed { id: started.id.clone(), fence, claims: 1 };
-                let work = shared.begin(&started.id);
-                let loaded = just_started(instance, fence);
-                self.tell(Command::Run(Box::new(Begin { claimed, loaded, work })));
-            }
-            None if started.is_new => self.tell(Command::Look),
-            None => {}
-        }
-        Ok(started.id)
+        let Some((commands, engine)) = self.engine() else {
+            let id = store_new(shared, instance, None).await?;
+            self.tell(Command::Look); // it may have been started meanwhile
+            return Ok(id);
+        };
+        // Run to its end even if the caller goes away: an instance that this host owns, but never takes up, would
+        // stand still until the next start.
+        let shared = shared.clone();
+        let stored = engine.spawn(async move { store_new(&shared, instance, Some(commands)).await });
+        stored.await.unwrap_or_else(|ended| {
+            let message = "the host was stopped during the start".to_owned();
+            Err(WfeError::CommitUnknown { message, source: Some(ended.into()) })
+        })
     }
 
     /// Waits for the end of an instance, which may have ended long ago or be run by another host on the same store.
@@ -199,10 +191,7 @@ impl WorkflowHost {
             if was_stopped {
                 return Err(WfeError::Closed("the host"));
             }
-            let poll = chrono::Duration::from_std(shared.options.poll_interval)
-                .ok()
-                .and_then(|interval| shared.now().checked_add_signed(interval))
-                .unwrap_or(chrono::DateTime::<chrono::Utc>::MAX_UTC);
+            let poll = shared.after(shared.options.poll_interval);
             tokio::select! {
                 // An error: the host stopped, or works on the instance no longer.
                 end = end => if let Ok(end) = end {
@@ -290,7 +279,7 @@ impl WorkflowHost {
         match stage {
             Stage::New => Ok(()),
             Stage::Stopped => Err(WfeError::Closed("the host")),
-            Stage::Running(commands) => {
+            Stage::Running(commands, _) => {
                 let (answer, stopped) = oneshot::channel();
                 let ended = commands.send(Command::Stop(answer)).is_err() || stopped.await.is_err();
                 if ended {
@@ -303,9 +292,17 @@ impl WorkflowHost {
 
     /// Tells the engine, if the host runs; otherwise the next start sees it in the store.
     fn tell(&self, command: Command) {
-        if let Stage::Running(commands) = &*self.stage() {
+        if let Some((commands, _)) = self.engine() {
             // It fails only if the engine has ended; then the next start sees it.
             let _later = commands.send(command);
+        }
+    }
+
+    /// The way to the engine, and its runtime; `None`: the host does not run.
+    fn engine(&self) -> Option<(mpsc::UnboundedSender<Command>, Handle)> {
+        match &*self.stage() {
+            Stage::Running(commands, engine) => Some((commands.clone(), engine.clone())),
+            Stage::New | Stage::Stopped => None,
         }
     }
 
@@ -330,13 +327,48 @@ impl fmt::Debug for WorkflowHost {
 fn check_new(stage: &Stage) -> Result<()> {
     match stage {
         Stage::New => Ok(()),
-        Stage::Running(_) => Err(WfeError::Invalid("the host was started already".to_owned())),
+        Stage::Running(..) => Err(WfeError::Invalid("the host was started already".to_owned())),
         Stage::Stopped => Err(WfeError::Closed("the host")),
     }
 }
 
+/// Stores a new instance and, with `commands`, hands it to the engine that they go to.
+async fn store_new(
+    shared: &Arc<Shared>,
+    mut instance: WorkflowInstance,
+    commands: Option<mpsc::UnboundedSender<Command>>,
+) -> Result<String> {
+    // Without room in memory the instance waits in the store, and is claimed later.
+    let owner = if commands.is_some() && shared.room() > 0 { shared.owner() } else { None };
+    let started = shared.store.start(owner.as_deref(), &instance).await?;
+    if !started.is_new {
+        return Ok(started.id);
+    }
+    shared.publish(LifecycleEvent {
+        instance_id: started.id.as_str().into(),
+        definition_id: instance.workflow_definition_id.as_str().into(),
+        version: instance.version,
+        time: instance.create_time,
+        what: Lifecycle::Started,
+    });
+    let command = started.fence.map_or(Command::Look, |fence| {
+        if instance.name.is_empty() {
+            instance.name.clone_from(&started.id);
+        }
+        instance.id.clone_from(&started.id);
+        let claimed = Claimed { id: started.id.clone(), fence, claims: 1 };
+        let work = shared.begin(&started.id);
+        Command::Run(Box::new(Begin { claimed, loaded: just_started(instance, fence), work }))
+    });
+    if let Some(commands) = commands {
+        // It fails only if the engine has ended; then the next start sees the instance.
+        let _later = commands.send(command);
+    }
+    Ok(started.id)
+}
+
 /// What the store has of an instance that was started just now. Revision 0: it was never changed since.
-fn just_started(instance: wfe_core::models::WorkflowInstance, fence: Fence) -> Loaded {
+fn just_started(instance: WorkflowInstance, fence: Fence) -> Loaded {
     Loaded {
         instance,
         revision: 0,

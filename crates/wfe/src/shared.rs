@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -62,6 +65,12 @@ impl Shared {
 
     pub fn now(&self) -> DateTime<Utc> {
         self.options.clock.now()
+    }
+
+    /// The time after a pause from now on; the end of the calendar if it is later than that.
+    pub fn after(&self, pause: Duration) -> DateTime<Utc> {
+        let pause = chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::MAX);
+        self.now().checked_add_signed(pause).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// Calls `f` with what the executor takes from outside.

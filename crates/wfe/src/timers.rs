@@ -20,8 +20,13 @@ impl Timers {
     /// The store's next times, earliest first; with `more`, it may have later ones.
     pub fn refill(&mut self, times: impl IntoIterator<Item = i64>, more: bool) {
         let before = self.due.len();
-        self.due.extend(times);
-        self.horizon = if more { self.due.last().copied() } else { None };
+        let mut horizon = None;
+        for at in times {
+            // Not the last time of all: those that were known before may lie behind unread ones.
+            horizon = horizon.max(Some(at));
+            self.due.insert(at);
+        }
+        self.horizon = horizon.filter(|_| more);
         tracing::trace!(before, now = self.due.len(), "timers read from the store");
     }
 
@@ -65,5 +70,13 @@ mod tests {
         assert_eq!(timers.take_due(20), (true, true));
         timers.refill([25], false);
         assert_eq!(timers.next(), Some(25));
+    }
+
+    #[test]
+    fn a_time_known_before_does_not_hide_the_store_s_times_in_front_of_it() {
+        let mut timers = Timers::default();
+        timers.add(100);
+        timers.refill([10, 20], true);
+        assert_eq!(timers.take_due(20), (true, true), "there may be more between 20 and 100");
     }
 }

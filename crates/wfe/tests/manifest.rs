@@ -6,7 +6,6 @@
     clippy::panic,
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
-
 use std::{
     collections::HashMap,
     fs,

@@ -24,7 +24,11 @@ struct Finite;
 
 impl Finite {
     fn check(is_finite: bool) -> Result<(), Error> {
-        if is_finite { Ok(()) } else { Err(Error::custom("a number is NaN or infinite, which JSON cannot hold")) }
+        if is_finite {
+            Ok(())
+        } else {
+            Err(Error::custom("a number is NaN or infinite, which JSON cannot hold"))
+        }
     }
 }
 
@@ -76,7 +80,11 @@ impl Serializer for Finite {
         Ok(())
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
         value.serialize(self)
     }
 
@@ -102,7 +110,13 @@ impl Serializer for Finite {
         Ok(self)
     }
 
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self, Error> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, Error> {
         Ok(self)
     }
 
@@ -114,7 +128,13 @@ impl Serializer for Finite {
         Ok(self)
     }
 
-    fn serialize_struct_variant(self, _: &'static str, _: u32, _: &'static str, _: usize) -> Result<Self, Error> {
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Self, Error> {
         Ok(self)
     }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod builder;
 mod each;
+mod exact;
 mod program;
 mod registry;
 mod retry;
@@ -17,6 +18,7 @@ pub use retry::{OnFailure, Retry};
 pub use task::{Inline, Made, Task, blocking, blocking_item, blocking_step, inline, inline_item, step};
 
 pub(crate) use body::{Answer, AnyData, Apply, Body, Work};
+pub(crate) use exact::to_value;
 pub(crate) use program::Node;
 pub(crate) use retry::Policy;
 

@@ -102,7 +102,7 @@ impl Definition {
             execution_pointers: vec![self.first_pointer()],
             next_execution: Some(0),
             status: WorkflowStatus::Runnable,
-            data: serde_json::to_value(data)?,
+            data: super::to_value(data)?,
             create_time: now,
             complete_time: None,
         })

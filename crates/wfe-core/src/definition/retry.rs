@@ -80,7 +80,7 @@ impl Retry {
     }
 
     /// Tries again only after errors for which this holds; a fatal error is never tried again. A panic in it counts
-    /// as *no*.
+    /// as *no*. It must be quick: it runs on the engine's thread.
     #[must_use]
     pub fn only_if(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
         self.only_if = Some(Arc::new(holds));
@@ -97,6 +97,9 @@ impl Retry {
         };
         if failed > self.limit || !error.is_retryable() || !wanted() {
             return None;
+        }
+        if self.first_pause.is_zero() {
+            return Some(Duration::ZERO); // times a power that overflowed it would be no number
         }
         let power = self.factor.powf(f64::from(failed.saturating_sub(1)));
         let full = Duration::try_from_secs_f64(self.first_pause.as_secs_f64() * power)
@@ -180,6 +183,12 @@ mod tests {
     fn an_overflowing_power_is_capped() {
         let retry = Retry::up_to(u32::MAX).jitter(0.0);
         assert_eq!(retry.pause(100_000, &error(), 0.0), Some(Duration::from_mins(5)));
+    }
+
+    #[test]
+    fn no_pause_stays_none_however_often() {
+        let retry = Retry::up_to(u32::MAX).first_pause(Duration::ZERO);
+        assert_eq!(retry.pause(100_000, &error(), 0.5), Some(Duration::ZERO));
     }
 
     #[test]

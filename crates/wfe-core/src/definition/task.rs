@@ -193,7 +193,7 @@ impl<T: Item, D: Data, I: Item> Task<Vec<T>, D, I, Inline<Vec<T>, D, I>> {
         let start = move |ctx: Ctx, data: &AnyData, item: Option<Value>| {
             let (data, item) = typed::<D, I>(data, item)?;
             Ok(run(ctx, data, item).map(|items| {
-                let values: Result<_, _> = items.into_iter().map(serde_json::to_value).collect();
+                let values: Result<_, _> = items.iter().map(super::to_value).collect();
                 values.map(Answer::Items).map_err(unstorable)
             }))
         };
@@ -217,14 +217,15 @@ fn apply<S: Send + 'static, D: Data>(left: S, outputs: Arc<Vec<Output<S, D>>>) -
             return Err(StepError::fatal("the instance's data has another type than the definition's")
                 .with_code(StepError::DEFINITION));
         };
-        // On a copy: a closure that panics half-way must not leave half a change. Cloning and serializing are the
-        // user's code too.
-        std::panic::catch_unwind(AssertUnwindSafe(|| {
+        // On a copy: a closure that panics half-way must not leave half a change. Cloning, serializing and dropping are
+        // the user's code too.
+        std::panic::catch_unwind(AssertUnwindSafe(move || {
+            let (left, outputs) = (left, outputs);
             let mut data = newest.clone();
             for output in outputs.iter() {
                 output(&left, &mut data);
             }
-            let value = serde_json::to_value(&data).map_err(unstorable)?;
+            let value = super::to_value(&data).map_err(unstorable)?;
             Ok((Arc::new(data) as AnyData, value))
         }))
         .unwrap_or_else(|payload| Err(StepError::from_panic("the step's output", &*payload)))

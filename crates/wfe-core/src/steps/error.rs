@@ -69,8 +69,9 @@ impl StepError {
         std::iter::successors(Some(first), |e| (*e).source())
     }
 
-    /// What a caught panic said.
-    pub(crate) fn from_panic(what: &str, payload: &(dyn Any + Send)) -> Self {
+    /// What a caught panic said; `what` panicked. Retryable, with the code [`StepError::PANIC`].
+    #[must_use]
+    pub fn from_panic(what: &str, payload: &(dyn Any + Send)) -> Self {
         let said = payload
             .downcast_ref::<&str>()
             .copied()

@@ -2,6 +2,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::StepError;
+use crate::definition::to_value;
 
 /// How the instance goes on after a step that ended well.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +20,7 @@ impl Next {
     /// # Errors
     /// The value does not fit JSON. The error is fatal: another attempt would make the same value.
     pub fn outcome(value: &impl Serialize) -> Result<Self, StepError> {
-        serde_json::to_value(value)
-            .map(Self::Outcome)
-            .map_err(|e| StepError::fatal(e).with_code(StepError::UNSTORABLE))
+        to_value(value).map(Self::Outcome).map_err(|e| StepError::fatal(e).with_code(StepError::UNSTORABLE))
     }
 }
 

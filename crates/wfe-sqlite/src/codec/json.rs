@@ -38,8 +38,8 @@ pub(crate) fn map(raw: HashMap<String, Box<RawValue>>) -> serde_json::Result<Has
     raw.into_iter().map(|(key, value)| Ok((key, serde_json::from_str(value.get())?))).collect()
 }
 
-/// Without recursion: a value nested a million deep must not overflow the stack before it is refused.
-fn check_depth(what: &str, value: &Value) -> Result<()> {
+/// Refuses what is nested deeper than can be read back. Without recursion: a value nested a million deep must not overflow the stack before it is refused.
+pub(crate) fn check_depth(what: &str, value: &Value) -> Result<()> {
     let is_container = |value: &&Value| value.is_array() || value.is_object();
     let mut level: Vec<&Value> = Some(value).filter(is_container).into_iter().collect();
     for _ in 0..DEEPEST {

@@ -14,6 +14,7 @@ use wfe_core::{
 use super::{add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
+    codec::json,
     codec::{self, hexadecimal, time},
     error,
     script::{Script, Written},
@@ -24,7 +25,7 @@ use crate::{
 #[async_trait]
 impl WorkflowRepository for SqlitePersistenceProvider {
     async fn create_new_workflow(&self, workflow: &WorkflowInstance) -> Result<String> {
-        let instance = with_id_and_name(workflow);
+        let instance = with_id_and_name(workflow)?;
         let id = instance.id.clone();
         let new = New::encode(&instance)?;
         let mut script = Script::about(&id);
@@ -47,6 +48,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         workflow: &WorkflowInstance,
         subscriptions: &[EventSubscription],
     ) -> Result<()> {
+        check_depths(workflow)?;
         check_pointers(&workflow.execution_pointers)?;
         let id = workflow.id.as_str();
         loop {
@@ -163,14 +165,28 @@ impl SqlitePersistenceProvider {
     }
 }
 
+/// Refuses values that are nested too deep, before anything clones them: that would overflow the stack.
+fn check_depths(workflow: &WorkflowInstance) -> Result<()> {
+    json::check_depth("a workflow's data", &workflow.data)?;
+    for pointer in &workflow.execution_pointers {
+        let optional =
+            [&pointer.persistence_data, &pointer.event_data, &pointer.context_item, &pointer.outcome];
+        for value in optional.into_iter().flatten().chain(pointer.extension_attributes.values()) {
+            json::check_depth("a value of a pointer", value)?;
+        }
+    }
+    Ok(())
+}
+
 /// The instance as it is to be stored.
-pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> WorkflowInstance {
+pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowInstance> {
+    check_depths(workflow)?;
     let mut instance = workflow.clone();
     instance.id = id_or_fresh(&instance.id);
     if instance.name.is_empty() {
         instance.name.clone_from(&instance.id);
     }
-    instance
+    Ok(instance)
 }
 
 /// Id and name must be free.

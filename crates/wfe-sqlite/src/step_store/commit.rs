@@ -210,7 +210,7 @@ fn item_text(value: &Json) -> Result<String> {
 
 /// A child that exists is passed over, with its pointers.
 fn add_child(script: &mut Script, parent: &Value, child: &WorkflowInstance) -> Result<()> {
-    let child = with_id_and_name(child);
+    let child = with_id_and_name(child)?;
     let new = New::encode(&child)?;
     let id = Value::from(&child.id);
     script.guard_or(

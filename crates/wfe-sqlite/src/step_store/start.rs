@@ -23,7 +23,7 @@ impl SqlitePersistenceProvider {
         owner: Option<&Owner>,
         instance: &WorkflowInstance,
     ) -> Result<Started> {
-        let instance = with_id_and_name(instance);
+        let instance = with_id_and_name(instance)?;
         let new = New::encode(&instance)?;
         let id = instance.id.clone();
         let owner_id = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;

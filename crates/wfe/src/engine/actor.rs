@@ -1,13 +1,14 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
     Result, WfeError,
     executor::{Effects, Lifecycle, Run, Want},
-    models::{ExecutionError, WorkflowStatus},
+    models::WorkflowStatus,
     steps::StepError,
-    traits::{Claimed, Loaded, StepCommit, StepFailure},
+    traits::{Claimed, Loaded},
 };
 
 use super::{
@@ -71,7 +72,14 @@ impl Actor {
                     None => return None,
                     Some(Ok(loaded)) => loaded,
                     Some(Err(corrupt)) => {
-                        self.suspend_unread(&corrupt).await;
+                        storing::suspend_unread(
+                            &self.shared,
+                            &self.bodies.phase,
+                            self.claimed.fence,
+                            &self.work.id,
+                            &corrupt,
+                        )
+                        .await;
                         return None;
                     }
                 },
@@ -94,17 +102,27 @@ impl Actor {
         loaded: Loaded,
         parked: Option<&StepError>,
     ) -> std::result::Result<Option<i64>, StepError> {
-        let worked = self.passes(loaded, parked).await;
-        // Whatever still runs is not wanted any more; a body that was to end by itself has ended.
-        self.spawned.drain().for_each(|(_, token)| token.cancel());
+        // What runs here of the user's (data types, errors, predicates) may panic.
+        let worked = AssertUnwindSafe(self.passes(loaded, parked)).catch_unwind().await;
+        self.cancel_bodies();
         match worked {
-            Ok(Ok(next)) => Ok(next),
-            Ok(Err(reason)) => Err(reason),
-            Err(error) => {
+            Ok(Ok(Ok(next))) => Ok(next),
+            Ok(Ok(Err(reason))) => Err(reason),
+            Ok(Err(error)) => {
                 tracing::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
                 Err(StepError::fatal(error).with_code(StepError::DEFINITION))
             }
+            Err(payload) => {
+                let error = StepError::from_panic("working on the instance", &*payload);
+                tracing::error!(instance = self.work.id, %error, "the instance is suspended");
+                Err(error)
+            }
         }
+    }
+
+    /// Whatever still runs is not wanted any more; a body that was to end by itself has ended.
+    fn cancel_bodies(&mut self) {
+        self.spawned.drain().for_each(|(_, token)| token.cancel());
     }
 
     async fn passes(
@@ -161,9 +179,9 @@ impl Actor {
             let (id, mail) = (self.work.id.clone(), self.mail.clone());
             tokio::spawn(async move {
                 let items = storing::items(&*store, phase, &id, &container, from, limit).await;
-                if let Some(values) = items {
+                if let Some(read) = items {
                     // Nobody is there if the instance ended meanwhile.
-                    let _void = mail.send(Mail::Items(container, from, values));
+                    let _void = mail.send(Mail::Items(container, from, read));
                 }
             });
         }
@@ -177,6 +195,9 @@ impl Actor {
 
     /// Waits until something happens, and tells the executor all that has.
     async fn wait(&mut self, run: &mut Run) -> Result<Turn> {
+        // What another process asks of an instance that is busy here comes without mail: a commit meets it, and where
+        // none is made for so long, this does.
+        let look = self.shared.after(self.shared.options.poll_interval);
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
             if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
@@ -188,6 +209,7 @@ impl Actor {
             let mail = tokio::select! {
                 mail = self.mailbox.recv() => mail,
                 () = sleep(&self.shared, run) => return Ok(Turn::Goes),
+                () = self.shared.options.clock.sleep_until(look) => Some(Mail::Look),
                 changed = self.bodies.phase.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return Ok(Turn::Over(None)), // the dispatcher has ended
@@ -199,7 +221,7 @@ impl Actor {
                 changed |= self.read(run, mail).await?;
                 next = self.mailbox.try_recv().ok(); // an error: no more mail for now
             }
-            if changed {
+            if changed || self.shared.now() >= look {
                 return Ok(Turn::Goes);
             }
         }
@@ -216,7 +238,8 @@ impl Actor {
                 self.spawned.remove(&pointer);
                 return Ok(false);
             }
-            Mail::Items(container, from, values) => {
+            Mail::Items(container, from, read) => {
+                let values = read?;
                 self.shared.with_env(|env| run.items(&container, from, values, env))?;
             }
             Mail::Look => {
@@ -227,35 +250,12 @@ impl Actor {
         }
         Ok(true)
     }
+}
 
-    /// Suspends an instance that cannot be read, so that nobody tries to again and again.
-    async fn suspend_unread(&self, error: &WfeError) {
-        let now = self.shared.now();
-        let failure = StepFailure {
-            error: ExecutionError {
-                error_time: now,
-                workflow_id: self.work.id.clone(),
-                execution_pointer_id: String::new(),
-                message: error.to_string(),
-            },
-            step: String::new(),
-            attempt: 1,
-            code: "corrupt".to_owned(),
-            causes: vec![error.to_string()],
-        };
-        let commit = StepCommit {
-            instance_id: self.work.id.clone(),
-            status: Some(WorkflowStatus::Suspended),
-            next_execution: Some(None),
-            cause: Some(failure.clone()),
-            failures: vec![failure],
-            release: true,
-            ..StepCommit::default()
-        };
-        if let Err(error) = self.shared.store.commit_step(self.claimed.fence, &commit).await {
-            // It stays owned, so nothing loops; the next start tries again.
-            tracing::error!(instance = self.work.id, %error, "the unreadable instance could not be suspended");
-        }
+impl Drop for Actor {
+    /// The host was dropped: its steps run on, as nobody's.
+    fn drop(&mut self) {
+        self.cancel_bodies();
     }
 }
 

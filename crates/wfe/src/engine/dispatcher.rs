@@ -1,7 +1,6 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use chrono::DateTime;
@@ -111,12 +110,11 @@ pub(super) async fn run(
         backlog: false,
         unread: false,
     };
-    this.look().await;
-    this.refill_timers().await;
+    this.look_and_refill().await;
     this.report_unregistered().await;
     let clock = shared.options.clock.clone();
     let poll = shared.options.poll_interval;
-    let mut next_poll = after(&shared, poll);
+    let mut next_poll = shared.after(poll);
     loop {
         let timer = this.timers.next().map(|at| {
             // Out of the calendar: never. The poll looks after it.
@@ -133,23 +131,17 @@ pub(super) async fn run(
             () = clock.sleep_until(wake) => {
                 let (due, refill) = this.timers.take_due(shared.now().timestamp_millis());
                 let poll_now = shared.now() >= next_poll;
-                if due || refill || poll_now {
+                if refill || (poll_now && this.unread) {
+                    this.look_and_refill().await;
+                } else if due || poll_now {
                     this.look().await;
                 }
-                if refill || (poll_now && this.unread) {
-                    this.refill_timers().await;
-                }
                 if poll_now {
-                    next_poll = after(&shared, poll);
+                    next_poll = shared.after(poll);
                 }
             }
         }
     }
-}
-
-fn after(shared: &Shared, pause: Duration) -> DateTime<chrono::Utc> {
-    let pause = chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::MAX);
-    shared.now().checked_add_signed(pause).unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
 }
 
 impl Dispatcher {
@@ -161,10 +153,7 @@ impl Dispatcher {
             }
             Command::Wake(id) => self.wake(&id).await,
             Command::Look => self.look().await,
-            Command::Registered => {
-                self.look().await;
-                self.refill_timers().await;
-            }
+            Command::Registered => self.look_and_refill().await,
             Command::Stop(answer) => drop(answer), // the main loop takes it before
         }
     }
@@ -207,12 +196,23 @@ impl Dispatcher {
             entry.told = true;
             return;
         }
-        match self.shared.store.acquire(&self.owner, id, self.shared.now()).await {
+        match self.acquire(id).await {
             Ok(None) => {}
             Ok(Some(claimed)) => self.begin_claimed(claimed).await,
             // The poll looks again.
             Err(error) => tracing::warn!(instance = id, %error, "the instance could not be acquired"),
         }
+    }
+
+    /// Makes the instance ours, if nobody has it and its definition is registered here; others are left to hosts that
+    /// have it.
+    async fn acquire(&self, id: &str) -> Result<Option<Claimed>> {
+        let loaded = self.shared.store.load(id).await?;
+        let instance = loaded.instance;
+        if self.shared.definition(&instance.workflow_definition_id, instance.version).is_none() {
+            return Ok(None);
+        }
+        self.shared.store.acquire(&self.owner, id, self.shared.now()).await
     }
 
     /// Claims what is due, as far as there is room.
@@ -254,13 +254,21 @@ impl Dispatcher {
         tokio::task::yield_now().await;
     }
 
-    async fn refill_timers(&mut self) {
+    /// Claims what is due, and reads what becomes due later. *Later* is after the time at which the claim began: what
+    /// becomes due meanwhile would be missed by both.
+    async fn look_and_refill(&mut self) {
+        let before = self.shared.now();
+        self.look().await;
+        self.refill_timers(before).await;
+    }
+
+    async fn refill_timers(&mut self, after: DateTime<chrono::Utc>) {
         self.unread = false;
         let definitions = self.shared.definitions();
         if definitions.is_empty() {
             return;
         }
-        match self.shared.store.upcoming(&definitions, self.shared.now(), TIMERS_AT_ONCE).await {
+        match self.shared.store.upcoming(&definitions, after, TIMERS_AT_ONCE).await {
             Ok(times) => {
                 let more = times.len() == TIMERS_AT_ONCE;
                 self.timers.refill(times.into_iter().map(|(at, _)| at), more);
@@ -312,7 +320,7 @@ impl Dispatcher {
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, answer: oneshot::Sender<()>) {
         self.phase.send_replace(Phase::Draining);
         let clock = self.shared.options.clock.clone();
-        let deadline = after(&self.shared, self.shared.options.grace);
+        let deadline = self.shared.after(self.shared.options.grace);
         let mut grace = Some(clock.sleep_until(deadline));
         while !self.actors.is_empty() {
             tokio::select! {

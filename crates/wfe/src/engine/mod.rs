@@ -1,7 +1,8 @@
 //! The engine's own thread: which instances are at work, when to look at others, and each one's actor.
 //!
-//! Nothing of a user's runs here but output closures, so that a step which never yields stops neither commits nor
-//! timers.
+//! Of what a user writes, only what is quick runs here: output closures, retry predicates, and the data's and errors' own
+//! `Clone`, `Serialize` and the like. Bodies, inputs and factories do not, so that a step which never yields stops
+//! neither commits nor timers.
 
 mod actor;
 mod dispatcher;
@@ -48,8 +49,8 @@ pub(crate) enum Mail {
     Ended(String, BodyEnd),
     /// The body of this pointer never began, or was dropped with the program's runtime.
     NotRun(String),
-    /// Items that were asked for: container, position of the first, and they.
-    Items(String, u64, Vec<serde_json::Value>),
+    /// Items that were asked for: container, position of the first, and they, or why they cannot be read.
+    Items(String, u64, Result<Vec<serde_json::Value>>),
     /// Look at the stored instance: somebody asked something of it.
     Look,
 }
@@ -65,20 +66,22 @@ pub(crate) enum Phase {
     Closing,
 }
 
-/// Starts the engine's thread. It ends when it is stopped, or when the last sender of commands is gone.
+/// Starts the engine's thread, and gives its runtime. It ends when it is stopped, or when the last sender of commands
+/// is gone.
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
     commands: mpsc::UnboundedReceiver<Command>,
-) -> Result<()> {
+) -> Result<Handle> {
     let steps = Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .map_err(|e| failed("the engine's runtime could not be made", e))?;
+    let engine = runtime.handle().clone();
     let work = move || runtime.block_on(dispatcher::run(shared, owner, commands, steps));
     let thread = std::thread::Builder::new().name("wfe-engine".to_owned()).spawn(work);
-    thread.map(drop).map_err(|e| failed("the engine's thread could not be started", e))
+    thread.map(|_| engine).map_err(|e| failed("the engine's thread could not be started", e))
 }
 
 fn failed(message: &str, source: std::io::Error) -> WfeError {

@@ -2,10 +2,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 use wfe_core::{
-    Advice, Result, WfeError,
+    Result, WfeError,
     executor::Run,
+    models::{ExecutionError, WorkflowStatus},
     steps::StepError,
-    traits::{Committed, Fence, Loaded, StepCommit, StepStore},
+    traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
 };
 
 use super::{Phase, PhaseWatch};
@@ -59,7 +60,10 @@ pub(super) async fn store(
                 }
             }
             WfeError::WorkflowNotFound(_) | WfeError::LostOwnership(_) => return Ok(Stored::Void),
-            WfeError::Unstorable { .. } | WfeError::Serialization(_) | WfeError::AlreadyExists { .. } => {
+            WfeError::Unstorable { .. }
+            | WfeError::Serialization(_)
+            | WfeError::AlreadyExists { .. }
+            | WfeError::Invalid(_) => {
                 return Ok(Stored::Refused(StepError::fatal(error).with_code(StepError::UNSTORABLE)));
             }
             error => {
@@ -132,7 +136,63 @@ pub(super) async fn load_or_corrupt(shared: &Shared, phase: &PhaseWatch, id: &st
     }
 }
 
-/// Reads items of a for-each, again and again if the store fails; `None`: the host closes.
+/// Suspends an instance that cannot be read, so that nobody tries to again and again; or ends it, if that is what
+/// somebody asks.
+pub(super) async fn suspend_unread(
+    shared: &Shared,
+    phase: &PhaseWatch,
+    fence: Fence,
+    id: &str,
+    error: &WfeError,
+) {
+    let now = shared.now();
+    let failure = StepFailure {
+        error: ExecutionError {
+            error_time: now,
+            workflow_id: id.to_owned(),
+            execution_pointer_id: String::new(),
+            message: error.to_string(),
+        },
+        step: String::new(),
+        attempt: 1,
+        code: "corrupt".to_owned(),
+        causes: vec![error.to_string()],
+    };
+    let mut commit = StepCommit {
+        instance_id: id.to_owned(),
+        status: Some(WorkflowStatus::Suspended),
+        next_execution: Some(None),
+        cause: Some(failure.clone()),
+        failures: vec![failure],
+        release: true,
+        ..StepCommit::default()
+    };
+    let mut pause = Pause::new(phase.clone());
+    loop {
+        match shared.store.commit_step(fence, &commit).await {
+            Ok(Committed::Done | Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return,
+            Ok(Committed::Control(request)) => {
+                commit.applied = Some(request.number);
+                let ending = match request.control {
+                    Control::Suspend | Control::Resume => continue,
+                    Control::Cancel => Ending::Cancelled,
+                    Control::Terminate => Ending::Terminated,
+                };
+                commit.status = Some(WorkflowStatus::Terminated);
+                (commit.ending, commit.complete_time) = (Some(ending), Some(now));
+            }
+            Err(error) => {
+                report(id, &error);
+                if !pause.rest().await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Reads items of a for-each, again and again if the store fails; `None`: the host closes. An error is one of a stored
+/// value that does not decode.
 pub(super) async fn items(
     store: &dyn StepStore,
     phase: PhaseWatch,
@@ -140,11 +200,11 @@ pub(super) async fn items(
     container: &str,
     from: u64,
     limit: usize,
-) -> Option<Vec<Value>> {
+) -> Option<Result<Vec<Value>>> {
     let mut pause = Pause::new(phase);
     loop {
         match store.items(id, container, from, limit).await {
-            Ok(values) => return Some(values),
+            read @ (Ok(_) | Err(WfeError::Corrupt { .. })) => return Some(read),
             Err(error) => {
                 report(id, &error);
                 if !pause.rest().await {
@@ -156,10 +216,14 @@ pub(super) async fn items(
 }
 
 fn report(instance: &str, error: &WfeError) {
-    if error.advice() == Advice::Retry {
-        tracing::debug!(instance, %error, "the store is asked again");
-    } else {
-        tracing::error!(instance, %error, "the store failed; it is asked again");
+    match error {
+        // Passes by itself, and soon.
+        WfeError::Busy { .. } | WfeError::LockFailed(_) => {
+            tracing::debug!(instance, %error, "the store is asked again");
+        }
+        // Passes once somebody makes room: it has to be told.
+        WfeError::Full { .. } => tracing::warn!(instance, %error, "the store is full; it is asked again"),
+        _ => tracing::error!(instance, %error, "the store failed; it is asked again"),
     }
 }
 

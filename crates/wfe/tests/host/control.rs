@@ -1,14 +1,16 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
 use wfe::{
-    Lifecycle, Outcome,
+    Lifecycle, Outcome, WorkflowHost,
     definition::{Definition, WorkflowBuilder, inline},
     models::WorkflowStatus,
     steps::Ctx,
 };
 
-use crate::support::{Count, Store, Tally, completed, ended, nothing, on_every_store, until};
+use crate::support::{
+    Count, Store, Tally, completed, ended, nothing, on_every_store, started, unreadable, until,
+};
 
 /// A step that runs until it is let go or cancelled, and one after it.
 struct Held {
@@ -99,4 +101,74 @@ on_every_store! {
         host.start().await.unwrap();
         assert_eq!(ended(&host, &id).await, Outcome::Terminated);
     }
+
+    async fn a_body_that_waits_for_a_slot_never_begins_once_its_instance_has_ended(store: Store) {
+        let held = Held::new();
+        let host = started(store.builder().await.concurrent_steps(1).build(), &[&held.definition()]).await;
+        let one = host.start_workflow("held", &Tally::default()).await.unwrap();
+        until(async || held.begun.get() == 1).await;
+        let mut events = host.lifecycle();
+        let two = host.start_workflow("held", &Tally::default()).await.unwrap();
+        host.terminate(&two).await.unwrap();
+        assert_eq!(ended(&host, &two).await, Outcome::Terminated);
+        let three = host.start_workflow("held", &Tally::default()).await.unwrap();
+        held.go.notify_one();
+        // Slots are given in order: had the second one's body begun, it would have done so before the third one's.
+        until(async || held.begun.get() > 1).await;
+        held.go.notify_one();
+        completed(&host, &one).await;
+        completed(&host, &three).await;
+        assert_eq!((held.begun.get(), held.cancelled.get()), (2, 0));
+        while let Ok(event) = events.try_recv() {
+            assert!(*event.instance_id != *two || !matches!(event.what, Lifecycle::StepStarted { .. }));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_from_another_host_reaches_a_step_that_runs() {
+    let (store, held) = (Store::file(), Held::new());
+    let (runs, asks) = (store.host(&[&held.definition()]).await, store.host(&[]).await);
+    let id = runs.start_workflow("held", &Tally::default()).await.unwrap();
+    until(async || held.begun.get() == 1).await;
+    asks.cancel(&id).await.unwrap();
+    assert_eq!(ended(&asks, &id).await, Outcome::Cancelled);
+    until(async || held.cancelled.get() == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_leaves_an_instance_to_those_that_have_its_definition_whatever_it_was_asked() {
+    let store = Store::file();
+    let build = |id: &str| WorkflowBuilder::<Tally>::new(id, 1).then("a", nothing()).build().unwrap();
+    let has_it = store.builder().await.build();
+    has_it.register(build("known")).unwrap();
+    let asks = store.host(&[&build("other")]).await;
+    let id = has_it.start_workflow("known", &Tally::default()).await.unwrap();
+    asks.terminate(&id).await.unwrap();
+    // What a host is asked it does in order.
+    let other = asks.start_workflow("other", &Tally::default()).await.unwrap();
+    completed(&asks, &other).await;
+    has_it.start().await.unwrap();
+    assert_eq!(ended(&has_it, &id).await, Outcome::Terminated);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_cannot_be_read_is_suspended_and_can_be_terminated() {
+    let store = Store::file();
+    let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
+    let first = store.builder().await.build();
+    first.register(definition.clone()).unwrap();
+    let waits = first.start_workflow("w", &Tally::default()).await.unwrap();
+    let ends = first.start_workflow("w", &Tally::default()).await.unwrap();
+    first.terminate(&ends).await.unwrap();
+    let host = WorkflowHost::builder_shared(unreadable(store.provider().await))
+        .poll_interval(Duration::from_millis(20))
+        .build();
+    let host = started(host, &[&definition]).await;
+    let status = async |id: &str| first.status(id).await.unwrap();
+    until(async || status(&waits).await.status == WorkflowStatus::Suspended).await;
+    assert_eq!(status(&waits).await.cause.unwrap().code, "corrupt");
+    until(async || status(&ends).await.status == WorkflowStatus::Terminated).await;
+    host.terminate(&waits).await.unwrap();
+    until(async || status(&waits).await.status == WorkflowStatus::Terminated).await;
 }

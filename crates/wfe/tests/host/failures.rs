@@ -3,9 +3,9 @@ use std::{sync::Arc, time::Duration};
 use wfe::{
     Outcome, WfeError,
     clock::Clock,
-    definition::{Definition, OnFailure, Retry, WorkflowBuilder, inline},
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder, inline, step},
     models::WorkflowStatus,
-    steps::{Ctx, StepError},
+    steps::{Ctx, Next, Step, StepError, StepResult},
 };
 use wfe_testkit::VirtualClock;
 
@@ -116,5 +116,74 @@ on_every_store! {
         let id = host.start_workflow("w", &serde_json::Value::Null).await.unwrap();
         until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
         assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, "unstorable");
+    }
+
+    async fn a_number_that_json_cannot_hold_is_refused_and_never_stored_as_null(store: Store) {
+        let definition = WorkflowBuilder::<Option<f64>>::new("w", 1)
+            .then("a", inline(|_, _| async { Ok(()) }).output(|(), data: &mut Option<f64>| *data = Some(f64::NAN)))
+            .build()
+            .unwrap();
+        let host = store.host(&[&definition]).await;
+        let refused = host.start_workflow("w", &Some(f64::INFINITY)).await;
+        assert!(matches!(refused, Err(wfe::WfeError::Serialization(_))), "{refused:?}");
+        let id = host.start_workflow("w", &Some(0.5)).await.unwrap();
+        let Outcome::Failed(failure) = host.wait_for::<Option<f64>>(&id).await.unwrap() else {
+            panic!("it did not fail")
+        };
+        assert_eq!(failure.code, "unstorable");
+    }
+
+    async fn an_error_that_panics_when_it_is_written_down_suspends_its_instance_and_stops_no_other(store: Store) {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .then("a", inline(|_, tally: Arc<Tally>| async move {
+                if tally.sum == 0 { Err(Unspeakable.into()) } else { Ok(()) }
+            }))
+            .build()
+            .unwrap();
+        let host = store.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, "panic");
+        let other = host.start_workflow("w", &Tally { sum: 1, ..Tally::default() }).await.unwrap();
+        completed(&host, &other).await;
+    }
+
+    async fn a_step_that_panics_when_it_is_dropped_has_failed_and_changes_nothing(store: Store) {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .then("a", step(|| Bomb { armed: false }).output(|_, tally: &mut Tally| tally.sum = 7))
+            .build()
+            .unwrap();
+        let host = store.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!("it did not fail") };
+        assert_eq!((failure.step.as_str(), failure.code.as_str()), ("a", "panic"));
+    }
+}
+
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("unspeakable")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+struct Bomb {
+    armed: bool,
+}
+
+impl Step for Bomb {
+    async fn run(&mut self, _: &Ctx) -> StepResult {
+        self.armed = true;
+        Ok(Next::Done)
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.armed, "boom");
     }
 }

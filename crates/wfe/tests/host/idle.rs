@@ -1,14 +1,15 @@
 use std::{sync::Arc, time::Duration};
 
 use wfe::{
+    WorkflowHost,
     clock::Clock,
     definition::{Retry, WorkflowBuilder, inline},
     models::WorkflowStatus,
-    steps::StepError,
+    steps::{Ctx, StepError},
 };
 use wfe_testkit::VirtualClock;
 
-use crate::support::{Count, Store, Tally, started};
+use crate::support::{Count, Store, Tally, after_claims, completed, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -36,7 +37,7 @@ async fn an_idle_host_wakes_for_its_poll_alone_and_writes_nothing() {
         ids.push(host.start_workflow("w", &Tally::default()).await.unwrap());
     }
     for id in &ids {
-        crate::support::until(async || {
+        until(async || {
             let status = host.status(id).await.unwrap();
             status.status == WorkflowStatus::Runnable && status.next_execution > Some(0)
         })
@@ -53,4 +54,35 @@ async fn an_idle_host_wakes_for_its_poll_alone_and_writes_nothing() {
     clock.wait_for(|deadlines| deadlines == [clock.now() + HOUR]).await;
     assert_eq!(written(), before, "nothing was written");
     assert_eq!(runs.get(), 20);
+}
+
+/// Between the claim of what is due and the reading of what becomes due later, time goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_due_while_a_host_starts_is_not_left_to_the_poll() {
+    let store = Store::file();
+    let clock = Arc::new(VirtualClock::default());
+    let definition = WorkflowBuilder::<Tally>::new("w", 1)
+        .then(
+            "a",
+            inline(|ctx: Ctx, _: Arc<Tally>| async move {
+                if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(()) }
+            })
+            .retry(Retry::up_to(1).first_pause(HOUR).jitter(0.0)),
+        )
+        .build()
+        .unwrap();
+    let builder = store.builder().await.clock(clock.clone()).poll_interval(1000 * HOUR);
+    let host = started(builder.build(), &[&definition]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    until(async || host.status(&id).await.unwrap().next_execution > Some(0)).await;
+    host.stop().await.unwrap();
+    let (time, advanced) = (clock.clone(), Count::default());
+    let provider = after_claims(store.provider().await, move || {
+        if advanced.up() == 1 {
+            time.advance(2 * HOUR);
+        }
+    });
+    let builder = WorkflowHost::builder_shared(provider).clock(clock).poll_interval(1000 * HOUR);
+    let host = started(builder.build(), &[&definition]).await;
+    completed(&host, &id).await;
 }

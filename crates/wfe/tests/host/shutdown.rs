@@ -75,4 +75,13 @@ on_every_store! {
         go.notify_one();
         completed(&host, &id).await;
     }
+
+    async fn a_host_that_is_dropped_tells_its_running_steps(store: Store) {
+        let (go, runs, cancelled) = (Arc::new(Notify::new()), Count::default(), Count::default());
+        let host = store.host(&[&held(&go, &runs, &cancelled)]).await;
+        host.start_workflow("held", &Tally::default()).await.unwrap();
+        until(async || runs.get() == 1).await;
+        drop(host);
+        until(async || cancelled.get() == 1).await;
+    }
 }

@@ -193,3 +193,25 @@ async fn two_hosts_on_one_file_share_the_work_and_wait_for_each_others_instances
     }
     assert_eq!(count.get(), 20);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_caller_went_away_during_the_start_runs_all_the_same() {
+    use futures_util::FutureExt;
+    let store = Store::file();
+    let host = store.host(&[&adding()]).await;
+    let options = StartOptions { name: Some("orphan".to_owned()), ..StartOptions::default() };
+    let data = Tally::of([1, 2, 3]);
+    let start = host.start_workflow_with("add", &data, options);
+    assert!(start.now_or_never().is_none(), "the store takes longer than one poll");
+    let provider = store.provider().await;
+    let mut id = String::new();
+    crate::support::until(async || match provider.get_workflow_instance_by_name("orphan").await {
+        Ok(found) => {
+            id = found.id;
+            true
+        }
+        Err(_) => false,
+    })
+    .await;
+    assert_eq!(completed(&host, &id).await.sum, 12);
+}

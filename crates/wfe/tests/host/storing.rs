@@ -3,10 +3,11 @@ use std::{sync::Arc, time::Duration};
 use wfe::{
     WorkflowHost,
     definition::{Definition, Retry, WorkflowBuilder, each, inline, inline_item},
+    models::WorkflowStatus,
     steps::{Ctx, StepError},
 };
 
-use crate::support::{Count, Fault, Store, Tally, completed, faulty, started};
+use crate::support::{Count, Fault, Store, Tally, completed, faulty, started, until};
 
 /// Adds up its items, some of them at the second attempt; then adds a thousand for each result.
 fn adding(runs: &Count) -> Definition {
@@ -65,4 +66,14 @@ async fn a_result_whose_commit_may_or_may_not_be_stored_is_settled_without_runni
 async fn a_result_is_kept_while_the_store_is_busy_full_or_broken() {
     runs_every_body_once_through(vec![Fault::Busy, Fault::None, Fault::Full, Fault::Broken, Fault::None])
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_the_store_will_never_take_suspends_the_instance() {
+    let (store, runs) = (Store::file(), Count::default());
+    let provider = faulty(store.provider().await, vec![Fault::None, Fault::Invalid]);
+    let host = started(WorkflowHost::builder_shared(provider).build(), &[&adding(&runs)]).await;
+    let id = host.start_workflow("add", &Tally::of(0..3)).await.unwrap();
+    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+    assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, StepError::UNSTORABLE);
 }

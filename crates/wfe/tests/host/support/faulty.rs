@@ -25,11 +25,31 @@ pub enum Fault {
     Busy,
     Full,
     Broken,
+    Invalid,
 }
 
 /// A provider whose commits meet these faults, one after the other and again from the first.
 pub fn faulty(inner: Arc<dyn PersistenceProvider>, faults: Vec<Fault>) -> Arc<dyn PersistenceProvider> {
-    let steps = Faulty { inner: inner.clone(), faults, commits: Mutex::new(0) };
+    let steps =
+        Faulty { inner: inner.clone(), faults, commits: Mutex::new(0), unreadable: false, claimed: None };
+    Arc::new(Wrapped { inner, steps: Some(Box::new(steps)) })
+}
+
+/// A provider whose instances cannot be loaded.
+pub fn unreadable(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
+    let faults = vec![Fault::None];
+    let steps =
+        Faulty { inner: inner.clone(), faults, commits: Mutex::new(0), unreadable: true, claimed: None };
+    Arc::new(Wrapped { inner, steps: Some(Box::new(steps)) })
+}
+
+/// A provider that does this after each claim, before it answers.
+pub fn after_claims(
+    inner: Arc<dyn PersistenceProvider>,
+    act: impl Fn() + Send + Sync + 'static,
+) -> Arc<dyn PersistenceProvider> {
+    let (faults, claimed) = (vec![Fault::None], Some(Box::new(act) as Box<_>));
+    let steps = Faulty { inner: inner.clone(), faults, commits: Mutex::new(0), unreadable: false, claimed };
     Arc::new(Wrapped { inner, steps: Some(Box::new(steps)) })
 }
 
@@ -37,6 +57,8 @@ struct Faulty {
     inner: Arc<dyn PersistenceProvider>,
     faults: Vec<Fault>,
     commits: Mutex<usize>,
+    unreadable: bool,
+    claimed: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Faulty {
@@ -64,6 +86,7 @@ impl StepStore for Faulty {
             Fault::Busy => Err(WfeError::Busy { message, source }),
             Fault::Full => Err(WfeError::Full { message, source }),
             Fault::Broken => Err(WfeError::Storage { message, source }),
+            Fault::Invalid => Err(WfeError::Invalid(message)),
         }
     }
 
@@ -82,7 +105,9 @@ impl StepStore for Faulty {
         as_at: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<Claimed>> {
-        self.steps().claim(owner, definitions, as_at, limit).await
+        let claimed = self.steps().claim(owner, definitions, as_at, limit).await;
+        self.claimed.iter().for_each(|act| act());
+        claimed
     }
 
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
@@ -90,6 +115,16 @@ impl StepStore for Faulty {
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
+        if self.unreadable {
+            let (table, column, row) = ("workflows", "data", id.to_owned());
+            return Err(WfeError::Corrupt {
+                table,
+                column,
+                row,
+                message: "injected".to_owned(),
+                source: None,
+            });
+        }
         self.steps().load(id).await
     }
 

@@ -1,7 +1,7 @@
 mod faulty;
 mod wrapped;
 
-pub use faulty::{Fault, faulty};
+pub use faulty::{Fault, after_claims, faulty, unreadable};
 pub use wrapped::Wrapped;
 
 use std::{
