@@ -191,7 +191,7 @@ mod tests {
             ("sqlite:a.db", "a.db"),
             ("sqlite://a.db", "a.db"),
             ("sqlite:///tmp/a.db", "/tmp/a.db"),
-            ("sqlite:/tmp/a.db", "/tmp/a.db"),
+            ("sqlite:/path/to/a.db", "/path/to/a.db"),
             ("sqlite:a%20b%3F%25.db?mode=rwc", "a b?%.db"),
             ("sqlite:100%.db", "100%.db"),
             ("sqlite:%C3%A4.db", "ä.db"),
