@@ -162,7 +162,7 @@ pub(crate) fn add_difference(
     let new = pointers.iter().filter(|pointer| pointer.position >= first_position(stored.revision)).count();
     let revision = next_revision(stored.revision, new);
     let (instance, weight) = instance_difference(script, stored, instance, revision)?;
-    Ok(Stored { seq: stored.seq, revision, instance: Arc::new(instance), pointers, weight })
+    Ok(Stored { seq: stored.seq, revision, instance, pointers, weight })
 }
 
 fn instance_difference(
@@ -170,12 +170,33 @@ fn instance_difference(
     stored: &Stored,
     new: &WorkflowInstance,
     revision: i64,
-) -> Result<(WorkflowInstance, usize)> {
+) -> Result<(Arc<WorkflowInstance>, usize)> {
     let old = &*stored.instance;
+    let name = if new.name.is_empty() { &old.name } else { &new.name };
     let same_data = json::same(&old.data, &new.data);
+    let same_state = new.status == old.status
+        && new.next_execution == old.next_execution
+        && new.complete_time == old.complete_time;
+    let same_rest = *name == old.name
+        && new.root_workflow_id == old.root_workflow_id
+        && new.workflow_definition_id == old.workflow_definition_id
+        && new.version == old.version
+        && new.description == old.description
+        && new.reference == old.reference
+        && new.create_time == old.create_time;
+    let (seq, revision) = (Value::from(stored.seq), Value::from(revision));
+    if same_state && same_rest && same_data {
+        // The common case of a step: nothing is copied, however large the data.
+        script.add(&sql::workflows::TOUCH, [revision, seq]);
+        return Ok((Arc::clone(&stored.instance), stored.weight));
+    }
+    // Before it is cloned, which would overflow the stack.
+    if !same_data {
+        json::check_depth("a workflow's data", &new.data)?;
+    }
     let kept = WorkflowInstance {
         id: old.id.clone(),
-        name: if new.name.is_empty() { old.name.clone() } else { new.name.clone() },
+        name: name.clone(),
         root_workflow_id: new.root_workflow_id.clone(),
         workflow_definition_id: new.workflow_definition_id.clone(),
         version: new.version,
@@ -195,65 +216,36 @@ fn instance_difference(
             WfeError::AlreadyExists { kind: Kind::WorkflowName, id: kept.name.clone() },
         );
     }
-    let same_state = kept.status == old.status
-        && kept.next_execution == old.next_execution
-        && kept.complete_time == old.complete_time;
-    let same_rest = kept.name == old.name
-        && kept.root_workflow_id == old.root_workflow_id
-        && kept.workflow_definition_id == old.workflow_definition_id
-        && kept.version == old.version
-        && kept.description == old.description
-        && kept.reference == old.reference
-        && kept.create_time == old.create_time;
-    let (seq, revision) = (stored.seq.into(), revision.into());
-    let weight = if same_state && same_rest && same_data {
+    let [_, name, root, definition, version, description, reference, next, status, created, completed, data] =
+        codec::workflow::encode(&kept)?;
+    let weight = weight(text_bytes(std::slice::from_ref(&data)));
+    if !same_data {
+        script.add(&sql::workflows::UPDATE_DATA, [data, seq.clone()]);
+    }
+    if !same_rest {
+        script.add(
+            &sql::workflows::UPDATE,
+            [
+                revision,
+                name,
+                root,
+                definition,
+                version,
+                description,
+                reference,
+                next,
+                status,
+                created,
+                completed,
+                seq,
+            ],
+        );
+    } else if same_state {
         script.add(&sql::workflows::TOUCH, [revision, seq]);
-        stored.weight
     } else {
-        let [
-            _,
-            name,
-            root,
-            definition,
-            version,
-            description,
-            reference,
-            next,
-            status,
-            created,
-            completed,
-            data,
-        ] = codec::workflow::encode(&kept)?;
-        let weight = weight(text_bytes(std::slice::from_ref(&data)));
-        if !same_data {
-            script.add(&sql::workflows::UPDATE_DATA, [data, seq.clone()]);
-        }
-        if !same_rest {
-            script.add(
-                &sql::workflows::UPDATE,
-                [
-                    revision,
-                    name,
-                    root,
-                    definition,
-                    version,
-                    description,
-                    reference,
-                    next,
-                    status,
-                    created,
-                    completed,
-                    seq,
-                ],
-            );
-        } else if same_state {
-            script.add(&sql::workflows::TOUCH, [revision, seq]);
-        } else {
-            script.add(&sql::workflows::UPDATE_STATE, [revision, next, status, completed, seq]);
-        }
-        weight
-    };
-    Ok((kept, weight))
+        script.add(&sql::workflows::UPDATE_STATE, [revision, next, status, completed, seq]);
+    }
+    Ok((Arc::new(kept), weight))
 }
 
 /// Pointers keep their positions as long as these grow along the new order; from the first that would not, or the

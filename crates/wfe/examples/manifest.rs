@@ -188,16 +188,16 @@ fn place(args: &Args, dir: PathBuf, out: PathBuf) -> Result<Place, Refusal> {
 fn check_apart(args: &Args, out: &Path) -> Result<(), Refusal> {
     let mut database = Own::default();
     database.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
-    let mut others = vec![out.to_owned(), sums::temporary(out)];
-    for file in others.iter().chain(&args.log) {
+    let outputs = [out.to_owned(), sums::temporary(out)];
+    for file in outputs.iter().chain(&args.log) {
         if database.has(&listing::resolve(file).map_err(|e| cannot("use", file, &e))?) {
             return Err(format!("{} belongs to the database {}", file.display(), args.db.display()));
         }
     }
     let Some(log) = &args.log else { return Ok(()) };
     let log = listing::resolve(log).map_err(|e| cannot("use", log, &e))?;
-    while let Some(file) = others.pop() {
-        if listing::resolve(&file).map_err(|e| cannot("use", &file, &e))? == log {
+    for file in &outputs {
+        if listing::resolve(file).map_err(|e| cannot("use", file, &e))? == log {
             return Err(format!("{} cannot be both the log and the manifest", file.display()));
         }
     }

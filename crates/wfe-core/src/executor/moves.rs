@@ -29,10 +29,10 @@ impl Run {
 
     /// The pointer ended well; the instance goes on behind it.
     pub(super) fn complete(&mut self, at: &str, outcome: Option<Value>, env: &mut Env<'_>) -> Result<()> {
+        let step = self.node_of(at)?.id.to_string();
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Complete)?;
         pointer.outcome = outcome;
-        let step = pointer.step_name.clone().unwrap_or_default();
         self.tell(Lifecycle::StepCompleted { step, pointer: at.to_owned() }, env);
         self.go_on(at, env)
     }

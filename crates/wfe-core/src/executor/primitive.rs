@@ -1,6 +1,6 @@
 use super::{Env, Run};
 use crate::{
-    Result,
+    Result, WfeError,
     definition::{Answer, Body},
     models::ExecutionPointer,
     steps::StepError,
@@ -34,12 +34,20 @@ pub(crate) trait Primitive: Send + Sync {
         env: &mut Env<'_>,
     ) -> Result<std::result::Result<(), StepError>>;
 
-    /// The branch of the container `at` whose last pointer is `last` has come to its end.
-    fn branch_ended(&self, run: &mut Run, at: &str, last: &str, env: &mut Env<'_>) -> Result<()>;
+    /// The branch of the container `at` whose last pointer is `last` has come to its end. For containers only.
+    fn branch_ended(&self, _: &mut Run, at: &str, last: &str, _: &mut Env<'_>) -> Result<()> {
+        let kind = self.kind();
+        Err(WfeError::Invalid(format!("pointer {last:?} names {at:?} as its container, which is a {kind}")))
+    }
 
-    /// Items that the container `at` asked for are in its window.
-    fn items_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Result<()>;
+    /// Items that the container `at` asked for are in its window. For those that ask only.
+    fn items_came(&self, _: &mut Run, at: &str, _: &mut Env<'_>) -> Result<()> {
+        Err(WfeError::Invalid(format!("{at:?} is a {} and asked for no items", self.kind())))
+    }
 
     /// A pointer at this step, opened from the store while it was at work; `Err`: what it remembered does not decode.
-    fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> std::result::Result<(), String>;
+    /// Without this, a step is never found at work: its body is run again from the start.
+    fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> std::result::Result<(), String> {
+        Err(format!("is a {} now, but was {}", self.kind(), pointer.status))
+    }
 }

@@ -112,11 +112,12 @@ impl<T: DeserializeOwned> Results<T> {
         let Some(store) = self.store.clone() else {
             return Err(StepError::fatal("a detached context has no results"));
         };
-        if self.container.is_none() {
-            self.container = Some(self.find_container(&*store).await?);
-        }
-        let container = self.container.as_deref().unwrap_or_default();
-        let page = store.finished(&self.instance, container, self.after, PAGE).await?;
+        let container = match self.container.take() {
+            Some(container) => container,
+            None => self.find_container(&*store).await?,
+        };
+        let page = store.finished(&self.instance, &container, self.after, PAGE).await?;
+        self.container = Some(container);
         self.at_end = page.len() < PAGE;
         self.page = page.into();
         Ok(())

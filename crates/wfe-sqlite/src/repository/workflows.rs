@@ -48,7 +48,6 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         workflow: &WorkflowInstance,
         subscriptions: &[EventSubscription],
     ) -> Result<()> {
-        check_depths(workflow)?;
         check_pointers(&workflow.execution_pointers)?;
         let id = workflow.id.as_str();
         loop {
@@ -165,8 +164,10 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Refuses values that are nested too deep, before anything clones them: that would overflow the stack.
-fn check_depths(workflow: &WorkflowInstance) -> Result<()> {
+/// The instance as it is to be stored.
+///
+/// Its values are looked at first: cloning one that is nested too deep would overflow the stack.
+pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowInstance> {
     json::check_depth("a workflow's data", &workflow.data)?;
     for pointer in &workflow.execution_pointers {
         let optional =
@@ -175,12 +176,6 @@ fn check_depths(workflow: &WorkflowInstance) -> Result<()> {
             json::check_depth("a value of a pointer", value)?;
         }
     }
-    Ok(())
-}
-
-/// The instance as it is to be stored.
-pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowInstance> {
-    check_depths(workflow)?;
     let mut instance = workflow.clone();
     instance.id = id_or_fresh(&instance.id);
     if instance.name.is_empty() {

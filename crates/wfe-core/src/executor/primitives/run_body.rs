@@ -1,8 +1,7 @@
 use crate::{
-    Result, WfeError,
+    Result,
     definition::{Answer, Body},
     executor::{Env, Primitive, Run},
-    models::ExecutionPointer,
     steps::{Next, StepError},
 };
 
@@ -51,19 +50,5 @@ impl Primitive for RunBody {
             Next::Outcome(value) => Some(value),
         };
         run.complete(at, outcome, env).map(Ok)
-    }
-
-    fn branch_ended(&self, _: &mut Run, at: &str, last: &str, _: &mut Env<'_>) -> Result<()> {
-        Err(WfeError::Invalid(format!(
-            "pointer {last:?} names {at:?} as its container, which is a plain step"
-        )))
-    }
-
-    fn items_came(&self, _: &mut Run, at: &str, _: &mut Env<'_>) -> Result<()> {
-        Err(WfeError::Invalid(format!("{at:?} is a plain step and asked for no items")))
-    }
-
-    fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> std::result::Result<(), String> {
-        Err(format!("is a plain step now, but was {}", pointer.status))
     }
 }
