@@ -2,17 +2,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use wfe::{
     Result, WfeError,
-    models::WorkflowInstance,
-    traits::{
-        Claimed, Committed, Control, Fence, Finished, Loaded, Owner, PersistenceProvider, Started,
-        StepCommit, StepStore,
-    },
+    traits::{Claimed, Committed, Fence, Loaded, Owner, PersistenceProvider, StepCommit, StepStore},
 };
-
-use super::Wrapped;
+use wfe_testkit::{Layer, Layered};
 
 /// What goes wrong with a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,17 +24,12 @@ pub enum Fault {
 
 /// A provider whose commits meet these faults, one after the other and again from the first.
 pub fn faulty(inner: Arc<dyn PersistenceProvider>, faults: Vec<Fault>) -> Arc<dyn PersistenceProvider> {
-    let steps =
-        Faulty { inner: inner.clone(), faults, commits: Mutex::new(0), unreadable: false, claimed: None };
-    Arc::new(Wrapped { inner, steps: Some(Box::new(steps)) })
+    Arc::new(Layered(Faulty { faults, ..Faulty::sound(inner) }))
 }
 
 /// A provider whose instances cannot be loaded.
 pub fn unreadable(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
-    let faults = vec![Fault::None];
-    let steps =
-        Faulty { inner: inner.clone(), faults, commits: Mutex::new(0), unreadable: true, claimed: None };
-    Arc::new(Wrapped { inner, steps: Some(Box::new(steps)) })
+    Arc::new(Layered(Faulty { unreadable: true, ..Faulty::sound(inner) }))
 }
 
 /// A provider that does this after each claim, before it answers.
@@ -48,9 +37,24 @@ pub fn after_claims(
     inner: Arc<dyn PersistenceProvider>,
     act: impl Fn() + Send + Sync + 'static,
 ) -> Arc<dyn PersistenceProvider> {
-    let (faults, claimed) = (vec![Fault::None], Some(Box::new(act) as Box<_>));
-    let steps = Faulty { inner: inner.clone(), faults, commits: Mutex::new(0), unreadable: false, claimed };
-    Arc::new(Wrapped { inner, steps: Some(Box::new(steps)) })
+    Arc::new(Layered(Faulty { claimed: Some(Box::new(act)), ..Faulty::sound(inner) }))
+}
+
+/// A provider with the plain traits alone, as a minimal store of somebody else's.
+pub fn plain(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Plain(inner)))
+}
+
+struct Plain(Arc<dyn PersistenceProvider>);
+
+impl Layer for Plain {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.0
+    }
+
+    fn has_step_store(&self) -> bool {
+        false
+    }
 }
 
 struct Faulty {
@@ -62,13 +66,21 @@ struct Faulty {
 }
 
 impl Faulty {
+    fn sound(inner: Arc<dyn PersistenceProvider>) -> Self {
+        Self { inner, faults: vec![Fault::None], commits: Mutex::new(0), unreadable: false, claimed: None }
+    }
+
     fn steps(&self) -> &dyn StepStore {
         self.inner.step_store().unwrap()
     }
 }
 
 #[async_trait]
-impl StepStore for Faulty {
+impl Layer for Faulty {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
         let fault = {
             let mut commits = self.commits.lock().unwrap();
@@ -90,14 +102,6 @@ impl StepStore for Faulty {
         }
     }
 
-    async fn enlist(&self) -> Result<Owner> {
-        self.steps().enlist().await
-    }
-
-    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
-        self.steps().start(owner, instance).await
-    }
-
     async fn claim(
         &self,
         owner: &Owner,
@@ -108,10 +112,6 @@ impl StepStore for Faulty {
         let claimed = self.steps().claim(owner, definitions, as_at, limit).await;
         self.claimed.iter().for_each(|act| act());
         claimed
-    }
-
-    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
-        self.steps().acquire(owner, id, as_at).await
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
@@ -126,30 +126,5 @@ impl StepStore for Faulty {
             });
         }
         self.steps().load(id).await
-    }
-
-    async fn request(&self, id: &str, control: Control) -> Result<()> {
-        self.steps().request(id, control).await
-    }
-
-    async fn finish_event(&self, event_id: &str) -> Result<bool> {
-        self.steps().finish_event(event_id).await
-    }
-
-    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
-        self.steps().finished(id, container, after, limit).await
-    }
-
-    async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
-        self.steps().items(id, container, from, limit).await
-    }
-
-    async fn upcoming(
-        &self,
-        definitions: &[(String, u32)],
-        after: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<(i64, String)>> {
-        self.steps().upcoming(definitions, after, limit).await
     }
 }

@@ -1,8 +1,6 @@
 mod faulty;
-mod wrapped;
 
-pub use faulty::{Fault, after_claims, faulty, unreadable};
-pub use wrapped::Wrapped;
+pub use faulty::{Fault, after_claims, faulty, plain, unreadable};
 
 use std::{
     path::PathBuf,
@@ -85,7 +83,7 @@ impl Store {
         };
         let provider = Arc::new(SqlitePersistenceProvider::file(path).open().await.unwrap());
         match self {
-            Self::Plain(_) => Arc::new(Wrapped { inner: provider, steps: None }),
+            Self::Plain(_) => plain(provider),
             Self::Memory(_) | Self::File(_) => provider,
         }
     }
