@@ -1,4 +1,4 @@
-//! The conformance suite, in memory and on files.
+//! The conformance suite, in memory, on files, and on files that two providers use by turns.
 
 use std::{process::ExitCode, sync::Arc};
 
@@ -7,7 +7,7 @@ use wfe_core::{BoxError, Result, traits::PersistenceProvider};
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
     VirtualClock,
-    conformance::{Harness, Trials, main as run},
+    conformance::{Harness, Trials, Turns, main as run},
 };
 
 struct Memory;
@@ -50,5 +50,5 @@ impl Harness for File {
 }
 
 fn main() -> ExitCode {
-    run(Trials::default().of("memory", Memory).of("file", File))
+    run(Trials::default().of("memory", Memory).of("file", File).of("file by turns", Turns(File)))
 }

@@ -14,7 +14,9 @@ mod harness;
 mod report;
 mod runner;
 mod samples;
+mod turns;
 
 pub use harness::Harness;
 pub use report::{CaseReport, Outcome, Report};
 pub use runner::{Trials, main, run, run_only};
+pub use turns::Turns;

@@ -1,18 +1,22 @@
 //! A store that keeps every rule but one.
 
-use std::{collections::HashSet, future::Future, pin::Pin, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    models::{Event, EventSubscription, ExecutionError, ScheduledCommand, WorkflowInstance},
+    models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
-        EventRepository, PersistenceProvider, ScheduledCommandRepository, StepStore, SubscriptionRepository,
-        WorkflowRepository,
+        Claimed, CommandFuture, Committed, Delivery, Fence, Loaded, Owner, PersistenceProvider, Started,
+        StepCommit, StepStore,
     },
 };
+use wfe_testkit::Layer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -33,16 +37,36 @@ pub enum Fault {
     FinishesEveryEvent,
     DeliversTwice,
     ClaimsBeyondTheLimit,
+    TrustsItsCopies,
+    CountsInMemory,
+    KnowsOnlyItsOwnOwners,
 }
 
 pub struct Broken {
-    pub inner: Arc<dyn PersistenceProvider>,
+    pub below: Arc<dyn PersistenceProvider>,
     pub fault: Fault,
+    memory: Mutex<Memory>,
+}
+
+/// What a provider keeps to itself.
+#[derive(Default)]
+struct Memory {
+    copies: HashMap<String, WorkflowInstance>,
+    drawn: HashMap<String, u64>,
+    owners: HashSet<u64>,
 }
 
 impl Broken {
+    pub fn new(below: Arc<dyn PersistenceProvider>, fault: Fault) -> Self {
+        Self { below, fault, memory: Mutex::default() }
+    }
+
     fn is(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    fn steps(&self) -> &dyn StepStore {
+        self.below.step_store().expect("it is asked only where there is one")
     }
 
     fn spoil(&self, mut read: WorkflowInstance) -> WorkflowInstance {
@@ -59,133 +83,87 @@ impl Broken {
 }
 
 #[async_trait]
-impl WorkflowRepository for Broken {
-    async fn create_new_workflow(&self, workflow: &WorkflowInstance) -> Result<String> {
-        self.inner.create_new_workflow(workflow).await
+impl Layer for Broken {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.below
+    }
+
+    fn has_step_store(&self) -> bool {
+        self.below.step_store().is_some() && !self.is(Fault::HidesItsStepStore)
     }
 
     async fn persist_workflow(&self, workflow: &WorkflowInstance) -> Result<()> {
         if self.is(Fault::KeepsRemovedPointers) {
             let mut kept = workflow.clone();
-            let old = self.inner.get_workflow_instance(&workflow.id).await?.execution_pointers;
+            let old = self.below.get_workflow_instance(&workflow.id).await?.execution_pointers;
             kept.execution_pointers.extend(
                 old.into_iter().filter(|old| workflow.execution_pointers.iter().all(|p| p.id != old.id)),
             );
-            return self.inner.persist_workflow(&kept).await;
+            return self.below.persist_workflow(&kept).await;
         }
-        match self.inner.persist_workflow(workflow).await {
+        match self.below.persist_workflow(workflow).await {
             Err(WfeError::WorkflowNotFound(_)) if self.is(Fault::CreatesWhatItShouldReplace) => {
-                self.inner.create_new_workflow(workflow).await.map(drop)
+                self.below.create_new_workflow(workflow).await.map(drop)
             }
-            other => other,
+            other => {
+                self.memory.lock().unwrap().copies.remove(&workflow.id);
+                other
+            }
         }
-    }
-
-    async fn persist_workflow_with_subscriptions(
-        &self,
-        workflow: &WorkflowInstance,
-        subscriptions: &[EventSubscription],
-    ) -> Result<()> {
-        self.inner.persist_workflow_with_subscriptions(workflow, subscriptions).await
     }
 
     async fn get_runnable_instances(&self, as_at: DateTime<Utc>) -> Result<Vec<String>> {
         let early = if self.is(Fault::IsDueEarly) { TimeDelta::milliseconds(1) } else { TimeDelta::zero() };
-        self.inner.get_runnable_instances(as_at + early).await
+        self.below.get_runnable_instances(as_at + early).await
     }
 
     async fn get_workflow_instance(&self, workflow_id: &str) -> Result<WorkflowInstance> {
-        Ok(self.spoil(self.inner.get_workflow_instance(workflow_id).await?))
+        let copy = self.memory.lock().unwrap().copies.get(workflow_id).cloned();
+        if let Some(copy) = copy.filter(|_| self.is(Fault::TrustsItsCopies)) {
+            return Ok(copy);
+        }
+        let read = self.spoil(self.below.get_workflow_instance(workflow_id).await?);
+        self.memory.lock().unwrap().copies.insert(workflow_id.to_owned(), read.clone());
+        Ok(read)
     }
 
     async fn get_workflow_instance_by_name(&self, name: &str) -> Result<WorkflowInstance> {
-        Ok(self.spoil(self.inner.get_workflow_instance_by_name(name).await?))
+        Ok(self.spoil(self.below.get_workflow_instance_by_name(name).await?))
     }
 
     async fn get_workflow_instances(&self, workflow_ids: &[String]) -> Result<Vec<WorkflowInstance>> {
-        let read = self.inner.get_workflow_instances(workflow_ids).await?;
+        let read = self.below.get_workflow_instances(workflow_ids).await?;
         Ok(read.into_iter().map(|one| self.spoil(one)).collect())
     }
 
     async fn next_definition_sequence(&self, definition_id: &str) -> Result<u64> {
-        self.inner.next_definition_sequence(definition_id).await
-    }
-}
-
-#[async_trait]
-impl EventRepository for Broken {
-    async fn create_event(&self, event: &Event) -> Result<String> {
-        self.inner.create_event(event).await
+        if self.is(Fault::CountsInMemory) {
+            let mut memory = self.memory.lock().unwrap();
+            let drawn = memory.drawn.entry(definition_id.to_owned()).or_default();
+            *drawn += 1;
+            return Ok(*drawn);
+        }
+        self.below.next_definition_sequence(definition_id).await
     }
 
     async fn get_event(&self, event_id: &str) -> Result<Event> {
-        let mut read = self.inner.get_event(event_id).await?;
+        let mut read = self.below.get_event(event_id).await?;
         if self.is(Fault::RoundsTimes) {
             read.event_time = read.event_time.trunc_subsecs(6);
         }
         Ok(read)
     }
 
-    async fn get_runnable_events(&self, as_at: DateTime<Utc>) -> Result<Vec<String>> {
-        self.inner.get_runnable_events(as_at).await
-    }
-
-    async fn get_events(
-        &self,
-        event_name: &str,
-        event_key: &str,
-        as_of: DateTime<Utc>,
-    ) -> Result<Vec<String>> {
-        self.inner.get_events(event_name, event_key, as_of).await
-    }
-
-    async fn mark_event_processed(&self, event_id: &str) -> Result<()> {
-        self.inner.mark_event_processed(event_id).await
-    }
-
-    async fn mark_event_unprocessed(&self, event_id: &str) -> Result<()> {
-        self.inner.mark_event_unprocessed(event_id).await
-    }
-}
-
-#[async_trait]
-impl SubscriptionRepository for Broken {
     async fn create_event_subscription(&self, subscription: &EventSubscription) -> Result<String> {
-        let unprocessed = async || self.inner.get_runnable_events(DateTime::<Utc>::MAX_UTC).await;
+        let unprocessed = async || self.below.get_runnable_events(DateTime::<Utc>::MAX_UTC).await;
         let before: HashSet<_> = unprocessed().await?.into_iter().collect();
-        let id = self.inner.create_event_subscription(subscription).await?;
+        let id = self.below.create_event_subscription(subscription).await?;
         if self.is(Fault::IgnoresEarlyEvents) {
             for event in unprocessed().await?.into_iter().filter(|event| !before.contains(event)) {
-                self.inner.mark_event_processed(&event).await?;
+                self.below.mark_event_processed(&event).await?;
             }
         }
         Ok(id)
-    }
-
-    async fn get_subscriptions(
-        &self,
-        event_name: &str,
-        event_key: &str,
-        as_of: DateTime<Utc>,
-    ) -> Result<Vec<EventSubscription>> {
-        self.inner.get_subscriptions(event_name, event_key, as_of).await
-    }
-
-    async fn get_subscription(&self, subscription_id: &str) -> Result<EventSubscription> {
-        self.inner.get_subscription(subscription_id).await
-    }
-
-    async fn terminate_subscription(&self, subscription_id: &str) -> Result<()> {
-        self.inner.terminate_subscription(subscription_id).await
-    }
-
-    async fn get_first_open_subscription(
-        &self,
-        event_name: &str,
-        event_key: &str,
-        as_of: DateTime<Utc>,
-    ) -> Result<Option<EventSubscription>> {
-        self.inner.get_first_open_subscription(event_name, event_key, as_of).await
     }
 
     async fn set_subscription_token(
@@ -195,19 +173,8 @@ impl SubscriptionRepository for Broken {
         worker_id: &str,
         expiry: DateTime<Utc>,
     ) -> Result<bool> {
-        let set = self.inner.set_subscription_token(subscription_id, token, worker_id, expiry).await?;
+        let set = self.below.set_subscription_token(subscription_id, token, worker_id, expiry).await?;
         Ok(set || self.is(Fault::AgreesToEveryToken))
-    }
-
-    async fn clear_subscription_token(&self, subscription_id: &str, token: &str) -> Result<()> {
-        self.inner.clear_subscription_token(subscription_id, token).await
-    }
-}
-
-#[async_trait]
-impl ScheduledCommandRepository for Broken {
-    fn supports_scheduled_commands(&self) -> bool {
-        self.inner.supports_scheduled_commands()
     }
 
     async fn schedule_command(&self, command: &ScheduledCommand) -> Result<()> {
@@ -215,21 +182,19 @@ impl ScheduledCommandRepository for Broken {
         if self.is(Fault::DelaysWakeUps) {
             command.execute_time += 1;
         }
-        self.inner.schedule_command(&command).await
+        self.below.schedule_command(&command).await
     }
 
     async fn process_commands(
         &self,
         as_of: DateTime<Utc>,
-        handler: &(
-             dyn Fn(ScheduledCommand) -> Pin<Box<dyn Future<Output = Result<()>> + Send>> + Send + Sync
-         ),
+        handler: &(dyn Fn(ScheduledCommand) -> CommandFuture + Send + Sync),
     ) -> Result<()> {
         if !self.is(Fault::RunsCommandsOnceWhateverComesOfIt) {
-            return self.inner.process_commands(as_of, handler).await;
+            return self.below.process_commands(as_of, handler).await;
         }
-        let failed = Arc::new(std::sync::Mutex::new(None));
-        let swallow = |command| -> wfe_core::traits::CommandFuture {
+        let failed = Arc::new(Mutex::new(None));
+        let swallow = |command| -> CommandFuture {
             let (run, failed) = (handler(command), Arc::clone(&failed));
             Box::pin(async move {
                 if let Err(error) = run.await {
@@ -238,24 +203,71 @@ impl ScheduledCommandRepository for Broken {
                 Ok(())
             })
         };
-        self.inner.process_commands(as_of, &swallow).await?;
+        self.below.process_commands(as_of, &swallow).await?;
         let first = failed.lock().unwrap().take();
         first.map_or(Ok(()), Err)
     }
-}
 
-#[async_trait]
-impl PersistenceProvider for Broken {
-    async fn persist_errors(&self, errors: &[ExecutionError]) -> Result<()> {
-        self.inner.persist_errors(errors).await
+    async fn enlist(&self) -> Result<Owner> {
+        let owner = self.steps().enlist().await?;
+        self.memory.lock().unwrap().owners.insert(owner.id());
+        Ok(owner)
     }
 
-    async fn ensure_store_exists(&self) -> Result<()> {
-        self.inner.ensure_store_exists().await
+    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        let is_known = |owner: &&Owner| self.memory.lock().unwrap().owners.contains(&owner.id());
+        let owner = owner.filter(|owner| !self.is(Fault::KnowsOnlyItsOwnOwners) || is_known(owner));
+        self.steps().start(owner, instance).await
     }
 
-    fn step_store(&self) -> Option<&dyn StepStore> {
-        let has_one = self.inner.step_store().is_some() && !self.is(Fault::HidesItsStepStore);
-        has_one.then_some(self)
+    async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
+        match (self.fault, self.steps().commit_step(fence, step).await?) {
+            (Fault::IgnoresFences, Committed::Lost) => {
+                let stored = self.steps().load(&step.instance_id).await?.fence;
+                self.steps().commit_step(stored, step).await
+            }
+            (Fault::IgnoresRequests, Committed::Control(request)) => {
+                let applied = StepCommit { applied: Some(request.number), ..step.clone() };
+                self.steps().commit_step(fence, &applied).await
+            }
+            (_, committed) => Ok(committed),
+        }
+    }
+
+    async fn claim(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        as_at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>> {
+        let limit = if self.is(Fault::ClaimsBeyondTheLimit) { limit + 1 } else { limit };
+        self.steps().claim(owner, definitions, as_at, limit).await
+    }
+
+    async fn load(&self, id: &str) -> Result<Loaded> {
+        let mut loaded = self.steps().load(id).await?;
+        if self.is(Fault::DeliversTwice) {
+            // As a store that keeps no position does: every wait gets the first event of its stream.
+            for wait in &loaded.waits {
+                let events = self
+                    .below
+                    .get_events(&wait.event_name, &wait.event_key, DateTime::<Utc>::MAX_UTC)
+                    .await?;
+                let Some(first) = events.first() else { continue };
+                let event = self.below.get_event(first).await?;
+                loaded.deliveries.retain(|delivery| delivery.subscription_id != wait.id);
+                loaded.deliveries.push(Delivery { subscription_id: wait.id.clone(), event });
+            }
+        }
+        Ok(loaded)
+    }
+
+    async fn finish_event(&self, event_id: &str) -> Result<bool> {
+        if self.is(Fault::FinishesEveryEvent) {
+            self.below.mark_event_processed(event_id).await?;
+            return Ok(true);
+        }
+        self.steps().finish_event(event_id).await
     }
 }

@@ -4,16 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broken;
-mod broken_steps;
 
 use std::sync::Arc;
 
 use broken::{Broken, Fault};
-use wfe_core::{Result, traits::PersistenceProvider};
+use tempfile::TempDir;
+use wfe_core::{BoxError, Result, traits::PersistenceProvider};
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
-    VirtualClock,
-    conformance::{Harness, run, run_only},
+    Layered, VirtualClock,
+    conformance::{Harness, Turns, run, run_only},
 };
 
 /// Each way to break a store, and the case that must find it.
@@ -44,6 +44,14 @@ const FAULTS: [(Fault, &str); 15] = [
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),
 ];
 
+/// Each thing that a provider can keep to itself, and a case that finds it where two take turns. One provider alone
+/// keeps the rule.
+const KEPT: [(Fault, &str); 3] = [
+    (Fault::TrustsItsCopies, "instances: persisting an older copy brings the older state back"),
+    (Fault::CountsInMemory, "instances: a sequence counts each definition from one"),
+    (Fault::KnowsOnlyItsOwnOwners, "refused commits: a wrong fence is told and nothing is written"),
+];
+
 struct Faulty(Fault);
 
 #[async_trait::async_trait]
@@ -56,8 +64,49 @@ impl Harness for Faulty {
 
     async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
         let inner = SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?;
-        Ok(Arc::new(Broken { inner: Arc::new(inner), fault: self.0 }))
+        Ok(Arc::new(Layered(Broken::new(Arc::new(inner), self.0))))
     }
+}
+
+struct FaultyFile(Fault);
+
+#[async_trait::async_trait]
+impl Harness for FaultyFile {
+    type Place = TempDir;
+
+    async fn place(&self) -> Result<TempDir> {
+        TempDir::new().map_err(|error| BoxError::from(error).into())
+    }
+
+    async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
+        let below = SqlitePersistenceProvider::file(folder.path().join("wfe.db")).clock(clock).open().await?;
+        Ok(Arc::new(Layered(Broken::new(Arc::new(below), self.0))))
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_keeps_to_itself_is_found_where_two_take_turns() {
+    for (fault, case) in KEPT {
+        let only = |name: &str| name == case;
+        let in_turns = run_only(Turns(FaultyFile(fault)), only).await;
+        assert_eq!(in_turns.failed().collect::<Vec<_>>(), [case], "{fault:?}: {in_turns}");
+        for fine in
+            [run_only(FaultyFile(fault), only).await, run_only(Turns(FaultyFile(Fault::None)), only).await]
+        {
+            assert!(fine.cases.len() == 1 && fine.to_string().starts_with("1 passed"), "{fault:?}: {fine}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_not_shared_cannot_take_turns() {
+    let report = run_only(Turns(Faulty(Fault::None)), |name| name == FAULTS[0].1).await;
+    assert_eq!(report.failed().collect::<Vec<_>>(), [FAULTS[0].1]);
+    assert!(report.to_string().contains("shared"), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

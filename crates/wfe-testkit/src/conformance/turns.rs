@@ -1,0 +1,66 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use wfe_core::{Result, WfeError, traits::PersistenceProvider};
+
+use super::Harness;
+use crate::{Layer, Layered, VirtualClock};
+
+/// A harness whose every store is *two* providers, open in the same place, that take turns: each call goes to the other
+/// one than the call before.
+///
+/// What one provider keeps in memory and another one needs, a copy that is trusted without being proved, a counter, an
+/// owner, shows as a broken rule. The wrapped harness must be one of a store that [is shared](Harness::is_shared).
+#[derive(Debug, Clone)]
+pub struct Turns<H>(pub H);
+
+#[async_trait]
+impl<H: Harness> Harness for Turns<H> {
+    type Place = H::Place;
+
+    async fn place(&self) -> Result<H::Place> {
+        self.0.place().await
+    }
+
+    async fn open(&self, place: &H::Place, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
+        if !self.0.is_shared() {
+            return Err(WfeError::Invalid(
+                "only a store that is shared can be opened twice to take turns".into(),
+            ));
+        }
+        let providers =
+            [self.0.open(place, Arc::clone(&clock)).await?, self.0.open(place, Arc::clone(&clock)).await?];
+        Ok(Arc::new(Layered(InTurn { providers, calls: AtomicUsize::new(0) })))
+    }
+
+    fn lasts(&self) -> bool {
+        self.0.lasts()
+    }
+
+    fn is_shared(&self) -> bool {
+        self.0.is_shared()
+    }
+}
+
+struct InTurn {
+    providers: [Arc<dyn PersistenceProvider>; 2],
+    calls: AtomicUsize,
+}
+
+impl Layer for InTurn {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.providers[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
+    }
+
+    // Asked before each call: it must not take the turn that is the call's.
+    fn has_step_store(&self) -> bool {
+        self.providers.iter().all(|provider| provider.step_store().is_some())
+    }
+
+    fn supports_scheduled_commands(&self) -> bool {
+        self.providers.iter().all(|provider| provider.supports_scheduled_commands())
+    }
+}
