@@ -7,6 +7,7 @@ mod companions;
 mod error;
 mod liveness;
 mod look;
+mod network;
 mod open;
 mod options;
 mod provider;

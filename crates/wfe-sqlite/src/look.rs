@@ -10,7 +10,7 @@ use std::{
 
 use wfe_core::{BoxError, Result, WfeError};
 
-use crate::schema;
+use crate::{network, schema};
 
 /// The database files that this process has open, by device and inode.
 ///
@@ -40,7 +40,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
         _ => PathBuf::from("."),
     };
     match fs::metadata(&folder) {
-        Ok(found) if found.is_dir() => {}
+        Ok(found) if found.is_dir() => network::refuse(path, &folder, &found)?,
         Ok(_) => return Err(unusable(path, format!("{} is not a folder", folder.display()), None)),
         Err(error) => {
             let reason = format!("its folder {} cannot be used ({error}); make it first", folder.display());
@@ -63,6 +63,8 @@ pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
     if !found.is_file() {
         return Err(unusable(path, "it is not a regular file", None));
     }
+    // Links may have led to another file system than that of the folder.
+    network::refuse(path, path, &found)?;
     if found.permissions().readonly() {
         return Err(unusable(path, "it is read-only; make it writable", None));
     }

@@ -43,7 +43,7 @@ impl SqlitePersistenceProvider {
     ///
     /// # Errors
     /// * [`Unusable`](wfe_core::WfeError::Unusable): another URL or an unknown URL parameter, a missing folder, a file that is no database
-    ///   or another program's, a read-only one, a SQLite older than 3.51.3: named with path and cause, the file untouched.
+    ///   or another program's, a read-only one, a network file system that Linux names, a SQLite older than 3.51.3: named with path and cause, the file untouched.
     /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): a newer version of WFE wrote it; it is untouched.
     /// * [`Busy`](wfe_core::WfeError::Busy): another process held it for longer than the busy timeout.
     pub async fn new(url: &str) -> Result<Self> {

@@ -1,12 +1,16 @@
 /* Fault injection below the bundled SQLite, without unsafe Rust: loaded with LD_PRELOAD into a child process.
    WFE_FAIL_SYNC=<file>: while <file> exists, fsync and fdatasync of regular files fail with EIO.
    WFE_FAIL_WRITE=<file>: while <file> exists, writes to regular files let through as many bytes in all as the number
-   in it says (a torn write), and then fail with ENOSPC. */
+   in it says (a torn write), and then fail with ENOSPC.
+   WFE_MOUNTINFO=<file>: what is opened as /proc/self/mountinfo is <file>. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,3 +87,16 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
 }
 
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t at) { return pwrite64(fd, bytes, count, at); }
+
+int open64(const char *path, int flags, ...) {
+    static int (*real)(const char *, int, ...);
+    if (!real) real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+    va_list more;
+    va_start(more, flags);
+    /* The mode follows where something may be made, and is not read elsewhere. */
+    mode_t mode = (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(more, mode_t) : 0;
+    va_end(more);
+    const char *mounts = getenv("WFE_MOUNTINFO");
+    if (mounts && strcmp(path, "/proc/self/mountinfo") == 0) path = mounts;
+    return real(path, flags, mode);
+}

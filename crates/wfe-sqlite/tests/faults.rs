@@ -1,11 +1,12 @@
 //! What holds when the disk fails, fills up, or the process is killed: a child process of this test works on the store
-//! above a C shim that makes the system calls fail on demand.
+//! above a C shim that makes the system calls fail on demand, or sees other mounts than there are.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{
     env, fs,
     io::{BufRead, BufReader, Lines, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::OnceLock,
@@ -60,6 +61,72 @@ async fn child() {
         };
         println!("\n@{answer}");
     }
+}
+
+/// Says to the child process which database must be refused.
+const REMOTE: &str = "WFE_REMOTE_DATABASE";
+
+/// The child's side. Without the variable this is no test of its own.
+#[tokio::test]
+async fn refused_child() {
+    let Ok(database) = env::var(REMOTE) else { return };
+    match SqlitePersistenceProvider::new(&format!("sqlite://{database}")).await {
+        Err(WfeError::Unusable { path, reason, .. }) => println!("\n@{} {reason}", path.display()),
+        other => println!("\n@{other:?}"),
+    }
+}
+
+/// What opening a database comes to where the mounts are these.
+fn opened_with(mounts: &str, database: &Path) -> String {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("mountinfo"), mounts).unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "refused_child", "--nocapture", "--test-threads=1"])
+        .env("LD_PRELOAD", shim())
+        .env("WFE_MOUNTINFO", place.path().join("mountinfo"))
+        .env(REMOTE, database)
+        .output()
+        .unwrap();
+    let answer = String::from_utf8(output.stdout).unwrap();
+    answer.lines().find_map(|line| line.strip_prefix('@')).expect("the child answers").to_owned()
+}
+
+/// A line of `/proc/self/mountinfo` for the file system that a path is on.
+fn mounted_as(kind: &str, path: &Path) -> String {
+    let device = fs::metadata(path).unwrap().dev();
+    let (major, minor) = (device >> 8 & 0xfff, device >> 12 & !0xff | device & 0xff);
+    format!("36 35 {major}:{minor} / /mnt/my\\040share rw,noatime master:1 - {kind} server:/export rw\n")
+}
+
+#[test]
+fn a_network_file_system_is_refused_before_anything_is_made_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    for kind in ["nfs4", "cifs", "fuse.sshfs"] {
+        let answer = opened_with(&mounted_as(kind, folder.path()), &database);
+        let (path, reason) = answer.split_once(' ').unwrap();
+        assert_eq!(Path::new(path), database);
+        for part in [kind, "/mnt/my share", "local disk"] {
+            assert!(reason.contains(part), "{reason}");
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{kind}");
+    }
+    // What is local, and what nothing is known of, is opened.
+    for mounts in [mounted_as("ext4", folder.path()), String::new()] {
+        let answer = opened_with(&mounts, &database);
+        assert!(answer.starts_with("Ok("), "{answer}");
+    }
+    // A file that is there already is left as it is, also where only a link to it is on a local disk.
+    let memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let (elsewhere, link) = (memory.path().join("a.db"), folder.path().join("link.db"));
+    fs::copy(&database, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &link).unwrap();
+    for (remote, path) in [(folder.path(), &database), (memory.path(), &elsewhere), (memory.path(), &link)] {
+        let answer = opened_with(&mounted_as("nfs", remote), path);
+        assert!(answer.contains("network file system nfs "), "{answer}");
+    }
+    assert_eq!(fs::read(&database).unwrap(), fs::read(&elsewhere).unwrap());
+    assert_eq!(fs::read_dir(memory.path()).unwrap().count(), 1);
 }
 
 struct Victim {
