@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Each file is a durable step: once its hash is stored it is never hashed again, however often the program is
-//! killed and started anew. Exit status: 0, or 1 if files failed, or 2 if the job could not be done.
+//! killed and started anew. Several processes may run it at once: one of them works, the others wait and take over from
+//! one that dies. Exit status: 0, or 1 if files failed, or 2 if the job could not be done.
 #![cfg(unix)]
 
 #[path = "manifest/args.rs"]
@@ -22,14 +23,15 @@ mod sums;
 mod workflow;
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
-use wfe::{Lifecycle, LifecycleEvent, Outcome, StartOptions, WfeError, WorkflowHost, models::WorkflowStatus};
+use wfe::{InstanceStatus, Outcome, StartOptions, WfeError, WorkflowHost, models::WorkflowStatus};
 use wfe_sqlite::SqlitePersistenceProvider;
 
 use crate::{
@@ -39,6 +41,9 @@ use crate::{
     progress::{Progress, say},
     workflow::{Gathered, HASH, Place, Summary},
 };
+
+/// How often the store is asked how the run stands: at a glance, for a person, and next to nothing for the store.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why the job could not be done, in one line.
 type Refusal = String;
@@ -88,19 +93,24 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
     // What cannot work is found out before anything is made.
     // Behind a symbolic link, it is the file there that is replaced.
     let out = listing::resolve(&args.out).map_err(|e| cannot("write", &args.out, &e))?;
-    sums::check_writable(&out).map_err(|e| cannot("write", &args.out, &e))?;
-    if let Some(log) = &args.log {
-        sums::check_appendable(log).map_err(|e| cannot("write", log, &e))?;
-    }
     check_apart(args, &out)?;
-    let provider = SqlitePersistenceProvider::file(&args.db).open().await.map_err(said)?;
-    let place = Arc::new(place(args, dir, out)?);
-    let provider = Arc::new(provider);
+    sums::check_writable(&out).map_err(|e| cannot("write", &args.out, &e))?;
+    let log = args.log.as_deref().map(open_log).transpose()?;
+    let provider = match SqlitePersistenceProvider::file(&args.db).open().await {
+        Ok(provider) => Arc::new(provider),
+        Err(error) => {
+            if let (Some((_, true)), Some(log)) = (&log, &args.log) {
+                // It stays empty, and at worst it stays.
+                fs::remove_file(log).ok();
+            }
+            return Err(said(error));
+        }
+    };
+    let place = Arc::new(place(args, dir, out, log.map(|(log, _)| log))?);
     let host = WorkflowHost::builder_shared(provider.clone()).build();
     let run = run_id(&place.dir);
     host.register(workflow::definition(&place, &run).map_err(said)?).map_err(said)?;
     let result = work(&host, &place, &run).await;
-    place.progress.finish();
     host.stop().await.map_err(said)?;
     // Brings the write-ahead log back into the database: one file is left.
     provider.close().await;
@@ -112,20 +122,18 @@ async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summ
     let options = StartOptions { reference: Some(run.to_owned()), ..StartOptions::default() };
     let id = host.start_workflow_with(run, &Summary::default(), options).await.map_err(said)?;
     let before = host.status(&id).await.map_err(said)?;
-    if let Some(hashing) = before.for_each.iter().find(|progress| progress.step == HASH) {
-        place.progress.resumed(hashing.done, hashing.total);
-    }
-    let events = host.lifecycle();
     host.start().await.map_err(said)?;
     if before.status == WorkflowStatus::Suspended {
         // The directory could not be listed, or OUT not be written: perhaps it can now.
         host.resume(&id).await.map_err(said)?;
     }
+    let mut progress = Progress::new(!before.for_each.is_empty());
     let outcome = tokio::select! {
-        outcome = host.wait_for::<Summary>(&id) => outcome.map_err(said)?,
-        refusal = suspended(host, &id, events) => return Err(refusal),
+        outcome = host.wait_for::<Summary>(&id) => outcome.map_err(said),
+        refusal = watch(host, &id, &before, &mut progress) => Err(refusal),
     };
-    let Outcome::Completed(summary) = outcome else {
+    progress.finish();
+    let Outcome::Completed(summary) = outcome? else {
         return Err("the run was ended from outside; begin anew with another database".to_owned());
     };
     if before.status == WorkflowStatus::Complete {
@@ -138,30 +146,26 @@ async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summ
     Ok(summary)
 }
 
-/// Returns why the run stands still, once it does.
-async fn suspended(
-    host: &WorkflowHost,
-    id: &str,
-    mut events: tokio::sync::broadcast::Receiver<LifecycleEvent>,
-) -> Refusal {
-    use tokio::sync::broadcast::error::RecvError;
+/// Shows how far the run is, and returns why it stands still, once it does. It asks the store, as another process may be
+/// the one that works on it.
+async fn watch(host: &WorkflowHost, id: &str, before: &InstanceStatus, progress: &mut Progress) -> Refusal {
+    // What the run stood still for before it was resumed is told only if it stands still for it again.
+    let mut known = (before.status == WorkflowStatus::Suspended).then(|| before.cause.clone());
     loop {
-        match events.recv().await {
-            Ok(event) if event.what == Lifecycle::Suspended && *event.instance_id == *id => {}
-            // Events were missed, this one may be among them: the status tells.
-            Err(RecvError::Lagged(_)) => {}
-            Ok(_) => continue,
-            // The host has ended, and `wait_for` with it.
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
-        match host.status(id).await {
-            Ok(status) if status.status == WorkflowStatus::Suspended => {
-                let causes = status.cause.map(|failure| failure.causes.join(": "));
-                return causes.unwrap_or_else(|| "the run was suspended from outside".to_owned());
-            }
-            Ok(_) => {}
+        let now = match host.status(id).await {
+            Ok(now) => now,
             Err(error) => return said(error),
+        };
+        if let Some(hashing) = now.for_each.iter().find(|one| one.step == HASH) {
+            progress.show(hashing.done, hashing.total);
         }
+        if now.status != WorkflowStatus::Suspended {
+            known = None;
+        } else if known.as_ref() != Some(&now.cause) {
+            let causes = now.cause.map(|failure| failure.causes.join(": "));
+            return causes.unwrap_or_else(|| "the run was suspended from outside".to_owned());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -173,39 +177,39 @@ async fn write_again(host: &WorkflowHost, id: &str, out: &Path) -> Result<(), Re
     gathered.write(out).map(drop).map_err(|e| e.to_string())
 }
 
-fn place(args: &Args, dir: PathBuf, out: PathBuf) -> Result<Place, Refusal> {
+fn place(args: &Args, dir: PathBuf, out: PathBuf, log: Option<File>) -> Result<Place, Refusal> {
     let mut own = Own::default();
     own.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
-    for file in [&out, &sums::temporary(&out)].into_iter().chain(&args.log) {
-        own.add_file(file).map_err(|e| cannot("use", file, &e))?;
+    own.add_manifest(&out).map_err(|e| cannot("use", &out, &e))?;
+    if let Some(log) = &args.log {
+        own.add_file(log).map_err(|e| cannot("use", log, &e))?;
     }
-    let log = args.log.as_deref().map(open_log).transpose()?;
-    let progress = Progress::new();
-    Ok(Place { dir, out, own, log, jobs: args.jobs.get(), progress })
+    Ok(Place { dir, out, own, log, jobs: args.jobs.get() })
 }
 
 /// The database, OUT and the log are three files: one written over the other would lose it.
 fn check_apart(args: &Args, out: &Path) -> Result<(), Refusal> {
-    let mut database = Own::default();
+    let resolved = |path: &Path| listing::resolve(path).map_err(|e| cannot("use", path, &e));
+    let (mut database, mut manifest) = (Own::default(), Own::default());
     database.add_database(&args.db).map_err(|e| cannot("use", &args.db, &e))?;
-    let outputs = [out.to_owned(), sums::temporary(out)];
-    for file in outputs.iter().chain(&args.log) {
-        if database.has(&listing::resolve(file).map_err(|e| cannot("use", file, &e))?) {
-            return Err(format!("{} belongs to the database {}", file.display(), args.db.display()));
-        }
+    manifest.add_manifest(out).map_err(|e| cannot("use", out, &e))?;
+    let db = resolved(&args.db)?;
+    if database.has(out) || manifest.has(&db) {
+        return Err(format!("{} belongs to the database {}", out.display(), args.db.display()));
     }
     let Some(log) = &args.log else { return Ok(()) };
-    let log = listing::resolve(log).map_err(|e| cannot("use", log, &e))?;
-    for file in &outputs {
-        if listing::resolve(file).map_err(|e| cannot("use", file, &e))? == log {
-            return Err(format!("{} cannot be both the log and the manifest", file.display()));
-        }
+    let real = resolved(log)?;
+    if database.has(&real) {
+        return Err(format!("{} belongs to the database {}", log.display(), args.db.display()));
+    }
+    if manifest.has(&real) {
+        return Err(format!("{} cannot be both the log and the manifest", log.display()));
     }
     Ok(())
 }
 
-fn open_log(path: &Path) -> Result<File, Refusal> {
-    OpenOptions::new().create(true).append(true).open(path).map_err(|e| cannot("write", path, &e))
+fn open_log(path: &Path) -> Result<(File, bool), Refusal> {
+    sums::open_to_append(path).map_err(|e| cannot("write", path, &e))
 }
 
 fn directory(path: &Path) -> Result<PathBuf, Refusal> {

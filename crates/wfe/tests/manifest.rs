@@ -6,6 +6,9 @@
     clippy::panic,
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
+#[path = "manifest/together.rs"]
+mod together;
+
 use std::{
     collections::HashMap,
     fs,
@@ -86,8 +89,7 @@ impl Job {
     }
 
     fn logged(&self) -> Vec<Vec<u8>> {
-        let log = fs::read(self.log()).unwrap_or_default();
-        log.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
+        lines(&self.log())
     }
 
     /// Waits until the log has this many lines, or the process has ended.
@@ -101,6 +103,12 @@ impl Job {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+}
+
+/// The lines of a log, none if it is not there yet.
+fn lines(log: &Path) -> Vec<Vec<u8>> {
+    let log = fs::read(log).unwrap_or_default();
+    log.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect()
 }
 
 fn hex(content: &[u8]) -> String {

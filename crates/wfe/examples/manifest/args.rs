@@ -9,6 +9,9 @@ usage: manifest --dir DIR --db FILE --out FILE [--jobs N] [--log FILE]
 
 Writes the SHA-256 of every regular file below DIR to OUT, in the format of sha256sum.
 Killed at any moment and started again with the same command, it goes on where it was.
+Any number of processes may run the same command at once: one hashes, the others wait for the
+end, and one of them goes on where the first is killed. Give each a --log of its own, outside DIR:
+of the logs in DIR, each process knows and leaves out only its own.
 
   --dir DIR    the directory
   --db FILE    the database that remembers the run; made when missing

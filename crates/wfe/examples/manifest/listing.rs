@@ -7,18 +7,25 @@ use std::{
 
 use walkdir::WalkDir;
 
-use crate::name::Name;
+use crate::{name::Name, sums};
 
 /// Files of our own, which are left out wherever they lie.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
     files: Vec<PathBuf>,
+    manifests: Vec<PathBuf>,
     databases: Vec<PathBuf>,
 }
 
 impl Own {
     pub fn add_file(&mut self, path: &Path) -> io::Result<()> {
         self.files.push(resolve(path)?);
+        Ok(())
+    }
+
+    /// The manifest, with what becomes it.
+    pub fn add_manifest(&mut self, path: &Path) -> io::Result<()> {
+        self.manifests.push(resolve(path)?);
         Ok(())
     }
 
@@ -31,6 +38,7 @@ impl Own {
     /// Whether this path, resolved, is one of them.
     pub fn has(&self, path: &Path) -> bool {
         self.files.iter().any(|own| own == path)
+            || self.manifests.iter().any(|out| out == path || sums::is_temporary(out, path))
             || self.databases.iter().any(|db| db == path || wfe_sqlite::is_companion(db, path))
     }
 }

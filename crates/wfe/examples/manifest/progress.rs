@@ -2,10 +2,6 @@
 
 use std::{
     io::{IsTerminal, Write},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
     time::{Duration, Instant},
 };
 
@@ -19,15 +15,17 @@ pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").ok();
 }
 
+/// What is shown is what is stored, whichever process did it.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    done: AtomicU64,
-    total: AtomicU64,
-    said: Mutex<Instant>,
+    /// Whether this process found the run begun.
+    goes_on: bool,
+    /// Files done, and when a line last said so; `None`: nothing was shown yet.
+    shown: Option<(u64, Instant)>,
 }
 
 impl Progress {
-    pub fn new() -> Self {
+    pub fn new(goes_on: bool) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::no_length();
             if let Ok(style) =
@@ -37,41 +35,30 @@ impl Progress {
             }
             bar
         });
-        Self { bar, done: AtomicU64::new(0), total: AtomicU64::new(0), said: Mutex::new(Instant::now()) }
+        Self { bar, goes_on, shown: None }
     }
 
-    /// A run that goes on begins with what is done.
-    pub fn resumed(&self, done: u64, total: u64) {
-        self.done.store(done, Relaxed);
-        self.total.store(total, Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.reset_eta();
-        } else {
-            say(&format!("going on: {done} of {total} files are done"));
-        }
-    }
-
-    pub fn listed(&self, total: usize) {
-        self.total.store(total as u64, Relaxed);
-        if let Some(bar) = &self.bar {
-            bar.set_length(total as u64);
-        } else {
-            say(&format!("{total} files"));
-        }
-    }
-
-    pub fn hashed(&self) {
-        let done = self.done.fetch_add(1, Relaxed) + 1;
-        if let Some(bar) = &self.bar {
-            bar.inc(1);
-            return;
-        }
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.elapsed() >= PAUSE {
-            *said = Instant::now();
-            say(&format!("{done} of {} files hashed", self.total.load(Relaxed)));
+    pub fn show(&mut self, done: u64, total: u64) {
+        let line = match (&self.bar, self.shown) {
+            (Some(bar), shown) => {
+                bar.set_length(total);
+                bar.set_position(done);
+                if shown.is_none() {
+                    // What is done already says nothing about the speed.
+                    bar.reset_eta();
+                }
+                None
+            }
+            (None, None) if self.goes_on => Some(format!("going on: {done} of {total} files are done")),
+            (None, None) => Some(format!("{total} files")),
+            (None, Some((before, at))) if done != before && at.elapsed() >= PAUSE => {
+                Some(format!("{done} of {total} files hashed"))
+            }
+            (None, Some(_)) => return,
+        };
+        self.shown = Some((done, Instant::now()));
+        if let Some(line) = line {
+            say(&line);
         }
     }
 

@@ -1,9 +1,12 @@
 //! The format of `sha256sum`, and a file that is there either whole or not at all.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, BufWriter, Write},
-    os::unix::fs::FileTypeExt,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -35,47 +38,105 @@ pub fn line(name: &Name, hash: &str) -> Vec<u8> {
     line
 }
 
-/// The file beside OUT that becomes OUT. Whatever has this name is ours to replace.
-pub fn temporary(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".manifest-partial");
-    name.into()
+/// What a file beside OUT is named while it is written; a number follows where several processes write at once.
+const TEMPORARY: &str = ".manifest-partial";
+
+/// Whether `other` is a file that becomes OUT. Whatever has such a name is ours to replace.
+pub fn is_temporary(out: &Path, other: &Path) -> bool {
+    let (out, other) = (out.as_os_str().as_bytes(), other.as_os_str().as_bytes());
+    let number = other.strip_prefix(out).and_then(|rest| rest.strip_prefix(TEMPORARY.as_bytes()));
+    number.is_some_and(|number| match number.strip_prefix(b"-") {
+        Some(digits) => !digits.is_empty() && digits.iter().all(u8::is_ascii_digit),
+        None => number.is_empty(),
+    })
+}
+
+/// An empty file beside OUT, locked: as long as it is, no other process of ours writes, renames or removes it. What a
+/// killed process left is taken over.
+fn temporary(out: &Path) -> io::Result<(PathBuf, File)> {
+    let mut taken = 0;
+    loop {
+        let mut path = out.as_os_str().to_owned();
+        path.push(TEMPORARY);
+        if taken > 0 {
+            path.push(format!("-{taken}"));
+        }
+        let path = PathBuf::from(path);
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
+            return Err(io::Error::other(format!("{} is in the way: no regular file", path.display())));
+        }
+        let file = File::options().create(true).write(true).truncate(false).open(&path)?;
+        match file.try_lock() {
+            Ok(()) if is_at(&path, &file)? => {
+                file.set_len(0)?;
+                return Ok((path, file));
+            }
+            // Between opening and locking it, it became OUT, or was removed.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => taken += 1,
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Whether the path leads to this open file.
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    let own = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Fails now, and leaves nothing behind, where [`replace`] would fail later.
 pub fn check_writable(out: &Path) -> io::Result<()> {
-    match fs::metadata(out) {
-        Ok(found) if !found.is_file() => Err(io::Error::other("it is not a regular file")),
-        _ => check_appendable(&temporary(out)),
+    if fs::metadata(out).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it is not a regular file"));
     }
+    let (path, _locked) = temporary(out)?;
+    fs::remove_file(path)
 }
 
-/// Fails now, and leaves nothing behind, where opening the file to append would fail later.
-pub fn check_appendable(path: &Path) -> io::Result<()> {
+/// Opens a file to append to it. `true`: it was not there before.
+pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
         return Err(io::Error::other("it is a pipe, and opening it would wait for a reader"));
     }
-    let fresh = fs::symlink_metadata(path).is_err();
-    File::options().create(true).append(true).open(path)?;
-    if fresh { fs::remove_file(path) } else { Ok(()) }
+    match File::options().create_new(true).append(true).open(path) {
+        // Created, where it is a link that leads to nothing yet.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((File::options().create(true).append(true).open(path)?, false))
+        }
+        made => Ok((made?, true)),
+    }
 }
 
 /// Puts the lines at `out` by temporary file, fsync and rename: a crash leaves the old file or the new one.
 pub fn replace(out: &Path, lines: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
-    let partial = temporary(out);
-    write_and_rename(&partial, out, lines).map_err(|error| {
+    let told =
+        |error: io::Error| io::Error::new(error.kind(), format!("cannot write {}: {error}", out.display()));
+    let (partial, file) = temporary(out).map_err(told)?;
+    write_and_rename(&partial, &file, out, lines).map_err(|error| {
         // It may keep a full disk full. Not there, or not to be removed: the first error says more.
-        fs::remove_file(&partial).ok();
-        io::Error::new(error.kind(), format!("cannot write {}: {error}", out.display()))
+        if is_at(&partial, &file).unwrap_or(false) {
+            fs::remove_file(&partial).ok();
+        }
+        told(error)
     })
 }
 
-fn write_and_rename(partial: &Path, out: &Path, lines: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(partial)?);
+fn write_and_rename(
+    partial: &Path,
+    file: &File,
+    out: &Path,
+    lines: impl Iterator<Item = Vec<u8>>,
+) -> io::Result<()> {
+    let mut writer = BufWriter::new(file);
     for line in lines {
-        file.write_all(&line)?;
+        writer.write_all(&line)?;
     }
-    file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+    writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(partial, out)?;
     // The rename itself is durable once the folder is.
     let folder = match out.parent() {

@@ -18,7 +18,7 @@ use wfe::{
 use crate::{
     listing::{self, Own},
     name::Name,
-    progress::{Progress, say},
+    progress::say,
     sums,
 };
 
@@ -39,7 +39,6 @@ pub struct Place {
     pub own: Own,
     pub log: Option<File>,
     pub jobs: usize,
-    pub progress: Progress,
 }
 
 /// The run's definition: each directory has its own. A host takes only instances whose definition it has registered, so
@@ -47,13 +46,9 @@ pub struct Place {
 pub fn definition(place: &Arc<Place>, id: &str) -> wfe::Result<Definition> {
     let (lister, hasher, writer) = (Arc::clone(place), Arc::clone(place), Arc::clone(place));
     // The list is computed once and stored; after a kill the run goes on with the same list.
-    let files = each_from(blocking(move |_: &Ctx, _: &Summary| {
-        let files = listing::list(&lister.dir, &lister.own)?;
-        lister.progress.listed(files.len());
-        Ok(files)
-    }))
-    // Suspended, not failed: the next start tries again.
-    .on_failure(OnFailure::Suspend);
+    let files = each_from(blocking(move |_: &Ctx, _: &Summary| Ok(listing::list(&lister.dir, &lister.own)?)))
+        // Suspended, not failed: the next start tries again.
+        .on_failure(OnFailure::Suspend);
     WorkflowBuilder::<Summary>::new(id, 1)
         .for_each(HASH, files.parallel(place.jobs), |file| {
             file.then(
@@ -90,7 +85,6 @@ impl Place {
                 std::process::exit(2);
             }
         }
-        self.progress.hashed();
         Ok(hash)
     }
 }
