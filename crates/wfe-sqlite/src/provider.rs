@@ -64,7 +64,7 @@ impl SqlitePersistenceProvider {
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
         let mut recovery =
-            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), in_use: None };
+            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), busy, in_use: None };
         let (writer, reader, owners) = match &place {
             Place::Memory => {
                 let open = async || Ok((open::memory().await?, ()));
