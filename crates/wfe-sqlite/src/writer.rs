@@ -5,8 +5,8 @@
 //! provider outlives the runtime that opened it. A request that was sent runs to its end, whether its caller waits
 //! or not.
 //!
-//! While another process holds the database it tries again, each time with all that has queued up meanwhile, and gives
-//! up those requests whose time is over.
+//! With other processes it takes turns. While they hold the database it tries again, each time with all that has
+//! queued up meanwhile, and gives up those requests whose time is over.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use wfe_core::{Result, WfeError};
 
 use crate::{
+    beside::Beside,
     cache::Cache,
     error,
     look::InUse,
@@ -29,6 +30,7 @@ use crate::{
     texts::Texts,
     thread,
     transaction::{self, Answer, Batch},
+    turnstile::Turnstile,
 };
 
 /// Most requests in one transaction: what queues up during a commit is far less; a bound keeps the time to the first
@@ -72,20 +74,24 @@ pub(crate) struct Recovery {
 }
 
 impl Writer {
-    /// Starts the writer's thread, which opens the database with `open` first.
+    /// Starts the writer's thread, which opens the database with `open` first. What lies beside it is left when the
+    /// thread ends, the connection closed.
     pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
     where
-        F: AsyncFnOnce() -> Result<(SqliteConnection, R)> + Send + 'static,
+        F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Arc<Beside>>, R)> + Send + 'static,
         R: Send + 'static,
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
         thread::start("wfe-sqlite-write", async move || match open().await {
-            Ok((connection, more)) => {
+            Ok((connection, beside, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
+                let turnstile = beside.clone().map(Turnstile::new);
                 let waiting = VecDeque::new();
-                Thread { connection, recovery, texts: Texts::default(), waiting }.serve(queue).await;
+                let thread =
+                    Thread { connection, recovery, texts: Texts::default(), turnstile, beside, waiting };
+                thread.serve(queue).await;
             }
             Err(error) => {
                 let _ = opened.send(Err(error));
@@ -146,6 +152,9 @@ struct Thread {
     connection: SqliteConnection,
     recovery: Recovery,
     texts: Texts,
+    /// `None`: a database in memory, which nobody else has.
+    turnstile: Option<Turnstile>,
+    beside: Option<Arc<Beside>>,
     /// What was taken from the queue and is not done yet, in its order.
     waiting: VecDeque<Job>,
 }
@@ -171,7 +180,7 @@ impl Thread {
                 }
                 Some(job) => {
                     self.waiting.push_front(job);
-                    self.work(&mut queue).await;
+                    self.take_turn(&mut queue).await;
                 }
                 None => match queue.recv().await {
                     Some(job) => self.waiting.push_back(job),
@@ -182,6 +191,9 @@ impl Thread {
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
+        if let Some(beside) = self.beside {
+            beside.leave();
+        }
         drop(self.recovery);
         if let Some(reply) = closing {
             // Whoever asked for the end need not wait for it.
@@ -191,8 +203,15 @@ impl Thread {
         drop((self.waiting, queue));
     }
 
-    /// Does what is first in line, with all that has queued up meanwhile.
-    async fn work(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
+    /// Waits for this process's turn and uses it for what is first in line, with all that has queued up meanwhile.
+    async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
+        if let Some(turnstile) = &mut self.turnstile {
+            // The first one's time is over first, and this thread has nothing to do before its turn has come.
+            let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, _)) = self.waiting.front() else {
+                return;
+            };
+            turnstile.enter(*since + self.recovery.busy);
+        }
         while let Ok(job) = queue.try_recv() {
             self.waiting.push_back(job);
         }
@@ -202,6 +221,9 @@ impl Thread {
         } else {
             self.write().await
         };
+        if let Some(turnstile) = &mut self.turnstile {
+            turnstile.leave();
+        }
         for (batch, outcome) in answered {
             answer(batch, outcome);
         }
@@ -231,7 +253,7 @@ impl Thread {
     }
 
     /// Runs the requests that are first in line in one transaction, at most [`BATCH`] of them. What is answered is for
-    /// the caller to send; `Some`: somebody else holds the database, and those not
+    /// the caller to send, once the next process has its turn; `Some`: somebody else holds the database, and those not
     /// answered wait again.
     async fn write(&mut self) -> (Vec<(Waiting, Batch)>, Option<Held>) {
         let mut batch = Waiting::new();
