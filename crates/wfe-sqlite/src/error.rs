@@ -1,6 +1,6 @@
 //! SQLite's extended codes to [`WfeError`], nothing else.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use wfe_core::{BoxError, WfeError};
 
@@ -48,6 +48,15 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     } else {
         WfeError::Storage { message, source }
     }
+}
+
+/// The error of a write that found the database held by others for as long as it might wait.
+pub(crate) fn busy(location: &str, waited: Duration, held: &Arc<dyn Error + Send + Sync>) -> WfeError {
+    let message = format!(
+        "waited {waited:.1?} for the write lock of {location}, which other processes held ({held}): end or continue one \
+         that stands still in a commit, or allow more time with busy_timeout"
+    );
+    WfeError::Busy { message, source: Some(Box::new(Arc::clone(held))) }
 }
 
 /// The error of a COMMIT whose outcome nobody knows.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod beside;
 mod cache;
 mod codec;
 mod companions;
@@ -21,6 +22,7 @@ mod stored;
 mod texts;
 mod thread;
 mod transaction;
+mod turnstile;
 mod writer;
 
 // Named so that a bundled SQLite with the WAL-reset corruption bug fails to resolve; sqlx is the only way to it.

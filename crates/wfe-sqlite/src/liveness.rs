@@ -126,22 +126,8 @@ fn failed(what: &str, path: &Path, error: io::Error) -> WfeError {
 }
 
 /// Whether the path still leads to this open file.
-#[cfg(unix)]
 fn is_same(file: &File, path: &Path) -> Result<bool> {
-    use std::os::unix::fs::MetadataExt;
-    let own = file.metadata().map_err(|error| failed("look at", path, error))?;
-    match fs::metadata(path) {
-        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(failed("look at", path, error)),
-    }
-}
-
-/// Elsewhere an open file cannot be removed.
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "on Unix it can fail")]
-fn is_same(_: &File, _: &Path) -> Result<bool> {
-    Ok(true)
+    look::is_same(file, path).map_err(|error| failed("look at", path, error))
 }
 
 /// Whether somebody holds a lock on this file; one that nobody holds is removed.

@@ -99,6 +99,15 @@ fn number(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
+/// Whether the path still leads to this open file. Elsewhere than on Unix an open file cannot be removed.
+pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(number(&found) == number(&file.metadata()?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn not_seen(path: &Path, error: io::Error) -> WfeError {
     unusable(path, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
 }

@@ -19,6 +19,9 @@ const PREPARED: usize = 256;
 const ROWS: usize = 1024;
 /// How long to wait before trying again, while several processes make the file at once: making it takes a few of these.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long SQLite itself waits for the write lock: so much later than its time a request is given up at most, and so
+/// long those who came meanwhile wait to be taken along.
+const SLICE: Duration = Duration::from_millis(100);
 
 /// The one connection of a database in memory, which lives as long as it does.
 pub(crate) async fn memory() -> Result<SqliteConnection> {
@@ -40,12 +43,12 @@ fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// How the writing connection of a file is opened.
+/// How the writing connection of a file is opened. It waits in slices: the writer looks in between at who still waits.
 pub(crate) fn writing(path: &Path, busy: Duration) -> SqliteConnectOptions {
     common(SqliteConnectOptions::new())
         .filename(path)
         .create_if_missing(false)
-        .busy_timeout(busy)
+        .busy_timeout(busy.min(SLICE))
         .pragma("synchronous", "FULL")
         // 16 MiB of pages: the upper levels of every index stay in memory.
         .pragma("cache_size", "-16384")
@@ -158,13 +161,14 @@ mod tests {
         assert_eq!(readers.len(), 3);
         assert_eq!(pragma(&mut writer, "PRAGMA synchronous").await, 2, "full");
         assert_eq!(pragma(&mut writer, "PRAGMA query_only").await, 0);
+        assert_eq!(pragma(&mut writer, "PRAGMA busy_timeout").await, 100);
         for mut connection in std::iter::once(writer).chain(readers) {
             assert_eq!(pragma(&mut connection, "PRAGMA foreign_keys").await, 1);
-            assert_eq!(pragma(&mut connection, "PRAGMA busy_timeout").await, 1234);
         }
         let (_, readers) = file(&folder.path().join("a.db"), busy).await.unwrap();
         for mut reader in readers {
             assert_eq!(pragma(&mut reader, "PRAGMA query_only").await, 1);
+            assert_eq!(pragma(&mut reader, "PRAGMA busy_timeout").await, 1234);
         }
         let mut memory = memory().await.unwrap();
         assert_eq!(pragma(&mut memory, "PRAGMA foreign_keys").await, 1);

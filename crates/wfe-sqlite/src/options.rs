@@ -13,7 +13,7 @@ use wfe_core::{
 
 use crate::SqlitePersistenceProvider;
 
-/// How long a caller waits for another process that holds the database, unless
+/// How long a call waits, from its beginning, for other processes that hold the database, unless
 /// [`busy_timeout`](SqliteOptions::busy_timeout) says otherwise. A commit takes milliseconds; this is for a process
 /// that was stopped in the middle of one.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -70,8 +70,8 @@ impl SqliteOptions {
         self
     }
 
-    /// How long to wait for another process that holds the database before [`WfeError::Busy`]; at most 24 days.
-    /// Default: [`BUSY_TIMEOUT`].
+    /// How long a call waits, from its beginning, for other processes that hold the database before [`WfeError::Busy`];
+    /// at most 24 days. Whatever it is, a write is tried once. Default: [`BUSY_TIMEOUT`].
     pub fn busy_timeout(mut self, wait: Duration) -> Self {
         self.busy_timeout = wait.min(Duration::from_millis(i32::MAX as u64));
         self

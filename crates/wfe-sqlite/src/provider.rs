@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use wfe_core::{Result, clock::Clock};
 
 use crate::{
+    beside::Beside,
     cache::Cache,
     codec::time,
     liveness::Owners,
@@ -20,7 +21,7 @@ use crate::{
 /// What a call has returned is durable: it is answered after the fsync of its commit (in memory there is none). A
 /// dropped future leaves all of its effect or none. Dropping the provider finishes what was begun and then closes the
 /// database; [`close`](Self::close) waits for that. Any number of providers, in any number of processes, may have
-/// one file open.
+/// one file open; their writers take turns.
 ///
 /// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
 /// one connection for both, and is lost with its provider and at no other time: there is no pool, so nothing
@@ -32,6 +33,9 @@ pub struct SqlitePersistenceProvider {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: Owners,
+    /// `None`: a database in memory.
+    #[expect(dead_code, reason = "for the wake-ups of other processes")]
+    pub(crate) beside: Option<Arc<Beside>>,
     place: Place,
 }
 
@@ -64,25 +68,31 @@ impl SqlitePersistenceProvider {
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
         let mut recovery =
-            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), in_use: None };
-        let (writer, reader, owners) = match &place {
+            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), busy, in_use: None };
+        let (writer, reader, owners, beside) = match &place {
             Place::Memory => {
-                let open = async || Ok((open::memory().await?, ()));
-                (Writer::start(recovery, open).await?.0, None, Owners::in_memory())
+                let open = async || Ok((open::memory().await?, None, ()));
+                (Writer::start(recovery, open).await?.0, None, Owners::in_memory(), None)
             }
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
                 let in_use = look::look(&path)?;
-                let owners = Owners::beside(&open::real(&path)?);
+                let real = open::real(&path)?;
+                let owners = Owners::beside(&real);
                 recovery.in_use = Some(Arc::clone(&in_use));
                 recovery.options = Some(open::writing(&path, busy));
-                let open = async move || open::file(&path, busy).await;
-                let (writer, readers) = Writer::start(recovery, open).await?;
-                (writer, Some(Reader::start(readers, in_use)?), owners)
+                let open = async move || {
+                    // On the writer's thread, which may wait for a lock.
+                    let beside = Beside::join(&real, busy)?;
+                    let (connection, readers) = open::file(&path, busy).await?;
+                    Ok((connection, Some(Arc::clone(&beside)), (readers, beside)))
+                };
+                let (writer, (readers, beside)) = Writer::start(recovery, open).await?;
+                (writer, Some(Reader::start(readers, in_use)?), owners, Some(beside))
             }
         };
-        Ok(Self { writer, reader, cache, clock: options.clock, owners, place })
+        Ok(Self { writer, reader, cache, clock: options.clock, owners, beside, place })
     }
 
     /// Finishes what was begun, closes the database and waits for it. Every later call is

@@ -4,14 +4,24 @@
 //! It has a thread and a runtime of its own: a program's step that never yields cannot hold up a commit, and the
 //! provider outlives the runtime that opened it. A request that was sent runs to its end, whether its caller waits
 //! or not.
+//!
+//! With other processes it takes turns. While they hold the database it tries again, each time with all that has
+//! queued up meanwhile, and gives up those requests whose time is over.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    error::Error,
+    sync::Arc,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 use wfe_core::{Result, WfeError};
 
 use crate::{
+    beside::Beside,
     cache::Cache,
     error,
     look::InUse,
@@ -20,17 +30,28 @@ use crate::{
     texts::Texts,
     thread,
     transaction::{self, Answer, Batch},
+    turnstile::Turnstile,
 };
 
 /// Most requests in one transaction: what queues up during a commit is far less; a bound keeps the time to the first
 /// answer short where it is not.
 const BATCH: usize = 256;
 
+/// How long to wait at least between two attempts, where SQLite gives up at once instead of waiting.
+const PAUSE: Duration = Duration::from_millis(2);
+
 enum Job {
-    Write(Script, oneshot::Sender<Answer>),
+    Write(Request),
     Read(Script, oneshot::Sender<Result<Vec<Done>>>),
-    Ensure(oneshot::Sender<Result<()>>),
+    Ensure(Instant, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
+}
+
+struct Request {
+    script: Script,
+    /// When the caller asked: its time runs from here, however many attempts it takes.
+    since: Instant,
+    reply: oneshot::Sender<Answer>,
 }
 
 /// A way to the writer. The thread ends, its queue worked off, when the last one is dropped.
@@ -46,24 +67,31 @@ pub(crate) struct Recovery {
     pub(crate) cache: Arc<Cache>,
     /// How the database is named in errors.
     pub(crate) location: String,
+    /// How long a request waits for whoever else holds the database.
+    pub(crate) busy: Duration,
     /// Kept until the connection is closed; `None`: a database in memory.
     pub(crate) in_use: Option<Arc<InUse>>,
 }
 
 impl Writer {
-    /// Starts the writer's thread, which opens the database with `open` first.
+    /// Starts the writer's thread, which opens the database with `open` first. What lies beside it is left when the
+    /// thread ends, the connection closed.
     pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
     where
-        F: AsyncFnOnce() -> Result<(SqliteConnection, R)> + Send + 'static,
+        F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Arc<Beside>>, R)> + Send + 'static,
         R: Send + 'static,
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
         thread::start("wfe-sqlite-write", async move || match open().await {
-            Ok((connection, more)) => {
+            Ok((connection, beside, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
-                Thread { connection, recovery, texts: Texts::default() }.serve(queue).await;
+                let turnstile = beside.clone().map(Turnstile::new);
+                let waiting = VecDeque::new();
+                let thread =
+                    Thread { connection, recovery, texts: Texts::default(), turnstile, beside, waiting };
+                thread.serve(queue).await;
             }
             Err(error) => {
                 let _ = opened.send(Err(error));
@@ -76,7 +104,8 @@ impl Writer {
     /// Runs a script in a transaction; returns when it is durable, or refused.
     pub(crate) async fn write(&self, mut script: Script) -> Result<Written> {
         let mut refusals = script.take_refusals();
-        match self.ask(|reply| Job::Write(script, reply)).await?? {
+        let since = Instant::now();
+        match self.ask(|reply| Job::Write(Request { script, since, reply })).await?? {
             Written::Refused(guard) => match refusals.iter().position(|(index, _)| *index == guard) {
                 Some(at) => Err(refusals.swap_remove(at).1),
                 None => Ok(Written::Refused(guard)),
@@ -102,7 +131,8 @@ impl Writer {
 
     /// Creates or upgrades the schema.
     pub(crate) async fn ensure(&self) -> Result<()> {
-        self.ask(Job::Ensure).await?
+        let since = Instant::now();
+        self.ask(|reply| Job::Ensure(since, reply)).await?
     }
 
     /// Works off what was sent before, closes the connection and ends the thread. Closed already: nothing.
@@ -122,89 +152,186 @@ struct Thread {
     connection: SqliteConnection,
     recovery: Recovery,
     texts: Texts,
+    /// `None`: a database in memory, which nobody else has.
+    turnstile: Option<Turnstile>,
+    beside: Option<Arc<Beside>>,
+    /// What was taken from the queue and is not done yet, in its order.
+    waiting: VecDeque<Job>,
 }
 
-type Waiting = Vec<(Script, oneshot::Sender<Answer>)>;
+type Waiting = Vec<Request>;
+
+/// SQLite's word that somebody else holds the database.
+type Held = Arc<dyn Error + Send + Sync>;
 
 impl Thread {
     async fn serve(mut self, mut queue: mpsc::UnboundedReceiver<Job>) {
-        let (mut jobs, mut closing) = (Vec::with_capacity(BATCH), Vec::new());
-        while closing.is_empty() && queue.recv_many(&mut jobs, BATCH).await > 0 {
-            let mut batch = Waiting::new();
-            for job in jobs.drain(..) {
-                match job {
-                    Job::Write(script, reply) => batch.push((script, reply)),
-                    other => {
-                        self.commit(std::mem::take(&mut batch)).await;
-                        closing.extend(self.other(other).await);
-                    }
+        let mut closing = None;
+        loop {
+            match self.waiting.pop_front() {
+                Some(Job::Read(script, reply)) => {
+                    let result = reader::read(&mut self.connection, &mut self.texts, &script).await;
+                    // Whoever gave up waiting gets no answer.
+                    let _ = reply.send(result);
                 }
+                Some(Job::Close(reply)) => {
+                    closing = Some(reply);
+                    break;
+                }
+                Some(job) => {
+                    self.waiting.push_front(job);
+                    self.take_turn(&mut queue).await;
+                }
+                None => match queue.recv().await {
+                    Some(job) => self.waiting.push_back(job),
+                    None => break,
+                },
             }
-            self.commit(batch).await;
         }
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
+        if let Some(beside) = self.beside {
+            beside.leave();
+        }
         drop(self.recovery);
-        for reply in closing {
+        if let Some(reply) = closing {
             // Whoever asked for the end need not wait for it.
             let _ = reply.send(());
         }
         // Not before: whoever sent something meanwhile, a second close too, is answered once all is closed.
-        drop(queue);
+        drop((self.waiting, queue));
     }
 
-    /// Whoever gave up waiting gets no answer: the sends here may fail.
-    async fn other(&mut self, job: Job) -> Option<oneshot::Sender<()>> {
-        match job {
-            Job::Read(script, reply) => {
-                let result = reader::read(&mut self.connection, &mut self.texts, &script).await;
-                let _ = reply.send(result);
-            }
-            Job::Ensure(reply) => {
-                let result = schema::ensure(&mut self.connection, &self.recovery.location).await;
-                let _ = reply.send(result);
-            }
-            Job::Close(reply) => return Some(reply),
-            Job::Write(..) => {}
+    /// Waits for this process's turn and uses it for what is first in line, with all that has queued up meanwhile.
+    async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
+        if let Some(turnstile) = &mut self.turnstile {
+            // The first one's time is over first, and this thread has nothing to do before its turn has come.
+            let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, _)) = self.waiting.front() else {
+                return;
+            };
+            turnstile.enter(*since + self.recovery.busy);
         }
-        None
+        while let Ok(job) = queue.try_recv() {
+            self.waiting.push_back(job);
+        }
+        let began = Instant::now();
+        let (answered, held) = if let Some(Job::Ensure(..)) = self.waiting.front() {
+            (Vec::new(), self.ensure().await)
+        } else {
+            self.write().await
+        };
+        if let Some(turnstile) = &mut self.turnstile {
+            turnstile.leave();
+        }
+        for (batch, outcome) in answered {
+            answer(batch, outcome);
+        }
+        if let Some(held) = held {
+            self.give_up(&held);
+            if !self.waiting.is_empty() {
+                // Nothing else runs on this thread's runtime.
+                sleep(PAUSE.saturating_sub(began.elapsed()));
+            }
+        }
     }
 
-    async fn commit(&mut self, mut batch: Waiting) {
-        if batch.is_empty() {
-            return;
+    /// Creates or upgrades the schema. `Some`: somebody else holds the database.
+    async fn ensure(&mut self) -> Option<Held> {
+        let Some(Job::Ensure(since, reply)) = self.waiting.pop_front() else { return None };
+        match schema::ensure(&mut self.connection, &self.recovery.location).await {
+            Err(WfeError::Busy { message, source }) => {
+                self.waiting.push_front(Job::Ensure(since, reply));
+                Some(Arc::from(source.unwrap_or_else(|| message.into())))
+            }
+            result => {
+                // Whoever gave up waiting gets no answer.
+                let _ = reply.send(result);
+                None
+            }
         }
-        let outcome = self.attempt(&batch).await;
-        if let Batch::Ended(_) = outcome
-            && batch.len() > 1
+    }
+
+    /// Runs the requests that are first in line in one transaction, at most [`BATCH`] of them. What is answered is for
+    /// the caller to send, once the next process has its turn; `Some`: somebody else holds the database, and those not
+    /// answered wait again.
+    async fn write(&mut self) -> (Vec<(Waiting, Batch)>, Option<Held>) {
+        let mut batch = Waiting::new();
+        while batch.len() < BATCH
+            && let Some(Job::Write(request)) = self.waiting.pop_front_if(|job| matches!(job, Job::Write(_)))
         {
-            // One request can take the whole transaction with it (a full disk): each on its own now, so that the
-            // others do not suffer.
-            for request in batch.drain(..) {
-                let alone = vec![request];
-                let outcome = self.attempt(&alone).await;
-                answer(alone, outcome);
-            }
-            return;
+            batch.push(request);
         }
-        answer(batch, outcome);
+        let mut answered = Vec::with_capacity(1);
+        match self.attempt(&batch).await {
+            Err(held) => {
+                self.wait_again(batch);
+                return (answered, Some(held));
+            }
+            Ok(Batch::Ended(_)) if batch.len() > 1 => {
+                // One request can take the whole transaction with it (a full disk): each on its own now, so that the
+                // others do not suffer.
+                let mut batch = VecDeque::from(batch);
+                while let Some(request) = batch.pop_front() {
+                    let alone = vec![request];
+                    match self.attempt(&alone).await {
+                        Ok(outcome) => answered.push((alone, outcome)),
+                        Err(held) => {
+                            self.wait_again(alone.into_iter().chain(batch).collect());
+                            return (answered, Some(held));
+                        }
+                    }
+                }
+            }
+            Ok(outcome) => answered.push((batch, outcome)),
+        }
+        (answered, None)
     }
 
-    async fn attempt(&mut self, batch: &Waiting) -> Batch {
-        let scripts: Vec<&Script> = batch.iter().map(|(script, _)| script).collect();
+    /// Puts requests back to where they were: first in line.
+    fn wait_again(&mut self, batch: Waiting) {
+        for request in batch.into_iter().rev() {
+            self.waiting.push_front(Job::Write(request));
+        }
+    }
+
+    /// Answers those whose time is over, wherever they stand in line.
+    fn give_up(&mut self, held: &Held) {
+        let (now, busy) = (Instant::now(), self.recovery.busy);
+        let location = &self.recovery.location;
+        let error = |since| error::busy(location, now.duration_since(since), held);
+        for job in std::mem::take(&mut self.waiting) {
+            // Whoever gave up waiting gets no answer.
+            match job {
+                Job::Write(Request { since, reply, .. }) if since + busy <= now => {
+                    let _ = reply.send(Err(error(since)));
+                }
+                Job::Ensure(since, reply) if since + busy <= now => {
+                    let _ = reply.send(Err(error(since)));
+                }
+                job => self.waiting.push_back(job),
+            }
+        }
+    }
+
+    /// Runs these requests in one transaction. An error: somebody else holds the database, and nothing was written.
+    async fn attempt(&mut self, batch: &Waiting) -> std::result::Result<Batch, Held> {
+        let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
         let outcome = transaction::run(&mut self.connection, &mut self.texts, &scripts).await;
         if let Batch::Unknown(error) = &outcome {
             tracing::error!(%error, store = self.recovery.location, "the outcome of a commit is unknown");
             self.recovery.cache.clear();
         }
-        if let Batch::Unknown(error) | Batch::NotBegun(error) | Batch::Ended(error) = &outcome
-            && !error::is_busy(error)
-            && !error::is_full(error)
-        {
-            self.reopen().await;
+        match outcome {
+            Batch::NotBegun(error) | Batch::Ended(error) if error::is_busy(&error) => return Err(error),
+            Batch::Unknown(ref error) | Batch::NotBegun(ref error) | Batch::Ended(ref error)
+                if !error::is_busy(error) && !error::is_full(error) =>
+            {
+                self.reopen().await;
+            }
+            _ => {}
         }
-        outcome
+        Ok(outcome)
     }
 
     /// What SQLite knows of a file after an I/O error is in doubt: a new connection reads it afresh.
@@ -229,18 +356,18 @@ impl Thread {
 fn answer(batch: Waiting, outcome: Batch) {
     match outcome {
         Batch::Answered(answers) => {
-            for ((_, reply), answer) in batch.into_iter().zip(answers) {
-                let _ = reply.send(answer);
+            for (request, answer) in batch.into_iter().zip(answers) {
+                let _ = request.reply.send(answer);
             }
         }
         Batch::NotBegun(error) | Batch::Ended(error) => {
-            for (_, reply) in batch {
-                let _ = reply.send(Err(error::storage("writing", &error)));
+            for request in batch {
+                let _ = request.reply.send(Err(error::storage("writing", &error)));
             }
         }
         Batch::Unknown(error) => {
-            for (_, reply) in batch {
-                let _ = reply.send(Err(error::commit_unknown(&error)));
+            for request in batch {
+                let _ = request.reply.send(Err(error::commit_unknown(&error)));
             }
         }
     }

@@ -2,11 +2,14 @@
    WFE_FAIL_SYNC=<file>: while <file> exists, fsync and fdatasync of regular files fail with EIO.
    WFE_FAIL_WRITE=<file>: while <file> exists, writes to regular files let through as many bytes in all as the number
    in it says (a torn write), and then fail with ENOSPC.
+   WFE_STOP_SYNC=<file>: once <file> exists, the n-th sync of a write-ahead log (n is the number in it) stops the
+   process before anything is synced, and removes <file>: its transaction is frozen inside its COMMIT.
    WFE_MOUNTINFO=<file>: what is opened as /proc/self/mountinfo is <file>. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,15 +33,43 @@ static int fail_sync(int fd) {
     return 1;
 }
 
+static int is_log(int fd) {
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path);
+    return length > 4 && memcmp(path + length - 4, "-wal", 4) == 0;
+}
+
+/* The number in the file that a variable names. */
+static long number(const char *variable) {
+    long value;
+    FILE *f = fopen(getenv(variable), "r");
+    if (!f || fscanf(f, "%ld", &value) != 1) value = 0;
+    if (f) fclose(f);
+    return value;
+}
+
+static void stop_sync(int fd) {
+    static long left = -1;
+    if (!armed("WFE_STOP_SYNC") || !is_log(fd)) return;
+    if (left < 0) left = number("WFE_STOP_SYNC");
+    if (--left > 0) return;
+    left = -1;
+    unlink(getenv("WFE_STOP_SYNC"));
+    raise(SIGSTOP);
+}
+
 int fsync(int fd) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+    stop_sync(fd);
     return fail_sync(fd) ? -1 : real(fd);
 }
 
 int fdatasync(int fd) {
     static int (*real)(int);
     if (!real) real = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
+    stop_sync(fd);
     return fail_sync(fd) ? -1 : real(fd);
 }
 
@@ -50,11 +81,7 @@ static size_t room(int fd, size_t count) {
         return count;
     }
     if (!regular(fd)) return count;
-    if (left < 0) {
-        FILE *f = fopen(getenv("WFE_FAIL_WRITE"), "r");
-        if (!f || fscanf(f, "%ld", &left) != 1) left = 0;
-        if (f) fclose(f);
-    }
+    if (left < 0) left = number("WFE_FAIL_WRITE");
     if ((long)count <= left) {
         left -= (long)count;
         return count;

@@ -1,17 +1,26 @@
 //! What holds when the disk fails, fills up, or the process is killed: a child process of this test works on the store
 //! above a C shim that makes the system calls fail on demand, or sees other mounts than there are.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by unwrapping it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects by unwrapping it"
+)]
 
 use std::{
     env, fs,
     io::{BufRead, BufReader, Lines, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    pin::Pin,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::OnceLock,
+    task::Poll,
+    time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 use tempfile::TempDir;
 use wfe_core::{
@@ -130,7 +139,7 @@ fn a_network_file_system_is_refused_before_anything_is_made_there() {
 }
 
 struct Victim {
-    place: TempDir,
+    place: Option<TempDir>,
     child: Child,
     ask: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
@@ -144,6 +153,7 @@ impl Victim {
             .env(DATABASE, place.path().join("store.db"))
             .env("WFE_FAIL_SYNC", place.path().join("fail-sync"))
             .env("WFE_FAIL_WRITE", place.path().join("fail-write"))
+            .env("WFE_STOP_SYNC", place.path().join("stop-sync"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
@@ -151,11 +161,19 @@ impl Victim {
             .unwrap();
         let ask = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { place, child, ask, answers }
+        Self { place: Some(place), child, ask, answers }
     }
 
     fn create(&mut self, name: &str) -> String {
+        self.ask(name);
+        self.answer()
+    }
+
+    fn ask(&mut self, name: &str) {
         writeln!(self.ask, "{name}").unwrap();
+    }
+
+    fn answer(&mut self) -> String {
         self.answers
             .by_ref()
             .map(Result::unwrap)
@@ -164,17 +182,46 @@ impl Victim {
     }
 
     fn arm(&self, file: &str, content: &str) {
-        fs::write(self.place.path().join(file), content).unwrap();
+        fs::write(self.place().path().join(file), content).unwrap();
     }
 
     fn disarm(&self, file: &str) {
-        fs::remove_file(self.place.path().join(file)).unwrap();
+        fs::remove_file(self.place().path().join(file)).unwrap();
+    }
+
+    /// Begins to create an instance, and waits until the process stands still inside that COMMIT.
+    fn freeze(&mut self, name: &str) {
+        self.arm("stop-sync", "1");
+        self.ask(name);
+        let (_, status) = waitpid(Some(self.pid()), WaitOptions::UNTRACED).unwrap().unwrap();
+        assert!(status.stopped());
+    }
+
+    fn go_on(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     fn kill(mut self) -> TempDir {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.place
+        self.place.take().unwrap()
+    }
+
+    fn place(&self) -> &TempDir {
+        self.place.as_ref().unwrap()
+    }
+}
+
+impl Drop for Victim {
+    /// A failed test leaves no stopped process behind.
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -224,7 +271,7 @@ async fn what_was_answered_before_a_kill_in_the_middle_of_a_torn_write_is_there_
             assert_eq!(victim.create(&format!("n{n}")), "stored");
         }
         victim.arm("fail-write", &room.to_string());
-        writeln!(victim.ask, "torn").unwrap();
+        victim.ask("torn");
         let place = victim.kill();
         let store = open(&place).await;
         store.ensure_store_exists().await.unwrap();
@@ -236,4 +283,101 @@ async fn what_was_answered_before_a_kill_in_the_middle_of_a_torn_write_is_there_
             assert_eq!(torn.data["filler"].as_str().unwrap().len(), 20_000);
         }
     }
+}
+
+/// How long callers wait for a process that is frozen in a commit.
+const BUSY: Duration = Duration::from_secs(1);
+
+async fn open_for(place: &TempDir, busy: Duration) -> SqlitePersistenceProvider {
+    SqlitePersistenceProvider::file(place.path().join("store.db")).busy_timeout(busy).open().await.unwrap()
+}
+
+async fn create(store: &SqlitePersistenceProvider, name: &str) -> Result<String, WfeError> {
+    let mut instance = WorkflowInstance::new("fault", 1, json!(null));
+    instance.name = name.to_owned();
+    store.create_new_workflow(&instance).await
+}
+
+/// Polls a future once: what it asks for is on its way then.
+async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
+}
+
+/// A write that is answered with `Busy`: in time, and not before its time is over.
+async fn is_busy_in_time(store: &SqlitePersistenceProvider, name: &str) {
+    let start = Instant::now();
+    match create(store, name).await {
+        Err(WfeError::Busy { message, source: Some(_) }) => {
+            assert!(message.contains("store.db") && message.contains("busy_timeout"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // Late by one slice of 100 ms at most, and by what a busy machine adds; two waits in a row would be too long.
+    let waited = start.elapsed();
+    assert!(waited >= BUSY && waited < BUSY * 9 / 5, "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_process_frozen_in_a_commit_makes_writers_busy_in_time_and_its_commit_holds_when_it_goes_on() {
+    let mut victim = Victim::start(tempfile::tempdir().unwrap());
+    assert_eq!(victim.create("before"), "stored");
+    let store = open_for(victim.place(), BUSY).await;
+    let patient = open_for(victim.place(), BUSY * 60).await;
+    create(&store, "between").await.unwrap();
+    victim.freeze("during");
+    // However they follow each other: each has its own deadline.
+    for _ in 0..2 {
+        tokio::join!(
+            is_busy_in_time(&store, "a"),
+            is_busy_in_time(&store, "b"),
+            is_busy_in_time(&store, "c")
+        );
+        assert!(store.get_workflow_instance_by_name("before").await.is_ok());
+        let during = store.get_workflow_instance_by_name("during").await;
+        assert!(matches!(during, Err(WfeError::WorkflowNotFound(_))), "{during:?}");
+    }
+    // Who comes now can read as well.
+    let newcomer = open_for(victim.place(), BUSY).await;
+    newcomer.ensure_store_exists().await.unwrap();
+    newcomer.get_workflow_instance_by_name("between").await.unwrap();
+    // Whoever has the time waits until it goes on.
+    let mut waiting = Box::pin(create(&patient, "waiting"));
+    assert!(is_pending(&mut waiting).await);
+    victim.go_on();
+    assert_eq!(victim.answer(), "stored");
+    waiting.await.unwrap();
+    for (store, name) in [(&store, "after"), (&newcomer, "later")] {
+        create(store, name).await.unwrap();
+        let during = store.get_workflow_instance_by_name("during").await.unwrap();
+        assert_eq!(during.data["filler"].as_str().unwrap().len(), 20_000);
+        for name in ["a", "b", "c"] {
+            let refused = store.get_workflow_instance_by_name(name).await;
+            assert!(matches!(refused, Err(WfeError::WorkflowNotFound(_))), "{refused:?}");
+        }
+    }
+    assert_eq!(victim.create("again"), "stored");
+    victim.kill();
+}
+
+#[tokio::test]
+async fn the_commit_of_a_process_killed_while_frozen_in_it_is_there_or_not_and_writers_go_on() {
+    let mut victim = Victim::start(tempfile::tempdir().unwrap());
+    assert_eq!(victim.create("before"), "stored");
+    let store = open_for(victim.place(), BUSY * 60).await;
+    victim.freeze("during");
+    let mut waiting = Box::pin(create(&store, "waiting"));
+    assert!(is_pending(&mut waiting).await);
+    let place = victim.kill();
+    waiting.await.unwrap();
+    store.get_workflow_instance_by_name("before").await.unwrap();
+    let during = store.get_workflow_instance_by_name("during").await;
+    match &during {
+        Ok(during) => assert_eq!(during.data["filler"].as_str().unwrap().len(), 20_000),
+        Err(error) => assert!(matches!(error, WfeError::WorkflowNotFound(_)), "{error:?}"),
+    }
+    store.close().await;
+    // What was found stays so.
+    let store = open(&place).await;
+    assert_eq!(store.get_workflow_instance_by_name("during").await.is_ok(), during.is_ok());
+    store.get_workflow_instance_by_name("waiting").await.unwrap();
 }

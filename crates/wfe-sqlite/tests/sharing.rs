@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{
-    env,
+    env, fs,
+    io::{BufRead, BufReader},
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use chrono::Utc;
@@ -23,6 +25,9 @@ async fn open(database: &Path) -> SqlitePersistenceProvider {
 /// Says to a child process which database it works on.
 const DATABASE: &str = "WFE_SHARED_DATABASE";
 
+/// Says to a child process to stay until it is killed.
+const LINGER: &str = "WFE_SHARED_LINGER";
+
 /// A child's side: waits for its input to end, opens the store and writes once. Without the variable this is no test of
 /// its own.
 #[tokio::test]
@@ -32,6 +37,11 @@ async fn child() {
     let store = open(Path::new(&database)).await;
     store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
     store.next_definition_sequence("d").await.unwrap();
+    if env::var_os(LINGER).is_some() {
+        println!("\n@lingers");
+        std::future::pending::<()>().await;
+    }
+    store.close().await;
 }
 
 #[tokio::test]
@@ -54,6 +64,7 @@ async fn many_processes_may_open_one_fresh_file_at_the_same_moment() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
+    assert!(beside(&database).is_empty(), "the last one to close removed them");
     let store = open(&database).await;
     assert_eq!(store.get_runnable_instances(Utc::now()).await.unwrap().len() as u64, PROCESSES);
     assert_eq!(store.next_definition_sequence("d").await.unwrap(), PROCESSES + 1);
@@ -62,8 +73,8 @@ async fn many_processes_may_open_one_fresh_file_at_the_same_moment() {
 /// How many locks the kernel's table has on a file.
 fn locks(database: &Path) -> usize {
     use std::os::unix::fs::MetadataExt;
-    let inode = format!(":{} ", std::fs::metadata(database).unwrap().ino());
-    std::fs::read_to_string("/proc/locks").unwrap().lines().filter(|line| line.contains(&inode)).count()
+    let inode = format!(":{} ", fs::metadata(database).unwrap().ino());
+    fs::read_to_string("/proc/locks").unwrap().lines().filter(|line| line.contains(&inode)).count()
 }
 
 /// Closing any descriptor of a file takes away all the locks that the process holds on it.
@@ -96,4 +107,103 @@ async fn an_owner_is_alive_by_whatever_path_the_file_is_reached() {
     assert_eq!(other.claim(&looker, &definitions, Utc::now(), 9).await.unwrap(), []);
     drop(owner);
     assert_eq!(other.claim(&looker, &definitions, Utc::now(), 9).await.unwrap().len(), 1);
+}
+
+/// What lies beside the database for those who share it: the ends of the names.
+fn beside(database: &Path) -> Vec<String> {
+    let name = format!("{}-", database.file_name().unwrap().to_str().unwrap());
+    let mut found: Vec<_> = fs::read_dir(database.parent().unwrap())
+        .unwrap()
+        .filter_map(|entry| {
+            entry.unwrap().file_name().to_str().unwrap().strip_prefix(&name).map(str::to_owned)
+        })
+        .filter(|end| !["wal", "shm"].contains(&end.as_str()))
+        .collect();
+    found.sort();
+    found
+}
+
+const BESIDE: [&str; 3] = ["bell", "gate", "turn"];
+
+#[tokio::test]
+async fn what_lies_beside_the_file_is_for_its_user_alone_and_goes_with_the_last_provider() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let (real, link) = (folder.path().join("a.db"), folder.path().join("link.db"));
+    let one = open(&real).await;
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let other = open(&link).await;
+    assert_eq!(beside(&real), BESIDE);
+    assert!(beside(&link).is_empty());
+    for end in BESIDE {
+        let path = folder.path().join(format!("a.db-{end}"));
+        assert!(wfe_sqlite::is_companion(&real, &path));
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{end}");
+    }
+    one.close().await;
+    drop(one);
+    assert_eq!(beside(&real), BESIDE);
+    other.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+    other.close().await;
+    assert!(beside(&real).is_empty());
+    // Nothing is left of what could not be opened, either.
+    fs::remove_file(&real).unwrap();
+    fs::create_dir(folder.path().join("a.db-wal")).unwrap();
+    SqlitePersistenceProvider::file(&real).open().await.unwrap_err();
+    assert!(beside(&real).is_empty());
+}
+
+#[tokio::test]
+async fn what_a_killed_process_left_beside_the_file_is_used_again_and_may_be_deleted_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    for delete in [false, true] {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["child", "--exact"]).env(DATABASE, &database).env(LINGER, "");
+        command.args(["--nocapture", "--test-threads=1"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        drop(child.stdin.take());
+        // It says nothing before its store is open and written to.
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.ends_with("@lingers")));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(beside(&database), BESIDE);
+        if delete {
+            for end in BESIDE {
+                fs::remove_file(folder.path().join(format!("a.db-{end}"))).unwrap();
+            }
+        }
+        let store = open(&database).await;
+        assert_eq!(beside(&database), BESIDE);
+        store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+        store.close().await;
+        assert!(beside(&database).is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn opening_and_closing_at_the_same_time_is_never_an_error() {
+    const TASKS: usize = 4;
+    const TIMES: usize = 25;
+    let folder = tempfile::tempdir().unwrap();
+    let database = Arc::new(folder.path().join("a.db"));
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|_| {
+            let database = Arc::clone(&database);
+            tokio::spawn(async move {
+                for _ in 0..TIMES {
+                    let store = open(&database).await;
+                    store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+                    store.close().await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(beside(&database).is_empty());
+    let store = open(&database).await;
+    assert_eq!(store.get_runnable_instances(Utc::now()).await.unwrap().len(), TASKS * TIMES);
 }
