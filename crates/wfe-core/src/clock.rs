@@ -3,15 +3,36 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
 
+/// The moment from which [`Clock::monotonic`] counts.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 /// The time, and waiting for a time.
+///
+/// What is due is compared with the wall clock ([`now`](Self::now)), which people and time servers set, forwards and
+/// backwards. How long something took, or has stood still, is measured by [`monotonic`](Self::monotonic), so that no
+/// such jump makes a living process look dead or stops a poll.
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> DateTime<Utc>;
+
+    /// How long it is since some fixed moment of this process; it never goes backwards, whatever becomes of
+    /// [`now`](Self::now). By default the operating system's monotonic clock.
+    fn monotonic(&self) -> Duration {
+        ORIGIN.elapsed()
+    }
+
+    /// Resolves once [`monotonic`](Self::monotonic) is later by `pause`. By default tokio's timer.
+    ///
+    /// Dropping the future forgets the wait and has no other effect.
+    fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(pause))
+    }
 
     /// Resolves once [`now`](Self::now) is `deadline` or later; at once if it already is.
     ///
@@ -21,14 +42,14 @@ pub trait Clock: Send + Sync + 'static {
 
 /// The operating system's wall clock; waits on tokio's timer.
 ///
-/// A wall clock can be set. A wait therefore looks at it again at least every 30 s
+/// A wall clock can be set. A wait therefore looks at it again at least every second
 /// ([`LONGEST_NAP`]), so that a clock set forward delays nothing for longer than that.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// How long [`SystemClock`] sleeps without looking at the wall clock: two wake-ups a minute cost nothing measurable,
-/// and no timer is later than this after somebody has set the clock forward.
-pub const LONGEST_NAP: Duration = Duration::from_secs(30);
+/// How long [`SystemClock`] sleeps without looking at the wall clock: one wake-up a second costs nothing measurable, and
+/// no timer is later than this after somebody has set the clock forward.
+pub const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 impl Clock for SystemClock {
     fn now(&self) -> DateTime<Utc> {
@@ -58,5 +79,12 @@ mod tests {
         SystemClock.sleep_until(deadline).await;
         assert!(SystemClock.now() >= deadline);
         SystemClock.sleep_until(DateTime::<Utc>::MIN_UTC).await;
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_when_it_is_over_by_the_monotonic_clock() {
+        let (began, pause) = (SystemClock.monotonic(), Duration::from_millis(20));
+        SystemClock.sleep(pause).await;
+        assert!(SystemClock.monotonic() >= began + pause);
     }
 }

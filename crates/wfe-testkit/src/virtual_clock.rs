@@ -15,6 +15,9 @@ use wfe_core::clock::Clock;
 /// A test moves it with [`advance`](Self::advance) or [`set`](Self::set), and never has to guess whether the code
 /// under test has come to its wait: [`wait_for_sleepers`](Self::wait_for_sleepers) resolves when it has.
 ///
+/// It has two hands, as [`Clock`] has: [`advance`](Self::advance) lets time pass, which moves both; [`set`](Self::set)
+/// is a jump of the wall clock, in which no time passes.
+///
 /// Share it as `Arc<VirtualClock>`.
 #[derive(Debug)]
 pub struct VirtualClock {
@@ -24,8 +27,11 @@ pub struct VirtualClock {
 #[derive(Debug)]
 struct State {
     now: DateTime<Utc>,
-    /// By deadline, then in the order in which they came.
+    passed: Duration,
+    /// Who sleeps until a time of the wall clock: by deadline, then in the order in which they came.
     sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
+    /// Who sleeps for a while, by the end of it.
+    pauses: BTreeMap<(Duration, u64), Waker>,
     tickets: u64,
 }
 
@@ -42,23 +48,27 @@ impl VirtualClock {
     /// A clock that stands at this time.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
-        Self { state: watch::Sender::new(State { now, sleepers: BTreeMap::new(), tickets: 0 }) }
+        Self {
+            state: watch::Sender::new(State {
+                now,
+                passed: Duration::ZERO,
+                sleepers: BTreeMap::new(),
+                pauses: BTreeMap::new(),
+                tickets: 0,
+            }),
+        }
     }
 
     /// Moves the clock on by `step` (at most to `MAX_UTC`) and wakes the sleepers whose time has come, those with the
     /// earliest deadline first.
     pub fn advance(&self, step: Duration) {
-        self.move_to(|state| {
-            chrono::TimeDelta::from_std(step)
-                .ok()
-                .and_then(|step| state.now.checked_add_signed(step))
-                .unwrap_or(DateTime::<Utc>::MAX_UTC)
-        });
+        self.change(|state| state.pass(step));
     }
 
-    /// Sets the clock, backwards too, as people do with wall clocks; wakes as [`advance`](Self::advance) does.
+    /// Sets the wall clock, backwards too, as people and time servers do. No time passes by it: those who sleep until a
+    /// time that has come are woken, those who sleep for a while are not.
     pub fn set(&self, time: DateTime<Utc>) {
-        self.move_to(|_| time);
+        self.change(|state| state.now = time);
     }
 
     /// Moves the clock on to the earliest deadline that somebody sleeps for, wakes whoever it belongs to, and returns
@@ -66,14 +76,17 @@ impl VirtualClock {
     #[must_use = "a clock that nobody sleeps on did not move"]
     pub fn advance_to_next(&self) -> Option<DateTime<Utc>> {
         let mut next = None;
-        self.move_to(|state| {
+        self.change(|state| {
             next = state.deadlines().first().copied();
-            next.unwrap_or(state.now)
+            if let Some(next) = next {
+                state.pass((next - state.now).to_std().unwrap_or_default()); // no sleeper's deadline is past
+            }
         });
         next
     }
 
-    /// The deadlines that are slept for, earliest first.
+    /// The deadlines that are slept for, earliest first; of those who sleep for a while, the time at which it will be
+    /// over.
     #[must_use]
     pub fn deadlines(&self) -> Vec<DateTime<Utc>> {
         self.state.borrow().deadlines()
@@ -92,11 +105,14 @@ impl VirtualClock {
         debug_assert!(met, "the clock outlives the borrow of it");
     }
 
-    fn move_to(&self, time: impl FnOnce(&State) -> DateTime<Utc>) {
+    fn change(&self, change: impl FnOnce(&mut State)) {
         let mut due = Vec::new();
         self.state.send_modify(|state| {
-            state.now = time(state);
+            change(state);
             while let Some(first) = state.sleepers.first_entry().filter(|s| s.key().0 <= state.now) {
+                due.push(first.remove());
+            }
+            while let Some(first) = state.pauses.first_entry().filter(|p| p.key().0 <= state.passed) {
                 due.push(first.remove());
             }
         });
@@ -105,9 +121,25 @@ impl VirtualClock {
     }
 }
 
+/// The time after `step`; at most the end of the calendar.
+fn later(time: DateTime<Utc>, step: Duration) -> DateTime<Utc> {
+    chrono::TimeDelta::from_std(step)
+        .ok()
+        .and_then(|step| time.checked_add_signed(step))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
 impl State {
+    fn pass(&mut self, step: Duration) {
+        self.now = later(self.now, step);
+        self.passed = self.passed.saturating_add(step);
+    }
+
     fn deadlines(&self) -> Vec<DateTime<Utc>> {
-        self.sleepers.keys().map(|(deadline, _)| *deadline).collect()
+        let ends = self.pauses.keys().map(|(end, _)| later(self.now, end.saturating_sub(self.passed)));
+        let mut deadlines: Vec<_> = self.sleepers.keys().map(|(deadline, _)| *deadline).chain(ends).collect();
+        deadlines.sort_unstable();
+        deadlines
     }
 }
 
@@ -116,25 +148,44 @@ impl Clock for VirtualClock {
         self.state.borrow().now
     }
 
+    fn monotonic(&self) -> Duration {
+        self.state.borrow().passed
+    }
+
     fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(Sleep { clock: self, deadline, ticket: None })
+        Box::pin(Sleep { clock: self, hand: WALL, deadline, ticket: None })
+    }
+
+    fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        let deadline = self.monotonic().saturating_add(pause);
+        Box::pin(Sleep { clock: self, hand: MONOTONIC, deadline, ticket: None })
     }
 }
 
-struct Sleep<'a> {
+/// One of the two hands: what it shows, and who sleeps by it.
+struct Hand<T> {
+    shows: fn(&State) -> T,
+    sleepers: fn(&mut State) -> &mut BTreeMap<(T, u64), Waker>,
+}
+
+const WALL: &Hand<DateTime<Utc>> = &Hand { shows: |state| state.now, sleepers: |state| &mut state.sleepers };
+const MONOTONIC: &Hand<Duration> = &Hand { shows: |state| state.passed, sleepers: |state| &mut state.pauses };
+
+struct Sleep<'a, T: Ord + Copy + 'static> {
     clock: &'a VirtualClock,
-    deadline: DateTime<Utc>,
+    hand: &'static Hand<T>,
+    deadline: T,
     ticket: Option<u64>,
 }
 
-impl Future for Sleep<'_> {
+impl<T: Ord + Copy + Unpin> Future for Sleep<'_, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { clock, deadline, ticket } = &mut *self;
+        let Self { clock, hand, deadline, ticket } = &mut *self;
         let mut due = false;
         clock.state.send_if_modified(|state| {
-            due = state.now >= *deadline;
+            due = (hand.shows)(state) >= *deadline;
             if due {
                 return false;
             }
@@ -142,18 +193,17 @@ impl Future for Sleep<'_> {
                 state.tickets += 1;
                 state.tickets
             });
-            state.sleepers.insert((*deadline, ticket), context.waker().clone()).is_none()
+            (hand.sleepers)(state).insert((*deadline, ticket), context.waker().clone()).is_none()
         });
         if due { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
-impl Drop for Sleep<'_> {
+impl<T: Ord + Copy> Drop for Sleep<'_, T> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.clock
-                .state
-                .send_if_modified(|state| state.sleepers.remove(&(self.deadline, ticket)).is_some());
+            let key = (self.deadline, ticket);
+            self.clock.state.send_if_modified(|state| (self.hand.sleepers)(state).remove(&key).is_some());
         }
     }
 }
@@ -191,6 +241,24 @@ mod tests {
         clock.advance(Duration::from_nanos(1));
         sleep.await;
         clock.sleep_until(clock.now()).await;
+    }
+
+    #[tokio::test]
+    async fn a_jump_of_the_wall_clock_lets_no_time_pass() {
+        let clock = VirtualClock::default();
+        let (start, began) = (clock.now(), clock.monotonic());
+        let mut pause = clock.sleep(HOUR);
+        assert!(pause.as_mut().now_or_never().is_none());
+        clock.set(start + 9 * HOUR);
+        assert_eq!(clock.monotonic(), began);
+        assert!(pause.as_mut().now_or_never().is_none());
+        clock.set(start - 9 * HOUR);
+        assert_eq!(clock.deadlines(), [start - 8 * HOUR], "an hour from now, whatever the time");
+        assert_eq!(clock.advance_to_next(), Some(start - 8 * HOUR));
+        pause.await;
+        assert_eq!(clock.monotonic(), began + HOUR);
+        drop(clock.sleep(HOUR));
+        assert!(clock.deadlines().is_empty());
     }
 
     #[tokio::test]
