@@ -87,7 +87,6 @@ impl Beside {
     ///
     /// # Errors
     /// The operating system's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the wake-ups of other processes"))]
     pub(crate) fn ring(&self) -> io::Result<()> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.tag.to_ne_bytes());
@@ -99,7 +98,6 @@ impl Beside {
     ///
     /// # Errors
     /// The operating system's.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the wake-ups of other processes"))]
     pub(crate) fn heard(&self) -> io::Result<[u8; 16]> {
         self.bell.get()
     }

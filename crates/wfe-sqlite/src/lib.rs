@@ -9,6 +9,8 @@ mod error;
 mod liveness;
 mod look;
 mod network;
+mod news;
+mod observer;
 mod open;
 mod options;
 mod provider;
@@ -29,5 +31,5 @@ mod writer;
 use libsqlite3_sys as _;
 
 pub use companions::is_companion;
-pub use options::{BUSY_TIMEOUT, CACHE_BYTES, SqliteOptions};
+pub use options::{BUSY_TIMEOUT, CACHE_BYTES, LEASE, SqliteOptions};
 pub use provider::SqlitePersistenceProvider;

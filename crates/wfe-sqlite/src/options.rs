@@ -17,6 +17,12 @@ use crate::SqlitePersistenceProvider;
 /// [`busy_timeout`](SqliteOptions::busy_timeout) says otherwise. A commit takes milliseconds; this is for a process
 /// that was stopped in the middle of one.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an owner may give no sign of life before others take over its instances, unless
+/// [`lease`](SqliteOptions::lease) says otherwise. Far longer than a process is held up by a busy machine, and short
+/// enough that work which a frozen process holds is not late by minutes.
+pub const LEASE: Duration = Duration::from_secs(30);
+/// No lease is shorter: signs of life come every sixth of it, and a thread may wait for a core for tens of milliseconds.
+const SHORTEST_LEASE: Duration = Duration::from_millis(600);
 /// How much memory the copies of stored instances take at most, unless [`cache_bytes`](SqliteOptions::cache_bytes)
 /// says otherwise: room for some ten thousand small instances.
 pub const CACHE_BYTES: usize = 64 << 20;
@@ -45,6 +51,7 @@ pub struct SqliteOptions {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) busy_timeout: Duration,
     pub(crate) cache_bytes: usize,
+    pub(crate) lease: Duration,
 }
 
 impl SqliteOptions {
@@ -61,7 +68,13 @@ impl SqliteOptions {
     }
 
     fn at(place: Result<Place>) -> Self {
-        Self { place, clock: Arc::new(SystemClock), busy_timeout: BUSY_TIMEOUT, cache_bytes: CACHE_BYTES }
+        Self {
+            place,
+            clock: Arc::new(SystemClock),
+            busy_timeout: BUSY_TIMEOUT,
+            cache_bytes: CACHE_BYTES,
+            lease: LEASE,
+        }
     }
 
     /// The clock that tells whether a token has expired and an event is due. Default: [`SystemClock`].
@@ -84,6 +97,14 @@ impl SqliteOptions {
         self
     }
 
+    /// How long hosts of this provider may give no sign of life, frozen or hung, before others take over what they
+    /// run; at least 600 ms. A killed process needs no lease: what it ran is free at once. Each host keeps the lease it began with,
+    /// also in the eyes of processes with another one. Default: [`LEASE`].
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.max(SHORTEST_LEASE);
+        self
+    }
+
     /// Opens the database; makes it and its tables if they are missing.
     ///
     /// # Errors
@@ -100,6 +121,7 @@ impl std::fmt::Debug for SqliteOptions {
             .field("place", &self.place)
             .field("busy_timeout", &self.busy_timeout)
             .field("cache_bytes", &self.cache_bytes)
+            .field("lease", &self.lease)
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,9 @@ use crate::{
     cache::Cache,
     codec::time,
     liveness::Owners,
-    look, open,
+    look,
+    news::Bell,
+    open,
     options::{Place, SqliteOptions},
     reader::Reader,
     script::{Done, Script},
@@ -33,9 +35,7 @@ pub struct SqlitePersistenceProvider {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: Owners,
-    /// `None`: a database in memory.
-    #[expect(dead_code, reason = "for the wake-ups of other processes")]
-    pub(crate) beside: Option<Arc<Beside>>,
+    pub(crate) bell: Bell,
     place: Place,
 }
 
@@ -69,30 +69,32 @@ impl SqlitePersistenceProvider {
         let busy = options.busy_timeout;
         let mut recovery =
             Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), busy, in_use: None };
-        let (writer, reader, owners, beside) = match &place {
+        let (writer, reader, owners, bell) = match &place {
             Place::Memory => {
-                let open = async || Ok((open::memory().await?, None, ()));
-                (Writer::start(recovery, open).await?.0, None, Owners::in_memory(), None)
+                let bell = Bell::in_memory();
+                let rung = bell.clone();
+                let open = async move || Ok((open::memory().await?, rung, ()));
+                (Writer::start(recovery, open).await?.0, None, Owners::in_memory(options.lease), bell)
             }
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
                 let in_use = look::look(&path)?;
                 let real = open::real(&path)?;
-                let owners = Owners::beside(&real);
+                let owners = Owners::beside(&real, options.lease);
                 recovery.in_use = Some(Arc::clone(&in_use));
                 recovery.options = Some(open::writing(&path, busy));
                 let open = async move || {
                     // On the writer's thread, which may wait for a lock.
-                    let beside = Beside::join(&real, busy)?;
+                    let bell = Bell::of_file(Beside::join(&real, busy)?);
                     let (connection, readers) = open::file(&path, busy).await?;
-                    Ok((connection, Some(Arc::clone(&beside)), (readers, beside)))
+                    Ok((connection, bell.clone(), (readers, bell)))
                 };
-                let (writer, (readers, beside)) = Writer::start(recovery, open).await?;
-                (writer, Some(Reader::start(readers, in_use)?), owners, Some(beside))
+                let (writer, (readers, bell)) = Writer::start(recovery, open).await?;
+                (writer, Some(Reader::start(readers, in_use)?), owners, bell)
             }
         };
-        Ok(Self { writer, reader, cache, clock: options.clock, owners, beside, place })
+        Ok(Self { writer, reader, cache, clock: options.clock, owners, bell, place })
     }
 
     /// Finishes what was begun, closes the database and waits for it. Every later call is

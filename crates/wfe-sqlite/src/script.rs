@@ -126,6 +126,8 @@ pub(crate) struct Script {
     refusals: Vec<(usize, WfeError)>,
     /// Writes of the same key keep their order.
     pub(crate) key: u64,
+    /// Stores something that other hosts may have to look at: the bell is rung once it is durable.
+    pub(crate) rings: bool,
 }
 
 impl Script {
@@ -135,6 +137,11 @@ impl Script {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         Self { key: hasher.finish(), ..Self::default() }
+    }
+
+    /// The same script, but others are told of it.
+    pub(crate) fn ringing(self) -> Self {
+        Self { rings: true, ..self }
     }
 
     /// Adds a statement and returns its index.

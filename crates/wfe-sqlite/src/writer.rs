@@ -21,10 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 use wfe_core::{Result, WfeError};
 
 use crate::{
-    beside::Beside,
     cache::Cache,
     error,
     look::InUse,
+    news::Bell,
     reader, schema,
     script::{Done, Script, Written},
     texts::Texts,
@@ -78,19 +78,19 @@ impl Writer {
     /// thread ends, the connection closed.
     pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
     where
-        F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Arc<Beside>>, R)> + Send + 'static,
+        F: AsyncFnOnce() -> Result<(SqliteConnection, Bell, R)> + Send + 'static,
         R: Send + 'static,
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
         thread::start("wfe-sqlite-write", async move || match open().await {
-            Ok((connection, beside, more)) => {
+            Ok((connection, bell, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
-                let turnstile = beside.clone().map(Turnstile::new);
+                let turnstile = bell.beside().cloned().map(Turnstile::new);
                 let waiting = VecDeque::new();
                 let thread =
-                    Thread { connection, recovery, texts: Texts::default(), turnstile, beside, waiting };
+                    Thread { connection, recovery, texts: Texts::default(), turnstile, bell, waiting };
                 thread.serve(queue).await;
             }
             Err(error) => {
@@ -154,7 +154,7 @@ struct Thread {
     texts: Texts,
     /// `None`: a database in memory, which nobody else has.
     turnstile: Option<Turnstile>,
-    beside: Option<Arc<Beside>>,
+    bell: Bell,
     /// What was taken from the queue and is not done yet, in its order.
     waiting: VecDeque<Job>,
 }
@@ -191,7 +191,7 @@ impl Thread {
         if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
-        if let Some(beside) = self.beside {
+        if let Some(beside) = self.bell.beside() {
             beside.leave();
         }
         drop(self.recovery);
@@ -223,6 +223,10 @@ impl Thread {
         };
         if let Some(turnstile) = &mut self.turnstile {
             turnstile.leave();
+        }
+        // Before the answers: whoever has one may count on it that others were told.
+        if answered.iter().any(|(batch, outcome)| is_news(batch, outcome)) {
+            self.bell.ring();
         }
         for (batch, outcome) in answered {
             answer(batch, outcome);
@@ -349,6 +353,18 @@ impl Thread {
                 tracing::error!(%error, store = self.recovery.location, "the store cannot be opened again");
             }
         }
+    }
+}
+
+/// Whether something was stored, for all that is known, that other hosts may have to look at.
+fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
+    match outcome {
+        Batch::Answered(answers) => {
+            let stored = |answer: &Answer| matches!(answer, Ok(Written::Done(_)));
+            batch.iter().zip(answers).any(|(request, answer)| request.script.rings && stored(answer))
+        }
+        Batch::Unknown(_) => batch.iter().any(|request| request.script.rings),
+        Batch::NotBegun(_) | Batch::Ended(_) => false,
     }
 }
 

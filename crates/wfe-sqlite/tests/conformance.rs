@@ -23,6 +23,10 @@ impl Harness for Memory {
     async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
         Ok(Arc::new(SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?))
     }
+
+    fn tells_news(&self) -> bool {
+        true
+    }
 }
 
 struct File;
@@ -45,6 +49,10 @@ impl Harness for File {
     }
 
     fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn tells_news(&self) -> bool {
         true
     }
 }

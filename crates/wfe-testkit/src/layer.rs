@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
@@ -65,6 +66,11 @@ macro_rules! layer {
             /// Whether the store has a step store; `false` makes of any store one with the plain traits alone.
             fn has_step_store(&self) -> bool {
                 self.inner().step_store().is_some()
+            }
+
+            #[doc = "As [`StepStore::news`]."]
+            fn news(&self) -> BoxStream<'static, ()> {
+                self.inner().step_store().map_or_else(|| stream::pending().boxed(), StepStore::news)
             }
 
             #[doc = "As [`ScheduledCommandRepository::supports_scheduled_commands`]."]
@@ -165,5 +171,12 @@ layer! {
         async fn items(id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>>;
         async fn upcoming(
             definitions: &[(String, u32)], after: DateTime<Utc>, limit: usize) -> Result<Vec<(i64, String)>>;
-    } and {}
+        async fn heartbeat(owner: &Owner) -> Result<()>;
+        async fn asked_of(owner: &Owner) -> Result<Vec<String>>;
+        async fn ended(ids: &[String]) -> Result<Vec<String>>;
+    } and {
+        fn news(&self) -> BoxStream<'static, ()> {
+            self.0.news()
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use tokio::{
     runtime::Handle,
-    sync::{broadcast, mpsc, oneshot},
+    sync::{broadcast, mpsc, oneshot, watch},
 };
 use wfe_core::{
     Result, WfeError,
@@ -18,7 +18,7 @@ use wfe_core::{
 };
 
 use crate::{
-    engine::{self, Begin, Command},
+    engine::{self, Begin, Command, Phase},
     options::{HostBuilder, Options},
     outcome::{End, Guarantees, InstanceStatus, Outcome},
     shared::Shared,
@@ -38,8 +38,8 @@ struct Inner {
 
 enum Stage {
     New,
-    /// With the way to the engine, and its runtime.
-    Running(mpsc::UnboundedSender<Command>, Handle),
+    /// With the way to the engine, its runtime, and its phase.
+    Running(mpsc::UnboundedSender<Command>, Handle, watch::Sender<Phase>),
     Stopped,
 }
 
@@ -109,9 +109,10 @@ impl WorkflowHost {
         let mut stage = self.stage();
         check_new(&stage)?;
         let (commands, receiver) = mpsc::unbounded_channel();
-        let engine = engine::spawn(shared.clone(), owner.clone(), receiver)?;
+        let phase = watch::Sender::new(Phase::Running);
+        let engine = engine::spawn(shared.clone(), owner.clone(), receiver, phase.clone())?;
         shared.set_owner(Some(owner));
-        *stage = Stage::Running(commands, engine);
+        *stage = Stage::Running(commands, engine, phase);
         Ok(())
     }
 
@@ -191,13 +192,14 @@ impl WorkflowHost {
             if was_stopped {
                 return Err(WfeError::Closed("the host"));
             }
-            let poll = shared.after(shared.options.poll_interval);
+            let runs = self.engine().is_some();
             tokio::select! {
-                // An error: the host stopped, or works on the instance no longer.
+                // An error: the host stopped, or it is time to look.
                 end = end => if let Ok(end) = end {
                     return Arc::unwrap_or_clone(end).typed(id);
                 },
-                () = shared.options.clock.sleep_until(poll) => {}
+                // The engine of a host that runs looks for all who wait.
+                () = shared.options.clock.sleep(shared.options.poll_interval), if !runs => {}
             }
         }
     }
@@ -279,7 +281,8 @@ impl WorkflowHost {
         match stage {
             Stage::New => Ok(()),
             Stage::Stopped => Err(WfeError::Closed("the host")),
-            Stage::Running(commands, _) => {
+            Stage::Running(commands, _, phase) => {
+                phase.send_replace(Phase::Draining);
                 let (answer, stopped) = oneshot::channel();
                 let ended = commands.send(Command::Stop(answer)).is_err() || stopped.await.is_err();
                 if ended {
@@ -301,7 +304,7 @@ impl WorkflowHost {
     /// The way to the engine, and its runtime; `None`: the host does not run.
     fn engine(&self) -> Option<(mpsc::UnboundedSender<Command>, Handle)> {
         match &*self.stage() {
-            Stage::Running(commands, engine) => Some((commands.clone(), engine.clone())),
+            Stage::Running(commands, engine, _) => Some((commands.clone(), engine.clone())),
             Stage::New | Stage::Stopped => None,
         }
     }
@@ -340,7 +343,18 @@ async fn store_new(
 ) -> Result<String> {
     // Without room in memory the instance waits in the store, and is claimed later.
     let owner = if commands.is_some() && shared.room() > 0 { shared.owner() } else { None };
-    let started = shared.store.start(owner.as_deref(), &instance).await?;
+    let started = match shared.store.start(owner.as_deref(), &instance).await {
+        Ok(started) => started,
+        Err(error) => {
+            if matches!(error, WfeError::CommitUnknown { .. })
+                && let Some(commands) = commands
+            {
+                // It fails only if the engine has ended, and its owner with it.
+                let _ended = commands.send(Command::Doubt);
+            }
+            return Err(error);
+        }
+    };
     if !started.is_new {
         return Ok(started.id);
     }
@@ -351,14 +365,15 @@ async fn store_new(
         time: instance.create_time,
         what: Lifecycle::Started,
     });
-    let command = started.fence.map_or(Command::Look, |fence| {
+    let command = started.fence.zip(owner).map_or(Command::Look, |(fence, owner)| {
         if instance.name.is_empty() {
             instance.name.clone_from(&started.id);
         }
         instance.id.clone_from(&started.id);
         let claimed = Claimed { id: started.id.clone(), fence, claims: 1 };
-        let work = shared.begin(&started.id);
-        Command::Run(Box::new(Begin { claimed, loaded: just_started(instance, fence), work }))
+        let loaded = just_started(instance, fence, owner.id());
+        let work = shared.begin(&started.id, owner);
+        Command::Run(Box::new(Begin { claimed, loaded, work }))
     });
     if let Some(commands) = commands {
         // It fails only if the engine has ended; then the next start sees the instance.
@@ -368,11 +383,12 @@ async fn store_new(
 }
 
 /// What the store has of an instance that was started just now. Revision 0: it was never changed since.
-fn just_started(instance: WorkflowInstance, fence: Fence) -> Loaded {
+fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded {
     Loaded {
         instance,
         revision: 0,
         fence,
+        owner: Some(owner),
         control: None,
         ending: None,
         cause: None,

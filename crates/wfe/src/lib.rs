@@ -38,6 +38,7 @@
 
 mod bodies;
 mod engine;
+mod heart;
 mod host;
 mod native_store;
 mod options;

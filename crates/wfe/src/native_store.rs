@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
@@ -78,5 +79,21 @@ impl StepStore for NativeStore {
         limit: usize,
     ) -> Result<Vec<(i64, String)>> {
         self.inner()?.upcoming(definitions, after, limit).await
+    }
+
+    async fn heartbeat(&self, owner: &Owner) -> Result<()> {
+        self.inner()?.heartbeat(owner).await
+    }
+
+    async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
+        self.inner()?.asked_of(owner).await
+    }
+
+    async fn ended(&self, ids: &[String]) -> Result<Vec<String>> {
+        self.inner()?.ended(ids).await
+    }
+
+    fn news(&self) -> BoxStream<'static, ()> {
+        self.0.step_store().map_or_else(|| stream::pending().boxed(), StepStore::news)
     }
 }

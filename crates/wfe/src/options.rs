@@ -31,9 +31,9 @@ impl Default for Options {
             concurrent_steps: 256,
             // Enough to keep every step slot busy while a few hundred commits are under way; each holds its data.
             concurrent_instances: 1024,
-            // Wake-ups within a process need no poll. This is how long another process's request or a dead process's
-            // instance waits; one read in 5 s costs nothing measurable.
-            poll_interval: Duration::from_secs(5),
+            // Wake-ups need no poll, also those that other processes cause. This is how long the instances of a killed
+            // process wait; a look each second costs nothing measurable.
+            poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             seed: None,
         }
@@ -67,8 +67,9 @@ impl HostBuilder {
         self
     }
 
-    /// How often the store is asked for what this host has not heard of: requests and starts of other processes,
-    /// instances whose host died. By default 5 s, at least 1 ms. What this host does itself needs no poll.
+    /// How often the store is asked for what this host has not heard of: instances whose process died, and what
+    /// others stored on a store without [`news`](wfe_core::traits::StepStore::news). By default 1 s, at least 1 ms; measured by
+    /// the monotonic clock. What this host does itself needs no poll.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll_interval = interval.max(Duration::from_millis(1));

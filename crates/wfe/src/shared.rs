@@ -1,9 +1,6 @@
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use chrono::{DateTime, Utc};
@@ -15,8 +12,13 @@ use wfe_core::{
 };
 
 use crate::{
-    native_store::NativeStore, options::Options, outcome::Guarantees, plain_store::PlainStore,
-    waiters::Waiters, watchdog::Watchdog,
+    heart::{Beating, Heart},
+    native_store::NativeStore,
+    options::Options,
+    outcome::Guarantees,
+    plain_store::PlainStore,
+    waiters::Waiters,
+    watchdog::Watchdog,
 };
 
 /// Lifecycle events kept for a subscriber that is slow. One that falls further behind is told how many it missed.
@@ -30,6 +32,7 @@ pub(crate) struct Shared {
     pub options: Options,
     pub waiters: Waiters,
     pub watchdog: Arc<Watchdog>,
+    pub heart: Arc<Heart>,
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
@@ -53,6 +56,7 @@ impl Shared {
             guarantees,
             waiters: Waiters::default(),
             watchdog: Arc::new(Watchdog::new()),
+            heart: Arc::default(),
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
             steps: Arc::new(Semaphore::new(options.concurrent_steps.min(Semaphore::MAX_PERMITS))),
             registry: RwLock::default(),
@@ -65,12 +69,6 @@ impl Shared {
 
     pub fn now(&self) -> DateTime<Utc> {
         self.options.clock.now()
-    }
-
-    /// The time after a pause from now on; the end of the calendar if it is later than that.
-    pub fn after(&self, pause: Duration) -> DateTime<Utc> {
-        let pause = chrono::Duration::from_std(pause).unwrap_or(chrono::Duration::MAX);
-        self.now().checked_add_signed(pause).unwrap_or(DateTime::<Utc>::MAX_UTC)
     }
 
     /// Calls `f` with what the executor takes from outside.
@@ -114,11 +112,11 @@ impl Shared {
         self.options.concurrent_instances.saturating_sub(self.instances.load(Ordering::Relaxed))
     }
 
-    /// Marks that this host works on the instance, until it is dropped or told how the work ended.
-    pub fn begin(self: &Arc<Self>, id: &str) -> AtWork {
+    /// Marks that this host, as `owner`, works on the instance, until it is dropped or told how the work ended.
+    pub fn begin(self: &Arc<Self>, id: &str, owner: Arc<Owner>) -> AtWork {
         self.instances.fetch_add(1, Ordering::Relaxed);
         self.waiters.begin(id);
-        AtWork { shared: self.clone(), id: id.to_owned(), end: None }
+        AtWork { shared: self.clone(), id: id.to_owned(), end: None, beating: self.heart.begin(owner) }
     }
 }
 
@@ -128,6 +126,8 @@ pub(crate) struct AtWork {
     shared: Arc<Shared>,
     pub id: String,
     pub end: Option<crate::outcome::End>,
+    /// Keeps the owner alive, too: what it owns is nobody else's as long as this host works on it.
+    pub beating: Beating,
 }
 
 impl Drop for AtWork {

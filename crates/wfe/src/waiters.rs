@@ -64,6 +64,25 @@ impl Waiters {
         }
     }
 
+    /// The instances that somebody waits for, but this host does not work on.
+    pub fn elsewhere(&self) -> Vec<String> {
+        let mut map = self.lock();
+        let entries = map.iter_mut().filter(|(_, entry)| entry.at_work == 0);
+        entries
+            .filter_map(|(id, entry)| {
+                entry.waiting.retain(|w| !w.is_closed());
+                (!entry.waiting.is_empty()).then(|| id.clone())
+            })
+            .collect()
+    }
+
+    /// Those who wait for this instance shall look into the store.
+    pub fn nudge(&self, id: &str) {
+        if let Some(entry) = self.lock().get_mut(id) {
+            entry.waiting.clear();
+        }
+    }
+
     /// The host has stopped: nobody is told anything any more.
     pub fn close(&self) {
         self.lock().clear();

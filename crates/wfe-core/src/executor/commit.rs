@@ -76,6 +76,12 @@ impl Run {
         Ok(effects)
     }
 
+    /// The commit is stored, but the instance was not given back with it: it is still owned, and goes on. To be told
+    /// before [`committed`](Self::committed).
+    pub fn kept(&mut self) {
+        self.delta.release = false;
+    }
+
     /// Whether a commit whose outcome was unknown is stored, seen from what the store has now.
     #[must_use]
     pub fn is_stored(&self, loaded: &Loaded) -> bool {

@@ -1,12 +1,13 @@
-use std::{any::Any, fmt};
+use std::{any::Any, fmt, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Result,
+    Result, WfeError,
     models::{
         Event, EventSubscription, ExecutionError, ExecutionPointer, ScheduledCommand, WorkflowInstance,
         WorkflowStatus,
@@ -21,16 +22,24 @@ pub struct Fence(pub u64);
 /// A host that may own instances of this store, for as long as this value lives.
 ///
 /// Dropping it, or the death of its process, makes everything it owned claimable by others; nothing has to be
-/// written for that.
+/// written for that. A process that stands still, frozen or hung, does not die: its instances become claimable when it
+/// has given no sign of life for its [`lease`](Self::lease).
 pub struct Owner {
     id: u64,
+    lease: Option<Duration>,
     _alive: Box<dyn Any + Send + Sync>,
 }
 
 impl Owner {
-    /// For stores: an owner known by `id`, alive until `alive` is dropped.
+    /// For stores: an owner known by `id`, alive until `alive` is dropped, and without a lease.
     pub fn new(id: u64, alive: impl Any + Send + Sync) -> Self {
-        Self { id, _alive: Box::new(alive) }
+        Self { id, lease: None, _alive: Box::new(alive) }
+    }
+
+    /// For stores: the same owner with a [`lease`](Self::lease).
+    #[must_use]
+    pub fn with_lease(self, lease: Duration) -> Self {
+        Self { lease: Some(lease), ..self }
     }
 
     /// Unique among all owners that this store has ever had.
@@ -38,11 +47,19 @@ impl Owner {
     pub fn id(&self) -> u64 {
         self.id
     }
+
+    /// How long the owner may give no sign of life before others take over what it owns. Every commit of an instance
+    /// that it owns is such a sign; where none comes for a third of this, send a
+    /// [`heartbeat`](StepStore::heartbeat). `None`: this store judges by life and death alone.
+    #[must_use]
+    pub fn lease(&self) -> Option<Duration> {
+        self.lease
+    }
 }
 
 impl fmt::Debug for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Owner").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Owner").field("id", &self.id).field("lease", &self.lease).finish_non_exhaustive()
     }
 }
 
@@ -213,6 +230,8 @@ pub struct Loaded {
     pub revision: u64,
     /// The stored fence.
     pub fence: Fence,
+    /// Who owns it, by [`Owner::id`]; `None`: nobody. An owner that is named here may have died.
+    pub owner: Option<u64>,
     /// The control request that waits, if one does.
     pub control: Option<ControlRequest>,
     /// How it ended; `None`: it has not, or was ended by a plain `persist_workflow`.
@@ -241,6 +260,13 @@ pub struct Finished {
 ///
 /// What the models have no field for (owner, fence, control request, parent, ending, key of an idempotent start) lives beside
 /// them and is touched by this trait only; `persist_workflow` leaves it as it is.
+///
+/// # Several processes
+/// Any number of owners, in one process or many, may work on one store: an instance has one owner at a time, every change
+/// of owner raises its fence, and a commit under an older fence writes nothing. An owner is *dead* when its [`Owner`] was
+/// dropped or its process ended, which others see at once; it is *frozen* when an observer, by its own monotonic clock,
+/// has seen no commit of its instances and no [`heartbeat`](Self::heartbeat) for its lease. An observer that stood
+/// still itself counts only the time in which it looked. What a dead or frozen owner had becomes due and claimable.
 #[async_trait]
 pub trait StepStore: Send + Sync {
     /// Registers a host as a possible owner.
@@ -273,7 +299,8 @@ pub trait StepStore: Send + Sync {
 
     /// Unowned instances of these definitions (id and version) that are due, have a control request waiting, or have
     /// an open wait that a stored, due event matches; now owned by the caller. At most `limit` of them. An instance
-    /// whose owner died counts as unowned. Suspended and ended instances come only for their control requests.
+    /// whose owner is dead or frozen counts as unowned, and as due if it was running. Suspended and ended instances come only
+    /// for their control requests.
     ///
     /// Writes nothing if there are none. A dropped future and [`CommitUnknown`](crate::WfeError::CommitUnknown) can leave
     /// instances that `owner` has without knowing it; others can claim them once it is dropped.
@@ -286,6 +313,7 @@ pub trait StepStore: Send + Sync {
     ) -> Result<Vec<Claimed>>;
 
     /// As [`claim`](Self::claim), for one instance; `None`: it is unknown, another one owns it, or it has nothing to do.
+    /// Whether an owner is frozen is judged by [`claim`](Self::claim) only.
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
 
     /// One consistent snapshot of what the engine has to know of an instance.
@@ -335,4 +363,45 @@ pub trait StepStore: Send + Sync {
         after: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<(i64, String)>>;
+
+    /// A sign of life of an owner that works on something which takes long. Without effect where owners have no
+    /// [`lease`](Owner::lease), which is the default.
+    ///
+    /// It is no write to the database, so that it comes through while somebody else holds that.
+    ///
+    /// # Errors
+    /// The sign could not be given; try again well before the lease ends.
+    async fn heartbeat(&self, _owner: &Owner) -> Result<()> {
+        Ok(())
+    }
+
+    /// Those instances of `owner` that somebody outside wants something of: a control request waits, or an open wait
+    /// matches a stored, due event. By default none: such a store tells of requests at the next commit only.
+    async fn asked_of(&self, _owner: &Owner) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Those of these instances that have ended, or are not there any more. In any order.
+    async fn ended(&self, ids: &[String]) -> Result<Vec<String>> {
+        let mut ended = Vec::new();
+        for id in ids {
+            match self.load(id).await {
+                Ok(loaded) if !loaded.instance.status.is_final() => {}
+                Ok(_) | Err(WfeError::WorkflowNotFound(_)) => ended.push(id.clone()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(ended)
+    }
+
+    /// An item each time that somebody, in this process or another one, may have stored something that a host has to
+    /// look at: a start, an event, a control request, a due time, an end. Several may come as one, and some may come for
+    /// nothing; a crash of the one who stored can swallow one, so a host polls besides. What was stored before this call
+    /// brings none. By default none ever comes.
+    ///
+    /// A stream that is polled again tells of what came meanwhile, once. It keeps nothing of the store open, and ends
+    /// when that is closed.
+    fn news(&self) -> BoxStream<'static, ()> {
+        stream::pending().boxed()
+    }
 }

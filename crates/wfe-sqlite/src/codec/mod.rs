@@ -98,6 +98,14 @@ impl<'r> Fields<'r> {
         T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range"), None))
     }
 
+    /// A nullable integer that must fit into a smaller or unsigned type.
+    pub(crate) fn optional_number<T: TryFrom<i64>>(&mut self, column: &'static str) -> Result<Option<T>> {
+        let Some(value) = self.optional_int(column)? else { return Ok(None) };
+        T::try_from(value)
+            .map(Some)
+            .map_err(|_| self.corrupt(column, format!("{value} is out of range"), None))
+    }
+
     pub(crate) fn time(&mut self, column: &'static str) -> Result<DateTime<Utc>> {
         self.int(column).map(DateTime::from_timestamp_nanos)
     }

@@ -18,7 +18,7 @@ impl EventRepository for SqlitePersistenceProvider {
         let id = id_or_fresh(&event.id);
         let now = self.clock.now();
         let columns = codec::event::encode(event, &id, event.event_time <= now)?;
-        let mut script = Script::about(&id);
+        let mut script = Script::about(&id).ringing();
         script.guard_or(
             &sql::events::ID_IS_FREE,
             [id.as_str().into()],
@@ -69,6 +69,7 @@ impl EventRepository for SqlitePersistenceProvider {
 impl SqlitePersistenceProvider {
     async fn mark(&self, event_id: &str, is_processed: bool) -> Result<()> {
         let mut script = Script::about(event_id);
+        script.rings = !is_processed;
         add_event_existence(&mut script, event_id);
         let mark = is_processed.into();
         script.add(&sql::events::MARK, [mark, event_id.into(), is_processed.into()]);

@@ -28,7 +28,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let instance = with_id_and_name(workflow)?;
         let id = instance.id.clone();
         let new = New::encode(&instance)?;
-        let mut script = Script::about(&id);
+        let mut script = Script::about(&id).ringing();
         add_guards(&mut script, &instance);
         let inserted = script.add_with(&sql::workflows::INSERT, [new.revision.into()], &new.columns, []);
         new.add_pointers(&mut script, &id);
@@ -55,7 +55,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
                 Some(copy) => copy,
                 None => self.stored(id).await?.ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?,
             };
-            let mut script = Script::about(id);
+            let mut script = Script::about(id).ringing();
             let new = add_difference(&mut script, &stored, workflow)?;
             add_subscriptions(&mut script, subscriptions)?;
             match self.writer.write(script).await? {

@@ -78,7 +78,6 @@ mod tests {
             ("OF_STREAM", &["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]),
             ("REVIVE_OLDEST", &["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]),
             // Partial indexes that hold only what is owned, asked for or unprocessed.
-            ("OWNERS", &["SCAN workflows USING COVERING INDEX workflows_owned"]),
             (
                 "CLAIMABLE",
                 &[
@@ -91,6 +90,12 @@ mod tests {
                 ],
             ),
             ("UPCOMING", &["SCAN json_each"]),
+            (
+                "ASKED_OF",
+                &["SCAN workflows USING INDEX workflows_control", "SCAN e USING INDEX events_unprocessed"],
+            ),
+            // As many as the list asks after.
+            ("ENDED", &["SCAN json_each"]),
         ];
         let (mut connection, mut costly) = (open::memory().await.unwrap(), Vec::new());
         for (all, _) in FILES {
@@ -118,6 +123,10 @@ mod tests {
             (super::ownership::CLAIMABLE.text(), "workflows_due (next_execution>? AND next_execution<?)"),
             (super::ownership::CLAIMABLE.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
             (super::ownership::FREE.text(), "workflows_owned (owner=?)"),
+            (super::ownership::STANDS.text(), "workflows_owned (owner=?)"),
+            (super::ownership::OWNERS.text(), "COVERING INDEX workflows_owned (owner>?)"),
+            (super::ownership::PROGRESS.text(), "INDEX workflows_owned (owner>?)"),
+            (super::ownership::ENDED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (
                 super::ownership::START_IS_FREE.text(),
                 "workflows_start (workflow_definition_id=? AND start_key=?)",

@@ -83,15 +83,53 @@ pub(crate) const REQUEST: Sql<3> = Sql::new(
 );
 
 /// Everything beside the model that a load tells.
-pub(crate) const BESIDE: Sql<1> =
-    Sql::new("SELECT fence, control, control_number, ending, cause, parent FROM workflows WHERE id = ?");
+pub(crate) const BESIDE: Sql<1> = Sql::new(
+    "SELECT fence, owner, control, control_number, ending, cause, parent FROM workflows WHERE id = ?",
+);
 
-/// The owners of anything.
-pub(crate) const OWNERS: Sql<0> = Sql::new("SELECT DISTINCT owner FROM workflows WHERE owner IS NOT NULL");
+/// The owners of anything but this one.
+pub(crate) const OWNERS: Sql<1> = Sql::new(
+    "SELECT DISTINCT owner FROM workflows INDEXED BY workflows_owned WHERE owner IS NOT NULL AND owner <> ?",
+);
 
-/// Takes away what a dead owner had.
-pub(crate) const FREE: Sql<1> =
-    Sql::new("UPDATE workflows SET owner = NULL, fence = fence + 1 WHERE owner = ?");
+/// What shows whether they go on, for every owner but this one: each claim, commit and release changes one of the numbers.
+pub(crate) const PROGRESS: Sql<1> = Sql::new(
+    "SELECT owner, count(*), sum(fence), sum(revision) FROM workflows INDEXED BY workflows_owned \
+     WHERE owner IS NOT NULL AND owner <> ? GROUP BY owner",
+);
+
+/// Guard: this owner stands where it stood.
+pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
+    "EXISTS (SELECT 1 FROM workflows WHERE owner = ? \
+     GROUP BY owner HAVING count(*) = ? AND sum(fence) = ? AND sum(revision) = ?)"
+));
+
+/// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (three times), also if somebody has
+/// set the clock back since.
+pub(crate) const FREE: Sql<4> = Sql::new(
+    "UPDATE workflows SET owner = NULL, fence = fence + 1, \
+       revision = revision + iif(status = 'Runnable' AND next_execution > ?, 1, 0), \
+       next_execution = iif(status = 'Runnable' AND next_execution > ?, ?, next_execution) \
+     WHERE owner = ?",
+);
+
+/// Those of an owner's instances (twice) that somebody wants something of: as `CLAIMABLE`, but owned.
+pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
+    "SELECT id FROM workflows INDEXED BY workflows_control \
+       WHERE control IS NOT NULL AND owner = ? AND status IN ('Runnable', 'Suspended') \
+     UNION SELECT workflows.id FROM events AS e INDEXED BY events_unprocessed \
+       CROSS JOIN event_subscriptions AS s INDEXED BY event_subscriptions_open ON s.is_open = 1 \
+         AND s.event_name = e.event_name AND s.event_key = e.event_key \
+       CROSS JOIN workflows ON workflows.id = s.workflow_id \
+       WHERE e.is_processed = 0 AND workflows.owner = ? AND workflows.status = 'Runnable' AND ",
+    super::streams::matches!()
+));
+
+/// Those ids of a JSON list (in hexadecimal) under which nothing is stored that may still run.
+pub(crate) const ENDED: Sql<1> = Sql::new(
+    "SELECT wanted.id FROM (SELECT CAST(unhex(value) AS TEXT) AS id FROM json_each(?)) AS wanted WHERE NOT EXISTS \
+     (SELECT 1 FROM workflows WHERE workflows.id = wanted.id AND status IN ('Runnable', 'Suspended'))",
+);
 
 /// Unowned instances of some definitions that are due, have a control request, or have an open wait that a due,
 /// unprocessed event matches: earliest due first. An event that a wait matches is unprocessed, unless somebody marked
@@ -166,7 +204,11 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("REQUEST", REQUEST.text()),
     ("BESIDE", BESIDE.text()),
     ("OWNERS", OWNERS.text()),
+    ("PROGRESS", PROGRESS.text()),
+    ("STANDS", STANDS.text()),
     ("FREE", FREE.text()),
+    ("ASKED_OF", ASKED_OF.text()),
+    ("ENDED", ENDED.text()),
     ("CLAIMABLE", CLAIMABLE.text()),
     ("ACQUIRABLE", ACQUIRABLE.text()),
     ("CLAIM", CLAIM.text()),

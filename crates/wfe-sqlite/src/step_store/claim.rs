@@ -1,7 +1,9 @@
 //! Claims: read first, so that nothing to do writes nothing; then take what is still as it was read.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result,
     traits::{Claimed, Fence, Owner},
@@ -11,9 +13,9 @@ use super::rows;
 use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, hexadecimal, single_int, time, to_integer},
-    error,
+    observer::Progress,
     repository::add_ripening,
-    script::{Done, Script, Value},
+    script::{Done, Script, Value, Written},
     sql,
 };
 
@@ -46,10 +48,13 @@ impl SqlitePersistenceProvider {
             return Ok(Vec::new());
         }
         let definitions = Value::from(hexadecimal::definitions(definitions));
+        let own = Value::from(to_integer("an owner's id", owner.id())?);
         loop {
+            let looked = self.clock.monotonic();
+            let looks = self.owners.is_time_to_look(looked);
             let mut script = Script::default();
             script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            script.add(&sql::ownership::OWNERS, []);
+            script.add(&sql::ownership::OWNERS, [own.clone()]);
             let (due, limit) = (time::millis_bound(as_at).into(), Value::from(rows(limit)));
             let definitions = || definitions.clone();
             script.add(
@@ -65,12 +70,15 @@ impl SqlitePersistenceProvider {
                     limit,
                 ],
             );
+            let progress = looks.then(|| script.add(&sql::ownership::PROGRESS, [own.clone()]));
             let done = self.read(script).await?;
-            let is_mended = self.ripen(done.first()).await? | self.bury(done.get(1)).await?;
+            let is_mended = self.ripen(done.first()).await?
+                | self.bury(done.get(1)).await?
+                | self.take_from_frozen(looked, progress.and_then(|at| done.get(at))).await?;
             if is_mended {
                 continue;
             }
-            let candidates = done.iter().skip(2).flat_map(|done| &done.rows).map(candidate);
+            let candidates = done.get(2).into_iter().flat_map(|done| &done.rows).map(candidate);
             let candidates = candidates.collect::<Result<Vec<_>>>()?;
             let found_some = !candidates.is_empty();
             let claimed = self.take(owner, candidates).await?;
@@ -109,6 +117,20 @@ impl SqlitePersistenceProvider {
             }
             if let Some(claimed) = self.take(owner, vec![candidate]).await?.pop() {
                 return Ok(Some(claimed));
+            }
+        }
+    }
+
+    pub(super) async fn wanted_of(&self, owner: &Owner) -> Result<Vec<String>> {
+        let owner = Value::from(to_integer("an owner's id", owner.id())?);
+        loop {
+            let mut script = Script::default();
+            script.add(&sql::events::IS_RIPE, [self.now().into()]);
+            script.add(&sql::ownership::ASKED_OF, [owner.clone(), owner.clone()]);
+            let done = self.read(script).await?;
+            if !self.ripen(done.first()).await? {
+                let rows = done.get(1).into_iter().flat_map(|done| &done.rows);
+                return rows.map(|row| Fields::new(row, "workflows", "").string("id")).collect();
             }
         }
     }
@@ -152,21 +174,9 @@ impl SqlitePersistenceProvider {
     async fn bury(&self, owners: Option<&Done>) -> Result<bool> {
         let mut dead = Vec::new();
         for row in owners.into_iter().flat_map(|done| &done.rows) {
-            let owner: i64 = row.try_get(0).map_err(|source| {
-                error::corrupt("workflows", "owner", "", "it is no number", Some(Box::new(source)))
-            })?;
-            match u64::try_from(owner) {
-                Ok(owner) if self.owners.is_alive(owner)? => {}
-                Ok(owner) => dead.push(owner),
-                Err(_) => {
-                    return Err(error::corrupt(
-                        "workflows",
-                        "owner",
-                        &owner.to_string(),
-                        "it is negative",
-                        None,
-                    ));
-                }
+            let owner = Fields::new(row, "workflows", "").number("owner")?;
+            if !self.owners.is_alive(owner)? {
+                dead.push(owner);
             }
         }
         self.free(&dead).await?;
@@ -177,12 +187,41 @@ impl SqlitePersistenceProvider {
         let mut script = Script::default();
         for owner in dead {
             tracing::info!(owner, "an owner died; its instances are free");
-            script.add(&sql::ownership::FREE, [to_integer("an owner's id", *owner)?.into()]);
+            self.add_freeing(&mut script, to_integer("an owner's id", *owner)?);
         }
         if !dead.is_empty() {
             self.writer.run(script).await?;
         }
         Ok(())
+    }
+
+    fn add_freeing(&self, script: &mut Script, owner: i64) {
+        let now = Value::from(time::millis_bound(self.clock.now()));
+        script.add(&sql::ownership::FREE, [now.clone(), now.clone(), now, owner.into()]);
+    }
+
+    /// Frees what belongs to owners that live, but have given no sign of it for their lease; whether there was one. They
+    /// may be back in this very moment: then they keep it.
+    async fn take_from_frozen(&self, looked: Duration, progress: Option<&Done>) -> Result<bool> {
+        let Some(progress) = progress else { return Ok(false) };
+        let progress = progress.rows.iter().map(read_progress).collect::<Result<Vec<_>>>()?;
+        let mut is_mended = false;
+        for Progress { owner, instances, fences, revisions } in self.owners.look(looked, progress)? {
+            let id = to_integer("an owner's id", owner)?;
+            let mut script = Script::default();
+            let seen = [id.into(), instances.into(), fences.into(), revisions.into()];
+            script.guard(&sql::ownership::STANDS, seen);
+            self.add_freeing(&mut script, id);
+            if let Written::Done(_) = self.writer.write(script).await? {
+                tracing::warn!(
+                    owner,
+                    instances,
+                    "an owner gave no sign of life for its lease; its instances are free"
+                );
+                is_mended = true;
+            }
+        }
+        Ok(is_mended)
     }
 
     /// Takes those candidates that are still as they were read.
@@ -210,6 +249,16 @@ impl SqlitePersistenceProvider {
     }
 }
 
+fn read_progress(row: &SqliteRow) -> Result<Progress> {
+    let mut fields = Fields::new(row, "workflows", "");
+    Ok(Progress {
+        owner: fields.number("owner")?,
+        instances: fields.int("owner")?,
+        fences: fields.int("fence")?,
+        revisions: fields.int("revision")?,
+    })
+}
+
 fn candidate(row: &SqliteRow) -> Result<Candidate> {
     read_candidate(&mut Fields::new(row, "workflows", ""))
 }
@@ -217,11 +266,7 @@ fn candidate(row: &SqliteRow) -> Result<Candidate> {
 fn one(row: &SqliteRow) -> Result<One> {
     let mut fields = Fields::new(row, "workflows", "");
     let candidate = read_candidate(&mut fields)?;
-    let owner = fields.optional_int("owner")?;
-    let owner = owner
-        .map(u64::try_from)
-        .transpose()
-        .map_err(|source| fields.corrupt("owner", "it is negative", Some(Box::new(source))))?;
+    let owner = fields.optional_number("owner")?;
     Ok(One { candidate, owner, has_work: fields.flag("status")? })
 }
 

@@ -64,6 +64,9 @@ impl SqlitePersistenceProvider {
     fn script(&self, fence: i64, step: &StepCommit) -> Result<Script> {
         let id = Value::from(&step.instance_id);
         let mut script = Script::about(&step.instance_id);
+        // Given back, an instance has ended or has a due time that others have to know in case this host dies. A step that
+        // is followed by the next one concerns nobody else.
+        script.rings = step.release || !step.published.is_empty() || !step.created.is_empty();
         let applied =
             step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
         script.guard(&sql::ownership::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);

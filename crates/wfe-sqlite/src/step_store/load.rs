@@ -48,6 +48,7 @@ fn beside_model(
 ) -> Result<Loaded> {
     let mut fields = Fields::new(row, "workflows", &instance.id);
     let fence = Fence(fields.number("fence")?);
+    let owner = fields.optional_number("owner")?;
     let control = fields.optional_name("control", names::as_control)?;
     let number = fields.number("control_number")?;
     let (ending, cause) = (fields.optional_name("ending", names::as_ending)?, fields.optional_json("cause")?);
@@ -61,6 +62,7 @@ fn beside_model(
         instance,
         revision,
         fence,
+        owner,
         control,
         ending,
         cause,

@@ -8,6 +8,7 @@ mod start;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures_util::stream::BoxStream;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
@@ -17,7 +18,7 @@ use wfe_core::{
 
 use crate::{
     SqlitePersistenceProvider,
-    codec::names,
+    codec::{hexadecimal, names},
     repository::{add_event_existence, add_ripening},
     script::Script,
     sql,
@@ -61,7 +62,7 @@ impl StepStore for SqlitePersistenceProvider {
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
         let control = names::control(control);
-        let mut script = Script::about(id);
+        let mut script = Script::about(id).ringing();
         let missing = WfeError::WorkflowNotFound(id.to_owned());
         script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
         script.add(&sql::ownership::REQUEST, [control.into(), id.into(), control.into()]);
@@ -93,6 +94,24 @@ impl StepStore for SqlitePersistenceProvider {
         limit: usize,
     ) -> Result<Vec<(i64, String)>> {
         self.due_after(definitions, after, limit).await
+    }
+
+    async fn heartbeat(&self, owner: &Owner) -> Result<()> {
+        self.owners.beat(owner.id())
+    }
+
+    async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
+        self.wanted_of(owner).await
+    }
+
+    async fn ended(&self, wanted: &[String]) -> Result<Vec<String>> {
+        let mut script = Script::default();
+        script.add(&sql::ownership::ENDED, [hexadecimal::ids(wanted).into()]);
+        self.ids(script, "workflows").await
+    }
+
+    fn news(&self) -> BoxStream<'static, ()> {
+        self.bell.listen()
     }
 }
 

@@ -29,7 +29,9 @@ impl SqlitePersistenceProvider {
         let owner_id = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
         let fence = i64::from(owner.is_some());
         loop {
+            // What its owner runs at once is nobody else's business.
             let mut script = Script::about(&id);
+            script.rings = owner.is_none();
             let definition = Value::from(&instance.workflow_definition_id);
             if let Some(reference) = &instance.reference {
                 script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);

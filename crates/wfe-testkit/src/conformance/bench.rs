@@ -59,6 +59,11 @@ impl Bench {
         }
     }
 
+    /// Skips the case where a store tells no news.
+    pub fn must_tell_news(&self) -> Checked<()> {
+        if self.place.tells_news() { Ok(()) } else { Err(Stop::Skipped("the store leaves news to polls")) }
+    }
+
     pub fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
@@ -98,6 +103,7 @@ trait AnyPlace: Send + Sync {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
     fn lasts(&self) -> bool;
     fn is_shared(&self) -> bool;
+    fn tells_news(&self) -> bool;
 }
 
 struct Bound<H: Harness> {
@@ -116,5 +122,9 @@ impl<H: Harness> AnyPlace for Bound<H> {
 
     fn is_shared(&self) -> bool {
         self.harness.is_shared()
+    }
+
+    fn tells_news(&self) -> bool {
+        self.harness.tells_news()
     }
 }

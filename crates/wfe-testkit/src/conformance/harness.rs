@@ -41,4 +41,10 @@ pub trait Harness: Send + Sync + 'static {
     fn is_shared(&self) -> bool {
         false
     }
+
+    /// Whether the store tells hosts of what others stored ([`news`](wfe_core::traits::StepStore::news) and
+    /// [`asked_of`](wfe_core::traits::StepStore::asked_of)), rather than leaving it to their polls.
+    fn tells_news(&self) -> bool {
+        false
+    }
 }

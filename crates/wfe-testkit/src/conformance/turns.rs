@@ -43,6 +43,10 @@ impl<H: Harness> Harness for Turns<H> {
     fn is_shared(&self) -> bool {
         self.0.is_shared()
     }
+
+    fn tells_news(&self) -> bool {
+        self.0.tells_news()
+    }
 }
 
 struct InTurn {

@@ -7,6 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
@@ -37,6 +38,11 @@ pub enum Fault {
     FinishesEveryEvent,
     DeliversTwice,
     ClaimsBeyondTheLimit,
+    IgnoresHeartbeats,
+    NeverTakesFromTheFrozen,
+    TellsOldNews,
+    SeesNoRequestsForBusyInstances,
+    TakesAllForEnded,
     TrustsItsCopies,
     CountsInMemory,
     KnowsOnlyItsOwnOwners,
@@ -242,7 +248,31 @@ impl Layer for Broken {
         limit: usize,
     ) -> Result<Vec<Claimed>> {
         let limit = if self.is(Fault::ClaimsBeyondTheLimit) { limit + 1 } else { limit };
+        if self.is(Fault::NeverTakesFromTheFrozen) {
+            // As if each owner gave signs of life by being there: the first few that the store numbers.
+            for id in 1..9 {
+                self.steps().heartbeat(&Owner::new(id, ())).await?;
+            }
+        }
         self.steps().claim(owner, definitions, as_at, limit).await
+    }
+
+    async fn heartbeat(&self, owner: &Owner) -> Result<()> {
+        if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
+    }
+
+    async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
+        let asked = self.steps().asked_of(owner).await?;
+        Ok(if self.is(Fault::SeesNoRequestsForBusyInstances) { Vec::new() } else { asked })
+    }
+
+    async fn ended(&self, ids: &[String]) -> Result<Vec<String>> {
+        if self.is(Fault::TakesAllForEnded) { Ok(ids.to_vec()) } else { self.steps().ended(ids).await }
+    }
+
+    fn news(&self) -> BoxStream<'static, ()> {
+        let news = self.steps().news();
+        if self.is(Fault::TellsOldNews) { stream::iter([()]).chain(news).boxed() } else { news }
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {

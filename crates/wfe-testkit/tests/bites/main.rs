@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 15] = [
+const FAULTS: [(Fault, &str); 20] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -42,6 +42,11 @@ const FAULTS: [(Fault, &str); 15] = [
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),
+    (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),
+    (Fault::NeverTakesFromTheFrozen, "liveness: an owner that stands still for its lease loses what it has"),
+    (Fault::TellsOldNews, "news: what was stored before brings no news"),
+    (Fault::SeesNoRequestsForBusyInstances, "news: busy instances tell what is asked of them"),
+    (Fault::TakesAllForEnded, "news: ended and missing instances are told from running ones"),
 ];
 
 /// Each thing that a provider can keep to itself, and a case that finds it where two take turns. One provider alone
@@ -65,6 +70,10 @@ impl Harness for Faulty {
     async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
         let inner = SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?;
         Ok(Arc::new(Layered(Broken::new(Arc::new(inner), self.0))))
+    }
+
+    fn tells_news(&self) -> bool {
+        self.0 != Fault::HidesItsStepStore
     }
 }
 

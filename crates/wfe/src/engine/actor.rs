@@ -147,7 +147,13 @@ impl Actor {
         }
         loop {
             match storing::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
-                Stored::Done => {}
+                Stored::Done => self.work.beating.committed(),
+                Stored::Kept => {
+                    run.kept();
+                    // Cannot fail: this actor has the other end.
+                    let _own = self.mail.send(Mail::Look);
+                }
+                Stored::Unchanged => {}
                 Stored::Void => return Ok(Ok(None)),
                 Stored::Refused(reason) => return Ok(Err(reason)),
             }
@@ -195,21 +201,17 @@ impl Actor {
 
     /// Waits until something happens, and tells the executor all that has.
     async fn wait(&mut self, run: &mut Run) -> Result<Turn> {
-        // What another process asks of an instance that is busy here comes without mail: a commit meets it, and where
-        // none is made for so long, this does.
-        let look = self.shared.after(self.shared.options.poll_interval);
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
             if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
                 // What is left stays as it is stored, for the next start. Given back, the instance is not taken for
-                // one that killed its process.
+                // one that killed its process. If a request waits, it is free when this host is gone.
                 storing::release(&self.shared, &self.bodies.phase, self.claimed.fence, &self.work.id).await;
                 return Ok(Turn::Over(None));
             }
             let mail = tokio::select! {
                 mail = self.mailbox.recv() => mail,
                 () = sleep(&self.shared, run) => return Ok(Turn::Goes),
-                () = self.shared.options.clock.sleep_until(look) => Some(Mail::Look),
                 changed = self.bodies.phase.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return Ok(Turn::Over(None)), // the dispatcher has ended
@@ -221,7 +223,7 @@ impl Actor {
                 changed |= self.read(run, mail).await?;
                 next = self.mailbox.try_recv().ok(); // an error: no more mail for now
             }
-            if changed || self.shared.now() >= look {
+            if changed {
                 return Ok(Turn::Goes);
             }
         }

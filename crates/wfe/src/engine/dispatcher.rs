@@ -1,15 +1,17 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::DateTime;
+use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
 };
 use wfe_core::{
-    Result,
+    Result, WfeError,
     traits::{Claimed, Loaded, Owner},
 };
 
@@ -24,6 +26,11 @@ use crate::{
 const TIMERS_AT_ONCE: usize = 1024;
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
 const CLAIMS_AT_ONCE: usize = 128;
+/// After a look at what others stored, the next one has to wait so long: one that stores without pause costs this host
+/// twenty looks a second, and nothing is seen later than well under 100 ms. Real time: others know of no virtual one.
+const REST: Duration = Duration::from_millis(50);
+/// Instances asked after at once, when others wait here for ends of instances that run elsewhere.
+const ENDS_AT_ONCE: usize = 1024;
 /// Due instances looked at for definitions that are not registered, when the host starts.
 const UNREGISTERED_LOOKS: usize = 256;
 
@@ -41,6 +48,8 @@ struct Dispatcher {
     backlog: bool,
     /// Due times could not be read.
     unread: bool,
+    /// The store may have given this owner something that nobody here knows of.
+    in_doubt: bool,
 }
 
 struct Entry {
@@ -91,13 +100,13 @@ pub(super) async fn run(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
     mut commands: mpsc::UnboundedReceiver<Command>,
+    phase: watch::Sender<Phase>,
     steps: Handle,
 ) {
-    let (phase, phases) = watch::channel(Phase::Running);
     let (gone, mut ended) = mpsc::unbounded_channel();
     let watchdog = shared.watchdog.clone();
     tokio::spawn(async move { watchdog.run().await });
-    let bodies = Bodies { shared: shared.clone(), runtime: steps, phase: phases };
+    let bodies = Bodies { shared: shared.clone(), runtime: steps, phase: phase.subscribe() };
     let mut this = Dispatcher {
         shared: shared.clone(),
         owner,
@@ -109,18 +118,22 @@ pub(super) async fn run(
         timers: Timers::default(),
         backlog: false,
         unread: false,
+        in_doubt: false,
     };
+    let clock = shared.options.clock.clone();
+    let interval = shared.options.poll_interval;
+    if let Some(lease) = this.owner.lease() {
+        let (heart, clock, store) = (shared.heart.clone(), clock.clone(), shared.store.clone());
+        tokio::spawn(async move { heart.run(lease, &*clock, &*store).await });
+    }
+    // From before the first look: what comes after it is told.
+    let news = listen(shared.store.news());
     this.look_and_refill().await;
     this.report_unregistered().await;
-    let clock = shared.options.clock.clone();
-    let poll = shared.options.poll_interval;
-    let mut next_poll = shared.after(poll);
+    let mut poll = clock.sleep(interval);
     loop {
-        let timer = this.timers.next().map(|at| {
-            // Out of the calendar: never. The poll looks after it.
-            DateTime::from_timestamp_millis(at).unwrap_or(DateTime::<chrono::Utc>::MAX_UTC)
-        });
-        let wake = timer.map_or(next_poll, |at| at.min(next_poll));
+        // Out of the calendar, or none: never. The poll looks after it.
+        let timer = this.timers.next().and_then(DateTime::from_timestamp_millis);
         tokio::select! {
             command = commands.recv() => match command {
                 None => return shared.set_owner(None), // the host was dropped: as if the process had died
@@ -128,20 +141,32 @@ pub(super) async fn run(
                 Some(command) => this.command(command).await,
             },
             Some(gone) = ended.recv() => this.actor_ended(gone).await,
-            () = clock.sleep_until(wake) => {
-                let (due, refill) = this.timers.take_due(shared.now().timestamp_millis());
-                let poll_now = shared.now() >= next_poll;
-                if refill || (poll_now && this.unread) {
-                    this.look_and_refill().await;
-                } else if due || poll_now {
-                    this.look().await;
-                }
-                if poll_now {
-                    next_poll = shared.after(poll);
-                }
+            () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
+                this.timers_are_due().await;
+            }
+            () = news.notified() => {
+                this.attend().await;
+                this.peek_at_timers().await;
+            }
+            () = &mut poll => {
+                this.attend().await;
+                poll = clock.sleep(interval);
             }
         }
     }
+}
+
+/// Tells of what others stored, in a task of its own, so that listening costs the main loop nothing.
+fn listen(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
+    let heard = Arc::new(Notify::new());
+    let tell = heard.clone();
+    tokio::spawn(async move {
+        while let Some(()) = news.next().await {
+            tell.notify_one();
+            tokio::time::sleep(REST).await;
+        }
+    });
+    heard
 }
 
 impl Dispatcher {
@@ -154,7 +179,62 @@ impl Dispatcher {
             Command::Wake(id) => self.wake(&id).await,
             Command::Look => self.look().await,
             Command::Registered => self.look_and_refill().await,
+            Command::Doubt => self.in_doubt = true,
             Command::Stop(answer) => drop(answer), // the main loop takes it before
+        }
+    }
+
+    async fn timers_are_due(&mut self) {
+        let (due, refill) = self.timers.take_due(self.shared.now().timestamp_millis());
+        if refill {
+            self.look_and_refill().await;
+        } else if due {
+            self.look().await;
+            self.peek_at_timers().await;
+        }
+    }
+
+    /// Looks after all that this host cannot know by itself: what others stored, what they left, what they ended.
+    async fn attend(&mut self) {
+        if self.in_doubt {
+            self.become_another().await;
+        }
+        if !self.actors.is_empty() {
+            match self.shared.store.asked_of(&self.owner).await {
+                Ok(ids) => {
+                    for id in ids {
+                        self.wake(&id).await;
+                    }
+                }
+                // The next poll asks again, here and below.
+                Err(error) => tracing::warn!(%error, "requests for busy instances could not be read"),
+            }
+        }
+        if self.unread {
+            self.look_and_refill().await;
+        } else {
+            self.look().await;
+        }
+        for ids in self.shared.waiters.elsewhere().chunks(ENDS_AT_ONCE) {
+            match self.shared.store.ended(ids).await {
+                Ok(ended) => ended.iter().for_each(|id| self.shared.waiters.nudge(id)),
+                Err(error) => tracing::warn!(%error, "it could not be read which instances have ended"),
+            }
+        }
+    }
+
+    /// A commit of unknown outcome may have given this owner an instance that nobody here works on. With a new owner in
+    /// its place, which what is under way does not concern, it is a dead owner's as soon as that is done: free.
+    async fn become_another(&mut self) {
+        match self.shared.store.enlist().await {
+            Ok(owner) => {
+                self.owner = Arc::new(owner);
+                self.shared.set_owner(Some(self.owner.clone()));
+                self.in_doubt = false;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no new owner could be enlisted after a commit of unknown outcome");
+            }
         }
     }
 
@@ -200,7 +280,10 @@ impl Dispatcher {
             Ok(None) => {}
             Ok(Some(claimed)) => self.begin_claimed(claimed).await,
             // The poll looks again.
-            Err(error) => tracing::warn!(instance = id, %error, "the instance could not be acquired"),
+            Err(error) => {
+                self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
+                tracing::warn!(instance = id, %error, "the instance could not be acquired");
+            }
         }
     }
 
@@ -220,6 +303,7 @@ impl Dispatcher {
         if let Err(error) = self.claim().await {
             // The poll looks again.
             self.backlog = true;
+            self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
             tracing::warn!(%error, "due instances could not be claimed");
         }
     }
@@ -248,7 +332,7 @@ impl Dispatcher {
     }
 
     async fn begin_claimed(&mut self, claimed: Claimed) {
-        let work = self.shared.begin(&claimed.id);
+        let work = self.shared.begin(&claimed.id, self.owner.clone());
         self.begin(claimed, None, work);
         // Its actor may begin before the next one is made.
         tokio::task::yield_now().await;
@@ -260,6 +344,22 @@ impl Dispatcher {
         let before = self.shared.now();
         self.look().await;
         self.refill_timers(before).await;
+    }
+
+    /// Hears of the next due time, which another process may have stored. What comes after it is asked for when it has
+    /// come: so the store's next time is always known here.
+    async fn peek_at_timers(&mut self) {
+        let definitions = self.shared.definitions();
+        if definitions.is_empty() {
+            return;
+        }
+        match self.shared.store.upcoming(&definitions, self.shared.now(), 1).await {
+            Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add(at)),
+            Err(error) => {
+                self.unread = true;
+                tracing::warn!(%error, "the next due time could not be read");
+            }
+        }
     }
 
     async fn refill_timers(&mut self, after: DateTime<chrono::Utc>) {
@@ -318,10 +418,9 @@ impl Dispatcher {
 
     /// Lets running bodies end within the grace time.
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, answer: oneshot::Sender<()>) {
-        self.phase.send_replace(Phase::Draining);
+        // The phase is that of draining already: whoever sent the command saw to it, so that nothing begins meanwhile.
         let clock = self.shared.options.clock.clone();
-        let deadline = self.shared.after(self.shared.options.grace);
-        let mut grace = Some(clock.sleep_until(deadline));
+        let mut grace = Some(clock.sleep(self.shared.options.grace));
         while !self.actors.is_empty() {
             tokio::select! {
                 Some(gone) = ended.recv() => {

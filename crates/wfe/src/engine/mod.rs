@@ -32,7 +32,9 @@ pub(crate) enum Command {
     Look,
     /// Definitions were registered: stored instances may wait for them.
     Registered,
-    /// End: let running bodies end within the grace time, then answer.
+    /// It is not known whether the store gave this host an instance that nobody here works on.
+    Doubt,
+    /// End: let running bodies end within the grace time, then answer. Sent in [`Phase::Draining`].
     Stop(oneshot::Sender<()>),
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn spawn(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
     commands: mpsc::UnboundedReceiver<Command>,
+    phase: watch::Sender<Phase>,
 ) -> Result<Handle> {
     let steps = Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -79,7 +82,7 @@ pub(crate) fn spawn(
         .build()
         .map_err(|e| failed("the engine's runtime could not be made", e))?;
     let engine = runtime.handle().clone();
-    let work = move || runtime.block_on(dispatcher::run(shared, owner, commands, steps));
+    let work = move || runtime.block_on(dispatcher::run(shared, owner, commands, phase, steps));
     let thread = std::thread::Builder::new().name("wfe-engine".to_owned()).spawn(work);
     thread.map(|_| engine).map_err(|e| failed("the engine's thread could not be started", e))
 }

@@ -19,8 +19,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What became of a pass.
 pub(super) enum Stored {
-    /// It is durable, or there was nothing to store.
+    /// It is durable.
     Done,
+    /// It is durable, but the instance could not be given back with it: somebody asks something of it.
+    Kept,
+    /// There was nothing to store.
+    Unchanged,
     /// Somebody else owns the instance, or it is gone, or the host closes: what is in memory is void.
     Void,
     /// The store will never take it: the instance has to be parked for this reason.
@@ -37,10 +41,16 @@ pub(super) async fn store(
 ) -> Result<Stored> {
     let mut pause = Pause::new(phase.clone());
     loop {
-        let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Done) };
+        let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Unchanged) };
         let error = match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => return Ok(Stored::Done),
-            Ok(Committed::Lost) => return Ok(Stored::Void),
+            Ok(Committed::Lost) => {
+                tracing::warn!(
+                    instance = run.id(),
+                    "another process owns the instance now; what was computed here since is void"
+                );
+                return Ok(Stored::Void);
+            }
             Ok(Committed::Control(request)) => {
                 shared.with_env(|env| run.control(request, env))?;
                 continue;
@@ -54,7 +64,12 @@ pub(super) async fn store(
                     None => return Ok(Stored::Void),
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
-                        return Ok(settle(shared, phase, fence, &commit).await);
+                        // With no owner, it was given back with the commit; what is asked of it since is for whoever
+                        // claims it.
+                        let is_settled = !commit.release
+                            || loaded.owner.is_none()
+                            || release(shared, phase, fence, &commit.instance_id).await;
+                        return Ok(if is_settled { Stored::Done } else { Stored::Kept });
                     }
                     Some(_) => {} // it is not stored: once more
                 }
@@ -76,31 +91,19 @@ pub(super) async fn store(
     }
 }
 
-/// A commit whose outcome was unknown is stored. Whether the ownership was given back with it cannot be seen, so it
-/// is given back again.
-async fn settle(shared: &Shared, phase: &PhaseWatch, fence: Fence, commit: &StepCommit) -> Stored {
-    if commit.release {
-        release(shared, phase, fence, &commit.instance_id).await;
-    }
-    Stored::Done
-}
-
 /// Gives the ownership back, with nothing else. If the store does not answer before the host closes, the instance is
-/// free when the host is gone.
-pub(super) async fn release(shared: &Shared, phase: &PhaseWatch, fence: Fence, id: &str) {
+/// free when the host is gone. `false`: a request waits, so it stays owned.
+pub(super) async fn release(shared: &Shared, phase: &PhaseWatch, fence: Fence, id: &str) -> bool {
     let release = StepCommit { instance_id: id.to_owned(), release: true, ..StepCommit::default() };
     let mut pause = Pause::new(phase.clone());
     loop {
         match shared.store.commit_step(fence, &release).await {
-            // `Control`: a request waits; whoever claims the instance when this host is gone sees it.
-            Ok(Committed::Done | Committed::Control(_) | Committed::Lost)
-            | Err(WfeError::WorkflowNotFound(_)) => {
-                return;
-            }
+            Ok(Committed::Done | Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return true,
+            Ok(Committed::Control(_)) => return false,
             Err(error) => {
                 report(id, &error);
                 if !pause.rest().await {
-                    return;
+                    return true;
                 }
             }
         }

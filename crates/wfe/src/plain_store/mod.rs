@@ -161,6 +161,7 @@ impl StepStore for PlainStore {
             instance,
             revision: 0,
             fence: ownership.fence(id),
+            owner: ownership.owner(id),
             control: ownership.control(id),
             ending,
             cause,

@@ -48,6 +48,10 @@ impl Ownership {
         self.held.get(id).map_or(Fence(0), |held| held.fence)
     }
 
+    pub fn owner(&self, id: &str) -> Option<u64> {
+        self.held.get(id).map(|held| held.owner)
+    }
+
     pub fn take(&mut self, id: &str, owner: &Owner) -> Claimed {
         let fence = Fence(self.number());
         self.held.insert(id.to_owned(), Held { fence, owner: owner.id() });

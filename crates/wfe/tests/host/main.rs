@@ -12,6 +12,7 @@ mod failures;
 mod idle;
 mod loops;
 mod recovery;
+mod sharing;
 mod shutdown;
 mod starting;
 mod storing;

@@ -59,6 +59,7 @@ impl World {
             instance: self.instance.clone(),
             revision: self.commits.len() as u64,
             fence: Fence(1),
+            owner: Some(1),
             control: self.control,
             ending: self.ending,
             cause: self.cause.clone(),

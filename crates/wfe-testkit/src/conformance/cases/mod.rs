@@ -14,6 +14,8 @@ mod exactness;
 mod finishing;
 mod history;
 mod instances;
+mod liveness;
+mod news;
 mod ownership;
 mod pointers;
 mod random;
@@ -49,6 +51,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         finishing::CASES,
         claiming::CASES,
         ownership::CASES,
+        liveness::CASES,
+        news::CASES,
         random::CASES,
     ]
     .into_iter()
@@ -68,7 +72,7 @@ mod prelude {
 
     pub(super) use crate::conformance::{
         bench::{Bench, Store, done, must_keep_commands, owned, steps},
-        case::{Checked, assert_err, cases, unmet},
+        case::{Checked, Stop, assert_err, cases, unmet},
         samples::{
             DEFINITION, commit, consumed, definitions, event, failure, finished_pointer, full_instance,
             full_pointer, full_wait, instance, instance_with, parked, pointer, second, second_ms, texts,

@@ -1,0 +1,141 @@
+//! How hosts hear that somebody stored something for them: the writer rings a bell after such a commit, before it answers.
+//!
+//! The bell of a file is a few bytes beside it (see [`Beside`]), which a thread looks at as long as somebody listens.
+//! Looking is one read of a page in memory, and works the same on every system; being woken by the system would be
+//! quicker by some milliseconds, and would flood those who listen while somebody stores without pause.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
+    time::Duration,
+};
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::watch;
+
+use crate::beside::Beside;
+
+/// How often the thread looks at the bell of a file: fifty looks a second take about a thousandth of a core, and work that
+/// another process stored begins within a fifth of the 100 ms that it may take.
+const EVERY: Duration = Duration::from_millis(20);
+
+/// Rings for those who listen.
+#[derive(Clone)]
+pub(crate) struct Bell {
+    /// Counts what those who listen here have to hear.
+    rings: Arc<watch::Sender<u64>>,
+    /// `None`: a database in memory; all who listen share the process.
+    file: Option<Arc<BellOfFile>>,
+}
+
+struct BellOfFile {
+    beside: Arc<Beside>,
+    listening: Mutex<Listening>,
+}
+
+struct Listening {
+    /// What the bell said when it was last looked at.
+    last: [u8; 16],
+    /// The thread is there.
+    is_on: bool,
+}
+
+impl Bell {
+    pub(crate) fn in_memory() -> Self {
+        Self { rings: Arc::new(watch::Sender::new(0)), file: None }
+    }
+
+    pub(crate) fn of_file(beside: Arc<Beside>) -> Self {
+        let listening = Mutex::new(Listening { last: [0; 16], is_on: false });
+        Self { file: Some(Arc::new(BellOfFile { beside, listening })), ..Self::in_memory() }
+    }
+
+    /// What lies beside the file; `None`: a database in memory.
+    pub(crate) fn beside(&self) -> Option<&Arc<Beside>> {
+        self.file.as_ref().map(|file| &file.beside)
+    }
+
+    /// Says that there is news.
+    pub(crate) fn ring(&self) {
+        let Some(file) = &self.file else { return strike(&self.rings) };
+        if let Err(error) = file.beside.ring() {
+            tracing::warn!(%error, "others could not be told of what was stored; their polls find it");
+        }
+    }
+
+    /// An item for each time that it rang since the last one, however often.
+    pub(crate) fn listen(&self) -> BoxStream<'static, ()> {
+        let rings = match &self.file {
+            None => self.rings.subscribe(),
+            Some(file) => {
+                let mut listening = file.lock();
+                if listening.is_on {
+                    // What rang before is for those who listened before.
+                    file.look(&mut listening, &self.rings);
+                } else {
+                    listening.last = file.heard();
+                    listening.is_on = self.look_after(file);
+                }
+                self.rings.subscribe()
+            }
+        };
+        stream::unfold(rings, async |mut rings| {
+            // An error: the store is closed, nothing will come any more.
+            rings.changed().await.ok()?;
+            Some(((), rings))
+        })
+        .boxed()
+    }
+
+    /// Starts the thread, which ends when nobody listens or the store is closed. Whether it could be started.
+    fn look_after(&self, file: &Arc<BellOfFile>) -> bool {
+        let (rings, file) = (Arc::downgrade(&self.rings), Arc::downgrade(file));
+        let started =
+            thread::Builder::new().name("wfe-sqlite-news".to_owned()).spawn(move || look_on(&rings, &file));
+        if let Err(error) = &started {
+            tracing::warn!(%error, "no thread could be started to hear of what other processes store; polls find it");
+        }
+        started.is_ok()
+    }
+}
+
+fn strike(rings: &watch::Sender<u64>) {
+    rings.send_modify(|rings| *rings = rings.wrapping_add(1));
+}
+
+fn look_on(rings: &Weak<watch::Sender<u64>>, file: &Weak<BellOfFile>) {
+    loop {
+        thread::sleep(EVERY);
+        let (Some(rings), Some(file)) = (rings.upgrade(), file.upgrade()) else { return };
+        let mut listening = file.lock();
+        if rings.is_closed() {
+            // Whoever listens next begins anew.
+            listening.is_on = false;
+            return;
+        }
+        file.look(&mut listening, &rings);
+    }
+}
+
+impl BellOfFile {
+    fn lock(&self) -> MutexGuard<'_, Listening> {
+        // Nothing that holds it can panic half-way through a change.
+        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self, listening: &mut Listening, rings: &watch::Sender<u64>) {
+        let now = self.heard();
+        if listening.last != now {
+            listening.last = now;
+            strike(rings);
+        }
+    }
+
+    fn heard(&self) -> [u8; 16] {
+        // A file that could be read before can hardly fail to be: then nothing is heard, and polls find what is stored.
+        self.beside.heard().unwrap_or_else(|error| {
+            tracing::warn!(%error, "it could not be read whether other processes stored something");
+            [0; 16]
+        })
+    }
+}

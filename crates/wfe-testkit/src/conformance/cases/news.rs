@@ -1,0 +1,173 @@
+//! What a host is told of that it did not do itself.
+
+use std::time::Duration;
+
+use futures_util::{FutureExt, StreamExt, stream::BoxStream};
+use wfe_core::traits::Control;
+
+use super::{claiming::started, prelude::*};
+
+cases! { "news":
+    whatever_others_may_have_to_look_at_brings_news,
+    what_was_stored_before_brings_no_news,
+    steps_that_follow_directly_bring_no_news,
+    news_that_nobody_listened_to_is_told_later_and_once,
+    another_provider_hears_the_news,
+    busy_instances_tell_what_is_asked_of_them,
+    an_event_for_a_busy_instance_is_asked_of_it,
+    ended_and_missing_instances_are_told_from_running_ones,
+}
+
+/// How long news may take to come, on a busy machine too; a store that has none fails the case by it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn next(news: &mut BoxStream<'static, ()>, of: &str) {
+    let came = tokio::time::timeout(PATIENCE, news.next()).await;
+    assert_eq!(came.ok().flatten(), Some(()), "no news of {of}");
+}
+
+/// After a mark of our own: what came before it has been heard by then.
+async fn is_silent(store: &Store, news: &mut BoxStream<'static, ()>) -> Checked<bool> {
+    let silent = news.next().now_or_never().is_none();
+    store.create_event(&event("", "mark", "", second(0))).await?;
+    next(news, "the mark").await;
+    Ok(silent && news.next().now_or_never().is_none())
+}
+
+async fn whatever_others_may_have_to_look_at_brings_news(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let mut news = steps.news();
+    started(&store, &[instance("started")]).await?;
+    next(&mut news, "a start").await;
+    store.create_new_workflow(&instance("created")).await?;
+    next(&mut news, "an instance that was created").await;
+    store.persist_workflow(&parked("created")).await?;
+    next(&mut news, "an instance that was written").await;
+    store.create_event(&event("e", "paid", "1", second(0))).await?;
+    next(&mut news, "an event").await;
+    store.mark_event_processed("e").await?;
+    store.mark_event_unprocessed("e").await?;
+    next(&mut news, "an event that is unprocessed again").await;
+    store.create_event_subscription(&wait("w", "created", "paid", "1", second(0))).await?;
+    next(&mut news, "a wait").await;
+    steps.request("started", Control::Suspend).await?;
+    next(&mut news, "a request").await;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    done(&store, fence, StepCommit { created: vec![instance("child")], ..commit("i") }).await?;
+    next(&mut news, "a child").await;
+    done(&store, fence, StepCommit { published: vec![event("f", "n", "", second(0))], ..commit("i") })
+        .await?;
+    next(&mut news, "an event of a step").await;
+    done(&store, fence, StepCommit { release: true, ..commit("i") }).await?;
+    next(&mut news, "an instance that was given back").await;
+    Ok(())
+}
+
+async fn what_was_stored_before_brings_no_news(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let store = bench.open().await?;
+    started(&store, &[instance("i")]).await?;
+    let mut news = steps(&store)?.news();
+    assert!(is_silent(&store, &mut news).await?);
+    Ok(())
+}
+
+async fn steps_that_follow_directly_bring_no_news(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let store = bench.open().await?;
+    let mut news = steps(&store)?.news();
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    for n in 0..3 {
+        done(&store, fence, StepCommit { data: Some(json!(n)), ..commit("i") }).await?;
+    }
+    assert!(is_silent(&store, &mut news).await?);
+    Ok(())
+}
+
+async fn news_that_nobody_listened_to_is_told_later_and_once(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let store = bench.open().await?;
+    let mut news = steps(&store)?.news();
+    for id in ["a", "b", "c"] {
+        started(&store, &[instance(id)]).await?;
+    }
+    next(&mut news, "the starts").await;
+    assert!(is_silent(&store, &mut news).await?);
+    Ok(())
+}
+
+async fn another_provider_hears_the_news(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let one = bench.open().await?;
+    let other = bench.open_another().await?;
+    let mut news = steps(&other)?.news();
+    started(&one, &[instance("i")]).await?;
+    next(&mut news, "a start at the other provider").await;
+    Ok(())
+}
+
+async fn busy_instances_tell_what_is_asked_of_them(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (owner, fence) = owned(&store, &instance("i")).await?;
+    let (other, _) = owned(&store, &instance("j")).await?;
+    started(&store, &[instance("k")]).await?;
+    assert!(steps.asked_of(&owner).await?.is_empty());
+    for id in ["i", "j", "k"] {
+        steps.request(id, Control::Suspend).await?;
+    }
+    assert_eq!(steps.asked_of(&owner).await?, ["i"]);
+    assert_eq!(steps.asked_of(&other).await?, ["j"]);
+    let Some(request) = steps.load("i").await?.control else { unmet("the request is not there") };
+    done(&store, fence, StepCommit { applied: Some(request.number), ..commit("i") }).await?;
+    assert!(steps.asked_of(&owner).await?.is_empty());
+    Ok(())
+}
+
+async fn an_event_for_a_busy_instance_is_asked_of_it(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (owner, fence) = owned(&store, &instance("i")).await?;
+    done(
+        &store,
+        fence,
+        StepCommit { subscribed: vec![wait("w", "i", "paid", "1", second(0))], ..commit("i") },
+    )
+    .await?;
+    assert!(steps.asked_of(&owner).await?.is_empty());
+    store.create_event(&event("later", "paid", "1", second(60))).await?;
+    assert!(steps.asked_of(&owner).await?.is_empty());
+    bench.clock.set(second(60));
+    assert_eq!(steps.asked_of(&owner).await?, ["i"]);
+    done(&store, fence, StepCommit { consumed: vec![consumed("w", "later")], ..commit("i") }).await?;
+    assert!(steps.asked_of(&owner).await?.is_empty());
+    Ok(())
+}
+
+async fn ended_and_missing_instances_are_told_from_running_ones(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let statuses = [
+        WorkflowStatus::Runnable,
+        WorkflowStatus::Suspended,
+        WorkflowStatus::Complete,
+        WorkflowStatus::Terminated,
+    ];
+    for status in statuses {
+        started(&store, &[WorkflowInstance { status, ..instance(&status.to_string()) }]).await?;
+    }
+    let missing = "mis'\"\0sing".to_owned();
+    let ids: Vec<String> = statuses.iter().map(ToString::to_string).chain([missing.clone()]).collect();
+    let mut ended = steps.ended(&ids).await?;
+    ended.sort();
+    let mut expected =
+        vec![WorkflowStatus::Complete.to_string(), WorkflowStatus::Terminated.to_string(), missing];
+    expected.sort();
+    assert_eq!(ended, expected);
+    assert!(steps.ended(&[]).await?.is_empty());
+    Ok(())
+}

@@ -1,0 +1,132 @@
+use std::time::{Duration, Instant};
+
+use wfe::{models::WorkflowStatus, traits::WorkflowRepository};
+
+use crate::worker::{Done, Place, until};
+
+/// What a host has without being told.
+const POLL: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(30);
+/// A lease that a test can outlast, and a poll that fits it.
+const SHORT: Duration = Duration::from_secs(2);
+const OFTEN: Duration = Duration::from_millis(50);
+/// A busy machine may hold up a measured time: the best of so many counts.
+const ATTEMPTS: usize = 3;
+
+async fn done(place: &Place, id: &str) -> Done {
+    let instance = place.provider().await.get_workflow_instance(id).await.unwrap();
+    assert_eq!(instance.status, WorkflowStatus::Complete);
+    serde_json::from_value(instance.data).unwrap()
+}
+
+#[tokio::test]
+async fn work_of_a_killed_process_is_resumed_by_another_one_within_two_seconds() {
+    const INSTANCES: usize = 20;
+    let mut took = Duration::MAX;
+    for _ in 0..ATTEMPTS {
+        let place = Place::new();
+        let mut one = place.worker("one", LEASE, POLL);
+        let ids: Vec<_> = (0..INSTANCES).map(|_| one.start("hold")).collect();
+        until(|| place.begun_by("one") == INSTANCES);
+        let other = place.worker("other", LEASE, POLL);
+        place.let_go("other");
+        one.kill();
+        took = took.min(until(|| place.begun_by("other") == INSTANCES));
+        other.stop();
+        for id in &ids {
+            assert_eq!(done(&place, id).await.by, ["other"]);
+        }
+        assert_eq!(place.begun().len(), 2 * INSTANCES);
+        if took < Duration::from_secs(2) {
+            return;
+        }
+    }
+    panic!("it took {took:?}");
+}
+
+#[tokio::test]
+async fn work_of_a_frozen_process_goes_to_another_one_after_its_lease_and_what_it_did_is_void() {
+    let place = Place::new();
+    let mut one = place.worker("one", SHORT, OFTEN);
+    let id = one.start("hold");
+    until(|| place.begun_by("one") == 1);
+    let mut other = place.worker("other", SHORT, OFTEN);
+    place.let_go("other");
+    one.freeze();
+    let frozen = Instant::now();
+    until(|| place.begun_by("other") == 1);
+    let took = frozen.elapsed();
+    assert!(took > 2 * SHORT / 3, "{took:?}: a sign of life may be as old as a third of the lease");
+    assert_eq!(other.ask(&format!("wait {id}")), "other");
+    // It wakes up, finishes the body it was in, and is told that this was for nothing.
+    one.go_on();
+    place.let_go("one");
+    assert_eq!(one.ask(&format!("wait {id}")), "other");
+    // And it is as good a worker as before.
+    let own = one.start("only-one");
+    assert_eq!(one.ask(&format!("wait {own}")), "one");
+    one.stop();
+    other.stop();
+    assert_eq!(done(&place, &id).await.by, ["other"]);
+    assert_eq!(place.begun().len(), 3);
+}
+
+#[tokio::test]
+async fn a_step_that_takes_longer_than_the_lease_stays_with_its_process() {
+    let place = Place::new();
+    let mut one = place.worker("one", SHORT / 2, OFTEN);
+    let other = place.worker("other", SHORT / 2, OFTEN);
+    place.let_go("other");
+    let id = one.start("hold");
+    // A measured time, as there is nothing to wait for: three leases.
+    std::thread::sleep(3 * SHORT / 2);
+    place.let_go("one");
+    assert_eq!(one.ask(&format!("wait {id}")), "one");
+    assert_eq!(place.begun(), [("one".to_owned(), id)]);
+    other.stop();
+    one.stop();
+}
+
+/// Quick steps need no heartbeats: their commits show that the process lives. Neither does an idle process.
+#[tokio::test]
+async fn nothing_is_written_for_heartbeats_while_steps_are_quick() {
+    let place = Place::new();
+    let mut one = place.worker("one", SHORT / 2, OFTEN);
+    place.let_go("one");
+    let owner = || {
+        let files = std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut owners: Vec<_> = files.filter(|path| path.to_string_lossy().contains("-owner-")).collect();
+        assert_eq!(owners.len(), 1);
+        std::fs::read_to_string(owners.pop().unwrap()).unwrap()
+    };
+    let (before, began) = (owner(), Instant::now());
+    while began.elapsed() < 2 * SHORT {
+        let id = one.start("hold");
+        assert_eq!(one.ask(&format!("wait {id}")), "one");
+    }
+    assert_eq!(owner(), before);
+    std::fs::remove_file(place.0.path().join("go-one")).unwrap();
+    let id = one.start("hold");
+    until(|| owner() != before);
+    place.let_go("one");
+    assert_eq!(one.ask(&format!("wait {id}")), "one");
+    one.stop();
+}
+
+#[tokio::test]
+async fn a_host_takes_only_instances_whose_definition_it_knows() {
+    let place = Place::new();
+    let mut one = place.worker("one", LEASE, OFTEN);
+    let other = place.worker("other", LEASE, OFTEN);
+    place.let_go("other");
+    let id = one.start("only-one");
+    until(|| place.begun_by("one") == 1);
+    one.kill();
+    // The other one leaves it to whoever knows it.
+    place.let_go("one");
+    let mut again = place.worker("one", LEASE, OFTEN);
+    assert_eq!(again.ask(&format!("wait {id}")), "one");
+    again.stop();
+    other.stop();
+    assert_eq!(place.begun_by("other"), 0);
+}

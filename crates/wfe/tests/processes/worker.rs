@@ -1,0 +1,213 @@
+//! A process that runs a host: this test binary once more, told what to do by lines of its input.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Lines, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, Serialize};
+use wfe::{
+    Outcome, StartOptions, WorkflowHost,
+    definition::{Definition, Retry, WorkflowBuilder, inline},
+    steps::{Ctx, StepError},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+/// Says to a worker where it works: the folder of the database and of all files below.
+const FOLDER: &str = "WFE_WORKER_FOLDER";
+const NAME: &str = "WFE_WORKER_NAME";
+/// Milliseconds.
+const LEASE: &str = "WFE_WORKER_LEASE";
+const POLL: &str = "WFE_WORKER_POLL";
+
+/// How long a condition may take to come true on a loaded machine before the test fails.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Who finished an instance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Done {
+    pub by: Vec<String>,
+}
+
+/// The place of a test: a database, and a line in `log` for each body that began.
+pub struct Place(pub tempfile::TempDir);
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub async fn provider(&self) -> SqlitePersistenceProvider {
+        provider(self.0.path(), Duration::from_secs(30)).await
+    }
+
+    /// Bodies that began: the worker's name and the instance's id, in order.
+    pub fn begun(&self) -> Vec<(String, String)> {
+        let log = fs::read_to_string(self.0.path().join("log")).unwrap_or_default();
+        let lines = log.lines().filter_map(|line| line.split_once(' '));
+        lines.map(|(name, id)| (name.to_owned(), id.to_owned())).collect()
+    }
+
+    pub fn begun_by(&self, name: &str) -> usize {
+        self.begun().iter().filter(|(by, _)| by == name).count()
+    }
+
+    /// Lets the bodies of this worker end.
+    pub fn let_go(&self, name: &str) {
+        fs::write(self.0.path().join(format!("go-{name}")), "").unwrap();
+    }
+
+    pub fn worker(&self, name: &str, lease: Duration, poll: Duration) -> Worker {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "worker::serve", "--nocapture", "--test-threads=1"])
+            .env(FOLDER, self.0.path())
+            .env(NAME, name)
+            .env(LEASE, lease.as_millis().to_string())
+            .env(POLL, poll.as_millis().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take().unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut worker = Worker { child, input, answers };
+        assert_eq!(worker.answer(), "ready");
+        worker
+    }
+}
+
+pub struct Worker {
+    child: Child,
+    input: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Worker {
+    fn answer(&mut self) -> String {
+        loop {
+            let line = self.answers.next().expect("the worker goes on").unwrap();
+            if let Some(answer) = line.strip_prefix('@') {
+                return answer.to_owned();
+            }
+        }
+    }
+
+    pub fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").unwrap();
+        self.answer()
+    }
+
+    /// Starts an instance; gives its id.
+    pub fn start(&mut self, definition: &str) -> String {
+        self.ask(&format!("start {definition}"))
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Stops the host, and the process with it.
+    pub fn stop(mut self) {
+        assert_eq!(self.ask("stop"), "stopped");
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It has ended by itself, or the test has failed and must not leave it behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until this is so; gives how long it took.
+pub fn until(mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "it did not come about");
+        thread::sleep(Duration::from_millis(1));
+    }
+    began.elapsed()
+}
+
+async fn provider(folder: &Path, lease: Duration) -> SqlitePersistenceProvider {
+    SqlitePersistenceProvider::file(folder.join("state.db")).lease(lease).open().await.unwrap()
+}
+
+/// A workflow of one step, which ends when its worker is let go and says who has done it. With `pause`, the first
+/// attempt fails at once and is tried again after so many milliseconds.
+pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Definition {
+    let name = name.to_owned();
+    let body = inline(move |ctx: Ctx, _: Arc<Done>| {
+        let (folder, name) = (folder.clone(), name.clone());
+        async move {
+            let mut log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
+            log.write_all(format!("{name} {}\n", ctx.instance_id()).as_bytes())?;
+            if pause.is_some() && ctx.attempt() == 1 {
+                return Err(StepError::retryable("later"));
+            }
+            while !folder.join(format!("go-{name}")).exists() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Ok(name)
+        }
+    });
+    let pause = Duration::from_millis(pause.unwrap_or(0));
+    let retry = Retry::up_to(1).first_pause(pause).longest_pause(pause).jitter(0.0);
+    let body = body.retry(retry).output(|name: &String, done: &mut Done| done.by.push(name.clone()));
+    WorkflowBuilder::<Done>::new(id, 1).then("hold", body).build().unwrap()
+}
+
+/// The worker's side. Without the variables this is no test of its own.
+#[tokio::test]
+async fn serve() {
+    let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let millis = |variable| Duration::from_millis(env::var(variable).unwrap().parse().unwrap());
+    let name = env::var(NAME).unwrap();
+    let provider = provider(&folder, millis(LEASE)).await;
+    let host = WorkflowHost::builder(provider).poll_interval(millis(POLL)).build();
+    // One that all know, one that only this worker knows, and one that pauses.
+    host.register(holding("hold", folder.clone(), &name, None)).unwrap();
+    host.register(holding(&format!("only-{name}"), folder.clone(), &name, None)).unwrap();
+    host.register(holding("pause", folder.clone(), &name, Some(1_000))).unwrap();
+    host.start().await.unwrap();
+    println!("\n@ready");
+    let (lines, mut input) = tokio::sync::mpsc::unbounded_channel();
+    thread::spawn(move || std::io::stdin().lines().try_for_each(|line| lines.send(line.unwrap())));
+    while let Some(line) = input.recv().await {
+        match line.split_once(' ') {
+            Some(("start", definition)) => {
+                let id =
+                    host.start_workflow_with(definition, &Done::default(), StartOptions::default()).await;
+                println!("\n@{}", id.unwrap());
+            }
+            Some(("wait", id)) => match host.wait_for::<Done>(id).await.unwrap() {
+                Outcome::Completed(done) => println!("\n@{}", done.by.join(",")),
+                other => println!("\n@{other:?}"),
+            },
+            _ => break,
+        }
+    }
+    host.stop().await.unwrap();
+    println!("\n@stopped");
+}
