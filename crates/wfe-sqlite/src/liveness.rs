@@ -297,7 +297,7 @@ mod tests {
         for owners in [Owners::in_memory(LEASE), Owners::beside(&folder.path().join("a.db"), LEASE)] {
             let (still, beating) = (owners.enlist(1).unwrap(), owners.enlist(2).unwrap());
             assert_eq!(still.lease(), Some(LEASE));
-            let has = |owner: u64| Progress { owner, instances: 1, fences: 1, revisions: 1 };
+            let has = |owner: u64| Progress { owner, rows: 1, fences: 1, revisions: 1 };
             let mut frozen = Vec::new();
             for second in 0..=16 {
                 let now = Duration::from_secs(second);

@@ -15,9 +15,9 @@ use tokio::sync::watch;
 
 use crate::beside::Beside;
 
-/// How often the thread looks at the bell of a file: fifty looks a second take about a thousandth of a core, and work that
-/// another process stored begins within a fifth of the 100 ms that it may take.
-const EVERY: Duration = Duration::from_millis(20);
+/// How often the thread looks at the bell of a file: forty looks a second take about a thousandth of a core, and work that
+/// another process stored begins within a quarter of the 100 ms that it may take.
+const EVERY: Duration = Duration::from_millis(25);
 
 /// Rings for those who listen.
 #[derive(Clone)]
@@ -38,6 +38,8 @@ struct Listening {
     last: [u8; 16],
     /// The thread is there.
     is_on: bool,
+    /// It could not be read, which was reported.
+    is_deaf: bool,
 }
 
 impl Bell {
@@ -46,7 +48,7 @@ impl Bell {
     }
 
     pub(crate) fn of_file(beside: Arc<Beside>) -> Self {
-        let listening = Mutex::new(Listening { last: [0; 16], is_on: false });
+        let listening = Mutex::new(Listening { last: [0; 16], is_on: false, is_deaf: false });
         Self { file: Some(Arc::new(BellOfFile { beside, listening })), ..Self::in_memory() }
     }
 
@@ -73,7 +75,7 @@ impl Bell {
                     // What rang before is for those who listened before.
                     file.look(&mut listening, &self.rings);
                 } else {
-                    listening.last = file.heard();
+                    listening.last = file.heard(&mut listening).unwrap_or(listening.last);
                     listening.is_on = self.look_after(file);
                 }
                 self.rings.subscribe()
@@ -124,18 +126,27 @@ impl BellOfFile {
     }
 
     fn look(&self, listening: &mut Listening, rings: &watch::Sender<u64>) {
-        let now = self.heard();
-        if listening.last != now {
+        if let Some(now) = self.heard(listening)
+            && listening.last != now
+        {
             listening.last = now;
             strike(rings);
         }
     }
 
-    fn heard(&self) -> [u8; 16] {
-        // A file that could be read before can hardly fail to be: then nothing is heard, and polls find what is stored.
-        self.beside.heard().unwrap_or_else(|error| {
-            tracing::warn!(%error, "it could not be read whether other processes stored something");
-            [0; 16]
-        })
+    /// What the bell says; `None`: it cannot be read, which is reported once, and polls find what is stored.
+    fn heard(&self, listening: &mut Listening) -> Option<[u8; 16]> {
+        match self.beside.heard() {
+            Ok(heard) => {
+                listening.is_deaf = false;
+                Some(heard)
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut listening.is_deaf, true) {
+                    tracing::warn!(%error, "it cannot be heard whether other processes stored something");
+                }
+                None
+            }
+        }
     }
 }

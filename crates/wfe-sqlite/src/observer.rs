@@ -6,11 +6,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-/// What an owner has, as numbers of which every claim, commit and release changes one.
+/// What an owner has, as sums over its instances: of their row numbers, which are never used twice, and of what every
+/// claim and commit raises. Two looks find the same only where nothing has happened, or by an accident that no workload
+/// repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) owner: u64,
-    pub(crate) instances: i64,
+    pub(crate) rows: i64,
     pub(crate) fences: i64,
     pub(crate) revisions: i64,
 }
@@ -84,7 +86,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn owner(revisions: i64, beat: u64) -> Vec<(Progress, Sign)> {
-        vec![(Progress { owner: 7, instances: 1, fences: 1, revisions }, Sign { lease: LEASE, beat })]
+        vec![(Progress { owner: 7, rows: 1, fences: 1, revisions }, Sign { lease: LEASE, beat })]
     }
 
     #[test]

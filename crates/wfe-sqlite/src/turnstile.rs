@@ -46,6 +46,8 @@ pub(crate) struct Turnstile {
     entered: Instant,
     /// Somebody else waited, too, not long ago.
     is_crowded: bool,
+    /// A stamp could not be put, which was reported.
+    is_unstamped: bool,
     /// Locks that cannot be used at all were reported, and are not tried again.
     is_broken: bool,
 }
@@ -83,6 +85,7 @@ impl Turnstile {
             usual_wait: USUAL,
             entered: Instant::now(),
             is_crowded: false,
+            is_unstamped: false,
             is_broken: false,
         }
     }
@@ -157,12 +160,25 @@ impl Turnstile {
                     self.usual_wait = average(self.usual_wait, since.elapsed());
                     // An average of at most a second each: it fits.
                     let wait = u64::try_from(self.usual_wait.as_nanos()).unwrap_or(u64::MAX).to_ne_bytes();
-                    self.shared(which).put([stamp, wait].as_flattened())?;
+                    self.stamp(which, [stamp, wait].as_flattened());
                 }
-                Which::Turn => self.shared(which).put(&stamp)?,
+                Which::Turn => self.stamp(which, &stamp),
             }
         }
         Ok(true)
+    }
+
+    /// Puts a stamp into a lock's file, if there is room for it: a full disk may keep others from seeing that the lock moves,
+    /// but costs nobody the turn.
+    fn stamp(&mut self, which: Which, bytes: &[u8]) {
+        match self.shared(which).put(bytes) {
+            Ok(()) => self.is_unstamped = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_unstamped, true) {
+                    tracing::warn!(%error, "a lock beside the database could not be stamped; others may pass it by");
+                }
+            }
+        }
     }
 
     /// Looks whether the locks moved, after having waited for so long.

@@ -183,20 +183,24 @@ impl WorkflowHost {
     pub async fn wait_for<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
         let shared = &self.0.shared;
         let _tidy = Tidy(shared, id);
+        let mut shall_look = false;
         loop {
             let was_stopped = matches!(*self.stage(), Stage::Stopped);
             let (end, comes) = shared.waiters.wait(id);
-            if !comes && let Some(end) = End::of(shared.store.load(id).await?) {
+            if (shall_look || !comes)
+                && let Some(end) = End::of(shared.store.load(id).await?)
+            {
                 return end.typed(id);
             }
             if was_stopped {
                 return Err(WfeError::Closed("the host"));
             }
-            let runs = self.engine().is_some();
+            let runs = self.engine().is_some_and(|(engine, _)| !engine.is_closed());
             tokio::select! {
                 // An error: the host stopped, or it is time to look.
-                end = end => if let Ok(end) = end {
-                    return Arc::unwrap_or_clone(end).typed(id);
+                end = end => match end {
+                    Ok(end) => return Arc::unwrap_or_clone(end).typed(id),
+                    Err(_) => shall_look = true,
                 },
                 // The engine of a host that runs looks for all who wait.
                 () = shared.options.clock.sleep(shared.options.poll_interval), if !runs => {}

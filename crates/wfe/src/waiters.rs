@@ -13,7 +13,8 @@ pub(crate) struct Waiters(Mutex<HashMap<String, Entry>>);
 
 #[derive(Default)]
 struct Entry {
-    /// How many works of this host on the instance have not ended; more than one for a moment only.
+    /// How many works of this host on the instance have not ended; more than one where an instance that another host took
+    /// over came back.
     at_work: usize,
     waiting: Vec<oneshot::Sender<Arc<End>>>,
 }
@@ -35,6 +36,9 @@ impl Waiters {
                 // A waiter that has gone away needs no answer.
                 let _gone = waiter.send(end.clone());
             }
+        } else if entry.at_work == 0 {
+            // Given back, or taken away by another host, which may have ended it by now: they shall look.
+            entry.waiting.clear();
         }
         entry.waiting.retain(|w| !w.is_closed());
         if entry.at_work == 0 && entry.waiting.is_empty() {
@@ -64,10 +68,19 @@ impl Waiters {
         }
     }
 
+    /// The instances that somebody waits for.
+    pub fn all(&self) -> Vec<String> {
+        self.waited_for(|_| true)
+    }
+
     /// The instances that somebody waits for, but this host does not work on.
     pub fn elsewhere(&self) -> Vec<String> {
+        self.waited_for(|entry| entry.at_work == 0)
+    }
+
+    fn waited_for(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<String> {
         let mut map = self.lock();
-        let entries = map.iter_mut().filter(|(_, entry)| entry.at_work == 0);
+        let entries = map.iter_mut().filter(|(_, entry)| wanted(entry));
         entries
             .filter_map(|(id, entry)| {
                 entry.waiting.retain(|w| !w.is_closed());

@@ -400,7 +400,7 @@ pub trait StepStore: Send + Sync {
     /// brings none. By default none ever comes.
     ///
     /// A stream that is polled again tells of what came meanwhile, once. It keeps nothing of the store open, and ends
-    /// when that is closed.
+    /// when that was dropped.
     fn news(&self) -> BoxStream<'static, ()> {
         stream::pending().boxed()
     }

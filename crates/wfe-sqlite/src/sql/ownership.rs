@@ -92,16 +92,17 @@ pub(crate) const OWNERS: Sql<1> = Sql::new(
     "SELECT DISTINCT owner FROM workflows INDEXED BY workflows_owned WHERE owner IS NOT NULL AND owner <> ?",
 );
 
-/// What shows whether they go on, for every owner but this one: each claim, commit and release changes one of the numbers.
+/// What shows whether they go on, for every owner but this one: which instances they have, and how far each is. The first
+/// (`seq` is never used twice) tells an owner that runs one short instance after the other from one that stands still.
 pub(crate) const PROGRESS: Sql<1> = Sql::new(
-    "SELECT owner, count(*), sum(fence), sum(revision) FROM workflows INDEXED BY workflows_owned \
+    "SELECT owner, sum(seq), sum(fence), sum(revision) FROM workflows INDEXED BY workflows_owned \
      WHERE owner IS NOT NULL AND owner <> ? GROUP BY owner",
 );
 
 /// Guard: this owner stands where it stood.
 pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE owner = ? \
-     GROUP BY owner HAVING count(*) = ? AND sum(fence) = ? AND sum(revision) = ?)"
+     GROUP BY owner HAVING sum(seq) = ? AND sum(fence) = ? AND sum(revision) = ?)"
 ));
 
 /// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (three times), also if somebody has

@@ -206,18 +206,14 @@ impl SqlitePersistenceProvider {
         let Some(progress) = progress else { return Ok(false) };
         let progress = progress.rows.iter().map(read_progress).collect::<Result<Vec<_>>>()?;
         let mut is_mended = false;
-        for Progress { owner, instances, fences, revisions } in self.owners.look(looked, progress)? {
+        for Progress { owner, rows, fences, revisions } in self.owners.look(looked, progress)? {
             let id = to_integer("an owner's id", owner)?;
             let mut script = Script::default();
-            let seen = [id.into(), instances.into(), fences.into(), revisions.into()];
+            let seen = [id.into(), rows.into(), fences.into(), revisions.into()];
             script.guard(&sql::ownership::STANDS, seen);
             self.add_freeing(&mut script, id);
             if let Written::Done(_) = self.writer.write(script).await? {
-                tracing::warn!(
-                    owner,
-                    instances,
-                    "an owner gave no sign of life for its lease; its instances are free"
-                );
+                tracing::warn!(owner, "an owner gave no sign of life for its lease; its instances are free");
                 is_mended = true;
             }
         }
@@ -253,7 +249,7 @@ fn read_progress(row: &SqliteRow) -> Result<Progress> {
     let mut fields = Fields::new(row, "workflows", "");
     Ok(Progress {
         owner: fields.number("owner")?,
-        instances: fields.int("owner")?,
+        rows: fields.int("seq")?,
         fences: fields.int("fence")?,
         revisions: fields.int("revision")?,
     })

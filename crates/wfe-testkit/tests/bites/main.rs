@@ -132,8 +132,17 @@ async fn each_broken_rule_is_found_by_its_case() {
 async fn a_minimal_store_without_a_step_store_runs_the_plain_part() {
     let report = run(Faulty(Fault::HidesItsStepStore)).await;
     report.assert_passed();
-    let about_steps =
-        ["starts: ", "commits: ", "refused commits: ", "control: ", "history: ", "streams: ", "claiming: "];
+    let about_steps = [
+        "starts: ",
+        "commits: ",
+        "refused commits: ",
+        "control: ",
+        "history: ",
+        "streams: ",
+        "claiming: ",
+        "liveness: ",
+        "news: ",
+    ];
     for noun in about_steps {
         let all = report.cases.iter().filter(|case| case.name.starts_with(noun)).count();
         assert_ne!(all, 0);

@@ -88,7 +88,8 @@ impl Actor {
                 Ok(next) => return next,
                 Err(reason) if parked.is_none() => parked = Some(reason),
                 Err(reason) => {
-                    // Even the note that it is parked was refused. It stays owned, so that nothing loops.
+                    // Even the note that it is parked was refused. It stays owned, so that nothing loops here; other
+                    // hosts may try it, a lease each, until it counts as poison.
                     tracing::error!(instance = self.work.id, error = %reason, "the instance cannot be parked");
                     return None;
                 }
@@ -108,6 +109,10 @@ impl Actor {
         match worked {
             Ok(Ok(Ok(next))) => Ok(next),
             Ok(Ok(Err(reason))) => Err(reason),
+            Ok(Err(error @ WfeError::LostOwnership(_))) => {
+                tracing::warn!(%error, "another process goes on with the instance");
+                Ok(None)
+            }
             Ok(Err(error)) => {
                 tracing::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
                 Err(StepError::fatal(error).with_code(StepError::DEFINITION))
@@ -206,7 +211,9 @@ impl Actor {
             if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
                 // What is left stays as it is stored, for the next start. Given back, the instance is not taken for
                 // one that killed its process. If a request waits, it is free when this host is gone.
-                storing::release(&self.shared, &self.bodies.phase, self.claimed.fence, &self.work.id).await;
+                let due = run.status() == WorkflowStatus::Runnable;
+                let fence = self.claimed.fence;
+                storing::release(&self.shared, &self.bodies.phase, fence, &self.work.id, due).await;
                 return Ok(Turn::Over(None));
             }
             let mail = tokio::select! {
@@ -246,7 +253,13 @@ impl Actor {
             }
             Mail::Look => {
                 let loaded = storing::load(&self.shared, &self.bodies.phase, &self.work.id).await;
-                let Some(request) = loaded.and_then(|loaded| loaded.control) else { return Ok(false) };
+                let Some(loaded) = loaded else { return Ok(false) };
+                if loaded.fence != self.claimed.fence {
+                    // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.
+                    self.cancel_bodies();
+                    return Err(WfeError::LostOwnership(self.work.id.clone()));
+                }
+                let Some(request) = loaded.control else { return Ok(false) };
                 self.shared.with_env(|env| run.control(request, env))?;
             }
         }

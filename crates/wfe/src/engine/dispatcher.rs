@@ -1,6 +1,6 @@
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -50,6 +50,8 @@ struct Dispatcher {
     unread: bool,
     /// The store may have given this owner something that nobody here knows of.
     in_doubt: bool,
+    /// Owners that this host was before, as long as something is under way of theirs.
+    former: Vec<Weak<Owner>>,
 }
 
 struct Entry {
@@ -86,12 +88,22 @@ impl Drop for Farewell {
         if std::thread::panicking() {
             tracing::error!(
                 instance = self.id,
-                "the engine panicked at this instance, which stands still until the next start"
+                "the engine panicked at this instance, which stands still until another host takes it over, or the next start"
             );
         }
         // It fails only if the dispatcher has ended.
         let _over =
             self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, next: self.next });
+    }
+}
+
+/// The engine has ended, by whatever way: nobody waits for it any longer.
+struct LastWord(Arc<Shared>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.set_owner(None);
+        self.0.waiters.close();
     }
 }
 
@@ -119,7 +131,9 @@ pub(super) async fn run(
         backlog: false,
         unread: false,
         in_doubt: false,
+        former: Vec::new(),
     };
+    let _farewell = LastWord(shared.clone());
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
     if let Some(lease) = this.owner.lease() {
@@ -136,8 +150,8 @@ pub(super) async fn run(
         let timer = this.timers.next().and_then(DateTime::from_timestamp_millis);
         tokio::select! {
             command = commands.recv() => match command {
-                None => return shared.set_owner(None), // the host was dropped: as if the process had died
-                Some(Command::Stop(answer)) => return this.stop(ended, answer).await,
+                None => return, // the host was dropped: as if the process had died
+                Some(Command::Stop(answer)) => return this.stop(ended, answer, &news).await,
                 Some(command) => this.command(command).await,
             },
             Some(gone) = ended.recv() => this.actor_ended(gone).await,
@@ -145,11 +159,15 @@ pub(super) async fn run(
                 this.timers_are_due().await;
             }
             () = news.notified() => {
+                // Taken before: what becomes due while this host looks is in neither answer otherwise.
+                let before = shared.now();
                 this.attend().await;
-                this.peek_at_timers().await;
+                this.peek_at_timers(before).await;
             }
             () = &mut poll => {
                 this.attend().await;
+                // Also those that this host works on: another one may have taken one over and ended it.
+                this.ask_for_ends(shared.waiters.all()).await;
                 poll = clock.sleep(interval);
             }
         }
@@ -189,8 +207,9 @@ impl Dispatcher {
         if refill {
             self.look_and_refill().await;
         } else if due {
+            let before = self.shared.now();
             self.look().await;
-            self.peek_at_timers().await;
+            self.peek_at_timers(before).await;
         }
     }
 
@@ -199,8 +218,24 @@ impl Dispatcher {
         if self.in_doubt {
             self.become_another().await;
         }
-        if !self.actors.is_empty() {
-            match self.shared.store.asked_of(&self.owner).await {
+        self.ask_for_requests().await;
+        if self.unread {
+            self.look_and_refill().await;
+        } else {
+            self.look().await;
+        }
+        self.ask_for_ends(self.shared.waiters.elsewhere()).await;
+    }
+
+    /// Tells busy instances what somebody outside wants of them.
+    async fn ask_for_requests(&mut self) {
+        if self.actors.is_empty() {
+            return;
+        }
+        self.former.retain(|owner| owner.strong_count() > 0);
+        let former: Vec<_> = self.former.iter().filter_map(Weak::upgrade).collect();
+        for owner in former.iter().chain([&self.owner.clone()]) {
+            match self.shared.store.asked_of(owner).await {
                 Ok(ids) => {
                     for id in ids {
                         self.wake(&id).await;
@@ -210,12 +245,11 @@ impl Dispatcher {
                 Err(error) => tracing::warn!(%error, "requests for busy instances could not be read"),
             }
         }
-        if self.unread {
-            self.look_and_refill().await;
-        } else {
-            self.look().await;
-        }
-        for ids in self.shared.waiters.elsewhere().chunks(ENDS_AT_ONCE) {
+    }
+
+    /// Whoever waits for one of these instances that has ended is told to look.
+    async fn ask_for_ends(&self, waited_for: Vec<String>) {
+        for ids in waited_for.chunks(ENDS_AT_ONCE) {
             match self.shared.store.ended(ids).await {
                 Ok(ended) => ended.iter().for_each(|id| self.shared.waiters.nudge(id)),
                 Err(error) => tracing::warn!(%error, "it could not be read which instances have ended"),
@@ -224,10 +258,12 @@ impl Dispatcher {
     }
 
     /// A commit of unknown outcome may have given this owner an instance that nobody here works on. With a new owner in
-    /// its place, which what is under way does not concern, it is a dead owner's as soon as that is done: free.
+    /// its place it is a dead owner's, and free, as soon as the works that the former owner has under way are done; they
+    /// are not disturbed.
     async fn become_another(&mut self) {
         match self.shared.store.enlist().await {
             Ok(owner) => {
+                self.former.push(Arc::downgrade(&self.owner));
                 self.owner = Arc::new(owner);
                 self.shared.set_owner(Some(self.owner.clone()));
                 self.in_doubt = false;
@@ -244,8 +280,12 @@ impl Dispatcher {
         let (id, number) = (claimed.id.clone(), self.made);
         let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail.clone(), box_);
         let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, next: None };
-        // An actor of the same id that is still there has given the instance back already; its number tells it apart.
-        self.actors.insert(id.clone(), Entry { number, mail, told: false });
+        // An actor of the same id that is still there has given the instance back, or another process took it away; then
+        // it looks, and ends. Its number tells it apart.
+        if let Some(before) = self.actors.insert(id.clone(), Entry { number, mail, told: false }) {
+            // It fails only if that one has ended.
+            let _ended = before.mail.send(Mail::Look);
+        }
         tokio::spawn(async move {
             let next = actor.live(loaded).await;
             farewell.say(next);
@@ -346,14 +386,14 @@ impl Dispatcher {
         self.refill_timers(before).await;
     }
 
-    /// Hears of the next due time, which another process may have stored. What comes after it is asked for when it has
-    /// come: so the store's next time is always known here.
-    async fn peek_at_timers(&mut self) {
+    /// Hears of the next due time after `after`, which another process may have stored. What comes after it is asked for
+    /// when it has come: so the store's next time is always known here.
+    async fn peek_at_timers(&mut self, after: DateTime<chrono::Utc>) {
         let definitions = self.shared.definitions();
         if definitions.is_empty() {
             return;
         }
-        match self.shared.store.upcoming(&definitions, self.shared.now(), 1).await {
+        match self.shared.store.upcoming(&definitions, after, 1).await {
             Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add(at)),
             Err(error) => {
                 self.unread = true;
@@ -417,7 +457,12 @@ impl Dispatcher {
     }
 
     /// Lets running bodies end within the grace time.
-    async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, answer: oneshot::Sender<()>) {
+    async fn stop(
+        mut self,
+        mut ended: mpsc::UnboundedReceiver<Gone>,
+        answer: oneshot::Sender<()>,
+        news: &Notify,
+    ) {
         // The phase is that of draining already: whoever sent the command saw to it, so that nothing begins meanwhile.
         let clock = self.shared.options.clock.clone();
         let mut grace = Some(clock.sleep(self.shared.options.grace));
@@ -427,6 +472,10 @@ impl Dispatcher {
                     if self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number) {
                         self.actors.remove(&gone.id);
                     }
+                }
+                () = news.notified() => {
+                    self.ask_for_requests().await;
+                    self.ask_for_ends(self.shared.waiters.elsewhere()).await;
                 }
                 () = async { if let Some(grace) = &mut grace { grace.await } }, if grace.is_some() => {
                     grace = None;

@@ -68,7 +68,7 @@ pub(super) async fn store(
                         // claims it.
                         let is_settled = !commit.release
                             || loaded.owner.is_none()
-                            || release(shared, phase, fence, &commit.instance_id).await;
+                            || release(shared, phase, fence, &commit.instance_id, false).await;
                         return Ok(if is_settled { Stored::Done } else { Stored::Kept });
                     }
                     Some(_) => {} // it is not stored: once more
@@ -92,9 +92,12 @@ pub(super) async fn store(
 }
 
 /// Gives the ownership back, with nothing else. If the store does not answer before the host closes, the instance is
-/// free when the host is gone. `false`: a request waits, so it stays owned.
-pub(super) async fn release(shared: &Shared, phase: &PhaseWatch, fence: Fence, id: &str) -> bool {
-    let release = StepCommit { instance_id: id.to_owned(), release: true, ..StepCommit::default() };
+/// free when the host is gone. `false`: a request waits, so it stays owned. What is given back while it runs is `due` at
+/// once, whatever the wall clock says by then.
+pub(super) async fn release(shared: &Shared, phase: &PhaseWatch, fence: Fence, id: &str, due: bool) -> bool {
+    let next_execution = due.then_some(Some(0));
+    let release =
+        StepCommit { instance_id: id.to_owned(), next_execution, release: true, ..StepCommit::default() };
     let mut pause = Pause::new(phase.clone());
     loop {
         match shared.store.commit_step(fence, &release).await {

@@ -1,15 +1,21 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use wfe::{
     WorkflowHost,
     clock::Clock,
     definition::{Retry, WorkflowBuilder, inline},
-    models::WorkflowStatus,
+    models::{WorkflowInstance, WorkflowStatus},
     steps::{Ctx, StepError},
 };
 use wfe_testkit::VirtualClock;
 
-use crate::support::{Count, Store, Tally, after_claims, completed, started, until};
+use crate::support::{Count, Store, Tally, after_claims, completed, nothing, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -85,5 +91,27 @@ async fn what_becomes_due_while_a_host_starts_is_not_left_to_the_poll() {
     });
     let builder = WorkflowHost::builder_shared(provider).clock(clock).poll_interval(1000 * HOUR);
     let host = started(builder.build(), &[&definition]).await;
+    completed(&host, &id).await;
+}
+
+/// The same for a host that runs, and a due time that somebody else stores.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_due_while_a_host_looks_at_what_others_stored_is_not_left_to_the_poll() {
+    let (store, clock) = (Store::file(), Arc::new(VirtualClock::default()));
+    let is_armed = Arc::new(AtomicBool::new(false));
+    let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
+    let (time, armed) = (clock.clone(), is_armed.clone());
+    let provider = after_claims(store.provider().await, move || {
+        if armed.swap(false, Ordering::SeqCst) {
+            time.advance(2 * HOUR);
+        }
+    });
+    let builder = WorkflowHost::builder_shared(provider).clock(clock.clone()).poll_interval(1000 * HOUR);
+    let host = started(builder.build(), &[&definition]).await;
+    clock.wait_for_sleepers(1).await; // it idles
+    let mut later = WorkflowInstance::new("w", 1, serde_json::to_value(Tally::default()).unwrap());
+    later.next_execution = Some((clock.now() + HOUR).timestamp_millis());
+    is_armed.store(true, Ordering::SeqCst);
+    let id = store.provider().await.create_new_workflow(&later).await.unwrap();
     completed(&host, &id).await;
 }

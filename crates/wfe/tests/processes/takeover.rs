@@ -46,6 +46,18 @@ async fn work_of_a_killed_process_is_resumed_by_another_one_within_two_seconds()
 
 #[tokio::test]
 async fn work_of_a_frozen_process_goes_to_another_one_after_its_lease_and_what_it_did_is_void() {
+    let mut took = Duration::MAX;
+    for _ in 0..ATTEMPTS {
+        took = took.min(taken_over_from_frozen().await);
+        if took < SHORT * 3 / 2 {
+            return;
+        }
+    }
+    panic!("it took {took:?}");
+}
+
+/// How long it took.
+async fn taken_over_from_frozen() -> Duration {
     let place = Place::new();
     let mut one = place.worker("one", SHORT, OFTEN);
     let id = one.start("hold");
@@ -69,6 +81,7 @@ async fn work_of_a_frozen_process_goes_to_another_one_after_its_lease_and_what_i
     other.stop();
     assert_eq!(done(&place, &id).await.by, ["other"]);
     assert_eq!(place.begun().len(), 3);
+    took
 }
 
 #[tokio::test]
@@ -78,8 +91,8 @@ async fn a_step_that_takes_longer_than_the_lease_stays_with_its_process() {
     let other = place.worker("other", SHORT / 2, OFTEN);
     place.let_go("other");
     let id = one.start("hold");
-    // A measured time, as there is nothing to wait for: three leases.
-    std::thread::sleep(3 * SHORT / 2);
+    // Two leases of nothing but heartbeats, which come each sixth of one.
+    until(|| place.heartbeats().into_iter().max() >= Some(12));
     place.let_go("one");
     assert_eq!(one.ask(&format!("wait {id}")), "one");
     assert_eq!(place.begun(), [("one".to_owned(), id)]);
@@ -93,21 +106,19 @@ async fn nothing_is_written_for_heartbeats_while_steps_are_quick() {
     let place = Place::new();
     let mut one = place.worker("one", SHORT / 2, OFTEN);
     place.let_go("one");
-    let owner = || {
-        let files = std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().path());
-        let mut owners: Vec<_> = files.filter(|path| path.to_string_lossy().contains("-owner-")).collect();
-        assert_eq!(owners.len(), 1);
-        std::fs::read_to_string(owners.pop().unwrap()).unwrap()
-    };
-    let (before, began) = (owner(), Instant::now());
+    // Somebody looks, and must not take one quick instance after the other for one that stands still.
+    let other = place.worker("other", SHORT / 2, OFTEN);
+    let began = Instant::now();
     while began.elapsed() < 2 * SHORT {
         let id = one.start("hold");
         assert_eq!(one.ask(&format!("wait {id}")), "one");
     }
-    assert_eq!(owner(), before);
+    assert_eq!(place.heartbeats(), [0, 0]);
+    assert_eq!(place.begun_by("other"), 0);
+    other.stop();
     std::fs::remove_file(place.0.path().join("go-one")).unwrap();
     let id = one.start("hold");
-    until(|| owner() != before);
+    until(|| place.heartbeats() != [0]);
     place.let_go("one");
     assert_eq!(one.ask(&format!("wait {id}")), "one");
     one.stop();

@@ -44,7 +44,7 @@ async fn a_start_of_one_process_begins_soon_in_another_one_and_its_end_is_heard_
     let (begins, ends) = (median(begins), median(ends));
     assert!(begins < SOON / 2, "{begins:?}");
     assert!(ends < SOON, "{ends:?}");
-    println!("begun {begins:?} after it was stored, the end heard {ends:?} after that");
+    println!("begun {begins:?} and the end heard {ends:?} after it was stored");
     watcher.stop().await.unwrap();
     worker.stop();
 }

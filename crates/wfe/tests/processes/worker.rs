@@ -58,6 +58,15 @@ impl Place {
         self.begun().iter().filter(|(by, _)| by == name).count()
     }
 
+    /// How many heartbeats each owner has sent, as its lock file says.
+    pub fn heartbeats(&self) -> Vec<u64> {
+        let files = fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap().path());
+        let owners = files.filter(|path| path.to_string_lossy().contains("-owner-"));
+        let last_word =
+            |path| fs::read_to_string(path).unwrap().split_whitespace().last().unwrap().parse().unwrap();
+        owners.map(last_word).collect()
+    }
+
     /// Lets the bodies of this worker end.
     pub fn let_go(&self, name: &str) {
         fs::write(self.0.path().join(format!("go-{name}")), "").unwrap();

@@ -11,6 +11,7 @@ cases! { "liveness":
     an_owner_that_stands_still_for_its_lease_loses_what_it_has,
     a_commit_within_the_lease_keeps_what_an_owner_has,
     a_heartbeat_within_the_lease_keeps_what_an_owner_has,
+    an_owner_that_runs_one_short_instance_after_the_other_keeps_them,
     an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work,
     an_observer_that_stood_still_itself_takes_nothing,
     an_observer_at_another_provider_sees_who_stands_still,
@@ -80,6 +81,28 @@ async fn a_commit_within_the_lease_keeps_what_an_owner_has(bench: Bench) -> Chec
 
 async fn a_heartbeat_within_the_lease_keeps_what_an_owner_has(bench: Bench) -> Checked<()> {
     keeps_with(bench, Sign::Heartbeat).await
+}
+
+/// At each look it has one instance, which looks as the one before did.
+async fn an_owner_that_runs_one_short_instance_after_the_other_keeps_them(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (owner, observer) = (steps.enlist().await?, steps.enlist().await?);
+    for at in 0..3 * LOOKS {
+        let id = format!("i{at}");
+        let Some(fence) = steps.start(Some(&owner), &instance(&id)).await?.fence else {
+            unmet("a new instance with an owner came without a fence")
+        };
+        assert_eq!(look(&bench, &store, &observer).await?, NONE);
+        let end = StepCommit {
+            status: Some(WorkflowStatus::Complete),
+            ending: Some(Ending::Completed),
+            release: true,
+            ..commit(&id)
+        };
+        done(&store, fence, end).await?;
+    }
+    Ok(())
 }
 
 async fn an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work(bench: Bench) -> Checked<()> {
