@@ -27,7 +27,7 @@ impl Bodies {
     /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
     /// instance: the one that tells of the begin is made from it.
     pub fn spawn(&self, job: Job, like: LifecycleEvent, mail: UnboundedSender<Mail>) {
-        let report = Report { pointer: job.pointer().to_owned(), mail: Some(mail) };
+        let report = Report { pointer: job.pointer().to_owned(), job: job.number(), mail: Some(mail) };
         if *self.phase.borrow() != Phase::Running {
             return; // the report says that it did not run
         }
@@ -90,6 +90,7 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
 /// run.
 struct Report {
     pointer: String,
+    job: u64,
     mail: Option<UnboundedSender<Mail>>,
 }
 
@@ -107,7 +108,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if let Some(mail) = self.mail.take() {
             // As above.
-            let _void = mail.send(Mail::NotRun(std::mem::take(&mut self.pointer)));
+            let _void = mail.send(Mail::NotRun(self.job));
         }
     }
 }

@@ -12,6 +12,7 @@
 //! Changes gather in the `Run` until they are known to be stored, so a commit that was refused is made again, with
 //! whatever has come meanwhile. Nothing is lost with a `Run` but time: opened again from the store, it goes on.
 
+mod away;
 mod commit;
 mod control;
 mod effects;
@@ -22,6 +23,9 @@ mod open;
 mod primitive;
 mod primitives;
 mod run;
+mod timing;
+mod undoing;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +33,12 @@ mod tests;
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
 pub use primitives::ForEachProgress;
 pub use run::{Env, Run};
+pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
 pub(crate) use live::new_pointer;
-pub(crate) use primitive::Primitive;
-pub(crate) use primitives::{ForEach, RunBody};
+pub(crate) use primitive::{Fault, Moved, Primitive};
+pub(crate) use primitives::{
+    ActivityStep, Decide, Delay, End, Escalate, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga,
+    Schedule, SubWorkflow, Until, UserTaskStep, WaitFor, While,
+};
+pub(crate) use timing::TimeLimit;

@@ -1,9 +1,16 @@
 //! The executor without a host: a world that stores what it commits, and runs its bodies in any order.
 
+mod answers;
+mod branching;
 mod control;
 mod definitions;
 mod for_each;
 mod mismatch;
+mod moving;
 mod properties;
 mod retry;
+mod scenario;
+mod stream;
+mod timing;
+mod waiting;
 mod world;
