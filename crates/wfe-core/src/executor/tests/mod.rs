@@ -9,6 +9,7 @@ mod mismatch;
 mod moving;
 mod properties;
 mod retry;
+mod saga;
 mod scenario;
 mod stream;
 mod timing;

@@ -28,6 +28,8 @@ pub struct World {
     pub stream: Rc<RefCell<Stream>>,
     /// What was published by the world outside, at which time.
     pub planned: Vec<(DateTime<Utc>, Event)>,
+    /// What is asked of the instance, at which time.
+    pub asks: Vec<(DateTime<Utc>, Control)>,
     pub failures: Vec<StepFailure>,
     pub commits: Vec<StepCommit>,
     pub events: Vec<Lifecycle>,
@@ -62,6 +64,7 @@ impl World {
             waits: Vec::new(),
             stream: Rc::default(),
             planned: Vec::new(),
+            asks: Vec::new(),
             failures: Vec::new(),
             commits: Vec::new(),
             events: Vec::new(),
@@ -125,38 +128,43 @@ impl World {
 
     /// Stores what there is to store, and takes up what follows.
     pub fn settle(&mut self) {
+        self.try_settle().unwrap();
+    }
+
+    fn try_settle(&mut self) -> crate::Result<()> {
         loop {
             if self.run.is_none() {
-                return;
+                return Ok(());
             }
-            if let Some(commit) = self.with_run(|run, env| run.commit(env).unwrap()) {
+            if let Some(commit) = self.with_run(|run, env| run.commit(env))? {
                 self.store(commit);
                 if self.dies_after == Some(self.commits.len()) {
-                    return self.crash();
+                    self.crash();
+                    return Ok(());
                 }
             }
-            let effects = self.with_run(|run, env| run.committed(env).unwrap());
+            let effects = self.with_run(|run, env| run.committed(env))?;
             let Effects { jobs, wants, events, cancelled, released, listen, again } = effects;
             self.jobs.extend(jobs);
             self.events.extend(events.into_iter().map(|e| e.what));
             cancelled.iter().for_each(tokio_util::sync::CancellationToken::cancel);
             if released.is_some() {
                 self.run = None;
-                return;
+                return Ok(());
             }
             let deliveries = self.stream.borrow().deliveries(&self.waits, self.now);
             let mut goes_on = again || !wants.is_empty();
             if listen {
-                goes_on |= self.with_run(|run, env| run.deliver(deliveries, env).unwrap());
+                goes_on |= self.with_run(|run, env| run.deliver(deliveries, env))?;
             }
             for want in wants {
                 let all = self.items.get(&want.container).expect("items that are wanted are stored");
                 let from = usize::try_from(want.from).unwrap();
                 let values = all[from..].iter().take(want.limit.min(5)).cloned().collect();
-                self.with_run(|run, env| run.items(&want.container, want.from, values, env).unwrap());
+                self.with_run(|run, env| run.items(&want.container, want.from, values, env))?;
             }
             if !goes_on {
-                return;
+                return Ok(());
             }
         }
     }
@@ -170,6 +178,16 @@ impl World {
             self.with_run(|run, env| run.ended(&pointer, end, env).unwrap());
         }
         self.settle();
+    }
+
+    /// As [`finish`](Self::finish), where the state may turn out to contradict itself.
+    pub fn try_finish(&mut self, jobs: Vec<Job>) -> crate::Result<()> {
+        for job in jobs {
+            let pointer = job.pointer().to_owned();
+            let end = job.run(None).now_or_never().expect("this body never waits");
+            self.with_run(|run, env| run.ended(&pointer, end, env))?;
+        }
+        self.try_settle()
     }
 
     /// The names of the bodies that wait to be run.
@@ -200,6 +218,11 @@ impl World {
         if let Some(at) = self.planned.iter().position(|(at, _)| *at <= self.now) {
             let (_, event) = self.planned.remove(at);
             self.publish(event);
+            return true;
+        }
+        if let Some(at) = self.asks.iter().position(|(at, _)| *at <= self.now) {
+            let (_, control) = self.asks.remove(at);
+            self.ask(control);
             return true;
         }
         if self.run.is_none() {
@@ -242,7 +265,8 @@ impl World {
             None => None,
         };
         // What the world outside does may come after the end.
-        own.into_iter().chain(self.planned.iter().map(|(at, _)| *at)).min()
+        let outside = self.planned.iter().map(|(at, _)| *at).chain(self.asks.iter().map(|(at, _)| *at));
+        own.into_iter().chain(outside).min()
     }
 
     /// As a host's caller does it.
@@ -279,6 +303,11 @@ impl World {
         let data = serde_json::to_value(data).unwrap();
         let event = Event { event_time: at, ..Event::new(name, key, data) };
         self.planned.push((at, event));
+    }
+
+    /// Will be asked so long after now.
+    pub fn plan_ask(&mut self, after: Duration, control: Control) {
+        self.asks.push((self.now + after, control));
     }
 
     pub fn pass(&mut self, time: Duration) {
