@@ -15,6 +15,8 @@ use crate::{
 
 /// Items read at once beyond what the limit asks for: enough that reading keeps ahead of the steps.
 const READ_AHEAD: usize = 64;
+/// Items read at once at most, whatever the limit: one answer of the store stays small.
+const READ_AT_MOST: usize = 1024;
 
 /// For-each: computes its items once, then runs its branch for each of them, `limit` at a time. A step that may answer
 /// with branches is one too: what it answers are the items.
@@ -73,7 +75,7 @@ impl ForEach {
     }
 
     fn window_size(&self) -> usize {
-        self.limit.saturating_add(READ_AHEAD)
+        self.limit.saturating_add(READ_AHEAD).min(READ_AT_MOST)
     }
 
     /// Begins as many iterations as may run and have their items at hand, and asks for more items in time.
