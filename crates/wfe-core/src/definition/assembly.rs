@@ -12,11 +12,14 @@ use super::{
 
 type Checked<T> = Result<T, String>;
 
+/// Where each id stands.
+pub(super) type Places = HashMap<Arc<str>, usize>;
+
 /// The nodes of these drafts, the first one first, and where each id stands.
 ///
 /// # Errors
 /// What is wrong, naming the step.
-pub(super) fn nodes(drafts: Vec<Draft>) -> Checked<(Vec<Node>, HashMap<Arc<str>, usize>)> {
+pub(super) fn nodes(drafts: Vec<Draft>) -> Checked<(Vec<Node>, Places)> {
     let mut assembly =
         Assembly { nodes: Vec::new(), by_id: HashMap::new(), sequences: 0, targets: HashMap::new() };
     assembly.add(drafts, Around::default())?;
@@ -27,7 +30,7 @@ pub(super) fn nodes(drafts: Vec<Draft>) -> Checked<(Vec<Node>, HashMap<Arc<str>,
 
 struct Assembly {
     nodes: Vec<Node>,
-    by_id: HashMap<Arc<str>, usize>,
+    by_id: Places,
     sequences: usize,
     targets: HashMap<usize, String>,
 }

@@ -1,4 +1,4 @@
-use std::{any::TypeId, collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::TypeId, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -23,7 +23,7 @@ struct Inner {
     data_name: &'static str,
     decode: fn(&Value) -> serde_json::Result<AnyData>,
     nodes: Vec<Node>,
-    by_id: HashMap<Arc<str>, usize>,
+    by_id: super::assembly::Places,
 }
 
 /// One step of a definition.

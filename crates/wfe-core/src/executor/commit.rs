@@ -34,7 +34,7 @@ impl Run {
         self.drain(ENTRIES_PER_COMMIT, env)?;
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
-        self.delta.reschedule = self.delta.next_execution != self.next_execution;
+        let reschedules = self.delta.next_execution != self.next_execution;
         let delta = &self.delta;
         let unchanged = self.live.is_saved()
             && delta.finished.is_empty()
@@ -47,7 +47,7 @@ impl Run {
             && delta.failures.is_empty()
             && delta.status.is_none()
             && delta.applied.is_none()
-            && !delta.reschedule
+            && !reschedules
             && !delta.data
             && !delta.release;
         if unchanged {
@@ -59,7 +59,7 @@ impl Run {
             ending: delta.status.filter(|s| s.is_final()).and(self.ending),
             cause: delta.status.and(self.cause.clone()),
             complete_time: delta.complete_time,
-            next_execution: delta.reschedule.then_some(delta.next_execution),
+            next_execution: reschedules.then_some(delta.next_execution),
             data: delta.data.then(|| self.value.clone()),
             upserted: self.live.unsaved().cloned().collect(),
             finished: delta.finished.clone(),
@@ -118,11 +118,11 @@ impl Run {
         let stored = &loaded.instance;
         let live: std::collections::HashMap<&str, &ExecutionPointer> =
             stored.execution_pointers.iter().map(|p| (p.id.as_str(), p)).collect();
-        let Delta { status, finished, data, applied, reschedule, next_execution, .. } = &self.delta;
+        let Delta { status, finished, data, applied, next_execution, .. } = &self.delta;
         let is_open = |id: &String| loaded.waits.iter().any(|wait| wait.id == *id);
         let Delta { subscribed, unsubscribed, consumed, .. } = &self.delta;
         status.is_none_or(|status| status == stored.status)
-            && (!reschedule || *next_execution == stored.next_execution)
+            && (*next_execution == self.next_execution || *next_execution == stored.next_execution)
             && (!data || self.value == stored.data)
             && applied.is_none_or(|number| loaded.control.is_none_or(|c| c.number > number))
             && subscribed.iter().all(|wait| is_open(&wait.id))

@@ -112,16 +112,14 @@ impl Run {
 
     /// A pointer at what follows `at` in its sequence, if anything does.
     fn advance(&mut self, at: &str) -> Result<()> {
-        match self.node_of(at)?.next {
-            Some(next) => self.visit(next, at, at),
-            None => {
-                let pointer = self.live.edit(at)?;
-                if !pointer.scope.is_empty() {
-                    pointer.extension_attributes.insert(LAST.to_owned(), true.into());
-                }
-                Ok(())
-            }
+        if let Some(next) = self.node_of(at)?.next {
+            return self.visit(next, at, at);
         }
+        let pointer = self.live.edit(at)?;
+        if !pointer.scope.is_empty() {
+            pointer.extension_attributes.insert(LAST.to_owned(), true.into());
+        }
+        Ok(())
     }
 
     /// A pointer at this node, in the sequence in which `beside` stands, reached from `before`. Finished visits of the same
@@ -152,8 +150,8 @@ impl Run {
         };
         let mut pointer = new_pointer(id.clone(), node);
         pointer.predecessor_id = Some(before.to_owned());
-        pointer.scope = like.scope.clone();
-        pointer.context_item = like.context_item.clone();
+        pointer.scope.clone_from(&like.scope);
+        pointer.context_item.clone_from(&like.context_item);
         inherit(&mut pointer, &like, &[INDEX, UNDOES]);
         if let Some(container) = like.scope.last() {
             inherit(&mut pointer, self.live.get(container)?, &[FAILURE]);

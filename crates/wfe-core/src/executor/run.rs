@@ -84,8 +84,7 @@ pub(super) struct AtWork {
 pub(super) struct Delta {
     pub status: Option<WorkflowStatus>,
     pub complete_time: Option<DateTime<Utc>>,
-    /// The stored due time changes to this.
-    pub reschedule: bool,
+    /// What the stored due time is to be.
     pub next_execution: Option<i64>,
     pub data: bool,
     pub finished: Vec<ExecutionPointer>,

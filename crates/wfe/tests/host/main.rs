@@ -17,3 +17,4 @@ mod starting;
 mod storing;
 mod support;
 mod threads;
+mod verbs;

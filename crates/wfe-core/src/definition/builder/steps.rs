@@ -35,7 +35,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     ) -> Self {
         let (policy, name) = (task.policy.clone(), task.name.clone());
         let draft = Draft::new(id, Arc::new(RunBody::new(task.into_body())));
-        self.push(Draft { policy, name, ..draft })
+        self.push(Draft { name, policy, ..draft })
     }
 
     /// Then this step, which may answer with values ([`Next::branch`](crate::steps::Next::branch)): `body` runs for all

@@ -35,14 +35,12 @@ impl Recur {
     /// Keeps what is to come; ends if that is nothing.
     fn keep(run: &mut Run, at: &str, ticks: &Ticks, env: &mut Env<'_>) -> Moved {
         run.live.edit(at)?.persistence_data = Some(serde_json::to_value(ticks)?);
-        match ticks.next {
-            Some(next) => run.set_timer(at, next)?,
-            None => {
-                run.clear_timer(at)?;
-                if run.live.get(at)?.children.is_empty() {
-                    run.complete(at, None, env)?;
-                }
-            }
+        if let Some(next) = ticks.next {
+            return Ok(run.set_timer(at, next)?);
+        }
+        run.clear_timer(at)?;
+        if run.live.get(at)?.children.is_empty() {
+            run.complete(at, None, env)?;
         }
         Ok(())
     }

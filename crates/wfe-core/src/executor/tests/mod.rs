@@ -1,5 +1,10 @@
 //! The executor without a host: a world that stores what it commits, and runs its bodies in any order.
 
+#![allow(
+    clippy::ignored_unit_patterns,
+    reason = "closures over data and item are written as users write them, who know no item on the main path"
+)]
+
 mod answers;
 mod branching;
 mod control;

@@ -184,7 +184,7 @@ fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why() {
                                 |ctx: Ctx, _| async move { Ok(ctx.failure().map(|f| f.causes[0].clone())) },
                             )
                             .output(|why: &Option<String>, line: &mut Line| {
-                                line.push(why.clone().unwrap_or_default())
+                                line.push(why.clone().unwrap_or_default());
                             }),
                         )
                         .if_(

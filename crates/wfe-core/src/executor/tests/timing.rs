@@ -222,7 +222,7 @@ fn a_recurring_condition_or_a_rhythm_that_makes_no_sense_is_found() {
             .wait_for("stop", event("stop", |_: &Line, _| "k"))
             .end("end"),
     );
-    world.plan(3 * HOUR - HOUR / 2, "stop", "k", ());
+    world.plan(HOUR * 5 / 2, "stop", "k", ());
     world.play();
     assert_eq!(world.failures.len(), 1);
     assert_eq!(line(&world), "t t", "the tick at which it panicked is made up for, and the grid stays");

@@ -136,14 +136,14 @@ impl World {
             if self.run.is_none() {
                 return Ok(());
             }
-            if let Some(commit) = self.with_run(|run, env| run.commit(env))? {
+            if let Some(commit) = self.with_run(Run::commit)? {
                 self.store(commit);
                 if self.dies_after == Some(self.commits.len()) {
                     self.crash();
                     return Ok(());
                 }
             }
-            let effects = self.with_run(|run, env| run.committed(env))?;
+            let effects = self.with_run(Run::committed)?;
             let Effects { jobs, wants, events, cancelled, released, listen, again } = effects;
             self.jobs.extend(jobs);
             self.events.extend(events.into_iter().map(|e| e.what));
