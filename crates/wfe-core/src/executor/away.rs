@@ -79,6 +79,7 @@ impl Run {
         for id in active {
             self.take_away(&id, env)?;
         }
+        self.close_all_waits();
         self.queue.clear();
         self.wants.clear();
         Ok(())

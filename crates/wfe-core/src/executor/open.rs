@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Result,
     definition::{Definition, Node},
-    models::{EventSubscription, ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
+    models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
     steps::StepError,
     traits::Loaded,
 };
@@ -28,7 +28,7 @@ impl Run {
     /// # Errors
     /// The stored state contradicts itself.
     pub fn open(definition: &Definition, mut loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
-        let (waits, deliveries) = (std::mem::take(&mut loaded.waits), std::mem::take(&mut loaded.deliveries));
+        let deliveries = std::mem::take(&mut loaded.deliveries);
         let mut run = Self::with_state(definition, loaded);
         match definition.decode(&run.value) {
             Ok(data) => run.data = Some(data),
@@ -44,7 +44,7 @@ impl Run {
         if run.live.iter().next().is_none() {
             run.live.add(definition.first_pointer());
         }
-        if let Err(problem) = run.reopen_pointers(&waits, env)? {
+        if let Err(problem) = run.reopen_pointers(env)? {
             run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
         } else {
             run.end_if_over(env)?;
@@ -85,7 +85,7 @@ impl Run {
             queue: VecDeque::new(),
             sleeping: BTreeSet::new(),
             watching: BTreeSet::new(),
-            waits: HashMap::new(),
+            waits: loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id)).collect(),
             windows: HashMap::new(),
             undoing: HashMap::new(),
             running: HashMap::new(),
@@ -126,11 +126,7 @@ impl Run {
     }
 
     /// Puts every live pointer to work again; `Err` inside: why the instance does not fit the definition.
-    fn reopen_pointers(
-        &mut self,
-        waits: &[EventSubscription],
-        env: &mut Env<'_>,
-    ) -> Result<std::result::Result<(), String>> {
+    fn reopen_pointers(&mut self, env: &mut Env<'_>) -> Result<std::result::Result<(), String>> {
         let active: Vec<ExecutionPointer> = self.live.iter().filter(|p| p.active).cloned().collect();
         let definition = self.definition.clone();
         for pointer in active {
@@ -145,7 +141,7 @@ impl Run {
                     self.sleeping.insert((until, pointer.id.clone()));
                 }
                 PointerStatus::Failed => {} // until it is resumed
-                PointerStatus::WaitingForEvent => self.reopen_wait(&pointer, waits)?,
+                PointerStatus::WaitingForEvent => self.reopen_wait(&pointer)?,
                 _ if pointer.extension_attributes.contains_key(IN_FALLBACK) => {}
                 _ => {
                     if let Err(problem) = node.primitive.reopen(self, &pointer) {
@@ -164,6 +160,7 @@ impl Run {
                 self.watching.insert(pointer.id);
             }
         }
+        self.close_stray_waits()?;
         Ok(Ok(()))
     }
 

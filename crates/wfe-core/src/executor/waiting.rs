@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Env, Run, moves::KIND};
 use crate::{
     Result,
-    models::{Event, EventSubscription, ExecutionPointer, PointerChange, WorkflowStatus},
+    models::{Event, EventSubscription, ExecutionPointer, PointerChange, PointerStatus, WorkflowStatus},
     traits::{Consumed, Control, Delivery, Ending, StepFailure},
 };
 
@@ -121,17 +121,9 @@ impl Run {
         Ok(changed)
     }
 
-    /// A waiting pointer, opened from the store with these open waits. A wait that somebody has closed by hand is opened
-    /// again.
-    pub(super) fn reopen_wait(
-        &mut self,
-        pointer: &ExecutionPointer,
-        open: &[EventSubscription],
-    ) -> Result<()> {
-        if let Some(id) = last_wait(&self.id, pointer)
-            && open.iter().any(|wait| wait.id == id)
-        {
-            self.waits.insert(id, pointer.id.clone());
+    /// A waiting pointer, opened from the store. A wait that somebody has closed by hand is opened again.
+    pub(super) fn reopen_wait(&mut self, pointer: &ExecutionPointer) -> Result<()> {
+        if self.wait_of(&pointer.id)?.is_some() {
             return Ok(());
         }
         self.clear_timer(&pointer.id)?;
@@ -140,6 +132,28 @@ impl Run {
         pointer.extension_attributes.remove(CHILD);
         self.queue.push_back(pointer.id.clone());
         Ok(())
+    }
+
+    /// Closes waits at which no pointer stands: somebody has mended the instance by hand.
+    pub(super) fn close_stray_waits(&mut self) -> Result<()> {
+        let mut stray = Vec::new();
+        for (id, at) in &self.waits {
+            let is_waiting =
+                self.live.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::WaitingForEvent);
+            if !is_waiting || self.wait_of(at)?.as_ref() != Some(id) {
+                stray.push(id.clone());
+            }
+        }
+        for id in stray {
+            self.waits.remove(&id);
+            self.delta.unsubscribed.push(id);
+        }
+        Ok(())
+    }
+
+    /// Closes what is still open at the end of the instance.
+    pub(super) fn close_all_waits(&mut self) {
+        self.delta.unsubscribed.extend(self.waits.drain().map(|(id, _)| id));
     }
 }
 

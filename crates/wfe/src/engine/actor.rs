@@ -49,8 +49,6 @@ enum Worked {
 /// Whether a turn of the actor's work is over.
 enum Turn {
     Goes,
-    /// The next commit follows at once.
-    Again,
     /// With the time to look at the instance again.
     Over(Option<i64>),
 }
@@ -170,16 +168,14 @@ impl Actor {
                 Stored::Refused(reason) => return Ok(Err(reason)),
             }
             let effects = self.shared.with_env(|env| run.committed(env))?;
-            let listen = effects.listen;
-            match self.take_up(&mut run, effects) {
-                Turn::Over(next) => return Ok(Ok(Worked::Over(next))),
-                Turn::Again => continue,
-                Turn::Goes => {}
+            let (listen, mut again) = (effects.listen, effects.again);
+            if let Turn::Over(next) = self.take_up(&mut run, effects) {
+                return Ok(Ok(Worked::Over(next)));
             }
-            if listen && self.look(&mut run).await? {
-                continue;
+            if listen {
+                again |= self.look(&mut run).await?;
             }
-            if let Turn::Over(next) = self.wait(&mut run).await? {
+            if let Turn::Over(next) = self.wait(&mut run, again).await? {
                 return Ok(Ok(Worked::Over(next)));
             }
         }
@@ -216,7 +212,7 @@ impl Actor {
             self.spawned.insert(job.number(), job.token().clone());
             self.bodies.spawn(job, begun, self.mail.clone());
         }
-        if effects.again { Turn::Again } else { Turn::Goes }
+        Turn::Goes
     }
 
     /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
@@ -231,8 +227,8 @@ impl Actor {
         Ok(true)
     }
 
-    /// Waits until something happens, and tells the executor all that has.
-    async fn wait(&mut self, run: &mut Run) -> Result<Turn> {
+    /// Waits until something happens (not if there is more to do at once: `again`), and tells the executor all that has.
+    async fn wait(&mut self, run: &mut Run, again: bool) -> Result<Turn> {
         // What another process asks of an instance that is busy here comes without mail: a commit meets it, and where
         // none is made for so long, this does.
         let look = self.shared.after(self.shared.options.poll_interval);
@@ -245,7 +241,9 @@ impl Actor {
                 return Ok(Turn::Over(None));
             }
             let mail = tokio::select! {
+                biased;
                 mail = self.mailbox.recv() => mail,
+                () = std::future::ready(()), if again => return Ok(Turn::Goes),
                 () = sleep(&self.shared, run) => return Ok(Turn::Goes),
                 () = self.shared.options.clock.sleep_until(look) => Some(Mail::Look),
                 changed = self.bodies.phase.changed() => match changed {
@@ -259,7 +257,7 @@ impl Actor {
                 changed |= self.read(run, mail).await?;
                 next = self.mailbox.try_recv().ok(); // an error: no more mail for now
             }
-            if changed || self.shared.now() >= look {
+            if changed || again || self.shared.now() >= look {
                 return Ok(Turn::Goes);
             }
         }
