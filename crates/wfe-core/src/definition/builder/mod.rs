@@ -152,7 +152,7 @@ impl<D, I> Sequence<D, I> {
         (body.drafts, body.problems)
     }
 
-    fn inside() -> Self {
+    pub(crate) fn inside() -> Self {
         Self { at: Inside(()), drafts: Vec::new(), problems: Vec::new(), types: PhantomData }
     }
 }

@@ -14,6 +14,7 @@ mod mismatch;
 mod moving;
 mod outside;
 mod properties;
+mod random;
 mod retry;
 mod saga;
 mod scenario;

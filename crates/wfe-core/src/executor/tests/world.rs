@@ -39,6 +39,8 @@ pub struct World {
     /// The process dies right after this many commits.
     pub dies_after: Option<usize>,
     pub newest: HashMap<String, u32>,
+    /// Bodies end in the order of their names, not in that in which they were handed out.
+    pub sorted: bool,
     asked: u64,
 }
 
@@ -73,6 +75,7 @@ impl World {
             random: Box::new(|| 0.0),
             dies_after: None,
             newest: HashMap::new(),
+            sorted: false,
             asked: 0,
         }
     }
@@ -242,6 +245,9 @@ impl World {
                 return true;
             }
             return false;
+        }
+        if self.sorted {
+            self.jobs.sort_by(|a, b| a.pointer().cmp(b.pointer()));
         }
         match choose(self.jobs.len()) {
             Step::Finish(count) => {
