@@ -93,11 +93,13 @@ impl Run {
         let delta = std::mem::take(&mut self.delta);
         self.live.saved();
         self.next_execution = delta.next_execution;
+        // Consumed: another wait in the same stream may have its next event there already.
+        let listen = !self.waits.is_empty()
+            && (delta.listen || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
         let mut effects = Effects {
             wants: std::mem::take(&mut self.wants),
-            // Consumed: another wait in the same stream may have its next event there already.
-            listen: !self.waits.is_empty()
-                && (delta.listen || !delta.subscribed.is_empty() || !delta.consumed.is_empty()),
+            listen,
+            consumed: delta.consumed.into_iter().map(|consumed| consumed.event_id).collect(),
             again: self.status == WorkflowStatus::Runnable && !self.queue.is_empty(),
             events: std::mem::take(&mut self.events),
             cancelled: std::mem::take(&mut self.cancelled),

@@ -23,6 +23,9 @@ pub struct Effects {
     /// on, read what the store has and hand its deliveries to [`Run::deliver`]; if it was released, acquire the
     /// instance again (which comes to nothing if no event is there).
     pub listen: bool,
+    /// Ids of the events that the commit consumed: they can be marked as processed, unless another wait needs them
+    /// ([`finish_event`](StepStore::finish_event)).
+    pub consumed: Vec<String>,
     /// More follows by itself: commit again at once, whatever else happens.
     pub again: bool,
     /// To publish, in this order.

@@ -191,6 +191,15 @@ impl Actor {
             self.work.end = Some(end);
         }
         effects.events.into_iter().for_each(|event| self.shared.publish(event));
+        for event in effects.consumed {
+            let store = self.shared.store.clone();
+            tokio::spawn(async move {
+                if let Err(error) = store.finish_event(&event).await {
+                    // It stays unprocessed, which costs a look at it now and then, and nothing else.
+                    tracing::debug!(event, %error, "an event could not be marked as processed");
+                }
+            });
+        }
         if let Some(next) = effects.released {
             // Events may be there already for the waits that were opened: the instance is looked at once more.
             let soon = effects.listen.then(|| self.shared.now().timestamp_millis());

@@ -34,6 +34,16 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     }
 
     /// What happens when the step just added has failed for good; see [`OnFailure`].
+    ///
+    /// ```
+    /// use wfe_core::definition::{OnFailure, WorkflowBuilder, event};
+    ///
+    /// let definition = WorkflowBuilder::<String>::new("w", 1)
+    ///     .wait_for("answer", event("answered", |id: &String, _| id.clone()).fail_after(|_, _| std::time::Duration::from_hours(1)))
+    ///     .on_failure(OnFailure::Suspend)
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
     #[must_use]
     pub fn on_failure(self, behaviour: OnFailure) -> Self {
         self.dress(|draft| draft.policy.on_failure = Some(behaviour))
@@ -41,6 +51,18 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// How long an attempt of the body of the step just added may take; as
     /// [`Task::timeout`](crate::definition::Task::timeout).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("w", 1)
+    ///     .then("call", inline(|_, _| async { Ok(()) }))
+    ///     .timeout(Duration::from_secs(30))
+    ///     .name("Call the slow service")
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
     #[must_use]
     pub fn timeout(self, limit: Duration) -> Self {
         self.dress(|draft| draft.policy.timeout = Some(limit))
@@ -99,6 +121,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// Takes the step just added away, with all that is inside it, as soon as this holds; the instance goes on behind
     /// it. Asked when the step begins, and whenever the data has changed. If it panics, the step has failed.
+    ///
+    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, event};

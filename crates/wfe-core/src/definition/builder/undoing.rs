@@ -15,6 +15,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// one is undone too; elsewhere the instance goes on behind it, with the failure as its outcome and the pointer
     /// `Compensated` ([`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) say otherwise).
     ///
+    /// The predicate of that retry policy sees the error of the failed step; after a failed saga inside this one, an error
+    /// with the same code and messages.
+    ///
     /// A cancelled instance undoes its open sagas before it ends; a terminated one does not.
     ///
     /// ```

@@ -45,8 +45,13 @@ impl Primitive for RunBody {
             }
             _ => {}
         }
+        let pointer = run.live.edit(at)?;
         if state.is_some() {
-            run.live.edit(at)?.persistence_data = state;
+            pointer.persistence_data = state;
+        }
+        if matches!(next, Next::Sleep(_) | Next::Persist(_)) {
+            // The next run is not due to the event.
+            pointer.event_data = None;
         }
         match next {
             Next::Outcome(value) => Ok(run.complete(at, Some(value), env)?),

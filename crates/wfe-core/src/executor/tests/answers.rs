@@ -106,6 +106,32 @@ fn a_step_can_wait_for_events_one_after_the_other() {
 }
 
 #[test]
+fn an_event_is_there_for_the_run_that_is_due_to_it_and_for_its_retries() {
+    let make = || {
+        let mut world = world(
+            begin().then(
+                "hear",
+                inline(|ctx: Ctx, _| async move {
+                    let heard = ctx.event::<u32>()?;
+                    match (ctx.state::<u32>()?, heard, ctx.attempt()) {
+                        (None, None, _) => Ok(Next::wait_for_event("said", "k")),
+                        (None, Some(7), 1) => Err(StepError::retryable("once more")),
+                        (None, Some(7), _) => Next::sleep(Duration::from_secs(1)).keeping(&1),
+                        (Some(1), None, _) => Ok(Next::Done),
+                        other => Err(StepError::fatal(format!("{other:?}"))),
+                    }
+                })
+                .retry(Retry::up_to(1)),
+            ),
+        );
+        world.plan(Duration::from_secs(5), "said", "k", 7);
+        world
+    };
+    let whole = everywhere(make);
+    assert_eq!((whole.ending, whole.failures.len()), (Some(Ending::Completed), 1));
+}
+
+#[test]
 fn a_step_can_wait_for_a_worker_and_fails_with_it() {
     let make = |answer: serde_json::Value| {
         let builder = begin().then(

@@ -120,13 +120,15 @@ fn a_finished_step_may_go_from_the_definition() {
     assert_eq!(world.ending, Some(Ending::Completed));
 }
 
+type Build = Box<dyn Fn() -> Definition>;
+
 /// Each kind of step that an instance can be in the middle of, and one of another kind under the same id.
 #[test]
 fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_another_kind() {
     type Line = Vec<String>;
     let hour = |_: &Line, (): &()| std::time::Duration::from_hours(1);
     let waits = |b: super::scenario::Body| b.wait_for("inner", event("e", |_: &Line, ()| "k"));
-    let kinds: Vec<(&str, Box<dyn Fn() -> Definition>)> = vec![
+    let kinds: Vec<(&str, Build)> = vec![
         ("if", Box::new(move || begin().if_("x", |_, ()| true, waits).build().unwrap())),
         ("while", Box::new(move || begin().while_("x", |_, ()| true, waits).build().unwrap())),
         ("parallel", Box::new(move || begin().parallel("x", |all| all.branch(waits)).build().unwrap())),

@@ -573,6 +573,82 @@ fn a_long_saga_is_undone_with_small_commits_and_a_small_live_instance() {
 }
 
 #[test]
+fn undoing_many_containers_keeps_the_sagas_pointer_small() {
+    let mut world = world(saga(|b| {
+        b.for_each("each", each(|_: &Line| (0..200_u32).collect()), |b| {
+            b.if_("i", |_, _| true, |b| does(b, "x")).compensate_with(|undo| undo.then("un-i", unmark("i")))
+        })
+        .then("y", broken())
+    }));
+    world.play();
+    assert_eq!(line(&world).matches("-i").count(), 200);
+    assert_eq!(line(&world).matches("-x").count(), 0);
+    let kept = world.commits.iter().flat_map(|c| &c.upserted).filter(|p| p.id == "saga");
+    let longest = kept.map(|p| serde_json::to_string(p).unwrap().len()).max();
+    assert!(longest < Some(1500), "{longest:?} bytes");
+}
+
+#[test]
+fn a_saga_is_undone_without_reading_what_was_done_before_it() {
+    let mut world = world(saga(|b| {
+        b.for_each("each", each(|_: &Line| (0..200_u32).collect()), |b| does(b, "i"))
+            .saga("inner", |b| {
+                does(b, "a").then("x", inline(|_, _| async { Err::<(), _>(StepError::retryable("no")) }))
+            })
+            .retry(Retry::up_to(3))
+            .on_failure(OnFailure::Continue)
+    }));
+    world.play();
+    assert_eq!(line(&world).matches("-a").count(), 4);
+    // The items of the loop, and the inner saga's own entry in each round.
+    assert!(world.reads <= 200_usize.div_ceil(5) + 4, "{} reads", world.reads);
+}
+
+#[test]
+fn a_compensation_that_an_outer_saga_begins_anew_keeps_its_idempotency_key() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.parallel("p", |all| {
+                all.branch(|b| {
+                    b.saga("inner", |b| {
+                        b.then("a", mark("a"))
+                            .compensate_with(|undo| {
+                                undo.then(
+                                    "un-a",
+                                    inline(|ctx: Ctx, _| async move { Ok(ctx.idempotency_key()) })
+                                        .output(|key: &String, line: &mut Line| line.push(key.clone())),
+                                )
+                                .delay("long", |_, _| 2 * HOUR)
+                            })
+                            .then("x", broken())
+                    })
+                })
+                .branch(|b| b.delay("d", |_, _| HOUR).then("y", broken()))
+            })
+        }))
+    });
+    assert_eq!(line(&whole), "a it/saga/undo0/un-a it/saga/undo0/un-a");
+}
+
+#[test]
+fn an_instance_that_waits_for_its_log_is_not_given_back() {
+    let mut world = world(saga(|b| does(b, "a").then("x", broken())));
+    world.open();
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    let job = world.jobs.pop().unwrap();
+    let end = futures_util::FutureExt::now_or_never(job.run(None)).unwrap();
+    world.with_run(|run, env| {
+        run.ended("saga/1/x", end, env).unwrap();
+        assert!(!run.commit(env).unwrap().unwrap().release);
+        assert_eq!(run.committed(env).unwrap().wants.len(), 1);
+        // Something else happens before the entry is read.
+        run.control(crate::traits::ControlRequest { number: 1, control: Control::Resume }, env).unwrap();
+        assert!(!run.commit(env).unwrap().unwrap().release);
+    });
+}
+
+#[test]
 fn compensations_without_a_saga_are_refused() {
     let problem = |builder: Builder| match builder.build() {
         Err(WfeError::InvalidDefinition { problem, .. }) => problem,

@@ -3,10 +3,14 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
-use super::scenario::{Line, begin, everywhere, line, mark, world};
+use super::{
+    scenario::{Line, begin, everywhere, line, mark, world},
+    world::World,
+};
 use crate::{
     WfeError,
     definition::{Await, OnFailure, Retry, WorkflowBuilder, each, event},
+    executor::Run,
     models::{Event, PointerStatus},
     steps::StepError,
     traits::Control,
@@ -221,6 +225,51 @@ fn an_instance_that_is_busy_elsewhere_takes_an_event_at_once() {
     assert_eq!(line(&world), "hello");
 }
 
+/// One branch is busy for as long as the test likes, the other one waits.
+fn busy() -> World {
+    let mut world = world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow")))
+            .branch(|b| b.then("quick", mark("quick")).wait_for("w", said()).then("after", mark("after")))
+    }));
+    let now = world.now;
+    world.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    world.open();
+    world
+}
+
+#[test]
+fn an_event_that_is_there_before_its_wait_reaches_a_busy_instance_at_once() {
+    let mut world = busy();
+    let quick = world.jobs.remove(1);
+    world.finish(vec![quick]);
+    assert_eq!(line(&world), "quick hello");
+    assert_eq!(world.waiting(), ["both/0/slow", "both/1/after"]);
+}
+
+#[test]
+fn an_event_that_came_while_a_busy_instance_stood_still_reaches_it_when_it_is_resumed() {
+    let mut world = busy();
+    let quick = world.jobs.remove(1);
+    world.ask(Control::Suspend);
+    world.finish(vec![quick]);
+    world.ask(Control::Resume);
+    assert_eq!(line(&world), "quick hello", "the wait is opened and served");
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    assert_eq!(line(&world), "quick hello slow after");
+
+    let mut open = super::scenario::world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| b.wait_for("w", said()))
+    }));
+    open.open();
+    open.ask(Control::Suspend);
+    let now = open.now;
+    open.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    assert_eq!(line(&open), "");
+    open.ask(Control::Resume);
+    assert_eq!((line(&open).as_str(), open.waiting()), ("hello", vec!["both/0/slow"]));
+}
+
 #[test]
 fn an_end_a_cancel_and_a_cancel_condition_close_open_waits() {
     for control in [Control::Cancel, Control::Terminate] {
@@ -273,7 +322,7 @@ fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() 
     let mut world = world(begin().wait_for("w", said()));
     let before = world.loaded();
     let definition = world.definition.clone();
-    let mut run = world.with_env(|env| crate::executor::Run::open(&definition, before.clone(), env).unwrap());
+    let mut run = world.with_env(|env| Run::open(&definition, before.clone(), env).unwrap());
     let commit = world.with_env(|env| run.commit(env).unwrap().unwrap());
     assert_eq!(commit.subscribed.len(), 1);
     assert!(!run.is_stored(&before));
@@ -282,6 +331,39 @@ fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() 
     let mut half = world.loaded();
     half.waits.clear();
     assert!(!run.is_stored(&half));
+
+    // The same for a commit that takes an event, and one that closes a wait.
+    for closes in [false, true] {
+        let mut world = super::scenario::world(begin().wait_for("w", said()));
+        world.open();
+        let now = world.now;
+        if !closes {
+            let event = Event { event_time: now, ..Event::new("said", "k", json!("x")) };
+            world.stream.borrow_mut().publish(event, now);
+        }
+        let before = world.loaded();
+        let mut run = world.with_env(|env| Run::open(&definition, before.clone(), env).unwrap());
+        if closes {
+            let request = crate::traits::ControlRequest { number: 1, control: Control::Terminate };
+            world.with_env(|env| run.control(request, env).unwrap());
+        }
+        let commit = world.with_env(|env| run.commit(env).unwrap().unwrap());
+        assert_eq!(
+            (commit.consumed.len(), commit.unsubscribed.len()),
+            (1 - usize::from(closes), usize::from(closes))
+        );
+        if closes {
+            world.ask(Control::Terminate);
+        } else {
+            world.open();
+        }
+        let stored = world.loaded();
+        assert!(run.is_stored(&stored));
+        assert!(
+            !run.is_stored(&crate::traits::Loaded { waits: before.waits, ..stored }),
+            "the wait is still open"
+        );
+    }
 }
 
 #[test]

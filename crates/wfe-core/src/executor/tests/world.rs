@@ -39,6 +39,8 @@ pub struct World {
     /// The process dies right after this many commits.
     pub dies_after: Option<usize>,
     pub newest: HashMap<String, u32>,
+    /// How often items were read.
+    pub reads: usize,
     /// Bodies end in the order of their names, not in that in which they were handed out.
     pub sorted: bool,
     asked: u64,
@@ -75,6 +77,7 @@ impl World {
             random: Box::new(|| 0.0),
             dies_after: None,
             newest: HashMap::new(),
+            reads: 0,
             sorted: false,
             asked: 0,
         }
@@ -147,7 +150,7 @@ impl World {
                 }
             }
             let effects = self.with_run(Run::committed)?;
-            let Effects { jobs, wants, events, cancelled, released, listen, again } = effects;
+            let Effects { jobs, wants, events, cancelled, released, listen, again, consumed: _ } = effects;
             self.jobs.extend(jobs);
             self.events.extend(events.into_iter().map(|e| e.what));
             cancelled.iter().for_each(tokio_util::sync::CancellationToken::cancel);
@@ -161,6 +164,7 @@ impl World {
                 goes_on |= self.with_run(|run, env| run.deliver(deliveries, env))?;
             }
             for want in wants {
+                self.reads += 1;
                 let all = self.items.get(&want.container).expect("items that are wanted are stored");
                 let from = usize::try_from(want.from).unwrap();
                 let values = all[from..].iter().take(want.limit.min(5)).cloned().collect();
