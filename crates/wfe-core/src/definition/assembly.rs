@@ -20,8 +20,13 @@ pub(super) type Places = HashMap<Arc<str>, usize>;
 /// # Errors
 /// What is wrong, naming the step.
 pub(super) fn nodes(drafts: Vec<Draft>) -> Checked<(Vec<Node>, Places)> {
-    let mut assembly =
-        Assembly { nodes: Vec::new(), by_id: HashMap::new(), sequences: 0, targets: HashMap::new() };
+    let mut assembly = Assembly {
+        nodes: Vec::new(),
+        by_id: HashMap::new(),
+        sequences: 0,
+        targets: HashMap::new(),
+        undoing: HashSet::new(),
+    };
     assembly.add(drafts, Around::default())?;
     assembly.resolve_targets()?;
     assembly.check_reachable()?;
@@ -33,6 +38,8 @@ struct Assembly {
     by_id: Places,
     sequences: usize,
     targets: HashMap<usize, String>,
+    /// The sequences that undo something.
+    undoing: HashSet<usize>,
 }
 
 /// Where a sequence stands.
@@ -89,6 +96,7 @@ impl Assembly {
             }
             if let Some(undo) = draft.undo {
                 let around = Around { container: Some(index), saga: false, undo: true };
+                self.undoing.insert(self.sequences);
                 self.nodes[index].undo = Some(self.body(undo, around, &id, "compensation")?);
             }
             match previous.replace(index) {
@@ -111,20 +119,34 @@ impl Assembly {
             let Some(&to) = self.by_id.get(&*target) else {
                 return Err(format!("step {id:?} goes to {target:?}, which is no step of it"));
             };
-            let sequence = self.nodes[to].sequence;
-            let mut at = Some(index);
-            while let Some(here) = at
-                && self.nodes[here].sequence != sequence
-            {
-                at = self.nodes[here].container;
+            self.check_target(index, to)?;
+            self.nodes[index].target = Some(to);
+        }
+        Ok(())
+    }
+
+    fn check_target(&self, from: usize, to: usize) -> Checked<()> {
+        let (id, target) = (&self.nodes[from].id, &self.nodes[to].id);
+        let sequence = self.nodes[to].sequence;
+        let mut at = from;
+        while self.nodes[at].sequence != sequence {
+            if self.undoing.contains(&self.nodes[at].sequence) {
+                return Err(format!(
+                    "step {id:?} goes to {target:?}, out of a compensation; that is always done in full"
+                ));
             }
-            if at.is_none() {
+            let Some(container) = self.nodes[at].container else {
                 return Err(format!(
                     "step {id:?} goes to {target:?}, which is inside of something that {id:?} is not in; \
                      a go-to leads to a step of its own sequence or of one around it"
                 ));
+            };
+            if self.nodes[container].primitive.is_side() {
+                return Err(format!(
+                    "step {id:?} goes to {target:?}, out of a side branch: the instance has gone on there already"
+                ));
             }
-            self.nodes[index].target = Some(to);
+            at = container;
         }
         Ok(())
     }
@@ -184,6 +206,9 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         }
         if draft.policy.on_failure == Some(OnFailure::Compensate) && !around.saga {
             return Some("its failure is to be compensated, but no saga is around it".to_owned());
+        }
+        if draft.primitive.ends_all() && around.undo {
+            return Some("it ends the workflow in the middle of a compensation".to_owned());
         }
         if draft.fallback.is_some() && !matches!(draft.policy.on_failure, None | Some(OnFailure::Continue)) {
             return Some("it has a fallback, but its failure is not to be continued behind".to_owned());

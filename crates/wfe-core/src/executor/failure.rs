@@ -1,7 +1,7 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Env, Lifecycle, Run};
+use super::{Env, Lifecycle, Run, moves::IN_FALLBACK};
 use crate::{
     Result,
     definition::OnFailure,
@@ -27,6 +27,7 @@ impl Run {
         }
         self.take_away_below(at, env)?;
         self.rouse(at)?;
+        self.live.edit(at)?.extension_attributes.remove(IN_FALLBACK);
         if has_body && self.live.get(at)?.status == PointerStatus::Running {
             // A container whose body said what is inside: it says so anew.
             self.live.edit(at)?.persistence_data = None;

@@ -61,6 +61,16 @@ pub(crate) trait Primitive: Send + Sync {
         true
     }
 
+    /// Whether its branch runs beside what follows it.
+    fn is_side(&self) -> bool {
+        false
+    }
+
+    /// Whether the whole workflow ends at it.
+    fn ends_all(&self) -> bool {
+        false
+    }
+
     /// Whether it is told of changes of the data.
     fn watches_data(&self) -> bool {
         false

@@ -305,6 +305,14 @@ impl Run {
         cause: Option<StepFailure>,
         env: &mut Env<'_>,
     ) -> Result<()> {
+        if self.fault.is_some() {
+            // A request always takes effect; that this was not possible is not passed over.
+            let error = StepError::fatal(
+                "it was ended while it did not fit its definition: what its open sagas have done was not undone",
+            );
+            self.note_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
+            return self.end_early(ending, cause, env);
+        }
         let mut open = Vec::new();
         for pointer in self.live.iter() {
             let is_running = pointer.active && pointer.status == PointerStatus::Running;

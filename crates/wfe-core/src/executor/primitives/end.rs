@@ -12,6 +12,10 @@ impl Primitive for End {
         false
     }
 
+    fn ends_all(&self) -> bool {
+        true
+    }
+
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         run.completed(at, None, env)?;
         run.rest(at, env)?;

@@ -51,6 +51,10 @@ impl Primitive for Recur {
         "recur"
     }
 
+    fn is_side(&self) -> bool {
+        true
+    }
+
     fn problem(&self) -> Option<String> {
         self.every.problem()
     }

@@ -23,6 +23,10 @@ impl Primitive for Schedule {
         "schedule"
     }
 
+    fn is_side(&self) -> bool {
+        true
+    }
+
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let is_first = run.live.get(at)?.persistence_data.is_none();
         let until = self.until.once(run, at, env)?;

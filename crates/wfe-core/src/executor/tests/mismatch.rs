@@ -1,4 +1,7 @@
-use super::{scenario::begin, world::World};
+use super::{
+    scenario::{begin, mark},
+    world::World,
+};
 use crate::{
     definition::{
         Definition, Every, WorkflowBuilder, activity, child, each, event, inline, inline_item, user_task,
@@ -178,6 +181,29 @@ fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_anothe
             }
         }
     }
+}
+
+#[test]
+fn a_parked_instance_can_be_cancelled_and_it_is_told_that_nothing_was_undone() {
+    let saga = |first: &'static str| {
+        begin()
+            .saga("s", move |b| {
+                b.then(first, mark("a"))
+                    .compensate_with(|undo| undo.then("u", mark("u")))
+                    .then("open", mark("open"))
+            })
+            .build()
+            .unwrap()
+    };
+    let mut world = World::new(&saga("a"), &Vec::<String>::new());
+    world.open();
+    world.crash();
+    world.definition = saga("b");
+    world.open();
+    is_parked_because(&world, "gone from the definition");
+    world.ask(Control::Cancel);
+    assert_eq!(world.ending, Some(Ending::Cancelled));
+    assert!(world.failures.last().unwrap().error.message.contains("was not undone"));
 }
 
 #[test]

@@ -153,6 +153,18 @@ fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
             .branch(|b: Body| b.then("right", mark("x")).go_to("g", "left"))
     });
     assert!(problem(across).contains("\"left\""));
+    let side = a().schedule("s", |_, _| Duration::ZERO, |b| b.go_to("g", "a"));
+    assert!(problem(side).contains("out of a side branch"));
+    let undo = |undo: fn(Body) -> Body| {
+        begin().then("z", mark("z")).saga("s", move |b| b.then("a", mark("a")).compensate_with(undo))
+    };
+    assert!(problem(undo(|b| b.go_to("g", "a"))).contains("out of a compensation"));
+    assert!(
+        problem(undo(|b| b.if_("i", |_, _| true, |b| b.go_to("g", "z")))).contains("out of a compensation")
+    );
+    assert!(problem(undo(|b| b.end("e"))).contains("in the middle of a compensation"));
+    let within = undo(|b| b.then("u", mark("u")).if_("i", |_, _| false, |b| b.go_to("g", "u")));
+    within.build().unwrap();
     assert!(problem(begin().name("x").then("a", mark("a"))).contains("there is none"));
     assert!(problem(a().parallel("p", |all| all)).contains("no branches"));
     assert!(problem(a().then("b", mark("b")).fallback(|f| f)).contains("the fallback of \"b\" has no steps"));
@@ -211,6 +223,34 @@ fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why() {
     assert_eq!(world.pointer("try").status, PointerStatus::Failed);
     assert_eq!(world.pointer("try").outcome.as_ref().unwrap()["code"], "error");
     assert_eq!(world.history_ids(), ["try/fallback/f2/0/f3", "try/fallback/f1", "try/fallback/f2"]);
+}
+
+#[test]
+fn a_go_to_leads_out_of_a_fallback_and_out_of_the_branch_of_a_time_limit() {
+    let out = everywhere(|| {
+        world(
+            begin()
+                .then("start", mark("start"))
+                .then(
+                    "try",
+                    crate::definition::inline(|_, line: std::sync::Arc<Line>| async move {
+                        if line.len() < 2 { Err(crate::steps::StepError::fatal("once")) } else { Ok(()) }
+                    }),
+                )
+                .fallback(|f| f.then("f", mark("f")).go_to("again", "start"))
+                .wait_for(
+                    "w",
+                    crate::definition::event("e", |_: &Line, _| "k").timeout(
+                        |_, _| Duration::from_secs(1),
+                        |late| late.then("late", mark("late")).go_to("skip", "end"),
+                    ),
+                )
+                .then("never", mark("never"))
+                .then("end", mark("end")),
+        )
+    });
+    assert_eq!(line(&out), "start f start late end");
+    assert_eq!(out.pointer("w").status, PointerStatus::Cancelled);
 }
 
 #[test]

@@ -247,6 +247,26 @@ fn an_event_that_is_there_before_its_wait_reaches_a_busy_instance_at_once() {
 }
 
 #[test]
+fn after_an_event_was_taken_other_waits_in_its_stream_get_the_next_one_at_once() {
+    let mut world = super::scenario::world(begin().parallel("all", |all| {
+        all.branch(|b| b.then("slow", mark("slow")))
+            .branch(|b| b.wait_for("w1", said()))
+            // Until the instance has consumed one, it is for none of these.
+            .branch(|b| {
+                b.wait_for("w2", said().effective(|_, _| DateTime::from_timestamp(3_000_000_000, 0).unwrap()))
+            })
+    }));
+    world.open();
+    let now = world.now;
+    for word in ["one", "two"] {
+        let event = Event { event_time: now, ..Event::new("said", "k", json!(word)) };
+        world.stream.borrow_mut().publish(event, now);
+    }
+    world.hear();
+    assert_eq!((line(&world).as_str(), world.waiting()), ("one two", vec!["all/0/slow"]));
+}
+
+#[test]
 fn an_event_that_came_while_a_busy_instance_stood_still_reaches_it_when_it_is_resumed() {
     let mut world = busy();
     let quick = world.jobs.remove(1);
