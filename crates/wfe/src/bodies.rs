@@ -52,6 +52,9 @@ impl Bodies {
 
     fn begin(&self, job: Job, like: LifecycleEvent, report: Report, permit: OwnedSemaphorePermit) {
         let shared = &self.shared;
+        if job.is_limited() {
+            report.begins();
+        }
         let instance = like.instance_id.clone();
         let span = span_of(&job, &like);
         let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
@@ -95,6 +98,13 @@ struct Report {
 }
 
 impl Report {
+    fn begins(&self) {
+        if let Some(mail) = &self.mail {
+            // As below.
+            let _void = mail.send(Mail::Begun(self.pointer.clone(), self.job));
+        }
+    }
+
     fn ended(mut self, end: BodyEnd) {
         let pointer = std::mem::take(&mut self.pointer);
         if let Some(mail) = self.mail.take() {

@@ -80,7 +80,7 @@ impl<S, D, I, K> Task<S, D, I, K> {
         self
     }
 
-    /// How long an attempt may take, from the moment its body is handed out; by default as long as it likes. An attempt
+    /// How long an attempt may take, from the moment its body begins; by default as long as it likes. An attempt
     /// that takes longer has failed with the code `timeout`: its cancellation token fires, and what it still answers
     /// is passed over. Zero is refused when the definition is built.
     #[must_use]

@@ -8,7 +8,6 @@ use super::{
     ChildEnd, Effects, Env, Job, Run,
     moves::{FAILURE, UNDOES, branch_key},
     run::{AtWork, Delta},
-    timing::later,
     undoing::UNDO,
 };
 use crate::{
@@ -168,7 +167,7 @@ impl Run {
         let node = self.node_of(id)?;
         let step = node.id.clone();
         let body = node.primitive.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
-        let limit = node.policy.timeout;
+        let allowed = node.policy.timeout;
         let key = self.idempotency_key(id)?;
         let pointer = self.live.edit_quietly(id)?;
         pointer.start_time.get_or_insert(now);
@@ -189,10 +188,10 @@ impl Run {
         let token = CancellationToken::new();
         self.jobs += 1;
         let number = self.jobs;
-        let limit = limit.map(|limit| later(now, limit));
-        self.limits.extend(limit.map(|at| (at, id.to_owned(), number)));
-        self.running.insert(id.to_owned(), AtWork { job: number, token: token.clone(), limit });
-        Ok(Job { place: Arc::new(place), body, data, item, token, number })
+        let work = AtWork { job: number, token: token.clone(), allowed, limit: None };
+        self.running.insert(id.to_owned(), work);
+        let is_limited = allowed.is_some();
+        Ok(Job { place: Arc::new(place), body, data, item, token, number, is_limited })
     }
 
     /// The same over all attempts, also when a compensation that was cut short is begun again by another saga.

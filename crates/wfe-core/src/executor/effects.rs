@@ -56,6 +56,7 @@ pub struct Job {
     pub(super) item: Option<Value>,
     pub(super) token: CancellationToken,
     pub(super) number: u64,
+    pub(super) is_limited: bool,
 }
 
 impl Job {
@@ -70,6 +71,12 @@ impl Job {
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.place.pointer
+    }
+
+    /// Whether its attempt may take so long and no longer: then [`Run::begun`] has to be told when it begins.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
     }
 
     /// The stable id of the step.

@@ -1,13 +1,14 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window};
+use super::{Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, timing::later};
 use crate::{
     Result, WfeError,
     definition::{AnyData, Apply, Ask, BodyEnd, Definition, Node},
@@ -75,7 +76,9 @@ pub struct Run {
 pub(super) struct AtWork {
     pub job: u64,
     pub token: CancellationToken,
-    /// When it has had its time.
+    /// How long it may take.
+    pub allowed: Option<Duration>,
+    /// When it has had its time; `None`: it has not begun, or may take as long as it likes.
     pub limit: Option<DateTime<Utc>>,
 }
 
@@ -142,6 +145,19 @@ impl Run {
     #[must_use]
     pub fn bodies(&self) -> usize {
         self.running.len()
+    }
+
+    /// The body of a [limited](super::Job::is_limited) job begins now: its time runs from here, not from when it was handed
+    /// out and perhaps waited for a free slot.
+    pub fn begun(&mut self, pointer: &str, job: u64, env: &Env<'_>) {
+        if let Some(work) = self.running.get_mut(pointer)
+            && work.job == job
+            && let (Some(allowed), None) = (work.allowed, work.limit)
+        {
+            let limit = later(env.now, allowed);
+            work.limit = Some(limit);
+            self.limits.insert((limit, pointer.to_owned(), job));
+        }
     }
 
     /// A body ended. Results of bodies that are no longer wanted (they were cancelled, or had had their time) are passed

@@ -275,6 +275,10 @@ impl Actor {
     /// Whether it changed anything.
     async fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
         match mail {
+            Mail::Begun(pointer, job) => {
+                self.shared.with_env(|env| run.begun(&pointer, job, env));
+                return Ok(false);
+            }
             Mail::Ended(pointer, end) => {
                 self.spawned.remove(&end.job());
                 self.shared.with_env(|env| run.ended(&pointer, end, env))?;

@@ -45,6 +45,8 @@ pub(crate) struct Begin {
 
 /// What an actor is told.
 pub(crate) enum Mail {
+    /// The body of this pointer, and the job of this number, begins; its time is limited.
+    Begun(String, u64),
     /// The body of this pointer ended.
     Ended(String, BodyEnd),
     /// The body of the job of this number never began, or was dropped with the program's runtime.

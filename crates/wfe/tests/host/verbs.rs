@@ -1,15 +1,19 @@
 //! The verbs on stores: what the executor wants of them, they give. How each verb behaves is tested with the executor.
 
+use std::{sync::Arc, time::Duration};
+
 use serde_json::json;
 use wfe::{
     Outcome,
+    clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, child, each, event, inline, inline_item},
     models::Event,
     steps::{Ctx, Next, StepError},
     traits::Ending,
 };
+use wfe_testkit::VirtualClock;
 
-use crate::support::{Store, Tally, completed, ended, nothing, on_every_store, until};
+use crate::support::{Store, Tally, completed, ended, nothing, on_every_store, started, until};
 
 fn undoing() -> Definition {
     WorkflowBuilder::<Tally>::new("undoing", 1)
@@ -45,7 +49,7 @@ fn undoing() -> Definition {
             })
             .then(
                 "fail-once",
-                inline(|_, tally: std::sync::Arc<Tally>| async move {
+                inline(|_, tally: Arc<Tally>| async move {
                     if tally.numbers.len() == 3 { Err(StepError::retryable("not yet")) } else { Ok(()) }
                 }),
             )
@@ -107,7 +111,7 @@ async fn waits_and_children(store: Store) {
         )
         .then(
             "flaky",
-            inline(|_, tally: std::sync::Arc<Tally>| async move {
+            inline(|_, tally: Arc<Tally>| async move {
                 if tally.sum == 100 { Err(StepError::retryable("unlucky")) } else { Ok(()) }
             }),
         )
@@ -120,7 +124,7 @@ async fn waits_and_children(store: Store) {
                 child("part", |_: &Tally, n: &u32| Tally { numbers: vec![], sum: *n })
                     .output(|part: &Tally, tally| tally.sum += part.sum),
             )
-            .retry(Retry::up_to(1).first_pause(std::time::Duration::ZERO))
+            .retry(Retry::up_to(1).first_pause(Duration::ZERO))
         })
         .then(
             "hears",
@@ -166,4 +170,37 @@ async fn events_and_ends_of_children_reach_those_who_wait_in_memory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_and_ends_of_children_reach_those_who_wait_on_a_file() {
     waits_and_children(Store::file()).await;
+}
+
+/// An attempt has its time from its begin: the second of two steps, which waits for the only slot, loses none of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_that_takes_too_long_is_cut_and_tried_again() {
+    let hour = Duration::from_hours(1);
+    let clock = Arc::new(VirtualClock::default());
+    let slow = || {
+        inline(|ctx: Ctx, _: Arc<Tally>| async move {
+            if ctx.attempt() == 1 {
+                ctx.cancellation().cancelled().await;
+            }
+            Ok(())
+        })
+        .timeout(hour)
+        .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+        .output(|(), tally: &mut Tally| tally.sum += 1)
+    };
+    let definition = WorkflowBuilder::<Tally>::new("w", 1)
+        .parallel("both", |all| all.branch(|b| b.then("a", slow())).branch(|b| b.then("b", slow())))
+        .build()
+        .unwrap();
+    let store = Store::memory().await;
+    let builder = store.builder().await.clock(clock.clone()).poll_interval(1000 * hour).concurrent_steps(1);
+    let host = started(builder.build(), &[&definition]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    for _ in 0..2 {
+        let next = clock.now() + hour;
+        clock.wait_for(|deadlines| deadlines.contains(&next)).await;
+        clock.advance(hour);
+    }
+    assert_eq!(completed(&host, &id).await.sum, 2);
+    host.stop().await.unwrap();
 }

@@ -243,6 +243,25 @@ fn an_attempt_that_takes_too_long_has_failed_and_what_it_still_answers_is_passed
 }
 
 #[test]
+fn the_time_of_an_attempt_runs_from_its_begin() {
+    let builder = begin().then("a", mark("a").timeout(Duration::from_secs(10)));
+    let definition = builder.build().unwrap();
+    let mut world = World::new(&definition, &Line::new());
+    let loaded = world.loaded();
+    let mut run = world.with_env(|env| crate::executor::Run::open(&definition, loaded, env).unwrap());
+    world.with_env(|env| {
+        run.commit(env).unwrap();
+        let job = run.committed(env).unwrap().jobs.pop().unwrap();
+        assert!(job.is_limited());
+        assert_eq!(run.next_wake(), None, "it waits for a free slot");
+        run.begun("a", job.number() + 1, env);
+        assert_eq!(run.next_wake(), None);
+        run.begun("a", job.number(), env);
+        assert_eq!(run.next_wake(), Some(env.now + Duration::from_secs(10)));
+    });
+}
+
+#[test]
 fn a_time_limit_holds_for_a_suspended_instance_too() {
     let builder = begin().then(
         "slow",

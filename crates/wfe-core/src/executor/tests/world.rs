@@ -151,7 +151,10 @@ impl World {
             }
             let effects = self.with_run(Run::committed)?;
             let Effects { jobs, wants, events, cancelled, released, listen, again, consumed: _ } = effects;
-            self.jobs.extend(jobs);
+            for job in jobs {
+                self.with_run(|run, env| run.begun(job.pointer(), job.number(), env));
+                self.jobs.push(job);
+            }
             self.events.extend(events.into_iter().map(|e| e.what));
             cancelled.iter().for_each(tokio_util::sync::CancellationToken::cancel);
             if released.is_some() {
