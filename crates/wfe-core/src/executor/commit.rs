@@ -95,7 +95,12 @@ impl Run {
         // Consumed: another wait in the same stream may have its next event there already.
         let listen = !self.waits.is_empty()
             && (delta.listen || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
+        let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
+        let begun = delta.created.into_iter().map(|child| child.id);
+        let asked = delta.requested.into_iter().map(|(child, _)| child);
+        let wakes = begun.chain(asked).chain(parent).collect();
         let mut effects = Effects {
+            wakes,
             wants: std::mem::take(&mut self.wants),
             listen,
             consumed: delta.consumed.into_iter().map(|consumed| consumed.event_id).collect(),

@@ -26,6 +26,9 @@ pub struct Effects {
     /// Ids of the events that the commit consumed: they can be marked as processed, unless another wait needs them
     /// ([`finish_event`](StepStore::finish_event)).
     pub consumed: Vec<String>,
+    /// Other instances that have something to do now: children that were begun or asked to end, the parent of one that has
+    /// ended. They are found without this too, but later.
+    pub wakes: Vec<String>,
     /// More follows by itself: commit again at once, whatever else happens.
     pub again: bool,
     /// To publish, in this order.

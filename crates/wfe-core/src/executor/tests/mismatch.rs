@@ -220,4 +220,15 @@ fn a_wait_at_which_no_pointer_stands_is_closed() {
     world.open();
     assert_eq!(world.waits.len(), 1);
     assert_eq!(world.waits[0].id, "it//x//1");
+
+    let mut stray = world.waits[0].clone();
+    stray.id = "it//gone//2".to_owned();
+    stray.execution_pointer_id = "gone".to_owned();
+    world.waits.push(stray);
+    world.definition = plain(builder(), "other").build().unwrap();
+    world.instance.next_execution = Some(0);
+    world.open();
+    assert_eq!((world.instance.status, world.waits.len()), (WorkflowStatus::Suspended, 2), "parked");
+    world.ask(Control::Terminate);
+    assert!(world.waits.is_empty(), "an instance that has ended waits for nothing");
 }

@@ -265,6 +265,10 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
     assert_eq!((first.created.len(), first.subscribed.len()), (1, 1), "in one commit");
     let last = child.commits.last().unwrap();
     assert_eq!(last.published.len(), 1, "told in the commit that ends it");
+    assert_eq!(
+        (&child.woken, &whole.worlds["it"].woken),
+        (&vec!["it".to_owned()], &vec!["it//sub//1".to_owned()])
+    );
     assert!(last.status.is_some());
     let mut old = town::everywhere(make(Some(1)));
     assert_eq!(line(old.parent()), "v1-1 after");
@@ -297,6 +301,7 @@ fn whatever_takes_the_parents_step_away_cancels_the_child() {
     let cancels = |build: &dyn Fn() -> Town, why: &str| {
         let mut whole = town::everywhere(build);
         assert_eq!(whole.worlds["it//sub//1"].ending, Some(Ending::Cancelled), "{why}");
+        assert_eq!(whole.worlds["it"].woken, ["it//sub//1", "it//sub//1"], "to begin, and to end");
         line(whole.parent())
     };
     for control in [Control::Cancel, Control::Terminate] {

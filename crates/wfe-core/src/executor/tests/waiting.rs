@@ -146,6 +146,24 @@ fn an_event_in_time_ends_the_limit() {
 }
 
 #[test]
+fn a_busy_instance_forgets_the_limit_of_a_wait_that_has_ended() {
+    let mut world = world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| {
+            b.wait_for("w", said().timeout(|_, _| HOUR, |late| late.then("late", mark("late"))))
+                .then("after", mark("after"))
+        })
+    }));
+    world.open();
+    let now = world.now;
+    world.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    assert_eq!(world.run.as_ref().and_then(Run::next_wake), None);
+    world.now += 2 * HOUR;
+    world.settle();
+    world.play();
+    assert_eq!(line(&world), "hello slow after");
+}
+
+#[test]
 fn an_event_that_is_there_when_the_limit_passes_wins() {
     let mut world = world(begin().wait_for("w", said().fail_after(|_, _| HOUR)));
     world.open();

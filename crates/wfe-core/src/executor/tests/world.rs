@@ -39,6 +39,8 @@ pub struct World {
     /// The process dies right after this many commits.
     pub dies_after: Option<usize>,
     pub newest: HashMap<String, u32>,
+    /// Which other instances were told that they have something to do.
+    pub woken: Vec<String>,
     /// How often items were read.
     pub reads: usize,
     /// Bodies end in the order of their names, not in that in which they were handed out.
@@ -77,6 +79,7 @@ impl World {
             random: Box::new(|| 0.0),
             dies_after: None,
             newest: HashMap::new(),
+            woken: Vec::new(),
             reads: 0,
             sorted: false,
             asked: 0,
@@ -150,7 +153,9 @@ impl World {
                 }
             }
             let effects = self.with_run(Run::committed)?;
-            let Effects { jobs, wants, events, cancelled, released, listen, again, consumed: _ } = effects;
+            let Effects { jobs, wants, events, cancelled, released, listen, again, wakes, consumed: _ } =
+                effects;
+            self.woken.extend(wakes);
             for job in jobs {
                 self.with_run(|run, env| run.begun(job.pointer(), job.number(), env));
                 self.jobs.push(job);
