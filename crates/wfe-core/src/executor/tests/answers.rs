@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     definition::{Retry, WorkflowBuilder, inline, inline_item},
-    executor::ACTIVITY,
+    executor::{ACTIVITY, Run},
     models::{Event, PointerStatus},
     steps::{Ctx, Next, StepError},
     traits::{Control, Ending},
@@ -248,7 +248,7 @@ fn the_time_of_an_attempt_runs_from_its_begin() {
     let definition = builder.build().unwrap();
     let mut world = World::new(&definition, &Line::new());
     let loaded = world.loaded();
-    let mut run = world.with_env(|env| crate::executor::Run::open(&definition, loaded, env).unwrap());
+    let mut run = world.with_env(|env| Run::open(&definition, loaded, env).unwrap());
     world.with_env(|env| {
         run.commit(env).unwrap();
         let job = run.committed(env).unwrap().jobs.pop().unwrap();
@@ -271,6 +271,7 @@ fn a_time_limit_holds_for_a_suspended_instance_too() {
     world.open();
     world.ask(Control::Suspend);
     assert!(world.run.is_some());
+    assert_eq!(world.run.as_ref().and_then(Run::next_wake), Some(world.now + Duration::from_secs(10)));
     world.now += Duration::from_secs(10);
     world.settle();
     assert!(world.run.is_none(), "nothing is awaited any more");

@@ -521,6 +521,7 @@ fn a_deadline_undoes_open_sagas_and_a_cancel_condition_its_own() {
     });
     assert_eq!((line(&late).as_str(), late.ending), ("a -a", Some(Ending::Failed)));
     assert_eq!(late.cause.as_ref().unwrap().code, StepError::DEADLINE);
+    assert_eq!(late.failures.len(), 1, "it is met once");
     let whole = everywhere(|| {
         world(begin().parallel("all", |all| {
             all.branch(|b| {

@@ -311,3 +311,26 @@ fn a_cancel_condition_that_panics_is_a_failure_of_its_step() {
     assert_eq!(world.ending, Some(Ending::Completed));
     assert_eq!((world.failures[0].code.as_str(), world.failures[0].step.as_str()), ("panic", "long"));
 }
+
+#[test]
+fn a_container_that_fails_takes_what_is_inside_it_away() {
+    let whole = everywhere(|| {
+        world(
+            begin()
+                .parallel("all", |all| {
+                    all.branch(|b| b.delay("long", |_, _| 9 * HOUR).then("late", mark("late")))
+                        .branch(|b| b.then("a", mark("a")))
+                })
+                .cancel_when(|line: &Line, _| {
+                    assert!(line.is_empty(), "no line is expected");
+                    false
+                })
+                .retry(Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR))
+                .on_failure(OnFailure::Continue)
+                .then("after", inline(|_, _| async { Ok(()) })),
+        )
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a", Some(Ending::Completed)));
+    assert_eq!(whole.failures.len(), 2, "the second time it fails before anything begins");
+    assert!(whole.history.iter().any(|row| row.pointer.id == "all/0/long"));
+}
