@@ -190,3 +190,20 @@ impl IntoNext for Next {
         Ok(self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_several_states_the_one_that_was_kept_last_counts() {
+        let next = Next::sleep(Duration::ZERO).keeping(&1).unwrap().keeping(&2).unwrap();
+        assert_eq!(next.split(), (Next::Sleep(Duration::ZERO), Some(json!(2))));
+        let persist = Next::persist(&1).unwrap();
+        assert_eq!(persist.clone().split(), (persist, Some(json!(1))));
+        let branches = Next::branch([7]).unwrap().keeping(&1).unwrap();
+        assert_eq!(branches.branches(), Ok(vec![json!(7)]));
+    }
+}

@@ -206,6 +206,35 @@ fn the_values_of_a_step_run_as_branches_at_once_and_are_joined() {
 }
 
 #[test]
+fn a_step_whose_branches_failed_with_it_says_anew_what_they_are() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let mut world = world(
+        begin()
+            .then_each(
+                "split",
+                inline(|ctx: Ctx, _| async move {
+                    assert_eq!(ctx.state::<String>()?, None, "how far its branches were is not its state");
+                    Next::branch([ctx.attempt()])
+                }),
+                |part: Body<u32>| {
+                    part.then("x", mark("x")).then("n", inline_item(|_, _, n: u32| async move { Ok(n) }))
+                },
+            )
+            .retry(Retry::up_to(1))
+            .cancel_when(move |line: &Line, _| {
+                assert!(
+                    line.is_empty() || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0,
+                    "at the first word"
+                );
+                false
+            }),
+    );
+    world.play();
+    assert_eq!((line(&world).as_str(), world.ending), ("x x", Some(Ending::Completed)));
+    assert_eq!(world.history.last().unwrap().pointer.outcome, Some(json!(2)));
+}
+
+#[test]
 fn an_attempt_that_takes_too_long_has_failed_and_what_it_still_answers_is_passed_over() {
     let definition = WorkflowBuilder::<u32>::new("w", 1)
         .then(

@@ -650,6 +650,57 @@ fn an_instance_that_waits_for_its_log_is_not_given_back() {
 }
 
 #[test]
+fn a_cancel_condition_does_not_cut_the_undoing_of_its_saga_short() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| does(does(b, "a"), "b").then("x", broken()))
+                .cancel_when(|line: &Line, _| line.contains(&"-b".to_owned()))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a b -b -a after");
+    assert_eq!(whole.pointer("saga").status, PointerStatus::Compensated);
+}
+
+#[test]
+fn a_cancel_lets_a_saga_inside_of_a_compensation_run_to_its_end() {
+    let whole = everywhere(|| {
+        let mut world = world(
+            saga(|b| {
+                does(b, "a")
+                    .then("b", mark("b"))
+                    .compensate_with(|undo| {
+                        undo.saga("inner", |b| {
+                            does(b, "i").delay("long", |_, _| 2 * HOUR).then("j", mark("j"))
+                        })
+                    })
+                    .then("x", broken())
+            })
+            .then("after", mark("after")),
+        );
+        world.plan_ask(HOUR, Control::Cancel);
+        world
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a b i j -a", Some(Ending::Cancelled)));
+}
+
+#[test]
+fn what_a_compensation_did_is_not_undone_by_a_saga_around() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.saga("inner", |b| {
+                b.then("a", mark("a"))
+                    .compensate_with(|undo| undo.saga("mend", |b| does(b, "m")))
+                    .then("x", broken())
+            })
+            .on_failure(OnFailure::Continue)
+            .then("y", broken())
+        }))
+    });
+    assert_eq!(line(&whole), "a m");
+}
+
+#[test]
 fn compensations_without_a_saga_are_refused() {
     let problem = |builder: Builder| match builder.build() {
         Err(WfeError::InvalidDefinition { problem, .. }) => problem,
