@@ -27,7 +27,7 @@ impl Bodies {
     /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
     /// instance: the one that tells of the begin is made from it.
     pub fn spawn(&self, job: Job, like: LifecycleEvent, mail: UnboundedSender<Mail>) {
-        let report = Report { pointer: job.pointer().to_owned(), mail: Some(mail) };
+        let report = Report { pointer: job.pointer().to_owned(), job: job.number(), mail: Some(mail) };
         if *self.phase.borrow() != Phase::Running {
             return; // the report says that it did not run
         }
@@ -52,6 +52,9 @@ impl Bodies {
 
     fn begin(&self, job: Job, like: LifecycleEvent, report: Report, permit: OwnedSemaphorePermit) {
         let shared = &self.shared;
+        if job.is_limited() {
+            report.begins();
+        }
         let instance = like.instance_id.clone();
         let span = span_of(&job, &like);
         let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
@@ -90,10 +93,18 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
 /// run.
 struct Report {
     pointer: String,
+    job: u64,
     mail: Option<UnboundedSender<Mail>>,
 }
 
 impl Report {
+    fn begins(&self) {
+        if let Some(mail) = &self.mail {
+            // As below.
+            let _void = mail.send(Mail::Begun(self.pointer.clone(), self.job));
+        }
+    }
+
     fn ended(mut self, end: BodyEnd) {
         let pointer = std::mem::take(&mut self.pointer);
         if let Some(mail) = self.mail.take() {
@@ -107,7 +118,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         if let Some(mail) = self.mail.take() {
             // As above.
-            let _void = mail.send(Mail::NotRun(std::mem::take(&mut self.pointer)));
+            let _void = mail.send(Mail::NotRun(self.job));
         }
     }
 }

@@ -54,7 +54,7 @@ pub use options::HostBuilder;
 pub use outcome::{Guarantees, InstanceStatus, Outcome};
 pub use wfe_core::{
     Advice, BoxError, Kind, Result, WfeError, clock, definition,
-    executor::{ForEachProgress, Lifecycle, LifecycleEvent},
+    executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, Lifecycle, LifecycleEvent, USER_TASK},
     models, steps, traits,
 };
 

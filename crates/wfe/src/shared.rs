@@ -74,7 +74,8 @@ impl Shared {
     /// Calls `f` with what the executor takes from outside.
     pub fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut random = || lock(&self.random).f64();
-        f(&mut Env { now: self.now(), random: &mut random })
+        let newest = |id: &str| self.newest_definition(id).map(|definition| definition.version());
+        f(&mut Env { now: self.now(), random: &mut random, newest: &newest })
     }
 
     pub fn publish(&self, event: LifecycleEvent) {

@@ -20,19 +20,29 @@ pub(crate) enum Answer {
 }
 
 /// How a body ended. Made by running a [`Job`](crate::executor::Job), and handed back to the executor.
-pub struct BodyEnd(pub(crate) Result<Answer, StepError>);
+pub struct BodyEnd {
+    /// Which job it was.
+    pub(crate) job: u64,
+    pub(crate) answer: Result<Answer, StepError>,
+}
 
 impl BodyEnd {
+    /// The number of the job that ended, as in [`Job::number`](crate::executor::Job::number).
+    #[must_use]
+    pub fn job(&self) -> u64 {
+        self.job
+    }
+
     /// Whether it ended well.
     #[must_use]
     pub fn is_ok(&self) -> bool {
-        self.0.is_ok()
+        self.answer.is_ok()
     }
 }
 
 impl fmt::Debug for BodyEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.answer {
             Ok(Answer::Step(next, _)) => f.debug_tuple("BodyEnd").field(next).finish(),
             Ok(Answer::Items(items)) => write!(f, "BodyEnd({} items)", items.len()),
             Err(error) => f.debug_tuple("BodyEnd").field(error).finish(),

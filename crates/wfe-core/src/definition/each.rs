@@ -63,7 +63,7 @@ impl<D: Data, O: Item, T: Item> Each<D, O, T> {
     /// What happens when the items could not be computed; by default the instance ends as failed.
     #[must_use]
     pub fn on_failure(mut self, behaviour: OnFailure) -> Self {
-        self.items.policy.on_failure = behaviour;
+        self.items.policy.on_failure = Some(behaviour);
         self
     }
 

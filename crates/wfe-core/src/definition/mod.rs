@@ -1,25 +1,33 @@
 //! The program: what steps there are, in which order, and what happens when one fails.
 
+mod ask;
+mod assembly;
 mod body;
 mod builder;
 mod each;
+mod every;
 mod exact;
 mod program;
 mod registry;
 mod retry;
 mod task;
+mod waits;
 
 pub use body::BodyEnd;
-pub use builder::{Sequence, WorkflowBuilder};
+pub use builder::{Branches, Choice, Decision, Inside, Main, Sequence, WorkflowBuilder};
 pub use each::{Each, each, each_from, each_in};
+pub use every::Every;
 pub use program::Definition;
 pub use registry::Registry;
 pub use retry::{OnFailure, Retry};
 pub use task::{Inline, Made, Task, blocking, blocking_item, blocking_step, inline, inline_item, step};
 
+pub use waits::{Activity, Await, Child, UserTask, activity, child, event, user_task};
+
+pub(crate) use ask::{Ask, Receive};
 pub(crate) use body::{Answer, AnyData, Apply, Body, Work};
 pub(crate) use exact::to_value;
-pub(crate) use program::Node;
+pub(crate) use program::{Branch, Node};
 pub(crate) use retry::Policy;
 
 use serde::{Serialize, de::DeserializeOwned};

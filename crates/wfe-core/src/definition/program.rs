@@ -1,9 +1,9 @@
-use std::{any::TypeId, collections::HashMap, fmt, panic::AssertUnwindSafe, sync::Arc};
+use std::{any::TypeId, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{AnyData, Data, Policy};
+use super::{AnyData, Data, OnFailure, Policy, ask::Ask};
 use crate::{
     Result, WfeError,
     executor::{Primitive, new_pointer},
@@ -18,11 +18,12 @@ pub struct Definition(Arc<Inner>);
 struct Inner {
     id: Arc<str>,
     version: u32,
+    deadline: Option<Duration>,
     data_type: TypeId,
     data_name: &'static str,
     decode: fn(&Value) -> serde_json::Result<AnyData>,
     nodes: Vec<Node>,
-    by_id: HashMap<Arc<str>, usize>,
+    by_id: super::assembly::Places,
 }
 
 /// One step of a definition.
@@ -32,14 +33,27 @@ pub(crate) struct Node {
     pub name: Option<String>,
     pub primitive: Arc<dyn Primitive>,
     pub policy: Policy,
+    /// What happens when it has failed for good, at the place where it stands.
+    pub on_failure: OnFailure,
     /// What follows in the same sequence; `None`: the sequence ends here.
     pub next: Option<usize>,
     /// The container around it; `None`: it is on the main path.
     pub container: Option<usize>,
+    /// Which sequence it is in: steps of one have one number.
+    pub sequence: usize,
     pub branches: Vec<Branch>,
+    /// What runs in its place when it has failed for good.
+    pub fallback: Option<Branch>,
+    /// What undoes it when the saga around it is undone.
+    pub undo: Option<Branch>,
+    /// Takes it away, whenever this holds.
+    pub cancel_when: Option<Ask<bool>>,
+    /// Where a go-to leads.
+    pub target: Option<usize>,
 }
 
 /// A sequence inside a container, by its first step.
+#[derive(Clone, Copy)]
 pub(crate) struct Branch {
     pub first: usize,
 }
@@ -51,6 +65,26 @@ pub(crate) struct Draft {
     pub policy: Policy,
     pub primitive: Arc<dyn Primitive>,
     pub branches: Vec<Vec<Draft>>,
+    pub fallback: Option<Vec<Draft>>,
+    pub undo: Option<Vec<Draft>>,
+    pub cancel_when: Option<Ask<bool>>,
+    pub target: Option<String>,
+}
+
+impl Draft {
+    pub fn new(id: impl Into<String>, primitive: Arc<dyn Primitive>) -> Self {
+        Self {
+            id: id.into(),
+            name: None,
+            policy: Policy::default(),
+            primitive,
+            branches: Vec::new(),
+            fallback: None,
+            undo: None,
+            cancel_when: None,
+            target: None,
+        }
+    }
 }
 
 impl Definition {
@@ -128,7 +162,16 @@ impl Definition {
         self.0.by_id.get(id).map(|&at| &self.0.nodes[at])
     }
 
-    pub(super) fn assemble<D: Data>(id: &str, version: u32, drafts: Vec<Draft>) -> Result<Self> {
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.0.deadline
+    }
+
+    pub(super) fn assemble<D: Data>(
+        id: &str,
+        version: u32,
+        deadline: Option<Duration>,
+        drafts: Vec<Draft>,
+    ) -> Result<Self> {
         let invalid = |problem| WfeError::InvalidDefinition { definition: id.to_owned(), problem };
         if id.is_empty() {
             return Err(invalid("its id is empty".to_owned()));
@@ -136,69 +179,18 @@ impl Definition {
         if drafts.is_empty() {
             return Err(invalid("it has no steps".to_owned()));
         }
-        let mut inner = Inner {
+        let (nodes, by_id) = super::assembly::nodes(drafts).map_err(invalid)?;
+        Ok(Self(Arc::new(Inner {
             id: id.into(),
             version,
+            deadline,
             data_type: TypeId::of::<D>(),
             data_name: std::any::type_name::<D>(),
             decode: |value| D::deserialize(value).map(|data| Arc::new(data) as AnyData),
-            nodes: Vec::new(),
-            by_id: HashMap::new(),
-        };
-        inner.add(drafts, None).map_err(invalid)?;
-        Ok(Self(Arc::new(inner)))
+            nodes,
+            by_id,
+        })))
     }
-}
-
-impl Inner {
-    /// Adds a sequence and what is in it, each step before its branches; gives the position of its first step.
-    fn add(
-        &mut self,
-        drafts: Vec<Draft>,
-        container: Option<usize>,
-    ) -> std::result::Result<Option<usize>, String> {
-        let (mut first, mut previous) = (None, None::<usize>);
-        for draft in drafts {
-            let index = self.nodes.len();
-            let id: Arc<str> = check(&draft)?.into();
-            if self.by_id.insert(id.clone(), index).is_some() {
-                return Err(format!("step {id:?} stands in it twice; give each step an id of its own"));
-            }
-            self.nodes.push(Node {
-                index,
-                id: id.clone(),
-                name: draft.name,
-                primitive: draft.primitive,
-                policy: draft.policy,
-                next: None,
-                container,
-                branches: Vec::new(),
-            });
-            for branch in draft.branches {
-                let first = self.add(branch, Some(index))?;
-                let first = first.ok_or_else(|| format!("the body of {id:?} has no steps; give it one"))?;
-                self.nodes[index].branches.push(Branch { first });
-            }
-            match previous.replace(index) {
-                None => first = Some(index),
-                Some(previous) => self.nodes[previous].next = Some(index),
-            }
-        }
-        Ok(first)
-    }
-}
-
-fn check(draft: &Draft) -> std::result::Result<&str, String> {
-    let id = &*draft.id;
-    if id.is_empty() {
-        return Err("a step has an empty id; give it one".to_owned());
-    }
-    // Pointer ids are paths of step ids: `price/17/look-up`.
-    if id.contains(['/', '#']) {
-        return Err(format!("the id of step {id:?} has '/' or '#' in it; use other characters"));
-    }
-    let problem = draft.policy.retry.problem().or_else(|| draft.primitive.problem());
-    problem.map_or(Ok(id), |problem| Err(format!("step {id:?}: {problem}")))
 }
 
 impl fmt::Debug for Definition {

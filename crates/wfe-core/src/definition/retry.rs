@@ -135,28 +135,46 @@ impl fmt::Debug for Retry {
 }
 
 /// What happens when a step has failed for good.
+///
+/// By default, a step with a [fallback](super::Sequence::fallback) runs it, one inside a
+/// [saga](super::Sequence::saga) has the saga undone, and any other one ends the instance as failed. A saga on the main
+/// path that was undone goes on behind itself by default, and so does a compensating step: the others still follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// The instance ends as failed; its other branches are taken away.
+    /// The instance ends as failed; its other branches are taken away, and nothing is undone.
     #[default]
     Terminate,
     /// The instance stands still until somebody resumes it; then the step is tried again, with all its retries.
     Suspend,
-    /// The instance goes on behind the step; the error is the step's outcome.
+    /// The instance goes on behind the step, after its fallback if it has one; the error is the step's outcome.
     Continue,
+    /// The saga around the step is undone. Outside of a saga it is refused when the definition is built.
+    Compensate,
 }
 
 /// What a step does about failures.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub retry: Retry,
-    pub on_failure: OnFailure,
+    /// `None`: whatever fits the place where the step stands.
+    pub on_failure: Option<OnFailure>,
+    /// How long one attempt of its body may take.
+    pub timeout: Option<Duration>,
+}
+
+impl Policy {
+    pub fn problem(&self) -> Option<String> {
+        if self.timeout.is_some_and(|limit| limit.is_zero()) {
+            return Some("its timeout is 0, it must be longer".to_owned());
+        }
+        self.retry.problem()
+    }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { retry: Retry::never(), on_failure: OnFailure::default() }
+        Self { retry: Retry::never(), on_failure: None, timeout: None }
     }
 }
 

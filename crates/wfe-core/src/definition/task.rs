@@ -1,8 +1,11 @@
-use std::{future::Future, marker::PhantomData, panic::AssertUnwindSafe, sync::Arc};
+use std::{future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{Answer, AnyData, Apply, Body, Data, Item, OnFailure, Policy, Retry, Work};
+use super::{
+    Answer, AnyData, Apply, Body, Data, Item, OnFailure, Policy, Retry, Work,
+    ask::{another_type, change, unstorable},
+};
 use crate::steps::{BlockingStep, Ctx, IntoNext, Next, Step, StepError};
 
 type Input<S, D, I> = Box<dyn Fn(&mut S, &D, &I) + Send + Sync>;
@@ -70,10 +73,19 @@ impl<S, D, I, K> Task<S, D, I, K> {
         self
     }
 
-    /// What happens when the step has failed for good; by default the instance ends as failed.
+    /// What happens when the step has failed for good; see [`OnFailure`] for what happens by default.
     #[must_use]
     pub fn on_failure(mut self, behaviour: OnFailure) -> Self {
-        self.policy.on_failure = behaviour;
+        self.policy.on_failure = Some(behaviour);
+        self
+    }
+
+    /// How long an attempt may take, from the moment its body begins; by default as long as it likes. An attempt
+    /// that takes longer has failed with the code `timeout`: its cancellation token fires, and what it still answers
+    /// is passed over. Zero is refused when the definition is built.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.policy.timeout = Some(limit);
         self
     }
 }
@@ -202,36 +214,17 @@ impl<T: Item, D: Data, I: Item> Task<Vec<T>, D, I, Inline<Vec<T>, D, I>> {
 }
 
 fn typed<D: Data, I: Item>(data: &AnyData, item: Option<Value>) -> Result<(Arc<D>, I), StepError> {
-    let data = data.clone().downcast().map_err(|_| {
-        StepError::fatal("the instance's data has another type than the definition's")
-            .with_code(StepError::DEFINITION)
-    })?;
+    let data = data.clone().downcast().map_err(|_| another_type())?;
     let item = serde_json::from_value(item.unwrap_or(Value::Null))
         .map_err(|e| StepError::fatal(e).with_code(StepError::DEFINITION))?;
     Ok((data, item))
 }
 
 fn apply<S: Send + 'static, D: Data>(left: S, outputs: Arc<Vec<Output<S, D>>>) -> Apply {
-    Box::new(move |newest: &AnyData| {
-        let Some(newest) = newest.downcast_ref::<D>() else {
-            return Err(StepError::fatal("the instance's data has another type than the definition's")
-                .with_code(StepError::DEFINITION));
-        };
-        // On a copy: a closure that panics half-way must not leave half a change. Cloning, serializing and dropping are
-        // the user's code too.
-        std::panic::catch_unwind(AssertUnwindSafe(move || {
-            let (left, outputs) = (left, outputs);
-            let mut data = newest.clone();
-            for output in outputs.iter() {
-                output(&left, &mut data);
-            }
-            let value = super::to_value(&data).map_err(unstorable)?;
-            Ok((Arc::new(data) as AnyData, value))
-        }))
-        .unwrap_or_else(|payload| Err(StepError::from_panic("the step's output", &*payload)))
+    change("the step's output", move |data: &mut D| {
+        let (left, outputs) = (left, outputs);
+        for output in outputs.iter() {
+            output(&left, data);
+        }
     })
-}
-
-fn unstorable(error: serde_json::Error) -> StepError {
-    StepError::fatal(error).with_code(StepError::UNSTORABLE)
 }

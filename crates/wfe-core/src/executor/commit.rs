@@ -1,15 +1,25 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::{Effects, Env, Job, Run, run::Delta};
+use super::{
+    ChildEnd, Effects, Env, Job, Run,
+    moves::{FAILURE, UNDOES, branch_key},
+    run::{AtWork, Delta},
+    undoing::UNDO,
+};
 use crate::{
     Result, WfeError,
-    models::{ExecutionPointer, WorkflowStatus},
+    models::{Event, ExecutionPointer, WorkflowStatus},
     steps::Place,
     traits::{Loaded, StepCommit},
 };
+
+/// How many pointers are entered before what has come of it is stored: enough for a thousand parallel branches at
+/// once, few enough that a loop which never runs a body makes no commit without end.
+const ENTRIES_PER_COMMIT: usize = 1024;
 
 impl Run {
     /// What is to be stored now; `None`: nothing, but there may be effects ([`committed`](Self::committed)).
@@ -20,16 +30,23 @@ impl Run {
     /// The state contradicts itself.
     pub fn commit(&mut self, env: &mut Env<'_>) -> Result<Option<StepCommit>> {
         self.wake_due(env)?;
+        self.drain(ENTRIES_PER_COMMIT, env)?;
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
-        self.delta.reschedule = self.delta.next_execution != self.next_execution;
+        let reschedules = self.delta.next_execution != self.next_execution;
         let delta = &self.delta;
         let unchanged = self.live.is_saved()
             && delta.finished.is_empty()
+            && delta.items.is_empty()
+            && delta.subscribed.is_empty()
+            && delta.unsubscribed.is_empty()
+            && delta.consumed.is_empty()
+            && delta.created.is_empty()
+            && delta.requested.is_empty()
             && delta.failures.is_empty()
             && delta.status.is_none()
             && delta.applied.is_none()
-            && !delta.reschedule
+            && !reschedules
             && !delta.data
             && !delta.release;
         if unchanged {
@@ -41,16 +58,30 @@ impl Run {
             ending: delta.status.filter(|s| s.is_final()).and(self.ending),
             cause: delta.status.and(self.cause.clone()),
             complete_time: delta.complete_time,
-            next_execution: delta.reschedule.then_some(delta.next_execution),
+            next_execution: reschedules.then_some(delta.next_execution),
             data: delta.data.then(|| self.value.clone()),
             upserted: self.live.unsaved().cloned().collect(),
             finished: delta.finished.clone(),
             items: delta.items.clone(),
+            subscribed: delta.subscribed.clone(),
+            unsubscribed: delta.unsubscribed.clone(),
+            consumed: delta.consumed.clone(),
+            published: self.end_event().into_iter().collect(),
+            created: delta.created.clone(),
+            requested: delta.requested.clone(),
             failures: delta.failures.clone(),
             applied: delta.applied,
             release: delta.release,
             ..StepCommit::default()
         }))
+    }
+
+    /// What tells the parent that its child has ended, in the commit that ends it.
+    fn end_event(&self) -> Option<Event> {
+        self.parent.as_ref()?;
+        self.delta.status.filter(|status| status.is_final())?;
+        let end = ChildEnd { ending: self.ending?, data: self.value.clone(), cause: self.cause.clone() };
+        Some(end.event(&self.id))
     }
 
     /// The commit is stored (or there was nothing to store): what is to be done now.
@@ -61,8 +92,19 @@ impl Run {
         let delta = std::mem::take(&mut self.delta);
         self.live.saved();
         self.next_execution = delta.next_execution;
+        // Consumed: another wait in the same stream may have its next event there already.
+        let listen = !self.waits.is_empty()
+            && (delta.listen || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
+        let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
+        let begun = delta.created.into_iter().map(|child| child.id);
+        let asked = delta.requested.into_iter().map(|(child, _)| child);
+        let wakes = begun.chain(asked).chain(parent).collect();
         let mut effects = Effects {
+            wakes,
             wants: std::mem::take(&mut self.wants),
+            listen,
+            consumed: delta.consumed.into_iter().map(|consumed| consumed.event_id).collect(),
+            again: self.status == WorkflowStatus::Runnable && !self.queue.is_empty(),
             events: std::mem::take(&mut self.events),
             cancelled: std::mem::take(&mut self.cancelled),
             released: delta.release.then_some(self.next_execution),
@@ -88,11 +130,16 @@ impl Run {
         let stored = &loaded.instance;
         let live: std::collections::HashMap<&str, &ExecutionPointer> =
             stored.execution_pointers.iter().map(|p| (p.id.as_str(), p)).collect();
-        let Delta { status, finished, data, applied, reschedule, next_execution, .. } = &self.delta;
+        let Delta { status, finished, data, applied, next_execution, .. } = &self.delta;
+        let is_open = |id: &String| loaded.waits.iter().any(|wait| wait.id == *id);
+        let Delta { subscribed, unsubscribed, consumed, .. } = &self.delta;
         status.is_none_or(|status| status == stored.status)
-            && (!reschedule || *next_execution == stored.next_execution)
+            && (*next_execution == self.next_execution || *next_execution == stored.next_execution)
             && (!data || self.value == stored.data)
             && applied.is_none_or(|number| loaded.control.is_none_or(|c| c.number > number))
+            && subscribed.iter().all(|wait| is_open(&wait.id))
+            && !unsubscribed.iter().any(is_open)
+            && !consumed.iter().any(|consumed| is_open(&consumed.subscription_id))
             && finished.iter().all(|p| !live.contains_key(p.id.as_str()))
             && self.live.unsaved().all(|p| live.get(p.id.as_str()).is_some_and(|s| *s == p))
             && live.keys().all(|id| self.live.contains(id))
@@ -104,7 +151,9 @@ impl Run {
             WorkflowStatus::Runnable => {
                 self.running.is_empty()
                     && self.ready.is_empty()
+                    && self.queue.is_empty()
                     && self.wants.is_empty()
+                    && self.undoing.is_empty()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }
             WorkflowStatus::Suspended => self.running.is_empty(),
@@ -129,6 +178,8 @@ impl Run {
         let node = self.node_of(id)?;
         let step = node.id.clone();
         let body = node.primitive.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
+        let allowed = node.policy.timeout;
+        let key = self.idempotency_key(id)?;
         let pointer = self.live.edit_quietly(id)?;
         pointer.start_time.get_or_insert(now);
         let place = Place {
@@ -138,12 +189,37 @@ impl Run {
             step,
             pointer: id.to_owned(),
             attempt: pointer.retry_count.saturating_add(1),
+            key,
+            state: pointer.persistence_data.clone(),
+            event: pointer.event_data.clone(),
+            undone: attribute(pointer, UNDOES)?,
+            failure: attribute(pointer, FAILURE)?,
         };
         let item = pointer.context_item.clone();
         let token = CancellationToken::new();
-        self.running.insert(id.to_owned(), token.clone());
-        Ok(Job { place: Arc::new(place), body, data, item, token })
+        self.jobs += 1;
+        let number = self.jobs;
+        let work = AtWork { job: number, token: token.clone(), allowed, limit: None };
+        self.running.insert(id.to_owned(), work);
+        let is_limited = allowed.is_some();
+        Ok(Job { place: Arc::new(place), body, data, item, token, number, is_limited })
     }
+
+    /// The same over all attempts, also when a compensation that was cut short is begun again by another saga.
+    fn idempotency_key(&self, id: &str) -> Result<String> {
+        for container in self.live.get(id)?.scope.iter().rev() {
+            if branch_key(container, id).starts_with(UNDO) {
+                let root = self.sagas_around(container)?.pop().unwrap_or_else(|| container.clone());
+                return Ok(format!("{}/{root}{}", self.id, &id[container.len()..]));
+            }
+        }
+        Ok(format!("{}/{id}", self.id))
+    }
+}
+
+fn attribute<T: DeserializeOwned>(pointer: &ExecutionPointer, name: &str) -> Result<Option<T>> {
+    let value = pointer.extension_attributes.get(name).cloned();
+    Ok(value.map(serde_json::from_value).transpose()?)
 }
 
 /// A time in milliseconds, never earlier than the time itself.

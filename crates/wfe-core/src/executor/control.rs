@@ -1,7 +1,7 @@
-use super::{Env, Lifecycle, Run, failure::FORGIVEN};
+use super::{Env, Lifecycle, Run};
 use crate::{
     Result,
-    models::{PointerChange, PointerStatus, StatusChange, WorkflowStatus},
+    models::{StatusChange, WorkflowStatus},
     traits::{Control, ControlRequest, Ending},
 };
 
@@ -24,7 +24,8 @@ impl Run {
             }
             Control::Resume if self.status == WorkflowStatus::Suspended => self.resume(env),
             Control::Suspend | Control::Resume => Ok(()),
-            Control::Cancel => self.end_early(Ending::Cancelled, None, env),
+            Control::Cancel if self.is_closing() => Ok(()),
+            Control::Cancel => self.close(Ending::Cancelled, None, env),
             Control::Terminate => self.end_early(Ending::Terminated, None, env),
         }
     }
@@ -37,15 +38,8 @@ impl Run {
         }
         self.set_status(StatusChange::Resume, None)?;
         self.tell(Lifecycle::Resumed, env);
-        for id in self.live.in_status(&[PointerStatus::Failed]) {
-            if !self.live.get(&id)?.active {
-                continue;
-            }
-            let pointer = self.live.edit(&id)?;
-            pointer.status = pointer.status.after(PointerChange::Wake)?;
-            pointer.extension_attributes.insert(FORGIVEN.to_owned(), pointer.retry_count.into());
-            self.node_of(&id)?.primitive.clone().enter(self, &id, env)?;
-        }
+        self.delta.listen = true;
+        self.try_failed_again()?;
         self.end_if_over(env)
     }
 }

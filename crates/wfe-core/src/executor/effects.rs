@@ -19,6 +19,18 @@ pub struct Effects {
     pub jobs: Vec<Job>,
     /// Items to read. They go to [`Run::items`].
     pub wants: Vec<Want>,
+    /// Events may be there for waits that the commit has opened, or that were passed over until now: if the `Run` goes
+    /// on, read what the store has and hand its deliveries to [`Run::deliver`]; if it was released, acquire the
+    /// instance again (which comes to nothing if no event is there).
+    pub listen: bool,
+    /// Ids of the events that the commit consumed: they can be marked as processed, unless another wait needs them
+    /// ([`finish_event`](StepStore::finish_event)).
+    pub consumed: Vec<String>,
+    /// Other instances that have something to do now: children that were begun or asked to end, the parent of one that has
+    /// ended. They are found without this too, but later.
+    pub wakes: Vec<String>,
+    /// More follows by itself: commit again at once, whatever else happens.
+    pub again: bool,
     /// To publish, in this order.
     pub events: Vec<LifecycleEvent>,
     /// Tokens of bodies whose results are no longer wanted, to fire.
@@ -28,10 +40,10 @@ pub struct Effects {
     pub released: Option<Option<i64>>,
 }
 
-/// Items that a for-each needs next.
+/// Items that a for-each, or a saga that is undone, needs next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
-    /// Its pointer.
+    /// Under what they are stored: a pointer, or an entry of a log.
     pub container: String,
     /// Position of the first one.
     pub from: u64,
@@ -46,13 +58,28 @@ pub struct Job {
     pub(super) data: AnyData,
     pub(super) item: Option<Value>,
     pub(super) token: CancellationToken,
+    pub(super) number: u64,
+    pub(super) is_limited: bool,
 }
 
 impl Job {
+    /// Its number: unique within its [`Run`]. A pointer has several jobs, one after the other; of those at once (one had
+    /// had its time), only the last one's end counts.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The pointer whose body it is.
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.place.pointer
+    }
+
+    /// Whether its attempt may take so long and no longer: then [`Run::begun`] has to be told when it begins.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
     }
 
     /// The stable id of the step.
@@ -81,23 +108,26 @@ impl Job {
 
     /// Runs the body; a panic is caught. All of the user's code runs inside the future, none before.
     pub async fn run(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
+        let job = self.number;
         let ended = AssertUnwindSafe(async move {
             match self.start(store)? {
                 Work::Async(work) => work.await,
                 Work::Blocking(work) => work(),
             }
         });
-        BodyEnd(ended.catch_unwind().await.unwrap_or_else(|payload| Err(panicked(&*payload))))
+        let answer = ended.catch_unwind().await.unwrap_or_else(|payload| Err(panicked(&*payload)));
+        BodyEnd { job, answer }
     }
 
     /// Runs a blocking body on this thread; a panic is caught.
     #[must_use]
     pub fn run_blocking(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
+        let job = self.number;
         let ended = std::panic::catch_unwind(AssertUnwindSafe(move || match self.start(store)? {
             Work::Blocking(work) => work(),
             Work::Async(_) => Err(StepError::fatal("an asynchronous body was run as a blocking one")),
         }));
-        BodyEnd(ended.unwrap_or_else(|payload| Err(panicked(&*payload))))
+        BodyEnd { job, answer: ended.unwrap_or_else(|payload| Err(panicked(&*payload))) }
     }
 
     fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::definition::Answer>, StepError> {

@@ -1,44 +1,99 @@
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Env, Lifecycle, Run};
+use super::{Env, Lifecycle, Run, moves::IN_FALLBACK};
 use crate::{
     Result,
     definition::OnFailure,
-    models::{ExecutionError, PointerChange, StatusChange},
+    models::{ExecutionError, PointerChange, PointerStatus, StatusChange},
     steps::{ItemFailure, StepError},
     traits::{Ending, StepFailure},
 };
 
-/// Attribute of a pointer that was tried again after a resume: how many attempts had failed before it.
+/// Attribute of a pointer that goes on after it had failed or rested: how many attempts had failed before that.
 pub(super) const FORGIVEN: &str = "forgiven";
 
 impl Run {
-    /// The pointer's body failed: it is tried again later, or what its policy says happens.
+    /// The pointer has failed: it is tried again later, or what its policy says happens.
     pub(super) fn fail(&mut self, at: &str, error: &StepError, env: &mut Env<'_>) -> Result<()> {
         let node = self.node_of(at)?;
-        let policy = node.policy.clone();
-        let step = node.id.to_string();
-        let pointer = self.live.edit(at)?;
-        pointer.retry_count = pointer.retry_count.saturating_add(1);
-        let attempt = pointer.retry_count;
-        let forgiven = pointer.extension_attributes.get(FORGIVEN).and_then(Value::as_u64);
-        let in_a_row = forgiven.map_or(attempt, |n| attempt.saturating_sub(u32::try_from(n).unwrap_or(0)));
-        let failure = step_failure(&self.id, at, step, attempt, error, env.now);
-        self.delta.failures.push(failure.clone());
-        self.tell(Lifecycle::Error(Box::new(failure.clone())), env);
-
+        let (policy, step, is_saga) = (node.policy.clone(), node.id.to_string(), node.primitive.is_saga());
+        let has_body = node.primitive.body().is_some();
+        let attempt = self.live.get(at)?.retry_count.saturating_add(1);
+        let failure = self.note_failure(at, step, attempt, error, env);
+        if is_saga && self.is_open_saga(at)? {
+            // Something about the saga itself (its cancel condition): undone like a failure inside.
+            return self.saga_failed(at, failure, error, env);
+        }
+        self.take_away_below(at, env)?;
+        self.rouse(at)?;
+        self.live.edit(at)?.extension_attributes.remove(IN_FALLBACK);
+        if has_body && self.live.get(at)?.status == PointerStatus::Running {
+            // A container whose body said what is inside: it says so anew.
+            self.live.edit(at)?.persistence_data = None;
+        }
+        let in_a_row = self.count_failure(at)?;
         if let Some(pause) = policy.retry.pause(in_a_row, error, (env.random)()) {
             return self.sleep(at, pause, env);
         }
+        self.fail_for_good(at, failure, error, env)
+    }
+
+    /// One more failed attempt; gives how many failed in a row.
+    pub(super) fn count_failure(&mut self, at: &str) -> Result<u32> {
+        let pointer = self.live.edit(at)?;
+        pointer.retry_count = pointer.retry_count.saturating_add(1);
+        let forgiven = pointer.extension_attributes.get(FORGIVEN).and_then(Value::as_u64).unwrap_or(0);
+        Ok(pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX)))
+    }
+
+    /// What failed before counts no longer.
+    pub(super) fn forgive(&mut self, at: &str) -> Result<()> {
+        let pointer = self.live.edit(at)?;
+        if pointer.retry_count > 0 {
+            pointer.extension_attributes.insert(FORGIVEN.to_owned(), pointer.retry_count.into());
+        }
+        Ok(())
+    }
+
+    /// Stores and tells a failure.
+    pub(super) fn note_failure(
+        &mut self,
+        at: &str,
+        step: String,
+        attempt: u32,
+        error: &StepError,
+        env: &Env<'_>,
+    ) -> StepFailure {
+        let failure = step_failure(&self.id, at, step, attempt, error, env.now);
+        self.delta.failures.push(failure.clone());
+        self.tell(Lifecycle::Error(Box::new(failure.clone())), env);
+        failure
+    }
+
+    /// The pointer is not tried again.
+    pub(super) fn fail_for_good(
+        &mut self,
+        at: &str,
+        failure: StepFailure,
+        error: &StepError,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        let node = self.node_of(at)?;
+        let (on_failure, fallback, is_saga) = (node.on_failure, node.fallback, node.primitive.is_saga());
+        let attempts = self.live.get(at)?.retry_count;
+        let kept = ItemFailure { code: failure.code.clone(), causes: failure.causes.clone(), attempts };
+        let kept = serde_json::to_value(kept)?;
+        if on_failure == OnFailure::Continue
+            && let Some(fallback) = fallback
+        {
+            return self.begin_fallback(at, fallback, kept);
+        }
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Fail)?;
-        match policy.on_failure {
+        match on_failure {
             OnFailure::Terminate => {
-                pointer.active = false;
-                pointer.end_time = Some(env.now);
+                self.rest(at, env)?;
                 self.end_early(Ending::Failed, Some(failure), env)
             }
             OnFailure::Suspend => {
@@ -48,24 +103,35 @@ impl Run {
                 Ok(())
             }
             OnFailure::Continue => {
-                let kept = ItemFailure { code: failure.code, causes: failure.causes, attempts: attempt };
-                pointer.outcome = Some(serde_json::to_value(kept)?);
+                pointer.outcome = Some(kept);
+                if is_saga {
+                    pointer.status = pointer.status.after(PointerChange::Compensate)?;
+                }
                 self.go_on(at, env)
+            }
+            OnFailure::Compensate => {
+                pointer.outcome = Some(kept);
+                self.rest(at, env)?;
+                match self.sagas_around(at)?.into_iter().next() {
+                    Some(saga) => self.saga_failed(&saga, failure, error, env),
+                    // The definition is checked: there was one when the instance came here.
+                    None => self.end_early(Ending::Failed, Some(failure), env),
+                }
             }
         }
     }
 
-    /// The pointer is looked at again after `pause`.
-    pub(super) fn sleep(&mut self, at: &str, pause: Duration, env: &Env<'_>) -> Result<()> {
-        let until = chrono::Duration::from_std(pause)
-            .ok()
-            .and_then(|pause| env.now.checked_add_signed(pause))
-            // A pause beyond the calendar's end: the last time that a store can hold (nanoseconds in an i64).
-            .unwrap_or_else(|| DateTime::from_timestamp_nanos(i64::MAX));
-        let pointer = self.live.edit(at)?;
-        pointer.status = pointer.status.after(PointerChange::Sleep)?;
-        pointer.sleep_until = Some(until);
-        self.sleeping.insert((until, at.to_owned()));
+    /// After a resume, what had failed is tried again.
+    pub(super) fn try_failed_again(&mut self) -> Result<()> {
+        for id in self.live.in_status(&[PointerStatus::Failed]) {
+            if !self.live.get(&id)?.active {
+                continue;
+            }
+            let pointer = self.live.edit(&id)?;
+            pointer.status = pointer.status.after(PointerChange::Wake)?;
+            self.forgive(&id)?;
+            self.queue.push_back(id);
+        }
         Ok(())
     }
 }

@@ -1,4 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Bound,
+};
 
 use crate::{
     Result, WfeError,
@@ -10,7 +13,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Live {
     pointers: BTreeMap<u64, ExecutionPointer>,
-    order: HashMap<String, u64>,
+    order: BTreeMap<String, u64>,
     made: u64,
     unsaved: BTreeSet<u64>,
 }
@@ -68,6 +71,53 @@ impl Live {
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &ExecutionPointer> {
         self.pointers.values()
+    }
+
+    /// Ids of the pointers below this path (which ends with `/`): in the order they were made, but what is inside of a
+    /// container before the container, as they would have ended.
+    pub fn below(&self, path: &str) -> Vec<String> {
+        let mut made: Vec<(u64, &String)> = self.range(path).map(|(id, at)| (*at, id)).collect();
+        made.sort_unstable();
+        let mut inside: HashMap<&str, Vec<&String>> = HashMap::new();
+        let mut found = Vec::with_capacity(made.len());
+        for (at, id) in &made {
+            let around = self.pointers.get(at).and_then(|p| p.scope.last()).filter(|c| c.starts_with(path));
+            inside.entry(around.map_or("", String::as_str)).or_default().push(id);
+        }
+        // Its own stack: how deep containers are nested is the user's choice.
+        let mut open: Vec<(&String, bool)> = Vec::new();
+        open.extend(inside.get("").into_iter().flatten().rev().map(|id| (*id, false)));
+        while let Some((id, is_told)) = open.pop() {
+            if is_told {
+                found.push(id.clone());
+                continue;
+            }
+            open.push((id, true));
+            open.extend(inside.get(id.as_str()).into_iter().flatten().rev().map(|id| (*id, false)));
+        }
+        found
+    }
+
+    /// Whether the engine still has something to do below this path (which ends with `/`).
+    pub fn any_active_below(&self, path: &str) -> bool {
+        self.range(path).any(|(_, at)| self.pointers.get(at).is_some_and(|p| p.active))
+    }
+
+    fn range<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a String, &'a u64)> {
+        self.order
+            .range::<str, _>((Bound::Included(path), Bound::Unbounded))
+            .take_while(move |(id, _)| id.starts_with(path))
+    }
+
+    /// Ids of the visits of the step whose first visit has this id.
+    pub fn visits(&self, first: &str) -> Vec<String> {
+        let later = format!("{first}#");
+        let mut found: Vec<String> =
+            self.order.contains_key(first).then(|| first.to_owned()).into_iter().collect();
+        found.extend(
+            self.range(&later).map(|(id, _)| id).filter(|id| !id[later.len()..].contains('/')).cloned(),
+        );
+        found
     }
 
     /// Whether the engine still has something to do at any of them.

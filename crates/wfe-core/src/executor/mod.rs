@@ -3,15 +3,41 @@
 //!
 //! A [`Run`] is the live state of one instance. Its owner
 //!
-//! 1. opens it with what the store has ([`Run::open`]),
-//! 2. tells it what happened: a body ended ([`Run::ended`]), items were read ([`Run::items`]), somebody asked for
-//!    something ([`Run::control`]); time that has come is seen by itself,
+//! 1. opens it with what the store has ([`Run::open`]): pointers, open waits, and the events that these take next,
+//! 2. tells it what happened: a body ended ([`Run::ended`]), items were read ([`Run::items`]), events are there
+//!    ([`Run::deliver`]), somebody asked for something ([`Run::control`]); time that has come is seen by itself, at
+//!    [`Run::next_wake`] at the latest,
 //! 3. stores what [`Run::commit`] gives,
-//! 4. and only then does what [`Run::committed`] gives: bodies to run, events to publish.
+//! 4. and only then does what [`Run::committed`] gives: bodies to run, items to read, events to publish.
 //!
 //! Changes gather in the `Run` until they are known to be stored, so a commit that was refused is made again, with
 //! whatever has come meanwhile. Nothing is lost with a `Run` but time: opened again from the store, it goes on.
+//!
+//! # How an event reaches a wait
+//!
+//! A pointer that waits has an open [`EventSubscription`](crate::models::EventSubscription), opened in the commit in which
+//! the pointer began to wait. [`Loaded::deliveries`](crate::traits::Loaded::deliveries) tells which event each open wait
+//! takes next; the commit that consumes it also stores what follows from it. Whoever publishes an event wakes the
+//! instances that wait for it: one without an owner is claimed, to a busy one its owner hands the deliveries, read after
+//! the last commit of the `Run` ([`Run::deliver`]). An event may be there before its wait is:
+//! [`Effects::listen`] says when to look. An instance that stands still takes its events when it is resumed.
+//!
+//! # Work done outside
+//!
+//! An activity is an open wait for the event [`ACTIVITY`]` + name`, whose key is the wait's own id, so that no other wait
+//! takes it, and whose `subscription_data` is the worker's input. A user task is one for [`USER_TASK`], with a
+//! [`UserTaskView`](crate::steps::UserTaskView). A worker's claim is the `external_token` of the wait, with its expiry; its
+//! answer an event with a [`WorkerAnswer`](crate::steps::WorkerAnswer) as its data, published only while the worker
+//! holds the wait. Closing the wait (a time limit, a cancel) is all it takes to refuse a late answer.
+//!
+//! # Children
+//!
+//! A child is created in the commit in which its parent begins to wait for [`CHILD_ENDED`] with the child's id as key. The
+//! commit that ends the child publishes that event ([`ChildEnd`]), dated in the past, so that no clock holds it back.
+//! A parent whose step is taken away asks the child to cancel itself
+//! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
+mod away;
 mod commit;
 mod control;
 mod effects;
@@ -22,6 +48,9 @@ mod open;
 mod primitive;
 mod primitives;
 mod run;
+mod timing;
+mod undoing;
+mod waiting;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +58,12 @@ mod tests;
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
 pub use primitives::ForEachProgress;
 pub use run::{Env, Run};
+pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
 pub(crate) use live::new_pointer;
-pub(crate) use primitive::Primitive;
-pub(crate) use primitives::{ForEach, RunBody};
+pub(crate) use primitive::{Fault, Moved, Primitive};
+pub(crate) use primitives::{
+    ActivityStep, Decide, Delay, End, Escalate, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga,
+    Schedule, SubWorkflow, Until, UserTaskStep, WaitFor, While,
+};
+pub(crate) use timing::TimeLimit;

@@ -3,13 +3,24 @@ use serde_json::Value;
 use super::{Env, Lifecycle, Run, new_pointer};
 use crate::{
     Result, WfeError,
+    definition::{Branch, Node},
     models::{ExecutionPointer, PointerChange, StatusChange, WorkflowStatus},
-    steps::INDEX,
+    steps::{INDEX, LAST},
     traits::{Ending, StepFailure},
 };
 
-/// Attribute of a pointer at work: the kind of its step.
+/// Attribute of a pointer at work or waiting: the kind of its step.
 pub(super) const KIND: &str = "kind";
+/// Attribute of a pointer beside whose step the instance has gone on already.
+const FORKED: &str = "forked";
+/// Attribute of a container whose fallback runs, and of the pointers in that: why the step failed.
+pub(super) const FAILURE: &str = "failure";
+/// Attribute of a container: its fallback runs, nothing else of it.
+pub(super) const IN_FALLBACK: &str = "in-fallback";
+/// Attribute of a pointer in a compensation: what it undoes.
+pub(super) const UNDOES: &str = "undoes";
+/// Name of a fallback among the branches of a step.
+const FALLBACK: &str = "fallback";
 
 /// The moves that primitives are made of.
 impl Run {
@@ -18,72 +29,203 @@ impl Run {
         self.ready.push(at.to_owned());
     }
 
-    /// The pointer's own body is done; its children are awaited.
-    pub(super) fn become_container(&mut self, at: &str, kind: &str, kept: Value) -> Result<()> {
+    /// The pointer's own part is done; its children are awaited.
+    pub(super) fn become_container(&mut self, at: &str, kind: &str, kept: Option<Value>) -> Result<()> {
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Run)?;
-        pointer.persistence_data = Some(kept);
+        pointer.persistence_data = kept;
         pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
+        Ok(())
+    }
+
+    /// Begins a branch of the container `at`, under this key: one that no other branch of it has had.
+    pub(super) fn begin_branch(
+        &mut self,
+        at: &str,
+        key: &str,
+        branch: Branch,
+        dress: impl FnOnce(&mut ExecutionPointer),
+    ) -> Result<()> {
+        let definition = self.definition.clone();
+        let node = definition.node(branch.first);
+        let container = self.live.edit(at)?;
+        let id = format!("{at}/{key}/{}", node.id);
+        let mut child = new_pointer(id.clone(), node);
+        child.scope.clone_from(&container.scope);
+        child.scope.push(at.to_owned());
+        child.context_item.clone_from(&container.context_item);
+        inherit(&mut child, container, &[UNDOES, FAILURE]);
+        container.children.push(id.clone());
+        dress(&mut child);
+        self.live.add(child);
+        self.queue.push_back(id);
         Ok(())
     }
 
     /// The pointer ended well; the instance goes on behind it.
     pub(super) fn complete(&mut self, at: &str, outcome: Option<Value>, env: &mut Env<'_>) -> Result<()> {
-        let step = self.node_of(at)?.id.to_string();
+        self.completed(at, outcome, env)?;
+        self.go_on(at, env)
+    }
+
+    /// The pointer ended well; what follows is the caller's.
+    pub(super) fn completed(&mut self, at: &str, outcome: Option<Value>, env: &mut Env<'_>) -> Result<()> {
+        let node = self.node_of(at)?;
+        let (step, has_undo) = (node.id.to_string(), node.undo.is_some());
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Complete)?;
         pointer.outcome = outcome;
+        if has_undo {
+            self.log(at)?;
+        }
         self.tell(Lifecycle::StepCompleted { step, pointer: at.to_owned() }, env);
-        self.go_on(at, env)
+        Ok(())
+    }
+
+    /// The instance goes on behind the pointer at once; the pointer stays, beside it.
+    pub(super) fn fork(&mut self, at: &str) -> Result<()> {
+        self.live.edit(at)?.extension_attributes.insert(FORKED.to_owned(), true.into());
+        self.advance(at)
     }
 
     /// The pointer has come to its end; the next step of its sequence begins, or the sequence ends.
     pub(super) fn go_on(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        let pointer = self.live.edit(at)?;
-        pointer.active = false;
-        pointer.end_time = Some(env.now);
-        let container = pointer.scope.last().cloned();
-        let (next, definition) = (self.node_of(at)?.next, self.definition.clone());
-        match (next, container) {
-            (Some(next), _) => {
-                let node = definition.node(next);
-                let pointer = follower(self.live.get(at)?, node);
-                let id = pointer.id.clone();
-                self.live.add(pointer);
-                node.primitive.enter(self, &id, env)
-            }
-            (None, Some(container)) => {
-                let primitive = self.node_of(&container)?.primitive.clone();
-                primitive.branch_ended(self, &container, at, env)
-            }
-            (None, None) => self.end_if_over(env),
+        self.rest(at, env)?;
+        let is_forked = self.live.get(at)?.extension_attributes.contains_key(FORKED);
+        if !is_forked {
+            self.advance(at)?;
         }
+        if is_forked || self.node_of(at)?.next.is_none() {
+            self.settle(at, env)?;
+        }
+        Ok(())
     }
 
-    /// Takes an ended branch of `container` out of the live instance: the pointers from `last` back to the first one.
-    /// Gives the id of the first.
-    pub(super) fn retire_branch(
-        &mut self,
-        container: &str,
-        last: &str,
-        mark_last: impl FnOnce(&mut ExecutionPointer),
-    ) -> Result<String> {
-        let mut pointer = self.live.remove(last)?;
-        mark_last(&mut pointer);
-        let mut branch = vec![pointer];
-        loop {
-            let pointer = &branch[branch.len() - 1];
-            if pointer.scope.last().map(String::as_str) != Some(container) {
-                return Err(WfeError::Invalid(format!("pointer {:?} is not in {container:?}", pointer.id)));
-            }
-            let Some(before) = pointer.predecessor_id.clone() else {
-                break;
-            };
-            branch.push(self.live.remove(&before)?);
+    /// Nothing more happens at the pointer.
+    pub(super) fn rest(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        self.watching.remove(at);
+        let pointer = self.live.edit(at)?;
+        pointer.active = false;
+        pointer.end_time.get_or_insert(env.now);
+        Ok(())
+    }
+
+    /// A pointer at what follows `at` in its sequence, if anything does.
+    fn advance(&mut self, at: &str) -> Result<()> {
+        if let Some(next) = self.node_of(at)?.next {
+            return self.visit(next, at, at);
         }
-        let first = branch[branch.len() - 1].id.clone();
-        self.delta.finished.extend(branch.into_iter().rev());
-        Ok(first)
+        let pointer = self.live.edit(at)?;
+        if !pointer.scope.is_empty() {
+            pointer.extension_attributes.insert(LAST.to_owned(), true.into());
+        }
+        Ok(())
+    }
+
+    /// A pointer at this node, in the sequence in which `beside` stands, reached from `before`. Finished visits of the same
+    /// step there become history.
+    fn visit(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
+        let definition = self.definition.clone();
+        let node = definition.node(node);
+        let first = match beside.rsplit_once('/') {
+            Some((path, _)) => format!("{path}/{}", node.id),
+            None => node.id.to_string(),
+        };
+        let mut id = first.clone();
+        let mut latest = 0_u64;
+        for visit in self.live.visits(&first) {
+            latest = latest.max(visit.rsplit_once('#').map_or(1, |(_, n)| n.parse().unwrap_or(1)));
+            if !self.live.get(&visit)?.active {
+                let pointer = self.live.remove(&visit)?;
+                self.delta.finished.push(pointer);
+            }
+        }
+        if latest > 0 {
+            id = format!("{first}#{}", latest + 1);
+        }
+        // `beside` itself may be such a visit, and gone by now: the newest history row then.
+        let like = match self.live.get(beside) {
+            Ok(pointer) => pointer.clone(),
+            Err(gone) => self.delta.finished.iter().rev().find(|p| p.id == beside).cloned().ok_or(gone)?,
+        };
+        let mut pointer = new_pointer(id.clone(), node);
+        pointer.predecessor_id = Some(before.to_owned());
+        pointer.scope.clone_from(&like.scope);
+        pointer.context_item.clone_from(&like.context_item);
+        inherit(&mut pointer, &like, &[INDEX, UNDOES]);
+        if let Some(container) = like.scope.last() {
+            inherit(&mut pointer, self.live.get(container)?, &[FAILURE]);
+        }
+        self.live.add(pointer);
+        self.queue.push_back(id);
+        Ok(())
+    }
+
+    /// Goes from `at` to another node of its sequence, or of one around it.
+    pub(super) fn jump(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
+        let definition = self.definition.clone();
+        let around = definition.node(target).container;
+        let scope = self.live.get(at)?.scope.clone();
+        let depth = match around {
+            None => 0,
+            Some(container) => {
+                let inside = |id: &String| self.node_of(id).is_ok_and(|node| node.index == container);
+                scope.iter().rposition(inside).map(|at| at + 1).ok_or_else(|| {
+                    WfeError::Invalid(format!("{at:?} goes to a step of something that is not around it"))
+                })?
+            }
+        };
+        self.rest(at, env)?;
+        let Some(left) = scope.get(depth) else {
+            return self.visit(target, at, at);
+        };
+        self.take_away_below(left, env)?;
+        self.take_away(left, env)?;
+        self.visit(target, left, left)
+    }
+
+    /// The pointer was the last of its sequence, or beside it: if nothing of the branch is at work any more, the branch
+    /// has ended.
+    fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        let Some(container) = self.live.get(at)?.scope.last().cloned() else {
+            return self.end_if_over(env);
+        };
+        let key = branch_key(&container, at).to_owned();
+        let path = format!("{container}/{key}/");
+        if self.live.any_active_below(&path) {
+            return Ok(());
+        }
+        for id in self.live.below(&path) {
+            let pointer = self.live.remove(&id)?;
+            self.delta.finished.push(pointer);
+        }
+        self.live.edit(&container)?.children.retain(|child| !child.starts_with(&path));
+        let pointer = self.live.get(&container)?;
+        if key == FALLBACK && pointer.extension_attributes.contains_key(IN_FALLBACK) {
+            return self.fallback_ended(&container, env);
+        }
+        let primitive = self.primitive_of(&container)?;
+        self.guard(&container, env, |run, env| primitive.branch_ended(run, &container, &key, env))
+    }
+
+    /// What runs in place of the failed step `at`.
+    pub(super) fn begin_fallback(&mut self, at: &str, fallback: Branch, failure: Value) -> Result<()> {
+        let kind = self.node_of(at)?.primitive.kind();
+        let kept = self.live.get(at)?.persistence_data.clone();
+        self.become_container(at, kind, kept)?;
+        let pointer = self.live.edit(at)?;
+        pointer.children.clear();
+        pointer.extension_attributes.insert(IN_FALLBACK.to_owned(), true.into());
+        pointer.extension_attributes.insert(FAILURE.to_owned(), failure);
+        self.begin_branch(at, FALLBACK, fallback, |_| {})
+    }
+
+    fn fallback_ended(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        let pointer = self.live.edit(at)?;
+        pointer.status = pointer.status.after(PointerChange::Fail)?;
+        pointer.outcome = pointer.extension_attributes.remove(FAILURE);
+        pointer.extension_attributes.remove(IN_FALLBACK);
+        self.go_on(at, env)
     }
 
     /// Ends the instance well if nothing is left to do.
@@ -92,39 +234,16 @@ impl Run {
         if self.status != WorkflowStatus::Runnable || self.live.any_active() {
             return Ok(());
         }
+        self.end_well(env)
+    }
+
+    /// Ends the instance well; whatever is still live is taken away.
+    pub(super) fn end_well(&mut self, env: &mut Env<'_>) -> Result<()> {
         self.set_status(StatusChange::Complete, None)?;
         self.ending = Some(Ending::Completed);
         self.delta.complete_time = Some(env.now);
+        self.take_all_away(env)?;
         self.tell(Lifecycle::Completed, env);
-        Ok(())
-    }
-
-    /// Ends the instance before its end: bodies at work are told, live pointers are taken away.
-    pub(super) fn end_early(
-        &mut self,
-        ending: Ending,
-        cause: Option<StepFailure>,
-        env: &mut Env<'_>,
-    ) -> Result<()> {
-        self.set_status(StatusChange::Terminate, cause)?;
-        self.ending = Some(ending);
-        self.delta.complete_time = Some(env.now);
-        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
-        for id in active {
-            let pointer = self.live.edit(&id)?;
-            // A failed pointer that waited to be resumed stays failed.
-            if !pointer.status.is_final() {
-                pointer.status = pointer.status.after(PointerChange::Cancel)?;
-            }
-            pointer.active = false;
-            pointer.end_time.get_or_insert(env.now);
-        }
-        self.cancelled.extend(self.running.drain().map(|(_, token)| token));
-        self.ready.clear();
-        self.wants.clear();
-        self.windows.clear();
-        self.sleeping.clear();
-        self.tell(Lifecycle::Terminated { ending }, env);
         Ok(())
     }
 
@@ -136,18 +255,21 @@ impl Run {
     }
 }
 
-/// A pointer at the step that follows `before` in the same sequence.
-fn follower(before: &ExecutionPointer, node: &crate::definition::Node) -> ExecutionPointer {
-    let id = match before.id.rsplit_once('/') {
-        Some((iteration, _)) => format!("{iteration}/{}", node.id),
-        None => node.id.to_string(),
-    };
-    let mut pointer = new_pointer(id, node);
-    pointer.predecessor_id = Some(before.id.clone());
-    pointer.scope.clone_from(&before.scope);
-    pointer.context_item.clone_from(&before.context_item);
-    if let Some(index) = before.extension_attributes.get(INDEX) {
-        pointer.extension_attributes.insert(INDEX.to_owned(), index.clone());
+/// The name of the branch of `container` in which the pointer `inside` is, however deep.
+pub(super) fn branch_key<'a>(container: &str, inside: &'a str) -> &'a str {
+    let rest = inside.get(container.len() + 1..).unwrap_or_default();
+    rest.split('/').next().unwrap_or_default()
+}
+
+fn inherit(pointer: &mut ExecutionPointer, from: &ExecutionPointer, attributes: &[&str]) {
+    for name in attributes {
+        if let Some(value) = from.extension_attributes.get(*name) {
+            pointer.extension_attributes.insert((*name).to_owned(), value.clone());
+        }
     }
-    pointer
+}
+
+/// What stands at this node, for those that look at its branches.
+pub(super) fn branch_of(node: &Node, index: usize) -> Result<Branch> {
+    node.branches.get(index).copied().ok_or(WfeError::StepNotFound(node.index))
 }

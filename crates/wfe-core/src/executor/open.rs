@@ -1,8 +1,15 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde_json::Value;
 
-use super::{Env, Lifecycle, Run, failure::step_failure, live::Live, moves::KIND, run::Delta};
+use super::{
+    Env, Lifecycle, Run,
+    failure::step_failure,
+    live::Live,
+    moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
+    run::Delta,
+    undoing::UNDO,
+};
 use crate::{
     Result,
     definition::{Definition, Node},
@@ -20,7 +27,8 @@ impl Run {
     ///
     /// # Errors
     /// The stored state contradicts itself.
-    pub fn open(definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
+    pub fn open(definition: &Definition, mut loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
+        let deliveries = std::mem::take(&mut loaded.deliveries);
         let mut run = Self::with_state(definition, loaded);
         match definition.decode(&run.value) {
             Ok(data) => run.data = Some(data),
@@ -40,6 +48,7 @@ impl Run {
             run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
         } else {
             run.end_if_over(env)?;
+            run.deliver(deliveries, env)?;
         }
         Ok(run)
     }
@@ -64,14 +73,24 @@ impl Run {
         Self {
             id: instance.id.into(),
             definition: definition.clone(),
+            parent: loaded.parent,
+            root: instance.root_workflow_id,
+            created: instance.create_time,
             status: instance.status,
             next_execution: instance.next_execution,
             data: None,
             value: instance.data,
+            data_changed: false,
             live: Live::stored(instance.execution_pointers),
+            queue: VecDeque::new(),
             sleeping: BTreeSet::new(),
+            watching: BTreeSet::new(),
+            waits: loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id)).collect(),
             windows: HashMap::new(),
+            undoing: HashMap::new(),
             running: HashMap::new(),
+            limits: BTreeSet::new(),
+            jobs: 0,
             ready: Vec::new(),
             wants: Vec::new(),
             events: Vec::new(),
@@ -92,7 +111,10 @@ impl Run {
         self.ready.clear();
         self.wants.clear();
         self.windows.clear();
+        self.undoing.clear();
         self.sleeping.clear();
+        self.watching.clear();
+        self.queue.clear();
         if self.status == WorkflowStatus::Runnable {
             self.delta.failures.push(fault.clone());
             self.set_status(StatusChange::Suspend, Some(fault.clone()))?;
@@ -113,19 +135,32 @@ impl Run {
                 Err(problem) => return Ok(Err(problem)),
             };
             match pointer.status {
-                PointerStatus::Pending => node.primitive.enter(self, &pointer.id, env)?,
+                PointerStatus::Pending => self.queue.push_back(pointer.id.clone()),
                 PointerStatus::Sleeping => {
                     let until = pointer.sleep_until.unwrap_or(env.now);
-                    self.sleeping.insert((until, pointer.id));
+                    self.sleeping.insert((until, pointer.id.clone()));
                 }
                 PointerStatus::Failed => {} // until it is resumed
+                PointerStatus::WaitingForEvent => self.reopen_wait(&pointer)?,
+                _ if pointer.extension_attributes.contains_key(IN_FALLBACK) => {}
                 _ => {
                     if let Err(problem) = node.primitive.reopen(self, &pointer) {
                         return Ok(Err(format!("step {:?} {problem}", node.id)));
                     }
                 }
             }
+            if let (Some(until), PointerStatus::WaitingForEvent | PointerStatus::Running) =
+                (self.live.get(&pointer.id)?.sleep_until, self.live.get(&pointer.id)?.status)
+            {
+                self.sleeping.insert((until, pointer.id.clone()));
+            }
+            if pointer.status != PointerStatus::Pending
+                && (node.cancel_when.is_some() || node.primitive.watches_data())
+            {
+                self.watching.insert(pointer.id);
+            }
         }
+        self.close_stray_waits()?;
         Ok(Ok(()))
     }
 
@@ -151,6 +186,11 @@ impl Run {
                 Err(_) => return Err(format!("the container {id:?} around step {step:?} is gone")),
             },
         };
+        // A compensation stands in the saga that it is a part of, not in the step that it undoes.
+        let undone = pointer.extension_attributes.get(UNDOES).and_then(|undone| undone["step"].as_str());
+        let is_first =
+            pointer.scope.last().is_some_and(|saga| branch_key(saga, &pointer.id).starts_with(UNDO));
+        let around = if is_first { undone } else { around };
         if node.container.map(|c| &*definition.node(c).id) != around {
             let was = around.unwrap_or("the main path");
             return Err(format!(

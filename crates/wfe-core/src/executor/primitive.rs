@@ -1,16 +1,48 @@
+use serde_json::Value;
+
 use super::{Env, Run};
 use crate::{
-    Result, WfeError,
+    WfeError,
     definition::{Answer, Body},
     models::ExecutionPointer,
     steps::StepError,
 };
 
+/// Why a move of the executor did not come about.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    /// The user's part of it failed: the step whose pointer moves has failed.
+    Step(StepError),
+    /// The state contradicts itself.
+    State(WfeError),
+}
+
+impl From<StepError> for Fault {
+    fn from(error: StepError) -> Self {
+        Self::Step(error)
+    }
+}
+
+impl From<WfeError> for Fault {
+    fn from(error: WfeError) -> Self {
+        Self::State(error)
+    }
+}
+
+impl From<serde_json::Error> for Fault {
+    fn from(error: serde_json::Error) -> Self {
+        Self::State(error.into())
+    }
+}
+
+/// What came of a move.
+pub(crate) type Moved<T = ()> = Result<T, Fault>;
+
 /// What kind of step a node is, and how it moves an instance. One file each, in `primitives/`.
 ///
 /// A primitive keeps no state of its own: what it has to remember stands in its pointer.
 pub(crate) trait Primitive: Send + Sync {
-    /// Names the kind. Kept with the pointers of containers, so that a definition in which the step has become
+    /// Names the kind. Kept with the pointers of containers and waits, so that a definition in which the step has become
     /// something else is noticed.
     fn kind(&self) -> &'static str;
 
@@ -19,35 +51,77 @@ pub(crate) trait Primitive: Send + Sync {
         None
     }
 
+    /// Whether the steps inside are undone together.
+    fn is_saga(&self) -> bool {
+        false
+    }
+
+    /// Whether the instance goes on behind it.
+    fn goes_on(&self) -> bool {
+        true
+    }
+
+    /// Whether its branch runs beside what follows it.
+    fn is_side(&self) -> bool {
+        false
+    }
+
+    /// Whether the whole workflow ends at it.
+    fn ends_all(&self) -> bool {
+        false
+    }
+
+    /// Whether it is told of changes of the data.
+    fn watches_data(&self) -> bool {
+        false
+    }
+
     /// What a pending pointer runs; `None`: it has no body.
-    fn body(&self) -> Option<&Body>;
-
-    /// A pointer at this step became pending: it was made, its pause is over, or it was opened from the store.
-    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Result<()>;
-
-    /// The body of the pointer `at` ended well. An error of the step (inner) counts as a failure of the body.
-    fn ended(
-        &self,
-        run: &mut Run,
-        at: &str,
-        answer: Answer,
-        env: &mut Env<'_>,
-    ) -> Result<std::result::Result<(), StepError>>;
-
-    /// The branch of the container `at` whose last pointer is `last` has come to its end. For containers only.
-    fn branch_ended(&self, _: &mut Run, at: &str, last: &str, _: &mut Env<'_>) -> Result<()> {
-        let kind = self.kind();
-        Err(WfeError::Invalid(format!("pointer {last:?} names {at:?} as its container, which is a {kind}")))
+    fn body(&self) -> Option<&Body> {
+        None
     }
 
-    /// Items that the container `at` asked for are in its window. For those that ask only.
-    fn items_came(&self, _: &mut Run, at: &str, _: &mut Env<'_>) -> Result<()> {
-        Err(WfeError::Invalid(format!("{at:?} is a {} and asked for no items", self.kind())))
+    /// A pointer at this step is pending: it was made, its pause is over, or it was opened from the store.
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved;
+
+    /// The body of the pointer `at` ended well. For those that have one.
+    fn ended(&self, _: &mut Run, at: &str, _: Answer, _: &mut Env<'_>) -> Moved {
+        Err(self.unexpected(at, "body ended"))
     }
 
-    /// A pointer at this step, opened from the store while it was at work; `Err`: what it remembered does not decode.
-    /// Without this, a step is never found at work: its body is run again from the start.
-    fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> std::result::Result<(), String> {
+    /// The branch `key` of the container `at` has come to its end, and is history. For containers.
+    fn branch_ended(&self, _: &mut Run, at: &str, _key: &str, _: &mut Env<'_>) -> Moved {
+        Err(self.unexpected(at, "branch ended"))
+    }
+
+    /// Items from position `from` on that the pointer `at` asked for are here. For those that ask.
+    fn items_came(&self, _: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
+        Err(self.unexpected(at, "items came"))
+    }
+
+    /// The event that the pointer `at` waited for is here; the pointer is pending again. For those that wait.
+    fn event_came(&self, _: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
+        Err(self.unexpected(at, "event came"))
+    }
+
+    /// The time that the pointer `at` has set while it waits or has children. For those that set one.
+    fn time_came(&self, _: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        Err(self.unexpected(at, "time came"))
+    }
+
+    /// The data has changed. For those that [watch](Self::watches_data) it.
+    fn data_changed(&self, _: &mut Run, _at: &str, _: &mut Env<'_>) -> Moved {
+        Ok(())
+    }
+
+    /// A pointer at this step, opened from the store while its children were awaited; `Err`: what it remembered does not
+    /// decode, or it has no children.
+    fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
         Err(format!("is a {} now, but was {}", self.kind(), pointer.status))
+    }
+
+    /// A fault of the state: this kind of step never gets there.
+    fn unexpected(&self, at: &str, what: &str) -> Fault {
+        Fault::State(WfeError::Invalid(format!("{what} at {at:?}, which is a {}", self.kind())))
     }
 }

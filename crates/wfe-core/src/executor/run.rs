@@ -1,27 +1,30 @@
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{LifecycleEvent, Want, live::Live, primitives::Window};
+use super::{Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, timing::later};
 use crate::{
     Result, WfeError,
-    definition::{AnyData, Apply, BodyEnd, Definition, Node},
-    models::{ExecutionPointer, PointerChange, WorkflowStatus},
+    definition::{AnyData, Apply, Ask, BodyEnd, Definition, Node},
+    models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     steps::StepError,
-    traits::{Ending, Items, StepFailure},
+    traits::{Consumed, Control, Ending, Items, StepFailure},
 };
 
-/// What the executor takes from outside: the time, and random numbers in 0..1.
+/// What the executor takes from outside.
 pub struct Env<'a> {
     /// The time now.
     pub now: DateTime<Utc>,
     /// A random number in 0..1, a new one each time.
     pub random: &'a mut dyn FnMut() -> f64,
+    /// The newest version of the definition of this id; `None`: it is not known here.
+    pub newest: &'a dyn Fn(&str) -> Option<u32>,
 }
 
 /// The live state of one instance, and the changes that are not stored yet. See the [module](super).
@@ -31,16 +34,33 @@ pub struct Env<'a> {
 pub struct Run {
     pub(super) id: Arc<str>,
     pub(super) definition: Definition,
+    pub(super) parent: Option<String>,
+    pub(super) root: Option<String>,
+    pub(super) created: DateTime<Utc>,
     pub(super) status: WorkflowStatus,
     pub(super) next_execution: Option<i64>,
     /// `None`: the instance does not fit its definition, and is parked.
     pub(super) data: Option<AnyData>,
     pub(super) value: Value,
+    /// The data has changed since the conditions on it were asked.
+    pub(super) data_changed: bool,
     pub(super) live: Live,
+    /// Pending pointers that are to be entered.
+    pub(super) queue: VecDeque<String>,
+    /// When a pointer is to be looked at: a pause, a time limit, the next tick.
     pub(super) sleeping: BTreeSet<(DateTime<Utc>, String)>,
+    /// Active pointers that a change of the data may concern.
+    pub(super) watching: BTreeSet<String>,
+    /// Open waits, by their ids: the pointers that wait.
+    pub(super) waits: HashMap<String, String>,
     pub(super) windows: HashMap<String, Window>,
+    /// Log entries that were asked for: the saga that is undone by them.
+    pub(super) undoing: HashMap<String, String>,
     /// Bodies at work.
-    pub(super) running: HashMap<String, CancellationToken>,
+    pub(super) running: HashMap<String, AtWork>,
+    /// When a body at work has had its time, and which job it is.
+    pub(super) limits: BTreeSet<(DateTime<Utc>, String, u64)>,
+    pub(super) jobs: u64,
     /// Pointers whose bodies may begin once they are stored.
     pub(super) ready: Vec<String>,
     pub(super) wants: Vec<Want>,
@@ -52,17 +72,33 @@ pub struct Run {
     pub(super) cause: Option<StepFailure>,
 }
 
+/// A body at work.
+pub(super) struct AtWork {
+    pub job: u64,
+    pub token: CancellationToken,
+    /// How long it may take.
+    pub allowed: Option<Duration>,
+    /// When it has had its time; `None`: it has not begun, or may take as long as it likes.
+    pub limit: Option<DateTime<Utc>>,
+}
+
 /// Changes beside those of the pointers, not stored yet.
 #[derive(Default)]
 pub(super) struct Delta {
     pub status: Option<WorkflowStatus>,
     pub complete_time: Option<DateTime<Utc>>,
-    /// The stored due time changes to this.
-    pub reschedule: bool,
+    /// What the stored due time is to be.
     pub next_execution: Option<i64>,
     pub data: bool,
     pub finished: Vec<ExecutionPointer>,
     pub items: Vec<Items>,
+    pub subscribed: Vec<EventSubscription>,
+    pub unsubscribed: Vec<String>,
+    pub consumed: Vec<Consumed>,
+    pub created: Vec<WorkflowInstance>,
+    pub requested: Vec<(String, Control)>,
+    /// Events that were passed over while the instance stood still may be taken now.
+    pub listen: bool,
     pub failures: Vec<StepFailure>,
     pub applied: Option<u64>,
     pub release: bool,
@@ -111,27 +147,32 @@ impl Run {
         self.running.len()
     }
 
-    /// When the next pause is over; `None`: nothing sleeps.
-    #[must_use]
-    pub fn next_wake(&self) -> Option<DateTime<Utc>> {
-        self.sleeping.first().map(|(at, _)| *at)
+    /// The body of a [limited](super::Job::is_limited) job begins now: its time runs from here, not from when it was handed
+    /// out and perhaps waited for a free slot.
+    pub fn begun(&mut self, pointer: &str, job: u64, env: &Env<'_>) {
+        if let Some(work) = self.running.get_mut(pointer)
+            && work.job == job
+            && let (Some(allowed), None) = (work.allowed, work.limit)
+        {
+            let limit = later(env.now, allowed);
+            work.limit = Some(limit);
+            self.limits.insert((limit, pointer.to_owned(), job));
+        }
     }
 
-    /// A body ended. Results of bodies that are no longer wanted are passed over.
+    /// A body ended. Results of bodies that are no longer wanted (they were cancelled, or had had their time) are passed
+    /// over.
     ///
     /// # Errors
     /// The state contradicts itself.
     pub fn ended(&mut self, pointer: &str, end: BodyEnd, env: &mut Env<'_>) -> Result<()> {
-        if self.running.remove(pointer).is_none() || self.status.is_final() {
+        if self.running.get(pointer).is_none_or(|work| work.job != end.job) || self.status.is_final() {
             return Ok(());
         }
-        let primitive = self.node_of(pointer)?.primitive.clone();
-        let failed = match end.0 {
-            Ok(answer) => primitive.ended(self, pointer, answer, env)?,
-            Err(error) => Err(error),
-        };
-        match failed {
-            Ok(()) => Ok(()),
+        self.no_longer_at_work(pointer);
+        let primitive = self.primitive_of(pointer)?;
+        match end.answer {
+            Ok(answer) => self.guard(pointer, env, |run, env| primitive.ended(run, pointer, answer, env)),
             Err(error) => self.fail(pointer, &error, env),
         }
     }
@@ -139,31 +180,32 @@ impl Run {
     /// Items that were asked for ([`Effects::wants`](super::Effects::wants)) are here.
     ///
     /// # Errors
-    /// The store has fewer items than the for-each counted, or the state contradicts itself.
+    /// The store has fewer items than were counted, or the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
-        let Some(window) = self.windows.get_mut(container) else {
-            return Ok(()); // the for-each is over, or was taken away
+        let at = match self.undoing.remove(container) {
+            Some(saga) => saga,
+            None if self.windows.contains_key(container) => container.to_owned(),
+            None => return Ok(()), // what asked for them is over, or was taken away
         };
-        if !window.take(from, values) {
+        if values.is_empty() {
             return Err(WfeError::Invalid(format!("the items of {container:?} from {from} on are missing")));
         }
-        let primitive = self.node_of(container)?.primitive.clone();
-        primitive.items_came(self, container, env)
+        let primitive = self.primitive_of(&at)?;
+        self.guard(&at, env, |run, env| primitive.items_came(run, &at, from, values, env))
     }
 
-    /// Wakes what has slept long enough.
-    pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
-        while self.status == WorkflowStatus::Runnable
-            && let Some((at, _)) = self.sleeping.first()
-            && *at <= env.now
-            && let Some((_, id)) = self.sleeping.pop_first()
-        {
-            let pointer = self.live.edit_quietly(&id)?;
-            pointer.status = pointer.status.after(PointerChange::Wake)?;
-            pointer.sleep_until = None;
-            self.node_of(&id)?.primitive.clone().enter(self, &id, env)?;
+    /// Does a move of the pointer `at`; if the user's part of it fails, the step has failed.
+    pub(super) fn guard(
+        &mut self,
+        at: &str,
+        env: &mut Env<'_>,
+        moving: impl FnOnce(&mut Self, &mut Env<'_>) -> Moved,
+    ) -> Result<()> {
+        match moving(self, env) {
+            Ok(()) => Ok(()),
+            Err(Fault::Step(error)) => self.fail(at, &error, env),
+            Err(Fault::State(error)) => Err(error),
         }
-        Ok(())
     }
 
     pub(super) fn node_of(&self, pointer: &str) -> Result<&Node> {
@@ -172,15 +214,113 @@ impl Run {
         self.definition.find(step).ok_or(WfeError::StepNotFound(pointer.step_id))
     }
 
-    /// Applies a step's outputs to the newest data.
-    pub(super) fn apply(&mut self, apply: Apply) -> std::result::Result<(), StepError> {
-        let Some(newest) = &self.data else {
-            return Err(StepError::fatal("the instance is parked").with_code(StepError::DEFINITION));
-        };
-        let (data, value) = apply(newest)?;
-        if value != self.value {
+    pub(super) fn primitive_of(&self, pointer: &str) -> Result<Arc<dyn Primitive>> {
+        self.node_of(pointer).map(|node| node.primitive.clone())
+    }
+
+    /// Asks the data, and the item of the pointer `at`.
+    pub(super) fn ask<T>(&self, at: &str, question: &Ask<T>) -> Moved<T> {
+        let data = self.data.as_ref().ok_or_else(parked)?;
+        Ok(question(data, self.live.get(at)?.context_item.as_ref())?)
+    }
+
+    /// Applies outputs to the newest data, all or none.
+    pub(super) fn apply(
+        &mut self,
+        outputs: impl IntoIterator<Item = Apply>,
+    ) -> std::result::Result<(), StepError> {
+        let mut changed: Option<(AnyData, Value)> = None;
+        for apply in outputs {
+            let newest = match &changed {
+                Some((data, _)) => data,
+                None => self.data.as_ref().ok_or_else(parked)?,
+            };
+            changed = Some(apply(newest)?);
+        }
+        if let Some((data, value)) = changed
+            && value != self.value
+        {
             (self.data, self.value, self.delta.data) = (Some(data), value, true);
+            self.data_changed = true;
         }
         Ok(())
     }
+
+    /// Enters pending pointers, and asks the conditions on the data, until nothing follows by itself; at most `budget`
+    /// pointers, so that no commit becomes too large.
+    pub(super) fn drain(&mut self, mut budget: usize, env: &mut Env<'_>) -> Result<()> {
+        while self.status == WorkflowStatus::Runnable {
+            if std::mem::take(&mut self.data_changed) {
+                self.ask_conditions(env)?;
+                continue;
+            }
+            if budget == 0 {
+                return Ok(());
+            }
+            let Some(at) = self.queue.pop_front() else { return Ok(()) };
+            if self.live.get(&at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
+                budget -= 1;
+                self.enter(&at, env)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        let node = self.node_of(at)?;
+        let (primitive, is_covering) =
+            (node.primitive.clone(), node.undo.is_some() && !node.branches.is_empty());
+        if node.cancel_when.is_some() || primitive.watches_data() {
+            self.watching.insert(at.to_owned());
+            self.ask_condition(at, env)?;
+            if !self.live.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
+                return Ok(());
+            }
+        }
+        if is_covering {
+            self.note_begin(at)?;
+        }
+        self.guard(at, env, |run, env| primitive.enter(run, at, env))
+    }
+
+    fn ask_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
+        let watching: Vec<String> = self.watching.iter().cloned().collect();
+        for at in watching {
+            // One that was asked before it may have taken it away.
+            if self.watching.contains(&at) {
+                self.ask_condition(&at, env)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the pointer away if its cancel condition holds.
+    fn ask_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        // A failed one that waits to be resumed has nothing to take away yet.
+        if self.live.get(at)?.status == PointerStatus::Failed {
+            return Ok(());
+        }
+        let node = self.node_of(at)?;
+        let (primitive, condition) = (node.primitive.clone(), node.cancel_when.clone());
+        let is_open_saga = primitive.is_saga() && self.is_open_saga(at)?;
+        if primitive.is_saga() && !is_open_saga && self.live.get(at)?.status == PointerStatus::Running {
+            return Ok(()); // it is being undone already
+        }
+        self.guard(at, env, |run, env| {
+            if let Some(condition) = condition
+                && run.ask(at, &condition)?
+            {
+                return Ok(if is_open_saga {
+                    run.cancel_saga(at, env)
+                } else {
+                    run.cancel_and_go_on(at, env)
+                }?);
+            }
+            primitive.data_changed(run, at, env)
+        })
+    }
+}
+
+fn parked() -> StepError {
+    StepError::fatal("the instance is parked").with_code(StepError::DEFINITION)
 }

@@ -1,9 +1,10 @@
 use std::{fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::Results;
+use super::{ItemFailure, Results, StepError, Undone};
 use crate::traits::StepStore;
 
 /// What a step's body is told about its run. Owned and cheap to clone.
@@ -15,7 +16,7 @@ pub struct Ctx {
 }
 
 /// Where a body runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Place {
     pub instance: Arc<str>,
     pub definition: Arc<str>,
@@ -23,6 +24,11 @@ pub(crate) struct Place {
     pub step: Arc<str>,
     pub pointer: String,
     pub attempt: u32,
+    pub key: String,
+    pub state: Option<Value>,
+    pub event: Option<Value>,
+    pub undone: Option<Undone>,
+    pub failure: Option<ItemFailure>,
 }
 
 impl Ctx {
@@ -44,6 +50,8 @@ impl Ctx {
             step: step_id.into(),
             pointer: step_id.into(),
             attempt: 1,
+            key: format!("detached/{step_id}"),
+            ..Place::default()
         };
         Self::new(Arc::new(place), CancellationToken::new(), None)
     }
@@ -73,10 +81,40 @@ impl Ctx {
     }
 
     /// The same over all attempts of this visit of the step, also after a crash; another one in each iteration of a
-    /// loop and in each instance. What the step does outside can be made to happen once by it.
+    /// loop, in each round of a saga, at each visit after a go-to, and in each instance. What the step does outside can be
+    /// made to happen once by it.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.place.instance, self.place.pointer)
+        self.place.key.clone()
+    }
+
+    /// What the body left to itself with [`Next::Keep`](super::Next::Keep) or [`Next::Persist`](super::Next::Persist) in
+    /// this visit of the step; `None`: nothing yet.
+    ///
+    /// # Errors
+    /// It is of another type. The error is fatal.
+    pub fn state<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
+        read(self.place.state.as_ref())
+    }
+
+    /// What the body waited for: the event's data, or the worker's result; `None`: this run is not due to that.
+    ///
+    /// # Errors
+    /// It is of another type. The error is fatal.
+    pub fn event<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
+        read(self.place.event.as_ref())
+    }
+
+    /// In a compensation: the step that is undone. `None`: this is no compensation.
+    #[must_use]
+    pub fn undone(&self) -> Option<&Undone> {
+        self.place.undone.as_ref()
+    }
+
+    /// In a fallback: why the step in whose place it runs has failed. `None`: this is no fallback.
+    #[must_use]
+    pub fn failure(&self) -> Option<&ItemFailure> {
+        self.place.failure.as_ref()
     }
 
     /// Which attempt this is, from 1. A run that a crash cut short is not counted.
@@ -100,6 +138,11 @@ impl Ctx {
     pub fn results<T: DeserializeOwned>(&self, for_each: &str) -> Results<T> {
         Results::new(self.store.clone(), self.place.instance.clone(), self.place.pointer.clone(), for_each)
     }
+}
+
+fn read<T: DeserializeOwned>(value: Option<&Value>) -> Result<Option<T>, StepError> {
+    let read = value.map(T::deserialize).transpose();
+    read.map_err(|e| StepError::fatal(e).with_code(StepError::UNREADABLE))
 }
 
 impl fmt::Debug for Ctx {

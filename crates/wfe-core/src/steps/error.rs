@@ -21,6 +21,14 @@ impl StepError {
     pub const UNSTORABLE: &'static str = "unstorable";
     /// The code of an instance that does not fit its definition any more.
     pub const DEFINITION: &'static str = "definition";
+    /// The code of a body, or of a wait, that took longer than it may.
+    pub const TIMEOUT: &'static str = "timeout";
+    /// The code of something from outside (an event's data, a worker's answer) that is not of the expected type.
+    pub const UNREADABLE: &'static str = "unreadable";
+    /// The code of a workflow that was not over at its deadline.
+    pub const DEADLINE: &'static str = "deadline";
+    /// The code of a child workflow that was cancelled or terminated.
+    pub const CHILD_ENDED: &'static str = "child-ended";
 
     /// An error that may pass: tried again as far as the step's retry policy allows.
     pub fn retryable(source: impl Into<BoxError>) -> Self {
@@ -69,6 +77,15 @@ impl StepError {
         std::iter::successors(Some(first), |e| (*e).source())
     }
 
+    /// An error that was told from elsewhere, with the messages of its causes, outermost first.
+    pub(crate) fn told(code: String, causes: Vec<String>, retryable: bool) -> Self {
+        let chain =
+            causes.into_iter().rev().fold(None, |source, message| Some(Box::new(Told { message, source })));
+        let source =
+            chain.unwrap_or_else(|| Box::new(Told { message: "no cause was told".to_owned(), source: None }));
+        Self { code: Cow::Owned(code), retryable, source }
+    }
+
     /// What a caught panic said; `what` panicked. Retryable, with the code [`StepError::PANIC`].
     #[must_use]
     pub fn from_panic(what: &str, payload: &(dyn Any + Send)) -> Self {
@@ -78,6 +95,25 @@ impl StepError {
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("it left no message");
         Self::retryable(format!("{what} panicked: {said}")).with_code(Self::PANIC)
+    }
+}
+
+/// One message of a chain of causes.
+#[derive(Debug)]
+struct Told {
+    message: String,
+    source: Option<Box<Told>>,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Told {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
 }
 

@@ -3,12 +3,14 @@
 mod context;
 mod error;
 mod next;
+mod outside;
 mod results;
 mod step;
 
 pub use context::Ctx;
 pub use error::StepError;
-pub use next::{IntoNext, Next};
+pub use next::{ActivityWait, EventWait, IntoNext, Next};
+pub use outside::{Undone, UserAnswer, UserTaskView, WorkerAnswer};
 pub use results::{ItemFailure, ItemResult, Results};
 pub use step::{BlockingStep, Step, StepResult};
 

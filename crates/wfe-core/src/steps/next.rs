@@ -1,10 +1,36 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::StepError;
 use crate::definition::to_value;
 
-/// How the instance goes on after a step that ended well.
+/// How the instance goes on after a body that ended well.
+///
+/// `Done`, `Outcome` and `Branch` end the step: its output closures are called. After the others the same body runs
+/// again; what it is to remember until then it keeps ([`persist`](Self::persist), [`keeping`](Self::keeping)) and finds
+/// again in [`Ctx::state`](super::Ctx::state).
+///
+/// ```
+/// use std::time::Duration;
+/// use wfe_core::steps::{Ctx, Next, Step, StepResult};
+///
+/// /// Asks a slow service until it is done: first every minute, later once an hour.
+/// struct Poll { asked: u32 }
+///
+/// impl Step for Poll {
+///     async fn run(&mut self, ctx: &Ctx) -> StepResult {
+///         self.asked = ctx.state()?.unwrap_or(0) + 1;
+///         if self.asked == 10 {
+///             return Ok(Next::Done);
+///         }
+///         let pause = if self.asked < 5 { Duration::from_mins(1) } else { Duration::from_hours(1) };
+///         Next::sleep(pause).keeping(&self.asked)
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Next {
@@ -12,6 +38,46 @@ pub enum Next {
     Done,
     /// To the next step; the value is stored with the step as its outcome.
     Outcome(Value),
+    /// The branch of the step runs for each of these values; the instance goes on when all of them have ended. Only a
+    /// step that has a branch ([`then_each`](crate::definition::Sequence::then_each)) may answer this.
+    Branch(Vec<Value>),
+    /// The body runs again after this pause. It costs nothing while it lasts, and goes on over a crash.
+    Sleep(Duration),
+    /// The state is stored, and the body runs again at once.
+    Persist(Value),
+    /// The body runs again when this event has arrived; it finds it in [`Ctx::event`](super::Ctx::event).
+    WaitForEvent(EventWait),
+    /// The body runs again when an external worker has done this; it finds the result in
+    /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step has failed.
+    WaitForActivity(ActivityWait),
+    /// As `then`, and this state is stored: for the next run of the body, or for the step's compensation.
+    Keep {
+        /// What is to be remembered.
+        state: Value,
+        /// How to go on.
+        then: Box<Next>,
+    },
+}
+
+/// The event that a body waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventWait {
+    /// Its name.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+    /// Events dated earlier are passed over, unless the instance has consumed one of this name and key before: then the
+    /// next one after that counts. `None`: from the creation of the instance on.
+    pub effective: Option<DateTime<Utc>>,
+}
+
+/// What a body wants an external worker to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActivityWait {
+    /// The name by which workers find it.
+    pub name: String,
+    /// What the worker is given.
+    pub input: Value,
 }
 
 impl Next {
@@ -20,8 +86,84 @@ impl Next {
     /// # Errors
     /// The value does not fit JSON. The error is fatal: another attempt would make the same value.
     pub fn outcome(value: &impl Serialize) -> Result<Self, StepError> {
-        to_value(value).map(Self::Outcome).map_err(|e| StepError::fatal(e).with_code(StepError::UNSTORABLE))
+        json(value).map(Self::Outcome)
     }
+
+    /// [`Next::Branch`] for each of these values.
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome).
+    pub fn branch<T: Serialize>(values: impl IntoIterator<Item = T>) -> Result<Self, StepError> {
+        values.into_iter().map(|value| json(&value)).collect::<Result<_, _>>().map(Self::Branch)
+    }
+
+    /// [`Next::Sleep`].
+    #[must_use]
+    pub fn sleep(pause: Duration) -> Self {
+        Self::Sleep(pause)
+    }
+
+    /// [`Next::Persist`] of any value.
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome).
+    pub fn persist(state: &impl Serialize) -> Result<Self, StepError> {
+        json(state).map(Self::Persist)
+    }
+
+    /// [`Next::WaitForEvent`], from the creation of the instance on.
+    pub fn wait_for_event(name: impl Into<String>, key: impl Into<String>) -> Self {
+        Self::WaitForEvent(EventWait { name: name.into(), key: key.into(), effective: None })
+    }
+
+    /// [`Next::WaitForActivity`].
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome).
+    pub fn wait_for_activity(name: impl Into<String>, input: &impl Serialize) -> Result<Self, StepError> {
+        Ok(Self::WaitForActivity(ActivityWait { name: name.into(), input: json(input)? }))
+    }
+
+    /// The same, and this state is stored with it; see [`Next::Keep`].
+    ///
+    /// # Errors
+    /// As [`outcome`](Self::outcome).
+    pub fn keeping(self, state: &impl Serialize) -> Result<Self, StepError> {
+        Ok(Self::Keep { state: json(state)?, then: Box::new(self) })
+    }
+
+    /// The values of [`Next::Branch`], whatever is kept with it; or the same answer.
+    pub(crate) fn branches(self) -> Result<Vec<Value>, Self> {
+        match self {
+            Self::Branch(values) => Ok(values),
+            Self::Keep { state, then } => {
+                then.branches().map_err(|then| Self::Keep { state, then: Box::new(then) })
+            }
+            other => Err(other),
+        }
+    }
+
+    /// The answer without its state, and the outermost state.
+    pub(crate) fn split(self) -> (Self, Option<Value>) {
+        let (mut next, mut kept) = (self, None);
+        loop {
+            match next {
+                Self::Keep { state, then } => {
+                    kept.get_or_insert(state);
+                    next = *then;
+                }
+                Self::Persist(ref state) => {
+                    let kept = kept.or_else(|| Some(state.clone()));
+                    return (next, kept);
+                }
+                next => return (next, kept),
+            }
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Value, StepError> {
+    to_value(value).map_err(|e| StepError::fatal(e).with_code(StepError::UNSTORABLE))
 }
 
 /// What an inline step may return: [`Next`] itself, or any serializable value, which becomes the step's outcome
@@ -46,5 +188,22 @@ impl<T: Serialize> IntoNext for T {
 impl IntoNext for Next {
     fn next(&self) -> Result<Next, StepError> {
         Ok(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_several_states_the_one_that_was_kept_last_counts() {
+        let next = Next::sleep(Duration::ZERO).keeping(&1).unwrap().keeping(&2).unwrap();
+        assert_eq!(next.split(), (Next::Sleep(Duration::ZERO), Some(json!(2))));
+        let persist = Next::persist(&1).unwrap();
+        assert_eq!(persist.clone().split(), (persist, Some(json!(1))));
+        let branches = Next::branch([7]).unwrap().keeping(&1).unwrap();
+        assert_eq!(branches.branches(), Ok(vec![json!(7)]));
     }
 }

@@ -168,6 +168,9 @@ pub struct StepCommit {
     pub published: Vec<Event>,
     /// Child instances, with ids made from parent and pointer; one whose id exists already is passed over.
     pub created: Vec<WorkflowInstance>,
+    /// Requests to other instances (children of this one), stored as [`request`](StepStore::request) does it, after
+    /// [`created`](Self::created); unknown and ended ones are passed over.
+    pub requested: Vec<(String, Control)>,
     /// Failures of steps.
     pub failures: Vec<StepFailure>,
     /// Wake-ups, merged as in [`schedule_command`](super::ScheduledCommandRepository::schedule_command).

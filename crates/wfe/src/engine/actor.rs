@@ -24,6 +24,9 @@ use crate::{
 /// Claimed this often in a row without a commit, an instance is suspended: it seems to kill its process each time.
 const POISONED_AFTER: u32 = 10;
 
+/// Waits are rarely closed behind the engine's back: this often in a row, something else is wrong.
+const STALE_AT_MOST: u32 = 5;
+
 /// Works on one instance from its claim until nothing is left to run now: one pass after the other, at most one commit
 /// under way. Results that come while it is go into the next one together.
 pub(super) struct Actor {
@@ -33,11 +36,18 @@ pub(super) struct Actor {
     work: AtWork,
     mail: mpsc::UnboundedSender<Mail>,
     mailbox: mpsc::UnboundedReceiver<Mail>,
-    /// Bodies that run or wait for a free slot.
-    spawned: HashMap<String, CancellationToken>,
+    /// Bodies that run or wait for a free slot, by the numbers of their jobs.
+    spawned: HashMap<u64, CancellationToken>,
 }
 
 /// Whether the actor's work is over.
+enum Worked {
+    Over(Option<i64>),
+    /// What is in memory is out of date: from the store, once more.
+    Again,
+}
+
+/// Whether a turn of the actor's work is over.
 enum Turn {
     Goes,
     /// With the time to look at the instance again.
@@ -64,6 +74,7 @@ impl Actor {
                 .with_code("poison")
         });
         let mut loaded = loaded;
+        let mut stale = 0;
         loop {
             let at_hand = match loaded.take() {
                 Some(loaded) => loaded,
@@ -85,7 +96,13 @@ impl Actor {
                 },
             };
             match self.work_on(at_hand, parked.as_ref()).await {
-                Ok(next) => return next,
+                Ok(Worked::Over(next)) => return next,
+                Ok(Worked::Again) => {
+                    stale += 1;
+                    if stale == STALE_AT_MOST && parked.is_none() {
+                        parked = Some(StepError::fatal("its waits in the store are not those that it opens"));
+                    }
+                }
                 Err(reason) if parked.is_none() => parked = Some(reason),
                 Err(reason) => {
                     // Even the note that it is parked was refused. It stays owned, so that nothing loops here; other
@@ -102,16 +119,15 @@ impl Actor {
         &mut self,
         loaded: Loaded,
         parked: Option<&StepError>,
-    ) -> std::result::Result<Option<i64>, StepError> {
+    ) -> std::result::Result<Worked, StepError> {
         // What runs here of the user's (data types, errors, predicates) may panic.
         let worked = AssertUnwindSafe(self.passes(loaded, parked)).catch_unwind().await;
         self.cancel_bodies();
         match worked {
-            Ok(Ok(Ok(next))) => Ok(next),
-            Ok(Ok(Err(reason))) => Err(reason),
+            Ok(Ok(worked)) => worked,
             Ok(Err(error @ WfeError::LostOwnership(_))) => {
                 tracing::warn!(%error, "another process goes on with the instance");
-                Ok(None)
+                Ok(Worked::Over(None))
             }
             Ok(Err(error)) => {
                 tracing::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
@@ -134,7 +150,7 @@ impl Actor {
         &mut self,
         loaded: Loaded,
         parked: Option<&StepError>,
-    ) -> Result<std::result::Result<Option<i64>, StepError>> {
+    ) -> Result<std::result::Result<Worked, StepError>> {
         let instance = &loaded.instance;
         let Some(definition) = self.shared.definition(&instance.workflow_definition_id, instance.version)
         else {
@@ -159,15 +175,20 @@ impl Actor {
                     let _own = self.mail.send(Mail::Look);
                 }
                 Stored::Unchanged => {}
-                Stored::Void => return Ok(Ok(None)),
+                Stored::Void => return Ok(Ok(Worked::Over(None))),
+                Stored::Stale => return Ok(Ok(Worked::Again)),
                 Stored::Refused(reason) => return Ok(Err(reason)),
             }
             let effects = self.shared.with_env(|env| run.committed(env))?;
+            let (listen, mut again) = (effects.listen, effects.again);
             if let Turn::Over(next) = self.take_up(&mut run, effects) {
-                return Ok(Ok(next));
+                return Ok(Ok(Worked::Over(next)));
             }
-            if let Turn::Over(next) = self.wait(&mut run).await? {
-                return Ok(Ok(next));
+            if listen {
+                again |= self.look(&mut run).await?;
+            }
+            if let Turn::Over(next) = self.wait(&mut run, again).await? {
+                return Ok(Ok(Worked::Over(next)));
             }
         }
     }
@@ -182,8 +203,19 @@ impl Actor {
             self.work.end = Some(end);
         }
         effects.events.into_iter().for_each(|event| self.shared.publish(event));
+        for event in effects.consumed {
+            let store = self.shared.store.clone();
+            tokio::spawn(async move {
+                if let Err(error) = store.finish_event(&event).await {
+                    // It stays unprocessed, which costs a look at it now and then, and nothing else.
+                    tracing::debug!(event, %error, "an event could not be marked as processed");
+                }
+            });
+        }
         if let Some(next) = effects.released {
-            return Turn::Over(next);
+            // Events may be there already for the waits that were opened: the instance is looked at once more.
+            let soon = effects.listen.then(|| self.shared.now().timestamp_millis());
+            return Turn::Over(next.into_iter().chain(soon).min());
         }
         for Want { container, from, limit } in effects.wants {
             let (store, phase) = (self.shared.store.clone(), self.bodies.phase.clone());
@@ -198,14 +230,31 @@ impl Actor {
         }
         for job in effects.jobs {
             let begun = run.event(Lifecycle::Started, self.shared.now());
-            self.spawned.insert(job.pointer().to_owned(), job.token().clone());
+            self.spawned.insert(job.number(), job.token().clone());
             self.bodies.spawn(job, begun, self.mail.clone());
         }
         Turn::Goes
     }
 
-    /// Waits until something happens, and tells the executor all that has.
-    async fn wait(&mut self, run: &mut Run) -> Result<Turn> {
+    /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
+    /// anything.
+    async fn look(&mut self, run: &mut Run) -> Result<bool> {
+        let Some(loaded) = storing::load(&self.shared, &self.bodies.phase, &self.work.id).await else {
+            return Ok(false);
+        };
+        if loaded.fence != self.claimed.fence {
+            // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.
+            self.cancel_bodies();
+            return Err(WfeError::LostOwnership(self.work.id.clone()));
+        }
+        let delivered = self.shared.with_env(|env| run.deliver(loaded.deliveries, env))?;
+        let Some(request) = loaded.control else { return Ok(delivered) };
+        self.shared.with_env(|env| run.control(request, env))?;
+        Ok(true)
+    }
+
+    /// Waits until something happens (not if there is more to do at once: `again`), and tells the executor all that has.
+    async fn wait(&mut self, run: &mut Run, again: bool) -> Result<Turn> {
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
             if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
@@ -217,7 +266,9 @@ impl Actor {
                 return Ok(Turn::Over(None));
             }
             let mail = tokio::select! {
+                biased;
                 mail = self.mailbox.recv() => mail,
+                () = std::future::ready(()), if again => return Ok(Turn::Goes),
                 () = sleep(&self.shared, run) => return Ok(Turn::Goes),
                 changed = self.bodies.phase.changed() => match changed {
                     Ok(()) => continue,
@@ -230,7 +281,7 @@ impl Actor {
                 changed |= self.read(run, mail).await?;
                 next = self.mailbox.try_recv().ok(); // an error: no more mail for now
             }
-            if changed {
+            if changed || again {
                 return Ok(Turn::Goes);
             }
         }
@@ -239,29 +290,23 @@ impl Actor {
     /// Whether it changed anything.
     async fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
         match mail {
+            Mail::Begun(pointer, job) => {
+                self.shared.with_env(|env| run.begun(&pointer, job, env));
+                return Ok(false);
+            }
             Mail::Ended(pointer, end) => {
-                self.spawned.remove(&pointer);
+                self.spawned.remove(&end.job());
                 self.shared.with_env(|env| run.ended(&pointer, end, env))?;
             }
-            Mail::NotRun(pointer) => {
-                self.spawned.remove(&pointer);
+            Mail::NotRun(job) => {
+                self.spawned.remove(&job);
                 return Ok(false);
             }
             Mail::Items(container, from, read) => {
                 let values = read?;
                 self.shared.with_env(|env| run.items(&container, from, values, env))?;
             }
-            Mail::Look => {
-                let loaded = storing::load(&self.shared, &self.bodies.phase, &self.work.id).await;
-                let Some(loaded) = loaded else { return Ok(false) };
-                if loaded.fence != self.claimed.fence {
-                    // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.
-                    self.cancel_bodies();
-                    return Err(WfeError::LostOwnership(self.work.id.clone()));
-                }
-                let Some(request) = loaded.control else { return Ok(false) };
-                self.shared.with_env(|env| run.control(request, env))?;
-            }
+            Mail::Look => return self.look(run).await,
         }
         Ok(true)
     }
@@ -274,10 +319,10 @@ impl Drop for Actor {
     }
 }
 
-/// Until the next pause of the instance is over.
+/// Until something happens at the instance by itself.
 async fn sleep(shared: &Shared, run: &Run) {
     match run.next_wake() {
-        Some(at) if run.status() == WorkflowStatus::Runnable => shared.options.clock.sleep_until(at).await,
-        _ => std::future::pending().await,
+        Some(at) => shared.options.clock.sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -47,10 +47,12 @@ pub(crate) struct Begin {
 
 /// What an actor is told.
 pub(crate) enum Mail {
+    /// The body of this pointer, and the job of this number, begins; its time is limited.
+    Begun(String, u64),
     /// The body of this pointer ended.
     Ended(String, BodyEnd),
-    /// The body of this pointer never began, or was dropped with the program's runtime.
-    NotRun(String),
+    /// The body of the job of this number never began, or was dropped with the program's runtime.
+    NotRun(u64),
     /// Items that were asked for: container, position of the first, and they, or why they cannot be read.
     Items(String, u64, Result<Vec<serde_json::Value>>),
     /// Look at the stored instance: somebody asked something of it.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    executor::Run,
+    executor::{ChildEnd, Run},
     models::{ExecutionError, WorkflowStatus},
     steps::StepError,
     traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
@@ -27,6 +27,8 @@ pub(super) enum Stored {
     Unchanged,
     /// Somebody else owns the instance, or it is gone, or the host closes: what is in memory is void.
     Void,
+    /// A wait was closed, or an event taken, behind the engine's back: the instance has to be read again.
+    Stale,
     /// The store will never take it: the instance has to be parked for this reason.
     Refused(StepError),
 }
@@ -75,6 +77,7 @@ pub(super) async fn store(
                 }
             }
             WfeError::WorkflowNotFound(_) | WfeError::LostOwnership(_) => return Ok(Stored::Void),
+            WfeError::SubscriptionNotFound(_) | WfeError::EventNotFound(_) => return Ok(Stored::Stale),
             WfeError::Unstorable { .. }
             | WfeError::Serialization(_)
             | WfeError::AlreadyExists { .. }
@@ -184,6 +187,9 @@ pub(super) async fn suspend_unread(
                     Control::Cancel => Ending::Cancelled,
                     Control::Terminate => Ending::Terminated,
                 };
+                // If it is somebody's child, that one waits for this.
+                let end = ChildEnd { ending, data: Value::Null, cause: commit.cause.clone() };
+                commit.published = vec![end.event(id)];
                 commit.status = Some(WorkflowStatus::Terminated);
                 (commit.ending, commit.complete_time) = (Some(ending), Some(now));
             }

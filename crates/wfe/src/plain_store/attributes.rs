@@ -18,7 +18,12 @@ const HISTORY: &str = "wfe.history";
 /// Of the first pointer: how the instance ended, and why.
 const END: &str = "wfe.end";
 
-const PRIVATE: [&str; 3] = [ITEMS, HISTORY, END];
+/// What is stored like items, but not under a pointer: with the live pointer whose path it extends. The key follows.
+const BELOW: &str = "wfe.below:";
+
+fn is_private(key: &str) -> bool {
+    [ITEMS, HISTORY, END].contains(&key) || key.starts_with(BELOW)
+}
 
 #[derive(Serialize, Deserialize)]
 struct End {
@@ -45,8 +50,8 @@ pub(super) fn apply(instance: &mut WorkflowInstance, step: &StepCommit) -> Resul
         }
     }
     for items in &step.items {
-        let container = find_mut(pointers, &items.container)?;
-        container.extension_attributes.insert(ITEMS.to_owned(), items.values.clone().into());
+        let (holder, key) = place(pointers, &items.container).ok_or_else(|| missing(&items.container))?;
+        pointers[holder].extension_attributes.insert(key, items.values.clone().into());
     }
     for pointer in &step.finished {
         let at = pointers.iter().position(|p| p.id == pointer.id);
@@ -83,7 +88,7 @@ pub(super) fn take_end(instance: &mut WorkflowInstance) -> Result<(Option<Ending
         Some(end) => End::deserialize(end)?,
     };
     for pointer in &mut instance.execution_pointers {
-        pointer.extension_attributes.retain(|key, _| !PRIVATE.contains(&key.as_str()));
+        pointer.extension_attributes.retain(|key, _| !is_private(key));
     }
     Ok((end.ending, end.cause))
 }
@@ -102,8 +107,26 @@ pub(super) fn history(
 }
 
 pub(super) fn items(instance: &WorkflowInstance, container: &str, from: u64, limit: usize) -> Vec<Value> {
-    let Some(Value::Array(items)) = attribute(instance, container, ITEMS) else { return Vec::new() };
+    let found = match place(&instance.execution_pointers, container) {
+        Some((at, key)) => instance.execution_pointers[at].extension_attributes.get(&key).cloned(),
+        None => None,
+    };
+    let Some(Value::Array(items)) = found.or_else(|| attribute(instance, container, ITEMS)) else {
+        return Vec::new();
+    };
     items.into_iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).take(limit).collect()
+}
+
+/// With which live pointer, and as which attribute, items of this name are kept.
+fn place(pointers: &[ExecutionPointer], name: &str) -> Option<(usize, String)> {
+    let mut path = name;
+    loop {
+        if let Some(at) = pointers.iter().position(|p| p.id == path) {
+            let key = if path == name { ITEMS.to_owned() } else { format!("{BELOW}{name}") };
+            return Some((at, key));
+        }
+        path = path.rsplit_once('/')?.0;
+    }
 }
 
 /// An attribute of a pointer of the live instance, or of one in the history of another.
@@ -129,11 +152,9 @@ fn attribute(instance: &WorkflowInstance, pointer: &str, key: &str) -> Option<Va
 /// The pointer as the engine has it, with the private attributes of the stored one.
 fn with_private(pointer: &ExecutionPointer, stored: &mut ExecutionPointer) -> ExecutionPointer {
     let mut pointer = pointer.clone();
-    for key in PRIVATE {
-        if let Some(value) = stored.extension_attributes.remove(key) {
-            pointer.extension_attributes.insert(key.to_owned(), value);
-        }
-    }
+    let private =
+        std::mem::take(&mut stored.extension_attributes).into_iter().filter(|(key, _)| is_private(key));
+    pointer.extension_attributes.extend(private);
     pointer
 }
 

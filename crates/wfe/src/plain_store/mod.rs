@@ -238,6 +238,7 @@ fn refuse_unsupported(step: &StepCommit) -> Result<()> {
         && step.consumed.is_empty()
         && step.published.is_empty()
         && step.created.is_empty()
+        && step.requested.is_empty()
         && step.commands.is_empty();
     if supported { Ok(()) } else { Err(WfeError::Invalid(NO_EVENTS.to_owned())) }
 }

@@ -18,3 +18,4 @@ mod starting;
 mod storing;
 mod support;
 mod threads;
+mod verbs;

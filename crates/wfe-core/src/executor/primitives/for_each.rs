@@ -3,24 +3,29 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::RunBody;
 use crate::{
     Result, WfeError,
     definition::{Answer, Body},
-    executor::{Env, Primitive, Run, Want, new_pointer},
+    executor::{Env, Moved, Primitive, Run, Want, moves::branch_of},
     models::{ExecutionPointer, PointerChange, PointerStatus},
-    steps::{INDEX, LAST, StepError},
+    steps::INDEX,
     traits::Items,
 };
 
 /// Items read at once beyond what the limit asks for: enough that reading keeps ahead of the steps.
 const READ_AHEAD: usize = 64;
+/// Items read at once at most, whatever the limit: one answer of the store stays small.
+const READ_AT_MOST: usize = 1024;
 
-/// For-each: computes its items once, then runs its branch for each of them, `limit` at a time.
+/// For-each: computes its items once, then runs its branch for each of them, `limit` at a time. A step that may answer
+/// with branches is one too: what it answers are the items.
 ///
 /// The items are stored apart from the pointer, which keeps only the cursor, and are read in windows: neither memory
 /// nor the cost of an iteration grows with their number. An ended iteration leaves the live instance.
 pub(crate) struct ForEach {
-    items: Body,
+    /// How the body behaves that gives the items.
+    step: RunBody,
     limit: usize,
 }
 
@@ -66,32 +71,24 @@ pub(in crate::executor) struct Window {
 
 impl ForEach {
     pub fn new(items: Body, limit: usize) -> Self {
-        Self { items, limit }
+        Self { step: RunBody::new(items), limit }
     }
 
     fn window_size(&self) -> usize {
-        self.limit.saturating_add(READ_AHEAD)
+        self.limit.saturating_add(READ_AHEAD).min(READ_AT_MOST)
     }
 
     /// Begins as many iterations as may run and have their items at hand, and asks for more items in time.
-    fn fill(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Result<()> {
-        let container = run.live.get(at)?;
-        let (mut live, mut scope) = (container.children.len(), container.scope.clone());
-        scope.push(at.to_owned());
-        let definition = run.definition().clone();
-        let first = definition.node(run.node_of(at)?.branches[0].first);
+    fn fill(&self, run: &mut Run, at: &str) -> Result<()> {
+        let mut live = run.live.get(at)?.children.len();
+        let branch = branch_of(run.node_of(at)?, 0)?;
         let mut begun = Vec::new();
         let window = run.windows.get_mut(at).ok_or_else(|| no_window(at))?;
         while live < self.limit
             && let Some(item) = window.values.pop_front()
         {
-            let index = window.cursor.next;
+            begun.push((window.cursor.next, item));
             window.cursor.next += 1;
-            let mut child = new_pointer(format!("{at}/{index}/{}", first.id), first);
-            child.scope.clone_from(&scope);
-            child.context_item = Some(item);
-            child.extension_attributes.insert(INDEX.to_owned(), index.into());
-            begun.push(child);
             live += 1;
         }
         let loaded = window.cursor.next + window.values.len() as u64;
@@ -100,16 +97,15 @@ impl ForEach {
             let limit = self.window_size();
             run.wants.push(Want { container: at.to_owned(), from: loaded, limit });
         }
-        let cursor = serde_json::to_value(&window.cursor)?;
         if !begun.is_empty() {
-            let container = run.live.edit(at)?;
-            container.persistence_data = Some(cursor);
-            container.children.extend(begun.iter().map(|c| c.id.clone()));
+            let cursor = serde_json::to_value(&window.cursor)?;
+            run.live.edit(at)?.persistence_data = Some(cursor);
         }
-        for child in begun {
-            let id = child.id.clone();
-            run.live.add(child);
-            first.primitive.enter(run, &id, env)?;
+        for (index, item) in begun {
+            run.begin_branch(at, &index.to_string(), branch, |child| {
+                child.context_item = Some(item);
+                child.extension_attributes.insert(INDEX.to_owned(), index.into());
+            })?;
         }
         Ok(())
     }
@@ -146,41 +142,42 @@ impl Primitive for ForEach {
     }
 
     fn body(&self) -> Option<&Body> {
-        Some(&self.items)
+        self.step.body()
     }
 
-    fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Result<()> {
+    fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         run.make_ready(at);
         Ok(())
     }
 
-    fn ended(
-        &self,
-        run: &mut Run,
-        at: &str,
-        answer: Answer,
-        env: &mut Env<'_>,
-    ) -> Result<std::result::Result<(), StepError>> {
-        let Answer::Items(values) = answer else {
-            return Ok(Err(StepError::fatal("a for-each got no items").with_code(StepError::DEFINITION)));
+    fn ended(&self, run: &mut Run, at: &str, answer: Answer, env: &mut Env<'_>) -> Moved {
+        let values = match answer {
+            Answer::Items(values) => values,
+            Answer::Step(next, apply) => match next.branches() {
+                Ok(values) => {
+                    run.apply(apply)?;
+                    values
+                }
+                Err(next) => return self.step.ended(run, at, Answer::Step(next, apply), env),
+            },
         };
         if values.is_empty() {
-            return run.complete(at, None, env).map(Ok);
+            return Ok(run.complete(at, None, env)?);
         }
         let cursor = Cursor { total: values.len() as u64, next: 0 };
-        run.become_container(at, self.kind(), serde_json::to_value(&cursor)?)?;
+        run.become_container(at, self.kind(), Some(serde_json::to_value(&cursor)?))?;
         let at_hand = values.iter().take(self.window_size()).cloned().collect();
         run.windows.insert(at.to_owned(), Window { cursor, values: at_hand, asked: false });
         run.delta.items.push(Items { container: at.to_owned(), values });
-        self.fill(run, at, env).map(Ok)
+        Ok(self.fill(run, at)?)
     }
 
-    fn branch_ended(&self, run: &mut Run, at: &str, last: &str, env: &mut Env<'_>) -> Result<()> {
-        let first = run.retire_branch(at, last, |end| {
-            end.extension_attributes.insert(LAST.to_owned(), true.into());
-        })?;
-        run.live.edit(at)?.children.retain(|child| *child != first);
-        self.fill(run, at, env)?;
+    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+        self.step.event_came(run, at, event, env)
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
+        self.fill(run, at)?;
         if Self::is_over(run, at)? {
             run.windows.remove(at);
             run.complete(at, None, env)?;
@@ -188,8 +185,12 @@ impl Primitive for ForEach {
         Ok(())
     }
 
-    fn items_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Result<()> {
-        self.fill(run, at, env)
+    fn items_came(&self, run: &mut Run, at: &str, from: u64, values: Vec<Value>, _: &mut Env<'_>) -> Moved {
+        let window = run.windows.get_mut(at).ok_or_else(|| no_window(at))?;
+        if !window.take(from, values) {
+            return Err(WfeError::Invalid(format!("the items of {at:?} from {from} on do not fit")).into());
+        }
+        Ok(self.fill(run, at)?)
     }
 
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> std::result::Result<(), String> {

@@ -1,11 +1,13 @@
+use serde_json::Value;
+
 use crate::{
-    Result,
     definition::{Answer, Body},
-    executor::{Env, Primitive, Run},
-    steps::{Next, StepError},
+    executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
+    models::PointerChange,
+    steps::{ActivityWait, EventWait, Next, StepError, WorkerAnswer},
 };
 
-/// A plain step: runs a body, then goes on.
+/// A plain step: runs a body, again and again if the body says so, then goes on.
 pub(crate) struct RunBody {
     body: Body,
 }
@@ -25,30 +27,71 @@ impl Primitive for RunBody {
         Some(&self.body)
     }
 
-    fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Result<()> {
+    fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         run.make_ready(at);
         Ok(())
     }
 
-    fn ended(
-        &self,
-        run: &mut Run,
-        at: &str,
-        answer: Answer,
-        env: &mut Env<'_>,
-    ) -> Result<std::result::Result<(), StepError>> {
+    fn ended(&self, run: &mut Run, at: &str, answer: Answer, env: &mut Env<'_>) -> Moved {
         let Answer::Step(next, apply) = answer else {
-            return Ok(Err(StepError::fatal("a plain step gave items").with_code(StepError::DEFINITION)));
+            return Err(StepError::fatal("a plain step gave items").with_code(StepError::DEFINITION).into());
         };
-        if let Some(apply) = apply
-            && let Err(error) = run.apply(apply)
-        {
-            return Ok(Err(error));
+        let (next, state) = next.split();
+        match next {
+            Next::Done | Next::Outcome(_) => run.apply(apply)?,
+            Next::Branch(_) => {
+                let error = StepError::fatal("the step answered with branches, but has no body for them");
+                return Err(error.with_code(StepError::DEFINITION).into());
+            }
+            _ => {}
         }
-        let outcome = match next {
-            Next::Done => None,
-            Next::Outcome(value) => Some(value),
-        };
-        run.complete(at, outcome, env).map(Ok)
+        let pointer = run.live.edit(at)?;
+        if state.is_some() {
+            pointer.persistence_data = state;
+        }
+        if matches!(next, Next::Sleep(_) | Next::Persist(_)) {
+            // The next run is not due to the event.
+            pointer.event_data = None;
+        }
+        match next {
+            Next::Outcome(value) => Ok(run.complete(at, Some(value), env)?),
+            Next::Sleep(pause) => {
+                run.forgive(at)?;
+                Ok(run.sleep(at, pause, env)?)
+            }
+            Next::Persist(_) => {
+                run.forgive(at)?;
+                run.make_ready(at);
+                Ok(())
+            }
+            Next::WaitForEvent(EventWait { name, key, effective }) => {
+                run.forgive(at)?;
+                let as_of = effective.unwrap_or(run.created);
+                Ok(run.wait(at, Wanted { name, key: Some(key), as_of, data: None })?)
+            }
+            Next::WaitForActivity(ActivityWait { name, input }) => {
+                run.forgive(at)?;
+                Ok(run.wait(at, Wanted::own(format!("{ACTIVITY}{name}"), None, Some(input)))?)
+            }
+            _ => Ok(run.complete(at, None, env)?),
+        }
     }
+
+    /// The body runs again. It finds the event with the pointer; of a worker's answer, the result.
+    fn event_came(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
+        let pointer = run.live.edit(at)?;
+        if pointer.event_name.as_deref().is_some_and(|name| name.starts_with(ACTIVITY)) {
+            let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
+            pointer.event_data = None;
+            pointer.event_data = Some(answer.into_result()?);
+        }
+        debug_assert!(pointer.status.after(PointerChange::Run).is_ok(), "it is pending again");
+        run.make_ready(at);
+        Ok(())
+    }
+}
+
+/// Something from outside is not what it should be. Another one may be.
+pub(super) fn unreadable(error: serde_json::Error) -> StepError {
+    StepError::retryable(error).with_code(StepError::UNREADABLE)
 }

@@ -1,6 +1,11 @@
-use super::world::World;
+use super::{
+    scenario::{begin, mark},
+    world::World,
+};
 use crate::{
-    definition::{WorkflowBuilder, each, inline, inline_item},
+    definition::{
+        Definition, Every, WorkflowBuilder, activity, child, each, event, inline, inline_item, user_task,
+    },
     models::WorkflowStatus,
     traits::{Control, Ending},
 };
@@ -116,4 +121,114 @@ fn a_finished_step_may_go_from_the_definition() {
     world.definition = plain(builder(), "b").build().unwrap();
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed));
+}
+
+type Build = Box<dyn Fn() -> Definition>;
+
+/// Each kind of step that an instance can be in the middle of, and one of another kind under the same id.
+#[test]
+fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_another_kind() {
+    type Line = Vec<String>;
+    let hour = |_: &Line, (): &()| std::time::Duration::from_hours(1);
+    let waits = |b: super::scenario::Body| b.wait_for("inner", event("e", |_: &Line, ()| "k"));
+    let kinds: Vec<(&str, Build)> = vec![
+        ("if", Box::new(move || begin().if_("x", |_, ()| true, waits).build().unwrap())),
+        ("while", Box::new(move || begin().while_("x", |_, ()| true, waits).build().unwrap())),
+        ("parallel", Box::new(move || begin().parallel("x", |all| all.branch(waits)).build().unwrap())),
+        ("saga", Box::new(move || begin().saga("x", waits).build().unwrap())),
+        ("decide", Box::new(move || begin().decide("x", |_, ()| 1, |by| by.when(1, waits)).build().unwrap())),
+        ("delay", Box::new(move || begin().delay("x", hour).build().unwrap())),
+        ("schedule", Box::new(move || begin().schedule("x", hour, waits).build().unwrap())),
+        (
+            "recur",
+            Box::new(move || {
+                let every = Every::interval(std::time::Duration::from_hours(1));
+                begin().recur("x", every, |_, ()| false, waits).build().unwrap()
+            }),
+        ),
+        ("wait-for", Box::new(|| begin().wait_for("x", event("e", |_: &Line, ()| "k")).build().unwrap())),
+        ("activity", Box::new(|| begin().activity("x", activity("a", |_: &Line, ()| 0)).build().unwrap())),
+        (
+            "user-task",
+            Box::new(|| {
+                begin().user_task("x", user_task(|_: &Line, ()| "?").plain_option("ok")).build().unwrap()
+            }),
+        ),
+        (
+            "sub-workflow",
+            Box::new(|| {
+                begin().sub_workflow("x", child("c", |_: &Line, ()| 0_u32).version(1)).build().unwrap()
+            }),
+        ),
+    ];
+    for (was, build) in &kinds {
+        for (now, other) in &kinds {
+            let mut world = World::new(&build(), &Line::new());
+            world.open();
+            assert!(world.run.is_none(), "{was} waits");
+            world.definition = other();
+            world.instance.next_execution = Some(0);
+            world.open();
+            if was == now {
+                assert_eq!(world.instance.status, WorkflowStatus::Runnable, "{was}");
+            } else {
+                is_parked_because(
+                    &world,
+                    &format!("is a {now} now, but the instance is inside it as a {was}"),
+                );
+                world.ask(Control::Terminate);
+                assert!(world.waits.is_empty(), "even what is parked closes its waits: {was}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_parked_instance_can_be_cancelled_and_it_is_told_that_nothing_was_undone() {
+    let saga = |first: &'static str| {
+        begin()
+            .saga("s", move |b| {
+                b.then(first, mark("a"))
+                    .compensate_with(|undo| undo.then("u", mark("u")))
+                    .then("open", mark("open"))
+            })
+            .build()
+            .unwrap()
+    };
+    let mut world = World::new(&saga("a"), &Vec::<String>::new());
+    world.open();
+    world.crash();
+    world.definition = saga("b");
+    world.open();
+    is_parked_because(&world, "gone from the definition");
+    world.ask(Control::Cancel);
+    assert_eq!(world.ending, Some(Ending::Cancelled));
+    assert!(world.failures.last().unwrap().error.message.contains("was not undone"));
+}
+
+#[test]
+fn a_wait_at_which_no_pointer_stands_is_closed() {
+    type Line = Vec<String>;
+    let definition = begin().wait_for("x", event("e", |_: &Line, ()| "k")).build().unwrap();
+    let mut world = World::new(&definition, &Line::new());
+    world.open();
+    let mut stray = world.waits[0].clone();
+    stray.id = "it//gone//1".to_owned();
+    stray.execution_pointer_id = "gone".to_owned();
+    world.waits.push(stray);
+    world.instance.next_execution = Some(0);
+    world.open();
+    assert_eq!(world.waits.len(), 1);
+    assert_eq!(world.waits[0].id, "it//x//1");
+
+    let mut stray = world.waits[0].clone();
+    stray.id = "it//gone//2".to_owned();
+    stray.execution_pointer_id = "gone".to_owned();
+    world.waits.push(stray);
+    world.definition = plain(builder(), "other").build().unwrap();
+    world.instance.next_execution = Some(0);
+    world.open();
+    assert_eq!((world.instance.status, world.waits.len()), (WorkflowStatus::Suspended, 2), "parked");
+    world.ask(Control::Terminate);
+    assert!(world.waits.is_empty(), "an instance that has ended waits for nothing");
 }

@@ -1,9 +1,25 @@
 //! The executor without a host: a world that stores what it commits, and runs its bodies in any order.
 
+#![allow(
+    clippy::ignored_unit_patterns,
+    reason = "closures over data and item are written as users write them, who know no item on the main path"
+)]
+
+mod answers;
+mod branching;
 mod control;
 mod definitions;
 mod for_each;
 mod mismatch;
+mod moving;
+mod outside;
 mod properties;
+mod random;
 mod retry;
+mod saga;
+mod scenario;
+mod stream;
+mod timing;
+mod town;
+mod waiting;
 mod world;

@@ -1,13 +1,15 @@
-use std::{collections::HashMap, time::Duration};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
+use serde::Serialize;
 use serde_json::Value;
 
+use super::stream::Stream;
 use crate::{
     definition::{Data, Definition},
     executor::{Effects, Env, Job, Lifecycle, Run},
-    models::{ExecutionPointer, WorkflowInstance},
+    models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     traits::{Control, ControlRequest, Ending, Fence, Finished, Loaded, StepCommit, StepFailure},
 };
 
@@ -16,17 +18,33 @@ pub struct World {
     pub definition: Definition,
     pub now: DateTime<Utc>,
     pub instance: WorkflowInstance,
+    pub parent: Option<String>,
     pub control: Option<ControlRequest>,
     pub ending: Option<Ending>,
     pub cause: Option<StepFailure>,
     pub history: Vec<Finished>,
     pub items: HashMap<String, Vec<Value>>,
+    pub waits: Vec<EventSubscription>,
+    pub stream: Rc<RefCell<Stream>>,
+    /// What was published by the world outside, at which time.
+    pub planned: Vec<(DateTime<Utc>, Event)>,
+    /// What is asked of the instance, at which time.
+    pub asks: Vec<(DateTime<Utc>, Control)>,
     pub failures: Vec<StepFailure>,
     pub commits: Vec<StepCommit>,
     pub events: Vec<Lifecycle>,
     pub run: Option<Run>,
     pub jobs: Vec<Job>,
     pub random: Box<dyn FnMut() -> f64>,
+    /// The process dies right after this many commits.
+    pub dies_after: Option<usize>,
+    pub newest: HashMap<String, u32>,
+    /// Which other instances were told that they have something to do.
+    pub woken: Vec<String>,
+    /// How often items were read.
+    pub reads: usize,
+    /// Bodies end in the order of their names, not in that in which they were handed out.
+    pub sorted: bool,
     asked: u64,
 }
 
@@ -35,21 +53,35 @@ impl World {
         let now = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
         let mut instance = definition.instance(data, now).unwrap();
         instance.id = "it".to_owned();
+        Self::with_instance(definition, instance, now)
+    }
+
+    pub fn with_instance(definition: &Definition, instance: WorkflowInstance, now: DateTime<Utc>) -> Self {
         Self {
             definition: definition.clone(),
             now,
             instance,
+            parent: None,
             control: None,
             ending: None,
             cause: None,
             history: Vec::new(),
             items: HashMap::new(),
+            waits: Vec::new(),
+            stream: Rc::default(),
+            planned: Vec::new(),
+            asks: Vec::new(),
             failures: Vec::new(),
             commits: Vec::new(),
             events: Vec::new(),
             run: None,
             jobs: Vec::new(),
             random: Box::new(|| 0.0),
+            dies_after: None,
+            newest: HashMap::new(),
+            woken: Vec::new(),
+            reads: 0,
+            sorted: false,
             asked: 0,
         }
     }
@@ -63,9 +95,9 @@ impl World {
             control: self.control,
             ending: self.ending,
             cause: self.cause.clone(),
-            parent: None,
-            waits: Vec::new(),
-            deliveries: Vec::new(),
+            parent: self.parent.clone(),
+            waits: self.waits.clone(),
+            deliveries: self.stream.borrow().deliveries(&self.waits, self.now),
         }
     }
 
@@ -73,13 +105,29 @@ impl World {
     pub fn open(&mut self) {
         let loaded = self.loaded();
         let control = loaded.control;
-        let mut env = Env { now: self.now, random: &mut self.random };
-        let mut run = Run::open(&self.definition, loaded, &mut env).unwrap();
-        if let Some(request) = control {
-            run.control(request, &mut env).unwrap();
-        }
+        let definition = self.definition.clone();
+        let run = self.with_env(|env| {
+            let mut run = Run::open(&definition, loaded, env).unwrap();
+            if let Some(request) = control {
+                run.control(request, env).unwrap();
+            }
+            run
+        });
         self.run = Some(run);
         self.settle();
+    }
+
+    pub fn with_env<T>(&mut self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
+        let newest = |id: &str| self.newest.get(id).copied();
+        f(&mut Env { now: self.now, random: &mut self.random, newest: &newest })
+    }
+
+    /// What a run does, with what it takes from outside.
+    pub fn with_run<T>(&mut self, f: impl FnOnce(&mut Run, &mut Env<'_>) -> T) -> T {
+        let mut run = self.run.take().expect("it is open");
+        let result = self.with_env(|env| f(&mut run, env));
+        self.run = Some(run);
+        result
     }
 
     /// The process dies: only what was stored is left.
@@ -90,37 +138,49 @@ impl World {
 
     /// Stores what there is to store, and takes up what follows.
     pub fn settle(&mut self) {
+        self.try_settle().unwrap();
+    }
+
+    fn try_settle(&mut self) -> crate::Result<()> {
         loop {
-            let Some(run) = &mut self.run else { return };
-            let mut env = Env { now: self.now, random: &mut self.random };
-            if let Some(commit) = run.commit(&mut env).unwrap() {
-                store(&mut self.instance, &mut self.history, &mut self.items, &commit);
-                self.failures.extend(commit.failures.clone());
-                if commit.status.is_some() {
-                    self.cause.clone_from(&commit.cause);
-                    self.ending = commit.ending;
-                }
-                if commit.applied.is_some() {
-                    self.control = None;
-                }
-                self.commits.push(commit);
+            if self.run.is_none() {
+                return Ok(());
             }
-            let Effects { jobs, wants, events, cancelled, released } = run.committed(&mut env).unwrap();
-            self.jobs.extend(jobs);
+            if let Some(commit) = self.with_run(Run::commit)? {
+                self.store(commit);
+                if self.dies_after == Some(self.commits.len()) {
+                    self.crash();
+                    return Ok(());
+                }
+            }
+            let effects = self.with_run(Run::committed)?;
+            let Effects { jobs, wants, events, cancelled, released, listen, again, wakes, consumed: _ } =
+                effects;
+            self.woken.extend(wakes);
+            for job in jobs {
+                self.with_run(|run, env| run.begun(job.pointer(), job.number(), env));
+                self.jobs.push(job);
+            }
             self.events.extend(events.into_iter().map(|e| e.what));
             cancelled.iter().for_each(tokio_util::sync::CancellationToken::cancel);
             if released.is_some() {
                 self.run = None;
-                return;
+                return Ok(());
             }
-            if wants.is_empty() {
-                return;
+            let deliveries = self.stream.borrow().deliveries(&self.waits, self.now);
+            let mut goes_on = again || !wants.is_empty();
+            if listen {
+                goes_on |= self.with_run(|run, env| run.deliver(deliveries, env))?;
             }
             for want in wants {
-                let all = &self.items[&want.container];
+                self.reads += 1;
+                let all = self.items.get(&want.container).expect("items that are wanted are stored");
                 let from = usize::try_from(want.from).unwrap();
                 let values = all[from..].iter().take(want.limit.min(5)).cloned().collect();
-                run.items(&want.container, want.from, values, &mut env).unwrap();
+                self.with_run(|run, env| run.items(&want.container, want.from, values, env))?;
+            }
+            if !goes_on {
+                return Ok(());
             }
         }
     }
@@ -129,11 +189,21 @@ impl World {
     pub fn finish(&mut self, jobs: Vec<Job>) {
         for job in jobs {
             let pointer = job.pointer().to_owned();
-            let end = job.run(None).now_or_never().expect("the bodies of these tests never wait");
-            let mut env = Env { now: self.now, random: &mut self.random };
-            self.run.as_mut().expect("it is open").ended(&pointer, end, &mut env).unwrap();
+            // One that never ends: it may run out of its time, or be cancelled.
+            let Some(end) = job.run(None).now_or_never() else { continue };
+            self.with_run(|run, env| run.ended(&pointer, end, env).unwrap());
         }
         self.settle();
+    }
+
+    /// As [`finish`](Self::finish), where the state may turn out to contradict itself.
+    pub fn try_finish(&mut self, jobs: Vec<Job>) -> crate::Result<()> {
+        for job in jobs {
+            let pointer = job.pointer().to_owned();
+            let end = job.run(None).now_or_never().expect("this body never waits");
+            self.with_run(|run, env| run.ended(&pointer, end, env))?;
+        }
+        self.try_settle()
     }
 
     /// The names of the bodies that wait to be run.
@@ -149,25 +219,73 @@ impl World {
     /// As [`play`](Self::play); `choose` gets the number of waiting bodies.
     pub fn play_with(&mut self, mut choose: impl FnMut(usize) -> Step) {
         loop {
-            if self.run.is_none() {
-                let Some(due) = self.instance.next_execution else { return };
-                self.now = self.now.max(DateTime::from_timestamp_millis(due).unwrap());
-                self.open();
-            } else if self.jobs.is_empty() {
-                // Pauses while the run is kept.
-                self.now = self.run.as_ref().and_then(Run::next_wake).expect("a run that is kept has work");
-                self.settle();
-            } else {
-                match choose(self.jobs.len()) {
-                    Step::Finish(count) => {
-                        let jobs = self.jobs.drain(..count).collect();
-                        self.finish(jobs);
-                    }
-                    Step::Swap(at) => self.jobs.swap(0, at),
-                    Step::Crash => self.crash(),
-                }
+            if self.act(&mut choose) {
+                continue;
+            }
+            match self.next_time() {
+                Some(at) => self.now = self.now.max(at),
+                None => return,
             }
         }
+    }
+
+    /// Does something that can be done now; `false`: there is nothing.
+    pub fn act(&mut self, choose: &mut impl FnMut(usize) -> Step) -> bool {
+        if let Some(at) = self.planned.iter().position(|(at, _)| *at <= self.now) {
+            let (_, event) = self.planned.remove(at);
+            self.publish(event);
+            return true;
+        }
+        if let Some(at) = self.asks.iter().position(|(at, _)| *at <= self.now) {
+            let (_, control) = self.asks.remove(at);
+            self.ask(control);
+            return true;
+        }
+        if self.run.is_none() {
+            let is_due = self.instance.next_execution.is_some_and(|at| at <= self.now.timestamp_millis());
+            let is_runnable = self.instance.status == WorkflowStatus::Runnable;
+            let has_event = !self.stream.borrow().deliveries(&self.waits, self.now).is_empty();
+            let is_asked = self.control.is_some() && !self.instance.status.is_final();
+            if (is_runnable && (is_due || has_event)) || is_asked {
+                self.open();
+                return true;
+            }
+            return false;
+        }
+        if self.jobs.is_empty() {
+            if self.run.as_ref().and_then(Run::next_wake).is_some_and(|at| at <= self.now) {
+                self.settle();
+                return true;
+            }
+            return false;
+        }
+        if self.sorted {
+            self.jobs.sort_by(|a, b| a.pointer().cmp(b.pointer()));
+        }
+        match choose(self.jobs.len()) {
+            Step::Finish(count) => {
+                let jobs = self.jobs.drain(..count).collect();
+                self.finish(jobs);
+            }
+            Step::Swap(at) => self.jobs.swap(0, at),
+            Step::Crash => self.crash(),
+        }
+        true
+    }
+
+    /// When something happens that cannot happen now.
+    pub fn next_time(&self) -> Option<DateTime<Utc>> {
+        let own = match &self.run {
+            Some(run) => run.next_wake(),
+            None if self.instance.status == WorkflowStatus::Runnable => {
+                let due = self.instance.next_execution.and_then(DateTime::from_timestamp_millis);
+                due.into_iter().chain(self.stream.borrow().next_due(&self.waits, self.now)).min()
+            }
+            None => None,
+        };
+        // What the world outside does may come after the end.
+        let outside = self.planned.iter().map(|(at, _)| *at).chain(self.asks.iter().map(|(at, _)| *at));
+        own.into_iter().chain(outside).min()
     }
 
     /// As a host's caller does it.
@@ -175,14 +293,40 @@ impl World {
         self.asked += 1;
         let request = ControlRequest { number: self.asked, control };
         self.control = Some(request);
-        match &mut self.run {
-            None => self.open(),
-            Some(run) => {
-                let mut env = Env { now: self.now, random: &mut self.random };
-                run.control(request, &mut env).unwrap();
+        if self.run.is_none() {
+            return self.open();
+        }
+        self.with_run(|run, env| run.control(request, env).unwrap());
+        self.settle();
+    }
+
+    /// As a host's caller does it; a busy instance is told.
+    pub fn publish(&mut self, event: Event) {
+        self.stream.borrow_mut().publish(event, self.now);
+        self.hear();
+    }
+
+    /// A busy instance takes what is there.
+    pub fn hear(&mut self) {
+        if self.run.is_some() {
+            let deliveries = self.stream.borrow().deliveries(&self.waits, self.now);
+            if self.with_run(|run, env| run.deliver(deliveries, env).unwrap()) {
                 self.settle();
             }
         }
+    }
+
+    /// Will be published so long after now.
+    pub fn plan(&mut self, after: Duration, name: &str, key: &str, data: impl Serialize) {
+        let at = self.now + after;
+        let data = serde_json::to_value(data).unwrap();
+        let event = Event { event_time: at, ..Event::new(name, key, data) };
+        self.planned.push((at, event));
+    }
+
+    /// Will be asked so long after now.
+    pub fn plan_ask(&mut self, after: Duration, control: Control) {
+        self.asks.push((self.now + after, control));
     }
 
     pub fn pass(&mut self, time: Duration) {
@@ -193,8 +337,51 @@ impl World {
         self.instance.execution_pointers.iter().find(|p| p.id == id).expect("a live pointer")
     }
 
+    /// Ids of the pointers that have ended and left, in order.
+    pub fn history_ids(&self) -> Vec<&str> {
+        self.history.iter().map(|row| row.pointer.id.as_str()).collect()
+    }
+
     pub fn data<D: Data>(&self) -> D {
         serde_json::from_value(self.instance.data.clone()).unwrap()
+    }
+
+    fn store(&mut self, commit: StepCommit) {
+        if let Some(status) = commit.status {
+            self.instance.status = status;
+            self.cause.clone_from(&commit.cause);
+            self.ending = commit.ending;
+        }
+        if let Some(next) = commit.next_execution {
+            self.instance.next_execution = next;
+        }
+        if let Some(data) = &commit.data {
+            self.instance.data = data.clone();
+        }
+        self.instance.complete_time = commit.complete_time.or(self.instance.complete_time);
+        let live = &mut self.instance.execution_pointers;
+        for pointer in &commit.upserted {
+            match live.iter_mut().find(|p| p.id == pointer.id) {
+                Some(stored) => *stored = pointer.clone(),
+                None => live.push(pointer.clone()),
+            }
+        }
+        for pointer in &commit.finished {
+            assert!(!pointer.active, "history is over");
+            live.retain(|p| p.id != pointer.id);
+            let number = self.history.len() as u64 + 1;
+            self.history.push(Finished { number, pointer: pointer.clone() });
+        }
+        for list in &commit.items {
+            self.items.insert(list.container.clone(), list.values.clone());
+        }
+        let (now, waits) = (self.now, &mut self.waits);
+        self.stream.borrow_mut().store(&commit, &self.instance.id, waits, now);
+        if commit.applied.is_some() {
+            self.control = None;
+        }
+        self.failures.extend(commit.failures.clone());
+        self.commits.push(commit);
     }
 }
 
@@ -205,35 +392,4 @@ pub enum Step {
     /// The first waiting body and this one change places.
     Swap(usize),
     Crash,
-}
-
-fn store(
-    instance: &mut WorkflowInstance,
-    history: &mut Vec<Finished>,
-    items: &mut HashMap<String, Vec<Value>>,
-    commit: &StepCommit,
-) {
-    if let Some(status) = commit.status {
-        instance.status = status;
-    }
-    if let Some(next) = commit.next_execution {
-        instance.next_execution = next;
-    }
-    if let Some(data) = &commit.data {
-        instance.data = data.clone();
-    }
-    instance.complete_time = commit.complete_time.or(instance.complete_time);
-    for pointer in &commit.upserted {
-        match instance.execution_pointers.iter_mut().find(|p| p.id == pointer.id) {
-            Some(stored) => *stored = pointer.clone(),
-            None => instance.execution_pointers.push(pointer.clone()),
-        }
-    }
-    for pointer in &commit.finished {
-        instance.execution_pointers.retain(|p| p.id != pointer.id);
-        history.push(Finished { number: history.len() as u64 + 1, pointer: pointer.clone() });
-    }
-    for list in &commit.items {
-        assert!(items.insert(list.container.clone(), list.values.clone()).is_none(), "items are stored once");
-    }
 }

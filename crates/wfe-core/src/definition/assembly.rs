@@ -1,0 +1,220 @@
+//! From drafts to nodes, and what is checked on the way.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{
+    OnFailure,
+    program::{Branch, Draft, Node},
+};
+
+type Checked<T> = Result<T, String>;
+
+/// Where each id stands.
+pub(super) type Places = HashMap<Arc<str>, usize>;
+
+/// The nodes of these drafts, the first one first, and where each id stands.
+///
+/// # Errors
+/// What is wrong, naming the step.
+pub(super) fn nodes(drafts: Vec<Draft>) -> Checked<(Vec<Node>, Places)> {
+    let mut assembly = Assembly {
+        nodes: Vec::new(),
+        by_id: HashMap::new(),
+        sequences: 0,
+        targets: HashMap::new(),
+        undoing: HashSet::new(),
+    };
+    assembly.add(drafts, Around::default())?;
+    assembly.resolve_targets()?;
+    assembly.check_reachable()?;
+    Ok((assembly.nodes, assembly.by_id))
+}
+
+struct Assembly {
+    nodes: Vec<Node>,
+    by_id: Places,
+    sequences: usize,
+    targets: HashMap<usize, String>,
+    /// The sequences that undo something.
+    undoing: HashSet<usize>,
+}
+
+/// Where a sequence stands.
+#[derive(Clone, Copy, Default)]
+struct Around {
+    container: Option<usize>,
+    /// A saga is around it.
+    saga: bool,
+    /// It undoes something.
+    undo: bool,
+}
+
+impl Assembly {
+    /// Adds a sequence and what is in it, each step before its branches; gives its first step.
+    fn add(&mut self, drafts: Vec<Draft>, around: Around) -> Checked<Option<Branch>> {
+        let sequence = self.sequences;
+        self.sequences += 1;
+        let (mut first, mut previous) = (None, None::<usize>);
+        for draft in drafts {
+            let index = self.nodes.len();
+            check(&draft, around)?;
+            let id: Arc<str> = draft.id.as_str().into();
+            if self.by_id.insert(id.clone(), index).is_some() {
+                return Err(format!("step {id:?} stands in it twice; give each step an id of its own"));
+            }
+            if let Some(target) = draft.target {
+                self.targets.insert(index, target);
+            }
+            self.nodes.push(Node {
+                index,
+                on_failure: on_failure(&draft.policy, draft.fallback.is_some(), &*draft.primitive, around),
+                id: id.clone(),
+                name: draft.name,
+                policy: draft.policy,
+                next: None,
+                container: around.container,
+                sequence,
+                branches: Vec::new(),
+                fallback: None,
+                undo: None,
+                cancel_when: draft.cancel_when,
+                target: None,
+                primitive: draft.primitive,
+            });
+            let is_saga = self.nodes[index].primitive.is_saga();
+            let inside = Around { container: Some(index), saga: around.saga || is_saga, ..around };
+            for branch in draft.branches {
+                let branch = self.body(branch, inside, &id, "body")?;
+                self.nodes[index].branches.push(branch);
+            }
+            if let Some(fallback) = draft.fallback {
+                let around = Around { container: Some(index), ..around };
+                self.nodes[index].fallback = Some(self.body(fallback, around, &id, "fallback")?);
+            }
+            if let Some(undo) = draft.undo {
+                let around = Around { container: Some(index), saga: false, undo: true };
+                self.undoing.insert(self.sequences);
+                self.nodes[index].undo = Some(self.body(undo, around, &id, "compensation")?);
+            }
+            match previous.replace(index) {
+                None => first = Some(Branch { first: index }),
+                Some(previous) => self.nodes[previous].next = Some(index),
+            }
+        }
+        Ok(first)
+    }
+
+    fn body(&mut self, drafts: Vec<Draft>, around: Around, id: &str, what: &str) -> Checked<Branch> {
+        self.add(drafts, around)?.ok_or_else(|| format!("the {what} of {id:?} has no steps; give it one"))
+    }
+
+    /// A go-to leads to a step of its own sequence, or of one around it: anything else would be the middle of
+    /// something that has not begun.
+    fn resolve_targets(&mut self) -> Checked<()> {
+        for (index, target) in std::mem::take(&mut self.targets) {
+            let id = self.nodes[index].id.clone();
+            let Some(&to) = self.by_id.get(&*target) else {
+                return Err(format!("step {id:?} goes to {target:?}, which is no step of it"));
+            };
+            self.check_target(index, to)?;
+            self.nodes[index].target = Some(to);
+        }
+        Ok(())
+    }
+
+    fn check_target(&self, from: usize, to: usize) -> Checked<()> {
+        let (id, target) = (&self.nodes[from].id, &self.nodes[to].id);
+        let sequence = self.nodes[to].sequence;
+        let mut at = from;
+        while self.nodes[at].sequence != sequence {
+            if self.undoing.contains(&self.nodes[at].sequence) {
+                return Err(format!(
+                    "step {id:?} goes to {target:?}, out of a compensation; that is always done in full"
+                ));
+            }
+            let Some(container) = self.nodes[at].container else {
+                return Err(format!(
+                    "step {id:?} goes to {target:?}, which is inside of something that {id:?} is not in; \
+                     a go-to leads to a step of its own sequence or of one around it"
+                ));
+            };
+            if self.nodes[container].primitive.is_side() {
+                return Err(format!(
+                    "step {id:?} goes to {target:?}, out of a side branch: the instance has gone on there already"
+                ));
+            }
+            at = container;
+        }
+        Ok(())
+    }
+
+    /// Every step can be reached from the first one.
+    fn check_reachable(&self) -> Checked<()> {
+        let (mut reached, mut open) = (HashSet::new(), vec![0]);
+        while let Some(index) = open.pop() {
+            if !reached.insert(index) {
+                continue;
+            }
+            let node = &self.nodes[index];
+            open.extend(node.next.filter(|_| node.primitive.goes_on()));
+            open.extend(node.target);
+            open.extend(node.branches.iter().chain(&node.fallback).chain(&node.undo).map(|b| b.first));
+        }
+        match self.nodes.iter().find(|node| !reached.contains(&node.index)) {
+            None => Ok(()),
+            Some(node) => {
+                let id = &node.id;
+                Err(format!(
+                    "step {id:?} cannot be reached: the step before it never goes on, and no go-to leads there"
+                ))
+            }
+        }
+    }
+}
+
+fn on_failure(
+    policy: &super::Policy,
+    has_fallback: bool,
+    primitive: &dyn crate::executor::Primitive,
+    around: Around,
+) -> OnFailure {
+    match policy.on_failure {
+        Some(behaviour) => behaviour,
+        None if has_fallback => OnFailure::Continue,
+        None if around.saga => OnFailure::Compensate,
+        // What comes behind a saga runs when its compensation is done; of several compensations, each is tried.
+        None if primitive.is_saga() || around.undo => OnFailure::Continue,
+        None => OnFailure::Terminate,
+    }
+}
+
+fn check(draft: &Draft, around: Around) -> Checked<()> {
+    let id = &*draft.id;
+    if id.is_empty() {
+        return Err("a step has an empty id; give it one".to_owned());
+    }
+    // Pointer ids are paths of step ids: `price/17/look-up`.
+    if id.contains(['/', '#']) {
+        return Err(format!("the id of step {id:?} has '/' or '#' in it; use other characters"));
+    }
+    let misplaced = || {
+        if draft.undo.is_some() && !around.saga {
+            return Some("it has a compensation, but no saga is around it".to_owned());
+        }
+        if draft.policy.on_failure == Some(OnFailure::Compensate) && !around.saga {
+            return Some("its failure is to be compensated, but no saga is around it".to_owned());
+        }
+        if draft.primitive.ends_all() && around.undo {
+            return Some("it ends the workflow in the middle of a compensation".to_owned());
+        }
+        if draft.fallback.is_some() && !matches!(draft.policy.on_failure, None | Some(OnFailure::Continue)) {
+            return Some("it has a fallback, but its failure is not to be continued behind".to_owned());
+        }
+        None
+    };
+    let problem = draft.policy.problem().or_else(|| draft.primitive.problem()).or_else(misplaced);
+    problem.map_or(Ok(()), |problem| Err(format!("step {id:?}: {problem}")))
+}

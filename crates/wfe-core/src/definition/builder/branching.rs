@@ -1,0 +1,295 @@
+use std::{marker::PhantomData, sync::Arc};
+
+use super::Sequence;
+use crate::{
+    definition::{
+        Data, Item,
+        ask::{Ask, ask},
+        program::Draft,
+    },
+    executor::{Decide, IfElse, Parallel, While},
+};
+
+/// Ways that part.
+impl<D: Data, I: Item, At> Sequence<D, I, At> {
+    /// The steps of `then`, if the condition holds.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("if", 1)
+    ///     .if_("large", |n, _| *n > 100, |then| then.then("check", inline(|_, _| async { Ok(()) })))
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn if_(
+        self,
+        id: impl Into<String>,
+        holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static,
+        then: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+    ) -> Self {
+        self.container(id, IfElse::new(ask(CONDITION, holds)), then)
+    }
+
+    /// The steps of `then`, if the condition holds, those of `otherwise`, if not.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("if-else", 1)
+    ///     .if_else(
+    ///         "even",
+    ///         |n, _| n % 2 == 0,
+    ///         |then| then.then("halve", inline(|_, _| async { Ok(()) })),
+    ///         |otherwise| otherwise.then("triple", inline(|_, _| async { Ok(()) })),
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn if_else(
+        mut self,
+        id: impl Into<String>,
+        holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static,
+        then: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+        otherwise: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+    ) -> Self {
+        let mut draft = Draft::new(id, Arc::new(IfElse::new(ask(CONDITION, holds))));
+        draft.branches = vec![self.body(then), self.body(otherwise)];
+        self.push(draft)
+    }
+
+    /// The steps of `body`, as long as the condition holds; asked before each round.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("count-down", 1)
+    ///     .while_("left", |n, _| *n > 0, |round| {
+    ///         round.then("take", inline(|_, _| async { Ok(()) }).output(|(), n| *n -= 1))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn while_(
+        self,
+        id: impl Into<String>,
+        holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static,
+        body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+    ) -> Self {
+        self.container(id, While::new(ask(CONDITION, holds)), body)
+    }
+
+    /// All branches at once; the instance goes on when all of them have ended.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("both", 1)
+    ///     .parallel("pack-and-bill", |all| {
+    ///         all.branch(|one| one.then("pack", inline(|_, _| async { Ok(()) })))
+    ///             .branch(|one| one.then("bill", inline(|_, _| async { Ok(()) })))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn parallel(
+        mut self,
+        id: impl Into<String>,
+        branches: impl FnOnce(Branches<D, I>) -> Branches<D, I>,
+    ) -> Self {
+        let Branches { drafts, problems, .. } =
+            branches(Branches { drafts: Vec::new(), problems: Vec::new(), types: PhantomData });
+        self.problems.extend(problems);
+        let mut draft = Draft::new(id, Arc::new(Parallel::new(drafts.len())));
+        draft.branches = drafts;
+        self.push(draft)
+    }
+
+    /// The branches whose value equals the one that `value` gives: all of them at once, if there are several. If there is
+    /// none, the one for [`otherwise`](Decision::otherwise); without one, the instance goes on.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<String>::new("route", 1)
+    ///     .decide("country", |country, _| country.clone(), |by| {
+    ///         by.when("DE".to_owned(), |one| one.then("german", inline(|_, _| async { Ok(()) })))
+    ///             .when("FR".to_owned(), |one| one.then("french", inline(|_, _| async { Ok(()) })))
+    ///             .otherwise(|one| one.then("english", inline(|_, _| async { Ok(()) })))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn decide<V: PartialEq + Send + Sync + 'static>(
+        mut self,
+        id: impl Into<String>,
+        value: impl Fn(&D, &I) -> V + Send + Sync + 'static,
+        branches: impl FnOnce(Decision<D, I, V>) -> Decision<D, I, V>,
+    ) -> Self {
+        let Decision { values, drafts, otherwise, problems, .. } = branches(Decision::new());
+        self.problems.extend(problems);
+        let pick = ask("the step's decision", move |data: &D, item: &I| {
+            let value = value(data, item);
+            values.iter().map(|when| *when == value).collect()
+        });
+        self.decision(id, pick, drafts, otherwise)
+    }
+
+    /// The branches whose condition holds: all of them at once, if there are several. If there is none, the one for
+    /// [`otherwise`](Choice::otherwise); without one, the instance goes on.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("checks", 1)
+    ///     .branch("what-is-needed", |by| {
+    ///         by.when(|n, _| *n > 10, |one| one.then("count", inline(|_, _| async { Ok(()) })))
+    ///             .when(|n, _| n % 2 == 1, |one| one.then("pair", inline(|_, _| async { Ok(()) })))
+    ///             .otherwise(|one| one.then("wave-through", inline(|_, _| async { Ok(()) })))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn branch(
+        mut self,
+        id: impl Into<String>,
+        branches: impl FnOnce(Choice<D, I>) -> Choice<D, I>,
+    ) -> Self {
+        let Choice { conditions, drafts, otherwise, problems, .. } = branches(Choice::new());
+        self.problems.extend(problems);
+        let pick: Ask<Vec<bool>> =
+            Arc::new(move |data, item| conditions.iter().map(|holds| holds(data, item)).collect());
+        self.decision(id, pick, drafts, otherwise)
+    }
+
+    fn decision(
+        mut self,
+        id: impl Into<String>,
+        pick: Ask<Vec<bool>>,
+        mut drafts: Vec<Vec<Draft>>,
+        otherwise: Vec<Vec<Draft>>,
+    ) -> Self {
+        let id = id.into();
+        if otherwise.len() > 1 {
+            self.problems.push(format!("step {id:?} has more than one branch for otherwise"));
+        }
+        let mut primitive = Decide::new(pick, drafts.len());
+        if let Some(otherwise) = otherwise.into_iter().next() {
+            primitive = primitive.with_otherwise();
+            drafts.push(otherwise);
+        }
+        let mut draft = Draft::new(id, Arc::new(primitive));
+        draft.branches = drafts;
+        self.push(draft)
+    }
+}
+
+const CONDITION: &str = "the step's condition";
+
+/// The branches of a [`parallel`](Sequence::parallel).
+pub struct Branches<D, I> {
+    drafts: Vec<Vec<Draft>>,
+    problems: Vec<String>,
+    types: PhantomData<fn(D, I)>,
+}
+
+impl<D: Data, I: Item> Branches<D, I> {
+    /// One more branch.
+    #[must_use]
+    pub fn branch(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
+        let body = body(Sequence::inside());
+        self.problems.extend(body.problems);
+        self.drafts.push(body.drafts);
+        self
+    }
+}
+
+/// The branches of a [`decide`](Sequence::decide), each with a value.
+pub struct Decision<D, I, V> {
+    values: Vec<V>,
+    drafts: Vec<Vec<Draft>>,
+    otherwise: Vec<Vec<Draft>>,
+    problems: Vec<String>,
+    types: PhantomData<fn(D, I)>,
+}
+
+impl<D: Data, I: Item, V> Decision<D, I, V> {
+    fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            drafts: Vec::new(),
+            otherwise: Vec::new(),
+            problems: Vec::new(),
+            types: PhantomData,
+        }
+    }
+
+    /// The branch for this value.
+    #[must_use]
+    pub fn when(mut self, value: V, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
+        let body = body(Sequence::inside());
+        self.problems.extend(body.problems);
+        self.values.push(value);
+        self.drafts.push(body.drafts);
+        self
+    }
+
+    /// The branch for any value that no other branch has.
+    #[must_use]
+    pub fn otherwise(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
+        let body = body(Sequence::inside());
+        self.problems.extend(body.problems);
+        self.otherwise.push(body.drafts);
+        self
+    }
+}
+
+/// The branches of a [`branch`](Sequence::branch), each with a condition.
+pub struct Choice<D, I> {
+    conditions: Vec<Ask<bool>>,
+    drafts: Vec<Vec<Draft>>,
+    otherwise: Vec<Vec<Draft>>,
+    problems: Vec<String>,
+    types: PhantomData<fn(D, I)>,
+}
+
+impl<D: Data, I: Item> Choice<D, I> {
+    fn new() -> Self {
+        Self {
+            conditions: Vec::new(),
+            drafts: Vec::new(),
+            otherwise: Vec::new(),
+            problems: Vec::new(),
+            types: PhantomData,
+        }
+    }
+
+    /// The branch for when this holds.
+    #[must_use]
+    pub fn when(
+        mut self,
+        holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static,
+        body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+    ) -> Self {
+        let body = body(Sequence::inside());
+        self.problems.extend(body.problems);
+        self.conditions.push(ask(CONDITION, holds));
+        self.drafts.push(body.drafts);
+        self
+    }
+
+    /// The branch for when no condition holds.
+    #[must_use]
+    pub fn otherwise(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
+        let body = body(Sequence::inside());
+        self.problems.extend(body.problems);
+        self.otherwise.push(body.drafts);
+        self
+    }
+}

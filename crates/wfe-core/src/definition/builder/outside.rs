@@ -1,0 +1,110 @@
+use std::sync::Arc;
+
+use super::Sequence;
+use crate::{
+    definition::{Activity, Child, Data, Item, UserTask, program::Draft},
+    executor::{ActivityStep, Escalate, SubWorkflow, UserTaskStep},
+};
+
+/// Steps whose work is done elsewhere.
+impl<D: Data, I: Item, At> Sequence<D, I, At> {
+    /// Waits until a worker outside of the workflow has done this. If the worker fails, the step has failed: with a retry
+    /// policy the work is offered again.
+    ///
+    /// ```
+    /// use wfe_core::definition::{Retry, WorkflowBuilder, activity};
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Upload { path: String, thumbnail: Option<String> }
+    ///
+    /// let definition = WorkflowBuilder::<Upload>::new("upload", 1)
+    ///     .activity(
+    ///         "thumbnail",
+    ///         activity("make-thumbnail", |upload: &Upload, _| upload.path.clone())
+    ///             .output(|path: &String, upload| upload.thumbnail = Some(path.clone())),
+    ///     )
+    ///     .retry(Retry::up_to(3))
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn activity(mut self, id: impl Into<String>, activity: Activity<D, I>) -> Self {
+        let Activity { name, input, common, .. } = activity;
+        self.problems.extend(common.problems);
+        let (limit, branches) = common.limit.split();
+        let primitive = ActivityStep::new(name, input, limit, Arc::new(common.outputs));
+        self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
+    }
+
+    /// Waits until a person has answered; then the steps of the chosen option run. The answer is the step's outcome.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wfe_core::definition::{WorkflowBuilder, inline, user_task};
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Leave { who: String, boss: String, granted: bool }
+    ///
+    /// let definition = WorkflowBuilder::<Leave>::new("leave", 1)
+    ///     .user_task(
+    ///         "decide",
+    ///         user_task(|leave: &Leave, _| format!("May {} go on leave?", leave.who))
+    ///             .assignee(|leave, _| leave.boss.clone())
+    ///             .option("yes", |yes| {
+    ///                 yes.then("grant", inline(|_, _| async { Ok(()) }).output(|(), leave: &mut Leave| leave.granted = true))
+    ///             })
+    ///             .plain_option("no")
+    ///             .escalate(|_, _| Duration::from_hours(24), |late| {
+    ///                 late.then("nudge", inline(|_, _| async { Ok(()) }))
+    ///             }),
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn user_task(mut self, id: impl Into<String>, task: UserTask<D, I>) -> Self {
+        let UserTask { prompt, assignee, options, escalation, common, .. } = task;
+        self.problems.extend(common.problems);
+        let (limit, mut branches) = common.limit.split();
+        let mut add = |branch: Option<Vec<Draft>>| {
+            branch.map(|branch| {
+                branches.push(branch);
+                branches.len() - 1
+            })
+        };
+        let options = options.into_iter().map(|(value, branch)| (value, add(branch))).collect();
+        let escalation = escalation.map(|e| Escalate { after: e.after, to: e.to, branch: add(e.branch) });
+        let primitive =
+            UserTaskStep::new(prompt, assignee, options, escalation, limit, Arc::new(common.outputs));
+        self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
+    }
+
+    /// Runs a child workflow, and goes on when it has completed. If it failed, was cancelled or terminated, the step has
+    /// failed; with a retry policy a new child begins. Whatever takes the step away cancels the child.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, child};
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Shipment { order: String, tracking: Option<String> }
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Order { id: String, tracking: Option<String> }
+    ///
+    /// let definition = WorkflowBuilder::<Order>::new("order", 1)
+    ///     .sub_workflow(
+    ///         "ship",
+    ///         child("shipment", |order: &Order, _| Shipment { order: order.id.clone(), tracking: None })
+    ///             .output(|shipment: &Shipment, order| order.tracking = shipment.tracking.clone()),
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn sub_workflow(mut self, id: impl Into<String>, child: Child<D, I>) -> Self {
+        let Child { definition, version, data, common, .. } = child;
+        self.problems.extend(common.problems);
+        let (limit, branches) = common.limit.split();
+        let primitive = SubWorkflow::new(definition, version, data, limit, Arc::new(common.outputs));
+        self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
+    }
+}

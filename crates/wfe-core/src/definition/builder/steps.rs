@@ -1,0 +1,108 @@
+use std::sync::Arc;
+
+use super::Sequence;
+use crate::{
+    definition::{Data, Each, Item, Task, program::Draft, task::Source},
+    executor::{ForEach, RunBody},
+};
+
+/// Steps with bodies.
+impl<D: Data, I: Item, At> Sequence<D, I, At> {
+    /// Then this step.
+    ///
+    /// ```
+    /// use wfe_core::{definition::{WorkflowBuilder, step}, steps::{Ctx, Next, Step, StepResult}};
+    ///
+    /// struct Add { to: u32, sum: u32 }
+    /// impl Step for Add {
+    ///     async fn run(&mut self, _: &Ctx) -> StepResult {
+    ///         self.sum = self.to + 1;
+    ///         Ok(Next::Done)
+    ///     }
+    /// }
+    ///
+    /// let add = step(|| Add { to: 0, sum: 0 })
+    ///     .input(|step, data: &u32, _| step.to = *data)
+    ///     .output(|step, data| *data = step.sum);
+    /// let definition = WorkflowBuilder::<u32>::new("count", 1).then("add", add).build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn then<S: Send + 'static, K: Source<S, D, I>>(
+        self,
+        id: impl Into<String>,
+        task: Task<S, D, I, K>,
+    ) -> Self {
+        let (policy, name) = (task.policy.clone(), task.name.clone());
+        let draft = Draft::new(id, Arc::new(RunBody::new(task.into_body())));
+        self.push(Draft { name, policy, ..draft })
+    }
+
+    /// Then this step, which may answer with values ([`Next::branch`](crate::steps::Next::branch)): `body` runs for all
+    /// of them at once, and the instance goes on when each has ended. With any other answer it is a plain step.
+    ///
+    /// ```
+    /// use wfe_core::{definition::{WorkflowBuilder, inline, inline_item}, steps::Next};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("fan-out", 1)
+    ///     .then_each("split", inline(|_, _| async { Next::branch(["a", "b"]) }), |part| {
+    ///         part.then("work", inline_item(|_, _, part: String| async move { Ok(part.len()) }))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn then_each<S: Send + 'static, K: Source<S, D, I>, T: Item>(
+        self,
+        id: impl Into<String>,
+        task: Task<S, D, I, K>,
+        body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>,
+    ) -> Self {
+        let (policy, name) = (task.policy.clone(), task.name.clone());
+        let primitive = ForEach::new(task.into_body(), usize::MAX);
+        self.container(id, primitive, body).dress(|draft| {
+            draft.policy = policy;
+            draft.name = name;
+        })
+    }
+
+    /// Then the steps of `body`, once for each item: one item after the other, or several at once
+    /// ([`Each::parallel`]). An empty list is done at once.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, each, inline_item};
+    ///
+    /// let definition = WorkflowBuilder::<Vec<u32>>::new("sum", 1)
+    ///     .for_each("all", each(|data: &Vec<u32>| data.clone()).parallel(4), |one| {
+    ///         one.then("double", inline_item(|_, _, n: u32| async move { Ok(n * 2) }))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn for_each<T: Item>(
+        self,
+        id: impl Into<String>,
+        items: Each<D, I, T>,
+        body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>,
+    ) -> Self {
+        let (source, limit, policy, name) = items.into_parts();
+        self.container(id, ForEach::new(source, limit), body).dress(|draft| {
+            draft.policy = policy;
+            draft.name = name;
+        })
+    }
+
+    /// Changes the step just added.
+    pub(super) fn dress(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+        match self.drafts.last_mut() {
+            Some(draft) => change(draft),
+            None => self.problems.push(
+                "something is said about the step before, but there is none: a name, a retry, a fallback and the \
+                 like come behind their step"
+                    .to_owned(),
+            ),
+        }
+        self
+    }
+}

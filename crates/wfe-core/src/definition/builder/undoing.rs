@@ -1,0 +1,40 @@
+use super::Sequence;
+use crate::{
+    definition::{Data, Item},
+    executor::Saga,
+};
+
+/// What can be undone.
+impl<D: Data, I: Item, At> Sequence<D, I, At> {
+    /// The steps of `body`, all or none: when one of them has failed for good, the other live branches of the saga are
+    /// taken away, and then every step in it that has completed and has a
+    /// [compensation](Self::compensate_with) is undone, however deep it stands, in reverse order of completion, one
+    /// after the other.
+    ///
+    /// Then the saga is tried again if it has a [`retry`](Self::retry). If not, it has failed: inside another saga, that
+    /// one is undone too; elsewhere the instance goes on behind it, with the failure as its outcome and the pointer
+    /// `Compensated` ([`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) say otherwise).
+    ///
+    /// The predicate of that retry policy sees the error of the failed step; after a failed saga inside this one, an error
+    /// with the same code and messages.
+    ///
+    /// A cancelled instance undoes its open sagas before it ends; a terminated one does not.
+    ///
+    /// ```
+    /// use wfe_core::definition::{OnFailure, WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("order", 1)
+    ///     .saga("fulfil", |saga| {
+    ///         saga.then("pay", inline(|_, _| async { Ok(()) }))
+    ///             .compensate_with(|undo| undo.then("refund", inline(|_, _| async { Ok(()) })))
+    ///             .then("ship", inline(|_, _| async { Ok(()) }))
+    ///     })
+    ///     .on_failure(OnFailure::Terminate)
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn saga(self, id: impl Into<String>, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
+        self.container(id, Saga, body)
+    }
+}

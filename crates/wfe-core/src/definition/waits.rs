@@ -1,0 +1,281 @@
+//! What a step waits for, outside of the workflow.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    Data, Item, Sequence,
+    ask::{Ask, Receive, ask, ask_value, receive},
+    program::Draft,
+};
+use crate::steps::UserAnswer;
+
+/// How long a wait may last.
+#[derive(Default)]
+pub(crate) struct Limit {
+    pub after: Option<Ask<Duration>>,
+    /// What runs then; `None`: the step has failed.
+    pub branch: Option<Vec<Draft>>,
+}
+
+impl Limit {
+    /// What the step needs of it, and its branch, which is the first one of the step.
+    pub fn split(self) -> (Option<crate::executor::TimeLimit>, Vec<Vec<Draft>>) {
+        let has_branch = self.branch.is_some();
+        let limit = self.after.map(|after| crate::executor::TimeLimit { after, has_branch });
+        (limit, self.branch.into_iter().collect())
+    }
+}
+
+/// What all waits have in common, before they are steps.
+#[derive(Default)]
+pub(crate) struct Common {
+    pub limit: Limit,
+    pub outputs: Vec<Receive>,
+    pub problems: Vec<String>,
+}
+
+impl Common {
+    fn body<D: Data, I: Item>(&mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Vec<Draft> {
+        let (drafts, problems) = Sequence::built(body);
+        self.problems.extend(problems);
+        drafts
+    }
+}
+
+macro_rules! waits {
+    ($($name:ident<D, I>),*) => {
+        $(impl<D: Data, I: Item> $name<D, I> {
+            /// How long the wait lasts at most, and what runs then in its place; after that the instance goes on behind the
+            /// step. What comes later is not taken.
+            #[must_use]
+            pub fn timeout(
+                mut self,
+                after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
+                body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+            ) -> Self {
+                let branch = self.common.body(body);
+                self.common.limit = Limit { after: Some(ask(TIME, after)), branch: Some(branch) };
+                self
+            }
+
+            /// How long the wait lasts at most; then the step has failed, with the code `timeout`, and its retry policy and
+            /// error behaviour say what follows.
+            #[must_use]
+            pub fn fail_after(mut self, after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static) -> Self {
+                self.common.limit = Limit { after: Some(ask(TIME, after)), branch: None };
+                self
+            }
+        })*
+    };
+}
+
+macro_rules! outputs {
+    ($($name:ident: $what:literal),*) => {
+        $(impl<D: Data, I: Item> $name<D, I> {
+            #[doc = concat!("Writes ", $what, " into the newest data. If it is of another type than `T`, or this panics, ")]
+            /// nothing is changed and the step has failed.
+            #[must_use]
+            pub fn output<T: DeserializeOwned + Send + 'static>(
+                mut self,
+                write: impl Fn(&T, &mut D) + Send + Sync + 'static,
+            ) -> Self {
+                self.common.outputs.push(receive(OUTPUT, write));
+                self
+            }
+        })*
+    };
+}
+
+const TIME: &str = "the step's time limit";
+const OUTPUT: &str = "the step's output";
+
+/// An event that a step waits for. Made by [`event`].
+pub struct Await<D, I> {
+    pub(super) name: String,
+    pub(super) key: Ask<String>,
+    pub(super) effective: Option<Ask<DateTime<Utc>>>,
+    pub(super) common: Common,
+    types: std::marker::PhantomData<fn(D, I)>,
+}
+
+/// An event of this name, with the key that the data gives: the first one that the instance has not consumed yet, whether it
+/// was published before or comes later.
+pub fn event<D: Data, I: Item, K: Into<String>>(
+    name: impl Into<String>,
+    key: impl Fn(&D, &I) -> K + Send + Sync + 'static,
+) -> Await<D, I> {
+    Await {
+        name: name.into(),
+        key: ask("the key of the event", move |data: &D, item: &I| key(data, item).into()),
+        effective: None,
+        common: Common::default(),
+        types: std::marker::PhantomData,
+    }
+}
+
+impl<D: Data, I: Item> Await<D, I> {
+    /// Events dated earlier are passed over; by default those from before the creation of the instance. It counts until the
+    /// instance has consumed an event of this name and key: then the next one is that which comes after it.
+    #[must_use]
+    pub fn effective(mut self, from: impl Fn(&D, &I) -> DateTime<Utc> + Send + Sync + 'static) -> Self {
+        self.effective = Some(ask("the effective date of the event", from));
+        self
+    }
+}
+
+/// Work for somebody outside. Made by [`activity`].
+pub struct Activity<D, I> {
+    pub(super) name: String,
+    pub(super) input: Ask<Value>,
+    pub(super) common: Common,
+    types: std::marker::PhantomData<fn(D, I)>,
+}
+
+/// Work for an external worker, which finds it by this name and is given the input.
+pub fn activity<D: Data, I: Item, P: Serialize>(
+    name: impl Into<String>,
+    input: impl Fn(&D, &I) -> P + Send + Sync + 'static,
+) -> Activity<D, I> {
+    Activity {
+        name: name.into(),
+        input: ask_value("the activity's input", input),
+        common: Common::default(),
+        types: std::marker::PhantomData,
+    }
+}
+
+/// A child workflow. Made by [`child`].
+pub struct Child<D, I> {
+    pub(super) definition: String,
+    pub(super) version: Option<u32>,
+    pub(super) data: Ask<Value>,
+    pub(super) common: Common,
+    types: std::marker::PhantomData<fn(D, I)>,
+}
+
+/// An instance of the definition of this id, with this data: of its newest version known to the host that begins it,
+/// unless [`version`](Child::version) says otherwise.
+pub fn child<D: Data, I: Item, C: Data>(
+    definition: impl Into<String>,
+    data: impl Fn(&D, &I) -> C + Send + Sync + 'static,
+) -> Child<D, I> {
+    Child {
+        definition: definition.into(),
+        version: None,
+        data: ask_value("the data of the child", data),
+        common: Common::default(),
+        types: std::marker::PhantomData,
+    }
+}
+
+impl<D: Data, I: Item> Child<D, I> {
+    /// This version of the definition.
+    #[must_use]
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = Some(version);
+        self
+    }
+}
+
+/// A question to a person. Made by [`user_task`].
+pub struct UserTask<D, I> {
+    pub(super) prompt: Ask<String>,
+    pub(super) assignee: Option<Ask<String>>,
+    pub(super) options: Vec<(String, Option<Vec<Draft>>)>,
+    pub(super) escalation: Option<Escalation>,
+    pub(super) common: Common,
+    types: std::marker::PhantomData<fn(D, I)>,
+}
+
+/// What happens when nobody answers a user task.
+pub(crate) struct Escalation {
+    pub after: Ask<Duration>,
+    pub to: Option<Ask<String>>,
+    pub branch: Option<Vec<Draft>>,
+}
+
+/// A question to a person, with this prompt. It has at least one [option](UserTask::option).
+pub fn user_task<D: Data, I: Item, P: Into<String>>(
+    prompt: impl Fn(&D, &I) -> P + Send + Sync + 'static,
+) -> UserTask<D, I> {
+    UserTask {
+        prompt: ask("the prompt of the task", move |data: &D, item: &I| prompt(data, item).into()),
+        assignee: None,
+        options: Vec::new(),
+        escalation: None,
+        common: Common::default(),
+        types: std::marker::PhantomData,
+    }
+}
+
+impl<D: Data, I: Item> UserTask<D, I> {
+    /// Whom it is for; by default whoever comes.
+    #[must_use]
+    pub fn assignee<A: Into<String>>(mut self, to: impl Fn(&D, &I) -> A + Send + Sync + 'static) -> Self {
+        self.assignee =
+            Some(ask("the assignee of the task", move |data: &D, item: &I| to(data, item).into()));
+        self
+    }
+
+    /// What can be answered, and what runs then.
+    #[must_use]
+    pub fn option(
+        mut self,
+        value: impl Into<String>,
+        body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+    ) -> Self {
+        let branch = self.common.body(body);
+        self.options.push((value.into(), Some(branch)));
+        self
+    }
+
+    /// What can be answered; the instance just goes on then, with the answer as the step's outcome.
+    #[must_use]
+    pub fn plain_option(mut self, value: impl Into<String>) -> Self {
+        self.options.push((value.into(), None));
+        self
+    }
+
+    /// What runs when nobody has answered for so long. The task stays open meanwhile; an answer takes away what is left of
+    /// the escalation.
+    #[must_use]
+    pub fn escalate(
+        mut self,
+        after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
+        body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+    ) -> Self {
+        let branch = Some(self.common.body(body));
+        let to = self.escalation.take().and_then(|e| e.to);
+        self.escalation = Some(Escalation { after: ask(TIME, after), to, branch });
+        self
+    }
+
+    /// Whom the task is for when nobody has answered for so long. It becomes a new task, so that a claim of the first
+    /// assignee ends.
+    #[must_use]
+    pub fn reassign<A: Into<String>>(
+        mut self,
+        after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
+        to: impl Fn(&D, &I) -> A + Send + Sync + 'static,
+    ) -> Self {
+        let to: Ask<String> =
+            ask("the new assignee of the task", move |data: &D, item: &I| to(data, item).into());
+        let branch = self.escalation.take().and_then(|e| e.branch);
+        self.escalation = Some(Escalation { after: ask(TIME, after), to: Some(to), branch });
+        self
+    }
+
+    /// Writes the answer into the newest data. If this panics, nothing is changed and the step has failed.
+    #[must_use]
+    pub fn output(mut self, write: impl Fn(&UserAnswer, &mut D) + Send + Sync + 'static) -> Self {
+        self.common.outputs.push(receive(OUTPUT, write));
+        self
+    }
+}
+
+waits!(Await<D, I>, Activity<D, I>, Child<D, I>, UserTask<D, I>);
+outputs!(Await: "what the event carries", Activity: "the worker's result", Child: "the child's data at its end");

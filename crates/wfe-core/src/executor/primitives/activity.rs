@@ -1,0 +1,74 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    run_body::unreadable,
+    wait_for::{over, receive},
+};
+use crate::{
+    definition::{Ask, Receive},
+    executor::{ACTIVITY, Env, Moved, Primitive, Run, TimeLimit, waiting::Wanted},
+    models::ExecutionPointer,
+    steps::WorkerAnswer,
+};
+
+/// Activity: a wait that an external worker ends. Workers find it by the name of the event it waits for; its own id is
+/// the key, so that the answer reaches no other.
+pub(crate) struct ActivityStep {
+    name: String,
+    input: Ask<Value>,
+    limit: Option<TimeLimit>,
+    outputs: Arc<Vec<Receive>>,
+}
+
+impl ActivityStep {
+    pub fn new(
+        name: String,
+        input: Ask<Value>,
+        limit: Option<TimeLimit>,
+        outputs: Arc<Vec<Receive>>,
+    ) -> Self {
+        Self { name, input, limit, outputs }
+    }
+}
+
+impl Primitive for ActivityStep {
+    fn kind(&self) -> &'static str {
+        "activity"
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.name.is_empty().then(|| "its activity has no name, so no worker finds it".to_owned())
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let input = run.ask(at, &self.input)?;
+        run.wait(at, Wanted::own(format!("{ACTIVITY}{}", self.name), None, Some(input)))?;
+        match &self.limit {
+            None => Ok(()),
+            Some(limit) => limit.begin(run, at, env),
+        }
+    }
+
+    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+        let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
+        let result = answer.into_result()?;
+        receive(run, &self.outputs, &result)?;
+        // Kept once, as the outcome.
+        run.live.edit(at)?.event_data = None;
+        Ok(run.complete(at, Some(result), env)?)
+    }
+
+    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        over(self.limit.as_ref(), run, at)
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
+        Ok(run.complete(at, None, env)?)
+    }
+
+    fn reopen(&self, _: &mut Run, _: &ExecutionPointer) -> Result<(), String> {
+        Ok(())
+    }
+}

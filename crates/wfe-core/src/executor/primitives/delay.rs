@@ -1,0 +1,57 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::{
+    definition::Ask,
+    executor::{Env, Moved, Primitive, Run, moves::KIND, timing::later},
+};
+
+/// Delay: waits for a time.
+pub(crate) struct Delay {
+    until: Until,
+}
+
+/// When a delay is over.
+pub(crate) enum Until {
+    /// This long after the step began.
+    After(Ask<Duration>),
+    /// Then.
+    At(Ask<DateTime<Utc>>),
+}
+
+impl Until {
+    /// The time, on which nothing that happens later has an influence: it is asked once, and kept with the pointer.
+    pub(super) fn once(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved<DateTime<Utc>> {
+        if let Some(kept) = &run.live.get(at)?.persistence_data {
+            return Ok(DateTime::deserialize(kept)?);
+        }
+        let until = match self {
+            Self::After(pause) => later(env.now, run.ask(at, pause)?),
+            Self::At(time) => run.ask(at, time)?.clamp(DateTime::UNIX_EPOCH, later(env.now, Duration::MAX)),
+        };
+        let (kind, kept) = (run.node_of(at)?.primitive.kind(), serde_json::to_value(until)?);
+        let pointer = run.live.edit(at)?;
+        pointer.persistence_data = Some(kept);
+        pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
+        Ok(until)
+    }
+}
+
+impl Delay {
+    pub fn new(until: Until) -> Self {
+        Self { until }
+    }
+}
+
+impl Primitive for Delay {
+    fn kind(&self) -> &'static str {
+        "delay"
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let until = self.until.once(run, at, env)?;
+        Ok(if until <= env.now { run.complete(at, None, env) } else { run.sleep_until(at, until) }?)
+    }
+}

@@ -1,0 +1,45 @@
+use crate::{
+    executor::{Env, Moved, Primitive, Run},
+    models::ExecutionPointer,
+};
+
+/// Parallel: runs all its branches at once, and joins them.
+pub(crate) struct Parallel {
+    branches: usize,
+}
+
+impl Parallel {
+    pub fn new(branches: usize) -> Self {
+        Self { branches }
+    }
+}
+
+impl Primitive for Parallel {
+    fn kind(&self) -> &'static str {
+        "parallel"
+    }
+
+    fn problem(&self) -> Option<String> {
+        (self.branches == 0).then(|| "it has no branches; give it one".to_owned())
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        let branches = run.node_of(at)?.branches.clone();
+        run.become_container(at, self.kind(), None)?;
+        for (key, branch) in branches.into_iter().enumerate() {
+            run.begin_branch(at, &key.to_string(), branch, |_| {})?;
+        }
+        Ok(())
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
+        if run.live.get(at)?.children.is_empty() {
+            run.complete(at, None, env)?;
+        }
+        Ok(())
+    }
+
+    fn reopen(&self, _: &mut Run, _: &ExecutionPointer) -> Result<(), String> {
+        Ok(())
+    }
+}

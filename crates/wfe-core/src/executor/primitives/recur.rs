@@ -1,0 +1,119 @@
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    definition::{Ask, Every},
+    executor::{Env, Moved, Primitive, Run, moves::branch_of},
+    models::{ExecutionPointer, PointerStatus},
+};
+
+/// Recur: the instance goes on beside it at once; its branch runs at each tick, until its condition holds.
+pub(crate) struct Recur {
+    every: Every,
+    until: Ask<bool>,
+}
+
+/// What the pointer keeps.
+#[derive(Serialize, Deserialize)]
+struct Ticks {
+    /// How many there were.
+    count: u64,
+    /// When the next one is; `None`: there is none any more.
+    next: Option<DateTime<Utc>>,
+}
+
+impl Recur {
+    pub fn new(every: Every, until: Ask<bool>) -> Self {
+        Self { every, until }
+    }
+
+    fn ticks(run: &Run, at: &str) -> Moved<Ticks> {
+        let kept = run.live.get(at)?.persistence_data.clone().unwrap_or_default();
+        Ok(serde_json::from_value(kept)?)
+    }
+
+    /// Keeps what is to come; ends if that is nothing.
+    fn keep(run: &mut Run, at: &str, ticks: &Ticks, env: &mut Env<'_>) -> Moved {
+        run.live.edit(at)?.persistence_data = Some(serde_json::to_value(ticks)?);
+        if let Some(next) = ticks.next {
+            return Ok(run.set_timer(at, next)?);
+        }
+        run.clear_timer(at)?;
+        if run.live.get(at)?.children.is_empty() {
+            run.complete(at, None, env)?;
+        }
+        Ok(())
+    }
+}
+
+impl Primitive for Recur {
+    fn kind(&self) -> &'static str {
+        "recur"
+    }
+
+    fn is_side(&self) -> bool {
+        true
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.every.problem()
+    }
+
+    fn watches_data(&self) -> bool {
+        true
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let ticks = if run.live.get(at)?.persistence_data.is_none() {
+            // Asked before anything is done: a condition that panics leaves no side branch.
+            let is_over = run.ask(at, &self.until)?;
+            run.fork(at)?;
+            Ticks { count: 0, next: self.every.next(env.now, env.now).filter(|_| !is_over) }
+        } else {
+            Self::ticks(run, at)?
+        };
+        run.become_container(at, self.kind(), None)?;
+        Self::keep(run, at, &ticks, env)
+    }
+
+    fn time_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let mut ticks = Self::ticks(run, at)?;
+        if run.ask(at, &self.until)? {
+            ticks.next = None;
+        } else if let Some(tick) = ticks.next {
+            // From the time at which this tick was due, so that the grid stays; past those that were missed.
+            ticks.next = self.every.next(tick, env.now);
+            let branch = branch_of(run.node_of(at)?, 0)?;
+            run.begin_branch(at, &ticks.count.to_string(), branch, |_| {})?;
+            ticks.count += 1;
+        }
+        Self::keep(run, at, &ticks, env)
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
+        let is_over = Self::ticks(run, at)?.next.is_none();
+        if is_over && run.live.get(at)?.children.is_empty() {
+            run.complete(at, None, env)?;
+        }
+        Ok(())
+    }
+
+    fn data_changed(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        if run.live.get(at)?.status != PointerStatus::Running {
+            return Ok(()); // it has not begun
+        }
+        let mut ticks = Self::ticks(run, at)?;
+        if ticks.next.is_some() && run.ask(at, &self.until)? {
+            ticks.next = None;
+            Self::keep(run, at, &ticks, env)?;
+        }
+        Ok(())
+    }
+
+    fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
+        match Self::ticks(run, &pointer.id) {
+            Ok(_) => Ok(()),
+            Err(_) => Err("has ticks that do not decode".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    WfeError,
+    executor::{
+        Env, Moved, Primitive, Run,
+        moves::branch_of,
+        undoing::{SagaState, UNDO},
+    },
+    models::ExecutionPointer,
+};
+
+/// Saga: all of its branch, or none of it. How it is undone stands in [`undoing`](crate::executor::undoing).
+pub(crate) struct Saga;
+
+impl Primitive for Saga {
+    fn kind(&self) -> &'static str {
+        "saga"
+    }
+
+    fn is_saga(&self) -> bool {
+        true
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        let state = run.next_round(at)?;
+        let branch = branch_of(run.node_of(at)?, 0)?;
+        run.become_container(at, self.kind(), Some(serde_json::to_value(&state)?))?;
+        Ok(run.begin_branch(at, &state.round.to_string(), branch, |_| {})?)
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
+        Ok(if key.starts_with(UNDO) { run.entry_undone(at, env) } else { run.complete(at, None, env) }?)
+    }
+
+    fn items_came(&self, run: &mut Run, at: &str, _: u64, values: Vec<Value>, env: &mut Env<'_>) -> Moved {
+        let entry = values.into_iter().next();
+        let entry = entry.ok_or_else(|| WfeError::Invalid(format!("the log of {at:?} is incomplete")))?;
+        Ok(run.undo_entry(at, entry, env)?)
+    }
+
+    fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
+        let kept = pointer.persistence_data.clone().unwrap_or_default();
+        if let Err(e) = SagaState::deserialize(kept) {
+            return Err(format!("has a state that does not decode ({e})"));
+        }
+        run.reopen_saga(&pointer.id).map_err(|e| format!("cannot be undone further ({e})"))
+    }
+}

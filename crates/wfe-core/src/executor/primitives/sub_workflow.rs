@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    run_body::unreadable,
+    wait_for::{over, receive},
+};
+use crate::{
+    definition::{Ask, Receive},
+    executor::{
+        CHILD_ENDED, ChildEnd, Env, Moved, Primitive, Run, TimeLimit,
+        waiting::{CHILD, Wanted, child_id},
+    },
+    models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    steps::StepError,
+    traits::Ending,
+};
+
+/// Sub-workflow: begins a child instance, and waits for the event that tells of its end.
+pub(crate) struct SubWorkflow {
+    definition: String,
+    version: Option<u32>,
+    data: Ask<Value>,
+    limit: Option<TimeLimit>,
+    outputs: Arc<Vec<Receive>>,
+}
+
+impl SubWorkflow {
+    pub fn new(
+        definition: String,
+        version: Option<u32>,
+        data: Ask<Value>,
+        limit: Option<TimeLimit>,
+        outputs: Arc<Vec<Receive>>,
+    ) -> Self {
+        Self { definition, version, data, limit, outputs }
+    }
+}
+
+impl Primitive for SubWorkflow {
+    fn kind(&self) -> &'static str {
+        "sub-workflow"
+    }
+
+    fn problem(&self) -> Option<String> {
+        self.definition.is_empty().then(|| "it names no definition for its child".to_owned())
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let data = run.ask(at, &self.data)?;
+        let Some(version) = self.version.or_else(|| (env.newest)(&self.definition)) else {
+            let problem =
+                format!("no version of the child's definition {:?} is registered here", self.definition);
+            return Err(StepError::retryable(problem).with_code(StepError::DEFINITION).into());
+        };
+        let attempt = run.live.get(at)?.retry_count.saturating_add(1);
+        let id = child_id(run.id(), at, attempt);
+        let root = run.root.clone().unwrap_or_else(|| run.id().to_owned());
+        // It stands at its first step once it is opened: only its own definition knows which that is.
+        run.delta.created.push(WorkflowInstance {
+            id: id.clone(),
+            name: String::new(),
+            root_workflow_id: Some(root),
+            workflow_definition_id: self.definition.clone(),
+            version,
+            description: None,
+            reference: None,
+            execution_pointers: Vec::new(),
+            next_execution: Some(0),
+            status: WorkflowStatus::Runnable,
+            data,
+            create_time: env.now,
+            complete_time: None,
+        });
+        run.wait(at, Wanted::own(CHILD_ENDED, Some(id.clone()), None))?;
+        run.live.edit(at)?.extension_attributes.insert(CHILD.to_owned(), id.into());
+        match &self.limit {
+            None => Ok(()),
+            Some(limit) => limit.begin(run, at, env),
+        }
+    }
+
+    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+        let pointer = run.live.edit(at)?;
+        pointer.extension_attributes.remove(CHILD);
+        // The child has its data itself.
+        pointer.event_data = None;
+        let end = ChildEnd::deserialize(event).map_err(unreadable)?;
+        match (end.ending, end.cause) {
+            (Ending::Completed, _) => {
+                receive(run, &self.outputs, &end.data)?;
+                Ok(run.complete(at, None, env)?)
+            }
+            (Ending::Failed, Some(cause)) => Err(StepError::told(cause.code, cause.causes, true).into()),
+            (ending, _) => {
+                let error = StepError::retryable(format!("the child workflow ended as {ending:?}"));
+                Err(error.with_code(StepError::CHILD_ENDED).into())
+            }
+        }
+    }
+
+    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        over(self.limit.as_ref(), run, at)
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
+        Ok(run.complete(at, None, env)?)
+    }
+
+    fn reopen(&self, _: &mut Run, _: &ExecutionPointer) -> Result<(), String> {
+        Ok(())
+    }
+}

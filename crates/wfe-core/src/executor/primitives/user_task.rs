@@ -1,0 +1,155 @@
+use std::{sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    run_body::unreadable,
+    wait_for::{over, receive},
+};
+use crate::{
+    definition::{Ask, Receive},
+    executor::{
+        Env, Moved, Primitive, Run, TimeLimit, USER_TASK,
+        moves::branch_of,
+        timing::{TIMEOUT, later},
+        waiting::Wanted,
+    },
+    models::{ExecutionPointer, PointerStatus},
+    steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
+};
+
+/// User task: a wait that a person ends by choosing one of its options, whose branch runs then. Who shows the task finds
+/// it by the name of the event it waits for; what it asks stands with the wait; its own id is the key.
+pub(crate) struct UserTaskStep {
+    prompt: Ask<String>,
+    assignee: Option<Ask<String>>,
+    /// Each with the branch that it leads to, if it has one.
+    options: Vec<(String, Option<usize>)>,
+    escalation: Option<Escalate>,
+    limit: Option<TimeLimit>,
+    outputs: Arc<Vec<Receive>>,
+}
+
+/// What happens when nobody answers.
+pub(crate) struct Escalate {
+    pub after: Ask<Duration>,
+    /// The new assignee.
+    pub to: Option<Ask<String>>,
+    /// What runs beside the task.
+    pub branch: Option<usize>,
+}
+
+/// Name of the branch that runs beside a task that nobody answers.
+const ESCALATION: &str = "escalation";
+/// Attribute of a pointer: the task was escalated, and is not again.
+const ESCALATED: &str = "escalated";
+
+impl UserTaskStep {
+    pub fn new(
+        prompt: Ask<String>,
+        assignee: Option<Ask<String>>,
+        options: Vec<(String, Option<usize>)>,
+        escalation: Option<Escalate>,
+        limit: Option<TimeLimit>,
+        outputs: Arc<Vec<Receive>>,
+    ) -> Self {
+        Self { prompt, assignee, options, escalation, limit, outputs }
+    }
+
+    fn open(&self, run: &mut Run, at: &str, assignee: Option<&Ask<String>>) -> Moved {
+        let view = UserTaskView {
+            step: run.node_of(at)?.id.to_string(),
+            prompt: run.ask(at, &self.prompt)?,
+            assignee: assignee.map(|assignee| run.ask(at, assignee)).transpose()?,
+            options: self.options.iter().map(|(value, _)| value.clone()).collect(),
+        };
+        Ok(run.wait(at, Wanted::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
+    }
+
+    /// Nobody has answered for so long: the task stays, or goes to somebody else, and something runs beside it.
+    fn escalate(&self, escalation: &Escalate, run: &mut Run, at: &str) -> Moved {
+        run.live.edit(at)?.extension_attributes.insert(ESCALATED.to_owned(), true.into());
+        if let Some(to) = &escalation.to {
+            run.rouse(at)?;
+            self.open(run, at, Some(to))?;
+        }
+        if let Some(branch) = escalation.branch {
+            let branch = branch_of(run.node_of(at)?, branch)?;
+            run.begin_branch(at, ESCALATION, branch, |_| {})?;
+        }
+        Ok(())
+    }
+}
+
+impl Primitive for UserTaskStep {
+    fn kind(&self) -> &'static str {
+        "user-task"
+    }
+
+    fn problem(&self) -> Option<String> {
+        if self.options.is_empty() {
+            return Some("it has no options, so nobody can answer it".to_owned());
+        }
+        let mut seen = std::collections::HashSet::new();
+        if let Some((twice, _)) = self.options.iter().find(|(value, _)| !seen.insert(value)) {
+            return Some(format!("its option {twice:?} stands in it twice"));
+        }
+        (self.escalation.is_some() && self.limit.is_some())
+            .then(|| "it has an escalation and a time limit; give it one of the two".to_owned())
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        run.live.edit(at)?.extension_attributes.remove(ESCALATED);
+        self.open(run, at, self.assignee.as_ref())?;
+        if let Some(limit) = &self.limit {
+            limit.begin(run, at, env)?;
+        }
+        if let Some(escalation) = &self.escalation {
+            let after = run.ask(at, &escalation.after)?;
+            run.set_timer(at, later(env.now, after))?;
+        }
+        Ok(())
+    }
+
+    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+        // An escalation that has not ended is over now.
+        run.take_away_below(at, env)?;
+        let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
+        let result = answer.into_result()?;
+        let answer: UserAnswer = serde_json::from_value(result.clone()).map_err(unreadable)?;
+        let Some((_, branch)) = self.options.iter().find(|(value, _)| *value == answer.option) else {
+            let problem = format!("the task has no option {:?}", answer.option);
+            return Err(StepError::retryable(problem).with_code(StepError::UNREADABLE).into());
+        };
+        receive(run, &self.outputs, &result)?;
+        run.live.edit(at)?.event_data = None;
+        let Some(branch) = branch else {
+            return Ok(run.complete(at, Some(result), env)?);
+        };
+        let key = branch.to_string();
+        let branch = branch_of(run.node_of(at)?, *branch)?;
+        run.become_container(at, self.kind(), Some(result))?;
+        Ok(run.begin_branch(at, &key, branch, |_| {})?)
+    }
+
+    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        match &self.escalation {
+            Some(_) if run.live.get(at)?.extension_attributes.contains_key(ESCALATED) => Ok(()),
+            Some(escalation) => self.escalate(escalation, run, at),
+            None => over(self.limit.as_ref(), run, at),
+        }
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
+        let pointer = run.live.get(at)?;
+        if key == ESCALATION && pointer.status == PointerStatus::WaitingForEvent {
+            return Ok(()); // the task is still open
+        }
+        let answer = pointer.persistence_data.clone().filter(|_| key != TIMEOUT);
+        Ok(run.complete(at, answer, env)?)
+    }
+
+    fn reopen(&self, _: &mut Run, _: &ExecutionPointer) -> Result<(), String> {
+        Ok(())
+    }
+}

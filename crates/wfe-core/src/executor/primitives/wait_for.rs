@@ -1,0 +1,93 @@
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use crate::{
+    definition::{Ask, Receive},
+    executor::{Env, Moved, Primitive, Run, TimeLimit, waiting::Wanted},
+    models::ExecutionPointer,
+    steps::StepError,
+};
+
+/// Wait-for: waits for an event, for a time at most if it has a limit.
+pub(crate) struct WaitFor {
+    name: String,
+    key: Ask<String>,
+    effective: Option<Ask<DateTime<Utc>>>,
+    limit: Option<TimeLimit>,
+    outputs: Arc<Vec<Receive>>,
+}
+
+impl WaitFor {
+    pub fn new(
+        name: String,
+        key: Ask<String>,
+        effective: Option<Ask<DateTime<Utc>>>,
+        limit: Option<TimeLimit>,
+        outputs: Arc<Vec<Receive>>,
+    ) -> Self {
+        Self { name, key, effective, limit, outputs }
+    }
+}
+
+impl Primitive for WaitFor {
+    fn kind(&self) -> &'static str {
+        "wait-for"
+    }
+
+    fn problem(&self) -> Option<String> {
+        name_problem(&self.name)
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let key = run.ask(at, &self.key)?;
+        let as_of = match &self.effective {
+            None => run.created,
+            Some(effective) => run.ask(at, effective)?,
+        };
+        run.wait(at, Wanted { name: self.name.clone(), key: Some(key), as_of, data: None })?;
+        match &self.limit {
+            None => Ok(()),
+            Some(limit) => limit.begin(run, at, env),
+        }
+    }
+
+    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+        receive(run, &self.outputs, &event)?;
+        Ok(run.complete(at, None, env)?)
+    }
+
+    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        over(self.limit.as_ref(), run, at)
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
+        Ok(run.complete(at, None, env)?)
+    }
+
+    fn reopen(&self, _: &mut Run, _: &ExecutionPointer) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// What makes no sense about the name of an event.
+fn name_problem(name: &str) -> Option<String> {
+    name.starts_with("wfe.")
+        .then(|| format!("it waits for {name:?}; names that begin with \"wfe.\" are the engine's"))
+}
+
+/// Writes what came into the data.
+pub(super) fn receive(run: &mut Run, outputs: &[Receive], value: &Value) -> Moved {
+    let changes = outputs.iter().map(|output| output(value)).collect::<Result<Vec<_>, StepError>>()?;
+    Ok(run.apply(changes)?)
+}
+
+/// The wait took too long.
+pub(super) fn over(limit: Option<&TimeLimit>, run: &mut Run, at: &str) -> Moved {
+    match limit {
+        Some(limit) => limit.over(run, at),
+        // The limit is gone from the definition: it waits on.
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,68 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    definition::Ask,
+    executor::{Env, Moved, Primitive, Run, moves::branch_of},
+    models::{ExecutionPointer, PointerStatus},
+};
+
+/// While: asks its condition before each round, and runs its branch as long as it holds. A round that has ended is
+/// history.
+pub(crate) struct While {
+    holds: Ask<bool>,
+}
+
+/// What the pointer keeps.
+#[derive(Default, Serialize, Deserialize)]
+struct Rounds {
+    /// How many rounds have begun.
+    begun: u64,
+}
+
+impl While {
+    pub fn new(holds: Ask<bool>) -> Self {
+        Self { holds }
+    }
+
+    fn next_round(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        if !run.ask(at, &self.holds)? {
+            return Ok(run.complete(at, None, env)?);
+        }
+        let mut rounds = rounds(run.live.get(at)?.persistence_data.as_ref())?;
+        let key = rounds.begun.to_string();
+        rounds.begun += 1;
+        let (branch, kept) = (branch_of(run.node_of(at)?, 0)?, serde_json::to_value(rounds)?);
+        if run.live.get(at)?.status == PointerStatus::Running {
+            run.live.edit(at)?.persistence_data = Some(kept);
+        } else {
+            run.become_container(at, self.kind(), Some(kept))?;
+        }
+        Ok(run.begin_branch(at, &key, branch, |_| {})?)
+    }
+}
+
+fn rounds(kept: Option<&Value>) -> serde_json::Result<Rounds> {
+    kept.map_or_else(|| Ok(Rounds::default()), Rounds::deserialize)
+}
+
+impl Primitive for While {
+    fn kind(&self) -> &'static str {
+        "while"
+    }
+
+    fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        self.next_round(run, at, env)
+    }
+
+    fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
+        self.next_round(run, at, env)
+    }
+
+    fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
+        match rounds(pointer.persistence_data.as_ref()) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(format!("has a count of rounds that does not decode ({e})")),
+        }
+    }
+}

@@ -1,0 +1,733 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    scenario::{Body, Builder, Line, begin, broken, everywhere, line, mark, world},
+    world::{Step, World},
+};
+use crate::{
+    WfeError,
+    definition::{Inline, Item, OnFailure, Retry, Task, WorkflowBuilder, each, event, inline, inline_item},
+    models::{PointerStatus, WorkflowStatus},
+    steps::{Ctx, Next, StepError, Undone},
+    traits::{Control, Ending},
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A step that writes its word, and one that undoes it and writes that.
+fn does<I: Item>(body: Body<I>, word: &'static str) -> Body<I> {
+    body.then(word, mark(word)).compensate_with(move |undo| undo.then(format!("un-{word}"), unmark(word)))
+}
+
+fn unmark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
+    inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(format!("-{word}")))
+}
+
+fn saga(body: impl FnOnce(Body) -> Body) -> Builder {
+    begin().saga("saga", body)
+}
+
+#[test]
+fn a_failure_undoes_what_has_completed_in_reverse_and_then_the_instance_goes_on() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| does(does(does(b, "a"), "b").then("plain", mark("plain")), "c").then("d", broken()))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a b plain c -c -b -a after");
+    assert_eq!(whole.ending, Some(Ending::Completed));
+    let pointer = whole.pointer("saga");
+    assert_eq!(pointer.status, PointerStatus::Compensated);
+    assert_eq!(pointer.outcome, Some(json!({"code": "error", "causes": ["broken"], "attempts": 1})));
+    assert_eq!(whole.failures.len(), 1);
+}
+
+#[test]
+fn a_saga_in_which_nothing_fails_undoes_nothing() {
+    let whole = everywhere(|| world(saga(|b| does(does(b, "a"), "b")).then("after", mark("after"))));
+    assert_eq!(line(&whole), "a b after");
+    assert_eq!(whole.pointer("saga").status, PointerStatus::Complete);
+}
+
+#[test]
+fn a_failure_before_anything_has_completed_has_nothing_to_undo() {
+    let whole = everywhere(|| {
+        world(saga(|b| b.then("a", broken()).then("b", mark("b"))).then("after", mark("after")))
+    });
+    assert_eq!(line(&whole), "after");
+}
+
+#[test]
+fn nested_containers_are_undone_in_the_reverse_order_in_which_their_steps_completed() {
+    let make = || {
+        world(
+            saga(|b| {
+                does(b, "a")
+                    .for_each("each", each(|_: &Line| vec![1_u32, 2]), |b| {
+                        b.if_("i", |_, _| true, |b| does(b, "b")).parallel("p", |all| {
+                            all.branch(|b| does(b, "c"))
+                                .branch(|b| b.while_("w", |line: &Line, _| line.len() < 4, |b| does(b, "d")))
+                        })
+                    })
+                    .then("e", broken())
+            })
+            .then("after", mark("after")),
+        )
+    };
+    let whole = everywhere(make);
+    let said = line(&whole);
+    let words: Vec<_> = said.split(' ').collect();
+    let (done, undone) = words.split_at(words.iter().position(|w| w.starts_with('-')).unwrap());
+    let expected: Vec<_> = done.iter().rev().map(|w| format!("-{w}")).chain(["after".to_owned()]).collect();
+    assert_eq!(undone, expected, "{words:?}");
+    assert_eq!(whole.instance.execution_pointers.len(), 2);
+}
+
+#[test]
+fn a_failure_takes_the_other_live_branches_of_the_saga_away_first() {
+    let whole = everywhere(|| {
+        world(
+            begin()
+                .parallel("outside", |all| {
+                    all.branch(|b| {
+                        b.saga("saga", |b| {
+                            b.parallel("inside", |all| {
+                                all.branch(|b| {
+                                    does(b, "a").delay("long", |_, _| 9 * HOUR).then("never", mark("never"))
+                                })
+                                .branch(|b| b.wait_for("w", event("e", |_: &Line, _| "k")))
+                                .branch(|b| b.delay("short", |_, _| HOUR).then("x", broken()))
+                            })
+                        })
+                    })
+                    .branch(|b| b.delay("other", |_, _| 2 * HOUR).then("lives", mark("lives")))
+                })
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a -a lives after");
+    assert!(whole.waits.is_empty());
+    let long = whole.history.iter().find(|r| r.pointer.id.ends_with("/long")).unwrap();
+    assert_eq!(long.pointer.status, PointerStatus::Cancelled);
+}
+
+#[test]
+fn a_running_body_of_a_failed_saga_is_told_and_what_it_answers_is_passed_over() {
+    let mut world = world(saga(|b| {
+        b.parallel("p", |all| all.branch(|b| does(b, "slow")).branch(|b| b.then("x", broken())))
+    }));
+    world.open();
+    let slow = world.jobs.remove(0);
+    let broken = world.jobs.remove(0);
+    world.finish(vec![broken]);
+    assert!(slow.token().is_cancelled());
+    let id = slow.pointer().to_owned();
+    let end = futures_util::FutureExt::now_or_never(slow.run(None)).unwrap();
+    if world.run.is_some() {
+        world.with_run(|run, env| run.ended(&id, end, env).unwrap());
+    }
+    world.play();
+    assert_eq!((line(&world).as_str(), world.ending), ("", Some(Ending::Completed)));
+}
+
+#[test]
+fn a_compensation_sees_the_newest_data_and_what_it_undoes() {
+    let whole = everywhere(|| {
+        let definition = WorkflowBuilder::<Line>::new("w", 1)
+            .saga("saga", |b| {
+                b.for_each("each", each(|_: &Line| vec![7_u32]), |b| {
+                    b.then(
+                        "a",
+                        inline_item(|_, _, n: u32| async move { Next::outcome(&(n + 1))?.keeping(&"state") })
+                            .output(|_, line: &mut Line| line.push("a".to_owned())),
+                    )
+                    .compensate_with(|undo| {
+                        undo.if_(
+                            "always",
+                            |_, n| *n == 7,
+                            |b| {
+                                b.then(
+                                    "un-a",
+                                    inline_item(|ctx: Ctx, line: std::sync::Arc<Line>, n: u32| async move {
+                                        Ok((line.len(), n, ctx.undone().cloned(), ctx.idempotency_key()))
+                                    })
+                                    .output(
+                                        |seen: &(usize, u32, Option<Undone>, String), line: &mut Line| {
+                                            line.push(serde_json::to_string(seen).unwrap());
+                                        },
+                                    ),
+                                )
+                            },
+                        )
+                    })
+                })
+                .then("b", mark("b"))
+                .then("c", broken())
+            })
+            .build()
+            .unwrap();
+        World::new(&definition, &Line::new())
+    });
+    let said: Line = whole.data();
+    let undone = json!({"step": "a", "pointer": "saga/1/each/0/a", "outcome": 8, "state": "state"});
+    let seen: serde_json::Value = serde_json::from_str(&said[2]).unwrap();
+    assert_eq!(seen, json!([2, 7, undone, "it/saga/undo0/always/0/un-a"]));
+}
+
+#[test]
+fn a_failing_compensation_follows_its_own_behaviour_and_the_others_still_run() {
+    let story = |build: fn(Body) -> Body| {
+        move || {
+            world(
+                saga(move |b| {
+                    does(b, "a")
+                        .then("b", mark("b"))
+                        .compensate_with(build)
+                        .then("c", mark("c"))
+                        .compensate_with(|undo| undo.then("un-c", unmark("c")))
+                        .then("d", broken())
+                })
+                .then("after", mark("after")),
+            )
+        }
+    };
+    let on = everywhere(story(|undo| undo.then("un-b", broken())));
+    assert_eq!(line(&on), "a b c -c -a after");
+    assert_eq!(on.failures.len(), 2);
+
+    let instead = everywhere(story(|undo| undo.then("un-b", broken()).fallback(|f| f.then("f", mark("f")))));
+    assert_eq!(line(&instead), "a b c -c f -a after");
+
+    let ended = everywhere(story(|undo| undo.then("un-b", broken()).on_failure(OnFailure::Terminate)));
+    assert_eq!((line(&ended).as_str(), ended.ending), ("a b c -c", Some(Ending::Failed)));
+    assert_eq!(ended.cause.unwrap().step, "un-b");
+
+    let mut stands = story(|undo| {
+        let body = inline(|ctx: Ctx, _| async move {
+            if ctx.attempt() < 4 { Err(StepError::retryable("no")) } else { Ok(()) }
+        });
+        undo.then("un-b", body.retry(Retry::up_to(1)).on_failure(OnFailure::Suspend))
+    })();
+    stands.play();
+    assert_eq!(stands.instance.status, WorkflowStatus::Suspended);
+    stands.ask(Control::Resume);
+    stands.play();
+    assert_eq!(line(&stands), "a b c -c -a after");
+}
+
+#[test]
+fn a_compensation_can_be_a_sequence_that_waits_and_nests() {
+    let whole = everywhere(|| {
+        let mut world = world(
+            saga(|b| {
+                does(b, "a")
+                    .then("b", mark("b"))
+                    .compensate_with(|undo| {
+                        undo.delay("first", |_, _| HOUR)
+                            .wait_for("then", event("e", |_: &Line, _| "k"))
+                            .parallel("both", |all| {
+                                all.branch(|b| b.then("u1", mark("u1"))).branch(|b| b.then("u2", mark("u2")))
+                            })
+                            .saga("inner", |b| does(b, "i").then("x", broken()))
+                            .then("last", mark("last"))
+                    })
+                    .then("c", broken())
+            })
+            .then("after", mark("after")),
+        );
+        world.plan(2 * HOUR, "e", "k", ());
+        world
+    });
+    assert_eq!(line(&whole), "a b u1 u2 i -i last -a after");
+}
+
+fn failing_rounds(rounds: u32) -> Task<u32, Line, (), Inline<u32, Line, ()>> {
+    inline(move |_, line: std::sync::Arc<Line>| async move {
+        let round = line.iter().filter(|word| *word == "a").count();
+        if round <= rounds as usize { Err(StepError::retryable("not yet")) } else { Ok(0) }
+    })
+}
+
+#[test]
+fn a_saga_with_retries_is_undone_and_runs_again_from_its_beginning() {
+    let make = |rounds: u32, retries: u32| {
+        move || {
+            let retry = Retry::up_to(retries).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+            world(
+                saga(move |b| does(does(b, "a"), "b").then("c", failing_rounds(rounds)))
+                    .retry(retry)
+                    .then("after", mark("after")),
+            )
+        }
+    };
+    let whole = everywhere(make(2, 3));
+    assert_eq!(line(&whole), "a b -b -a a b -b -a a b after");
+    assert_eq!(whole.now, make(0, 0)().now + 2 * HOUR);
+    assert_eq!(whole.pointer("saga").status, PointerStatus::Complete);
+    let first: Vec<_> = whole.history_ids().into_iter().filter(|id| id.ends_with("/a")).collect();
+    assert_eq!(first, ["saga/1/a", "saga/2/a", "saga/3/a"], "each round has keys of its own");
+    let gone = everywhere(make(9, 1));
+    assert_eq!(line(&gone), "a b -b -a a b -b -a after");
+    assert_eq!(gone.pointer("saga").outcome.as_ref().unwrap()["attempts"], 2);
+}
+
+#[test]
+fn what_follows_an_undone_saga_is_its_own_policy() {
+    let make = |behaviour| {
+        move || {
+            world(
+                saga(|b| does(b, "a").then("x", broken())).on_failure(behaviour).then("after", mark("after")),
+            )
+        }
+    };
+    let ended = everywhere(make(OnFailure::Terminate));
+    assert_eq!((line(&ended).as_str(), ended.ending), ("a -a", Some(Ending::Failed)));
+    assert_eq!(ended.cause.as_ref().unwrap().step, "x", "the cause is the step that failed");
+    let mut stands = make(OnFailure::Suspend)();
+    stands.play();
+    assert_eq!((line(&stands).as_str(), stands.instance.status), ("a -a", WorkflowStatus::Suspended));
+    stands.ask(Control::Resume);
+    stands.play();
+    assert_eq!(line(&stands), "a -a a -a");
+    let instead = everywhere(|| {
+        world(
+            saga(|b| does(b, "a").then("x", broken()))
+                .fallback(|f| f.then("f", mark("f")))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&instead), "a -a f after");
+}
+
+#[test]
+fn steps_in_a_saga_may_say_otherwise() {
+    let on = everywhere(|| {
+        world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Continue).then("b", mark("b"))))
+    });
+    assert_eq!(line(&on), "a b");
+    let ended =
+        everywhere(|| world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Terminate))));
+    assert_eq!((line(&ended).as_str(), ended.ending), ("a", Some(Ending::Failed)), "terminated, not undone");
+    let explicit =
+        everywhere(|| world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Compensate))));
+    assert_eq!(line(&explicit), "a -a");
+}
+
+#[test]
+fn a_failed_inner_saga_undoes_itself_and_then_the_outer_one() {
+    let make = |inner: fn(Body) -> Body| {
+        move || {
+            world(
+                saga(move |b| does(inner(does(b, "a")).then("m", mark("m")), "b").then("x", broken()))
+                    .then("after", mark("after")),
+            )
+        }
+    };
+    let both = everywhere(make(|b| b.saga("inner", |b| does(does(b, "i"), "j").then("y", broken()))));
+    assert_eq!(line(&both), "a i j -j -i -a after");
+
+    let inner_only = everywhere(make(|b| {
+        b.saga("inner", |b| does(b, "i").then("y", broken())).on_failure(OnFailure::Continue)
+    }));
+    assert_eq!(line(&inner_only), "a i -i m b -b -a after", "what was undone is not undone again");
+
+    let completed = everywhere(make(|b| b.saga("inner", |b| does(does(b, "i"), "j"))));
+    assert_eq!(line(&completed), "a i j m b -b -j -i -a after");
+
+    let retried = everywhere(make(|b| {
+        b.saga("inner", |b| {
+            does(b, "i").then(
+                "y",
+                inline(|_, line: std::sync::Arc<Line>| async move {
+                    if line.len() < 4 { Err(StepError::retryable("once")) } else { Ok(()) }
+                }),
+            )
+        })
+        .retry(Retry::up_to(1))
+    }));
+    assert_eq!(line(&retried), "a i -i i m b -b -i -a after");
+}
+
+#[test]
+fn steps_of_parallel_inner_sagas_are_undone_in_the_order_of_all() {
+    let mut world = world(saga(|b| {
+        b.parallel("p", |all| {
+            all.branch(|b| b.saga("left", |b| does(does(b, "l1"), "l2")))
+                .branch(|b| b.saga("right", |b| does(does(b, "r1"), "r2")))
+        })
+        .then("x", broken())
+    }));
+    world.play();
+    assert_eq!(line(&world), "l1 r1 l2 r2 -r2 -l2 -r1 -l1");
+}
+
+#[test]
+fn an_inner_saga_that_fails_beside_another_undoes_only_itself_if_it_says_so() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.parallel("p", |all| {
+                all.branch(|b| {
+                    b.saga("left", |b| does(b, "l").delay("d", |_, _| HOUR).then("x", broken()))
+                        .on_failure(OnFailure::Continue)
+                })
+                .branch(|b| {
+                    b.saga("right", |b| does(b, "r1").delay("d2", |_, _| 2 * HOUR).then("r2", mark("r2")))
+                })
+            })
+            .then("last", mark("last"))
+        }))
+    });
+    assert_eq!(line(&whole), "l r1 -l r2 last");
+}
+
+#[test]
+fn a_completed_container_with_a_compensation_of_its_own_is_undone_by_that_alone() {
+    let make = |fails_inside: bool| {
+        move || {
+            world(saga(move |b| {
+                let b = does(b, "a")
+                    .for_each("each", each(|_: &Line| vec![1_u32, 2]), move |b| {
+                        let b = does(b, "i");
+                        if fails_inside { b.then("y", broken()) } else { b }
+                    })
+                    .compensate_with(|undo| undo.then("un-each", unmark("each")));
+                does(b, "b").then("x", broken())
+            }))
+        }
+    };
+    assert_eq!(line(&everywhere(make(false))), "a i i b -b -each -a");
+    assert_eq!(line(&everywhere(make(true))), "a i -i -a", "it has not completed");
+    let nested = everywhere(|| {
+        world(saga(|b| {
+            b.saga("inner", |b| does(b, "i"))
+                .compensate_with(|undo| undo.then("un-inner", unmark("inner")))
+                .then("x", broken())
+        }))
+    });
+    assert_eq!(line(&nested), "i -inner");
+}
+
+#[test]
+fn sagas_nest_in_other_verbs_and_others_in_them() {
+    let whole = everywhere(|| {
+        world(
+            begin()
+                .if_(
+                    "if",
+                    |_, _| true,
+                    |b| {
+                        b.for_each("each", each(|_: &Line| vec![1_u32, 2, 3]), |b| {
+                            b.saga("saga", |b| {
+                                does(b, "a").then(
+                                    "odd",
+                                    inline_item(|_, _, n: u32| async move {
+                                        if n == 2 { Err(StepError::fatal("even")) } else { Ok(()) }
+                                    }),
+                                )
+                            })
+                            .then("next", mark("next"))
+                        })
+                    },
+                )
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a next a -a next a next after");
+}
+
+#[test]
+fn cancel_undoes_open_sagas_before_the_end_and_terminate_does_not() {
+    let make = |control| {
+        move || {
+            let mut world = world(begin().parallel("all", |all| {
+                all.branch(|b| {
+                    b.saga("one", |b| does(does(b, "a"), "b").delay("d1", |_, _| 9 * HOUR))
+                        .then("n1", mark("n1"))
+                })
+                .branch(|b| {
+                    b.if_(
+                        "if",
+                        |_, _| true,
+                        |b| b.saga("two", |b| does(b, "c").wait_for("w", event("e", |_: &Line, _| "k"))),
+                    )
+                })
+                .branch(|b| b.delay("d2", |_, _| 9 * HOUR).then("n2", mark("n2")))
+                .branch(|b| b.saga("over", |b| does(b, "o")).delay("d3", |_, _| 9 * HOUR))
+            }));
+            world.plan_ask(HOUR, control);
+            world
+        }
+    };
+    let cancelled = everywhere(make(Control::Cancel));
+    assert_eq!(cancelled.ending, Some(Ending::Cancelled));
+    let mut words: Vec<_> = line(&cancelled).split(' ').map(str::to_owned).collect();
+    assert!(words.iter().position(|w| w == "-b") < words.iter().position(|w| w == "-a"));
+    words.sort_unstable();
+    assert_eq!(words, ["-a", "-b", "-c", "a", "b", "c", "o"]);
+    assert!(cancelled.waits.is_empty() && cancelled.instance.next_execution.is_none());
+    assert_eq!(cancelled.pointer("all").status, PointerStatus::Cancelled);
+    let terminated = everywhere(make(Control::Terminate));
+    assert_eq!((terminated.ending, line(&terminated).contains('-')), (Some(Ending::Terminated), false));
+}
+
+#[test]
+fn a_cancelled_instance_that_stands_still_undoes_its_sagas_and_terminate_cuts_that_short() {
+    let mut world =
+        world(saga(|b| does(does(b, "a"), "b").then("x", broken()).on_failure(OnFailure::Suspend)));
+    world.play();
+    assert_eq!(world.instance.status, WorkflowStatus::Suspended);
+    world.ask(Control::Cancel);
+    assert_eq!(world.instance.status, WorkflowStatus::Runnable, "it undoes");
+    assert_eq!(world.waiting(), ["saga/undo1/un-b"]);
+    world.ask(Control::Cancel);
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    assert_eq!(line(&world), "a b -b");
+    world.ask(Control::Terminate);
+    assert_eq!((line(&world).as_str(), world.ending), ("a b -b", Some(Ending::Terminated)));
+}
+
+#[test]
+fn a_cancel_while_a_saga_is_being_undone_ends_the_instance_behind_that() {
+    let whole = everywhere(|| {
+        let mut world = world(
+            saga(|b| {
+                does(b, "a")
+                    .then("b", mark("b"))
+                    .compensate_with(|undo| undo.delay("d", |_, _| 2 * HOUR).then("un-b", unmark("b")))
+                    .then("x", broken())
+            })
+            .retry(Retry::up_to(5))
+            .then("after", mark("after")),
+        );
+        world.plan_ask(HOUR, Control::Cancel);
+        world
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a b -b -a", Some(Ending::Cancelled)));
+}
+
+#[test]
+fn a_deadline_undoes_open_sagas_and_a_cancel_condition_its_own() {
+    let late = everywhere(|| {
+        world(
+            begin()
+                .deadline(HOUR)
+                .saga("saga", |b| does(b, "a").delay("d", |_, _| 9 * HOUR))
+                .then("n", mark("n")),
+        )
+    });
+    assert_eq!((line(&late).as_str(), late.ending), ("a -a", Some(Ending::Failed)));
+    assert_eq!(late.cause.as_ref().unwrap().code, StepError::DEADLINE);
+    assert_eq!(late.failures.len(), 1, "it is met once");
+    let whole = everywhere(|| {
+        world(begin().parallel("all", |all| {
+            all.branch(|b| {
+                b.saga("saga", |b| does(b, "a").delay("d", |_, _| 9 * HOUR))
+                    .cancel_when(|line: &Line, _| line.contains(&"stop".to_owned()))
+                    .then("after", mark("after"))
+            })
+            .branch(|b| b.delay("d2", |_, _| HOUR).then("stop", mark("stop")))
+        }))
+    });
+    assert_eq!(line(&whole), "a stop -a after");
+}
+
+#[test]
+fn a_go_to_out_of_a_saga_leaves_it_done_and_back_inside_undoes_each_visit() {
+    let out = everywhere(|| {
+        world(
+            saga(|b| does(b, "a").go_to("g", "after"))
+                .then("skipped", mark("skipped"))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&out), "a after");
+    let inside = everywhere(|| {
+        world(saga(|b| {
+            does(b, "a").if_("i", |line: &Line, _| line.len() < 3, |b| b.go_to("g", "a")).then("x", broken())
+        }))
+    });
+    assert_eq!(line(&inside), "a a a -a -a -a");
+}
+
+#[test]
+fn a_long_saga_is_undone_with_small_commits_and_a_small_live_instance() {
+    let mut world = world(
+        saga(|b| {
+            b.for_each("each", each(|_: &Line| (0..500_u32).collect()), |b| does(b, "i")).then("x", broken())
+        })
+        .then("after", mark("after")),
+    );
+    world.play_with(|_| Step::Finish(1));
+    assert_eq!(world.data::<Line>().len(), 1001);
+    let largest = world.commits.iter().map(|c| c.upserted.len() + c.finished.len() + c.items.len()).max();
+    assert!(largest <= Some(510), "{largest:?}");
+    let without_items = world.commits.iter().map(|c| c.upserted.len() + c.finished.len()).max();
+    assert!(without_items <= Some(6), "{without_items:?} pointers in one commit");
+    assert_eq!(world.instance.execution_pointers.len(), 2);
+    let kept = world.commits.iter().flat_map(|c| &c.upserted).filter(|p| p.id == "saga");
+    let longest = kept.map(|p| serde_json::to_string(p).unwrap().len()).max();
+    assert!(longest < Some(1500), "{longest:?} bytes of the saga's pointer");
+}
+
+#[test]
+fn undoing_many_containers_keeps_the_sagas_pointer_small() {
+    let mut world = world(saga(|b| {
+        b.for_each("each", each(|_: &Line| (0..200_u32).collect()), |b| {
+            b.if_("i", |_, _| true, |b| does(b, "x")).compensate_with(|undo| undo.then("un-i", unmark("i")))
+        })
+        .then("y", broken())
+    }));
+    world.play();
+    assert_eq!(line(&world).matches("-i").count(), 200);
+    assert_eq!(line(&world).matches("-x").count(), 0);
+    let kept = world.commits.iter().flat_map(|c| &c.upserted).filter(|p| p.id == "saga");
+    let longest = kept.map(|p| serde_json::to_string(p).unwrap().len()).max();
+    assert!(longest < Some(1500), "{longest:?} bytes");
+}
+
+#[test]
+fn a_saga_is_undone_without_reading_what_was_done_before_it() {
+    let mut world = world(saga(|b| {
+        b.for_each("each", each(|_: &Line| (0..200_u32).collect()), |b| does(b, "i"))
+            .saga("inner", |b| {
+                does(b, "a").then("x", inline(|_, _| async { Err::<(), _>(StepError::retryable("no")) }))
+            })
+            .retry(Retry::up_to(3))
+            .on_failure(OnFailure::Continue)
+    }));
+    world.play();
+    assert_eq!(line(&world).matches("-a").count(), 4);
+    // The items of the loop, and the inner saga's own entry in each round.
+    assert!(world.reads <= 200_usize.div_ceil(5) + 4, "{} reads", world.reads);
+}
+
+#[test]
+fn a_compensation_that_an_outer_saga_begins_anew_keeps_its_idempotency_key() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.parallel("p", |all| {
+                all.branch(|b| {
+                    b.saga("inner", |b| {
+                        b.then("a", mark("a"))
+                            .compensate_with(|undo| {
+                                undo.then(
+                                    "un-a",
+                                    inline(|ctx: Ctx, _| async move { Ok(ctx.idempotency_key()) })
+                                        .output(|key: &String, line: &mut Line| line.push(key.clone())),
+                                )
+                                .delay("long", |_, _| 2 * HOUR)
+                            })
+                            .then("x", broken())
+                    })
+                })
+                .branch(|b| b.delay("d", |_, _| HOUR).then("y", broken()))
+            })
+        }))
+    });
+    assert_eq!(line(&whole), "a it/saga/undo0/un-a it/saga/undo0/un-a");
+}
+
+#[test]
+fn an_instance_that_waits_for_its_log_is_not_given_back() {
+    let mut world = world(saga(|b| does(b, "a").then("x", broken())));
+    world.open();
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    let job = world.jobs.pop().unwrap();
+    let end = futures_util::FutureExt::now_or_never(job.run(None)).unwrap();
+    world.with_run(|run, env| {
+        run.ended("saga/1/x", end, env).unwrap();
+        assert!(!run.commit(env).unwrap().unwrap().release);
+        assert_eq!(run.committed(env).unwrap().wants.len(), 1);
+        // Something else happens before the entry is read.
+        run.control(crate::traits::ControlRequest { number: 1, control: Control::Resume }, env).unwrap();
+        assert!(!run.commit(env).unwrap().unwrap().release);
+    });
+}
+
+#[test]
+fn a_cancel_condition_does_not_cut_the_undoing_of_its_saga_short() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| does(does(b, "a"), "b").then("x", broken()))
+                .cancel_when(|line: &Line, _| line.contains(&"-b".to_owned()))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a b -b -a after");
+    assert_eq!(whole.pointer("saga").status, PointerStatus::Compensated);
+}
+
+#[test]
+fn a_cancel_lets_a_saga_inside_of_a_compensation_run_to_its_end() {
+    let whole = everywhere(|| {
+        let mut world = world(
+            saga(|b| {
+                does(b, "a")
+                    .then("b", mark("b"))
+                    .compensate_with(|undo| {
+                        undo.saga("inner", |b| {
+                            does(b, "i").delay("long", |_, _| 2 * HOUR).then("j", mark("j"))
+                        })
+                    })
+                    .then("x", broken())
+            })
+            .then("after", mark("after")),
+        );
+        world.plan_ask(HOUR, Control::Cancel);
+        world
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a b i j -a", Some(Ending::Cancelled)));
+}
+
+#[test]
+fn what_a_compensation_did_is_not_undone_by_a_saga_around() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.saga("inner", |b| {
+                b.then("a", mark("a"))
+                    .compensate_with(|undo| undo.saga("mend", |b| does(b, "m")))
+                    .then("x", broken())
+            })
+            .on_failure(OnFailure::Continue)
+            .then("y", broken())
+        }))
+    });
+    assert_eq!(line(&whole), "a m");
+}
+
+#[test]
+fn compensations_without_a_saga_are_refused() {
+    let problem = |builder: Builder| match builder.build() {
+        Err(WfeError::InvalidDefinition { problem, .. }) => problem,
+        other => panic!("built: {other:?}"),
+    };
+    let alone = begin().then("a", mark("a")).compensate_with(|undo| undo.then("u", mark("u")));
+    assert!(problem(alone).contains("no saga is around it"));
+    let alone = begin().then("a", mark("a")).on_failure(OnFailure::Compensate);
+    assert!(problem(alone).contains("no saga is around it"));
+    let other =
+        saga(|b| b.then("a", mark("a")).on_failure(OnFailure::Suspend).fallback(|f| f.then("f", mark("f"))));
+    assert!(problem(other).contains("fallback"));
+}
+
+#[test]
+fn a_compensation_that_is_gone_from_the_definition_parks_the_instance() {
+    let mut world = world(saga(|b| does(b, "a").then("d", mark("d")).then("x", broken())));
+    world.open();
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    world.crash();
+    world.definition =
+        saga(|b| b.then("a", mark("a")).then("d", mark("d")).then("x", broken())).build().unwrap();
+    world.open();
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    let jobs = world.jobs.drain(..).collect();
+    world.try_finish(jobs).unwrap_err();
+    assert_eq!(line(&world), "a d", "what is in memory is void, what is stored says where it stands");
+}

@@ -1,0 +1,102 @@
+//! Whole stories, told once undisturbed and once more for each place in which the process can die: they must end in the
+//! same way.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::world::{Step, World};
+use crate::{
+    definition::{Inline, Item, Sequence, Task, WorkflowBuilder, inline},
+    models::WorkflowStatus,
+    steps::StepError,
+    traits::Ending,
+};
+
+/// What the steps of these tests write: their names, in the order in which they ended.
+pub type Line = Vec<String>;
+
+pub type Builder = WorkflowBuilder<Line>;
+
+pub type Body<I = ()> = Sequence<Line, I>;
+
+pub fn begin() -> Builder {
+    WorkflowBuilder::new("w", 1)
+}
+
+/// A step that writes this word.
+pub fn mark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
+    inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(word.to_owned()))
+}
+
+/// A step that never succeeds.
+pub fn broken<I: Item>() -> Task<(), Line, I, Inline<(), Line, I>> {
+    inline(|_, _| async { Err(StepError::fatal("broken")) })
+}
+
+pub fn world(builder: Builder) -> World {
+    World::new(&builder.build().unwrap(), &Line::new())
+}
+
+/// How a story ended, as far as anybody can see.
+#[derive(Debug, PartialEq)]
+pub struct End {
+    ending: Option<Ending>,
+    status: WorkflowStatus,
+    data: Value,
+    live: BTreeSet<(String, String, Option<String>)>,
+    history: BTreeSet<(String, String, Option<String>)>,
+    failures: BTreeSet<(String, u32, String)>,
+    waits: BTreeSet<String>,
+    time: DateTime<Utc>,
+}
+
+impl End {
+    pub fn of(world: &World) -> Self {
+        let seen = |p: &crate::models::ExecutionPointer| {
+            (p.id.clone(), p.status.to_string(), p.outcome.as_ref().map(ToString::to_string))
+        };
+        let history: BTreeSet<_> = world.history.iter().map(|row| seen(&row.pointer)).collect();
+        assert_eq!(history.len(), world.history.len(), "nothing becomes history twice");
+        Self {
+            ending: world.ending,
+            status: world.instance.status,
+            data: world.instance.data.clone(),
+            live: world.instance.execution_pointers.iter().map(seen).collect(),
+            history,
+            failures: world.failures.iter().map(|f| (f.step.clone(), f.attempt, f.code.clone())).collect(),
+            waits: world.waits.iter().map(|w| w.id.clone()).collect(),
+            time: world.now,
+        }
+    }
+}
+
+/// Plays the story to its end; and again, dying after each commit, and before each body; all must end alike.
+pub fn everywhere(make: impl Fn() -> World) -> World {
+    let mut whole = make();
+    whole.play();
+    let end = End::of(&whole);
+    for dies_after in 1..=whole.commits.len() {
+        let mut world = make();
+        world.dies_after = Some(dies_after);
+        world.play();
+        assert_eq!(End::of(&world), end, "when the process died after commit {dies_after}");
+    }
+    let mut world = make();
+    let mut lives = false;
+    world.play_with(|_| {
+        lives = !lives;
+        if lives { Step::Crash } else { Step::Finish(1) }
+    });
+    assert_eq!(End::of(&world), end, "when the process died before each body");
+    let mut world = make();
+    world.play_with(Step::Finish);
+    assert_eq!(End::of(&world).ending, end.ending, "when all bodies end at once");
+    whole
+}
+
+/// The words written, with spaces between them.
+pub fn line(world: &World) -> String {
+    world.data::<Line>().join(" ")
+}

@@ -1,0 +1,88 @@
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    models::{Event, EventSubscription},
+    traits::{Delivery, StepCommit},
+};
+
+/// When an event became due, and how many were stored before it: its position in its stream.
+type Position = (DateTime<Utc>, usize);
+
+/// The events of a store, and how far each instance has come in each stream.
+#[derive(Default)]
+pub struct Stream {
+    events: Vec<(Position, Event)>,
+    consumed: HashMap<(String, String, String), Position>,
+}
+
+impl Stream {
+    pub fn publish(&mut self, event: Event, now: DateTime<Utc>) {
+        if self.events.iter().all(|(_, e)| e.id != event.id) {
+            let position = (event.event_time.max(now), self.events.len());
+            self.events.push((position, event));
+        }
+    }
+
+    fn next(&self, wait: &EventSubscription) -> Option<&(Position, Event)> {
+        let stream = (wait.workflow_id.clone(), wait.event_name.clone(), wait.event_key.clone());
+        let consumed = self.consumed.get(&stream);
+        self.events
+            .iter()
+            .filter(|(at, e)| {
+                e.event_name == wait.event_name
+                    && e.event_key == wait.event_key
+                    && consumed.map_or(e.event_time >= wait.subscribe_as_of, |consumed| at > consumed)
+            })
+            .min_by_key(|(at, _)| *at)
+    }
+
+    pub fn deliveries(&self, waits: &[EventSubscription], now: DateTime<Utc>) -> Vec<Delivery> {
+        let next = |wait: &EventSubscription| {
+            let (_, event) = self.next(wait).filter(|((due, _), _)| *due <= now)?;
+            Some(Delivery { subscription_id: wait.id.clone(), event: event.clone() })
+        };
+        waits.iter().filter_map(next).collect()
+    }
+
+    /// When an event becomes due that one of these waits takes.
+    pub fn next_due(&self, waits: &[EventSubscription], now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        waits
+            .iter()
+            .filter_map(|wait| self.next(wait))
+            .map(|((due, _), _)| *due)
+            .filter(|due| *due > now)
+            .min()
+    }
+
+    /// What a commit does to events and waits; it panics where a store would refuse.
+    pub fn store(
+        &mut self,
+        commit: &StepCommit,
+        instance: &str,
+        waits: &mut Vec<EventSubscription>,
+        now: DateTime<Utc>,
+    ) {
+        let mut moved = Vec::new();
+        for taken in &commit.consumed {
+            let wait = waits.iter().find(|w| w.id == taken.subscription_id).expect("a consumed wait is open");
+            let (position, event) = self.next(wait).expect("there is an event for a consumed wait");
+            assert_eq!(event.id, taken.event_id, "the first event that it has not consumed");
+            assert!(position.0 <= now, "no event is early");
+            moved.push(((instance.to_owned(), wait.event_name.clone(), wait.event_key.clone()), *position));
+        }
+        self.consumed.extend(moved);
+        waits.retain(|w| {
+            !commit.unsubscribed.contains(&w.id) && commit.consumed.iter().all(|c| c.subscription_id != w.id)
+        });
+        for wait in &commit.subscribed {
+            assert!(waits.iter().all(|w| w.id != wait.id), "a wait is opened once");
+            assert_eq!(wait.workflow_id, instance);
+            waits.push(wait.clone());
+        }
+        for event in &commit.published {
+            self.publish(event.clone(), now);
+        }
+    }
+}

@@ -1,0 +1,124 @@
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    scenario::End,
+    world::{Step, World},
+};
+use crate::definition::{Data, Definition};
+
+/// Several instances on one store: a parent, and the children that it begins.
+pub struct Town {
+    definitions: HashMap<(String, u32), Definition>,
+    pub worlds: BTreeMap<String, World>,
+    /// How many commits of each world were looked at.
+    seen: HashMap<String, usize>,
+    /// The process dies right after this many commits of all.
+    pub dies_after: Option<usize>,
+}
+
+impl Town {
+    /// The first definition is the parent's.
+    pub fn new<D: Data>(definitions: &[Definition], data: &D) -> Self {
+        let mut newest = HashMap::new();
+        for definition in definitions {
+            let version = newest.entry(definition.id().to_owned()).or_insert(0);
+            *version = definition.version().max(*version);
+        }
+        let mut parent = World::new(&definitions[0], data);
+        parent.newest = newest;
+        let key = |d: &Definition| (d.id().to_owned(), d.version());
+        Self {
+            definitions: definitions.iter().map(|d| (key(d), d.clone())).collect(),
+            worlds: BTreeMap::from([("it".to_owned(), parent)]),
+            seen: HashMap::new(),
+            dies_after: None,
+        }
+    }
+
+    pub fn parent(&mut self) -> &mut World {
+        self.worlds.get_mut("it").unwrap()
+    }
+
+    pub fn commits(&self) -> usize {
+        self.worlds.values().map(|world| world.commits.len()).sum()
+    }
+
+    /// Makes the children that were created, and passes requests on.
+    pub fn look_around(&mut self) {
+        let (mut made, mut asked) = (Vec::new(), Vec::new());
+        for (id, world) in &self.worlds {
+            let seen = self.seen.entry(id.clone()).or_default();
+            for commit in &world.commits[*seen..] {
+                for child in &commit.created {
+                    let definition =
+                        &self.definitions[&(child.workflow_definition_id.clone(), child.version)];
+                    let mut new = World::with_instance(definition, child.clone(), world.now);
+                    new.parent = Some(id.clone());
+                    new.stream = world.stream.clone();
+                    new.newest = world.newest.clone();
+                    made.push((child.id.clone(), new));
+                }
+                asked.extend(commit.requested.clone());
+            }
+            *seen = world.commits.len();
+        }
+        for (id, world) in made {
+            self.worlds.entry(id).or_insert(world);
+        }
+        for (id, control) in asked {
+            let world = self.worlds.get_mut(&id).expect("a child that was made");
+            if !world.instance.status.is_final() {
+                world.asks.push((world.now, control));
+            }
+        }
+    }
+
+    pub fn play(&mut self) {
+        self.play_with(|_| Step::Finish(1));
+    }
+
+    pub fn play_with(&mut self, mut choose: impl FnMut(usize) -> Step) {
+        loop {
+            let before = self.commits();
+            let dies_after = self.dies_after.filter(|at| *at > before);
+            let mut acted = false;
+            for world in self.worlds.values_mut() {
+                // One pass at a time, so that the process can die between any two commits.
+                world.dies_after = dies_after.map(|at| world.commits.len() + at - before);
+                acted = world.act(&mut choose);
+                if acted {
+                    break;
+                }
+                world.hear();
+            }
+            self.look_around();
+            if dies_after.is_some_and(|at| self.commits() >= at) {
+                self.worlds.values_mut().for_each(World::crash);
+                continue;
+            }
+            if acted || self.commits() != before {
+                continue;
+            }
+            let Some(next) = self.worlds.values().filter_map(World::next_time).min() else { return };
+            self.worlds.values_mut().for_each(|world| world.now = world.now.max(next));
+        }
+    }
+
+    pub fn ends(&self) -> BTreeMap<String, End> {
+        self.worlds.iter().map(|(id, world)| (id.clone(), End::of(world))).collect()
+    }
+}
+
+/// As [`everywhere`](super::scenario::everywhere), for several instances.
+pub fn everywhere(make: impl Fn() -> Town) -> Town {
+    let mut whole = make();
+    whole.play();
+    let ends = whole.ends();
+    for dies_after in 1..=whole.commits() {
+        let mut town = make();
+        town.dies_after = Some(dies_after);
+        town.play();
+        assert_eq!(town.ends(), ends, "when the process died after commit {dies_after}");
+    }
+    whole
+}

@@ -1,0 +1,414 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    scenario::{Line, begin, everywhere, line, mark, world},
+    world::World,
+};
+use crate::{
+    WfeError,
+    definition::{Await, OnFailure, Retry, WorkflowBuilder, each, event},
+    executor::Run,
+    models::{Event, PointerStatus},
+    steps::StepError,
+    traits::Control,
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn said() -> Await<Line, ()> {
+    event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| line.push(word.clone()))
+}
+
+#[test]
+fn a_wait_takes_an_event_that_comes_and_one_that_was_there() {
+    for early in [false, true] {
+        let make = move || {
+            let mut world =
+                world(begin().delay("d", |_, _| HOUR).wait_for("w", said()).then("after", mark("after")));
+            world.plan(if early { HOUR / 2 } else { 2 * HOUR }, "said", "k", "hello");
+            world
+        };
+        let whole = everywhere(make);
+        assert_eq!(line(&whole), "hello after");
+        assert_eq!(whole.now, make().now + if early { HOUR } else { 2 * HOUR });
+        let pointer = whole.pointer("w");
+        assert_eq!((pointer.event_name.as_deref(), pointer.event_key.as_deref()), (Some("said"), Some("k")));
+        assert_eq!((pointer.event_published, &pointer.event_data), (true, &Some(json!("hello"))));
+        assert!(whole.waits.is_empty());
+    }
+}
+
+#[test]
+fn an_event_is_consumed_in_the_commit_that_stores_its_effect() {
+    let mut world = world(begin().wait_for("w", said()).then("after", mark("after")));
+    world.plan(HOUR, "said", "k", "hello");
+    world.play();
+    let taking: Vec<_> = world.commits.iter().filter(|c| !c.consumed.is_empty()).collect();
+    assert_eq!(taking.len(), 1);
+    assert_eq!(taking[0].data, Some(json!(["hello"])));
+    assert!(taking[0].upserted.iter().any(|p| p.id == "after"));
+}
+
+#[test]
+fn a_waiting_instance_has_no_owner_and_wakes_for_nothing() {
+    let mut world = world(begin().wait_for("w", said()));
+    world.open();
+    assert!(world.run.is_none());
+    assert_eq!(world.instance.next_execution, None);
+    assert_eq!(world.pointer("w").status, PointerStatus::WaitingForEvent);
+    assert_eq!(world.commits.len(), 1);
+    let wait = &world.waits[0];
+    assert_eq!((wait.id.as_str(), wait.subscribe_as_of), ("it//w//1", world.instance.create_time));
+}
+
+#[test]
+fn a_loop_of_waits_takes_one_event_after_the_other_in_order() {
+    let whole = everywhere(|| {
+        let mut world =
+            world(begin().while_("loop", |line: &Line, _| line.len() < 3, |b| b.wait_for("w", said())));
+        for (at, word) in [(1, "one"), (1, "two"), (5, "three"), (6, "four")] {
+            world.plan(at * HOUR, "said", "k", word);
+        }
+        world
+    });
+    assert_eq!(line(&whole), "one two three");
+    let ids: Vec<_> = whole.commits.iter().flat_map(|c| &c.subscribed).map(|w| w.id.as_str()).collect();
+    assert_eq!(ids, ["it//loop/0/w//1", "it//loop/1/w//1", "it//loop/2/w//1"]);
+}
+
+#[test]
+fn waits_that_are_open_together_share_an_event_and_keys_come_from_data_and_item() {
+    let whole = everywhere(|| {
+        let mut world = world(
+            begin()
+                .parallel("both", |all| {
+                    all.branch(|b| b.wait_for("w1", said())).branch(|b| b.wait_for("w2", said()))
+                })
+                .for_each("each", each(|_: &Line| vec!["x".to_owned(), "y".to_owned()]).parallel(2), |b| {
+                    b.wait_for(
+                        "w3",
+                        event("item", |line: &Line, item: &String| format!("{}-{item}", line[0]))
+                            .output(|word: &String, line: &mut Line| line.push(word.clone())),
+                    )
+                }),
+        );
+        world.plan(HOUR, "said", "k", "shared");
+        world.plan(2 * HOUR, "item", "shared-y", "for-y");
+        world.plan(3 * HOUR, "item", "shared-x", "for-x");
+        world
+    });
+    assert_eq!(line(&whole), "shared shared for-y for-x");
+}
+
+#[test]
+fn an_event_before_the_instance_counts_only_with_an_effective_date() {
+    let run = |wait: Await<Line, ()>| {
+        let mut world = world(begin().wait_for("w", wait));
+        let before = world.now - HOUR;
+        world.publish(Event { event_time: before, ..Event::new("said", "k", json!("old")) });
+        world.plan(HOUR, "said", "k", "new");
+        world.play();
+        line(&world)
+    };
+    assert_eq!(run(said()), "new");
+    assert_eq!(run(said().effective(|_, _| DateTime::<Utc>::UNIX_EPOCH)), "old");
+}
+
+#[test]
+fn a_wait_that_takes_too_long_runs_its_branch_and_takes_nothing_any_more() {
+    let make = || {
+        let wait =
+            said().timeout(|_, _| HOUR, |late| late.then("late", mark("late")).delay("d", |_, _| HOUR));
+        let mut world = world(begin().wait_for("w", wait).then("after", mark("after")));
+        world.plan(HOUR + HOUR / 2, "said", "k", "hello");
+        world
+    };
+    let whole = everywhere(make);
+    assert_eq!(line(&whole), "late after");
+    assert_eq!(whole.pointer("w").status, PointerStatus::Complete);
+    let closed: Vec<_> = whole.commits.iter().flat_map(|c| &c.unsubscribed).collect();
+    assert_eq!(closed, ["it//w//1"]);
+}
+
+#[test]
+fn an_event_in_time_ends_the_limit() {
+    let make = || {
+        let wait = said().timeout(|_, _| 2 * HOUR, |late| late.then("late", mark("late")));
+        let mut world =
+            world(begin().wait_for("w", wait).delay("d", |_, _| 9 * HOUR).then("after", mark("after")));
+        world.plan(HOUR, "said", "k", "hello");
+        world
+    };
+    assert_eq!(line(&everywhere(make)), "hello after");
+}
+
+#[test]
+fn a_busy_instance_forgets_the_limit_of_a_wait_that_has_ended() {
+    let mut world = world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| {
+            b.wait_for("w", said().timeout(|_, _| HOUR, |late| late.then("late", mark("late"))))
+                .then("after", mark("after"))
+        })
+    }));
+    world.open();
+    let now = world.now;
+    world.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    assert_eq!(world.run.as_ref().and_then(Run::next_wake), None);
+    world.now += 2 * HOUR;
+    world.settle();
+    world.play();
+    assert_eq!(line(&world), "hello slow after");
+}
+
+#[test]
+fn an_event_that_is_there_when_the_limit_passes_wins() {
+    let mut world = world(begin().wait_for("w", said().fail_after(|_, _| HOUR)));
+    world.open();
+    let at = world.now + HOUR / 2;
+    world
+        .stream
+        .borrow_mut()
+        .publish(Event { event_time: at, ..Event::new("said", "k", json!("hello")) }, at);
+    world.now += 2 * HOUR; // no host ran in between
+    world.play();
+    assert_eq!((line(&world).as_str(), world.failures.len()), ("hello", 0));
+}
+
+#[test]
+fn a_wait_without_a_branch_for_it_fails_by_its_limit_and_is_tried_again() {
+    let make = || {
+        let mut world = world(
+            begin()
+                .wait_for("w", said().fail_after(|_, _| HOUR))
+                .retry(Retry::up_to(2).first_pause(HOUR).longest_pause(HOUR).jitter(0.0)),
+        );
+        world.plan(2 * HOUR + HOUR / 2, "said", "k", "hello");
+        world
+    };
+    let whole = everywhere(make);
+    assert_eq!(line(&whole), "hello");
+    assert_eq!((whole.failures.len(), whole.failures[0].code.as_str()), (1, StepError::TIMEOUT));
+    let ids: Vec<_> = whole.commits.iter().flat_map(|c| &c.subscribed).map(|w| w.id.as_str()).collect();
+    assert_eq!(ids, ["it//w//1", "it//w//2"]);
+}
+
+#[test]
+fn a_key_or_limit_that_panics_and_data_of_another_type_are_failures_of_the_step() {
+    let code = |wait: Await<Line, ()>| {
+        let mut world =
+            world(begin().wait_for("w", wait).on_failure(OnFailure::Continue).then("after", mark("after")));
+        world.plan(HOUR, "said", "k", 7);
+        world.play();
+        assert_eq!(line(&world), "after");
+        assert!(world.waits.is_empty(), "no wait is left behind");
+        world.failures[0].code.clone()
+    };
+    assert_eq!(code(event("said", |_: &Line, _| -> String { panic!("no key") })), StepError::PANIC);
+    assert_eq!(code(said().fail_after(|_, _| panic!("no limit"))), StepError::PANIC);
+    assert_eq!(code(said()), StepError::UNREADABLE);
+    assert_eq!(
+        code(event("said", |_: &Line, _| "k").output(|_: &Value, _: &mut Line| panic!("no output"))),
+        StepError::PANIC
+    );
+}
+
+#[test]
+fn a_suspended_instance_takes_its_events_when_it_is_resumed() {
+    let mut world = world(begin().wait_for("w", said()).then("after", mark("after")));
+    world.open();
+    world.ask(Control::Suspend);
+    let now = world.now;
+    world.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    world.play();
+    assert_eq!(line(&world), "");
+    world.ask(Control::Resume);
+    world.play();
+    assert_eq!(line(&world), "hello after");
+}
+
+#[test]
+fn an_instance_that_is_busy_elsewhere_takes_an_event_at_once() {
+    let mut world = world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow")))
+            .branch(|b| b.wait_for("w", said()).then("after", mark("after")))
+    }));
+    world.open();
+    assert_eq!(world.waiting(), ["both/0/slow"]);
+    let now = world.now;
+    world.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    assert_eq!(world.waiting(), ["both/0/slow", "both/1/after"]);
+    assert_eq!(line(&world), "hello");
+}
+
+/// One branch is busy for as long as the test likes, the other one waits.
+fn busy() -> World {
+    let mut world = world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow")))
+            .branch(|b| b.then("quick", mark("quick")).wait_for("w", said()).then("after", mark("after")))
+    }));
+    let now = world.now;
+    world.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    world.open();
+    world
+}
+
+#[test]
+fn an_event_that_is_there_before_its_wait_reaches_a_busy_instance_at_once() {
+    let mut world = busy();
+    let quick = world.jobs.remove(1);
+    world.finish(vec![quick]);
+    assert_eq!(line(&world), "quick hello");
+    assert_eq!(world.waiting(), ["both/0/slow", "both/1/after"]);
+}
+
+#[test]
+fn after_an_event_was_taken_other_waits_in_its_stream_get_the_next_one_at_once() {
+    let mut world = super::scenario::world(begin().parallel("all", |all| {
+        all.branch(|b| b.then("slow", mark("slow")))
+            .branch(|b| b.wait_for("w1", said()))
+            // Until the instance has consumed one, it is for none of these.
+            .branch(|b| {
+                b.wait_for("w2", said().effective(|_, _| DateTime::from_timestamp(3_000_000_000, 0).unwrap()))
+            })
+    }));
+    world.open();
+    let now = world.now;
+    for word in ["one", "two"] {
+        let event = Event { event_time: now, ..Event::new("said", "k", json!(word)) };
+        world.stream.borrow_mut().publish(event, now);
+    }
+    world.hear();
+    assert_eq!((line(&world).as_str(), world.waiting()), ("one two", vec!["all/0/slow"]));
+}
+
+#[test]
+fn an_event_that_came_while_a_busy_instance_stood_still_reaches_it_when_it_is_resumed() {
+    let mut world = busy();
+    let quick = world.jobs.remove(1);
+    world.ask(Control::Suspend);
+    world.finish(vec![quick]);
+    world.ask(Control::Resume);
+    assert_eq!(line(&world), "quick hello", "the wait is opened and served");
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    assert_eq!(line(&world), "quick hello slow after");
+
+    let mut open = super::scenario::world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| b.wait_for("w", said()))
+    }));
+    open.open();
+    open.ask(Control::Suspend);
+    let now = open.now;
+    open.publish(Event { event_time: now, ..Event::new("said", "k", json!("hello")) });
+    assert_eq!(line(&open), "");
+    open.ask(Control::Resume);
+    assert_eq!((line(&open).as_str(), open.waiting()), ("hello", vec!["both/0/slow"]));
+}
+
+#[test]
+fn an_end_a_cancel_and_a_cancel_condition_close_open_waits() {
+    for control in [Control::Cancel, Control::Terminate] {
+        let mut world = world(begin().wait_for("w", said()));
+        world.open();
+        world.ask(control);
+        assert!(world.waits.is_empty());
+    }
+    let whole = everywhere(|| {
+        world(begin().parallel("all", |all| {
+            all.branch(|b| {
+                b.wait_for("w", said()).cancel_when(|line: &Line, _| !line.is_empty()).then("c", mark("c"))
+            })
+            .branch(|b| b.then("a", mark("a")))
+        }))
+    });
+    assert_eq!(line(&whole), "a c");
+    assert!(whole.waits.is_empty());
+}
+
+#[test]
+fn a_wait_that_was_closed_by_hand_is_opened_again() {
+    let mut world = world(begin().wait_for("w", said()));
+    world.open();
+    world.waits.clear();
+    world.instance.next_execution = Some(0);
+    world.plan(HOUR, "said", "k", "hello");
+    world.play();
+    assert_eq!(line(&world), "hello");
+}
+
+#[test]
+fn what_was_delivered_twice_or_too_late_is_passed_over() {
+    let mut world = world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow"))).branch(|b| b.wait_for("w", said()))
+    }));
+    world.open();
+    let event = Event { event_time: world.now, ..Event::new("said", "k", json!("hello")) };
+    world.stream.borrow_mut().publish(event, world.now);
+    let deliveries = world.loaded().deliveries;
+    assert!(world.with_run(|run, env| run.deliver(deliveries.clone(), env).unwrap()));
+    assert!(!world.with_run(|run, env| run.deliver(deliveries, env).unwrap()));
+    world.settle();
+    world.play();
+    assert_eq!(line(&world), "hello slow");
+}
+
+#[test]
+fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() {
+    let mut world = world(begin().wait_for("w", said()));
+    let before = world.loaded();
+    let definition = world.definition.clone();
+    let mut run = world.with_env(|env| Run::open(&definition, before.clone(), env).unwrap());
+    let commit = world.with_env(|env| run.commit(env).unwrap().unwrap());
+    assert_eq!(commit.subscribed.len(), 1);
+    assert!(!run.is_stored(&before));
+    world.open();
+    assert!(run.is_stored(&world.loaded()));
+    let mut half = world.loaded();
+    half.waits.clear();
+    assert!(!run.is_stored(&half));
+
+    // The same for a commit that takes an event, and one that closes a wait.
+    for closes in [false, true] {
+        let mut world = super::scenario::world(begin().wait_for("w", said()));
+        world.open();
+        let now = world.now;
+        if !closes {
+            let event = Event { event_time: now, ..Event::new("said", "k", json!("x")) };
+            world.stream.borrow_mut().publish(event, now);
+        }
+        let before = world.loaded();
+        let mut run = world.with_env(|env| Run::open(&definition, before.clone(), env).unwrap());
+        if closes {
+            let request = crate::traits::ControlRequest { number: 1, control: Control::Terminate };
+            world.with_env(|env| run.control(request, env).unwrap());
+        }
+        let commit = world.with_env(|env| run.commit(env).unwrap().unwrap());
+        assert_eq!(
+            (commit.consumed.len(), commit.unsubscribed.len()),
+            (1 - usize::from(closes), usize::from(closes))
+        );
+        if closes {
+            world.ask(Control::Terminate);
+        } else {
+            world.open();
+        }
+        let stored = world.loaded();
+        assert!(run.is_stored(&stored));
+        assert!(
+            !run.is_stored(&crate::traits::Loaded { waits: before.waits, ..stored }),
+            "the wait is still open"
+        );
+    }
+}
+
+#[test]
+fn names_of_the_engine_are_refused() {
+    let builder =
+        WorkflowBuilder::<Line>::new("w", 1).wait_for("w", event("wfe.child-ended", |_: &Line, _| "k"));
+    assert!(
+        matches!(builder.build(), Err(WfeError::InvalidDefinition { problem, .. }) if problem.contains("wfe."))
+    );
+}

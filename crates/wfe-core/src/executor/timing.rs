@@ -1,0 +1,155 @@
+//! When something happens by itself.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::{Env, Moved, Run, run::AtWork};
+use crate::{
+    Result,
+    definition::Ask,
+    models::{PointerChange, PointerStatus, WorkflowStatus},
+    steps::StepError,
+    traits::Ending,
+};
+
+/// How long a step may wait.
+pub(crate) struct TimeLimit {
+    pub after: Ask<Duration>,
+    /// Whether the first branch of the step runs then; if not, the step has failed.
+    pub has_branch: bool,
+}
+
+/// Name of the branch that runs when a wait took too long.
+pub(super) const TIMEOUT: &str = "timeout";
+
+impl TimeLimit {
+    /// The pointer has begun to wait.
+    pub(super) fn begin(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved {
+        let after = run.ask(at, &self.after)?;
+        Ok(run.set_timer(at, later(env.now, after))?)
+    }
+
+    /// The pointer has waited too long.
+    pub(super) fn over(&self, run: &mut Run, at: &str) -> Moved {
+        run.rouse(at)?;
+        if !self.has_branch {
+            let error = StepError::retryable("what the step waited for did not come in time");
+            return Err(error.with_code(StepError::TIMEOUT).into());
+        }
+        let node = run.node_of(at)?;
+        let (kind, branch) = (node.primitive.kind(), super::moves::branch_of(node, 0)?);
+        run.become_container(at, kind, None)?;
+        Ok(run.begin_branch(at, TIMEOUT, branch, |_| {})?)
+    }
+}
+
+impl Run {
+    /// When something happens by itself; `None`: nothing does.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<DateTime<Utc>> {
+        let limit = self.limits.first().map(|(at, ..)| *at);
+        match self.status {
+            WorkflowStatus::Runnable => {
+                let pause = self.sleeping.first().map(|(at, _)| *at);
+                [limit, pause, self.deadline()].into_iter().flatten().min()
+            }
+            // A running body may end, and may not take longer than ever.
+            WorkflowStatus::Suspended => limit,
+            WorkflowStatus::Complete | WorkflowStatus::Terminated => None,
+        }
+    }
+
+    /// When the whole instance has had its time; `None`: never, or it is on its way to its end.
+    fn deadline(&self) -> Option<DateTime<Utc>> {
+        let limit = self.definition.deadline()?;
+        (!self.is_closing()).then(|| later(self.created, limit))
+    }
+
+    /// Does what is due.
+    pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
+        while !self.status.is_final()
+            && let Some((at, ..)) = self.limits.first()
+            && *at <= env.now
+            && let Some((_, id, job)) = self.limits.pop_first()
+        {
+            if self.running.get(&id).is_some_and(|work| work.job == job) {
+                self.let_go(&id)?;
+                let error = StepError::retryable("the attempt took longer than it may");
+                self.fail(&id, &error.with_code(StepError::TIMEOUT), env)?;
+            }
+        }
+        if self.status == WorkflowStatus::Runnable && self.deadline().is_some_and(|at| at <= env.now) {
+            return self.meet_deadline(env);
+        }
+        while self.status == WorkflowStatus::Runnable
+            && let Some((at, _)) = self.sleeping.first()
+            && *at <= env.now
+            && let Some((_, id)) = self.sleeping.pop_first()
+        {
+            let pointer = self.live.edit_quietly(&id)?;
+            pointer.sleep_until = None;
+            if pointer.status == PointerStatus::Sleeping {
+                pointer.status = pointer.status.after(PointerChange::Wake)?;
+                self.queue.push_back(id);
+            } else {
+                let primitive = self.primitive_of(&id)?;
+                self.guard(&id, env, |run, env| primitive.time_came(run, &id, env))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn meet_deadline(&mut self, env: &mut Env<'_>) -> Result<()> {
+        let error =
+            StepError::fatal("the workflow was not over at its deadline").with_code(StepError::DEADLINE);
+        let failure = self.note_failure("", String::new(), 1, &error, env);
+        self.close(Ending::Failed, Some(failure), env)
+    }
+
+    /// The pointer is looked at again after `pause`.
+    pub(super) fn sleep(&mut self, at: &str, pause: Duration, env: &Env<'_>) -> Result<()> {
+        self.sleep_until(at, later(env.now, pause))
+    }
+
+    /// The pointer is entered again then.
+    pub(super) fn sleep_until(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
+        let pointer = self.live.edit(at)?;
+        pointer.status = pointer.status.after(PointerChange::Sleep)?;
+        pointer.sleep_until = Some(until);
+        self.sleeping.insert((until, at.to_owned()));
+        Ok(())
+    }
+
+    /// The waiting or running pointer is looked at then.
+    pub(super) fn set_timer(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
+        self.clear_timer(at)?;
+        self.live.edit(at)?.sleep_until = Some(until);
+        self.sleeping.insert((until, at.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn clear_timer(&mut self, at: &str) -> Result<()> {
+        if let Some(until) = self.live.get(at)?.sleep_until {
+            self.live.edit(at)?.sleep_until = None;
+            self.sleeping.remove(&(until, at.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The pointer's body has ended, or is no longer wanted.
+    pub(super) fn no_longer_at_work(&mut self, at: &str) -> Option<AtWork> {
+        let work = self.running.remove(at)?;
+        if let Some(limit) = work.limit {
+            self.limits.remove(&(limit, at.to_owned(), work.job));
+        }
+        Some(work)
+    }
+}
+
+/// The time after a pause; at the latest the last one that a store can hold (nanoseconds in an i64).
+pub(super) fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
+    let end = DateTime::from_timestamp_nanos(i64::MAX);
+    let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
+    later.map_or(end, |later| later.min(end))
+}

@@ -1,0 +1,378 @@
+//! What a saga has done, and how it is undone.
+//!
+//! Each completed step that has a compensation gets an entry in the log of the outermost saga around it: the order of
+//! completion over everything inside, however deep and however parallel. The log is as long as it wants: an entry is
+//! stored like an item, and read when its turn comes, the last one first. A saga inside another one is undone by the
+//! entries that lie below it.
+//!
+//! Only what is below the saga in the same round is in its part of the log; what was undone is marked so in the commit in
+//! which its compensation ended, and is never undone again.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    Env, Run, Want,
+    moves::{KIND, UNDOES, branch_key},
+};
+use crate::{
+    Result, WfeError,
+    models::{PointerChange, PointerStatus, StatusChange, WorkflowStatus},
+    steps::{StepError, Undone},
+    traits::{Ending, Items, StepFailure},
+};
+
+/// What the names of the branches that undo something begin with; the number of the log entry follows.
+pub(super) const UNDO: &str = "undo";
+/// Attribute of a container with a compensation of its own: how long the log was when it began.
+const SINCE: &str = "since";
+
+/// What the pointer of a saga keeps.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct SagaState {
+    /// Which round this is, from 1.
+    pub round: u32,
+    /// How long the log was when the round began.
+    from: u64,
+    /// Of an outermost saga: how long the log is.
+    log: u64,
+    /// It is being undone.
+    pub undoing: Option<Undoing>,
+}
+
+/// How far a saga is undone.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Undoing {
+    /// The entries below this number are still to be looked at.
+    next: u64,
+    /// What is being undone now: the pointer, and whether it stands for what is below it.
+    current: Option<(String, Option<u64>)>,
+    /// Entries below these paths and not below these numbers are undone by the container that stands for them.
+    covered: Vec<(String, u64)>,
+    /// Why. `None`: the saga was cancelled, by its condition or with the instance.
+    why: Option<Why>,
+    /// How the instance ends when all is undone; `None`: it goes on.
+    end: Option<(Ending, Option<StepFailure>)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Why {
+    failure: StepFailure,
+    retryable: bool,
+    /// The pause before the next round; `None`: there is none.
+    pause: Option<Duration>,
+}
+
+/// One completed step.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    step: Undone,
+    item: Option<Value>,
+    /// Of a container: how long the log was when it began. It stands for what is below it.
+    since: Option<u64>,
+    /// It has been undone.
+    undone: bool,
+}
+
+impl Run {
+    /// The sagas around a pointer, innermost first: those that undo what it does. One that is just being undone, and of
+    /// whose undoing the pointer is a part, is none of them.
+    pub(super) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for container in self.live.get(at)?.scope.iter().rev() {
+            if branch_key(container, at).starts_with(UNDO) {
+                break;
+            }
+            if self.node_of(container)?.primitive.is_saga() {
+                found.push(container.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The saga whose log holds what is done inside of `saga`.
+    fn root_of(&self, saga: &str) -> Result<String> {
+        Ok(self.sagas_around(saga)?.pop().unwrap_or_else(|| saga.to_owned()))
+    }
+
+    pub(super) fn saga_state(&self, saga: &str) -> Result<SagaState> {
+        match &self.live.get(saga)?.persistence_data {
+            None => Ok(SagaState::default()),
+            Some(kept) => Ok(SagaState::deserialize(kept)?),
+        }
+    }
+
+    fn keep_saga_state(&mut self, saga: &str, state: &SagaState) -> Result<()> {
+        self.live.edit(saga)?.persistence_data = Some(serde_json::to_value(state)?);
+        Ok(())
+    }
+
+    /// Whether there is anything that could be undone.
+    pub(super) fn is_open_saga(&self, at: &str) -> Result<bool> {
+        Ok(self.live.get(at)?.status == PointerStatus::Running
+            && self.saga_state(at)?.undoing.is_none()
+            && !self.live.get(at)?.extension_attributes.contains_key(super::moves::IN_FALLBACK))
+    }
+
+    /// A further round of the saga begins; gives its state.
+    pub(super) fn next_round(&mut self, saga: &str) -> Result<SagaState> {
+        let mut state = self.saga_state(saga)?;
+        let root = self.root_of(saga)?;
+        state.round += 1;
+        state.from = if root == saga { state.log } else { self.saga_state(&root)?.log };
+        state.undoing = None;
+        Ok(state)
+    }
+
+    /// A container that has a compensation of its own begins.
+    pub(super) fn note_begin(&mut self, at: &str) -> Result<()> {
+        if let Some(root) = self.sagas_around(at)?.pop() {
+            let log = self.saga_state(&root)?.log;
+            self.live.edit(at)?.extension_attributes.entry(SINCE.to_owned()).or_insert_with(|| log.into());
+        }
+        Ok(())
+    }
+
+    /// A step that has a compensation has completed.
+    pub(super) fn log(&mut self, at: &str) -> Result<()> {
+        let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
+        let node = self.node_of(at)?;
+        let has_state = node.primitive.body().is_some() && node.branches.is_empty();
+        let pointer = self.live.get(at)?;
+        let entry = Entry {
+            step: Undone {
+                step: pointer.step_name.clone().unwrap_or_default(),
+                pointer: at.to_owned(),
+                outcome: pointer.outcome.clone().or_else(|| pointer.event_data.clone()),
+                state: pointer.persistence_data.clone().filter(|_| has_state),
+            },
+            item: pointer.context_item.clone(),
+            since: pointer.extension_attributes.get(SINCE).and_then(Value::as_u64),
+            undone: false,
+        };
+        let mut state = self.saga_state(&root)?;
+        self.put_entry(&root, state.log, &entry)?;
+        state.log += 1;
+        self.keep_saga_state(&root, &state)
+    }
+
+    fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
+        let values = vec![serde_json::to_value(entry)?];
+        self.delta.items.push(Items { container: log_key(root, number), values });
+        Ok(())
+    }
+
+    /// Something in the saga has failed for good.
+    pub(super) fn saga_failed(
+        &mut self,
+        saga: &str,
+        failure: StepFailure,
+        error: &StepError,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        let policy = self.node_of(saga)?.policy.clone();
+        let in_a_row = self.count_failure(saga)?;
+        let pause = policy.retry.pause(in_a_row, error, (env.random)());
+        let why = Why { failure, retryable: error.is_retryable(), pause };
+        self.undo_saga(saga, Some(why), None, env)
+    }
+
+    /// The cancel condition of the saga holds: it is undone, and the instance goes on behind it.
+    pub(super) fn cancel_saga(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+        self.undo_saga(saga, None, None, env)
+    }
+
+    fn undo_saga(
+        &mut self,
+        saga: &str,
+        why: Option<Why>,
+        end: Option<(Ending, Option<StepFailure>)>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        self.take_away_below(saga, env)?;
+        self.clear_timer(saga)?;
+        let root = self.root_of(saga)?;
+        let next = self.saga_state(&root)?.log;
+        let mut state = self.saga_state(saga)?;
+        state.undoing = Some(Undoing { next, current: None, covered: Vec::new(), why, end });
+        self.keep_saga_state(saga, &state)?;
+        self.undo_next(saga, env)
+    }
+
+    /// Looks at the entry before, if there is one.
+    fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+        let state = self.saga_state(saga)?;
+        let next = state.undoing.as_ref().map_or(0, |undoing| undoing.next);
+        if next <= state.from {
+            return self.saga_undone(saga, env);
+        }
+        self.want_entry(saga, next - 1)
+    }
+
+    fn want_entry(&mut self, saga: &str, number: u64) -> Result<()> {
+        let container = log_key(&self.root_of(saga)?, number);
+        self.undoing.insert(container.clone(), saga.to_owned());
+        self.wants.push(Want { container, from: 0, limit: 1 });
+        Ok(())
+    }
+
+    /// A saga that was being undone was opened from the store.
+    pub(super) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
+        match self.saga_state(saga)?.undoing {
+            // What undoes the current entry is a pointer of its own.
+            Some(Undoing { current: None, next, .. }) => self.want_entry(saga, next.saturating_sub(1)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The entry that was wanted is here.
+    pub(super) fn undo_entry(&mut self, saga: &str, entry: Value, env: &mut Env<'_>) -> Result<()> {
+        let entry: Entry = serde_json::from_value(entry)?;
+        let mut state = self.saga_state(saga)?;
+        let Some(undoing) = &mut state.undoing else { return Ok(()) };
+        undoing.next -= 1;
+        let number = undoing.next;
+        undoing.covered.retain(|(_, since)| *since <= number);
+        let path = &entry.step.pointer;
+        let is_inside = path.strip_prefix(saga).is_some_and(|rest| rest.starts_with('/'));
+        let is_covered = undoing.covered.iter().any(|(covered, _)| path.starts_with(covered));
+        if let Some(since) = entry.since {
+            undoing.covered.push((format!("{path}/"), since));
+        }
+        if !is_inside || is_covered || entry.undone {
+            self.keep_saga_state(saga, &state)?;
+            return self.undo_next(saga, env);
+        }
+        undoing.current = Some((entry.step.pointer.clone(), entry.since));
+        self.keep_saga_state(saga, &state)?;
+        let undo = self.definition.find(&entry.step.step).and_then(|node| node.undo).ok_or_else(|| {
+            WfeError::Invalid(format!(
+                "step {:?} is to be undone, but the definition has no compensation for it any more",
+                entry.step.step
+            ))
+        })?;
+        let (undoes, item) = (serde_json::to_value(&entry.step)?, entry.item);
+        self.begin_branch(saga, &format!("{UNDO}{number}"), undo, |pointer| {
+            pointer.context_item = item;
+            pointer.extension_attributes.insert(UNDOES.to_owned(), undoes);
+        })
+    }
+
+    /// The compensation of the current entry has ended.
+    pub(super) fn entry_undone(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+        let mut state = self.saga_state(saga)?;
+        let Some(undoing) = &mut state.undoing else { return Ok(()) };
+        let number = undoing.next;
+        if let Some((pointer, since)) = undoing.current.take() {
+            let step = Undone { step: String::new(), pointer, outcome: None, state: None };
+            self.keep_saga_state(saga, &state)?;
+            let root = self.root_of(saga)?;
+            self.put_entry(&root, number, &Entry { step, item: None, since, undone: true })?;
+        }
+        self.undo_next(saga, env)
+    }
+
+    /// Everything that the saga has done is undone.
+    fn saga_undone(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+        let mut state = self.saga_state(saga)?;
+        let Some(Undoing { why, end, .. }) = state.undoing.take() else { return Ok(()) };
+        self.keep_saga_state(saga, &state)?;
+        if let Some((ending, cause)) = end {
+            let pointer = self.live.edit(saga)?;
+            let failed = pointer.status.after(PointerChange::Fail)?;
+            pointer.status = failed.after(PointerChange::Compensate)?;
+            self.rest(saga, env)?;
+            return if self.is_closing() { Ok(()) } else { self.end_early(ending, cause, env) };
+        }
+        let Some(Why { failure, retryable, pause }) = why else {
+            self.take_away(saga, env)?;
+            return self.go_on(saga, env);
+        };
+        if let Some(pause) = pause {
+            return self.sleep(saga, pause, env);
+        }
+        let error = StepError::told(failure.code.clone(), failure.causes.clone(), retryable);
+        self.fail_for_good(saga, failure, &error, env)
+    }
+
+    /// Ends the instance before its end, but undoes its open sagas first.
+    pub(super) fn close(
+        &mut self,
+        ending: Ending,
+        cause: Option<StepFailure>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        if self.fault.is_some() {
+            // A request always takes effect; that this was not possible is not passed over.
+            let error = StepError::fatal(
+                "it was ended while it did not fit its definition: what its open sagas have done was not undone",
+            );
+            self.note_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
+            return self.end_early(ending, cause, env);
+        }
+        let mut open = Vec::new();
+        for pointer in self.live.iter() {
+            let is_running = pointer.active && pointer.status == PointerStatus::Running;
+            if is_running
+                && self.node_of(&pointer.id)?.primitive.is_saga()
+                && !pointer.extension_attributes.contains_key(super::moves::IN_FALLBACK)
+                && self.sagas_around(&pointer.id)?.is_empty()
+            {
+                open.push((pointer.id.clone(), pointer.scope.clone()));
+            }
+        }
+        // A saga inside of a compensation belongs to what the saga around it is about.
+        let all: Vec<String> = open.iter().map(|(id, _)| id.clone()).collect();
+        open.retain(|(_, scope)| !scope.iter().any(|around| all.contains(around)));
+        if open.is_empty() {
+            return self.end_early(ending, cause, env);
+        }
+        if self.status == WorkflowStatus::Suspended {
+            self.set_status(StatusChange::Resume, None)?;
+            self.try_failed_again()?;
+        }
+        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
+        for id in active {
+            let concerns = |(saga, scope): &(String, Vec<String>)| {
+                *saga == id
+                    || scope.contains(&id)
+                    || id.strip_prefix(&**saga).is_some_and(|r| r.starts_with('/'))
+            };
+            if !open.iter().any(concerns) {
+                self.take_away(&id, env)?;
+            }
+        }
+        for (saga, _) in open {
+            let mut state = self.saga_state(&saga)?;
+            match &mut state.undoing {
+                // It is on its way already: only what comes after that changes.
+                Some(undoing) => {
+                    undoing.end = Some((ending, cause.clone()));
+                    self.keep_saga_state(&saga, &state)?;
+                }
+                None => self.undo_saga(&saga, None, Some((ending, cause.clone())), env)?,
+            }
+            if self.status.is_final() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the instance only undoes what is open, and ends then.
+    pub(super) fn is_closing(&self) -> bool {
+        self.live.iter().any(|p| {
+            p.active
+                && p.status == PointerStatus::Running
+                && p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga")
+                && p.persistence_data.as_ref().is_some_and(|kept| !kept["undoing"]["end"].is_null())
+        })
+    }
+}
+
+fn log_key(root: &str, number: u64) -> String {
+    format!("{root}/log/{number}")
+}

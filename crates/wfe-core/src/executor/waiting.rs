@@ -1,0 +1,200 @@
+//! Waits for events. A wait's id is made from instance, pointer and a count, so that a replay meets the same row.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Env, Run, moves::KIND};
+use crate::{
+    Result,
+    models::{Event, EventSubscription, ExecutionPointer, PointerChange, PointerStatus, WorkflowStatus},
+    traits::{Consumed, Control, Delivery, Ending, StepFailure},
+};
+
+/// Name of the event that tells of a child workflow's end; its key is the child's id.
+pub const CHILD_ENDED: &str = "wfe.child-ended";
+/// What the names of the events that end activities begin with; the activity's name follows. The key is the wait's id.
+pub const ACTIVITY: &str = "wfe.activity:";
+/// Name of the events that end user tasks. The key is the wait's id.
+pub const USER_TASK: &str = "wfe.user-task";
+
+/// Attribute of a pointer: how many waits it has opened.
+const WAITS: &str = "waits";
+/// Attribute of a pointer that waits for a child workflow: the child's id.
+pub(super) const CHILD: &str = "child";
+
+/// What a pointer waits for.
+pub(super) struct Wanted {
+    pub name: String,
+    /// `None`: the wait's own id, so that the event reaches no other.
+    pub key: Option<String>,
+    pub as_of: DateTime<Utc>,
+    /// What whoever ends the wait has to know.
+    pub data: Option<Value>,
+}
+
+impl Wanted {
+    /// An event that is made for one wait. No clock says whether it is in time.
+    pub fn own(name: impl Into<String>, key: Option<String>, data: Option<Value>) -> Self {
+        Self { name: name.into(), key, as_of: DateTime::UNIX_EPOCH, data }
+    }
+}
+
+impl Run {
+    /// The pointer waits for an event from now on.
+    pub(super) fn wait(&mut self, at: &str, wanted: Wanted) -> Result<()> {
+        let kind = self.node_of(at)?.primitive.kind();
+        let pointer = self.live.edit(at)?;
+        let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64).unwrap_or(0) + 1;
+        pointer.status = pointer.status.after(PointerChange::Wait)?;
+        pointer.extension_attributes.insert(WAITS.to_owned(), count.into());
+        pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
+        let id = wait_id(&self.id, at, count);
+        let key = wanted.key.unwrap_or_else(|| id.clone());
+        pointer.event_name = Some(wanted.name.clone());
+        pointer.event_key = Some(key.clone());
+        (pointer.event_published, pointer.event_data) = (false, None);
+        let (instance, step) = (self.id.to_string(), pointer.step_id);
+        let wait = EventSubscription {
+            id: id.clone(),
+            subscription_data: wanted.data,
+            ..EventSubscription::new(instance, step, at, wanted.name, key, wanted.as_of)
+        };
+        self.delta.subscribed.push(wait);
+        self.waits.insert(id, at.to_owned());
+        Ok(())
+    }
+
+    /// The pointer's wait is closed, if it has one; a child for which it waits is cancelled.
+    pub(super) fn unwait(&mut self, at: &str) -> Result<()> {
+        let Some(id) = self.wait_of(at)? else { return Ok(()) };
+        self.waits.remove(&id);
+        let before = self.delta.subscribed.len();
+        self.delta.subscribed.retain(|wait| wait.id != id);
+        if self.delta.subscribed.len() == before {
+            self.delta.unsubscribed.push(id);
+        }
+        if let Some(Value::String(child)) = self.live.edit(at)?.extension_attributes.remove(CHILD) {
+            self.cancel_child(child, Control::Cancel);
+        }
+        Ok(())
+    }
+
+    fn cancel_child(&mut self, child: String, control: Control) {
+        let before = self.delta.created.len();
+        self.delta.created.retain(|new| new.id != child);
+        // A child that was not stored yet never begins.
+        if self.delta.created.len() == before {
+            self.delta.requested.push((child, control));
+        }
+    }
+
+    /// The id of the pointer's open wait.
+    fn wait_of(&self, at: &str) -> Result<Option<String>> {
+        let pointer = self.live.get(at)?;
+        let id = last_wait(&self.id, pointer);
+        Ok(id.filter(|id| self.waits.contains_key(id)))
+    }
+
+    /// Events that reach open waits: what [`Loaded::deliveries`](crate::traits::Loaded::deliveries) tells, read after the
+    /// last commit of this `Run` was stored. One whose wait is no longer open is passed over; while the instance
+    /// stands still, all are. Whether anything has changed.
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn deliver(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<bool> {
+        let mut changed = false;
+        for Delivery { subscription_id, event } in deliveries {
+            if self.status != WorkflowStatus::Runnable {
+                break;
+            }
+            let Some(at) = self.waits.remove(&subscription_id) else { continue };
+            changed = true;
+            self.delta.consumed.push(Consumed { subscription_id, event_id: event.id });
+            self.clear_timer(&at)?;
+            let pointer = self.live.edit(&at)?;
+            pointer.status = pointer.status.after(PointerChange::Wake)?;
+            pointer.event_published = true;
+            pointer.event_data = Some(event.event_data.clone());
+            let primitive = self.primitive_of(&at)?;
+            self.guard(&at, env, |run, env| primitive.event_came(run, &at, event.event_data, env))?;
+        }
+        Ok(changed)
+    }
+
+    /// A waiting pointer, opened from the store. A wait that somebody has closed by hand is opened again.
+    pub(super) fn reopen_wait(&mut self, pointer: &ExecutionPointer) -> Result<()> {
+        if self.wait_of(&pointer.id)?.is_some() {
+            return Ok(());
+        }
+        self.clear_timer(&pointer.id)?;
+        let pointer = self.live.edit(&pointer.id)?;
+        pointer.status = pointer.status.after(PointerChange::Wake)?;
+        pointer.extension_attributes.remove(CHILD);
+        self.queue.push_back(pointer.id.clone());
+        Ok(())
+    }
+
+    /// Closes waits at which no pointer stands: somebody has mended the instance by hand.
+    pub(super) fn close_stray_waits(&mut self) -> Result<()> {
+        let mut stray = Vec::new();
+        for (id, at) in &self.waits {
+            let is_waiting =
+                self.live.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::WaitingForEvent);
+            if !is_waiting || self.wait_of(at)?.as_ref() != Some(id) {
+                stray.push(id.clone());
+            }
+        }
+        for id in stray {
+            self.waits.remove(&id);
+            self.delta.unsubscribed.push(id);
+        }
+        Ok(())
+    }
+
+    /// Closes what is still open at the end of the instance.
+    pub(super) fn close_all_waits(&mut self) {
+        self.delta.unsubscribed.extend(self.waits.drain().map(|(id, _)| id));
+    }
+}
+
+fn last_wait(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
+    let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64)?;
+    Some(wait_id(instance, &pointer.id, count))
+}
+
+/// No pointer's id has an empty part, so no two waits have one id.
+fn wait_id(instance: &str, pointer: &str, count: u64) -> String {
+    format!("{instance}//{pointer}//{count}")
+}
+
+/// The id of the child that this visit of a step has begun at its attempt `attempt`.
+pub(super) fn child_id(instance: &str, pointer: &str, attempt: u32) -> String {
+    format!("{instance}//{pointer}//{attempt}")
+}
+
+/// What the end of a child tells its parent.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ChildEnd {
+    /// How it ended.
+    pub ending: Ending,
+    /// Its data at its end.
+    pub data: Value,
+    /// The failure that ended it, if one did.
+    pub cause: Option<StepFailure>,
+}
+
+impl ChildEnd {
+    /// The event that tells of the end of the instance `child`. It has the same id whoever makes it, and no clock can
+    /// hold it back: it lies in the past.
+    #[must_use]
+    pub fn event(&self, child: &str) -> Event {
+        Event {
+            id: format!("{child}//end"),
+            event_name: CHILD_ENDED.to_owned(),
+            event_key: child.to_owned(),
+            event_data: serde_json::json!({ "ending": self.ending, "data": self.data, "cause": self.cause }),
+            event_time: DateTime::UNIX_EPOCH,
+            is_processed: false,
+        }
+    }
+}
