@@ -1,7 +1,7 @@
 //! Snapshot reads. Each runs to its end in a task of its own, on a thread of its own, whether its caller waits or
 //! not: a dropped future leaves no transaction open.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,7 @@ use crate::{
     look::InUse,
     script::{Done, Script},
     texts::{Frame, Texts},
-    thread,
+    thread::{self, Ended},
 };
 
 enum Job {
@@ -21,9 +21,9 @@ enum Job {
 }
 
 /// A way to the reading connections.
-#[derive(Clone)]
 pub(crate) struct Reader {
     jobs: mpsc::UnboundedSender<Job>,
+    ended: Ended,
 }
 
 impl Reader {
@@ -31,8 +31,8 @@ impl Reader {
     /// connections, not a pool: nothing ever opens, recycles or times them out.
     pub(crate) fn start(connections: Vec<SqliteConnection>, in_use: Arc<InUse>) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        thread::start("wfe-sqlite-read", async move || serve(connections, queue, in_use).await)?;
-        Ok(Self { jobs })
+        let ended = thread::start("wfe-sqlite-read", async move || serve(connections, queue, in_use).await)?;
+        Ok(Self { jobs, ended })
     }
 
     /// Reads one consistent snapshot.
@@ -40,6 +40,14 @@ impl Reader {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(Job::Read(script, reply)).map_err(|_| WfeError::Closed("store"))?;
         answer.await.map_err(|_| WfeError::Closed("store"))?
+    }
+
+    /// As [`close`](Self::close), and blocks this thread until it is done, but not longer than that.
+    pub(crate) fn close_within(&self, longest: Duration) -> bool {
+        let (reply, _) = oneshot::channel();
+        // An error says that the thread has ended by itself.
+        let _ = self.jobs.send(Job::Close(reply));
+        self.ended.wait(longest)
     }
 
     /// Works off what was sent before and closes the connections.

@@ -1,11 +1,29 @@
 //! Threads of the store's own, each with a runtime of its own: what runs there waits for no caller.
 
-use std::{io, thread};
+use std::{
+    convert::Infallible,
+    io,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+    time::Duration,
+};
 
 use wfe_core::{Result, WfeError};
 
+/// Tells when a thread has ended.
+pub(crate) struct Ended(Mutex<mpsc::Receiver<Infallible>>);
+
+impl Ended {
+    /// Waits for the end of the thread, but not longer than this. `false`: it goes on.
+    pub(crate) fn wait(&self, longest: Duration) -> bool {
+        // Nothing that holds it can panic.
+        let end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(end.recv_timeout(longest), Err(mpsc::RecvTimeoutError::Disconnected))
+    }
+}
+
 /// Starts a thread with a runtime of its own for `body`.
-pub(crate) fn start<F>(name: &str, body: F) -> Result<()>
+pub(crate) fn start<F>(name: &str, body: F) -> Result<Ended>
 where
     F: AsyncFnOnce() + Send + 'static,
 {
@@ -17,9 +35,11 @@ where
         .enable_time()
         .build()
         .map_err(|error| failed("runtime", error))?;
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || runtime.block_on(body()))
-        .map_err(|error| failed("thread", error))?;
-    Ok(())
+    let (alive, ended) = mpsc::channel();
+    let work = move || {
+        runtime.block_on(body());
+        drop(alive);
+    };
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| failed("thread", error))?;
+    Ok(Ended(Mutex::new(ended)))
 }

@@ -28,7 +28,7 @@ use crate::{
     reader, schema,
     script::{Done, Script, Written},
     texts::Texts,
-    thread,
+    thread::{self, Ended},
     transaction::{self, Answer, Batch},
     turnstile::Turnstile,
 };
@@ -55,9 +55,9 @@ struct Request {
 }
 
 /// A way to the writer. The thread ends, its queue worked off, when the last one is dropped.
-#[derive(Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
+    ended: Ended,
 }
 
 /// What the writer needs to go on after an I/O error: how to open its connection anew (`None`: a database in memory,
@@ -83,7 +83,7 @@ impl Writer {
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
-        thread::start("wfe-sqlite-write", async move || match open().await {
+        let ended = thread::start("wfe-sqlite-write", async move || match open().await {
             Ok((connection, bell, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
@@ -98,7 +98,7 @@ impl Writer {
             }
         })?;
         let more = is_open.await.map_err(|_| WfeError::Closed("store"))??;
-        Ok((Self { jobs }, more))
+        Ok((Self { jobs, ended }, more))
     }
 
     /// Runs a script in a transaction; returns when it is durable, or refused.
@@ -133,6 +133,14 @@ impl Writer {
     pub(crate) async fn ensure(&self) -> Result<()> {
         let since = Instant::now();
         self.ask(|reply| Job::Ensure(since, reply)).await?
+    }
+
+    /// As [`close`](Self::close), and blocks this thread until it is done, but not longer than that.
+    pub(crate) fn close_within(&self, longest: Duration) -> bool {
+        let (reply, _) = oneshot::channel();
+        // An error says that the writer is closed already.
+        let _ = self.jobs.send(Job::Close(reply));
+        self.ended.wait(longest)
     }
 
     /// Works off what was sent before, closes the connection and ends the thread. Closed already: nothing.

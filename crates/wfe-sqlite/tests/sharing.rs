@@ -207,3 +207,20 @@ async fn opening_and_closing_at_the_same_time_is_never_an_error() {
     let store = open(&database).await;
     assert_eq!(store.get_runnable_instances(Utc::now()).await.unwrap().len(), TASKS * TIMES);
 }
+
+/// As a program that ends without a word: it only drops what it has.
+#[tokio::test]
+async fn dropping_the_last_provider_leaves_nothing_but_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    for _ in 0..20 {
+        let (one, other) = (open(&database).await, open(&database).await);
+        one.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+        drop(one);
+        assert!(folder.path().join("a.db-bell").exists(), "somebody has it open");
+        drop(other);
+        let left: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["a.db"]);
+    }
+}
