@@ -9,6 +9,7 @@ use wfe_core::{
     traits::{Committed, Consumed, ControlRequest, Fence, Items, StepCommit},
 };
 
+use super::add_request;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, json, names, time, to_integer},
@@ -66,7 +67,9 @@ impl SqlitePersistenceProvider {
         let mut script = Script::about(&step.instance_id);
         // Given back, an instance has ended or has a due time that others have to know in case this host dies. A step that
         // is followed by the next one concerns nobody else.
-        script.rings = step.release || !step.published.is_empty() || !step.created.is_empty();
+        let concerns_others =
+            !(step.published.is_empty() && step.created.is_empty() && step.requested.is_empty());
+        script.rings = step.release || concerns_others;
         let applied =
             step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
         script.guard(&sql::ownership::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);
@@ -97,6 +100,9 @@ impl SqlitePersistenceProvider {
         }
         for child in &step.created {
             add_child(&mut script, &id, child)?;
+        }
+        for (other, control) in &step.requested {
+            add_request(&mut script, other, *control);
         }
         for failure in &step.failures {
             script.add(&sql::errors::INSERT, codec::failure::encode(failure)?);

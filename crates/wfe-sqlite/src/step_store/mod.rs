@@ -61,11 +61,10 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
-        let control = names::control(control);
         let mut script = Script::about(id).ringing();
         let missing = WfeError::WorkflowNotFound(id.to_owned());
         script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
-        script.add(&sql::ownership::REQUEST, [control.into(), id.into(), control.into()]);
+        add_request(&mut script, id, control);
         self.writer.run(script).await?;
         Ok(())
     }
@@ -113,6 +112,12 @@ impl StepStore for SqlitePersistenceProvider {
     fn news(&self) -> BoxStream<'static, ()> {
         self.bell.listen()
     }
+}
+
+/// A control request, which an unknown or ended instance passes over.
+fn add_request(script: &mut Script, id: &str, control: Control) {
+    let control = names::control(control);
+    script.add(&sql::ownership::REQUEST, [control.into(), id.into(), control.into()]);
 }
 
 /// A number of rows as SQLite takes it; more than it can count are all.

@@ -35,6 +35,7 @@ pub enum Fault {
     IsDueEarly,
     IgnoresFences,
     IgnoresRequests,
+    AsksNobody,
     FinishesEveryEvent,
     DeliversTwice,
     ClaimsBeyondTheLimit,
@@ -227,13 +228,17 @@ impl Layer for Broken {
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        match (self.fault, self.steps().commit_step(fence, step).await?) {
+        let mut step = step.clone();
+        if self.is(Fault::AsksNobody) {
+            step.requested.clear();
+        }
+        match (self.fault, self.steps().commit_step(fence, &step).await?) {
             (Fault::IgnoresFences, Committed::Lost) => {
                 let stored = self.steps().load(&step.instance_id).await?.fence;
-                self.steps().commit_step(stored, step).await
+                self.steps().commit_step(stored, &step).await
             }
             (Fault::IgnoresRequests, Committed::Control(request)) => {
-                let applied = StepCommit { applied: Some(request.number), ..step.clone() };
+                let applied = StepCommit { applied: Some(request.number), ..step };
                 self.steps().commit_step(fence, &applied).await
             }
             (_, committed) => Ok(committed),

@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 20] = [
+const FAULTS: [(Fault, &str); 21] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -39,6 +39,7 @@ const FAULTS: [(Fault, &str); 20] = [
         Fault::IgnoresRequests,
         "control: a commit that does not name the waiting request writes nothing and reports it",
     ),
+    (Fault::AsksNobody, "control: a commit asks other instances those that it makes too"),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),

@@ -2,7 +2,7 @@
 
 use wfe_core::traits::{Control, ControlRequest};
 
-use super::prelude::*;
+use super::{claiming::claim, prelude::*};
 
 cases! { "control":
     a_request_waits_beside_its_instance,
@@ -18,6 +18,10 @@ cases! { "control":
     a_request_is_left_alone_by_plain_writes,
     numbers_of_requests_grow_after_one_was_applied,
     a_request_is_for_one_instance_only,
+    a_commit_asks_other_instances_those_that_it_makes_too,
+    a_commit_passes_over_unknown_and_ended_instances_that_it_asks,
+    a_commit_replaces_no_stronger_request_of_another_instance,
+    a_commit_that_is_refused_asks_nothing,
     a_request_outlives_its_provider,
 }
 
@@ -217,6 +221,67 @@ async fn a_request_is_for_one_instance_only(bench: Bench) -> Checked<()> {
     requested(&store, Control::Terminate).await?;
     assert_eq!(steps(&store)?.load("j").await?.control, None);
     done(&store, fence, commit("j")).await
+}
+
+/// What is asked of other instances.
+fn asking(asked: &[(&str, Control)]) -> StepCommit {
+    let requested = asked.iter().map(|&(id, control)| (id.to_owned(), control)).collect();
+    StepCommit { requested, ..commit("i") }
+}
+
+async fn a_commit_asks_other_instances_those_that_it_makes_too(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (owner, fence) = owned(&store, &parked("i")).await?;
+    steps.start(None, &parked("j")).await?;
+    let asking = StepCommit {
+        created: vec![parked("child")],
+        ..asking(&[("child", Control::Suspend), ("j", Control::Terminate)])
+    };
+    done(&store, fence, asking).await?;
+    for (id, control) in [("child", Some(Control::Suspend)), ("j", Some(Control::Terminate)), ("i", None)] {
+        assert_eq!(steps.load(id).await?.control.map(|request| request.control), control, "{id}");
+    }
+    assert_eq!(claim(&bench, &store, &owner).await?, ["child", "j"]);
+    Ok(())
+}
+
+async fn a_commit_passes_over_unknown_and_ended_instances_that_it_asks(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let ended = WorkflowInstance { status: WorkflowStatus::Complete, ..parked("ended") };
+    store.create_new_workflow(&ended).await?;
+    let asking = StepCommit {
+        data: Some(json!("changed")),
+        ..asking(&[("unknown", Control::Cancel), ("ended", Control::Cancel)])
+    };
+    done(&store, fence, asking).await?;
+    assert_eq!(store.get_workflow_instance("i").await?.data, "changed");
+    assert_eq!(steps.load("ended").await?.control, None);
+    Ok(())
+}
+
+async fn a_commit_replaces_no_stronger_request_of_another_instance(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    store.create_new_workflow(&parked("j")).await?;
+    steps.request("j", Control::Cancel).await?;
+    let before = steps.load("j").await?.control;
+    done(&store, fence, asking(&[("j", Control::Suspend)])).await?;
+    assert_eq!(steps.load("j").await?.control, before);
+    Ok(())
+}
+
+async fn a_commit_that_is_refused_asks_nothing(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    store.create_new_workflow(&parked("j")).await?;
+    let asking = asking(&[("j", Control::Cancel)]);
+    assert_eq!(steps(&store)?.commit_step(Fence(fence.0 + 1), &asking).await?, Committed::Lost);
+    assert_eq!(steps(&store)?.load("j").await?.control, None);
+    Ok(())
 }
 
 async fn a_request_outlives_its_provider(bench: Bench) -> Checked<()> {

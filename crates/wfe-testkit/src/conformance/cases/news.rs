@@ -60,6 +60,9 @@ async fn whatever_others_may_have_to_look_at_brings_news(bench: Bench) -> Checke
     done(&store, fence, StepCommit { published: vec![event("f", "n", "", second(0))], ..commit("i") })
         .await?;
     next(&mut news, "an event of a step").await;
+    let requested = vec![("child".to_owned(), Control::Cancel)];
+    done(&store, fence, StepCommit { requested, ..commit("i") }).await?;
+    next(&mut news, "a request of a step").await;
     done(&store, fence, StepCommit { release: true, ..commit("i") }).await?;
     next(&mut news, "an instance that was given back").await;
     Ok(())
