@@ -179,6 +179,9 @@ pub enum WfeError {
     /// An argument makes no sense.
     #[error("invalid argument: {0}")]
     Invalid(String),
+    /// The store does not offer what was asked for; it need not.
+    #[error("this store does not offer {0}; use one that does")]
+    Unsupported(&'static str),
     /// Somebody else owns the instance now: what this owner computed is void.
     #[error("workflow {0:?} has another owner now; what was computed here is void")]
     LostOwnership(String),

@@ -8,9 +8,9 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ExecutionError, ScheduledCommand, WorkflowInstance},
     traits::{
-        Claimed, CommandFuture, Committed, Control, EventRepository, Fence, Finished, Loaded, Management,
-        Owner, PersistenceProvider, ScheduledCommandRepository, Started, StepCommit, StepStore,
-        SubscriptionRepository, WorkflowRepository,
+        Claimed, CommandFuture, Committed, Control, Cursor, EventRepository, Fence, Finished, Loaded,
+        Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository, Started, StepCommit,
+        StepStore, SubscriptionRepository, WorkflowRepository,
     },
 };
 
@@ -174,6 +174,11 @@ layer! {
         async fn heartbeat(owner: &Owner) -> Result<()>;
         async fn asked_of(owner: &Owner) -> Result<Vec<String>>;
         async fn ended(ids: &[String]) -> Result<Vec<String>>;
+        async fn open_waits(
+            name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<EventSubscription>>;
+        async fn claim_wait(
+            name: &str, token: &str, worker: &str, expiry: DateTime<Utc>) -> Result<Option<EventSubscription>>;
+        async fn answer_wait(wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool>;
     } and {
         fn news(&self) -> BoxStream<'static, ()> {
             self.0.news()

@@ -6,10 +6,10 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    models::WorkflowInstance,
+    models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Fence, Finished, Loaded, Owner, PersistenceProvider, Started,
-        StepCommit, StepStore,
+        Claimed, Committed, Control, Cursor, Fence, Finished, Loaded, Owner, Page, PersistenceProvider,
+        Started, StepCommit, StepStore,
     },
 };
 
@@ -87,6 +87,29 @@ impl StepStore for NativeStore {
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
         self.inner()?.asked_of(owner).await
+    }
+
+    async fn open_waits(
+        &self,
+        name: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<EventSubscription>> {
+        self.inner()?.open_waits(name, after, limit).await
+    }
+
+    async fn claim_wait(
+        &self,
+        name: &str,
+        token: &str,
+        worker: &str,
+        expiry: DateTime<Utc>,
+    ) -> Result<Option<EventSubscription>> {
+        self.inner()?.claim_wait(name, token, worker, expiry).await
+    }
+
+    async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
+        self.inner()?.answer_wait(wait_id, token, event).await
     }
 
     async fn ended(&self, ids: &[String]) -> Result<Vec<String>> {

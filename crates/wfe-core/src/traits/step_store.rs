@@ -6,6 +6,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{Cursor, Page};
 use crate::{
     Result, WfeError,
     models::{
@@ -13,6 +14,10 @@ use crate::{
         WorkflowStatus,
     },
 };
+
+/// What the names of events begin with that are the engine's own. Waits of such a name can be listed and claimed by the
+/// name alone; applications publish no events of these names.
+pub const OWN_NAMES: &str = "wfe.";
 
 /// Who may write an instance: given out with every change of owner, checked inside every
 /// [`commit_step`](StepStore::commit_step). It only grows.
@@ -395,6 +400,63 @@ pub trait StepStore: Send + Sync {
             }
         }
         Ok(ended)
+    }
+
+    /// A page of the open waits of a name that nobody has answered, whatever their keys, in the order in which they were
+    /// stored: work for outsiders, and (in the fields of its token) who has it. The name is one of the engine's
+    /// [`OWN_NAMES`].
+    ///
+    /// # Errors
+    /// * [`Invalid`](crate::WfeError::Invalid): a name of another kind.
+    /// * [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default; it is the
+    ///   same with [`claim_wait`](Self::claim_wait) and [`answer_wait`](Self::answer_wait).
+    async fn open_waits(
+        &self,
+        _name: &str,
+        _after: Option<Cursor>,
+        _limit: usize,
+    ) -> Result<Page<EventSubscription>> {
+        Err(WfeError::Unsupported("work for outsiders"))
+    }
+
+    /// Gives the oldest of these waits that no live token holds to this one, until `expiry` by the store's clock: of two
+    /// workers one gets it. `None`: there is none, and nothing was written. A worker prolongs and returns what it has
+    /// through [`set_subscription_token`](super::SubscriptionRepository::set_subscription_token) and
+    /// [`clear_subscription_token`](super::SubscriptionRepository::clear_subscription_token).
+    ///
+    /// A dropped future and [`CommitUnknown`](crate::WfeError::CommitUnknown) can leave a wait with the token; it is free
+    /// again when that expires.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::WfeError::Invalid): a name of another kind;
+    /// [`Unstorable`](crate::WfeError::Unstorable): an expiry that cannot be kept.
+    async fn claim_wait(
+        &self,
+        _name: &str,
+        _token: &str,
+        _worker: &str,
+        _expiry: DateTime<Utc>,
+    ) -> Result<Option<EventSubscription>> {
+        Err(WfeError::Unsupported("work for outsiders"))
+    }
+
+    /// Stores the event that answers a wait, in one transaction, if the wait is open, has no answer, and a token that is
+    /// given holds it and has not expired: so that the late answer of a worker whose claim has run out is refused, also if
+    /// nobody else has claimed the wait yet. From then on nobody can claim the wait or give it another answer, though it
+    /// stays open until its instance consumes the event. The event is stored unprocessed.
+    ///
+    /// `false`: this event, by its id, was accepted as this wait's answer before; nothing was written. That is so
+    /// whatever became of the token and the wait since.
+    ///
+    /// # Errors
+    /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): the wait is unknown, closed or answered by
+    ///   another event, or the token does not hold it, or not any more.
+    /// * [`Invalid`](crate::WfeError::Invalid): the event is not due, has another name or key than the wait, or is dated
+    ///   before it.
+    /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the event's id is that of an event which is no answer to this
+    ///   wait.
+    async fn answer_wait(&self, _wait_id: &str, _token: Option<&str>, _event: &Event) -> Result<bool> {
+        Err(WfeError::Unsupported("work for outsiders"))
     }
 
     /// An item each time that somebody, in this process or another one, may have stored something that a host has to

@@ -1,4 +1,5 @@
-//! Every statement, one file a table, and the reasons for its form. The schema is `schema.sql`.
+//! Every statement, one file a table, and the reasons for its form. The schema is `schema.sql`, brought up to date by
+//! `version_2.sql`.
 //!
 //! A statement called a *guard* inserts a NULL where none may be, exactly if its condition does not hold: so a script
 //! of many statements stops at an expected miss without a round trip, and SQLite undoes nothing but the script.
@@ -18,6 +19,7 @@ pub(crate) mod ownership;
 pub(crate) mod pointers;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
+pub(crate) mod work;
 pub(crate) mod workflows;
 
 #[cfg(test)]
@@ -26,7 +28,7 @@ mod tests {
 
     use crate::open;
 
-    const FILES: [(&[(&str, &str)], &str); 9] = [
+    const FILES: [(&[(&str, &str)], &str); 10] = [
         (super::commands::ALL, include_str!("commands.rs")),
         (super::counters::ALL, include_str!("counters.rs")),
         (super::errors::ALL, include_str!("errors.rs")),
@@ -35,6 +37,7 @@ mod tests {
         (super::pointers::ALL, include_str!("pointers.rs")),
         (super::streams::ALL, include_str!("streams.rs")),
         (super::subscriptions::ALL, include_str!("subscriptions.rs")),
+        (super::work::ALL, include_str!("work.rs")),
         (super::workflows::ALL, include_str!("workflows.rs")),
     ];
 
@@ -125,7 +128,7 @@ mod tests {
             (super::ownership::FREE.text(), "workflows_owned (owner=?)"),
             (super::ownership::STANDS.text(), "workflows_owned (owner=?)"),
             (super::ownership::OWNERS.text(), "COVERING INDEX workflows_owned (owner>?)"),
-            (super::ownership::PROGRESS.text(), "INDEX workflows_owned (owner>?)"),
+            (super::ownership::PROGRESS.text(), "workflows_owned (owner>?)"),
             (super::ownership::ENDED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (
                 super::ownership::START_IS_FREE.text(),
@@ -170,6 +173,9 @@ mod tests {
                 super::subscriptions::OPEN.text(),
                 "event_subscriptions_open (event_name=? AND event_key=? AND subscribe_as_of<?)",
             ),
+            (super::work::LIST.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
+            (super::work::IS_ANY_FREE.text(), "event_subscriptions_work (event_name=?)"),
+            (super::work::CLAIM.text(), "event_subscriptions_work (event_name=?)"),
             (super::commands::DUE.text(), "scheduled_commands_due ("),
         ];
         let (mut connection, mut wrong) = (open::memory().await.unwrap(), Vec::new());

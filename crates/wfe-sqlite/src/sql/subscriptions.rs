@@ -38,7 +38,7 @@ pub(crate) const FIRST_FREE: Sql<4> = Sql::new(concat!(
     "SELECT ",
     model!(),
     " FROM event_subscriptions WHERE is_open = 1 AND event_name = ? AND event_key = ? AND subscribe_as_of <= ? \
-     AND (external_token IS NULL OR external_token_expiry <= ?) ORDER BY subscribe_as_of, seq LIMIT 1"
+     AND answer IS NULL AND (external_token IS NULL OR external_token_expiry <= ?) ORDER BY subscribe_as_of, seq LIMIT 1"
 ));
 
 /// Guard: a subscription has this id.
@@ -53,11 +53,11 @@ pub(crate) const CLOSE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1");
 
 /// Sets a token (with worker and expiry) on an open wait, if none, an expired one (by the time in the last place) or
-/// the same one is there: one statement, so that of two workers one gets it.
+/// the same one is there; nobody takes over what was answered. One statement, so that of two workers one gets it.
 pub(crate) const SET_TOKEN: Sql<6> = Sql::new(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE id = ? AND is_open = 1 \
-     AND (external_token IS NULL OR external_token = ? OR external_token_expiry <= ?)",
+     AND (external_token = ? OR (answer IS NULL AND (external_token IS NULL OR external_token_expiry <= ?)))",
 );
 
 /// Guard: this subscription holds this token.

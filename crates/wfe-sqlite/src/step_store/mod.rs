@@ -5,6 +5,7 @@ mod commit;
 mod history;
 mod load;
 mod start;
+mod work;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,8 +13,11 @@ use futures_util::stream::BoxStream;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    models::WorkflowInstance,
-    traits::{Claimed, Committed, Control, Fence, Finished, Loaded, Owner, Started, StepCommit, StepStore},
+    models::{Event, EventSubscription, WorkflowInstance},
+    traits::{
+        Claimed, Committed, Control, Cursor, Fence, Finished, Loaded, Owner, Page, Started, StepCommit,
+        StepStore,
+    },
 };
 
 use crate::{
@@ -101,6 +105,29 @@ impl StepStore for SqlitePersistenceProvider {
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
         self.wanted_of(owner).await
+    }
+
+    async fn open_waits(
+        &self,
+        name: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<EventSubscription>> {
+        self.work(name, after, limit).await
+    }
+
+    async fn claim_wait(
+        &self,
+        name: &str,
+        token: &str,
+        worker: &str,
+        expiry: DateTime<Utc>,
+    ) -> Result<Option<EventSubscription>> {
+        self.claim_work(name, token, worker, expiry).await
+    }
+
+    async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
+        self.answer(wait_id, token, event).await
     }
 
     async fn ended(&self, wanted: &[String]) -> Result<Vec<String>> {

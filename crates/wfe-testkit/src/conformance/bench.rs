@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use wfe_core::{
-    Result,
+    Result, WfeError,
     clock::Clock,
     models::WorkflowInstance,
     traits::{Committed, Fence, Owner, PersistenceProvider, StepCommit, StepStore},
@@ -72,6 +72,14 @@ impl Bench {
 /// The engine's side of the store; skips the case where it has none.
 pub(super) fn steps(store: &Store) -> Checked<&dyn StepStore> {
     store.step_store().ok_or(Stop::Skipped("the store has no step store"))
+}
+
+/// The answer; skips the case where the store leaves that out.
+pub(super) fn offered<T>(answer: Result<T>) -> Checked<T> {
+    match answer {
+        Err(WfeError::Unsupported(_)) => Err(Stop::Skipped("the store does not offer it")),
+        answer => Ok(answer?),
+    }
 }
 
 /// Skips the case where the store keeps no commands.

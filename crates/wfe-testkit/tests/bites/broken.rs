@@ -13,8 +13,8 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
-        Claimed, CommandFuture, Committed, Delivery, Fence, Loaded, Owner, PersistenceProvider, Started,
-        StepCommit, StepStore,
+        Claimed, CommandFuture, Committed, Cursor, Delivery, Fence, Loaded, Owner, Page, PersistenceProvider,
+        Started, StepCommit, StepStore,
     },
 };
 use wfe_testkit::Layer;
@@ -41,6 +41,11 @@ pub enum Fault {
     ClaimsBeyondTheLimit,
     IgnoresHeartbeats,
     NeverTakesFromTheFrozen,
+    ListsOnePageOfWork,
+    GivesHeldWorkAway,
+    TakesLateAnswers,
+    TakesOtherAnswers,
+    OffersNoWork,
     TellsOldNews,
     SeesNoRequestsForBusyInstances,
     TakesAllForEnded,
@@ -264,6 +269,45 @@ impl Layer for Broken {
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
         if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
+    }
+
+    async fn open_waits(
+        &self,
+        name: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<EventSubscription>> {
+        if self.is(Fault::OffersNoWork) {
+            return Err(WfeError::Unsupported("work"));
+        }
+        let page = self.steps().open_waits(name, after, limit).await?;
+        Ok(if self.is(Fault::ListsOnePageOfWork) { Page { next: None, ..page } } else { page })
+    }
+
+    async fn claim_wait(
+        &self,
+        name: &str,
+        token: &str,
+        worker: &str,
+        expiry: DateTime<Utc>,
+    ) -> Result<Option<EventSubscription>> {
+        let claimed = self.steps().claim_wait(name, token, worker, expiry).await?;
+        if claimed.is_none() && self.is(Fault::GivesHeldWorkAway) {
+            return Ok(self.steps().open_waits(name, None, 1).await?.rows.pop());
+        }
+        Ok(claimed)
+    }
+
+    async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
+        match self.steps().answer_wait(wait_id, token, event).await {
+            Err(WfeError::SubscriptionNotFound(_)) if self.is(Fault::TakesLateAnswers) => {
+                self.steps().answer_wait(wait_id, None, event).await
+            }
+            Err(WfeError::SubscriptionNotFound(_)) if self.is(Fault::TakesOtherAnswers) => {
+                self.below.create_event(event).await.map(|_| true)
+            }
+            other => other,
+        }
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {

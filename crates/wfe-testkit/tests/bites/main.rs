@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 21] = [
+const FAULTS: [(Fault, &str); 25] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -45,6 +45,10 @@ const FAULTS: [(Fault, &str); 21] = [
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),
     (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),
     (Fault::NeverTakesFromTheFrozen, "liveness: an owner that stands still for its lease loses what it has"),
+    (Fault::ListsOnePageOfWork, "work: open waits are listed in pages"),
+    (Fault::GivesHeldWorkAway, "work: the oldest wait is claimed first and each once"),
+    (Fault::TakesLateAnswers, "work: a late answer is refused whether or not another has the wait"),
+    (Fault::TakesOtherAnswers, "work: another answer is refused"),
     (Fault::TellsOldNews, "news: what was stored before brings no news"),
     (Fault::SeesNoRequestsForBusyInstances, "news: busy instances tell what is asked of them"),
     (Fault::TakesAllForEnded, "news: ended and missing instances are told from running ones"),
@@ -149,6 +153,9 @@ async fn a_minimal_store_without_a_step_store_runs_the_plain_part() {
         assert_ne!(all, 0);
         assert_eq!(report.skipped().filter(|name| name.starts_with(noun)).count(), all, "{noun}");
     }
+    let without_work = run_only(Faulty(Fault::OffersNoWork), |name| name.starts_with("work: ")).await;
+    without_work.assert_passed();
+    assert_eq!(without_work.skipped().count(), without_work.cases.len());
     for noun in ["instances: ", "pointers: ", "events: ", "tokens: ", "commands: ", "exactness: ", "bounds: "]
     {
         assert_eq!(report.skipped().find(|name| name.starts_with(noun)), None);

@@ -24,6 +24,7 @@ mod starts;
 mod streams;
 mod subscriptions;
 mod tokens;
+mod work;
 
 use super::case::Case;
 
@@ -53,6 +54,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         ownership::CASES,
         liveness::CASES,
         news::CASES,
+        work::CASES,
         random::CASES,
     ]
     .into_iter()
@@ -71,7 +73,7 @@ mod prelude {
     };
 
     pub(super) use crate::conformance::{
-        bench::{Bench, Store, done, must_keep_commands, owned, steps},
+        bench::{Bench, Store, done, must_keep_commands, offered, owned, steps},
         case::{Checked, Stop, assert_err, cases, unmet},
         samples::{
             DEFINITION, commit, consumed, definitions, event, failure, finished_pointer, full_instance,

@@ -1,0 +1,76 @@
+//! Statements on waits as work for outsiders: listed and claimed by name, answered by one event.
+
+use crate::script::Sql;
+
+/// The model's columns, in the order in which the codec reads them.
+macro_rules! model {
+    () => {
+        "id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, subscription_data, \
+         external_token, external_worker_id, external_token_expiry"
+    };
+}
+
+/// The condition of `event_subscriptions_work`, word for word: SQLite uses a partial index only where a statement
+/// states its condition.
+macro_rules! is_work {
+    () => {
+        "is_open = 1 AND answer IS NULL AND event_name >= 'wfe.' AND event_name < 'wfe/'"
+    };
+}
+
+/// A page of the unanswered waits of a name, in the order in which they were stored.
+pub(crate) const LIST: Sql<3> = Sql::new(concat!(
+    "SELECT ",
+    model!(),
+    ", seq FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
+    is_work!(),
+    " AND event_name = ? AND seq > ? ORDER BY seq LIMIT ?"
+));
+
+/// Whether one of them is held by no token at this time (last). Asked before `CLAIM`, so that workers without work do not
+/// take turns at the write lock.
+pub(crate) const IS_ANY_FREE: Sql<2> = Sql::new(concat!(
+    "SELECT EXISTS (SELECT 1 FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
+    is_work!(),
+    " AND event_name = ? AND (external_token IS NULL OR external_token_expiry <= ?))"
+));
+
+/// Gives the oldest of them to a token, with worker and expiry.
+pub(crate) const CLAIM: Sql<5> = Sql::new(concat!(
+    "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
+     WHERE seq = (SELECT seq FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
+    is_work!(),
+    " AND event_name = ? AND (external_token IS NULL OR external_token_expiry <= ?) ORDER BY seq LIMIT 1) RETURNING ",
+    model!()
+));
+
+/// Guard: this wait is open and unanswered, and a live token that is named (second and third; NULL: none is) holds it.
+pub(crate) const MAY_ANSWER: Sql<4> = Sql::new(guard!(
+    "EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1 AND answer IS NULL \
+     AND (? IS NULL OR (external_token = ? AND (external_token_expiry IS NULL OR external_token_expiry > ?))))"
+));
+
+/// Guard: this wait takes an event of this name, key and time.
+pub(crate) const TAKES: Sql<4> = Sql::new(guard!(
+    "EXISTS (SELECT 1 FROM event_subscriptions \
+     WHERE id = ? AND event_name = ? AND event_key = ? AND subscribe_as_of <= ?)"
+));
+
+/// This event (first) answers this wait.
+pub(crate) const ANSWER: Sql<2> = Sql::new("UPDATE event_subscriptions SET answer = ? WHERE id = ?");
+
+/// Whether this event (second) answered this wait.
+pub(crate) const IS_ANSWERED_BY: Sql<2> =
+    Sql::new("SELECT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND answer = ?)");
+
+/// All of them, for the tests.
+#[cfg(test)]
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("LIST", LIST.text()),
+    ("IS_ANY_FREE", IS_ANY_FREE.text()),
+    ("CLAIM", CLAIM.text()),
+    ("MAY_ANSWER", MAY_ANSWER.text()),
+    ("TAKES", TAKES.text()),
+    ("ANSWER", ANSWER.text()),
+    ("IS_ANSWERED_BY", IS_ANSWERED_BY.text()),
+];

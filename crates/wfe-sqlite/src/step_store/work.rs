@@ -1,0 +1,115 @@
+//! Work for outsiders: waits that are listed and claimed by name, and answered by one event.
+
+use chrono::{DateTime, Utc};
+use wfe_core::{
+    Kind, Result, WfeError,
+    models::{Event, EventSubscription},
+    traits::{Cursor, OWN_NAMES, Page},
+};
+
+use super::rows;
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{self, Fields, single_int, time},
+    repository::{add_ripening, id_or_fresh},
+    script::{Script, Value, Written},
+    sql,
+};
+
+/// How many columns of the model stand before the row's number.
+const MODEL: usize = 11;
+
+impl SqlitePersistenceProvider {
+    pub(super) async fn work(
+        &self,
+        name: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<EventSubscription>> {
+        check_name(name)?;
+        let Ok(after) = i64::try_from(after.map_or(0, |cursor| cursor.0)) else {
+            return Ok(Page { rows: Vec::new(), next: None });
+        };
+        let mut script = Script::default();
+        script.add(&sql::work::LIST, [name.into(), after.into(), rows(limit).into()]);
+        let done = self.read(script).await?;
+        let (mut waits, mut last) = (Vec::new(), None);
+        for row in done.iter().flat_map(|done| &done.rows) {
+            waits.push(codec::subscription::decode(row)?);
+            let mut fields = Fields::new(row, "event_subscriptions", "");
+            (0..MODEL).for_each(|_| fields.skip());
+            last = Some(Cursor(fields.number("seq")?));
+        }
+        let next = last.filter(|_| waits.len() == limit);
+        Ok(Page { rows: waits, next })
+    }
+
+    pub(super) async fn claim_work(
+        &self,
+        name: &str,
+        token: &str,
+        worker: &str,
+        expiry: DateTime<Utc>,
+    ) -> Result<Option<EventSubscription>> {
+        check_name(name)?;
+        let expiry = time::nanos("a token's expiry", expiry)?;
+        let mut script = Script::default();
+        script.add(&sql::work::IS_ANY_FREE, [name.into(), self.now().into()]);
+        if single_int(self.read(script).await?.first()) != Some(1) {
+            return Ok(None);
+        }
+        let mut script = Script::about(name);
+        script.add(
+            &sql::work::CLAIM,
+            [token.into(), worker.into(), expiry.into(), name.into(), self.now().into()],
+        );
+        let done = self.writer.run(script).await?;
+        done.iter().flat_map(|done| &done.rows).map(codec::subscription::decode).next().transpose()
+    }
+
+    pub(super) async fn answer(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
+        let (id, now) = (id_or_fresh(&event.id), self.clock.now());
+        if event.event_time > now {
+            return Err(WfeError::Invalid(format!("the answer {id:?} is dated ahead")));
+        }
+        let columns = codec::event::encode(&Event { is_processed: false, ..event.clone() }, &id, true)?;
+        let [_, _, name, key, _, at, _] = columns.clone();
+        let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
+        let mut script = Script::about(wait_id).ringing();
+        // Without an error of its own: why not is read then.
+        script.guard(&sql::work::MAY_ANSWER, [wait.clone(), token.clone(), token, self.now().into()]);
+        script.guard_or(
+            &sql::work::TAKES,
+            [wait.clone(), name, key, at],
+            WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}")),
+        );
+        script.guard_or(
+            &sql::events::ID_IS_FREE,
+            [id_value.clone()],
+            WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
+        );
+        add_ripening(&mut script, now);
+        script.add(&sql::events::INSERT, columns);
+        script.add(&sql::work::ANSWER, [id_value.clone(), wait.clone()]);
+        if let Written::Done(_) = self.writer.write(script).await? {
+            return Ok(true);
+        }
+        // An answer is never taken back: whatever is read now was so then.
+        let mut script = Script::default();
+        script.add(&sql::work::IS_ANSWERED_BY, [wait, id_value]);
+        match single_int(self.read(script).await?.first()) {
+            Some(1) => Ok(false),
+            _ => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
+        }
+    }
+}
+
+/// Only these names are indexed apart from their keys.
+fn check_name(name: &str) -> Result<()> {
+    if name.starts_with(OWN_NAMES) {
+        return Ok(());
+    }
+    Err(WfeError::Invalid(format!(
+        "the waits of {name:?} are no work: such a name begins with {OWN_NAMES:?}"
+    )))
+}
