@@ -8,9 +8,9 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ExecutionError, ScheduledCommand, WorkflowInstance},
     traits::{
-        Claimed, CommandFuture, Committed, Control, Cursor, EventRepository, Fence, Finished, Loaded,
-        Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository, Started, StepCommit,
-        StepStore, SubscriptionRepository, WorkflowRepository,
+        Claimed, CommandFuture, Committed, Control, Cursor, ErrorRecord, EventRepository, Fence, Finished,
+        Loaded, Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository, Started,
+        StepCommit, StepStore, SubscriptionRepository, WorkflowRepository,
     },
 };
 
@@ -174,6 +174,8 @@ layer! {
         async fn heartbeat(owner: &Owner) -> Result<()>;
         async fn asked_of(owner: &Owner) -> Result<Vec<String>>;
         async fn ended(ids: &[String]) -> Result<Vec<String>>;
+        async fn failures(id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>>;
+        async fn upcoming_event(after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>>;
         async fn open_waits(
             name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<EventSubscription>>;
         async fn claim_wait(

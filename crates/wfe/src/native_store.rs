@@ -8,8 +8,8 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Cursor, Fence, Finished, Loaded, Owner, Page, PersistenceProvider,
-        Started, StepCommit, StepStore,
+        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Loaded, Owner, Page,
+        PersistenceProvider, Started, StepCommit, StepStore,
     },
 };
 
@@ -87,6 +87,14 @@ impl StepStore for NativeStore {
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
         self.inner()?.asked_of(owner).await
+    }
+
+    async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
+        self.inner()?.failures(id, after, limit).await
+    }
+
+    async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+        self.inner()?.upcoming_event(after).await
     }
 
     async fn open_waits(

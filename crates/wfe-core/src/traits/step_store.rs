@@ -6,7 +6,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cursor, Page};
+use super::{Cursor, ErrorRecord, Page};
 use crate::{
     Result, WfeError,
     models::{
@@ -400,6 +400,21 @@ pub trait StepStore: Send + Sync {
             }
         }
         Ok(ended)
+    }
+
+    /// A page of the stored failures of one instance, oldest first. An unknown instance has none.
+    ///
+    /// # Errors
+    /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    /// * [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default.
+    async fn failures(&self, _id: &str, _after: Option<Cursor>, _limit: usize) -> Result<Page<ErrorRecord>> {
+        Err(WfeError::Unsupported("to read the failures of an instance"))
+    }
+
+    /// The date, after `after`, of the next stored event that is not due yet, so that a host can look for it in time.
+    /// `None`: there is none; or the store does not tell, which is the default, and leaves such events to polls.
+    async fn upcoming_event(&self, _after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+        Ok(None)
     }
 
     /// A page of the open waits of a name that nobody has answered, whatever their keys, in the order in which they were

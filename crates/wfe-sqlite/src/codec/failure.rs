@@ -1,8 +1,13 @@
 //! `execution_errors`.
 
-use wfe_core::{Result, models::ExecutionError, traits::StepFailure};
+use sqlx::sqlite::SqliteRow;
+use wfe_core::{
+    Result,
+    models::ExecutionError,
+    traits::{Cursor, ErrorRecord, StepFailure},
+};
 
-use super::time;
+use super::{Fields, time};
 use crate::script::Value;
 
 /// The plain columns of a failure.
@@ -28,6 +33,29 @@ pub(crate) fn encode(failure: &StepFailure) -> Result<[Value; 8]> {
         (&failure.code).into(),
         serde_json::to_string(&failure.causes)?.into(),
     ])
+}
+
+/// A failure and its number.
+pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
+    let mut fields = Fields::new(row, "execution_errors", "");
+    let cursor = Cursor(fields.number("seq")?);
+    let error_time = fields.time("error_time")?;
+    let id = fields.text("workflow_id")?;
+    fields.named(id);
+    let error = ExecutionError {
+        error_time,
+        workflow_id: id.to_owned(),
+        execution_pointer_id: fields.string("execution_pointer_id")?,
+        message: fields.string("message")?,
+    };
+    let failure = StepFailure {
+        error,
+        step: fields.string("step")?,
+        attempt: fields.number("attempt")?,
+        code: fields.string("code")?,
+        causes: fields.json("causes")?,
+    };
+    Ok(ErrorRecord { cursor, failure })
 }
 
 /// A failure as the JSON that stands beside the instance that it suspended or ended.

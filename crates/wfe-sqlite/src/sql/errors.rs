@@ -13,6 +13,13 @@ pub(crate) const INSERT: Sql<8> = Sql::new(
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 );
 
+/// A page of the failures of an instance, oldest first.
+pub(crate) const OF_INSTANCE: Sql<3> = Sql::new(
+    "SELECT seq, error_time, workflow_id, execution_pointer_id, message, step, attempt, code, causes \
+     FROM execution_errors WHERE workflow_id = ? AND seq > ? ORDER BY seq LIMIT ?",
+);
+
 /// All of them, for the tests.
 #[cfg(test)]
-pub(crate) const ALL: &[(&str, &str)] = &[("INSERT_PLAIN", INSERT_PLAIN.text()), ("INSERT", INSERT.text())];
+pub(crate) const ALL: &[(&str, &str)] =
+    &[("INSERT_PLAIN", INSERT_PLAIN.text()), ("INSERT", INSERT.text()), ("OF_INSTANCE", OF_INSTANCE.text())];

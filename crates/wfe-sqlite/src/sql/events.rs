@@ -33,6 +33,10 @@ pub(crate) const RIPEN: Sql<1> = Sql::new(
 pub(crate) const IS_RIPE: Sql<1> =
     Sql::new("SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)");
 
+/// When the next event after a time becomes due that is not due yet.
+pub(crate) const NEXT_UNRIPE: Sql<1> =
+    Sql::new("SELECT min(event_time) FROM events WHERE position IS NULL AND event_time > ?");
+
 /// Guard: no event has this id.
 pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
@@ -85,6 +89,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("RIPEN_COUNTER", RIPEN_COUNTER.text()),
     ("RIPEN", RIPEN.text()),
     ("IS_RIPE", IS_RIPE.text()),
+    ("NEXT_UNRIPE", NEXT_UNRIPE.text()),
     ("ID_IS_FREE", ID_IS_FREE.text()),
     ("INSERT", INSERT.text()),
     ("INSERT_UNLESS", INSERT_UNLESS.text()),

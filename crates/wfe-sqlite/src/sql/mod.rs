@@ -149,6 +149,8 @@ mod tests {
             ),
             (super::events::UNPROCESSED.text(), "events_unprocessed (event_time<?)"),
             (super::events::OF_STREAM.text(), "events_time (event_name=? AND event_key=? AND event_time<?)"),
+            (super::events::NEXT_UNRIPE.text(), "events_unripe (event_time>?)"),
+            (super::errors::OF_INSTANCE.text(), "execution_errors_workflow (workflow_id=? AND seq>?)"),
             (super::events::IS_RIPE.text(), "events_unripe (event_time<?)"),
             (
                 super::events::REVIVE_OLDEST.text(),

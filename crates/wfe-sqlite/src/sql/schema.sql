@@ -149,6 +149,5 @@ CREATE TABLE execution_errors (
   causes TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
 
--- Management: the failures of one instance, oldest first. No statement reads it yet; adding it to a large store later
--- would hold up its opening.
+-- failures: those of one instance, oldest first.
 CREATE INDEX execution_errors_workflow ON execution_errors (workflow_id, seq);

@@ -1,7 +1,10 @@
 //! Pages of what has left the live instance, and of what never was in it.
 
 use serde_json::{Value, value::RawValue};
-use wfe_core::{Result, traits::Finished};
+use wfe_core::{
+    Result,
+    traits::{Cursor, ErrorRecord, Finished, Page},
+};
 
 use super::rows;
 use crate::{
@@ -36,6 +39,24 @@ impl SqlitePersistenceProvider {
             Ok(Finished { number, pointer })
         })
         .collect()
+    }
+
+    pub(super) async fn failures_of(
+        &self,
+        id: &str,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<ErrorRecord>> {
+        let Ok(after) = i64::try_from(after.map_or(0, |cursor| cursor.0)) else {
+            return Ok(Page { rows: Vec::new(), next: None });
+        };
+        let mut script = Script::default();
+        script.add(&sql::errors::OF_INSTANCE, [id.into(), after.into(), super::rows(limit).into()]);
+        let done = self.read(script).await?;
+        let rows = done.iter().flat_map(|done| &done.rows).map(codec::failure::decode);
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        let next = rows.last().map(|row| row.cursor).filter(|_| rows.len() == limit);
+        Ok(Page { rows, next })
     }
 
     pub(super) async fn items_of(

@@ -15,14 +15,14 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Cursor, Fence, Finished, Loaded, Owner, Page, Started, StepCommit,
-        StepStore,
+        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Loaded, Owner, Page, Started,
+        StepCommit, StepStore,
     },
 };
 
 use crate::{
     SqlitePersistenceProvider,
-    codec::{hexadecimal, names},
+    codec::{Fields, hexadecimal, names, time},
     repository::{add_event_existence, add_ripening},
     script::Script,
     sql,
@@ -105,6 +105,20 @@ impl StepStore for SqlitePersistenceProvider {
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
         self.wanted_of(owner).await
+    }
+
+    async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
+        self.failures_of(id, after, limit).await
+    }
+
+    async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+        let mut script = Script::default();
+        // A bound before all that can be stored stands for the first of it: nothing is dated ahead to that.
+        let after = time::bound(after).unwrap_or(i64::MIN);
+        script.add(&sql::events::NEXT_UNRIPE, [after.into()]);
+        let done = self.read(script).await?;
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
+        Fields::new(row, "events", "").optional_time("event_time")
     }
 
     async fn open_waits(

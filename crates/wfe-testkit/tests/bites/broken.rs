@@ -13,8 +13,8 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
-        Claimed, CommandFuture, Committed, Cursor, Delivery, Fence, Loaded, Owner, Page, PersistenceProvider,
-        Started, StepCommit, StepStore,
+        Claimed, CommandFuture, Committed, Cursor, Delivery, ErrorRecord, Fence, Loaded, Owner, Page,
+        PersistenceProvider, Started, StepCommit, StepStore,
     },
 };
 use wfe_testkit::Layer;
@@ -46,6 +46,8 @@ pub enum Fault {
     TakesLateAnswers,
     TakesOtherAnswers,
     OffersNoWork,
+    RepeatsFailures,
+    SeesNothingAhead,
     TellsOldNews,
     SeesNoRequestsForBusyInstances,
     TakesAllForEnded,
@@ -269,6 +271,20 @@ impl Layer for Broken {
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
         if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
+    }
+
+    async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
+        let page = self.steps().failures(id, after, limit).await?;
+        if self.is(Fault::RepeatsFailures) {
+            let next = page.next.map(|Cursor(next)| Cursor(next - 1));
+            return Ok(Page { next, ..page });
+        }
+        Ok(page)
+    }
+
+    async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+        let next = self.steps().upcoming_event(after).await?;
+        Ok(next.filter(|_| !self.is(Fault::SeesNothingAhead)))
     }
 
     async fn open_waits(

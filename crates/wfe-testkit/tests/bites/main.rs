@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 25] = [
+const FAULTS: [(Fault, &str); 27] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -49,6 +49,8 @@ const FAULTS: [(Fault, &str); 25] = [
     (Fault::GivesHeldWorkAway, "work: the oldest wait is claimed first and each once"),
     (Fault::TakesLateAnswers, "work: a late answer is refused whether or not another has the wait"),
     (Fault::TakesOtherAnswers, "work: another answer is refused"),
+    (Fault::RepeatsFailures, "errors: failures are read in pages"),
+    (Fault::SeesNothingAhead, "news: the next event dated ahead is told of"),
     (Fault::TellsOldNews, "news: what was stored before brings no news"),
     (Fault::SeesNoRequestsForBusyInstances, "news: busy instances tell what is asked of them"),
     (Fault::TakesAllForEnded, "news: ended and missing instances are told from running ones"),

@@ -1,6 +1,9 @@
 //! Failures that are kept, and the store as a whole.
 
-use wfe_core::models::ExecutionError;
+use wfe_core::{
+    models::ExecutionError,
+    traits::{Cursor, Page, StepFailure},
+};
 
 use super::prelude::*;
 
@@ -8,6 +11,9 @@ cases! { "errors":
     errors_are_accepted_also_for_an_instance_that_the_store_does_not_know,
     an_empty_list_of_errors_is_fine,
     creating_the_store_again_keeps_what_is_in_it,
+    failures_of_an_instance_are_read_oldest_first_with_all_that_is_known_of_them,
+    failures_are_read_in_pages,
+    failures_outlive_their_provider,
 }
 
 async fn errors_are_accepted_also_for_an_instance_that_the_store_does_not_know(bench: Bench) -> Checked<()> {
@@ -42,5 +48,70 @@ async fn creating_the_store_again_keeps_what_is_in_it(bench: Bench) -> Checked<(
     assert_eq!(store.get_event("e").await?, event("e", "name", "key", second(1)));
     assert_eq!(store.get_subscription("w").await?, full_wait("w"));
     assert_eq!(store.next_definition_sequence(DEFINITION).await?, 2);
+    Ok(())
+}
+
+/// Skips the case where failures cannot be read.
+async fn must_read_failures(store: &Store) -> Checked<()> {
+    offered(steps(store)?.failures("i", None, 1).await).map(drop)
+}
+
+async fn read(store: &Store, id: &str) -> Checked<Vec<StepFailure>> {
+    let Page { rows, next } = steps(store)?.failures(id, None, 99).await?;
+    assert_eq!(next, None);
+    Ok(rows.into_iter().map(|row| row.failure).collect())
+}
+
+async fn failures_of_an_instance_are_read_oldest_first_with_all_that_is_known_of_them(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    must_read_failures(&store).await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let plain = ExecutionError { error_time: second(0), ..ExecutionError::new("i", "p", "a \0 fault") };
+    store.persist_errors(&[plain.clone(), ExecutionError::new("j", "p", "another's")]).await?;
+    let stored = [failure("i", "z"), StepFailure { attempt: u32::MAX, ..failure("i", "a") }];
+    done(&store, fence, StepCommit { failures: stored.to_vec(), ..commit("i") }).await?;
+    let nothing = String::new();
+    let first =
+        StepFailure { error: plain, step: nothing.clone(), attempt: 0, code: nothing, causes: Vec::new() };
+    let [second, third] = stored;
+    assert_eq!(read(&store, "i").await?, [first, second, third]);
+    assert_eq!(read(&store, "unknown").await?, []);
+    Ok(())
+}
+
+async fn failures_are_read_in_pages(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    must_read_failures(&store).await?;
+    let steps = steps(&store)?;
+    let errors: Vec<_> = (0..14)
+        .map(|n| ExecutionError::new(if n % 2 == 0 { "i" } else { "j" }, "p", n.to_string()))
+        .collect();
+    store.persist_errors(&errors).await?;
+    let (mut after, mut messages) = (None, Vec::new());
+    loop {
+        let Page { rows, next } = steps.failures("i", after, 3).await?;
+        assert!(rows.len() == 3 || next.is_none());
+        assert_eq!(next.filter(|next| rows.last().map(|row| row.cursor) != Some(*next)), None);
+        messages.extend(rows.into_iter().map(|row| row.failure.error.message));
+        after = next;
+        if next.is_none() {
+            break;
+        }
+    }
+    assert_eq!(messages, ["0", "2", "4", "6", "8", "10", "12"]);
+    assert_eq!(steps.failures("i", Some(Cursor(u64::MAX)), 3).await?.rows, []);
+    Ok(())
+}
+
+async fn failures_outlive_their_provider(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    must_read_failures(&store).await?;
+    let (owner, fence) = owned(&store, &instance("i")).await?;
+    done(&store, fence, StepCommit { failures: vec![failure("i", "m")], ..commit("i") }).await?;
+    drop(owner);
+    let store = bench.reopen(store).await?;
+    assert_eq!(read(&store, "i").await?, [failure("i", "m")]);
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{FutureExt, StreamExt, stream::BoxStream};
 use wfe_core::traits::Control;
 
@@ -16,6 +17,7 @@ cases! { "news":
     busy_instances_tell_what_is_asked_of_them,
     an_event_for_a_busy_instance_is_asked_of_it,
     ended_and_missing_instances_are_told_from_running_ones,
+    the_next_event_dated_ahead_is_told_of,
 }
 
 /// How long news may take to come, on a busy machine too; a store that has none fails the case by it.
@@ -172,5 +174,28 @@ async fn ended_and_missing_instances_are_told_from_running_ones(bench: Bench) ->
     expected.sort();
     assert_eq!(ended, expected);
     assert!(steps.ended(&[]).await?.is_empty());
+    Ok(())
+}
+
+async fn the_next_event_dated_ahead_is_told_of(bench: Bench) -> Checked<()> {
+    bench.must_tell_news()?;
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    let (ahead, now) = (second(10) + TimeDelta::nanoseconds(1), bench.now());
+    assert_eq!(steps.upcoming_event(now).await?, None);
+    for (id, at) in [("later", second(20)), ("ahead", ahead), ("due", second(0)), ("old", second(-5))] {
+        store.create_event(&event(id, "name", "key", at)).await?;
+    }
+    store.mark_event_processed("due").await?;
+    for bound in [DateTime::<Utc>::MIN_UTC, now, second(10)] {
+        assert_eq!(steps.upcoming_event(bound).await?, Some(ahead));
+    }
+    assert_eq!(steps.upcoming_event(ahead).await?, Some(second(20)));
+    assert_eq!(steps.upcoming_event(second(20)).await?, None);
+    assert_eq!(steps.upcoming_event(DateTime::<Utc>::MAX_UTC).await?, None);
+    // Once it is due, it is no more ahead, whether or not somebody has taken it.
+    bench.clock.set(ahead);
+    assert!(steps.finish_event("ahead").await?);
+    assert_eq!(steps.upcoming_event(now).await?, Some(second(20)));
     Ok(())
 }
