@@ -14,7 +14,7 @@ use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{
     WfeError,
-    models::{ExecutionPointer, WorkflowInstance},
+    models::{Event, ExecutionPointer, WorkflowInstance},
     traits::{EventRepository, PersistenceProvider, StepStore, WorkflowRepository},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -172,6 +172,22 @@ async fn whoever_has_a_store_of_version_1_open_goes_on_with_it_once_it_is_upgrad
     assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (1, 1));
     let owner = store.enlist().await.unwrap();
     assert_eq!(store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap().len(), 2);
+    // A wait that version 1 stores does not mark what it waits for; the next walk over the unprocessed events does.
+    store.create_event(&Event { id: "g".to_owned(), ..Event::new("sent", "8", json!(null)) }).await.unwrap();
+    let mut other = WorkflowInstance::new("d", 2, json!(null));
+    (other.id, other.next_execution) = ("k".to_owned(), None);
+    store.create_new_workflow(&other).await.unwrap();
+    older
+        .execute(
+            "INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, \
+             event_key, subscribe_as_of, is_open) VALUES ('y', 'wait', 'k', 0, 'p', 'sent', '8', 0, 1)",
+        )
+        .await
+        .unwrap();
+    let definitions = [("d".to_owned(), 2)];
+    assert!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().is_empty());
+    assert_eq!(store.finish_events(None, 99).await.unwrap().finished, 0);
+    assert_eq!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap()[0].id, "k");
     let control: i64 =
         sqlx::query_scalar("UPDATE workflows SET control = NULL WHERE id = 'j' RETURNING control_number")
             .fetch_one(&mut older)

@@ -10,7 +10,7 @@ use wfe_core::{
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, ErrorRecord, EventRepository, Fence, Finished,
         Loaded, Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository, Started,
-        StepCommit, StepStore, SubscriptionRepository, WorkflowRepository,
+        StepCommit, StepStore, SubscriptionRepository, Swept, WorkflowRepository,
     },
 };
 
@@ -167,6 +167,7 @@ layer! {
         async fn load(id: &str) -> Result<Loaded>;
         async fn request(id: &str, control: Control) -> Result<()>;
         async fn finish_event(event_id: &str) -> Result<bool>;
+        async fn finish_events(after: Option<&str>, limit: usize) -> Result<Swept>;
         async fn finished(id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>>;
         async fn items(id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>>;
         async fn upcoming(

@@ -9,7 +9,7 @@ use wfe_core::{
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
         Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Loaded, Owner, Page,
-        PersistenceProvider, Started, StepCommit, StepStore,
+        PersistenceProvider, Started, StepCommit, StepStore, Swept,
     },
 };
 
@@ -62,6 +62,10 @@ impl StepStore for NativeStore {
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {
         self.inner()?.finish_event(event_id).await
+    }
+
+    async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
+        self.inner()?.finish_events(after, limit).await
     }
 
     async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {

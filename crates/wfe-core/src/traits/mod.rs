@@ -33,7 +33,7 @@ pub use persistence_provider::PersistenceProvider;
 pub use scheduled_command_repository::{CommandFuture, CommandHandler, ScheduledCommandRepository};
 pub use step_store::{
     Claimed, Committed, Consumed, Control, ControlRequest, Delivery, Ending, Fence, Finished, Items, Loaded,
-    OWN_NAMES, Owner, Started, StepCommit, StepFailure, StepStore,
+    OWN_NAMES, Owner, Started, StepCommit, StepFailure, StepStore, Swept,
 };
 pub use subscription_repository::SubscriptionRepository;
 pub use workflow_repository::WorkflowRepository;

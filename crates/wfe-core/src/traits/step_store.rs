@@ -263,6 +263,15 @@ pub struct Finished {
     pub pointer: ExecutionPointer,
 }
 
+/// What [`finish_events`](StepStore::finish_events) came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// How many events it marked processed.
+    pub finished: usize,
+    /// The last event that it looked at, to go on from; `None`: it has looked at all, or that event is gone.
+    pub next: Option<String>,
+}
+
 /// The engine's own way to write, and what it needs to read: each step's whole effect in one transaction, by one
 /// owner at a time.
 ///
@@ -348,6 +357,20 @@ pub trait StepStore: Send + Sync {
     /// # Errors
     /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
     async fn finish_event(&self, event_id: &str) -> Result<bool>;
+
+    /// As [`finish_event`](Self::finish_event) for many: looks at the next `limit` unprocessed events that are due, by date
+    /// from the one after the event `after` on (`None`: from the first), and marks processed those that no open wait
+    /// matches, in one transaction. Writes nothing if there are none.
+    ///
+    /// A host that walks on by [`next`](Swept::next), and begins again from time to time, keeps the unprocessed events down
+    /// to those that are needed. What a call costs grows with `limit` and with the waits that are open for the names and
+    /// keys of these events, not with the events that have to stay.
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default.
+    async fn finish_events(&self, _after: Option<&str>, _limit: usize) -> Result<Swept> {
+        Err(WfeError::Unsupported("to finish many events at once"))
+    }
 
     /// History rows of the pointers whose innermost container is the pointer `container` (empty: the main path), in
     /// order of completion: those with a number above `after`, at most `limit`. An unknown instance has none.

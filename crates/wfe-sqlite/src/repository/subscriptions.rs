@@ -117,8 +117,9 @@ fn not_found(id: &str) -> WfeError {
 pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubscription]) -> Result<()> {
     for subscription in subscriptions {
         let columns = add_subscription(script, subscription)?;
-        let [.., name, key, as_of, _, _, _, _] = columns;
+        let [id, _, _, _, name, key, as_of, _, _, _, _] = columns;
         script.add(&sql::events::REVIVE_OLDEST, [name, key, as_of]);
+        script.add(&sql::streams::WANT_NEXT, [id]);
     }
     Ok(())
 }

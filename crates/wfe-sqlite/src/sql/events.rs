@@ -4,6 +4,9 @@
 //! from the counter of `events.seq`, so that it only grows and is never used twice, either when the event is stored (it
 //! is due already) or by the first writer after its date: `RIPEN_COUNTER` and `RIPEN`, which find nothing to do nearly
 //! always, through `events_unripe`.
+//!
+//! `wanted` keeps the search for events that waits match from walking over those that nobody waits for. It is 1 for every
+//! processed event, so that whoever makes one unprocessed again has nothing more to do.
 
 use crate::script::Sql;
 
@@ -14,15 +17,33 @@ macro_rules! model {
     };
 }
 
+/// A new row, with its number and its place in the order of becoming due.
+macro_rules! new {
+    () => {
+        concat!(
+            "INSERT INTO events (seq, position, wanted, ",
+            model!(),
+            ") SELECT number, iif(is_due, number, NULL), \
+               iif(is_due AND NOT is_done, EXISTS (SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
+                 AND s.event_name = new_name AND s.event_key = new_key), 1), \
+               new_id, new_name, new_key, new_data, new_time, is_done \
+             FROM (SELECT 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS number, \
+               ? AS is_due, ? AS new_id, ? AS new_name, ? AS new_key, ? AS new_data, ? AS new_time, ? AS is_done)"
+        )
+    };
+}
+
 /// Draws a position for each event that has become due by this time (twice).
 pub(crate) const RIPEN_COUNTER: Sql<2> = Sql::new(
     "UPDATE sqlite_sequence SET seq = seq + (SELECT count(*) FROM events WHERE position IS NULL AND event_time <= ?) \
      WHERE name = 'events' AND EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)",
 );
 
-/// Gives them out, in order of time.
+/// Gives them out, in order of time. From now on an event is wanted if somebody waits for it.
 pub(crate) const RIPEN: Sql<1> = Sql::new(
-    "UPDATE events SET position = ripe.position FROM (\
+    "UPDATE events SET position = ripe.position, wanted = is_processed OR EXISTS (\
+       SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
+       AND s.event_name = events.event_name AND s.event_key = events.event_key) FROM (\
        SELECT seq, (SELECT seq FROM sqlite_sequence WHERE name = 'events') \
          - count(*) OVER () + row_number() OVER (ORDER BY event_time, seq) AS position \
        FROM events WHERE position IS NULL AND event_time <= ?) AS ripe \
@@ -41,22 +62,12 @@ pub(crate) const NEXT_UNRIPE: Sql<1> =
 pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
 /// A new event: first whether it is due, then the model. Comes after the two statements that ripen others, which were
-/// due before it.
-pub(crate) const INSERT: Sql<7> = Sql::new(concat!(
-    "INSERT INTO events (seq, position, ",
-    model!(),
-    ") SELECT number, iif(?, number, NULL), ?, ?, ?, ?, ?, ? FROM \
-     (SELECT 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS number)"
-));
+/// due before it. One that is not due counts as wanted until it is.
+pub(crate) const INSERT: Sql<7> = Sql::new(new!());
 
 /// As `INSERT`; passed over if the id (last) exists.
-pub(crate) const INSERT_UNLESS: Sql<8> = Sql::new(concat!(
-    "INSERT INTO events (seq, position, ",
-    model!(),
-    ") SELECT number, iif(?, number, NULL), ?, ?, ?, ?, ?, ? FROM \
-     (SELECT 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0) AS number) \
-     WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"
-));
+pub(crate) const INSERT_UNLESS: Sql<8> =
+    Sql::new(concat!(new!(), " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
 /// One event.
 pub(crate) const LOAD: Sql<1> = Sql::new(concat!("SELECT ", model!(), " FROM events WHERE id = ?"));
@@ -75,11 +86,11 @@ pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM events 
 
 /// Marks an event; one that is marked so already is not written.
 pub(crate) const MARK: Sql<3> =
-    Sql::new("UPDATE events SET is_processed = ? WHERE id = ? AND is_processed <> ?");
+    Sql::new("UPDATE events SET is_processed = ?, wanted = 1 WHERE id = ? AND is_processed <> ?");
 
 /// The early-event rule: the oldest event of a name and key from a time on becomes unprocessed again.
 pub(crate) const REVIVE_OLDEST: Sql<3> = Sql::new(
-    "UPDATE events SET is_processed = 0 WHERE is_processed = 1 AND seq = (SELECT seq FROM events \
+    "UPDATE events SET is_processed = 0, wanted = 1 WHERE is_processed = 1 AND seq = (SELECT seq FROM events \
      WHERE event_name = ? AND event_key = ? AND event_time >= ? ORDER BY event_time, seq LIMIT 1)",
 );
 

@@ -86,16 +86,19 @@ mod tests {
                 &[
                     "SCAN json_each",
                     "SCAN workflows USING INDEX workflows_control",
-                    "SCAN e USING INDEX events_unprocessed",
+                    "SCAN e USING INDEX events_wanted",
                     "SCAN (subquery",
                     "SCAN workflows USING COVERING INDEX workflows_control",
                     "USE TEMP B-TREE",
                 ],
             ),
             ("UPCOMING", &["SCAN json_each"]),
+            // A page, by row number.
+            ("FINISH_LISTED", &["SCAN json_each"]),
+            ("WANT_LISTED", &["SCAN json_each"]),
             (
                 "ASKED_OF",
-                &["SCAN workflows USING INDEX workflows_control", "SCAN e USING INDEX events_unprocessed"],
+                &["SCAN workflows USING INDEX workflows_control", "SCAN e USING INDEX events_wanted"],
             ),
             // As many as the list asks after.
             ("ENDED", &["SCAN json_each"]),
@@ -165,6 +168,11 @@ mod tests {
                 "events_time (event_name=? AND event_key=? AND event_time>?)",
             ),
             (super::streams::FINISH_EVENT.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
+            (super::ownership::CLAIMABLE.text(), "SCAN e USING INDEX events_wanted"),
+            (super::ownership::ASKED_OF.text(), "SCAN e USING INDEX events_wanted"),
+            (super::streams::UNFINISHED.text(), "events_unprocessed (event_time>? AND event_time<?)"),
+            (super::streams::UNFINISHED.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
+            (super::streams::FINISH_LISTED.text(), "INTEGER PRIMARY KEY (rowid=?)"),
             (super::streams::WAITS.text(), "event_subscriptions_waits (workflow_id=?)"),
             (
                 super::streams::DELIVERIES.text(),

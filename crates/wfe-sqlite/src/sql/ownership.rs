@@ -118,11 +118,11 @@ pub(crate) const FREE: Sql<4> = Sql::new(
 pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
     "SELECT id FROM workflows INDEXED BY workflows_control \
        WHERE control IS NOT NULL AND owner = ? AND status IN ('Runnable', 'Suspended') \
-     UNION SELECT workflows.id FROM events AS e INDEXED BY events_unprocessed \
+     UNION SELECT workflows.id FROM events AS e INDEXED BY events_wanted \
        CROSS JOIN event_subscriptions AS s INDEXED BY event_subscriptions_open ON s.is_open = 1 \
          AND s.event_name = e.event_name AND s.event_key = e.event_key \
        CROSS JOIN workflows ON workflows.id = s.workflow_id \
-       WHERE e.is_processed = 0 AND workflows.owner = ? AND workflows.status = 'Runnable' AND ",
+       WHERE e.is_processed = 0 AND e.wanted = 1 AND workflows.owner = ? AND workflows.status = 'Runnable' AND ",
     super::streams::matches!()
 ));
 
@@ -133,8 +133,8 @@ pub(crate) const ENDED: Sql<1> = Sql::new(
 );
 
 /// Unowned instances of some definitions that are due, have a control request, or have an open wait that a due,
-/// unprocessed event matches: earliest due first. An event that a wait matches is unprocessed, unless somebody marked
-/// it by hand: so this begins with the few unprocessed ones, not with the many waits.
+/// unprocessed event matches: earliest due first. The event that a wait takes next is unprocessed and
+/// wanted, unless somebody marked it by hand: so this begins with these few, not with the many waits.
 pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
     "SELECT seq, id, fence, claims, revision, control_number FROM workflows WHERE seq IN (\
        SELECT seq FROM (SELECT seq FROM workflows INDEXED BY workflows_due \
@@ -145,11 +145,11 @@ pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
          WHERE control IS NOT NULL AND owner IS NULL AND status IN ('Runnable', 'Suspended') AND ",
     is_of_definitions!(),
     "    LIMIT ?) \
-       UNION ALL SELECT seq FROM (SELECT DISTINCT workflows.seq FROM events AS e INDEXED BY events_unprocessed \
+       UNION ALL SELECT seq FROM (SELECT DISTINCT workflows.seq FROM events AS e INDEXED BY events_wanted \
          CROSS JOIN event_subscriptions AS s INDEXED BY event_subscriptions_open ON s.is_open = 1 \
            AND s.event_name = e.event_name AND s.event_key = e.event_key \
          CROSS JOIN workflows ON workflows.id = s.workflow_id \
-         WHERE e.is_processed = 0 AND workflows.owner IS NULL AND workflows.status = 'Runnable' AND ",
+         WHERE e.is_processed = 0 AND e.wanted = 1 AND workflows.owner IS NULL AND workflows.status = 'Runnable' AND ",
     super::streams::matches!(),
     " AND ",
     is_of_definitions!(),

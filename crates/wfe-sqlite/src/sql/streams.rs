@@ -39,6 +39,18 @@ macro_rules! next_position {
     };
 }
 
+/// Whether an open wait matches the event `e`.
+macro_rules! is_needed {
+    () => {
+        concat!(
+            "EXISTS (SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
+             AND s.event_name = e.event_name AND s.event_key = e.event_key AND ",
+            $crate::sql::streams::matches!(),
+            ")"
+        )
+    };
+}
+
 pub(crate) use consumed;
 pub(crate) use matches;
 pub(crate) use next_position;
@@ -68,7 +80,7 @@ pub(crate) const ADVANCE: Sql<2> = Sql::new(
 
 /// The event that a new wait takes next becomes unprocessed again.
 pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
-    "UPDATE events SET is_processed = 0 WHERE is_processed = 1 AND seq = (\
+    "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
        AND e.event_key = s.event_key AND e.position = ",
     crate::sql::streams::next_position!(),
@@ -78,7 +90,7 @@ pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
 /// After an instance has consumed an event by one wait (this one): if it has more open waits in that stream, the event that
 /// they take next becomes unprocessed again, or `claim` would not find it.
 pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
-    "UPDATE events SET is_processed = 0 WHERE is_processed = 1 AND seq = (\
+    "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
        AND e.event_key = s.event_key AND e.position = ",
     crate::sql::streams::next_position!(),
@@ -86,14 +98,45 @@ pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
          AND o.workflow_id = s.workflow_id AND o.event_name = s.event_name AND o.event_key = s.event_key))"
 ));
 
+/// The event that a new wait takes next is wanted, if it is unprocessed. (Plain waits make only the oldest one of their
+/// stream unprocessed again.)
+pub(crate) const WANT_NEXT: Sql<1> = Sql::new(concat!(
+    "UPDATE events SET wanted = 1 WHERE is_processed = 0 AND wanted = 0 AND seq = (\
+       SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
+       AND e.event_key = s.event_key AND e.position = ",
+    crate::sql::streams::next_position!(),
+    " WHERE s.id = ?)"
+));
+
 /// Marks an event processed, if it is due and no open wait matches it: one statement, so that no wait slips in.
 pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
-    "UPDATE events AS e SET is_processed = 1 WHERE e.id = ? AND e.position IS NOT NULL AND NOT EXISTS (\
-       SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 AND s.event_name = e.event_name \
-       AND s.event_key = e.event_key AND ",
-    crate::sql::streams::matches!(),
-    ")"
+    "UPDATE events AS e SET is_processed = 1, wanted = 1 \
+     WHERE e.id = ? AND e.position IS NOT NULL AND NOT ",
+    is_needed!()
 ));
+
+/// Where an event stands among all, by date.
+pub(crate) const PLACE: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
+
+/// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third): whether
+/// each is needed, and whether it is marked as wanted.
+pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
+    "SELECT e.seq, e.id, e.wanted, ",
+    is_needed!(),
+    " FROM events AS e INDEXED BY events_unprocessed WHERE e.is_processed = 0 AND e.position IS NOT NULL \
+     AND (e.event_time, e.seq) > (?, ?) AND e.event_time <= ? ORDER BY e.event_time, e.seq LIMIT ?"
+));
+
+/// As `FINISH_EVENT`, for those of a JSON list of row numbers that are still unprocessed.
+pub(crate) const FINISH_LISTED: Sql<1> = Sql::new(concat!(
+    "UPDATE events AS e SET is_processed = 1, wanted = 1 WHERE e.seq IN (SELECT value FROM json_each(?)) \
+     AND e.is_processed = 0 AND e.position IS NOT NULL AND NOT ",
+    is_needed!()
+));
+
+/// Those of a JSON list of row numbers are wanted: a program of version 1 has opened a wait for them.
+pub(crate) const WANT_LISTED: Sql<1> =
+    Sql::new("UPDATE events SET wanted = 1 WHERE wanted = 0 AND seq IN (SELECT value FROM json_each(?))");
 
 /// The open waits of an instance, oldest first.
 pub(crate) const WAITS: Sql<1> = Sql::new(
@@ -119,7 +162,12 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("ADVANCE", ADVANCE.text()),
     ("REVIVE_NEXT", REVIVE_NEXT.text()),
     ("REVIVE_FOR_OTHERS", REVIVE_FOR_OTHERS.text()),
+    ("WANT_NEXT", WANT_NEXT.text()),
     ("FINISH_EVENT", FINISH_EVENT.text()),
+    ("PLACE", PLACE.text()),
+    ("UNFINISHED", UNFINISHED.text()),
+    ("FINISH_LISTED", FINISH_LISTED.text()),
+    ("WANT_LISTED", WANT_LISTED.text()),
     ("WAITS", WAITS.text()),
     ("DELIVERIES", DELIVERIES.text()),
 ];

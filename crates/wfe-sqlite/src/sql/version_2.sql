@@ -7,3 +7,10 @@ ALTER TABLE event_subscriptions ADD COLUMN answer TEXT CHECK (answer IS NULL OR 
 -- open_waits, claim_wait: the unanswered waits of one of the engine's own names (they begin with `wfe.`), as stored.
 CREATE INDEX event_subscriptions_work ON event_subscriptions (event_name, seq)
   WHERE is_open = 1 AND answer IS NULL AND event_name >= 'wfe.' AND event_name < 'wfe/';
+
+-- Whether a wait may need this event: 0 only while it is unprocessed and no wait of its name and key was open when it
+-- became due, or since. A program of version 1 leaves it out: then the event is looked at, needed or not.
+ALTER TABLE events ADD COLUMN wanted INTEGER NOT NULL DEFAULT 1 CHECK (wanted IN (0, 1));
+
+-- claim, asked_of: events that a wait may need, so that those that nobody waits for cost nothing, however many.
+CREATE INDEX events_wanted ON events (event_time) WHERE is_processed = 0 AND wanted = 1;

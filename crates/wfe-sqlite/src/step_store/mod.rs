@@ -5,6 +5,7 @@ mod commit;
 mod history;
 mod load;
 mod start;
+mod sweep;
 mod work;
 
 use async_trait::async_trait;
@@ -16,7 +17,7 @@ use wfe_core::{
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
         Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Loaded, Owner, Page, Started,
-        StepCommit, StepStore,
+        StepCommit, StepStore, Swept,
     },
 };
 
@@ -80,6 +81,10 @@ impl StepStore for SqlitePersistenceProvider {
         let finish = script.add(&sql::streams::FINISH_EVENT, [event_id.into()]);
         let done = self.writer.run(script).await?;
         Ok(done.get(finish).is_some_and(|done| done.changes > 0))
+    }
+
+    async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
+        self.sweep(after, limit).await
     }
 
     async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {

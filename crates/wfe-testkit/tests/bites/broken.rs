@@ -14,7 +14,7 @@ use wfe_core::{
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Cursor, Delivery, ErrorRecord, Fence, Loaded, Owner, Page,
-        PersistenceProvider, Started, StepCommit, StepStore,
+        PersistenceProvider, Started, StepCommit, StepStore, Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -48,6 +48,8 @@ pub enum Fault {
     OffersNoWork,
     RepeatsFailures,
     SeesNothingAhead,
+    FinishesWhatIsNeeded,
+    StopsAtTheFirstPageOfEvents,
     TellsOldNews,
     SeesNoRequestsForBusyInstances,
     TakesAllForEnded,
@@ -271,6 +273,16 @@ impl Layer for Broken {
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
         if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
+    }
+
+    async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
+        let swept = self.steps().finish_events(after, limit).await?;
+        if self.is(Fault::FinishesWhatIsNeeded) {
+            for event in self.below.get_runnable_events(DateTime::<Utc>::MAX_UTC).await? {
+                self.below.mark_event_processed(&event).await?;
+            }
+        }
+        Ok(if self.is(Fault::StopsAtTheFirstPageOfEvents) { Swept { next: None, ..swept } } else { swept })
     }
 
     async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {

@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 27] = [
+const FAULTS: [(Fault, &str); 29] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -51,6 +51,11 @@ const FAULTS: [(Fault, &str); 27] = [
     (Fault::TakesOtherAnswers, "work: another answer is refused"),
     (Fault::RepeatsFailures, "errors: failures are read in pages"),
     (Fault::SeesNothingAhead, "news: the next event dated ahead is told of"),
+    (
+        Fault::FinishesWhatIsNeeded,
+        "finishing events: many events are finished at once but those that waits match",
+    ),
+    (Fault::StopsAtTheFirstPageOfEvents, "finishing events: many events are looked at in pages"),
     (Fault::TellsOldNews, "news: what was stored before brings no news"),
     (Fault::SeesNoRequestsForBusyInstances, "news: busy instances tell what is asked of them"),
     (Fault::TakesAllForEnded, "news: ended and missing instances are told from running ones"),

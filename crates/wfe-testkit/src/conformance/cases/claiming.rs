@@ -18,6 +18,9 @@ cases! { "claiming":
     an_event_dated_ahead_makes_an_instance_claimable_from_its_date_on,
     an_event_that_was_taken_makes_no_instance_claimable,
     an_open_wait_whose_next_event_was_processed_long_ago_makes_its_instance_claimable,
+    an_event_from_before_its_wait_makes_an_instance_claimable,
+    an_event_from_before_another_wait_of_its_instance_makes_it_claimable,
+    an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claimable,
     a_suspended_instance_is_not_claimed_for_its_time_or_its_event,
     one_instance_can_be_acquired_by_its_id,
     an_instance_with_nothing_to_do_or_of_another_owner_cannot_be_acquired,
@@ -237,6 +240,76 @@ async fn an_open_wait_whose_next_event_was_processed_long_ago_makes_its_instance
         (loaded.deliveries[0].subscription_id.as_str(), loaded.deliveries[0].event.id.as_str()),
         ("w", "e2")
     );
+    Ok(())
+}
+
+async fn an_event_from_before_its_wait_makes_an_instance_claimable(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    for (id, at) in [("now", 0), ("ahead", 10)] {
+        store.create_event(&event(id, "name", id, second(at))).await?;
+    }
+    for kind in ["commit", "plain", "with its instance"] {
+        let id = |key: &str| format!("{key} {kind}");
+        for key in ["now", "ahead"] {
+            let (_owner, fence) = owned(&store, &parked(&id(key))).await?;
+            let wait = wait(&id(key), &id(key), "name", key, second(0));
+            let mut subscribed = Vec::new();
+            match kind {
+                "commit" => subscribed.push(wait),
+                "plain" => drop(store.create_event_subscription(&wait).await?),
+                _ => store.persist_workflow_with_subscriptions(&parked(&id(key)), &[wait]).await?,
+            }
+            let waiting = StepCommit { subscribed, release: true, ..commit(&id(key)) };
+            done(&store, fence, waiting).await?;
+        }
+    }
+    let owner = steps(&store)?.enlist().await?;
+    assert_eq!(claim(&bench, &store, &owner).await?, ["now commit", "now plain", "now with its instance"]);
+    bench.clock.set(second(10));
+    let ahead = ["ahead commit", "ahead plain", "ahead with its instance"];
+    assert_eq!(claim(&bench, &store, &owner).await?, ahead);
+    Ok(())
+}
+
+async fn an_event_from_before_another_wait_of_its_instance_makes_it_claimable(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let mut owners = Vec::new();
+    for plain in [false, true] {
+        let (id, key) = (format!("i {plain}"), plain.to_string());
+        for event_id in ["e", "f"] {
+            store.create_event(&event(&format!("{event_id} {plain}"), "name", &key, second(0))).await?;
+        }
+        let (owner, fence) = owned(&store, &parked(&id)).await?;
+        let waits =
+            ["v", "w"].map(|wait_id| wait(&format!("{wait_id} {plain}"), &id, "name", &key, second(0)));
+        let [first, second] = waits;
+        let mut subscribed = vec![first];
+        if !plain {
+            subscribed.push(second.clone());
+        }
+        done(&store, fence, StepCommit { subscribed, ..commit(&id) }).await?;
+        let consumed = vec![consumed(&format!("v {plain}"), &format!("e {plain}"))];
+        done(&store, fence, StepCommit { consumed, release: true, ..commit(&id) }).await?;
+        if plain {
+            store.create_event_subscription(&second).await?;
+        }
+        assert_eq!(claim(&bench, &store, &owner).await?, [id]);
+        // It keeps what it claimed.
+        owners.push(owner);
+    }
+    Ok(())
+}
+
+async fn an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claimable(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    waiting(&store, &["i"]).await?;
+    let owner = steps(&store)?.enlist().await?;
+    store.create_event(&event("e", "name", "key", second(0))).await?;
+    store.mark_event_processed("e").await?;
+    store.mark_event_unprocessed("e").await?;
+    assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
     Ok(())
 }
 

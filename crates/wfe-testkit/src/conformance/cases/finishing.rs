@@ -1,5 +1,7 @@
 //! An event is finished only while no wait needs it.
 
+use wfe_core::traits::Swept;
+
 use super::prelude::*;
 
 cases! { "finishing events":
@@ -14,6 +16,9 @@ cases! { "finishing events":
     a_wait_that_comes_after_the_finish_still_gets_the_event,
     a_wait_that_comes_in_between_still_gets_the_event,
     a_plain_wait_that_comes_in_between_still_gets_the_event,
+    many_events_are_finished_at_once_but_those_that_waits_match,
+    many_events_are_looked_at_in_pages,
+    a_wait_that_comes_after_many_events_were_finished_still_gets_its_event,
 }
 
 async fn finish(store: &Store, id: &str) -> Checked<bool> {
@@ -165,5 +170,80 @@ async fn a_plain_wait_that_comes_in_between_still_gets_the_event(bench: Bench) -
         created?;
         assert!(!store.get_event(&key).await?.is_processed, "round {round}");
     }
+    Ok(())
+}
+
+/// Skips the case where events are finished one by one only.
+async fn must_sweep(store: &Store) -> Checked<()> {
+    offered(steps(store)?.finish_events(None, 1).await).map(drop)
+}
+
+async fn sweep(store: &Store) -> Checked<Swept> {
+    Ok(steps(store)?.finish_events(None, 99).await?)
+}
+
+async fn many_events_are_finished_at_once_but_those_that_waits_match(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    must_sweep(&store).await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    open(&store, fence, "w").await?;
+    for (id, key, at) in [("free", "other", 0), ("old", "key", -1), ("needed", "key", 0), ("next", "key", 5)]
+    {
+        store.create_event(&event(id, "name", key, second(at))).await?;
+    }
+    store.create_event(&event("ahead", "name", "other", second(10))).await?;
+    assert_eq!(sweep(&store).await?, Swept { finished: 2, next: None });
+    assert_eq!(store.get_runnable_events(second(99)).await?, ["needed", "next", "ahead"]);
+    assert_eq!(sweep(&store).await?.finished, 0);
+    bench.clock.set(second(10));
+    assert_eq!(sweep(&store).await?.finished, 1);
+    let consumed = vec![consumed("w", "needed")];
+    done(&store, fence, StepCommit { consumed, ..commit("i") }).await?;
+    assert_eq!(sweep(&store).await?.finished, 2);
+    assert_eq!(store.get_runnable_events(second(99)).await?, Vec::<String>::new());
+    Ok(())
+}
+
+async fn many_events_are_looked_at_in_pages(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    must_sweep(&store).await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    for n in 0..10 {
+        let key = n.to_string();
+        if n < 5 {
+            // The first page and more must stay.
+            let subscribed = vec![wait(&key, "i", "name", &key, second(-9))];
+            done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+        }
+        // Some of one date, which the pages must tell apart.
+        store.create_event(&event(&key, "name", &key, second(i64::from(n) / 3 - 9))).await?;
+    }
+    let (mut after, mut finished) = (None::<String>, Vec::new());
+    loop {
+        let Swept { finished: some, next } = steps(&store)?.finish_events(after.as_deref(), 3).await?;
+        finished.push(some);
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(finished, [0, 1, 3, 1]);
+    assert_eq!(store.get_runnable_events(second(99)).await?, ["0", "1", "2", "3", "4"]);
+    assert_eq!(steps(&store)?.finish_events(Some("unknown"), 3).await?, Swept::default());
+    Ok(())
+}
+
+async fn a_wait_that_comes_after_many_events_were_finished_still_gets_its_event(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    must_sweep(&store).await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    for id in ["e", "f"] {
+        store.create_event(&event(id, "name", "key", second(0))).await?;
+    }
+    assert_eq!(sweep(&store).await?.finished, 2);
+    open(&store, fence, "w").await?;
+    assert_eq!(sweep(&store).await?.finished, 0);
+    assert_eq!(store.get_runnable_events(second(99)).await?, ["e"]);
+    assert_eq!(steps(&store)?.load("i").await?.deliveries.len(), 1);
     Ok(())
 }

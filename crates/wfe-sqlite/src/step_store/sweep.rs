@@ -1,0 +1,69 @@
+//! Events that nobody needs, finished many at a time: read first, so that nothing to do writes nothing.
+
+use wfe_core::{Result, traits::Swept};
+
+use super::rows;
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{Fields, time},
+    script::Script,
+    sql,
+};
+
+impl SqlitePersistenceProvider {
+    pub(super) async fn sweep(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
+        loop {
+            let Some((at, seq)) = self.place_of(after).await? else { return Ok(Swept::default()) };
+            // Whatever stands there is due by the clock that gave it its place, unless that was set back since.
+            let until = time::bound(self.clock.now());
+            let mut script = Script::default();
+            script.add(&sql::events::IS_RIPE, [self.now().into()]);
+            let page = script
+                .add(&sql::streams::UNFINISHED, [at.into(), seq.into(), until.into(), rows(limit).into()]);
+            let done = self.read(script).await?;
+            if self.ripen(done.first()).await? {
+                continue;
+            }
+            let (mut free, mut missed, mut last, mut looked_at) = (Vec::new(), Vec::new(), None, 0);
+            for row in done.get(page).into_iter().flat_map(|done| &done.rows) {
+                let mut fields = Fields::new(row, "events", "");
+                let (seq, id) = (fields.int("seq")?, fields.string("id")?);
+                match (fields.flag("wanted")?, fields.flag("is_processed")?) {
+                    (_, false) => free.push(seq),
+                    (false, true) => missed.push(seq),
+                    (true, true) => {}
+                }
+                (last, looked_at) = (Some(id), looked_at + 1);
+            }
+            let finished = self.finish_listed(&free, &missed).await?;
+            return Ok(Swept { finished, next: last.filter(|_| looked_at == limit) });
+        }
+    }
+
+    /// Where to go on; `None`: that event is gone.
+    async fn place_of(&self, after: Option<&str>) -> Result<Option<(i64, i64)>> {
+        let Some(id) = after else { return Ok(Some((i64::MIN, 0))) };
+        let mut script = Script::default();
+        script.add(&sql::streams::PLACE, [id.into()]);
+        let done = self.read(script).await?;
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
+        let mut fields = Fields::new(row, "events", id);
+        Ok(Some((fields.int("event_time")?, fields.int("seq")?)))
+    }
+
+    async fn finish_listed(&self, free: &[i64], missed: &[i64]) -> Result<usize> {
+        let mut script = Script::about("finish_events");
+        let finish = (!free.is_empty())
+            .then(|| script.add(&sql::streams::FINISH_LISTED, [serde_json::json!(free).to_string().into()]));
+        if !missed.is_empty() {
+            script.add(&sql::streams::WANT_LISTED, [serde_json::json!(missed).to_string().into()]);
+            script.rings = true;
+        }
+        if script.statements.is_empty() {
+            return Ok(0);
+        }
+        let done = self.writer.run(script).await?;
+        let finished = finish.and_then(|at| done.get(at)).map_or(0, |done| done.changes);
+        Ok(usize::try_from(finished).unwrap_or(usize::MAX))
+    }
+}

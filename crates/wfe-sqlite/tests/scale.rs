@@ -1,0 +1,105 @@
+//! What looking for work costs in a large store. Measured, not judged, in a release build:
+//! `cargo test --release -p wfe-sqlite --test scale -- --ignored --nocapture`.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement prints what it finds")]
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use wfe_core::traits::StepStore;
+use wfe_sqlite::SqlitePersistenceProvider;
+
+async fn foreign(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
+}
+
+/// 100 000 parked instances with 10 KB of data, 100 000 open waits of theirs, and 100 000 unprocessed events that match
+/// none, as version 1 has them.
+const LARGE: &str = "\
+    WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000) \
+    INSERT INTO workflows (id, name, workflow_definition_id, version, status, create_time, next_execution, data) \
+      SELECT 'i' || n, 'i' || n, 'd', 1, 'Runnable', 0, iif(n % 2, NULL, 9000000000000000 + n), '\"' || hex(zeroblob(5000)) || '\"' FROM n; \
+    WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000) \
+    INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
+      subscribe_as_of, is_open) SELECT 'w' || n, 'wait', 'i' || n, 0, 'p', 'paid', n, 0, 1 FROM n; \
+    WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000) \
+    INSERT INTO events (id, event_name, event_key, event_data, event_time, is_processed, position) \
+      SELECT 'e' || n, 'sent', n, 'null', n, 0, n FROM n";
+
+/// The best of a few: what it costs without other programs' noise.
+async fn best(of: impl AsyncFn()) -> Duration {
+    let mut best = Duration::MAX;
+    for _ in 0..5 {
+        let start = Instant::now();
+        of().await;
+        best = best.min(start.elapsed());
+    }
+    best
+}
+
+async fn looking(store: &SqlitePersistenceProvider, when: &str) {
+    let owner = store.enlist().await.unwrap();
+    let definitions = [("d".to_owned(), 1)];
+    let claim = best(async || {
+        assert!(store.claim(&owner, &definitions, Utc::now(), 100).await.unwrap().is_empty());
+    })
+    .await;
+    let asked = best(async || assert!(store.asked_of(&owner).await.unwrap().is_empty())).await;
+    let upcoming = best(async || {
+        assert_eq!(store.upcoming(&definitions, Utc::now(), 100).await.unwrap().len(), 100);
+    })
+    .await;
+    let event = best(async || {
+        store.upcoming_event(DateTime::<Utc>::UNIX_EPOCH).await.unwrap();
+    })
+    .await;
+    println!("{when}: claim {claim:?}, asked_of {asked:?}, upcoming {upcoming:?}, upcoming_event {event:?}");
+}
+
+#[tokio::test]
+#[ignore = "a measurement of minutes, for a release build"]
+async fn looking_for_work_in_a_large_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let mut older = foreign(&path).await;
+    older.execute("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL").await.unwrap();
+    older.execute(include_str!("../src/sql/schema.sql")).await.unwrap();
+    older.execute("PRAGMA application_id = 1464223025; PRAGMA user_version = 1; BEGIN").await.unwrap();
+    older.execute(LARGE).await.unwrap();
+    older.execute("COMMIT").await.unwrap();
+    older.close().await.unwrap();
+    let size = std::fs::metadata(&path).unwrap().len() >> 20;
+    let start = Instant::now();
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    println!("upgrading {size} MB: {:?}", start.elapsed());
+    looking(&store, "100 000 unmatched events that count as wanted").await;
+    let (mut after, mut calls, mut longest) = (None::<String>, 0, Duration::ZERO);
+    foreign(&path).await.execute("UPDATE events SET wanted = 0").await.unwrap();
+    looking(&store, "100 000 unmatched events that nobody wants").await;
+    loop {
+        let start = Instant::now();
+        after = store.finish_events(after.as_deref(), 1_000).await.unwrap().next;
+        (calls, longest) = (calls + 1, longest.max(start.elapsed()));
+        if after.is_none() {
+            break;
+        }
+    }
+    println!("finishing them: {calls} calls for 1 000 events each, the longest {longest:?}");
+    looking(&store, "none left").await;
+    for name in ["wfe.activity:held", "wfe.activity:free"] {
+        let work = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 10000) \
+            INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
+            subscribe_as_of, is_open, external_token, external_token_expiry) \
+            SELECT ?1 || n, 'wait', 'i1', 0, 'p', ?1, ?1 || n, 0, 1, iif(?1 LIKE '%held', 't', NULL), 9000000000000000000 FROM n";
+        sqlx::query(work).bind(name).execute(&mut foreign(&path).await).await.unwrap();
+        let claim = best(async || {
+            store.claim_wait(name, "t", "w", Utc::now() + Duration::from_secs(60)).await.unwrap();
+        })
+        .await;
+        println!("claiming work, 10 000 waits of {name}: {claim:?}");
+    }
+}
