@@ -15,7 +15,7 @@ use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::Sqlit
 use wfe_core::{
     WfeError,
     models::{Event, ExecutionPointer, WorkflowInstance},
-    traits::{EventRepository, PersistenceProvider, StepStore, WorkflowRepository},
+    traits::{EventRepository, Intervention, PersistenceProvider, StepStore, WorkflowRepository},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -153,6 +153,23 @@ async fn a_store_of_version_1_is_upgraded_with_all_that_is_in_it() {
     SqlitePersistenceProvider::file(&old).open().await.unwrap().close().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_version_1_may_be_opened_by_many_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    made_by_version_1(&path).await.close().await.unwrap();
+    let opening: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            tokio::spawn(async move { SqlitePersistenceProvider::file(&path).open().await.unwrap() })
+        })
+        .collect();
+    for task in opening {
+        let store = task.await.unwrap();
+        assert_eq!(store.load("i").await.unwrap().waits.len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn whoever_has_a_store_of_version_1_open_goes_on_with_it_once_it_is_upgraded() {
     let folder = tempfile::tempdir().unwrap();
@@ -188,12 +205,22 @@ async fn whoever_has_a_store_of_version_1_open_goes_on_with_it_once_it_is_upgrad
     assert!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().is_empty());
     assert_eq!(store.finish_events(None, 99).await.unwrap().finished, 0);
     assert_eq!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap()[0].id, "k");
+    // A request of version 1 leaves what belonged to the one before it.
+    store.intervene("j", &Intervention::Skip).await.unwrap();
+    assert_eq!(store.load("j").await.unwrap().control.unwrap().intervention, Some(Intervention::Skip));
+    older
+        .execute(
+            "UPDATE workflows SET control = 'Resume', control_number = control_number + 1 WHERE id = 'j'",
+        )
+        .await
+        .unwrap();
+    assert_eq!(store.load("j").await.unwrap().control.unwrap().intervention, None);
     let control: i64 =
         sqlx::query_scalar("UPDATE workflows SET control = NULL WHERE id = 'j' RETURNING control_number")
             .fetch_one(&mut older)
             .await
             .unwrap();
-    assert_eq!(control, 3);
+    assert_eq!(control, 5);
 }
 
 #[tokio::test]

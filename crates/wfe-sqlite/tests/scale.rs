@@ -97,7 +97,7 @@ async fn looking_for_work_in_a_large_store() {
             SELECT ?1 || n, 'wait', 'i1', 0, 'p', ?1, ?1 || n, 0, 1, iif(?1 LIKE '%held', 't', NULL), 9000000000000000000 FROM n";
         sqlx::query(work).bind(name).execute(&mut foreign(&path).await).await.unwrap();
         let claim = best(async || {
-            store.claim_wait(name, "t", "w", Utc::now() + Duration::from_secs(60)).await.unwrap();
+            store.claim_wait(name, "t", "w", Utc::now() + Duration::from_mins(1)).await.unwrap();
         })
         .await;
         println!("claiming work, 10 000 waits of {name}: {claim:?}");

@@ -9,8 +9,8 @@ use wfe_core::{
     models::{Event, EventSubscription, ExecutionError, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, ErrorRecord, EventRepository, Fence, Finished,
-        Loaded, Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository, Started,
-        StepCommit, StepStore, SubscriptionRepository, Swept, WorkflowRepository,
+        Intervention, Loaded, Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository,
+        Started, StepCommit, StepStore, SubscriptionRepository, Swept, WorkflowRepository,
     },
 };
 
@@ -166,6 +166,7 @@ layer! {
         async fn acquire(owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
         async fn load(id: &str) -> Result<Loaded>;
         async fn request(id: &str, control: Control) -> Result<()>;
+        async fn intervene(id: &str, intervention: &Intervention) -> Result<()>;
         async fn finish_event(event_id: &str) -> Result<bool>;
         async fn finish_events(after: Option<&str>, limit: usize) -> Result<Swept>;
         async fn finished(id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>>;

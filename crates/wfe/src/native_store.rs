@@ -8,7 +8,7 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Loaded, Owner, Page,
+        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Loaded, Owner, Page,
         PersistenceProvider, Started, StepCommit, StepStore, Swept,
     },
 };
@@ -58,6 +58,10 @@ impl StepStore for NativeStore {
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
         self.inner()?.request(id, control).await
+    }
+
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+        self.inner()?.intervene(id, intervention).await
     }
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {

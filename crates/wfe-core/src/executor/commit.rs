@@ -136,7 +136,7 @@ impl Run {
         status.is_none_or(|status| status == stored.status)
             && (*next_execution == self.next_execution || *next_execution == stored.next_execution)
             && (!data || self.value == stored.data)
-            && applied.is_none_or(|number| loaded.control.is_none_or(|c| c.number > number))
+            && applied.is_none_or(|number| loaded.control.as_ref().is_none_or(|c| c.number > number))
             && subscribed.iter().all(|wait| is_open(&wait.id))
             && !unsubscribed.iter().any(is_open)
             && !consumed.iter().any(|consumed| is_open(&consumed.subscription_id))

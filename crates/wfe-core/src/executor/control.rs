@@ -1,8 +1,8 @@
 use super::{Env, Lifecycle, Run};
 use crate::{
     Result,
-    models::{StatusChange, WorkflowStatus},
-    traits::{Control, ControlRequest, Ending},
+    models::{ExecutionError, StatusChange, WorkflowStatus},
+    traits::{Control, ControlRequest, Ending, Intervention, StepFailure},
 };
 
 impl Run {
@@ -12,11 +12,16 @@ impl Run {
     /// # Errors
     /// The state contradicts itself.
     pub fn control(&mut self, request: ControlRequest, env: &mut Env<'_>) -> Result<()> {
-        self.delta.applied = Some(request.number);
+        let ControlRequest { number, control, intervention } = request;
+        self.delta.applied = Some(number);
         if self.status.is_final() {
             return Ok(());
         }
-        match request.control {
+        if let Some(intervention) = &intervention {
+            self.refuse(intervention, env);
+            return Ok(());
+        }
+        match control {
             Control::Suspend if self.status == WorkflowStatus::Runnable => {
                 self.set_status(StatusChange::Suspend, None)?;
                 self.tell(Lifecycle::Suspended, env);
@@ -28,6 +33,25 @@ impl Run {
             Control::Cancel => self.close(Ending::Cancelled, None, env),
             Control::Terminate => self.end_early(Ending::Terminated, None, env),
         }
+    }
+
+    /// This engine does not know how to go on in that way. Going on in another one could do harm: nothing changes, and
+    /// the failure that is stored says why.
+    fn refuse(&mut self, intervention: &Intervention, env: &Env<'_>) {
+        let message =
+            format!("this host cannot go on by {intervention:?}: resume the instance, or cancel it");
+        self.delta.failures.push(StepFailure {
+            error: ExecutionError {
+                error_time: env.now,
+                workflow_id: self.id.to_string(),
+                execution_pointer_id: String::new(),
+                message: message.clone(),
+            },
+            step: String::new(),
+            attempt: 1,
+            code: "intervention".to_owned(),
+            causes: vec![message],
+        });
     }
 
     fn resume(&mut self, env: &mut Env<'_>) -> Result<()> {

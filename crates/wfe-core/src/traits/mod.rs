@@ -32,8 +32,8 @@ pub use management::{
 pub use persistence_provider::PersistenceProvider;
 pub use scheduled_command_repository::{CommandFuture, CommandHandler, ScheduledCommandRepository};
 pub use step_store::{
-    Claimed, Committed, Consumed, Control, ControlRequest, Delivery, Ending, Fence, Finished, Items, Loaded,
-    OWN_NAMES, Owner, Started, StepCommit, StepFailure, StepStore, Swept,
+    Claimed, Committed, Consumed, Control, ControlRequest, Delivery, Ending, Fence, Finished, Intervention,
+    Items, Loaded, OWN_NAMES, Owner, Started, StepCommit, StepFailure, StepStore, Swept,
 };
 pub use subscription_repository::SubscriptionRepository;
 pub use workflow_repository::WorkflowRepository;

@@ -81,13 +81,25 @@ pub enum Control {
     Terminate,
 }
 
+/// How a suspended instance is to go on, where it is not to try its failed steps again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Intervention {
+    /// Behind the failed steps, as if they had ended.
+    Skip,
+    /// From the step with this stable id, instead of the failed ones.
+    ResumeFrom(String),
+}
+
 /// A control request that waits beside its instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ControlRequest {
     /// Grows with every request for this instance.
     pub number: u64,
     /// What is asked.
     pub control: Control,
+    /// With [`Control::Resume`]: how, if an [`intervene`](StepStore::intervene) asked for it. Whoever cannot do that
+    /// refuses the request; it is no plain resume.
+    pub intervention: Option<Intervention>,
 }
 
 /// How an instance came to its end.
@@ -187,7 +199,7 @@ pub struct StepCommit {
 }
 
 /// What a commit came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// All of it is durable.
     Done,
@@ -347,6 +359,16 @@ pub trait StepStore: Send + Sync {
     /// # Errors
     /// [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
     async fn request(&self, id: &str, control: Control) -> Result<()>;
+
+    /// As [`request`](Self::request) with [`Control::Resume`], but the instance is to go on in this way. It replaces other
+    /// requests, and is replaced by them, as a resume is.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default.
+    async fn intervene(&self, _id: &str, _intervention: &Intervention) -> Result<()> {
+        Err(WfeError::Unsupported("interventions in suspended instances"))
+    }
 
     /// Marks an event processed, but only while no open wait matches it, in one statement, so that no wait slips in
     /// between. `false`: a wait still needs it, or it is not due yet; nothing was written.

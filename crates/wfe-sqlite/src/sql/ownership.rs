@@ -10,6 +10,14 @@ macro_rules! is_of_definitions {
     };
 }
 
+/// How the request that waits is to be done; NULL: in the one way there is.
+macro_rules! intervention {
+    () => {
+        "iif(control = 'Resume' AND control_detail GLOB control_number || ' *', \
+         substr(control_detail, instr(control_detail, ' ') + 1), NULL)"
+    };
+}
+
 /// A new instance with what is beside the model: owner, fence, start key and parent, then revision and model.
 pub(crate) const INSERT: Sql<17> = Sql::new(
     "INSERT INTO workflows (owner, fence, start_key, parent, revision, id, name, root_workflow_id, \
@@ -44,8 +52,11 @@ pub(crate) const MAY_COMMIT: Sql<3> = Sql::new(guard!(
 ));
 
 /// Why not.
-pub(crate) const FENCE_AND_CONTROL: Sql<1> =
-    Sql::new("SELECT fence, control, control_number FROM workflows WHERE id = ?");
+pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
+    "SELECT fence, control, control_number, ",
+    intervention!(),
+    " FROM workflows WHERE id = ?"
+));
 
 /// What every commit does: by how much the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
@@ -67,7 +78,8 @@ pub(crate) const SET_COMPLETE_TIME: Sql<2> = Sql::new("UPDATE workflows SET comp
 pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?");
 
 /// The control request was carried out.
-pub(crate) const CLEAR_CONTROL: Sql<1> = Sql::new("UPDATE workflows SET control = NULL WHERE id = ?");
+pub(crate) const CLEAR_CONTROL: Sql<1> =
+    Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?");
 
 /// Gives the ownership back. The fence stays: the next owner gets a higher one.
 pub(crate) const RELEASE: Sql<1> = Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?");
@@ -75,17 +87,21 @@ pub(crate) const RELEASE: Sql<1> = Sql::new("UPDATE workflows SET owner = NULL W
 /// Guard: the instance is there.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
 
-/// Stores a control request (first and third), unless a stronger one waits or the instance has ended.
-pub(crate) const REQUEST: Sql<3> = Sql::new(
-    "UPDATE workflows SET control = ?, control_number = control_number + 1 \
+/// Stores a control request (first and last) and its detail (second), unless a stronger one waits or the instance has
+/// ended.
+pub(crate) const REQUEST: Sql<4> = Sql::new(
+    "UPDATE workflows SET control = ?, control_detail = (control_number + 1) || ' ' || ?, \
+       control_number = control_number + 1 \
      WHERE id = ? AND status IN ('Runnable', 'Suspended') \
      AND control IS NOT 'Terminate' AND (control IS NOT 'Cancel' OR ? = 'Terminate')",
 );
 
 /// Everything beside the model that a load tells.
-pub(crate) const BESIDE: Sql<1> = Sql::new(
-    "SELECT fence, owner, control, control_number, ending, cause, parent FROM workflows WHERE id = ?",
-);
+pub(crate) const BESIDE: Sql<1> = Sql::new(concat!(
+    "SELECT fence, owner, control, control_number, ",
+    intervention!(),
+    ", ending, cause, parent FROM workflows WHERE id = ?"
+));
 
 /// The owners of anything but this one.
 pub(crate) const OWNERS: Sql<1> = Sql::new(

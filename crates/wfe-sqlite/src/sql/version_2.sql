@@ -14,3 +14,7 @@ ALTER TABLE events ADD COLUMN wanted INTEGER NOT NULL DEFAULT 1 CHECK (wanted IN
 
 -- claim, asked_of: events that a wait may need, so that those that nobody waits for cost nothing, however many.
 CREATE INDEX events_wanted ON events (event_time) WHERE is_processed = 0 AND wanted = 1;
+
+-- How a resume that waits is to go on: the number of its request, a blank, JSON. With another number it is void: a program
+-- of version 1 has stored a newer request.
+ALTER TABLE workflows ADD COLUMN control_detail TEXT CHECK (control_detail IS NULL OR control_detail GLOB '[1-9]* *');

@@ -6,10 +6,10 @@ use serde_json::Value as Json;
 use wfe_core::{
     Kind, Result, WfeError,
     models::WorkflowInstance,
-    traits::{Committed, Consumed, ControlRequest, Fence, Items, StepCommit},
+    traits::{Committed, Consumed, Fence, Items, StepCommit},
 };
 
-use super::add_request;
+use super::control::{self, add_request};
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, json, names, time, to_integer},
@@ -55,11 +55,8 @@ impl SqlitePersistenceProvider {
         if fields.int("fence")? != fence {
             return Ok(Some(Committed::Lost));
         }
-        let control = fields.optional_name("control", names::as_control)?;
-        let number = fields.number("control_number")?;
-        Ok(control
-            .filter(|_| step.applied != Some(number))
-            .map(|control| Committed::Control(ControlRequest { number, control })))
+        let control = control::decode(&mut fields)?;
+        Ok(control.filter(|request| step.applied != Some(request.number)).map(Committed::Control))
     }
 
     fn script(&self, fence: i64, step: &StepCommit) -> Result<Script> {
@@ -102,7 +99,7 @@ impl SqlitePersistenceProvider {
             add_child(&mut script, &id, child)?;
         }
         for (other, control) in &step.requested {
-            add_request(&mut script, other, *control);
+            add_request(&mut script, other, *control, Value::Null);
         }
         for failure in &step.failures {
             script.add(&sql::errors::INSERT, codec::failure::encode(failure)?);

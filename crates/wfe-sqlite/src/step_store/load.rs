@@ -3,9 +3,10 @@
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError,
-    traits::{ControlRequest, Delivery, Fence, Loaded},
+    traits::{Delivery, Fence, Loaded},
 };
 
+use super::control;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, names},
@@ -49,15 +50,13 @@ fn beside_model(
     let mut fields = Fields::new(row, "workflows", &instance.id);
     let fence = Fence(fields.number("fence")?);
     let owner = fields.optional_number("owner")?;
-    let control = fields.optional_name("control", names::as_control)?;
-    let number = fields.number("control_number")?;
+    let control = control::decode(&mut fields)?;
     let (ending, cause) = (fields.optional_name("ending", names::as_ending)?, fields.optional_json("cause")?);
     let parent = fields.optional_string("parent")?;
     let revision = u64::try_from(revision)
         .map_err(|source| fields.corrupt("revision", "it is negative", Some(Box::new(source))))?;
     // A request that came before the end and was not answered by it is void.
-    let control =
-        control.filter(|_| !instance.status.is_final()).map(|control| ControlRequest { number, control });
+    let control = control.filter(|_| !instance.status.is_final());
     Ok(Loaded {
         instance,
         revision,

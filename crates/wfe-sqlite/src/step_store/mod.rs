@@ -2,6 +2,7 @@
 
 mod claim;
 mod commit;
+mod control;
 mod history;
 mod load;
 mod start;
@@ -13,17 +14,17 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde_json::Value;
 use wfe_core::{
-    Result, WfeError,
+    Result,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Loaded, Owner, Page, Started,
-        StepCommit, StepStore, Swept,
+        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Loaded, Owner, Page,
+        Started, StepCommit, StepStore, Swept,
     },
 };
 
 use crate::{
     SqlitePersistenceProvider,
-    codec::{Fields, hexadecimal, names, time},
+    codec::{Fields, hexadecimal, time},
     repository::{add_event_existence, add_ripening},
     script::Script,
     sql,
@@ -66,12 +67,11 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
-        let mut script = Script::about(id).ringing();
-        let missing = WfeError::WorkflowNotFound(id.to_owned());
-        script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
-        add_request(&mut script, id, control);
-        self.writer.run(script).await?;
-        Ok(())
+        self.ask(id, control, None).await
+    }
+
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+        self.ask(id, Control::Resume, Some(intervention)).await
     }
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {
@@ -158,12 +158,6 @@ impl StepStore for SqlitePersistenceProvider {
     fn news(&self) -> BoxStream<'static, ()> {
         self.bell.listen()
     }
-}
-
-/// A control request, which an unknown or ended instance passes over.
-fn add_request(script: &mut Script, id: &str, control: Control) {
-    let control = names::control(control);
-    script.add(&sql::ownership::REQUEST, [control.into(), id.into(), control.into()]);
 }
 
 /// A number of rows as SQLite takes it; more than it can count are all.

@@ -13,8 +13,8 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
-        Claimed, CommandFuture, Committed, Cursor, Delivery, ErrorRecord, Fence, Loaded, Owner, Page,
-        PersistenceProvider, Started, StepCommit, StepStore, Swept,
+        Claimed, CommandFuture, Committed, Control, Cursor, Delivery, ErrorRecord, Fence, Intervention,
+        Loaded, Owner, Page, PersistenceProvider, Started, StepCommit, StepStore, Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -36,6 +36,7 @@ pub enum Fault {
     IgnoresFences,
     IgnoresRequests,
     AsksNobody,
+    ResumesInstead,
     FinishesEveryEvent,
     DeliversTwice,
     ClaimsBeyondTheLimit,
@@ -273,6 +274,13 @@ impl Layer for Broken {
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
         if self.is(Fault::IgnoresHeartbeats) { Ok(()) } else { self.steps().heartbeat(owner).await }
+    }
+
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+        if self.is(Fault::ResumesInstead) {
+            return self.steps().request(id, Control::Resume).await;
+        }
+        self.steps().intervene(id, intervention).await
     }
 
     async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {

@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 29] = [
+const FAULTS: [(Fault, &str); 30] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -40,6 +40,7 @@ const FAULTS: [(Fault, &str); 29] = [
         "control: a commit that does not name the waiting request writes nothing and reports it",
     ),
     (Fault::AsksNobody, "control: a commit asks other instances those that it makes too"),
+    (Fault::ResumesInstead, "control: an intervention waits as a resume and says how"),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),

@@ -158,7 +158,7 @@ impl Actor {
             let (id, version) = (instance.workflow_definition_id.clone(), instance.version);
             return Err(WfeError::DefinitionNotFound { id, version });
         };
-        let control = loaded.control;
+        let control = loaded.control.clone();
         let mut run = self.shared.with_env(|env| match parked {
             None => Run::open(&definition, loaded, env),
             Some(reason) => Run::open_parked(&definition, loaded, reason, env),

@@ -61,7 +61,7 @@ impl Ownership {
     }
 
     pub fn control(&self, id: &str) -> Option<ControlRequest> {
-        self.requests.get(id).copied()
+        self.requests.get(id).cloned()
     }
 
     /// Ids of the instances that something is asked of.
@@ -77,7 +77,7 @@ impl Ownership {
         };
         if yields {
             let number = self.number();
-            self.requests.insert(id.to_owned(), ControlRequest { number, control });
+            self.requests.insert(id.to_owned(), ControlRequest { number, control, intervention: None });
         }
     }
 

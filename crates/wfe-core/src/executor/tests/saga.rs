@@ -644,7 +644,11 @@ fn an_instance_that_waits_for_its_log_is_not_given_back() {
         assert!(!run.commit(env).unwrap().unwrap().release);
         assert_eq!(run.committed(env).unwrap().wants.len(), 1);
         // Something else happens before the entry is read.
-        run.control(crate::traits::ControlRequest { number: 1, control: Control::Resume }, env).unwrap();
+        run.control(
+            crate::traits::ControlRequest { number: 1, control: Control::Resume, intervention: None },
+            env,
+        )
+        .unwrap();
         assert!(!run.commit(env).unwrap().unwrap().release);
     });
 }

@@ -382,7 +382,8 @@ fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() 
         let before = world.loaded();
         let mut run = world.with_env(|env| Run::open(&definition, before.clone(), env).unwrap());
         if closes {
-            let request = crate::traits::ControlRequest { number: 1, control: Control::Terminate };
+            let request =
+                crate::traits::ControlRequest { number: 1, control: Control::Terminate, intervention: None };
             world.with_env(|env| run.control(request, env).unwrap());
         }
         let commit = world.with_env(|env| run.commit(env).unwrap().unwrap());

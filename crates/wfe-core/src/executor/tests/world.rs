@@ -92,7 +92,7 @@ impl World {
             revision: self.commits.len() as u64,
             fence: Fence(1),
             owner: Some(1),
-            control: self.control,
+            control: self.control.clone(),
             ending: self.ending,
             cause: self.cause.clone(),
             parent: self.parent.clone(),
@@ -104,7 +104,7 @@ impl World {
     /// Claims and opens the instance, as a host would, and stores what follows at once.
     pub fn open(&mut self) {
         let loaded = self.loaded();
-        let control = loaded.control;
+        let control = loaded.control.clone();
         let definition = self.definition.clone();
         let run = self.with_env(|env| {
             let mut run = Run::open(&definition, loaded, env).unwrap();
@@ -291,8 +291,8 @@ impl World {
     /// As a host's caller does it.
     pub fn ask(&mut self, control: Control) {
         self.asked += 1;
-        let request = ControlRequest { number: self.asked, control };
-        self.control = Some(request);
+        let request = ControlRequest { number: self.asked, control, intervention: None };
+        self.control = Some(request.clone());
         if self.run.is_none() {
             return self.open();
         }

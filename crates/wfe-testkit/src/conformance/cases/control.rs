@@ -1,6 +1,6 @@
 //! Control requests: what somebody outside asks of an instance, busy or not.
 
-use wfe_core::traits::{Control, ControlRequest};
+use wfe_core::traits::{Control, ControlRequest, Intervention};
 
 use super::{claiming::claim, prelude::*};
 
@@ -23,6 +23,10 @@ cases! { "control":
     a_commit_replaces_no_stronger_request_of_another_instance,
     a_commit_that_is_refused_asks_nothing,
     a_request_outlives_its_provider,
+    an_intervention_waits_as_a_resume_and_says_how,
+    an_intervention_is_reported_and_cleared_as_a_request_is,
+    an_intervention_is_replaced_and_replaces_as_a_resume_does,
+    an_intervention_in_an_unknown_or_ended_instance_is_refused_or_changes_nothing,
 }
 
 async fn waiting(store: &Store) -> Checked<Option<ControlRequest>> {
@@ -77,10 +81,10 @@ async fn a_commit_that_does_not_name_the_waiting_request_writes_nothing_and_repo
         let request = requested(&store, control).await?;
         assert_eq!(request.control, control);
         let reported = steps(&store)?.commit_step(fence, &changed()).await?;
-        assert_eq!(reported, Committed::Control(request));
+        assert_eq!(reported, Committed::Control(request.clone()));
         assert_eq!(store.get_workflow_instance("i").await?, instance("i"));
         assert_err!(store.get_event("e").await, WfeError::EventNotFound(_));
-        assert_eq!(waiting(&store).await?, Some(request));
+        assert_eq!(waiting(&store).await?.as_ref(), Some(&request));
     }
     Ok(())
 }
@@ -114,9 +118,9 @@ async fn a_commit_that_names_an_older_request_writes_nothing_and_reports_the_new
     assert!(newer.number > older.number);
     let applied = StepCommit { applied: Some(older.number), ..changed() };
     let reported = steps(&store)?.commit_step(fence, &applied).await?;
-    assert_eq!(reported, Committed::Control(newer));
+    assert_eq!(reported, Committed::Control(newer.clone()));
     assert_eq!(store.get_workflow_instance("i").await?, instance("i"));
-    assert_eq!(waiting(&store).await?, Some(newer));
+    assert_eq!(waiting(&store).await?.as_ref(), Some(&newer));
     Ok(())
 }
 
@@ -128,7 +132,7 @@ async fn a_wrong_fence_comes_before_a_waiting_request(bench: Bench) -> Checked<(
         let commit = StepCommit { applied, ..changed() };
         assert_eq!(steps(&store)?.commit_step(Fence(fence.0 + 1), &commit).await?, Committed::Lost);
     }
-    assert_eq!(waiting(&store).await?, Some(request));
+    assert_eq!(waiting(&store).await?.as_ref(), Some(&request));
     Ok(())
 }
 
@@ -194,9 +198,9 @@ async fn a_request_is_left_alone_by_plain_writes(bench: Bench) -> Checked<()> {
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let request = requested(&store, Control::Cancel).await?;
     store.persist_workflow(&WorkflowInstance { data: json!("plain"), ..instance("i") }).await?;
-    assert_eq!(waiting(&store).await?, Some(request));
+    assert_eq!(waiting(&store).await?.as_ref(), Some(&request));
     let reported = steps(&store)?.commit_step(fence, &changed()).await?;
-    assert_eq!(reported, Committed::Control(request));
+    assert_eq!(reported, Committed::Control(request.clone()));
     assert_eq!(store.get_workflow_instance("i").await?.data, "plain");
     Ok(())
 }
@@ -290,6 +294,78 @@ async fn a_request_outlives_its_provider(bench: Bench) -> Checked<()> {
     let request = requested(&store, Control::Cancel).await?;
     drop(owner);
     let store = bench.reopen(store).await?;
-    assert_eq!(waiting(&store).await?, Some(request));
+    assert_eq!(waiting(&store).await?.as_ref(), Some(&request));
+    Ok(())
+}
+
+/// Asks for it, and gives what waits then; skips the case where the store has no interventions.
+async fn intervened(store: &Store, intervention: &Intervention) -> Checked<ControlRequest> {
+    offered(steps(store)?.intervene("i", intervention).await)?;
+    match waiting(store).await? {
+        Some(request) => Ok(request),
+        None => unmet("no request waits"),
+    }
+}
+
+async fn an_intervention_waits_as_a_resume_and_says_how(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let suspended = WorkflowInstance { status: WorkflowStatus::Suspended, ..parked("i") };
+    store.create_new_workflow(&suspended).await?;
+    let mut last = 0;
+    for step in ["pack", "", "with a blank", "9 {\"\0\"} ü"] {
+        for wanted in [Intervention::Skip, Intervention::ResumeFrom(step.to_owned())] {
+            let request = intervened(&store, &wanted).await?;
+            assert!(request.number > last);
+            last = request.number;
+            let expected =
+                ControlRequest { number: last, control: Control::Resume, intervention: Some(wanted) };
+            assert_eq!(request, expected);
+        }
+    }
+    assert_eq!(store.get_workflow_instance("i").await?, suspended);
+    let owner = steps(&store)?.enlist().await?;
+    assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
+    Ok(())
+}
+
+async fn an_intervention_is_reported_and_cleared_as_a_request_is(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let request = intervened(&store, &Intervention::ResumeFrom("pack".to_owned())).await?;
+    let reported = steps(&store)?.commit_step(fence, &changed()).await?;
+    assert_eq!(reported, Committed::Control(request.clone()));
+    done(&store, fence, StepCommit { applied: Some(request.number), ..commit("i") }).await?;
+    assert_eq!(waiting(&store).await?, None);
+    assert_eq!(requested(&store, Control::Resume).await?.intervention, None, "nothing is left of it");
+    Ok(())
+}
+
+async fn an_intervention_is_replaced_and_replaces_as_a_resume_does(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, _fence) = owned(&store, &instance("i")).await?;
+    requested(&store, Control::Suspend).await?;
+    assert_eq!(intervened(&store, &Intervention::Skip).await?.intervention, Some(Intervention::Skip));
+    assert_eq!(requested(&store, Control::Resume).await?.intervention, None);
+    intervened(&store, &Intervention::Skip).await?;
+    for control in [Control::Cancel, Control::Terminate] {
+        let stronger = requested(&store, control).await?;
+        assert_eq!((stronger.control, stronger.intervention.clone()), (control, None));
+        assert_eq!(intervened(&store, &Intervention::Skip).await?, stronger);
+    }
+    Ok(())
+}
+
+async fn an_intervention_in_an_unknown_or_ended_instance_is_refused_or_changes_nothing(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    store.create_new_workflow(&WorkflowInstance { status: WorkflowStatus::Complete, ..parked("i") }).await?;
+    offered(steps.intervene("i", &Intervention::Skip).await)?;
+    assert_eq!(waiting(&store).await?, None);
+    assert_err!(
+        steps.intervene("unknown", &Intervention::Skip).await,
+        WfeError::WorkflowNotFound(id) if id == "unknown"
+    );
     Ok(())
 }

@@ -1,0 +1,45 @@
+//! Control requests: stored beside the instance, and read with it.
+
+use wfe_core::{
+    Result, WfeError,
+    traits::{Control, ControlRequest, Intervention},
+};
+
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{Fields, names},
+    script::{Script, Value},
+    sql,
+};
+
+impl SqlitePersistenceProvider {
+    pub(super) async fn ask(
+        &self,
+        id: &str,
+        control: Control,
+        intervention: Option<&Intervention>,
+    ) -> Result<()> {
+        // As JSON it holds no NUL, at which SQLite's own functions would end it.
+        let detail = intervention.map(serde_json::to_string).transpose()?;
+        let mut script = Script::about(id).ringing();
+        let missing = WfeError::WorkflowNotFound(id.to_owned());
+        script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
+        add_request(&mut script, id, control, detail.into());
+        self.writer.run(script).await?;
+        Ok(())
+    }
+}
+
+/// A control request, which an unknown or ended instance passes over.
+pub(super) fn add_request(script: &mut Script, id: &str, control: Control, detail: Value) {
+    let control = names::control(control);
+    script.add(&sql::ownership::REQUEST, [control.into(), detail, id.into(), control.into()]);
+}
+
+/// The request that waits, from the columns control, number and detail.
+pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Option<ControlRequest>> {
+    let control = fields.optional_name("control", names::as_control)?;
+    let number = fields.number("control_number")?;
+    let intervention = fields.optional_json("control_detail")?;
+    Ok(control.map(|control| ControlRequest { number, control, intervention }))
+}
