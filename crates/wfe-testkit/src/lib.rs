@@ -1,8 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod conformance;
+pub mod crash;
 mod layer;
+pub mod scenarios;
+mod test_host;
 mod virtual_clock;
 
 pub use layer::{Layer, Layered};
+pub use test_host::{FinalState, TestHost, TestHostBuilder};
 pub use virtual_clock::VirtualClock;

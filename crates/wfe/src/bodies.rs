@@ -1,17 +1,21 @@
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, mpsc::UnboundedSender},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender},
 };
 use tracing::{Instrument, Span};
 use wfe_core::{
     definition::BodyEnd,
     executor::{Job, Lifecycle, LifecycleEvent},
+    steps::StepError,
 };
 
 use crate::{
     engine::{Mail, Phase, PhaseWatch},
+    limits::Stand,
+    middleware,
     shared::Shared,
 };
 
@@ -23,58 +27,103 @@ pub(crate) struct Bodies {
     pub phase: PhaseWatch,
 }
 
+/// The places that a body takes while it runs: one of those of its step, if these are limited, and one of the host's.
+struct Places {
+    _step: Option<OwnedSemaphorePermit>,
+    _host: OwnedSemaphorePermit,
+}
+
 impl Bodies {
     /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
     /// instance: the one that tells of the begin is made from it.
     pub fn spawn(&self, job: Job, like: LifecycleEvent, mail: UnboundedSender<Mail>) {
-        let report = Report { pointer: job.pointer().to_owned(), job: job.number(), mail: Some(mail) };
+        let report = Report::new(&self.shared, &job, &like, mail);
         if *self.phase.borrow() != Phase::Running {
             return; // the report says that it did not run
         }
-        if let Ok(permit) = self.shared.steps.clone().try_acquire_owned() {
-            return self.begin(job, like, report, permit);
+        let of_step = self.shared.options.limits.bodies(&like.definition_id, job.step_id()).cloned();
+        if let Some(places) = self.free_places(of_step.as_ref()) {
+            return self.begin(job, like, report, places);
         }
-        let (this, mut phase) = (self.clone(), self.phase.clone());
-        tokio::spawn(async move {
-            let permit = tokio::select! {
+        let (this, mut phase, span) = (self.clone(), self.phase.clone(), Span::current());
+        let waiting = async move {
+            let places = tokio::select! {
                 biased;
                 // An error: the engine has ended.
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
                 () = job.token().cancelled() => return,
-                permit = this.shared.steps.clone().acquire_owned() => permit,
+                places = this.places(of_step) => places,
             };
-            // An error: the semaphore was closed, which nobody does.
-            if let Ok(permit) = permit {
-                this.begin(job, like, report, permit);
+            if let Some(places) = places {
+                this.begin(job, like, report, places);
             }
-        });
+        };
+        tokio::spawn(waiting.instrument(span));
     }
 
-    fn begin(&self, job: Job, like: LifecycleEvent, report: Report, permit: OwnedSemaphorePermit) {
-        let shared = &self.shared;
+    fn free_places(&self, of_step: Option<&Arc<Semaphore>>) -> Option<Places> {
+        let step = of_step.map(|places| places.clone().try_acquire_owned()).transpose().ok()?;
+        let host = self.shared.steps.clone().try_acquire_owned().ok()?;
+        Some(Places { _step: step, _host: host })
+    }
+
+    /// First that of the step: whoever waits for it must not take one from steps that could run. `None`: somebody closed
+    /// the semaphores, which nobody does.
+    async fn places(&self, of_step: Option<Arc<Semaphore>>) -> Option<Places> {
+        let step = match of_step {
+            Some(places) => Some(places.acquire_owned().await.ok()?),
+            None => None,
+        };
+        let host = self.shared.steps.clone().acquire_owned().await.ok()?;
+        Some(Places { _step: step, _host: host })
+    }
+
+    fn begin(&self, job: Job, like: LifecycleEvent, report: Report, places: Places) {
+        let shared = self.shared.clone();
         if job.is_limited() {
             report.begins();
         }
         let instance = like.instance_id.clone();
         let span = span_of(&job, &like);
         let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
-        let watchdog = shared.watchdog.clone();
+        let time = shared.now();
+        shared.at_hand.set(&instance, &pointer, job.number(), Stand::Runs(time));
         let what = Lifecycle::StepStarted { step: step.clone(), pointer, attempt };
-        shared.publish(LifecycleEvent { time: shared.now(), what, ..like });
+        shared.publish(LifecycleEvent { time, what, ..like });
         let store = Some(shared.store.clone());
-        if job.is_blocking() {
+        let has_middleware = !shared.options.step_middleware.is_empty();
+        if job.is_blocking() && !has_middleware {
             self.runtime.spawn_blocking(move || {
                 let end = span.in_scope(|| job.run_blocking(store));
-                drop(permit);
+                drop(places);
                 report.ended(end);
             });
-        } else {
-            self.runtime.spawn(async move {
-                let end = watchdog.watch(instance, &step, job.run(store)).instrument(span).await;
-                drop(permit);
-                report.ended(end);
-            });
+            return;
         }
+        let watchdog = shared.watchdog.clone();
+        let body = async move {
+            if !has_middleware {
+                return job.run(store).await;
+            }
+            let (ctx, number) = (job.context(store.clone()), job.number());
+            let body = if job.is_blocking() {
+                let (span, store) = (Span::current(), store);
+                async move {
+                    let body = move || span.in_scope(|| job.run_blocking(store));
+                    let ended = tokio::task::spawn_blocking(body).await;
+                    ended.unwrap_or_else(|gone| BodyEnd::failed(number, StepError::retryable(gone)))
+                }
+                .boxed()
+            } else {
+                job.run(store).boxed()
+            };
+            middleware::run_inside(&shared.options.step_middleware, &ctx, number, body).await
+        };
+        self.runtime.spawn(async move {
+            let end = watchdog.watch(instance, &step, body).instrument(span).await;
+            drop(places);
+            report.ended(end);
+        });
     }
 }
 
@@ -92,30 +141,38 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
 /// Mails how a body ended; dropped without that (the host drains, or the program's runtime shuts down), that it did not
 /// run.
 struct Report {
+    shared: Arc<Shared>,
+    instance: Arc<str>,
     pointer: String,
     job: u64,
     mail: Option<UnboundedSender<Mail>>,
 }
 
 impl Report {
+    fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: UnboundedSender<Mail>) -> Self {
+        let (instance, pointer, number) = (like.instance_id.clone(), job.pointer().to_owned(), job.number());
+        shared.at_hand.set(&instance, &pointer, number, Stand::Waits);
+        Self { shared: shared.clone(), instance, pointer, job: number, mail: Some(mail) }
+    }
+
     fn begins(&self) {
         if let Some(mail) = &self.mail {
             // As below.
-            let _void = mail.send(Mail::Begun(self.pointer.clone(), self.job));
+            let _void = mail.send(Mail::Begun(self.pointer.clone(), self.job, self.shared.now()));
         }
     }
 
     fn ended(mut self, end: BodyEnd) {
-        let pointer = std::mem::take(&mut self.pointer);
         if let Some(mail) = self.mail.take() {
             // Nobody is there if the instance ended meanwhile, or the host is gone: the result is void then.
-            let _void = mail.send(Mail::Ended(pointer, end));
+            let _void = mail.send(Mail::Ended(self.pointer.clone(), end));
         }
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
+        self.shared.at_hand.remove(&self.instance, &self.pointer, self.job);
         if let Some(mail) = self.mail.take() {
             // As above.
             let _void = mail.send(Mail::NotRun(self.job));

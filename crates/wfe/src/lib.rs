@@ -38,20 +38,32 @@
 
 mod bodies;
 mod engine;
+mod failures;
 mod heart;
 mod host;
+mod limits;
+mod middleware;
 mod native_store;
 mod options;
 mod outcome;
+mod outside;
 mod plain_store;
+mod post;
+mod schedules;
 mod shared;
+mod status;
 mod timers;
 mod waiters;
 mod watchdog;
 
-pub use host::{StartOptions, WorkflowHost};
+pub use failures::Failures;
+pub use host::{PublishOptions, StartOptions, WorkflowHost};
+pub use middleware::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart};
 pub use options::HostBuilder;
-pub use outcome::{Guarantees, InstanceStatus, Outcome};
+pub use outcome::{Guarantees, Idle, Outcome};
+pub use outside::{Activities, ActivityClaim, OpenActivity, OpenTask, UserTasks, Worker};
+pub use schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Timetable};
+pub use status::{Held, InstanceStatus, Position, Standstill, Waits};
 pub use wfe_core::{
     Advice, BoxError, Kind, Result, WfeError, clock, definition,
     executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, Lifecycle, LifecycleEvent, USER_TASK},

@@ -5,7 +5,11 @@ use wfe_core::{
     traits::PersistenceProvider,
 };
 
-use crate::WorkflowHost;
+use crate::{
+    WorkflowHost,
+    limits::Limits,
+    middleware::{StepMiddleware, WorkflowMiddleware},
+};
 
 /// Builds a [`WorkflowHost`] with settings of its own.
 pub struct HostBuilder {
@@ -21,6 +25,9 @@ pub(crate) struct Options {
     pub poll_interval: Duration,
     pub grace: Duration,
     pub seed: Option<u64>,
+    pub limits: Limits,
+    pub step_middleware: Vec<Arc<dyn StepMiddleware>>,
+    pub workflow_middleware: Vec<Arc<dyn WorkflowMiddleware>>,
 }
 
 impl Default for Options {
@@ -36,6 +43,9 @@ impl Default for Options {
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             seed: None,
+            limits: Limits::default(),
+            step_middleware: Vec::new(),
+            workflow_middleware: Vec::new(),
         }
     }
 }
@@ -64,6 +74,42 @@ impl HostBuilder {
     #[must_use]
     pub fn concurrent_instances(mut self, limit: usize) -> Self {
         self.options.concurrent_instances = limit.max(1);
+        self
+    }
+
+    /// How many instances of this definition, whatever their version, this host works on at once; by default as many as
+    /// of all, at least 1. Others wait in the store. Those that sleep or wait do not count. An instance of which somebody
+    /// asks something is taken up all the same.
+    #[must_use]
+    pub fn concurrent_instances_of(mut self, definition: impl Into<String>, limit: usize) -> Self {
+        self.options.limits.set_instances(definition.into(), limit);
+        self
+    }
+
+    /// How many bodies of this step run at once in this host, over all its instances; by default as many as of all, at
+    /// least 1. Others wait in memory, and take no place from other steps.
+    #[must_use]
+    pub fn concurrent_bodies_of(
+        mut self,
+        definition: impl Into<String>,
+        step: impl Into<String>,
+        limit: usize,
+    ) -> Self {
+        self.options.limits.set_bodies(definition.into(), step.into(), limit);
+        self
+    }
+
+    /// Runs around the body of every step. The first one is the outermost.
+    #[must_use]
+    pub fn step_middleware(mut self, middleware: impl StepMiddleware) -> Self {
+        self.options.step_middleware.push(Arc::new(middleware));
+        self
+    }
+
+    /// Is told when instances are started, and when they have ended. The first one is the outermost.
+    #[must_use]
+    pub fn workflow_middleware(mut self, middleware: impl WorkflowMiddleware) -> Self {
+        self.options.workflow_middleware.push(Arc::new(middleware));
         self
     }
 

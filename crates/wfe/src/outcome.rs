@@ -5,8 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    executor::ForEachProgress,
-    models::{PointerStatus, WorkflowStatus},
+    models::WorkflowStatus,
     traits::{Ending, Loaded, StepFailure},
 };
 
@@ -59,55 +58,17 @@ impl End {
     }
 }
 
-/// Where an instance stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InstanceStatus {
-    /// The definition that it runs.
-    pub definition_id: String,
-    /// The version of that definition.
-    pub version: u32,
-    /// Whether that definition is registered with this host; if not, the instance waits for a host that has it.
-    pub is_registered: bool,
-    /// Whether it may run.
-    pub status: WorkflowStatus,
-    /// How it ended; `None`: it has not, or was ended by a plain write of the instance.
-    pub ending: Option<Ending>,
-    /// The failure that suspended or ended it, if one did.
-    pub cause: Option<StepFailure>,
-    /// When it is to be looked at again, in milliseconds since the Unix epoch; `None`: it waits for something other
-    /// than time, or has ended.
-    pub next_execution: Option<i64>,
-    /// The stable ids of the steps that it stands at.
-    pub current_steps: Vec<String>,
-    /// The for-eaches that run, outer ones first, and how far they have come.
-    pub for_each: Vec<ForEachProgress>,
-    /// When it was started.
-    pub create_time: DateTime<Utc>,
-    /// When it ended; `None`: it has not.
-    pub complete_time: Option<DateTime<Utc>>,
-}
-
-impl InstanceStatus {
-    pub(crate) fn of(loaded: Loaded, is_registered: bool) -> Self {
-        let instance = loaded.instance;
-        let for_each = instance.execution_pointers.iter().filter_map(ForEachProgress::of).collect();
-        let here = instance.execution_pointers.into_iter().filter(|p| {
-            p.active && !matches!(p.status, PointerStatus::Running) // a container stands where its children stand
-        });
-        Self {
-            current_steps: here.filter_map(|p| p.step_name).collect(),
-            for_each,
-            definition_id: instance.workflow_definition_id,
-            version: instance.version,
-            is_registered,
-            status: instance.status,
-            ending: loaded.ending,
-            cause: loaded.cause,
-            next_execution: instance.next_execution,
-            create_time: instance.create_time,
-            complete_time: instance.complete_time,
-        }
-    }
+/// A host in which nothing can happen before time passes or something comes from outside; see
+/// [`WorkflowHost::idle`](crate::WorkflowHost::idle).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Idle {
+    /// When something may become due, at the earliest: a time of the store, which whatever happens before can make void;
+    /// `None`: nothing does. The poll is not meant by it.
+    pub next: Option<DateTime<Utc>>,
+    /// How often this host has taken up an instance. Of several hosts on one store, all are idle at once if each one told
+    /// so twice in turn, with the same number.
+    pub works: u64,
 }
 
 /// What the store below a host can promise.

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use wfe_core::{
     definition::{Definition, Registry},
     executor::{Env, LifecycleEvent},
@@ -13,10 +13,12 @@ use wfe_core::{
 
 use crate::{
     heart::{Beating, Heart},
+    limits::{self, AtHand},
     native_store::NativeStore,
     options::Options,
     outcome::Guarantees,
     plain_store::PlainStore,
+    post::Post,
     waiters::Waiters,
     watchdog::Watchdog,
 };
@@ -33,7 +35,9 @@ pub(crate) struct Shared {
     pub waiters: Waiters,
     pub watchdog: Arc<Watchdog>,
     pub heart: Arc<Heart>,
+    pub post: Post,
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
+    pub at_hand: AtHand,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
     registry: RwLock<Registry>,
@@ -57,8 +61,10 @@ impl Shared {
             waiters: Waiters::default(),
             watchdog: Arc::new(Watchdog::new()),
             heart: Arc::default(),
+            post: Post::default(),
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
-            steps: Arc::new(Semaphore::new(options.concurrent_steps.min(Semaphore::MAX_PERMITS))),
+            at_hand: AtHand::default(),
+            steps: limits::semaphore(options.concurrent_steps),
             registry: RwLock::default(),
             owner: Mutex::default(),
             instances: AtomicUsize::new(0),
@@ -113,11 +119,23 @@ impl Shared {
         self.options.concurrent_instances.saturating_sub(self.instances.load(Ordering::Relaxed))
     }
 
-    /// Marks that this host, as `owner`, works on the instance, until it is dropped or told how the work ended.
-    pub fn begin(self: &Arc<Self>, id: &str, owner: Arc<Owner>) -> AtWork {
+    /// Whether this host works on any instance.
+    pub fn is_at_work(&self) -> bool {
+        self.instances.load(Ordering::Relaxed) > 0
+    }
+
+    /// Marks that this host, as `owner`, works on the instance, until it is dropped or told how the work ended. `place` is
+    /// one of those of its definition, if these are limited.
+    pub fn begin(
+        self: &Arc<Self>,
+        id: &str,
+        owner: Arc<Owner>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> AtWork {
         self.instances.fetch_add(1, Ordering::Relaxed);
         self.waiters.begin(id);
-        AtWork { shared: self.clone(), id: id.to_owned(), end: None, beating: self.heart.begin(owner) }
+        let beating = self.heart.begin(owner);
+        AtWork { shared: self.clone(), id: id.to_owned(), end: None, beating, _place: place }
     }
 }
 
@@ -129,6 +147,7 @@ pub(crate) struct AtWork {
     pub end: Option<crate::outcome::End>,
     /// Keeps the owner alive, too: what it owns is nobody else's as long as this host works on it.
     pub beating: Beating,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Drop for AtWork {

@@ -33,6 +33,23 @@ impl BodyEnd {
         self.job
     }
 
+    /// The end of a job that has failed, whether its body ran or not.
+    #[must_use]
+    pub fn failed(job: u64, error: StepError) -> Self {
+        Self { job, answer: Err(error) }
+    }
+
+    /// The same, if the body ended well.
+    ///
+    /// # Errors
+    /// Why the body failed.
+    pub fn into_result(self) -> Result<Self, StepError> {
+        match self.answer {
+            Ok(_) => Ok(self),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether it ended well.
     #[must_use]
     pub fn is_ok(&self) -> bool {

@@ -54,7 +54,9 @@ impl Every {
         })
     }
 
-    pub(crate) fn problem(&self) -> Option<String> {
+    /// What makes no sense about it; `None`: nothing.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
         match &self.0 {
             Rhythm::Interval(interval) if interval.is_zero() => {
                 Some("its interval is 0, it must be longer".to_owned())
@@ -68,7 +70,8 @@ impl Every {
     }
 
     /// The first time after `now`. An interval counts from `previous`. `None`: never again.
-    pub(crate) fn next(&self, previous: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    #[must_use]
+    pub fn next(&self, previous: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.0 {
             Rhythm::Interval(interval) => {
                 let interval = chrono::Duration::from_std(*interval).ok()?;

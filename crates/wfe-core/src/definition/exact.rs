@@ -14,7 +14,7 @@ use serde_json::{Error, Value};
 /// # Errors
 /// It does not fit JSON. That includes NaN and the infinities, which `serde_json` would write as `null`: they would
 /// come back as another value, or not at all.
-pub(crate) fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Error> {
+pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Error> {
     value.serialize(Finite)?;
     serde_json::to_value(value)
 }

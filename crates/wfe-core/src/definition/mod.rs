@@ -17,6 +17,7 @@ pub use body::BodyEnd;
 pub use builder::{Branches, Choice, Decision, Inside, Main, Sequence, WorkflowBuilder};
 pub use each::{Each, each, each_from, each_in};
 pub use every::Every;
+pub use exact::to_value;
 pub use program::Definition;
 pub use registry::Registry;
 pub use retry::{OnFailure, Retry};
@@ -26,7 +27,6 @@ pub use waits::{Activity, Await, Child, UserTask, activity, child, event, user_t
 
 pub(crate) use ask::{Ask, Receive};
 pub(crate) use body::{Answer, AnyData, Apply, Body, Work};
-pub(crate) use exact::to_value;
 pub(crate) use program::{Branch, Node};
 pub(crate) use retry::Policy;
 

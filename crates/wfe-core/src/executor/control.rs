@@ -1,8 +1,9 @@
 use super::{Env, Lifecycle, Run};
 use crate::{
     Result,
-    models::{ExecutionError, StatusChange, WorkflowStatus},
-    traits::{Control, ControlRequest, Ending, Intervention, StepFailure},
+    models::{StatusChange, WorkflowStatus},
+    steps::StepError,
+    traits::{Control, ControlRequest, Ending, Intervention},
 };
 
 impl Run {
@@ -17,17 +18,15 @@ impl Run {
         if self.status.is_final() {
             return Ok(());
         }
-        if let Some(intervention) = &intervention {
-            self.refuse(intervention, env);
-            return Ok(());
-        }
         match control {
             Control::Suspend if self.status == WorkflowStatus::Runnable => {
                 self.set_status(StatusChange::Suspend, None)?;
                 self.tell(Lifecycle::Suspended, env);
                 Ok(())
             }
-            Control::Resume if self.status == WorkflowStatus::Suspended => self.resume(env),
+            Control::Resume if self.status == WorkflowStatus::Suspended => {
+                self.resume(intervention.as_ref(), env)
+            }
             Control::Suspend | Control::Resume => Ok(()),
             Control::Cancel if self.is_closing() => Ok(()),
             Control::Cancel => self.close(Ending::Cancelled, None, env),
@@ -35,35 +34,34 @@ impl Run {
         }
     }
 
-    /// This engine does not know how to go on in that way. Going on in another one could do harm: nothing changes, and
-    /// the failure that is stored says why.
-    fn refuse(&mut self, intervention: &Intervention, env: &Env<'_>) {
-        let message =
-            format!("this host cannot go on by {intervention:?}: resume the instance, or cancel it");
-        self.delta.failures.push(StepFailure {
-            error: ExecutionError {
-                error_time: env.now,
-                workflow_id: self.id.to_string(),
-                execution_pointer_id: String::new(),
-                message: message.clone(),
-            },
-            step: String::new(),
-            attempt: 1,
-            code: "intervention".to_owned(),
-            causes: vec![message],
-        });
-    }
-
-    fn resume(&mut self, env: &mut Env<'_>) -> Result<()> {
+    fn resume(&mut self, intervention: Option<&Intervention>, env: &mut Env<'_>) -> Result<()> {
         if let Some(fault) = self.fault.clone() {
             // Nothing was mended since: it stays parked, and says why again.
             self.delta.failures.push(fault.clone());
             return self.set_status(StatusChange::Suspend, Some(fault));
         }
+        let done = match intervention {
+            None => {
+                self.rise(env)?;
+                self.try_failed_again()?;
+                Ok(())
+            }
+            Some(Intervention::Skip) => self.skip_failed(env)?,
+            Some(Intervention::ResumeFrom(step)) => self.resume_from(step, env)?,
+        };
+        if let Err(why) = done {
+            // Going on in another way than the one that was asked for could do harm: it stands still as before.
+            let error = StepError::fatal(why).with_code(StepError::INTERVENTION);
+            self.note_failure("", String::new(), 1, &error, env);
+        }
+        self.end_if_over(env)
+    }
+
+    /// The instance stands still no longer.
+    pub(super) fn rise(&mut self, env: &Env<'_>) -> Result<()> {
         self.set_status(StatusChange::Resume, None)?;
         self.tell(Lifecycle::Resumed, env);
         self.delta.listen = true;
-        self.try_failed_again()?;
-        self.end_if_over(env)
+        Ok(())
     }
 }

@@ -106,6 +106,12 @@ impl Job {
         &self.token
     }
 
+    /// What the body is told about its run.
+    #[must_use]
+    pub fn context(&self, store: Option<Arc<dyn StepStore>>) -> Ctx {
+        Ctx::new(self.place.clone(), self.token.clone(), store)
+    }
+
     /// Runs the body; a panic is caught. All of the user's code runs inside the future, none before.
     pub async fn run(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
         let job = self.number;

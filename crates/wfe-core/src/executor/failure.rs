@@ -5,7 +5,7 @@ use super::{Env, Lifecycle, Run, moves::IN_FALLBACK};
 use crate::{
     Result,
     definition::OnFailure,
-    models::{ExecutionError, PointerChange, PointerStatus, StatusChange},
+    models::{ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange},
     steps::{ItemFailure, StepError},
     traits::{Ending, StepFailure},
 };
@@ -43,8 +43,7 @@ impl Run {
     pub(super) fn count_failure(&mut self, at: &str) -> Result<u32> {
         let pointer = self.live.edit(at)?;
         pointer.retry_count = pointer.retry_count.saturating_add(1);
-        let forgiven = pointer.extension_attributes.get(FORGIVEN).and_then(Value::as_u64).unwrap_or(0);
-        Ok(pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX)))
+        Ok(failed_in_a_row(pointer))
     }
 
     /// What failed before counts no longer.
@@ -134,6 +133,14 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// How many attempts at this pointer have failed since it last went on; while it sleeps and this is not 0, it waits to
+/// be tried again.
+#[must_use]
+pub fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
+    let forgiven = pointer.extension_attributes.get(FORGIVEN).and_then(Value::as_u64).unwrap_or(0);
+    pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
 }
 
 /// A failure with all that is known of it.

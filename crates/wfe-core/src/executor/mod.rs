@@ -22,6 +22,13 @@
 //! the last commit of the `Run` ([`Run::deliver`]). An event may be there before its wait is:
 //! [`Effects::listen`] says when to look. An instance that stands still takes its events when it is resumed.
 //!
+//! # Mended by hand
+//!
+//! An instance that a failure has suspended goes on in one of three ways: resumed, its failed steps are tried again;
+//! skipped ([`Intervention::Skip`](crate::traits::Intervention::Skip)), it goes on behind them; or from another step
+//! ([`Intervention::ResumeFrom`](crate::traits::Intervention::ResumeFrom)), as a go-to would. Where that cannot be, a failure
+//! with the code [`INTERVENTION`](crate::steps::StepError::INTERVENTION) is stored that says why, and nothing else changes.
+//!
 //! # Work done outside
 //!
 //! An activity is an open wait for the event [`ACTIVITY`]` + name`, whose key is the wait's own id, so that no other wait
@@ -38,6 +45,7 @@
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
 mod away;
+mod by_hand;
 mod commit;
 mod control;
 mod effects;
@@ -56,6 +64,7 @@ mod waiting;
 mod tests;
 
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
+pub use failure::failed_in_a_row;
 pub use primitives::ForEachProgress;
 pub use run::{Env, Run};
 pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};

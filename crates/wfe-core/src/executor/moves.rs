@@ -124,7 +124,7 @@ impl Run {
 
     /// A pointer at this node, in the sequence in which `beside` stands, reached from `before`. Finished visits of the same
     /// step there become history.
-    fn visit(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
+    pub(super) fn visit(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
         let first = match beside.rsplit_once('/') {

@@ -29,6 +29,8 @@ impl StepError {
     pub const DEADLINE: &'static str = "deadline";
     /// The code of a child workflow that was cancelled or terminated.
     pub const CHILD_ENDED: &'static str = "child-ended";
+    /// The code of a failure that tells why an instance cannot go on in the way that somebody asked for.
+    pub const INTERVENTION: &'static str = "intervention";
 
     /// An error that may pass: tried again as far as the step's retry policy allows.
     pub fn retryable(source: impl Into<BoxError>) -> Self {

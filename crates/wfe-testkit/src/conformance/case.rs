@@ -5,7 +5,7 @@ use futures_util::future::BoxFuture;
 use super::bench::Bench;
 
 /// What a case returns: `Err` ends it. It panics where an expectation is not met.
-pub(super) type Checked<T> = std::result::Result<T, Stop>;
+pub(crate) type Checked<T> = std::result::Result<T, Stop>;
 
 /// One rule, checked.
 pub(super) struct Case {
@@ -22,7 +22,7 @@ impl Case {
 }
 
 /// Why a case ended early.
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// The store does not have what the rule is about.
     Skipped(&'static str),
     /// The store answered with an error where it must not.
@@ -38,7 +38,7 @@ impl<E: std::error::Error> From<E> for Stop {
 
 /// Ends the case: an expectation was not met.
 #[track_caller]
-pub(super) fn unmet(message: &str) -> ! {
+pub(crate) fn unmet(message: &str) -> ! {
     #[allow(clippy::panic)] // A suite reports as tests do; the runner catches it.
     {
         panic!("{message}")

@@ -8,11 +8,11 @@
 //! reason shown, where the store does not have it.
 
 mod bench;
-mod case;
+pub(crate) mod case;
 mod cases;
 mod harness;
 mod report;
-mod runner;
+pub(crate) mod runner;
 mod samples;
 mod turns;
 

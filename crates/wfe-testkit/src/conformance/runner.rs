@@ -1,4 +1,4 @@
-use std::{any::Any, process::ExitCode, sync::Arc, time::Duration};
+use std::{any::Any, future::Future, process::ExitCode, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
@@ -6,7 +6,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use super::{
     CaseReport, Harness, Outcome, Report,
     bench::Bench,
-    case::{Case, Stop},
+    case::{Case, Checked, Stop},
     cases,
 };
 
@@ -49,15 +49,7 @@ impl Trials {
         let harness = Arc::new(harness);
         self.trials.extend(cases::all().map(|case| {
             let harness = Arc::clone(&harness);
-            Trial::ignorable_test(format!("{store}: {}", case.name()), move || {
-                let runtime =
-                    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-                match runtime.block_on(outcome(harness, case)) {
-                    Outcome::Passed => Ok(Completion::Completed),
-                    Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-                    Outcome::Failed(reason) => Err(Failed::from(reason)),
-                }
-            })
+            trial(format!("{store}: {}", case.name()), move || outcome(harness, case))
         }));
         self
     }
@@ -70,12 +62,34 @@ pub fn main(trials: Trials) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials.trials).exit_code()
 }
 
-/// Runs one case in a task of its own, so that its panic ends nothing else.
 async fn outcome<H: Harness>(harness: Arc<H>, case: &'static Case) -> Outcome {
-    let mut task = tokio::spawn(async move {
+    judge(async move {
         let bench = Bench::new(harness).await?;
         (case.check)(bench).await
-    });
+    })
+    .await
+}
+
+/// A test of its own, on a runtime of its own.
+pub(crate) fn trial<F: Future<Output = Outcome>>(
+    name: String,
+    check: impl FnOnce() -> F + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let outcome = runtime.block_on(check());
+        runtime.shutdown_background(); // a case may leave a blocking body behind
+        match outcome {
+            Outcome::Passed => Ok(Completion::Completed),
+            Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
+            Outcome::Failed(reason) => Err(Failed::from(reason)),
+        }
+    })
+}
+
+/// Runs a check in a task of its own, so that its panic ends nothing else.
+pub(crate) async fn judge(check: impl Future<Output = Checked<()>> + Send + 'static) -> Outcome {
+    let mut task = tokio::spawn(check);
     match tokio::time::timeout(DEADLINE, &mut task).await {
         Ok(Ok(Ok(()))) => Outcome::Passed,
         Ok(Ok(Err(Stop::Skipped(reason)))) => Outcome::Skipped(reason.to_owned()),

@@ -3,6 +3,7 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 use wfe_core::{
     Result, WfeError,
     executor::{Effects, Lifecycle, Run, Want},
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     bodies::Bodies,
+    middleware::{self, WorkflowEnd},
     outcome::End,
     shared::{AtWork, Shared},
 };
@@ -158,6 +160,9 @@ impl Actor {
             let (id, version) = (instance.workflow_definition_id.clone(), instance.version);
             return Err(WfeError::DefinitionNotFound { id, version });
         };
+        Span::current()
+            .record("definition", &*instance.workflow_definition_id)
+            .record("version", instance.version);
         let control = loaded.control.clone();
         let mut run = self.shared.with_env(|env| match parked {
             None => Run::open(&definition, loaded, env),
@@ -196,22 +201,15 @@ impl Actor {
     /// Does what a commit has made possible.
     fn take_up(&mut self, run: &mut Run, effects: Effects) -> Turn {
         effects.cancelled.iter().for_each(CancellationToken::cancel);
+        self.shared.post.woken(effects.wakes);
         if run.status().is_final()
             && let Some(ending) = run.ending()
         {
             let end = End { ending, data: run.value().clone(), cause: run.cause().cloned() };
+            self.tell_of_end(run, &end);
             self.work.end = Some(end);
         }
         effects.events.into_iter().for_each(|event| self.shared.publish(event));
-        for event in effects.consumed {
-            let store = self.shared.store.clone();
-            tokio::spawn(async move {
-                if let Err(error) = store.finish_event(&event).await {
-                    // It stays unprocessed, which costs a look at it now and then, and nothing else.
-                    tracing::debug!(event, %error, "an event could not be marked as processed");
-                }
-            });
-        }
         if let Some(next) = effects.released {
             // Events may be there already for the waits that were opened: the instance is looked at once more.
             let soon = effects.listen.then(|| self.shared.now().timestamp_millis());
@@ -234,6 +232,24 @@ impl Actor {
             self.bodies.spawn(job, begun, self.mail.clone());
         }
         Turn::Goes
+    }
+
+    /// Once: not again for a commit that only gives the instance back.
+    fn tell_of_end(&self, run: &Run, end: &End) {
+        if self.work.end.is_some() || self.shared.options.workflow_middleware.is_empty() {
+            return;
+        }
+        let (shared, definition) = (self.shared.clone(), run.definition());
+        let end = WorkflowEnd {
+            instance_id: self.work.id.clone(),
+            definition_id: definition.id().to_owned(),
+            version: definition.version(),
+            ending: end.ending,
+            cause: end.cause.clone(),
+            data: end.data.clone(),
+        };
+        let told = async move { middleware::ended(&shared.options.workflow_middleware, &end).await };
+        self.bodies.runtime.spawn(told.in_current_span());
     }
 
     /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
@@ -290,8 +306,11 @@ impl Actor {
     /// Whether it changed anything.
     async fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
         match mail {
-            Mail::Begun(pointer, job) => {
-                self.shared.with_env(|env| run.begun(&pointer, job, env));
+            Mail::Begun(pointer, job, time) => {
+                self.shared.with_env(|env| {
+                    env.now = time; // not when this is read
+                    run.begun(&pointer, job, env);
+                });
                 return Ok(false);
             }
             Mail::Ended(pointer, end) => {

@@ -6,10 +6,12 @@
 
 mod actor;
 mod dispatcher;
+mod postman;
 mod storing;
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
@@ -20,7 +22,10 @@ use wfe_core::{
     traits::{Claimed, Loaded, Owner},
 };
 
-use crate::shared::{AtWork, Shared};
+use crate::{
+    outcome::Idle,
+    shared::{AtWork, Shared},
+};
 
 /// What a host asks of its engine.
 pub(crate) enum Command {
@@ -34,6 +39,8 @@ pub(crate) enum Command {
     Registered,
     /// It is not known whether the store gave this host an instance that nobody here works on.
     Doubt,
+    /// Tell when nothing can happen any more by itself.
+    Idle(oneshot::Sender<Idle>),
     /// End: let running bodies end within the grace time, then answer. Sent in [`Phase::Draining`].
     Stop(oneshot::Sender<()>),
 }
@@ -47,8 +54,8 @@ pub(crate) struct Begin {
 
 /// What an actor is told.
 pub(crate) enum Mail {
-    /// The body of this pointer, and the job of this number, begins; its time is limited.
-    Begun(String, u64),
+    /// The body of this pointer, and the job of this number, began then; its time is limited.
+    Begun(String, u64, DateTime<Utc>),
     /// The body of this pointer ended.
     Ended(String, BodyEnd),
     /// The body of the job of this number never began, or was dropped with the program's runtime.
@@ -84,7 +91,15 @@ pub(crate) fn spawn(
         .build()
         .map_err(|e| failed("the engine's runtime could not be made", e))?;
     let engine = runtime.handle().clone();
-    let work = move || runtime.block_on(dispatcher::run(shared, owner, commands, phase, steps));
+    let work = move || {
+        let asked = runtime.block_on(dispatcher::run(shared, owner, commands, phase, steps));
+        // Nothing of the engine is left when it says so: a program that ends then closes its store by dropping it.
+        drop(runtime);
+        if let Some(asked) = asked {
+            // It fails only if whoever asked has gone away.
+            let _unheard = asked.send(());
+        }
+    };
     let thread = std::thread::Builder::new().name("wfe-engine".to_owned()).spawn(work);
     thread.map(|_| engine).map_err(|e| failed("the engine's thread could not be started", e))
 }

@@ -45,7 +45,10 @@ pub(super) async fn store(
     loop {
         let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Unchanged) };
         let error = match shared.store.commit_step(fence, &commit).await {
-            Ok(Committed::Done) => return Ok(Stored::Done),
+            Ok(Committed::Done) => {
+                shared.post.committed(&commit);
+                return Ok(Stored::Done);
+            }
             Ok(Committed::Lost) => {
                 tracing::warn!(
                     instance = run.id(),
@@ -66,6 +69,7 @@ pub(super) async fn store(
                     None => return Ok(Stored::Void),
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
+                        shared.post.committed(&commit);
                         // With no owner, it was given back with the commit; what is asked of it since is for whoever
                         // claims it.
                         let is_settled = !commit.release
@@ -179,7 +183,8 @@ pub(super) async fn suspend_unread(
     let mut pause = Pause::new(phase.clone());
     loop {
         match shared.store.commit_step(fence, &commit).await {
-            Ok(Committed::Done | Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return,
+            Ok(Committed::Done) => return shared.post.committed(&commit),
+            Ok(Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return,
             Ok(Committed::Control(request)) => {
                 commit.applied = Some(request.number);
                 let ending = match request.control {

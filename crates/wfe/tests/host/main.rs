@@ -7,15 +7,24 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod around;
+mod by_hand;
+mod children;
 mod control;
+mod events;
 mod failures;
 mod idle;
+mod limits;
 mod loops;
+mod outside;
 mod recovery;
+mod schedules;
 mod sharing;
 mod shutdown;
+mod standing;
 mod starting;
 mod storing;
 mod support;
 mod threads;
 mod verbs;
+mod versions;

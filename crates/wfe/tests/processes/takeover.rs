@@ -108,17 +108,21 @@ async fn nothing_is_written_for_heartbeats_while_steps_are_quick() {
     place.let_go("one");
     // Somebody looks, and must not take one quick instance after the other for one that stands still.
     let other = place.worker("other", SHORT / 2, OFTEN);
-    let began = Instant::now();
+    let (began, mut longest) = (Instant::now(), Duration::ZERO);
     while began.elapsed() < 2 * SHORT {
+        let round = Instant::now();
         let id = one.start("hold");
         assert_eq!(one.ask(&format!("wait {id}")), "one");
+        longest = longest.max(round.elapsed());
     }
-    assert_eq!(place.heartbeats(), [0, 0]);
+    // On a machine so busy that a step took a third of the lease, heartbeats are right.
+    assert!(place.heartbeats() == [0, 0] || longest > SHORT / 6, "{longest:?}, {:?}", place.heartbeats());
     assert_eq!(place.begun_by("other"), 0);
     other.stop();
     std::fs::remove_file(place.0.path().join("go-one")).unwrap();
     let id = one.start("hold");
-    until(|| place.heartbeats() != [0]);
+    let before = place.heartbeats();
+    until(|| place.heartbeats() != before);
     place.let_go("one");
     assert_eq!(one.ask(&format!("wait {id}")), "one");
     one.stop();
@@ -140,4 +144,21 @@ async fn a_host_takes_only_instances_whose_definition_it_knows() {
     again.stop();
     other.stop();
     assert_eq!(place.begun_by("other"), 0);
+}
+
+/// It does no more than stop its host: that closes nothing by itself.
+#[tokio::test]
+async fn a_process_that_stops_its_host_and_ends_leaves_nothing_but_the_database() {
+    let place = Place::new();
+    place.let_go("one");
+    for _ in 0..5 {
+        let mut one = place.worker("one", LEASE, POLL);
+        let id = one.start("hold");
+        assert_eq!(one.ask(&format!("wait {id}")), "one");
+        one.stop();
+        let mut left: Vec<_> =
+            std::fs::read_dir(place.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["go-one", "log", "state.db"]);
+    }
 }

@@ -6,7 +6,7 @@ use crate::{
     executor::Lifecycle,
     models::{PointerStatus, WorkflowStatus},
     steps::StepError,
-    traits::{Control, ControlRequest, Ending, Intervention},
+    traits::{Control, Ending},
 };
 
 fn two_steps() -> Definition {
@@ -104,29 +104,4 @@ fn requests_work_on_a_sleeping_instance_and_a_resumed_one_keeps_its_pause() {
     world.play();
     assert_eq!(world.now, start + Duration::from_mins(1));
     assert_eq!(world.ending, Some(Ending::Failed));
-}
-
-#[test]
-fn an_intervention_that_this_engine_does_not_know_is_refused_and_changes_nothing() {
-    let mut world = World::new(&two_steps(), &0_u32);
-    world.open();
-    world.ask(Control::Suspend);
-    let jobs = world.jobs.drain(..).collect();
-    world.finish(jobs);
-    for intervention in [Intervention::Skip, Intervention::ResumeFrom("b".to_owned())] {
-        let before = world.instance.clone();
-        world.control = Some(ControlRequest {
-            number: 2,
-            control: Control::Resume,
-            intervention: Some(intervention.clone()),
-        });
-        world.open();
-        assert_eq!(world.instance, before);
-        assert_eq!(world.control, None, "it is answered");
-        let failure = world.failures.pop().unwrap();
-        assert_eq!(failure.code, "intervention");
-        assert!(failure.error.message.contains(&format!("{intervention:?}")), "{failure:?}");
-    }
-    world.ask(Control::Resume);
-    assert_eq!(world.waiting(), ["b"]);
 }

@@ -7,6 +7,7 @@
 
 mod answers;
 mod branching;
+mod by_hand;
 mod control;
 mod definitions;
 mod for_each;

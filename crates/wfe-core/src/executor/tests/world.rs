@@ -10,7 +10,9 @@ use crate::{
     definition::{Data, Definition},
     executor::{Effects, Env, Job, Lifecycle, Run},
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
-    traits::{Control, ControlRequest, Ending, Fence, Finished, Loaded, StepCommit, StepFailure},
+    traits::{
+        Control, ControlRequest, Ending, Fence, Finished, Intervention, Loaded, StepCommit, StepFailure,
+    },
 };
 
 /// All that a store would have of one instance, and the bodies that wait to be run.
@@ -30,6 +32,8 @@ pub struct World {
     pub planned: Vec<(DateTime<Utc>, Event)>,
     /// What is asked of the instance, at which time.
     pub asks: Vec<(DateTime<Utc>, Control)>,
+    /// How it is to go on, at which time.
+    pub interventions: Vec<(DateTime<Utc>, Intervention)>,
     pub failures: Vec<StepFailure>,
     pub commits: Vec<StepCommit>,
     pub events: Vec<Lifecycle>,
@@ -71,6 +75,7 @@ impl World {
             stream: Rc::default(),
             planned: Vec::new(),
             asks: Vec::new(),
+            interventions: Vec::new(),
             failures: Vec::new(),
             commits: Vec::new(),
             events: Vec::new(),
@@ -241,6 +246,11 @@ impl World {
             self.ask(control);
             return true;
         }
+        if let Some(at) = self.interventions.iter().position(|(at, _)| *at <= self.now) {
+            let (_, intervention) = self.interventions.remove(at);
+            self.intervene(intervention);
+            return true;
+        }
         if self.run.is_none() {
             let is_due = self.instance.next_execution.is_some_and(|at| at <= self.now.timestamp_millis());
             let is_runnable = self.instance.status == WorkflowStatus::Runnable;
@@ -285,13 +295,26 @@ impl World {
         };
         // What the world outside does may come after the end.
         let outside = self.planned.iter().map(|(at, _)| *at).chain(self.asks.iter().map(|(at, _)| *at));
+        let outside = outside.chain(self.interventions.iter().map(|(at, _)| *at));
         own.into_iter().chain(outside).min()
     }
 
     /// As a host's caller does it.
     pub fn ask(&mut self, control: Control) {
+        self.request(control, None);
+    }
+
+    /// As a host's caller does it.
+    pub fn intervene(&mut self, intervention: Intervention) {
+        self.request(Control::Resume, Some(intervention));
+    }
+
+    fn request(&mut self, control: Control, intervention: Option<Intervention>) {
         self.asked += 1;
-        let request = ControlRequest { number: self.asked, control, intervention: None };
+        if self.instance.status.is_final() {
+            return;
+        }
+        let request = ControlRequest { number: self.asked, control, intervention };
         self.control = Some(request.clone());
         if self.run.is_none() {
             return self.open();
@@ -327,6 +350,11 @@ impl World {
     /// Will be asked so long after now.
     pub fn plan_ask(&mut self, after: Duration, control: Control) {
         self.asks.push((self.now + after, control));
+    }
+
+    /// Will be asked so long after now.
+    pub fn plan_intervention(&mut self, after: Duration, intervention: Intervention) {
+        self.interventions.push((self.now + after, intervention));
     }
 
     pub fn pass(&mut self, time: Duration) {

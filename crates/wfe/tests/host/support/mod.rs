@@ -1,6 +1,9 @@
 mod faulty;
+mod timed;
 
 pub use faulty::{Fault, after_claims, faulty, plain, unreadable};
+pub use timed::Timed;
+pub(crate) use timed::in_time;
 
 use std::{
     path::PathBuf,

@@ -1,5 +1,9 @@
+mod claiming;
+mod idling;
+mod timing;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -8,31 +12,25 @@ use chrono::DateTime;
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
 };
-use wfe_core::{
-    Result, WfeError,
-    traits::{Claimed, Loaded, Owner},
-};
+use tracing::Instrument;
+use wfe_core::traits::{Claimed, Loaded, Owner};
 
-use super::{Begin, Command, Mail, Phase, actor::Actor};
+use super::{Begin, Command, Mail, Phase, actor::Actor, postman};
 use crate::{
     bodies::Bodies,
+    outcome::{Guarantees, Idle},
+    post::Arrived,
     shared::{AtWork, Shared},
     timers::Timers,
 };
 
-/// Due times read from the store at once: enough for minutes of a busy store, little enough to hold.
-const TIMERS_AT_ONCE: usize = 1024;
-/// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
-const CLAIMS_AT_ONCE: usize = 128;
 /// After a look at what others stored, the next one has to wait so long: one that stores without pause costs this host
 /// twenty looks a second, and nothing is seen later than well under 100 ms. Real time: others know of no virtual one.
 const REST: Duration = Duration::from_millis(50);
 /// Instances asked after at once, when others wait here for ends of instances that run elsewhere.
 const ENDS_AT_ONCE: usize = 1024;
-/// Due instances looked at for definitions that are not registered, when the host starts.
-const UNREGISTERED_LOOKS: usize = 256;
 
 /// Which instances are at work, and when to look at others.
 struct Dispatcher {
@@ -44,14 +42,20 @@ struct Dispatcher {
     actors: HashMap<String, Entry>,
     made: u64,
     timers: Timers,
+    /// When events become due that are dated ahead.
+    dates: Timers,
     /// Something is or may be due, but there was no room for it.
     backlog: bool,
+    /// The places of definitions of which something may be due, but all places were taken.
+    starved: Vec<Arc<Semaphore>>,
     /// Due times could not be read.
     unread: bool,
     /// The store may have given this owner something that nobody here knows of.
     in_doubt: bool,
     /// Owners that this host was before, as long as something is under way of theirs.
     former: Vec<Weak<Owner>>,
+    /// Who wants to know when the host is idle.
+    idlers: Vec<oneshot::Sender<Idle>>,
 }
 
 struct Entry {
@@ -107,14 +111,14 @@ impl Drop for LastWord {
     }
 }
 
-/// The engine's main loop.
+/// The engine's main loop. Gives whom to tell that it has ended, if somebody asked for it.
 pub(super) async fn run(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
     mut commands: mpsc::UnboundedReceiver<Command>,
     phase: watch::Sender<Phase>,
     steps: Handle,
-) {
+) -> Option<oneshot::Sender<()>> {
     let (gone, mut ended) = mpsc::unbounded_channel();
     let watchdog = shared.watchdog.clone();
     tokio::spawn(async move { watchdog.run().await });
@@ -128,10 +132,13 @@ pub(super) async fn run(
         actors: HashMap::new(),
         made: 0,
         timers: Timers::default(),
+        dates: Timers::default(),
         backlog: false,
+        starved: Vec::new(),
         unread: false,
         in_doubt: false,
         former: Vec::new(),
+        idlers: Vec::new(),
     };
     let _farewell = LastWord(shared.clone());
     let clock = shared.options.clock.clone();
@@ -140,24 +147,39 @@ pub(super) async fn run(
         let (heart, clock, store) = (shared.heart.clone(), clock.clone(), shared.store.clone());
         tokio::spawn(async move { heart.run(lease, &*clock, &*store).await });
     }
+    if shared.guarantees == Guarantees::OneTransactionPerStep {
+        let shared = shared.clone();
+        shared.post.sweep();
+        tokio::spawn(async move { postman::run(&shared).await });
+    }
     // From before the first look: what comes after it is told.
     let news = listen(shared.store.news());
+    let began = shared.now();
     this.look_and_refill().await;
+    this.peek_at_events(began).await;
     this.report_unregistered().await;
     let mut poll = clock.sleep(interval);
     loop {
         // Out of the calendar, or none: never. The poll looks after it.
         let timer = this.timers.next().and_then(DateTime::from_timestamp_millis);
+        let date = this.dates.next().and_then(DateTime::from_timestamp_millis);
         tokio::select! {
             command = commands.recv() => match command {
-                None => return, // the host was dropped: as if the process had died
-                Some(Command::Stop(answer)) => return this.stop(ended, answer, &news).await,
+                None => return None, // the host was dropped: as if the process had died
+                Some(Command::Stop(answer)) => {
+                    this.stop(ended, &news).await;
+                    return Some(answer);
+                }
                 Some(command) => this.command(command).await,
             },
             Some(gone) = ended.recv() => this.actor_ended(gone).await,
             () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
                 this.timers_are_due().await;
             }
+            () = async { clock.sleep_until(date.unwrap_or_default()).await }, if date.is_some() => {
+                this.events_are_due().await;
+            }
+            () = shared.post.arrived.notified() => this.deliver().await,
             () = news.notified() => {
                 // Taken before: what becomes due while this host looks is in neither answer otherwise.
                 let before = shared.now();
@@ -171,6 +193,7 @@ pub(super) async fn run(
                 poll = clock.sleep(interval);
             }
         }
+        this.tell_if_idle().await;
     }
 }
 
@@ -198,37 +221,30 @@ impl Dispatcher {
             Command::Look => self.look().await,
             Command::Registered => self.look_and_refill().await,
             Command::Doubt => self.in_doubt = true,
-            Command::Stop(answer) => drop(answer), // the main loop takes it before
+            Command::Idle(answer) => self.idlers.push(answer), // the main loop answers it
+            Command::Stop(answer) => drop(answer),             // the main loop takes it before
         }
     }
 
-    async fn timers_are_due(&mut self) {
-        let (due, refill) = self.timers.take_due(self.shared.now().timestamp_millis());
-        if refill {
-            self.look_and_refill().await;
-        } else if due {
-            let before = self.shared.now();
-            self.look().await;
-            self.peek_at_timers(before).await;
+    /// Hands on what has just been stored for others: to instances that are busy here, and to those that are not.
+    async fn deliver(&mut self) {
+        let Arrived { due, asked, woken } = self.shared.post.take_arrived();
+        for at in due {
+            self.dates.add(at);
         }
+        for id in asked {
+            self.wake(&id).await;
+        }
+        for id in woken {
+            // The look below takes the others, all together and as far as there are places for them.
+            self.tell(&id);
+        }
+        self.tell_busy().await;
+        self.look().await;
     }
 
-    /// Looks after all that this host cannot know by itself: what others stored, what they left, what they ended.
-    async fn attend(&mut self) {
-        if self.in_doubt {
-            self.become_another().await;
-        }
-        self.ask_for_requests().await;
-        if self.unread {
-            self.look_and_refill().await;
-        } else {
-            self.look().await;
-        }
-        self.ask_for_ends(self.shared.waiters.elsewhere()).await;
-    }
-
-    /// Tells busy instances what somebody outside wants of them.
-    async fn ask_for_requests(&mut self) {
+    /// Tells those at work here of which somebody wants something to look.
+    async fn tell_busy(&mut self) {
         if self.actors.is_empty() {
             return;
         }
@@ -241,10 +257,26 @@ impl Dispatcher {
                         self.wake(&id).await;
                     }
                 }
-                // The next poll asks again, here and below.
+                // The next poll asks again.
                 Err(error) => tracing::warn!(%error, "requests for busy instances could not be read"),
             }
         }
+    }
+
+    /// Looks after all that this host cannot know by itself: what others stored, what they left, what they ended.
+    async fn attend(&mut self) {
+        if self.in_doubt {
+            self.become_another().await;
+        }
+        let before = self.shared.now();
+        self.tell_busy().await;
+        if self.unread {
+            self.look_and_refill().await;
+        } else {
+            self.look().await;
+        }
+        self.peek_at_events(before).await;
+        self.ask_for_ends(self.shared.waiters.elsewhere()).await;
     }
 
     /// Whoever waits for one of these instances that has ended is told to look.
@@ -286,10 +318,19 @@ impl Dispatcher {
             // It fails only if that one has ended.
             let _ended = before.mail.send(Mail::Look);
         }
-        tokio::spawn(async move {
+        // What it runs is told in it: the definition once the instance is read.
+        let span = tracing::info_span!(
+            parent: None,
+            "workflow",
+            instance = id,
+            definition = tracing::field::Empty,
+            version = tracing::field::Empty,
+        );
+        let work = async move {
             let next = actor.live(loaded).await;
             farewell.say(next);
-        });
+        };
+        tokio::spawn(work.instrument(span));
     }
 
     async fn actor_ended(&mut self, gone: Gone) {
@@ -303,166 +344,14 @@ impl Dispatcher {
             }
         }
         // A quarter free: claims come in batches, not one for each instance that ends.
-        if self.backlog && self.shared.room() * 4 >= self.shared.options.concurrent_instances {
+        let has_room = self.backlog && self.shared.room() * 4 >= self.shared.options.concurrent_instances;
+        if has_room || self.starved.iter().any(|places| places.available_permits() > 0) {
             self.look().await;
         }
     }
 
-    /// Somebody asked something of an instance: its actor looks, or it is acquired.
-    async fn wake(&mut self, id: &str) {
-        if let Some(entry) = self.actors.get_mut(id)
-            && entry.mail.send(Mail::Look).is_ok()
-        {
-            entry.told = true;
-            return;
-        }
-        match self.acquire(id).await {
-            Ok(None) => {}
-            Ok(Some(claimed)) => self.begin_claimed(claimed).await,
-            // The poll looks again.
-            Err(error) => {
-                self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
-                tracing::warn!(instance = id, %error, "the instance could not be acquired");
-            }
-        }
-    }
-
-    /// Makes the instance ours, if nobody has it and its definition is registered here; others are left to hosts that
-    /// have it.
-    async fn acquire(&self, id: &str) -> Result<Option<Claimed>> {
-        let loaded = self.shared.store.load(id).await?;
-        let instance = loaded.instance;
-        if self.shared.definition(&instance.workflow_definition_id, instance.version).is_none() {
-            return Ok(None);
-        }
-        self.shared.store.acquire(&self.owner, id, self.shared.now()).await
-    }
-
-    /// Claims what is due, as far as there is room.
-    async fn look(&mut self) {
-        if let Err(error) = self.claim().await {
-            // The poll looks again.
-            self.backlog = true;
-            self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
-            tracing::warn!(%error, "due instances could not be claimed");
-        }
-    }
-
-    async fn claim(&mut self) -> Result<()> {
-        let definitions = self.shared.definitions();
-        if definitions.is_empty() {
-            return Ok(());
-        }
-        loop {
-            let limit = self.shared.room().min(CLAIMS_AT_ONCE);
-            self.backlog = limit == 0;
-            if limit == 0 {
-                return Ok(());
-            }
-            let now = self.shared.now();
-            let claimed = self.shared.store.claim(&self.owner, &definitions, now, limit).await?;
-            let more = claimed.len() == limit;
-            for claimed in claimed {
-                self.begin_claimed(claimed).await;
-            }
-            if !more {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn begin_claimed(&mut self, claimed: Claimed) {
-        let work = self.shared.begin(&claimed.id, self.owner.clone());
-        self.begin(claimed, None, work);
-        // Its actor may begin before the next one is made.
-        tokio::task::yield_now().await;
-    }
-
-    /// Claims what is due, and reads what becomes due later. *Later* is after the time at which the claim began: what
-    /// becomes due meanwhile would be missed by both.
-    async fn look_and_refill(&mut self) {
-        let before = self.shared.now();
-        self.look().await;
-        self.refill_timers(before).await;
-    }
-
-    /// Hears of the next due time after `after`, which another process may have stored. What comes after it is asked for
-    /// when it has come: so the store's next time is always known here.
-    async fn peek_at_timers(&mut self, after: DateTime<chrono::Utc>) {
-        let definitions = self.shared.definitions();
-        if definitions.is_empty() {
-            return;
-        }
-        match self.shared.store.upcoming(&definitions, after, 1).await {
-            Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add(at)),
-            Err(error) => {
-                self.unread = true;
-                tracing::warn!(%error, "the next due time could not be read");
-            }
-        }
-    }
-
-    async fn refill_timers(&mut self, after: DateTime<chrono::Utc>) {
-        self.unread = false;
-        let definitions = self.shared.definitions();
-        if definitions.is_empty() {
-            return;
-        }
-        match self.shared.store.upcoming(&definitions, after, TIMERS_AT_ONCE).await {
-            Ok(times) => {
-                let more = times.len() == TIMERS_AT_ONCE;
-                self.timers.refill(times.into_iter().map(|(at, _)| at), more);
-            }
-            Err(error) => {
-                // Until the poll has read them, it alone finds what becomes due.
-                self.unread = true;
-                self.timers.refill([], false);
-                tracing::warn!(%error, "due times could not be read");
-            }
-        }
-    }
-
-    /// Tells, once for each, which definitions due instances need that are not registered here.
-    async fn report_unregistered(&self) {
-        let provider = &self.shared.provider;
-        let due = match provider.get_runnable_instances(self.shared.now()).await {
-            Ok(mut due) => {
-                due.retain(|id| !self.actors.contains_key(id));
-                due.truncate(UNREGISTERED_LOOKS);
-                due
-            }
-            Err(error) => return tracing::warn!(%error, "due instances could not be listed"),
-        };
-        if due.is_empty() {
-            return;
-        }
-        let instances = match provider.get_workflow_instances(&due).await {
-            Ok(instances) => instances,
-            Err(error) => return tracing::warn!(%error, "due instances could not be read"),
-        };
-        let mut reported = HashSet::new();
-        for instance in instances {
-            let (definition, version) = (instance.workflow_definition_id, instance.version);
-            if self.shared.definition(&definition, version).is_none()
-                && reported.insert((definition.clone(), version))
-            {
-                tracing::warn!(
-                    definition,
-                    version,
-                    instance = instance.id,
-                    "instances wait for a definition that is not registered with this host"
-                );
-            }
-        }
-    }
-
     /// Lets running bodies end within the grace time.
-    async fn stop(
-        mut self,
-        mut ended: mpsc::UnboundedReceiver<Gone>,
-        answer: oneshot::Sender<()>,
-        news: &Notify,
-    ) {
+    async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, news: &Notify) {
         // The phase is that of draining already: whoever sent the command saw to it, so that nothing begins meanwhile.
         let clock = self.shared.options.clock.clone();
         let mut grace = Some(clock.sleep(self.shared.options.grace));
@@ -474,7 +363,7 @@ impl Dispatcher {
                     }
                 }
                 () = news.notified() => {
-                    self.ask_for_requests().await;
+                    self.tell_busy().await;
                     self.ask_for_ends(self.shared.waiters.elsewhere()).await;
                 }
                 () = async { if let Some(grace) = &mut grace { grace.await } }, if grace.is_some() => {
@@ -484,10 +373,5 @@ impl Dispatcher {
                 }
             }
         }
-        self.shared.set_owner(None);
-        drop(self.owner);
-        self.shared.waiters.close();
-        // It fails only if whoever asked has gone away.
-        let _unheard = answer.send(());
     }
 }

@@ -1,0 +1,148 @@
+use super::prelude::*;
+
+scenarios!("branching":
+    an_if_takes_the_branch_that_its_condition_names,
+    a_decision_takes_the_branch_of_its_value,
+    all_branches_that_match_run_and_otherwise_only_if_none_does,
+    what_follows_a_parallel_comes_after_all_of_its_branches,
+    branches_that_run_at_once_lose_no_update,
+    a_slow_branch_delays_no_other,
+    a_go_to_leads_back_and_out_of_a_branch,
+    an_end_in_a_branch_ends_the_whole_instance,
+);
+
+fn tossed(id: &str) -> WorkflowBuilder<Story> {
+    begin(id).if_else(
+        "large",
+        |story, ()| story.n > 10,
+        |then| then.then("yes", mark("large")),
+        |otherwise| otherwise.then("no", mark("small")),
+    )
+}
+
+async fn an_if_takes_the_branch_that_its_condition_names(stage: Stage) -> Checked<()> {
+    let host = stage.host([built(tossed("if").then("after", mark("after")))?]).await?;
+    for (n, told) in [(11, "large after"), (10, "small after")] {
+        let id = host.start_workflow("if", &Story { n, ..Story::default() }).await?;
+        assert_eq!(words(&host, &id).await?, told);
+    }
+    Ok(())
+}
+
+async fn a_decision_takes_the_branch_of_its_value(stage: Stage) -> Checked<()> {
+    let decide = begin("decide").decide(
+        "by-number",
+        |story, ()| story.n,
+        |by| {
+            by.when(1, |one| one.then("one", mark("one")))
+                .when(2, |two| two.then("two", mark("two")))
+                .otherwise(|other| other.then("other", mark("other")))
+        },
+    );
+    let host = stage.host([built(decide)?]).await?;
+    for (n, told) in [(1, "one"), (2, "two"), (u64::MAX, "other")] {
+        let id = host.start_workflow("decide", &Story { n, ..Story::default() }).await?;
+        assert_eq!(words(&host, &id).await?, told);
+    }
+    Ok(())
+}
+
+async fn all_branches_that_match_run_and_otherwise_only_if_none_does(stage: Stage) -> Checked<()> {
+    let branch = begin("branch").branch("what", |by| {
+        by.when(|story, ()| story.n > 1, |one| one.then("above", mark("above")))
+            .when(|story, ()| story.n % 2 == 1, |one| one.then("odd", mark("odd")))
+            .otherwise(|none| none.then("neither", mark("neither")))
+    });
+    let host = stage.host([built(branch)?]).await?;
+    for (n, told) in [(3, &["above", "odd"][..]), (2, &["above"]), (1, &["odd"]), (0, &["neither"])] {
+        let id = host.start_workflow("branch", &Story { n, ..Story::default() }).await?;
+        let mut wrote = completed(&host, &id).await?.words;
+        wrote.sort_unstable();
+        assert_eq!(wrote, told);
+    }
+    Ok(())
+}
+
+async fn what_follows_a_parallel_comes_after_all_of_its_branches(stage: Stage) -> Checked<()> {
+    let gates = [Gate::default(), Gate::default()];
+    let [one, two] = gates.clone();
+    let both = begin("both")
+        .parallel("both", move |all| {
+            all.branch(move |b| b.then("one", one.step()).then("a", mark("a")))
+                .branch(move |b| b.then("two", two.step()).then("b", mark("b")))
+        })
+        .then("after", mark("after"));
+    let host = stage.host([built(both)?]).await?;
+    let id = host.start_workflow("both", &Story::default()).await?;
+    // Both run at once.
+    for gate in &gates {
+        gate.reached(1).await;
+    }
+    gates[1].open();
+    host.until(async || host.data::<Story>(&id).await.is_ok_and(|story| story.words == ["b"])).await?;
+    gates[0].open();
+    assert_eq!(words(&host, &id).await?, "b a after");
+    Ok(())
+}
+
+async fn branches_that_run_at_once_lose_no_update(stage: Stage) -> Checked<()> {
+    let add = begin("add").parallel("all", |mut all| {
+        for at in 0..50 {
+            let add: Plain<(), ()> = inline(|_, _| async {
+                tokio::task::yield_now().await;
+                Ok(())
+            });
+            let add = add.output(move |(), story: &mut Story| story.n += at);
+            all = all.branch(|b| b.then(format!("add-{at}"), add));
+        }
+        all
+    });
+    let host = stage.host([built(add)?]).await?;
+    let id = host.start_workflow("add", &Story::default()).await?;
+    assert_eq!(completed(&host, &id).await?.n, (0..50).sum::<u64>());
+    Ok(())
+}
+
+async fn a_slow_branch_delays_no_other(stage: Stage) -> Checked<()> {
+    let gate = Gate::default();
+    let slow = gate.clone();
+    let both = begin("slow").parallel("both", move |all| {
+        all.branch(move |b| b.then("slow", slow.step()).then("last", mark("slow")))
+            .branch(|b| b.then("one", mark("one")).then("two", mark("two")).then("three", mark("three")))
+    });
+    let host = stage.host([built(both)?]).await?;
+    let id = host.start_workflow("slow", &Story::default()).await?;
+    host.until(async || host.data::<Story>(&id).await.is_ok_and(|story| story.words.len() == 3)).await?;
+    gate.open();
+    assert_eq!(words(&host, &id).await?, "one two three slow");
+    Ok(())
+}
+
+async fn a_go_to_leads_back_and_out_of_a_branch(stage: Stage) -> Checked<()> {
+    let back = begin("back")
+        .then("first", count())
+        .if_("again", |story, ()| story.n < 3, |then| then.then("note", mark("again")).go_to("up", "first"))
+        .then("last", mark("last"));
+    let host = stage.host([built(back)?]).await?;
+    let id = host.start_workflow("back", &Story::default()).await?;
+    let story = completed(&host, &id).await?;
+    assert_eq!((story.n, story.words.join(" ").as_str()), (3, "again again last"));
+    Ok(())
+}
+
+async fn an_end_in_a_branch_ends_the_whole_instance(stage: Stage) -> Checked<()> {
+    let end = begin("end")
+        .parallel("both", |all| {
+            all.branch(|b| b.delay("long", |_, ()| DAY).then("late", mark("late")))
+                .branch(|b| b.then("enough", mark("enough")).end("stop"))
+        })
+        .then("after", mark("after"));
+    let host = stage.host([built(end)?]).await?;
+    let id = host.start_workflow("end", &Story::default()).await?;
+    host.idle().await?;
+    assert_eq!(words(&host, &id).await?, "enough");
+    assert_eq!(host.status(&id).await?.ending, Some(Ending::Completed));
+    host.advance(2 * DAY).await?;
+    assert_eq!(host.data::<Story>(&id).await?.words, ["enough"]);
+    Ok(())
+}

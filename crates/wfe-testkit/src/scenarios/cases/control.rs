@@ -1,0 +1,136 @@
+use super::prelude::*;
+
+scenarios!("control":
+    a_suspended_instance_stands_still_until_it_is_resumed,
+    a_busy_instance_that_is_suspended_lets_its_step_finish,
+    a_busy_instance_that_is_cancelled_fires_the_token_of_its_step,
+    a_waiting_instance_can_be_terminated,
+    an_event_for_a_suspended_instance_is_kept,
+    a_request_after_the_end_changes_nothing,
+    an_instance_outlives_its_host,
+    lifecycle_events_tell_the_whole_story_in_order,
+);
+
+async fn a_suspended_instance_stands_still_until_it_is_resumed(stage: Stage) -> Checked<()> {
+    let host = stage.host([built(begin("w").delay("day", |_, ()| DAY).then("a", mark("a")))?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    host.idle().await?;
+    host.host().suspend(&id).await?;
+    host.advance(3 * DAY).await?;
+    assert_eq!(host.status(&id).await?.status, WorkflowStatus::Suspended);
+    assert_eq!(host.data::<Story>(&id).await?.words.len(), 0);
+    host.host().resume(&id).await?;
+    assert_eq!(words(&host, &id).await?, "a");
+    Ok(())
+}
+
+async fn a_busy_instance_that_is_suspended_lets_its_step_finish(stage: Stage) -> Checked<()> {
+    let gate = Gate::default();
+    let host = stage.host([built(begin("w").then("slow", gate.step()).then("a", mark("a")))?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    gate.reached(1).await;
+    host.host().suspend(&id).await?;
+    gate.open();
+    host.idle().await?;
+    assert_eq!(host.status(&id).await?.status, WorkflowStatus::Suspended);
+    host.host().resume(&id).await?;
+    assert_eq!(words(&host, &id).await?, "a");
+    assert_eq!(gate.entered(), 1, "what has finished is not run again");
+    Ok(())
+}
+
+async fn a_busy_instance_that_is_cancelled_fires_the_token_of_its_step(stage: Stage) -> Checked<()> {
+    stage.must_hear_others()?;
+    let gate = Gate::default();
+    let host = stage.host([built(begin("w").then("slow", gate.step()).then("a", mark("a")))?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    gate.reached(1).await;
+    host.host().cancel(&id).await?;
+    // Nobody opens the gate.
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
+    Ok(())
+}
+
+async fn a_waiting_instance_can_be_terminated(stage: Stage) -> Checked<()> {
+    let host = stage
+        .host_that_waits([built(begin("w").wait_for("a", event("never", |_: &Story, ()| "k")))?])
+        .await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    host.idle().await?;
+    host.host().terminate(&id).await?;
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Terminated));
+    Ok(())
+}
+
+async fn an_event_for_a_suspended_instance_is_kept(stage: Stage) -> Checked<()> {
+    let wait = event("word", |_: &Story, ()| "k").output(|w: &String, s: &mut Story| s.words.push(w.clone()));
+    let host = stage.host_that_waits([built(begin("w").wait_for("a", wait))?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    host.idle().await?;
+    host.host().suspend(&id).await?;
+    host.idle().await?;
+    host.publish("word", "k", "kept").await?;
+    host.idle().await?;
+    assert_eq!(host.data::<Story>(&id).await?.words.len(), 0);
+    host.host().resume(&id).await?;
+    assert_eq!(words(&host, &id).await?, "kept");
+    Ok(())
+}
+
+async fn a_request_after_the_end_changes_nothing(stage: Stage) -> Checked<()> {
+    let host = stage.host([built(begin("w").then("a", mark("a")))?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    words(&host, &id).await?;
+    let before = host.status(&id).await?;
+    host.host().suspend(&id).await?;
+    host.host().cancel(&id).await?;
+    host.host().terminate(&id).await?;
+    host.idle().await?;
+    assert_eq!(host.status(&id).await?, before);
+    Ok(())
+}
+
+async fn an_instance_outlives_its_host(stage: Stage) -> Checked<()> {
+    stage.must_last()?;
+    let definition = || built(begin("w").then("a", mark("a")).delay("day", |_, ()| DAY).then("b", mark("b")));
+    let host = stage.host([definition()?]).await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    host.idle().await?;
+    drop(host); // not even stopped
+    stage.clock.advance(2 * DAY);
+    let host = stage.host([definition()?]).await?;
+    assert_eq!(words(&host, &id).await?, "a b");
+    Ok(())
+}
+
+async fn lifecycle_events_tell_the_whole_story_in_order(stage: Stage) -> Checked<()> {
+    use wfe::Lifecycle::{Completed, Error, Started, StepCompleted, StepStarted};
+    let host = stage
+        .host([built(
+            begin("w").then("a", flaky(1, "a").retry(Retry::up_to(1).first_pause(Duration::ZERO))),
+        )?])
+        .await?;
+    let id = host.start_workflow("w", &Story::default()).await?;
+    words(&host, &id).await?;
+    let told: Vec<_> = host
+        .events()?
+        .into_iter()
+        .filter(|event| *event.instance_id == *id)
+        .map(|event| event.what)
+        .collect();
+    let is_as_expected = matches!(
+        &told[..],
+        [
+            Started,
+            StepStarted { attempt: 1, .. },
+            Error(_),
+            StepStarted { attempt: 2, .. },
+            StepCompleted { .. },
+            Completed
+        ]
+    );
+    assert!(is_as_expected, "{told:?}");
+    Ok(())
+}

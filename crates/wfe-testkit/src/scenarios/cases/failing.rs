@@ -1,0 +1,149 @@
+use super::prelude::*;
+
+scenarios!("failures":
+    a_step_is_tried_again_after_growing_pauses,
+    a_step_out_of_retries_ends_the_instance_with_its_cause,
+    a_fatal_error_is_not_tried_again,
+    a_step_that_suspends_its_instance_goes_on_when_it_is_resumed,
+    a_step_that_failed_can_be_gone_on_behind,
+    a_fallback_runs_in_place_of_a_failed_step_and_knows_why,
+    an_attempt_that_takes_too_long_has_failed,
+    every_failure_is_stored_with_its_causes,
+    a_panicking_output_changes_nothing,
+    a_failed_item_of_a_for_each_takes_its_fallback_and_the_others_go_on,
+);
+
+async fn a_step_is_tried_again_after_growing_pauses(stage: Stage) -> Checked<()> {
+    let retry = Retry::up_to(5).first_pause(HOUR).longest_pause(3 * HOUR).jitter(0.0);
+    let host = stage.host([built(begin("flaky").then("a", flaky(3, "a").retry(retry)))?]).await?;
+    let (id, began) = (host.start_workflow("flaky", &Story::default()).await?, stage.clock.now());
+    assert_eq!(words(&host, &id).await?, "a");
+    assert_eq!(stage.clock.now() - began, chrono::TimeDelta::hours(1 + 2 + 3));
+    Ok(())
+}
+
+async fn a_step_out_of_retries_ends_the_instance_with_its_cause(stage: Stage) -> Checked<()> {
+    let twice = Retry::up_to(1).first_pause(Duration::ZERO);
+    let host = stage
+        .host([built(begin("ends").then("a", flaky(9, "a").retry(twice)).then("b", mark("b")))?])
+        .await?;
+    let id = host.start_workflow("ends", &Story::default()).await?;
+    match host.run_to_end::<Story>(&id).await? {
+        Outcome::Failed(cause) => {
+            assert_eq!((&*cause.step, cause.attempt, &*cause.error.message), ("a", 2, "not yet"));
+        }
+        other => unmet(&format!("it ended as {other:?}")),
+    }
+    Ok(())
+}
+
+async fn a_fatal_error_is_not_tried_again(stage: Stage) -> Checked<()> {
+    let often = Retry::up_to(9).first_pause(Duration::ZERO);
+    let host = stage.host([built(begin("fatal").then("a", broken().retry(often)))?]).await?;
+    let id = host.start_workflow("fatal", &Story::default()).await?;
+    match host.run_to_end::<Story>(&id).await? {
+        Outcome::Failed(cause) => assert_eq!(cause.attempt, 1),
+        other => unmet(&format!("it ended as {other:?}")),
+    }
+    Ok(())
+}
+
+async fn a_step_that_suspends_its_instance_goes_on_when_it_is_resumed(stage: Stage) -> Checked<()> {
+    let host =
+        stage.host([built(begin("stands").then("a", flaky(1, "a").on_failure(OnFailure::Suspend)))?]).await?;
+    let id = host.start_workflow("stands", &Story::default()).await?;
+    host.advance(DAY).await?;
+    let status = host.status(&id).await?;
+    assert_eq!(
+        (status.status, status.cause.map(|c| c.step)),
+        (WorkflowStatus::Suspended, Some("a".to_owned()))
+    );
+    host.host().resume(&id).await?;
+    assert_eq!(words(&host, &id).await?, "a");
+    Ok(())
+}
+
+async fn a_step_that_failed_can_be_gone_on_behind(stage: Stage) -> Checked<()> {
+    let on = begin("on").then("a", broken().on_failure(OnFailure::Continue)).then("b", mark("b"));
+    let host = stage.host([built(on)?]).await?;
+    let id = host.start_workflow("on", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "b");
+    Ok(())
+}
+
+async fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why(stage: Stage) -> Checked<()> {
+    let why: Plain<String, ()> = inline(|ctx: Ctx, _| async move {
+        Ok(ctx.failure().map(|failure| failure.causes.join(": ")).unwrap_or_default())
+    });
+    let why = why.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
+    let instead = begin("instead").then("a", broken()).fallback(|b| b.then("why", why)).then("b", mark("b"));
+    let host = stage.host([built(instead)?]).await?;
+    let id = host.start_workflow("instead", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "broken b");
+    Ok(())
+}
+
+async fn an_attempt_that_takes_too_long_has_failed(stage: Stage) -> Checked<()> {
+    let gate = Gate::default();
+    let slow = begin("slow")
+        .then("a", gate.step().timeout(MINUTE).retry(Retry::up_to(1).first_pause(HOUR)))
+        .fallback(|b| b.then("late", mark("late")));
+    let host = stage.host([built(slow)?]).await?;
+    let id = host.start_workflow("slow", &Story::default()).await?;
+    for attempt in 1..=2 {
+        gate.reached(attempt).await;
+        stage.clock.advance(MINUTE);
+        if attempt == 1 {
+            host.idle().await?;
+            host.clock().advance(HOUR);
+        }
+    }
+    assert_eq!(words(&host, &id).await?, "late");
+    Ok(())
+}
+
+async fn every_failure_is_stored_with_its_causes(stage: Stage) -> Checked<()> {
+    let io: Plain<(), ()> = inline(|ctx: Ctx, _| async move {
+        if ctx.attempt() == 2 {
+            return Ok(());
+        }
+        let inner = std::io::Error::new(std::io::ErrorKind::NotFound, "gone");
+        let source = Some(wfe::BoxError::from(inner));
+        Err(StepError::retryable(wfe::WfeError::Storage { message: "reading".to_owned(), source })
+            .with_code("disk"))
+    });
+    let host = stage.host_that_waits([built(begin("causes").then("a", io.retry(Retry::up_to(1))))?]).await?;
+    let id = host.start_workflow("causes", &Story::default()).await?;
+    completed(&host, &id).await?;
+    let failures = host.failures(&id).await?;
+    assert_eq!((failures.len(), &*failures[0].code, failures[0].attempt), (1, "disk", 1));
+    assert_eq!(failures[0].causes.last().map(String::as_str), Some("gone"));
+    assert_eq!(failures[0].causes.len(), 2);
+    Ok(())
+}
+
+async fn a_panicking_output_changes_nothing(stage: Stage) -> Checked<()> {
+    let bad: Plain<(), ()> = inline(|_, _| async { Ok(()) });
+    let bad = bad.output(|(), story: &mut Story| {
+        story.words.push("half".to_owned());
+        explode::<()>();
+    });
+    let host =
+        stage.host([built(begin("half").then("a", bad).fallback(|b| b.then("b", mark("whole"))))?]).await?;
+    let id = host.start_workflow("half", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "whole");
+    Ok(())
+}
+
+async fn a_failed_item_of_a_for_each_takes_its_fallback_and_the_others_go_on(stage: Stage) -> Checked<()> {
+    let picky: Plain<(), u64> = wfe::definition::inline_item(|_, _, n: u64| async move {
+        if n % 2 == 1 { Err(StepError::fatal("odd")) } else { Ok(()) }
+    });
+    let all = begin("items").for_each("all", each(|_: &Story| (0..4_u64).collect()), |one| {
+        one.then("pick", picky).fallback(|b| b.then("odd", mark_item("odd"))).then("after", mark_item(""))
+    });
+    let host = stage.host([built(all)?]).await?;
+    let id = host.start_workflow("items", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "0 odd1 1 2 odd3 3");
+    Ok(())
+}

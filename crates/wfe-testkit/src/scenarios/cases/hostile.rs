@@ -1,0 +1,154 @@
+use wfe::StartOptions;
+
+use super::prelude::*;
+
+scenarios!("hostile input":
+    names_with_quotes_and_nul_are_names_as_any_others,
+    huge_numbers_come_through_unchanged,
+    a_panicking_condition_fails_its_step_and_nothing_else,
+    a_panicking_key_fails_its_step,
+    a_step_that_never_returns_keeps_no_other_from_running,
+    a_blocking_step_that_panics_has_failed,
+    a_delay_longer_than_the_calendar_sleeps_for_ever,
+    an_event_of_another_type_fails_the_wait_and_changes_nothing,
+    data_that_cannot_be_stored_fails_its_step,
+);
+
+const NASTY: &str = "a'b\"c\0d`;--\u{1F980}%_\\";
+
+async fn names_with_quotes_and_nul_are_names_as_any_others(stage: Stage) -> Checked<()> {
+    let nasty = begin(NASTY)
+        .then(NASTY, mark(NASTY))
+        .wait_for(
+            format!("wait {NASTY}"),
+            event(NASTY, |_: &Story, ()| NASTY).output(|w: &String, s: &mut Story| s.text.clone_from(w)),
+        )
+        .activity("work", activity(NASTY, |s: &Story, ()| s.text.clone()));
+    let host = stage.host_that_waits([built(nasty)?]).await?;
+    let own = || Some(NASTY.to_owned());
+    let options = StartOptions { reference: own(), name: own(), description: own(), version: None };
+    let id = host.start_workflow_with(NASTY, &Story::default(), options.clone()).await?;
+    assert_eq!(host.start_workflow_with(NASTY, &Story::default(), options).await?, id);
+    host.idle().await?;
+    assert_eq!(host.current_steps(&id).await?, [format!("wait {NASTY}")]);
+    host.publish(NASTY, NASTY, NASTY).await?;
+    host.idle().await?;
+    assert_eq!(host.work(NASTY, |input| Ok(input.clone())).await?, Some(id.clone()));
+    let story = completed(&host, &id).await?;
+    assert_eq!((&*story.text, &story.words[..]), (NASTY, &[NASTY.to_owned()][..]));
+    Ok(())
+}
+
+async fn huge_numbers_come_through_unchanged(stage: Stage) -> Checked<()> {
+    let items = [0, u64::MAX, u64::MAX - 1];
+    let all = begin("huge")
+        .for_each("all", each(move |_: &Story| items.to_vec()), |one| one.then("a", mark_item("")));
+    let host = stage.host([built(all)?]).await?;
+    let id = host.start_workflow("huge", &Story { n: u64::MAX, ..Story::default() }).await?;
+    let story = completed(&host, &id).await?;
+    assert_eq!((story.n, story.words.join(" ")), (u64::MAX, format!("0 {} {}", u64::MAX, u64::MAX - 1)));
+    Ok(())
+}
+
+async fn a_panicking_condition_fails_its_step_and_nothing_else(stage: Stage) -> Checked<()> {
+    let bad = begin("bad")
+        .if_("if", |_, ()| explode(), |then| then.then("a", mark("a")))
+        .fallback(|b| b.then("f", mark("fell")))
+        .while_("while", |_, ()| explode(), |round| round.then("b", mark("b")));
+    let good = begin("good").delay("hour", |_, ()| HOUR).then("c", mark("c"));
+    let host = stage.host([built(bad)?, built(good)?]).await?;
+    let bad = host.start_workflow("bad", &Story::default()).await?;
+    let good = host.start_workflow("good", &Story::default()).await?;
+    match host.run_to_end::<Story>(&bad).await? {
+        Outcome::Failed(cause) => assert_eq!((&*cause.step, &*cause.code), ("while", StepError::PANIC)),
+        other => unmet(&format!("it ended as {other:?}")),
+    }
+    assert_eq!(host.data::<Story>(&bad).await?.words, ["fell"]);
+    assert_eq!(words(&host, &good).await?, "c");
+    Ok(())
+}
+
+async fn a_panicking_key_fails_its_step(stage: Stage) -> Checked<()> {
+    let bad = begin("key")
+        .wait_for("wait", event("e", |_: &Story, ()| explode::<String>()))
+        .fallback(|b| b.then("f", mark("fell")));
+    let host = stage.host_that_waits([built(bad)?]).await?;
+    let id = host.start_workflow("key", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "fell");
+    Ok(())
+}
+
+async fn a_step_that_never_returns_keeps_no_other_from_running(stage: Stage) -> Checked<()> {
+    stage.must_hear_others()?;
+    let gate = Gate::default();
+    let host = stage
+        .host([
+            built(begin("stuck").then("stuck", gate.step()))?,
+            built(begin("good").then("a", mark("a")).delay("hour", |_, ()| HOUR).then("b", mark("b")))?,
+        ])
+        .await?;
+    let stuck = host.start_workflow("stuck", &Story::default()).await?;
+    gate.reached(1).await;
+    for _ in 0..10 {
+        let id = host.start_workflow("good", &Story::default()).await?;
+        host.until(async || host.current_steps(&id).await.is_ok_and(|at| at == ["hour"])).await?;
+        // The host that does this is not idle, but its timers fire.
+        stage.clock.advance(HOUR);
+        host.until(async || host.outcome::<Story>(&id).await.is_ok_and(|end| end.is_some())).await?;
+    }
+    host.host().terminate(&stuck).await?;
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&stuck).await?, Some(Outcome::Terminated));
+    Ok(())
+}
+
+async fn a_blocking_step_that_panics_has_failed(stage: Stage) -> Checked<()> {
+    let bad = wfe::definition::blocking(|_: &Ctx, _: &Story| -> Result<(), StepError> { explode() });
+    let host = stage.host([built(begin("bad").then("a", bad).then("b", mark("b")))?]).await?;
+    let id = host.start_workflow("bad", &Story::default()).await?;
+    match host.run_to_end::<Story>(&id).await? {
+        Outcome::Failed(cause) => assert_eq!(cause.code, StepError::PANIC),
+        other => unmet(&format!("it ended as {other:?}")),
+    }
+    Ok(())
+}
+
+async fn a_delay_longer_than_the_calendar_sleeps_for_ever(stage: Stage) -> Checked<()> {
+    let long = begin("long").delay("ever", |_, ()| Duration::MAX).then("a", mark("a"));
+    let host = stage.host([built(long)?]).await?;
+    let id = host.start_workflow("long", &Story::default()).await?;
+    host.advance(1_000 * DAY).await?;
+    assert_eq!(host.current_steps(&id).await?, ["ever"]);
+    Ok(())
+}
+
+async fn an_event_of_another_type_fails_the_wait_and_changes_nothing(stage: Stage) -> Checked<()> {
+    let wait = event("n", |_: &Story, ()| "k").output(|n: &u64, s: &mut Story| s.n = *n);
+    let host = stage.host_that_waits([built(begin("typed").wait_for("wait", wait))?]).await?;
+    let id = host.start_workflow("typed", &Story::default()).await?;
+    host.idle().await?;
+    host.publish("n", "k", &json!({ "no": "number" })).await?;
+    match host.run_to_end::<Story>(&id).await? {
+        Outcome::Failed(cause) => assert_eq!(cause.code, StepError::UNREADABLE),
+        other => unmet(&format!("it ended as {other:?}")),
+    }
+    Ok(())
+}
+
+async fn data_that_cannot_be_stored_fails_its_step(stage: Stage) -> Checked<()> {
+    // Deeper than any parser of JSON reads.
+    let deep: Plain<serde_json::Value, ()> =
+        inline(|_, _| async { Ok((0..200).fold(json!(0), |inner, _| json!([inner]))) });
+    let host =
+        stage.host([built(begin("deep").then("a", deep).fallback(|b| b.then("f", mark("fell"))))?]).await?;
+    let id = host.start_workflow("deep", &Story::default()).await?;
+    host.idle().await?;
+    // As an outcome it is refused by the store, if not before: the instance stands still or falls back, but does not hang.
+    let status = host.status(&id).await?;
+    let fell = host.data::<Story>(&id).await?.words == ["fell"];
+    assert!(
+        fell || status.status == WorkflowStatus::Suspended || status.ending == Some(Ending::Failed),
+        "{status:?}"
+    );
+    Ok(())
+}

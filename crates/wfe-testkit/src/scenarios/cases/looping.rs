@@ -1,0 +1,147 @@
+use super::prelude::*;
+
+scenarios!("loops":
+    a_while_asks_before_each_round,
+    a_for_each_goes_over_its_items_in_order,
+    a_for_each_over_nothing_goes_on,
+    a_parallel_for_each_keeps_its_limit,
+    the_results_of_a_for_each_can_be_read_by_what_follows,
+    a_step_that_answers_branches_runs_its_body_for_each_of_them,
+    each_iteration_has_an_idempotency_key_of_its_own,
+    a_loop_that_a_go_to_makes_visits_its_steps_anew,
+);
+
+async fn a_while_asks_before_each_round(stage: Stage) -> Checked<()> {
+    let down = begin("down").while_(
+        "left",
+        |story, ()| story.n > 0,
+        |round| {
+            let take: Plain<(), ()> = inline(|_, _| async { Ok(()) });
+            round.then("take", take.output(|(), story: &mut Story| story.n -= 1)).then("note", mark("round"))
+        },
+    );
+    let host = stage.host([built(down)?]).await?;
+    for n in [0, 1, 4] {
+        let id = host.start_workflow("down", &Story { n, ..Story::default() }).await?;
+        let story = completed(&host, &id).await?;
+        assert_eq!((story.n, u64::try_from(story.words.len())?), (0, n));
+    }
+    Ok(())
+}
+
+async fn a_for_each_goes_over_its_items_in_order(stage: Stage) -> Checked<()> {
+    let all =
+        begin("each").for_each("all", each(|story: &Story| (0..story.n).collect()), |one: Body<u64>| {
+            one.then("a", mark_item("a")).then("b", mark_item("b"))
+        });
+    let host = stage.host([built(all.then("after", mark("after")))?]).await?;
+    let id = host.start_workflow("each", &Story { n: 3, ..Story::default() }).await?;
+    assert_eq!(words(&host, &id).await?, "a0 b0 a1 b1 a2 b2 after");
+    Ok(())
+}
+
+async fn a_for_each_over_nothing_goes_on(stage: Stage) -> Checked<()> {
+    let none = begin("none")
+        .for_each("all", each(|_: &Story| Vec::<u64>::new()).parallel(3), |one| one.then("a", mark_item("a")))
+        .for_each("one", each(|_: &Story| vec![(), ()]), |one| {
+            one.for_each("inner", each(|_: &Story| Vec::<u64>::new()), |one| one.then("b", mark_item("b")))
+        })
+        .then("after", mark("after"));
+    let host = stage.host([built(none)?]).await?;
+    let id = host.start_workflow("none", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "after");
+    Ok(())
+}
+
+async fn a_parallel_for_each_keeps_its_limit(stage: Stage) -> Checked<()> {
+    let gate = Gate::default();
+    let body = gate.clone();
+    let few = begin("few").for_each(
+        "all",
+        each(|_: &Story| (0..7_u64).collect()).parallel(3),
+        move |one: Body<u64>| one.then("hold", body.step()),
+    );
+    let host = stage.host([built(few)?]).await?;
+    let id = host.start_workflow("few", &Story::default()).await?;
+    for done in 0..=4 {
+        gate.reached(done + 3).await;
+        let live = host.pointers(&id).await?.into_iter().filter(|p| p.step_name.as_deref() == Some("hold"));
+        assert!(live.count() <= 3);
+        gate.open();
+    }
+    gate.open();
+    gate.open();
+    completed(&host, &id).await?;
+    assert_eq!(gate.entered(), 7);
+    Ok(())
+}
+
+async fn the_results_of_a_for_each_can_be_read_by_what_follows(stage: Stage) -> Checked<()> {
+    let double: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 2) });
+    let sum: Plain<u64, ()> = inline(|ctx: Ctx, _| async move {
+        let (mut results, mut sum) = (ctx.results::<u64>("all"), 0);
+        while let Some(result) = results.next().await? {
+            sum += result.item + result.result.ok().flatten().and_then(|v| v.as_u64()).unwrap_or(0);
+        }
+        Ok(sum)
+    });
+    let all = begin("sum")
+        .for_each("all", each(|_: &Story| (1..=10_u64).collect()).parallel(4), |one| {
+            one.then("double", double)
+        })
+        .then("sum", sum.output(|sum: &u64, story: &mut Story| story.n = *sum));
+    let host = stage.host_that_waits([built(all)?]).await?;
+    let id = host.start_workflow("sum", &Story::default()).await?;
+    assert_eq!(completed(&host, &id).await?.n, 55 * 3);
+    Ok(())
+}
+
+async fn a_step_that_answers_branches_runs_its_body_for_each_of_them(stage: Stage) -> Checked<()> {
+    let list: Plain<Next, ()> = inline(|_, _| async { Next::branch([5_u64, 6]) });
+    let all = begin("branches").then_each("list", list, |one: Body<u64>| one.then("note", mark_item("got")));
+    let host = stage.host([built(all.then("after", mark("after")))?]).await?;
+    let id = host.start_workflow("branches", &Story::default()).await?;
+    let mut wrote = completed(&host, &id).await?.words;
+    wrote[..2].sort_unstable();
+    assert_eq!(wrote, ["got5", "got6", "after"]);
+    Ok(())
+}
+
+fn key<I: wfe::definition::Item>() -> Plain<String, I> {
+    inline(|ctx: Ctx, _| async move {
+        if ctx.attempt() == 1 { Err(StepError::retryable("once")) } else { Ok(ctx.idempotency_key()) }
+    })
+    .output(|key: &String, story: &mut Story| story.words.push(key.clone()))
+    .retry(Retry::up_to(1))
+}
+
+async fn each_iteration_has_an_idempotency_key_of_its_own(stage: Stage) -> Checked<()> {
+    let all = begin("keys").for_each(
+        "all",
+        each(|_: &Story| (0..4_u64).collect()).parallel(2),
+        |one: Body<u64>| one.then("key", key()),
+    );
+    let host = stage.host([built(all)?]).await?;
+    let id = host.start_workflow("keys", &Story::default()).await?;
+    let mut keys = completed(&host, &id).await?.words;
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 4);
+    Ok(())
+}
+
+async fn a_loop_that_a_go_to_makes_visits_its_steps_anew(stage: Stage) -> Checked<()> {
+    let back = begin("visits").then("count", count()).then("key", key()).if_(
+        "again",
+        |story, ()| story.n < 20,
+        |then| then.go_to("back", "count"),
+    );
+    let host = stage.host([built(back)?]).await?;
+    let id = host.start_workflow("visits", &Story::default()).await?;
+    let mut keys = completed(&host, &id).await?.words;
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 20);
+    assert!(host.pointers(&id).await?.len() < 10, "what was visited again does not pile up");
+    Ok(())
+}

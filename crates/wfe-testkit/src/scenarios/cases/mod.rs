@@ -1,0 +1,81 @@
+//! The scenarios, by noun. Each is named as the sentence that it proves.
+
+mod branching;
+mod children;
+mod control;
+mod events;
+mod failing;
+mod hostile;
+mod large;
+mod looping;
+mod nesting;
+mod outside;
+mod sagas;
+mod timing;
+mod versions;
+
+use super::Scenario;
+
+/// Every scenario of the suite.
+pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
+    [
+        branching::SCENARIOS,
+        looping::SCENARIOS,
+        timing::SCENARIOS,
+        events::SCENARIOS,
+        outside::SCENARIOS,
+        children::SCENARIOS,
+        sagas::SCENARIOS,
+        failing::SCENARIOS,
+        control::SCENARIOS,
+        versions::SCENARIOS,
+        nesting::SCENARIOS,
+        hostile::SCENARIOS,
+        large::SCENARIOS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The scenarios of one file. One that is missing here is dead code, which the compiler reports.
+macro_rules! scenarios {
+    ($noun:literal: $($scenario:ident),* $(,)?) => {
+        pub(super) const SCENARIOS: &[$crate::scenarios::Scenario] = &[$(
+            $crate::scenarios::Scenario {
+                noun: $noun,
+                rule: stringify!($scenario),
+                play: |stage| Box::pin($scenario(stage)),
+            }
+        ),*];
+    };
+}
+
+/// What nearly every scenario needs.
+mod prelude {
+    pub(super) use std::{sync::Arc, time::Duration};
+
+    pub(super) use serde_json::json;
+    pub(super) use wfe::{
+        Outcome,
+        clock::Clock,
+        definition::{OnFailure, Retry, WorkflowBuilder, activity, child, each, event, inline, user_task},
+        models::WorkflowStatus,
+        steps::{Ctx, Next, StepError},
+        traits::Ending,
+    };
+
+    pub(super) use super::scenarios;
+    pub(super) use crate::{
+        conformance::case::{Checked, unmet},
+        scenarios::{
+            stage::{Stage, completed, words},
+            words::{Body, Gate, Plain, Story, begin, broken, built, count, explode, flaky, mark, mark_item},
+        },
+    };
+
+    pub(super) const MINUTE: Duration = Duration::from_mins(1);
+    pub(super) const HOUR: Duration = Duration::from_hours(1);
+    pub(super) const DAY: Duration = Duration::from_hours(24);
+}
+
+use scenarios;

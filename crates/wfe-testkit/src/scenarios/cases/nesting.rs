@@ -1,0 +1,152 @@
+use wfe::definition::Every;
+
+use super::prelude::*;
+
+scenarios!("nesting":
+    everything_in_everything_ends,
+    a_go_to_out_of_a_nested_loop_takes_away_what_is_in_it,
+    a_failure_deep_inside_reaches_the_saga_around_all_of_it,
+    steps_nest_fifty_deep,
+);
+
+/// For-each, parallel, saga, while, wait, schedule, decision, delay, sub-workflow, activity, user task and recur in one.
+async fn everything_in_everything_ends(stage: Stage) -> Checked<()> {
+    let inner = begin("inner").delay("hour", |_, ()| HOUR).then("i", mark("inner"));
+    let all = begin("all")
+        .for_each("each", each(|_: &Story| vec![1_u64, 2]).parallel(2), |one| {
+            one.parallel("both", |all| {
+                all.branch(|b| {
+                    b.saga("saga", |saga| {
+                        saga.then("pay", mark_item("pay"))
+                            .compensate_with(|undo| undo.then("refund", mark_item("refund")))
+                            .if_("second", |_, n| *n == 2, |then| then.then("fail", broken()))
+                    })
+                    .on_failure(OnFailure::Continue)
+                })
+                .branch(|b| {
+                    b.wait_for(
+                        "wait",
+                        event("go", |_: &Story, n: &u64| format!("{n}"))
+                            .output(|word: &String, s: &mut Story| s.words.push(word.clone()))
+                            .timeout(|_, _| DAY, |late| late.then("late", mark_item("late"))),
+                    )
+                    .sub_workflow("child", child("inner", |_: &Story, _: &u64| Story::default()))
+                })
+            })
+        })
+        .while_(
+            "rounds",
+            |s, ()| s.n < 2,
+            |round| {
+                round.then("count", count()).decide(
+                    "which",
+                    |s, ()| s.n,
+                    |by| {
+                        by.when(1, |one| {
+                            one.activity(
+                                "work",
+                                activity("work", |s: &Story, ()| s.n)
+                                    .output(|w: &String, s: &mut Story| s.words.push(w.clone())),
+                            )
+                        })
+                        .otherwise(|other| {
+                            other.user_task(
+                                "ask",
+                                user_task(|_: &Story, ()| "?")
+                                    .option("ok", |ok| ok.then("said", mark("said"))),
+                            )
+                        })
+                    },
+                )
+            },
+        )
+        .recur("tick", Every::interval(HOUR), |s, ()| s.n >= 4, |tick| tick.then("more", count()))
+        .schedule("side", |_, ()| MINUTE, |side| side.then("beside", mark("beside")))
+        .then("last", mark("last"));
+    let host = stage.host_that_waits([built(all)?, built(inner)?]).await?;
+    let id = host.start_workflow("all", &Story::default()).await?;
+    host.idle().await?;
+    host.publish("go", "1", "go1").await?;
+    host.advance(2 * DAY).await?;
+    host.work("work", |_| Ok("worked")).await?;
+    host.idle().await?;
+    let task = host.user_tasks().await?.remove(0);
+    host.choose(&task.id, "ok").await?;
+    let story = completed(&host, &id).await?;
+    assert_eq!(story.n, 4);
+    assert_eq!(story.words.iter().filter(|word| *word == "refund2").count(), 1);
+    for word in ["pay1", "pay2", "go1", "late2", "worked", "said", "last", "beside"] {
+        assert!(story.words.iter().any(|w| w == word), "{word} is missing in {:?}", story.words);
+    }
+    assert_eq!(story.words.len(), 9);
+    Ok(())
+}
+
+async fn a_go_to_out_of_a_nested_loop_takes_away_what_is_in_it(stage: Stage) -> Checked<()> {
+    let out = begin("out")
+        .then("count", count())
+        .if_(
+            "once",
+            |s, ()| s.n < 2,
+            |then| {
+                then.parallel("both", |all| {
+                    all.branch(|b| {
+                        b.for_each("each", each(|_: &Story| vec![0_u64, 1]).parallel(2), |one| {
+                            one.delay("long", |_, _| DAY).then("never", mark_item("never"))
+                        })
+                    })
+                    .branch(|b| b.delay("hour", |_, ()| HOUR).go_to("out", "count"))
+                })
+            },
+        )
+        .then("last", mark("last"));
+    let host = stage.host([built(out)?]).await?;
+    let id = host.start_workflow("out", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "last");
+    host.advance(2 * DAY).await?;
+    assert_eq!(host.data::<Story>(&id).await?.words, ["last"]);
+    Ok(())
+}
+
+async fn a_failure_deep_inside_reaches_the_saga_around_all_of_it(stage: Stage) -> Checked<()> {
+    let deep = begin("deep")
+        .saga("saga", |saga| {
+            saga.then("a", mark("a")).compensate_with(|b| b.then("un-a", mark("un-a"))).while_(
+                "always",
+                |_, ()| true,
+                |round| {
+                    round.for_each("each", each(|_: &Story| vec![0_u64, 1]), |one| {
+                        one.then("b", mark_item("b"))
+                            .compensate_with(|b| b.then("un-b", mark_item("un-b")))
+                            .if_("second", |_, n| *n == 1, |then| then.then("fail", broken()))
+                    })
+                },
+            )
+        })
+        .then("after", mark("after"));
+    let host = stage.host([built(deep)?]).await?;
+    let id = host.start_workflow("deep", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a b0 b1 un-b1 un-b0 un-a after");
+    Ok(())
+}
+
+fn nested(body: Body, depth: u32) -> Body {
+    if depth == 0 {
+        return body.then("bottom", mark("bottom"));
+    }
+    let id = format!("d{depth}");
+    match depth % 4 {
+        0 => body.if_(id, |_, ()| true, |b| nested(b, depth - 1)),
+        1 => body.parallel(id, |all| all.branch(|b| nested(b, depth - 1))),
+        2 => body.saga(id, |b| nested(b, depth - 1)),
+        _ => body.while_(id, |s, ()| s.words.is_empty(), |b| nested(b, depth - 1)),
+    }
+}
+
+async fn steps_nest_fifty_deep(stage: Stage) -> Checked<()> {
+    let deep = begin("deep").if_("top", |_, ()| true, |b| nested(b, 49)).then("after", mark("after"));
+    let host = stage.host([built(deep)?]).await?;
+    let id = host.start_workflow("deep", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "bottom after");
+    Ok(())
+}

@@ -1,0 +1,165 @@
+use super::prelude::*;
+
+scenarios!("work outside":
+    an_activity_goes_on_with_its_worker_s_result,
+    an_activity_whose_worker_fails_is_offered_again_as_its_policy_says,
+    an_activity_that_nobody_does_in_time_takes_its_branch,
+    activities_of_a_parallel_for_each_are_all_open_at_once,
+    a_body_that_waits_for_a_worker_finds_the_result,
+    a_user_task_takes_the_branch_of_the_option_chosen,
+    a_user_task_that_nobody_answers_is_escalated_and_stays_open,
+    a_user_task_that_nobody_answers_goes_to_somebody_else,
+    work_of_a_cancelled_instance_is_offered_no_more,
+);
+
+fn priced(id: &str) -> WorkflowBuilder<Story> {
+    begin(id).activity(
+        "price",
+        activity("price", |story: &Story, ()| story.n).output(|n: &u64, s: &mut Story| s.n = *n),
+    )
+}
+
+fn doubled(input: &serde_json::Value) -> Result<u64, StepError> {
+    Ok(input.as_u64().ok_or_else(|| StepError::fatal("no number"))? * 2)
+}
+
+async fn an_activity_goes_on_with_its_worker_s_result(stage: Stage) -> Checked<()> {
+    let host = stage.host_that_waits([built(priced("price").then("a", mark("after")))?]).await?;
+    let id = host.start_workflow("price", &Story { n: 21, ..Story::default() }).await?;
+    host.idle().await?;
+    assert_eq!(host.work("price", doubled).await?, Some(id.clone()));
+    let story = completed(&host, &id).await?;
+    assert_eq!((story.n, story.words.join(" ").as_str()), (42, "after"));
+    assert_eq!(host.work("price", doubled).await?, None);
+    Ok(())
+}
+
+async fn an_activity_whose_worker_fails_is_offered_again_as_its_policy_says(stage: Stage) -> Checked<()> {
+    let again = Retry::up_to(1).first_pause(HOUR).jitter(0.0);
+    let retried = priced("retried").retry(again).on_failure(OnFailure::Continue);
+    let host = stage.host_that_waits([built(retried.then("a", mark("after")))?]).await?;
+    let id = host.start_workflow("retried", &Story::default()).await?;
+    for _ in 0..2 {
+        host.advance(HOUR).await?;
+        let failed =
+            host.work("price", |_| Err::<u64, _>(StepError::retryable("no").with_code("sold-out"))).await?;
+        assert_eq!(failed, Some(id.clone()));
+    }
+    assert_eq!(words(&host, &id).await?, "after");
+    let codes: Vec<_> = host.failures(&id).await?.into_iter().map(|f| (f.code, f.attempt)).collect();
+    assert_eq!(codes, [("sold-out".to_owned(), 1), ("sold-out".to_owned(), 2)]);
+    Ok(())
+}
+
+async fn an_activity_that_nobody_does_in_time_takes_its_branch(stage: Stage) -> Checked<()> {
+    let timed = activity("price", |story: &Story, ()| story.n)
+        .timeout(|_, ()| DAY, |late| late.then("late", mark("late")));
+    let host = stage.host_that_waits([built(begin("late").activity("price", timed))?]).await?;
+    let id = host.start_workflow("late", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "late");
+    assert_eq!(host.activities("price").await?, []);
+    Ok(())
+}
+
+async fn activities_of_a_parallel_for_each_are_all_open_at_once(stage: Stage) -> Checked<()> {
+    let all = begin("all").for_each("all", each(|_: &Story| (1..=5_u64).collect()).parallel(5), |one| {
+        one.activity("do", activity("do", |_: &Story, n: &u64| *n).output(|n: &u64, s: &mut Story| s.n += n))
+    });
+    let host = stage.host_that_waits([built(all)?]).await?;
+    let id = host.start_workflow("all", &Story::default()).await?;
+    host.idle().await?;
+    assert_eq!(host.activities("do").await?.len(), 5);
+    while host.work("do", doubled).await?.is_some() {}
+    assert_eq!(completed(&host, &id).await?.n, 30);
+    Ok(())
+}
+
+async fn a_body_that_waits_for_a_worker_finds_the_result(stage: Stage) -> Checked<()> {
+    let ask: Plain<Next, ()> = inline(|ctx: Ctx, _| async move {
+        match ctx.event::<u64>()? {
+            None => Next::wait_for_activity("double", &4),
+            Some(n) => Next::outcome(&n),
+        }
+    });
+    let ask = ask.output(|next: &Next, story: &mut Story| {
+        if let Next::Outcome(n) = next {
+            story.n = n.as_u64().unwrap_or(0);
+        }
+    });
+    let host = stage.host_that_waits([built(begin("body").then("ask", ask))?]).await?;
+    let id = host.start_workflow("body", &Story::default()).await?;
+    host.idle().await?;
+    assert_eq!(host.work("double", doubled).await?, Some(id.clone()));
+    assert_eq!(completed(&host, &id).await?.n, 8);
+    Ok(())
+}
+
+fn asked() -> wfe::definition::UserTask<Story, ()> {
+    user_task(|_: &Story, ()| "May it pass?")
+        .assignee(|_, ()| "ada")
+        .option("yes", |yes| yes.then("passed", mark("passed")))
+        .option("no", |no| no.then("refused", mark("refused")))
+        .plain_option("later")
+}
+
+async fn a_user_task_takes_the_branch_of_the_option_chosen(stage: Stage) -> Checked<()> {
+    let host = stage
+        .host_that_waits([built(begin("ask").user_task("ask", asked()).then("a", mark("after")))?])
+        .await?;
+    for (option, told) in [("yes", "passed after"), ("no", "refused after"), ("later", "after")] {
+        let id = host.start_workflow("ask", &Story::default()).await?;
+        host.idle().await?;
+        let tasks = host.user_tasks().await?;
+        let [open] = &tasks[..] else { unmet(&format!("open are {tasks:?}")) };
+        assert_eq!((&*open.instance_id, open.task.assignee.as_deref()), (&*id, Some("ada")));
+        assert_eq!(open.task.options, ["yes", "no", "later"]);
+        host.choose(&open.id, option).await?;
+        assert_eq!(words(&host, &id).await?, told);
+        assert!(host.choose(&open.id, option).await.is_err(), "it is answered once");
+    }
+    Ok(())
+}
+
+async fn a_user_task_that_nobody_answers_is_escalated_and_stays_open(stage: Stage) -> Checked<()> {
+    let escalated = asked().escalate(
+        |_, ()| DAY,
+        |b| b.then("remind", mark("reminded")).delay("w", |_, ()| DAY).then("x", mark("x")),
+    );
+    let host = stage
+        .host_that_waits([built(begin("ask").user_task("ask", escalated).then("a", mark("after")))?])
+        .await?;
+    let id = host.start_workflow("ask", &Story::default()).await?;
+    host.advance(DAY + HOUR).await?;
+    assert_eq!(host.data::<Story>(&id).await?.words, ["reminded"]);
+    let open = host.user_tasks().await?.remove(0);
+    host.choose(&open.id, "yes").await?;
+    assert_eq!(words(&host, &id).await?, "reminded passed after");
+    Ok(())
+}
+
+async fn a_user_task_that_nobody_answers_goes_to_somebody_else(stage: Stage) -> Checked<()> {
+    let passed = asked().reassign(|_, ()| DAY, |_, ()| "grace");
+    let host = stage.host_that_waits([built(begin("ask").user_task("ask", passed))?]).await?;
+    let id = host.start_workflow("ask", &Story::default()).await?;
+    host.idle().await?;
+    let first = host.user_tasks().await?.remove(0);
+    host.advance(DAY).await?;
+    let second = host.user_tasks().await?.remove(0);
+    assert_eq!(second.task.assignee.as_deref(), Some("grace"));
+    assert!(host.choose(&first.id, "yes").await.is_err(), "it is no longer the first one's");
+    host.choose(&second.id, "no").await?;
+    assert_eq!(words(&host, &id).await?, "refused");
+    Ok(())
+}
+
+async fn work_of_a_cancelled_instance_is_offered_no_more(stage: Stage) -> Checked<()> {
+    let both = priced("gone").user_task("ask", asked());
+    let host = stage.host_that_waits([built(both)?]).await?;
+    let id = host.start_workflow("gone", &Story::default()).await?;
+    host.idle().await?;
+    host.host().cancel(&id).await?;
+    host.idle().await?;
+    assert_eq!(host.activities("price").await?, []);
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
+    Ok(())
+}

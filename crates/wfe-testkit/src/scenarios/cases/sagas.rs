@@ -1,0 +1,190 @@
+use super::prelude::*;
+
+scenarios!("sagas":
+    a_saga_that_fails_is_undone_in_reverse_order_of_completion,
+    what_follows_a_saga_comes_after_its_compensation,
+    a_saga_is_tried_again_as_a_whole,
+    a_saga_in_a_for_each_in_an_if_undoes_only_itself,
+    a_failure_takes_the_other_branches_of_its_saga_away,
+    nested_sagas_are_undone_with_the_one_around_them,
+    a_compensation_that_fails_keeps_no_other_from_running,
+    a_compensation_knows_what_it_undoes,
+    cancel_undoes_an_open_saga_and_terminate_does_not,
+    compensations_may_wait,
+);
+
+/// A step and what undoes it.
+fn done<I: wfe::definition::Item>(body: Body<I>, word: &'static str) -> Body<I> {
+    body.then(word, mark(word))
+        .compensate_with(|undo| undo.then(format!("un-{word}"), mark(format!("un-{word}"))))
+}
+
+async fn a_saga_that_fails_is_undone_in_reverse_order_of_completion(stage: Stage) -> Checked<()> {
+    let slow = begin("order").saga("saga", |saga| {
+        done(saga, "a")
+            .parallel("both", |all| {
+                all.branch(|b| done(b.delay("two", |_, ()| 2 * HOUR), "b"))
+                    .branch(|b| done(b.delay("one", |_, ()| HOUR), "c"))
+            })
+            .then("fail", broken())
+    });
+    let host = stage.host([built(slow.then("after", mark("after")))?]).await?;
+    let id = host.start_workflow("order", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a c b un-b un-c un-a after");
+    Ok(())
+}
+
+async fn what_follows_a_saga_comes_after_its_compensation(stage: Stage) -> Checked<()> {
+    let gate = Gate::default();
+    let undo = gate.clone();
+    let slow = begin("slow")
+        .saga("saga", move |saga| {
+            saga.then("a", mark("a"))
+                .compensate_with(move |b| b.then("undo", undo.step()))
+                .then("fail", broken())
+        })
+        .then("after", mark("after"));
+    let host = stage.host([built(slow)?]).await?;
+    let id = host.start_workflow("slow", &Story::default()).await?;
+    gate.reached(1).await;
+    assert_eq!(host.data::<Story>(&id).await?.words, ["a"]);
+    gate.open();
+    assert_eq!(words(&host, &id).await?, "a after");
+    Ok(())
+}
+
+async fn a_saga_is_tried_again_as_a_whole(stage: Stage) -> Checked<()> {
+    let fails_once: Plain<(), ()> = inline(|_, story: Arc<Story>| async move {
+        if story.n < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
+    });
+    let again = Retry::up_to(3).first_pause(HOUR).jitter(0.0);
+    let saga = begin("again")
+        .saga("saga", |saga| done(saga.then("count", count()), "a").then("fail", fails_once))
+        .retry(again)
+        .then("after", mark("after"));
+    let host = stage.host([built(saga)?]).await?;
+    let id = host.start_workflow("again", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a un-a a after");
+    Ok(())
+}
+
+async fn a_saga_in_a_for_each_in_an_if_undoes_only_itself(stage: Stage) -> Checked<()> {
+    let picky: Plain<(), u64> = wfe::definition::inline_item(|_, _, n: u64| async move {
+        if n == 1 { Err(StepError::fatal("one")) } else { Ok(()) }
+    });
+    let undo: Plain<String, u64> = mark_item("un");
+    let all = begin("nested").if_(
+        "yes",
+        |_, ()| true,
+        |then| {
+            then.for_each("all", each(|_: &Story| vec![0_u64, 1, 2]), |one| {
+                one.saga("saga", |saga| {
+                    saga.then("do", mark_item("do"))
+                        .compensate_with(|b| b.then("undo", undo))
+                        .then("pick", picky)
+                })
+                .on_failure(OnFailure::Continue)
+            })
+        },
+    );
+    let host = stage.host([built(all.then("after", mark("after")))?]).await?;
+    let id = host.start_workflow("nested", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "do0 do1 un1 do2 after");
+    Ok(())
+}
+
+async fn a_failure_takes_the_other_branches_of_its_saga_away(stage: Stage) -> Checked<()> {
+    let both = begin("both").saga("saga", |saga| {
+        saga.parallel("both", |all| {
+            all.branch(|b| done(b, "a").delay("long", |_, ()| DAY).then("never", mark("never")))
+                .branch(|b| b.delay("hour", |_, ()| HOUR).then("fail", broken()))
+        })
+    });
+    let host = stage.host([built(both.then("after", mark("after")))?]).await?;
+    let (id, began) = (host.start_workflow("both", &Story::default()).await?, stage.clock.now());
+    assert_eq!(words(&host, &id).await?, "a un-a after");
+    assert_eq!(stage.clock.now() - began, chrono::TimeDelta::hours(1));
+    Ok(())
+}
+
+async fn nested_sagas_are_undone_with_the_one_around_them(stage: Stage) -> Checked<()> {
+    let outer = begin("outer").saga("outer", |outer| {
+        done(outer, "a").saga("inner", |inner| done(done(inner, "b"), "c")).then("fail", broken())
+    });
+    let host = stage.host([built(outer)?]).await?;
+    let id = host.start_workflow("outer", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a b c un-c un-b un-a");
+    Ok(())
+}
+
+async fn a_compensation_that_fails_keeps_no_other_from_running(stage: Stage) -> Checked<()> {
+    let saga = begin("stuck").saga("saga", |saga| {
+        done(saga, "a")
+            .then("b", mark("b"))
+            .compensate_with(|b| b.then("un-b", broken()))
+            .then("fail", broken())
+    });
+    let host = stage.host([built(saga.then("after", mark("after")))?]).await?;
+    let id = host.start_workflow("stuck", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a b un-a after");
+    Ok(())
+}
+
+async fn a_compensation_knows_what_it_undoes(stage: Stage) -> Checked<()> {
+    let tell: Plain<String, u64> =
+        wfe::definition::inline_item(|ctx: Ctx, story: Arc<Story>, n: u64| async move {
+            let undone = ctx.undone().ok_or_else(|| StepError::fatal("it undoes nothing"))?;
+            Ok(format!("{}{n}{}{}", undone.step, undone.outcome.clone().unwrap_or_default(), story.n))
+        });
+    let tell = tell.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
+    let make: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 10) });
+    let saga = begin("knows").saga("saga", |saga| {
+        saga.for_each("all", each(|_: &Story| vec![1_u64, 2]), |one| {
+            one.then("make", make).compensate_with(|b| b.then("tell", tell))
+        })
+        .then("count", count())
+        .then("fail", broken())
+    });
+    let host = stage.host([built(saga)?]).await?;
+    let id = host.start_workflow("knows", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "make2201 make1101");
+    Ok(())
+}
+
+async fn cancel_undoes_an_open_saga_and_terminate_does_not(stage: Stage) -> Checked<()> {
+    let open = begin("open").saga("saga", |saga| done(saga, "a").delay("long", |_, ()| DAY));
+    let host = stage.host([built(open)?]).await?;
+    let ids = [
+        host.start_workflow("open", &Story::default()).await?,
+        host.start_workflow("open", &Story::default()).await?,
+    ];
+    host.idle().await?;
+    host.host().cancel(&ids[0]).await?;
+    host.host().terminate(&ids[1]).await?;
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&ids[0]).await?, Some(Outcome::Cancelled));
+    assert_eq!(host.outcome::<Story>(&ids[1]).await?, Some(Outcome::Terminated));
+    assert_eq!(host.data::<Story>(&ids[0]).await?.words, ["a", "un-a"]);
+    assert_eq!(host.data::<Story>(&ids[1]).await?.words, ["a"]);
+    Ok(())
+}
+
+async fn compensations_may_wait(stage: Stage) -> Checked<()> {
+    let saga = begin("wait").saga("saga", |saga| {
+        saga.then("a", mark("a"))
+            .compensate_with(|b| {
+                b.delay("night", |_, ()| DAY)
+                    .wait_for(
+                        "ok",
+                        event("ok", |_: &Story, ()| "k")
+                            .timeout(|_, ()| DAY, |b| b.then("late", mark("late"))),
+                    )
+                    .then("un-a", flaky(2, "un-a").retry(Retry::up_to(2)))
+            })
+            .then("fail", broken())
+    });
+    let host = stage.host_that_waits([built(saga.then("after", mark("after")))?]).await?;
+    let id = host.start_workflow("wait", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a late un-a after");
+    Ok(())
+}

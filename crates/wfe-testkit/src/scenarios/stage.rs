@@ -1,0 +1,130 @@
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use wfe::{HostBuilder, Outcome, Result, definition::Definition, traits::PersistenceProvider};
+
+use super::words::Story;
+use crate::{
+    TestHost, VirtualClock,
+    conformance::{
+        Harness,
+        case::{Checked, Stop, unmet},
+    },
+};
+
+/// What one scenario plays on: an empty place of its own, a clock of its own, and one or more hosts.
+pub(super) struct Stage {
+    pub clock: Arc<VirtualClock>,
+    place: Box<dyn AnyPlace>,
+    hosts: usize,
+}
+
+type Store = Arc<dyn PersistenceProvider>;
+
+impl Stage {
+    pub async fn new<H: Harness>(harness: Arc<H>, hosts: usize) -> Result<Self> {
+        if hosts > 1 && !harness.is_shared() {
+            let problem = "only a store that is shared can have several hosts".to_owned();
+            return Err(wfe::WfeError::Invalid(problem));
+        }
+        let place = harness.place().await?;
+        let place = Box::new(Bound { harness, place });
+        Ok(Self { clock: Arc::new(VirtualClock::default()), place, hosts })
+    }
+
+    /// Started hosts with these definitions.
+    pub async fn host<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
+        self.host_with(definitions, |builder| builder, |store| store).await
+    }
+
+    /// As [`host`](Self::host), for scenarios in which instances wait for something outside; skips those where the store
+    /// has only the plain traits.
+    pub async fn host_that_waits<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
+        let host = self.host(definitions).await?;
+        if host.store().step_store().is_none() {
+            return Err(Stop::Skipped("the store has no step store"));
+        }
+        Ok(host)
+    }
+
+    /// As [`host`](Self::host), with settings of their own, and something over each store.
+    pub async fn host_with<const N: usize>(
+        &self,
+        definitions: [Definition; N],
+        configure: impl Fn(HostBuilder) -> HostBuilder + Send + 'static,
+        over: impl Fn(Store) -> Store,
+    ) -> Checked<TestHost> {
+        let store = over(self.place.open(self.clock.clone()).await?);
+        let mut builder = TestHost::builder_shared(store, self.clock.clone()).configure(configure);
+        for _ in 1..self.hosts {
+            builder = builder.beside(over(self.place.open(self.clock.clone()).await?));
+        }
+        for definition in definitions {
+            builder = builder.define(definition);
+        }
+        Ok(builder.start().await?)
+    }
+
+    /// Skips the scenario where a host hears of what another one stored by polls alone: here, nobody polls.
+    pub fn must_hear_others(&self) -> Checked<()> {
+        if self.hosts == 1 || self.place.tells_news() {
+            Ok(())
+        } else {
+            Err(Stop::Skipped("the store leaves news to polls"))
+        }
+    }
+
+    /// Skips the scenario where nothing outlives a provider.
+    pub fn must_last(&self) -> Checked<()> {
+        if self.place.lasts() {
+            Ok(())
+        } else {
+            Err(Stop::Skipped("the store does not outlive its provider"))
+        }
+    }
+}
+
+/// Runs the instance to its end, which has to be a good one; its data.
+#[track_caller]
+pub(super) fn completed<'a>(host: &'a TestHost, id: &'a str) -> impl Future<Output = Checked<Story>> + 'a {
+    let at = std::panic::Location::caller();
+    async move {
+        match host.run_to_end::<Story>(id).await {
+            Ok(Outcome::Completed(story)) => Ok(story),
+            other => unmet(&format!("at {at}: it ended as {other:?}")),
+        }
+    }
+}
+
+/// As [`completed`]; the words that it wrote, with spaces between them.
+#[track_caller]
+pub(super) fn words<'a>(host: &'a TestHost, id: &'a str) -> impl Future<Output = Checked<String>> + 'a {
+    let story = completed(host, id);
+    async move { Ok(story.await?.words.join(" ")) }
+}
+
+/// A harness with one of its places, its type forgotten: scenarios are compiled once, not once for each store.
+trait AnyPlace: Send + Sync {
+    fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
+    fn lasts(&self) -> bool;
+    fn tells_news(&self) -> bool;
+}
+
+struct Bound<H: Harness> {
+    harness: Arc<H>,
+    place: H::Place,
+}
+
+impl<H: Harness> AnyPlace for Bound<H> {
+    fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>> {
+        self.harness.open(&self.place, clock)
+    }
+
+    fn lasts(&self) -> bool {
+        self.harness.lasts()
+    }
+
+    fn tells_news(&self) -> bool {
+        self.harness.tells_news()
+    }
+}

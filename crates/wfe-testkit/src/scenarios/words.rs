@@ -1,0 +1,108 @@
+//! What scenarios are told in.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, watch};
+use wfe::{
+    definition::{Definition, Inline, Item, Sequence, Task, WorkflowBuilder, inline, inline_item},
+    steps::{Ctx, StepError},
+};
+
+use crate::conformance::case::Checked;
+
+/// The data of the scenarios' workflows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Story {
+    /// What the steps wrote, in the order in which they ended.
+    pub words: Vec<String>,
+    pub n: u64,
+    pub text: String,
+}
+
+pub(super) type Body<I = ()> = Sequence<Story, I>;
+
+pub(super) type Plain<R, I> = Task<R, Story, I, Inline<R, Story, I>>;
+
+pub(super) fn begin(id: &str) -> WorkflowBuilder<Story> {
+    WorkflowBuilder::new(id, 1)
+}
+
+pub(super) fn built(builder: WorkflowBuilder<Story>) -> Checked<Definition> {
+    Ok(builder.build()?)
+}
+
+/// A step that writes this word.
+pub(super) fn mark<I: Item>(word: impl Into<String>) -> Plain<(), I> {
+    let word = word.into();
+    inline(|_, _| async { Ok(()) }).output(move |(), story: &mut Story| story.words.push(word.clone()))
+}
+
+/// A step that writes this word and the item at hand.
+pub(super) fn mark_item<I: Item + Clone + std::fmt::Display>(word: &'static str) -> Plain<String, I> {
+    inline_item(move |_, _, item: I| async move { Ok(format!("{word}{item}")) })
+        .output(|word: &String, story: &mut Story| story.words.push(word.clone()))
+}
+
+/// A step that counts.
+pub(super) fn count<I: Item>() -> Plain<(), I> {
+    inline(|_, _| async { Ok(()) }).output(|(), story: &mut Story| story.n += 1)
+}
+
+/// A step that never succeeds.
+pub(super) fn broken<I: Item>() -> Plain<(), I> {
+    inline(|_, _| async { Err(StepError::fatal("broken")) })
+}
+
+/// A step that fails so often, and then writes this word.
+pub(super) fn flaky<I: Item>(failures: u32, word: &'static str) -> Plain<(), I> {
+    inline(move |ctx: Ctx, _| async move {
+        if ctx.attempt() > failures { Ok(()) } else { Err(StepError::retryable("not yet")) }
+    })
+    .output(move |(), story: &mut Story| story.words.push(word.to_owned()))
+}
+
+/// Panics, as users' code does.
+pub(super) fn explode<T>() -> T {
+    crate::conformance::case::unmet("meant to happen")
+}
+
+/// A step that runs until it is let go.
+#[derive(Clone, Default)]
+pub(super) struct Gate {
+    entered: watch::Sender<usize>,
+    go: Arc<Notify>,
+}
+
+impl Gate {
+    pub fn step<I: Item>(&self) -> Plain<(), I> {
+        let this = self.clone();
+        inline(move |ctx: Ctx, _| {
+            let this = this.clone();
+            async move {
+                this.entered.send_modify(|entered| *entered += 1);
+                tokio::select! {
+                    () = this.go.notified() => Ok(()),
+                    () = ctx.cancellation().cancelled() => Err(StepError::fatal("cancelled")),
+                }
+            }
+        })
+    }
+
+    /// How often its body was entered.
+    pub fn entered(&self) -> usize {
+        *self.entered.borrow()
+    }
+
+    /// Resolves once it was entered so often.
+    pub async fn reached(&self, times: usize) {
+        // It fails only when the sender is gone, and `self` holds it.
+        let met = self.entered.subscribe().wait_for(|entered| *entered >= times).await.is_ok();
+        debug_assert!(met, "the gate outlives the borrow of it");
+    }
+
+    /// Lets one body go, the next one if none is there.
+    pub fn open(&self) {
+        self.go.notify_one();
+    }
+}

@@ -1,0 +1,190 @@
+//! A host for tests of workflows: see [`TestHost`].
+
+mod builder;
+mod inspecting;
+mod outside;
+mod passing;
+
+pub use builder::TestHostBuilder;
+pub use inspecting::FinalState;
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use serde::Serialize;
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
+use wfe::{
+    LifecycleEvent, Result, StartOptions, WfeError, WorkflowHost, definition::Data,
+    traits::PersistenceProvider,
+};
+
+use crate::VirtualClock;
+
+/// A host under a virtual clock: a test moves time, and never waits for it.
+///
+/// Whatever a test does, [`idle`](Self::idle) then lets the host run until nothing can happen any more, which is found
+/// out and not guessed; [`advance`](Self::advance) lets time pass, with everything in it that becomes due. So a delay of
+/// thirty days takes milliseconds:
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+///
+/// use wfe::{Outcome, definition::{WorkflowBuilder, event, inline}};
+/// use wfe_sqlite::SqlitePersistenceProvider; // or any other store
+/// use wfe_testkit::{TestHost, VirtualClock};
+///
+/// # #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+/// # async fn main() -> wfe::Result<()> {
+/// let dunning = WorkflowBuilder::<Vec<String>>::new("dunning", 1)
+///     .wait_for(
+///         "paid",
+///         event("paid", |_: &Vec<String>, ()| "invoice-7")
+///             .output(|by: &String, log: &mut Vec<String>| log.push(format!("paid by {by}")))
+///             .timeout(
+///                 |_, ()| Duration::from_hours(30 * 24),
+///                 |late| late.then(
+///                     "remind",
+///                     inline(|_, _| async { Ok(()) }).output(|(), log: &mut Vec<String>| log.push("reminded".into())),
+///                 ),
+///             ),
+///     )
+///     .build()?;
+///
+/// let clock = Arc::new(VirtualClock::default());
+/// let store = SqlitePersistenceProvider::builder(":memory:").clock(clock.clone()).open().await?;
+/// let host = TestHost::builder(store, clock).define(dunning).start().await?;
+///
+/// let late = host.start_workflow("dunning", &Vec::<String>::new()).await?;
+/// host.idle().await?;
+/// assert_eq!(host.current_steps(&late).await?, ["paid"]);
+/// host.advance(Duration::from_hours(30 * 24)).await?;
+/// assert_eq!(host.outcome(&late).await?, Some(Outcome::Completed(vec!["reminded".to_owned()])));
+///
+/// let in_time = host.start_workflow("dunning", &Vec::<String>::new()).await?;
+/// host.advance(Duration::from_hours(29 * 24)).await?;
+/// host.publish("paid", "invoice-7", "ada").await?;
+/// host.idle().await?;
+/// assert_eq!(host.outcome(&in_time).await?, Some(Outcome::Completed(vec!["paid by ada".to_owned()])));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Several hosts on one store, as of several processes, are one `TestHost` too
+/// ([`beside`](TestHostBuilder::beside)): its calls go to them by turns.
+pub struct TestHost {
+    hosts: Vec<WorkflowHost>,
+    store: Arc<dyn PersistenceProvider>,
+    clock: Arc<VirtualClock>,
+    turns: AtomicUsize,
+    told: Mutex<Told>,
+}
+
+/// What the hosts have told of.
+struct Told {
+    receivers: Vec<Receiver<LifecycleEvent>>,
+    events: Vec<LifecycleEvent>,
+    missed: u64,
+}
+
+impl TestHost {
+    /// The clock of the host, which [`advance`](Self::advance) moves.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<VirtualClock> {
+        &self.clock
+    }
+
+    /// The host itself; of several, by turns.
+    pub fn host(&self) -> &WorkflowHost {
+        &self.hosts[self.turns.fetch_add(1, Ordering::Relaxed) % self.hosts.len()]
+    }
+
+    /// All of the hosts.
+    #[must_use]
+    pub fn hosts(&self) -> &[WorkflowHost] {
+        &self.hosts
+    }
+
+    /// The store of the first host.
+    #[must_use]
+    pub fn store(&self) -> &dyn PersistenceProvider {
+        &*self.store
+    }
+
+    /// As [`WorkflowHost::start_workflow`].
+    ///
+    /// # Errors
+    /// Those of [`WorkflowHost::start_workflow`].
+    pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
+        self.host().start_workflow(definition, data).await
+    }
+
+    /// As [`WorkflowHost::start_workflow_with`].
+    ///
+    /// # Errors
+    /// Those of [`WorkflowHost::start_workflow_with`].
+    pub async fn start_workflow_with<D: Data>(
+        &self,
+        definition: &str,
+        data: &D,
+        options: StartOptions,
+    ) -> Result<String> {
+        self.host().start_workflow_with(definition, data, options).await
+    }
+
+    /// As [`WorkflowHost::publish_event`].
+    ///
+    /// # Errors
+    /// Those of [`WorkflowHost::publish_event`].
+    pub async fn publish(
+        &self,
+        name: &str,
+        key: &str,
+        data: &(impl Serialize + ?Sized + Sync),
+    ) -> Result<String> {
+        self.host().publish_event(name, key, data).await
+    }
+
+    /// The lifecycle events so far, of each host in their order.
+    ///
+    /// # Errors
+    /// [`Invalid`](WfeError::Invalid): so much happened between two calls of this host that some were missed.
+    pub fn events(&self) -> Result<Vec<LifecycleEvent>> {
+        let told = self.gather();
+        match told.missed {
+            0 => Ok(told.events.clone()),
+            missed => Err(WfeError::Invalid(format!(
+                "{missed} lifecycle events were missed; ask for them more often, or subscribe to the host's own"
+            ))),
+        }
+    }
+
+    /// Stops all hosts; see [`WorkflowHost::stop`].
+    ///
+    /// # Errors
+    /// Those of [`WorkflowHost::stop`].
+    pub async fn stop(&self) -> Result<()> {
+        for host in &self.hosts {
+            host.stop().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what the hosts have told of since.
+    fn gather(&self) -> MutexGuard<'_, Told> {
+        // Nothing panics while holding it.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let Told { receivers, events, missed } = &mut *told;
+        for receiver in receivers {
+            loop {
+                match receiver.try_recv() {
+                    Ok(event) => events.push(event),
+                    Err(TryRecvError::Lagged(some)) => *missed += some,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+        }
+        told
+    }
+}

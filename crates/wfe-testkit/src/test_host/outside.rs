@@ -1,0 +1,78 @@
+//! What workers and people outside do.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use wfe::{
+    OpenActivity, OpenTask, Result,
+    steps::{StepError, UserAnswer},
+};
+
+use super::TestHost;
+
+/// Rows read from the store at once.
+const PAGE: usize = 256;
+
+impl TestHost {
+    /// The open activities of this name, oldest first.
+    ///
+    /// # Errors
+    /// Those of [`Activities::open`](wfe::Activities::open).
+    pub async fn activities(&self, name: &str) -> Result<Vec<OpenActivity>> {
+        let (activities, mut all, mut after) = (self.host().activities(), Vec::new(), None);
+        loop {
+            let page = activities.open(name, after, PAGE).await?;
+            all.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The open user tasks, oldest first.
+    ///
+    /// # Errors
+    /// Those of [`UserTasks::open`](wfe::UserTasks::open).
+    pub async fn user_tasks(&self) -> Result<Vec<OpenTask>> {
+        let (tasks, mut all, mut after) = (self.host().user_tasks(), Vec::new(), None);
+        loop {
+            let page = tasks.open(None, after, PAGE).await?;
+            all.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Works as an external worker: claims the oldest open activity of this name, and answers what `work` makes of its
+    /// input. Gives the instance that waited; `None`: there was nothing to do.
+    ///
+    /// # Errors
+    /// Those of [`Activities::claim`](wfe::Activities::claim) and
+    /// [`ActivityClaim::succeed`](wfe::ActivityClaim::succeed).
+    pub async fn work<T: Serialize + Sync>(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Value) -> std::result::Result<T, StepError>,
+    ) -> Result<Option<String>> {
+        const LEASE: Duration = Duration::from_mins(1);
+        let Some(claim) = self.host().activities().claim(name, "test", LEASE).await? else { return Ok(None) };
+        match work(&claim.activity().input) {
+            Ok(result) => claim.succeed(&result).await?,
+            Err(error) => claim.fail(&error).await?,
+        }
+        Ok(Some(claim.activity().instance_id.clone()))
+    }
+
+    /// Chooses this option of a user task.
+    ///
+    /// # Errors
+    /// Those of [`UserTasks::answer`](wfe::UserTasks::answer).
+    pub async fn choose(&self, task: &str, option: &str) -> Result<()> {
+        let answer = UserAnswer { option: option.to_owned(), user: None, data: Value::Null };
+        self.host().user_tasks().answer(task, &answer).await
+    }
+}

@@ -1,0 +1,40 @@
+//! When nothing can happen any more by itself.
+
+use super::Dispatcher;
+use crate::outcome::Idle;
+
+impl Dispatcher {
+    /// Tells those who wait for it that the host is idle, if it is. What the store has is looked at first: neither a
+    /// notice that is still on its way nor a clock that was moved just now can be missed.
+    pub(super) async fn tell_if_idle(&mut self) {
+        self.idlers.retain(|idler| !idler.is_closed());
+        if self.idlers.is_empty() || self.is_at_work() {
+            return;
+        }
+        let before = self.shared.now();
+        let now = before.timestamp_millis();
+        if self.timers.next().is_some_and(|at| at <= now) {
+            self.timers_are_due().await;
+        }
+        if self.dates.next().is_some_and(|at| at <= now) {
+            self.events_are_due().await;
+        }
+        self.deliver().await;
+        self.attend().await;
+        self.peek_at_timers(before).await;
+        // Else it is looked at again when a work has ended, or at the next poll.
+        if !self.is_at_work() && !self.backlog && !self.unread && !self.in_doubt {
+            let next = self.timers.next().into_iter().chain(self.dates.next()).min();
+            let idle =
+                Idle { next: next.and_then(chrono::DateTime::from_timestamp_millis), works: self.made };
+            for idler in self.idlers.drain(..) {
+                // It fails only if whoever asked has gone away.
+                let _unheard = idler.send(idle);
+            }
+        }
+    }
+
+    fn is_at_work(&self) -> bool {
+        !self.actors.is_empty() || self.shared.is_at_work()
+    }
+}

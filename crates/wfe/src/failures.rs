@@ -1,0 +1,59 @@
+use std::{collections::VecDeque, fmt, sync::Arc};
+
+use wfe_core::{
+    Result,
+    traits::{Cursor, ErrorRecord, StepFailure, StepStore},
+};
+
+/// Failures read at once: each may carry long messages.
+const PAGE: usize = 256;
+
+/// The stored failures of an instance, oldest first; from [`WorkflowHost::failures`](crate::WorkflowHost::failures).
+///
+/// At most one page of them is in memory. One that is stored meanwhile is found too.
+pub struct Failures {
+    store: Arc<dyn StepStore>,
+    instance: String,
+    after: Option<Cursor>,
+    page: VecDeque<ErrorRecord>,
+}
+
+impl Failures {
+    pub(crate) fn new(store: Arc<dyn StepStore>, instance: &str) -> Self {
+        Self { store, instance: instance.to_owned(), after: None, page: VecDeque::new() }
+    }
+
+    /// The next one; `None` after the last one.
+    ///
+    /// # Errors
+    /// [`Unsupported`](wfe_core::WfeError::Unsupported): the store does not offer it; and those of the store.
+    pub async fn next(&mut self) -> Result<Option<StepFailure>> {
+        if self.page.is_empty() {
+            self.page = self.store.failures(&self.instance, self.after, PAGE).await?.rows.into();
+        }
+        let Some(record) = self.page.pop_front() else { return Ok(None) };
+        self.after = Some(record.cursor);
+        Ok(Some(record.failure))
+    }
+
+    /// All that are left.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub async fn all(mut self) -> Result<Vec<StepFailure>> {
+        let mut all = Vec::new();
+        while let Some(failure) = self.next().await? {
+            all.push(failure);
+        }
+        Ok(all)
+    }
+}
+
+impl fmt::Debug for Failures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failures")
+            .field("instance", &self.instance)
+            .field("after", &self.after)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+use wfe_core::{
+    Result,
+    traits::{Control, Intervention},
+};
+
+use super::WorkflowHost;
+use crate::engine::Command;
+
+impl WorkflowHost {
+    /// Asks an instance to stand still once its running steps have ended. Returns once the request is stored: it will
+    /// take effect, whoever runs the instance. After the end of the instance it changes nothing.
+    ///
+    /// # Errors
+    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
+    pub async fn suspend(&self, id: &str) -> Result<()> {
+        self.request(id, Control::Suspend).await
+    }
+
+    /// Asks a suspended instance to go on; as [`suspend`](Self::suspend). A step whose failure suspended it is tried
+    /// again, with all its retries; [`skip`](Self::skip) and [`resume_from`](Self::resume_from) go on without it.
+    ///
+    /// # Errors
+    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
+    pub async fn resume(&self, id: &str) -> Result<()> {
+        self.request(id, Control::Resume).await
+    }
+
+    /// Asks a suspended instance to go on behind each of its failed steps, as if that had completed without an outcome; as
+    /// [`suspend`](Self::suspend). The outputs of a skipped step are not applied, and its failure stays stored. The saga
+    /// around it takes it for a step that has done nothing: its compensation does not run
+    /// ([`Intervention::Skip`] tells the rest).
+    ///
+    /// An instance that is not suspended when the request reaches it does not change. If none of its steps has failed, it
+    /// stays suspended, and the reason is stored among its [failures](Self::failures), with the code
+    /// [`INTERVENTION`](wfe_core::steps::StepError::INTERVENTION).
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot keep such a request. One with the plain traits alone cannot.
+    pub async fn skip(&self, id: &str) -> Result<()> {
+        self.intervene(id, &Intervention::Skip).await
+    }
+
+    /// Asks a suspended instance to go on from the step with this stable id, which begins anew; as
+    /// [`suspend`](Self::suspend). It is a step of the main path, of the sequence in which a step has failed, or of one
+    /// around that. What else is at work in its sequence is taken away; a saga among it is not undone
+    /// ([`Intervention::ResumeFrom`] tells the rest). It works without a failed step too: for an instance that was suspended by
+    /// hand, or because it seemed to kill its process.
+    ///
+    /// An instance that is not suspended when the request reaches it does not change. If it cannot go on from there, it
+    /// stays suspended as it is, and the reason is stored as [`skip`](Self::skip) does it.
+    ///
+    /// # Errors
+    /// Those of [`skip`](Self::skip).
+    pub async fn resume_from(&self, id: &str, step: &str) -> Result<()> {
+        self.intervene(id, &Intervention::ResumeFrom(step.to_owned())).await
+    }
+
+    /// Asks an instance to end before its end, undoing what it can; as [`suspend`](Self::suspend). Running steps get
+    /// their cancellation token fired.
+    ///
+    /// # Errors
+    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
+    pub async fn cancel(&self, id: &str) -> Result<()> {
+        self.request(id, Control::Cancel).await
+    }
+
+    /// Asks an instance to end as it stands; as [`cancel`](Self::cancel), but nothing is undone.
+    ///
+    /// # Errors
+    /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
+    pub async fn terminate(&self, id: &str) -> Result<()> {
+        self.request(id, Control::Terminate).await
+    }
+
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+        self.0.shared.store.intervene(id, intervention).await?;
+        self.tell(Command::Wake(id.to_owned()));
+        Ok(())
+    }
+
+    async fn request(&self, id: &str, control: Control) -> Result<()> {
+        self.0.shared.store.request(id, control).await?;
+        self.tell(Command::Wake(id.to_owned()));
+        Ok(())
+    }
+}

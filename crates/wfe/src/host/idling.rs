@@ -1,0 +1,21 @@
+use tokio::sync::oneshot;
+use wfe_core::{Result, WfeError};
+
+use super::WorkflowHost;
+use crate::{engine::Command, outcome::Idle};
+
+impl WorkflowHost {
+    /// Resolves once nothing can happen here before time passes or something comes from outside: no body runs, all results
+    /// are stored, and nothing in the store is due that this host could take up. It is found out, not guessed by waiting:
+    /// tests with a virtual clock move it then.
+    ///
+    /// A body that waits for something outside keeps the host from being idle. So does a store that fails.
+    ///
+    /// # Errors
+    /// [`Closed`](WfeError::Closed): the host does not run, or was stopped meanwhile.
+    pub async fn idle(&self) -> Result<Idle> {
+        let (answer, idle) = oneshot::channel();
+        self.tell(Command::Idle(answer));
+        idle.await.map_err(|_| WfeError::Closed("the host"))
+    }
+}

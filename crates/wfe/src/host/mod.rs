@@ -1,0 +1,213 @@
+//! The public face of the engine. What a program asks of it is told apart by what it is about, one file each.
+
+mod controlling;
+mod idling;
+mod publishing;
+mod querying;
+mod starting;
+
+pub use publishing::PublishOptions;
+pub use starting::StartOptions;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::{broadcast, mpsc, oneshot, watch},
+};
+use wfe_core::{
+    Result, WfeError, definition::Definition, executor::LifecycleEvent, traits::PersistenceProvider,
+};
+
+use crate::{
+    engine::{self, Command, Phase},
+    options::{HostBuilder, Options},
+    outcome::Guarantees,
+    schedules,
+    shared::Shared,
+};
+
+/// What the names of the engine's own events, activities and definitions begin with.
+pub(crate) use wfe_core::traits::OWN_NAMES as RESERVED;
+
+/// Runs workflows on a store. Cheap to clone: every clone is the same host.
+///
+/// Dropping the last clone ends the host as if the process had died: nothing that was stored is lost, and steps that
+/// were running are run again by the next host. [`stop`](Self::stop) lets them end first.
+#[derive(Clone)]
+pub struct WorkflowHost(Arc<Inner>);
+
+pub(crate) struct Inner {
+    shared: Arc<Shared>,
+    stage: Mutex<Stage>,
+}
+
+enum Stage {
+    New,
+    /// With the way to the engine, its runtime, and its phase.
+    Running(mpsc::UnboundedSender<Command>, Handle, watch::Sender<Phase>),
+    Stopped,
+}
+
+impl WorkflowHost {
+    /// A host on this store, with the default settings.
+    pub fn new(provider: impl PersistenceProvider + 'static) -> Self {
+        Self::builder(provider).build()
+    }
+
+    /// A host on this store, with settings of its own.
+    pub fn builder(provider: impl PersistenceProvider + 'static) -> HostBuilder {
+        Self::builder_shared(Arc::new(provider))
+    }
+
+    /// As [`builder`](Self::builder), for a store that the program uses too.
+    #[must_use]
+    pub fn builder_shared(provider: Arc<dyn PersistenceProvider>) -> HostBuilder {
+        HostBuilder::new(provider)
+    }
+
+    pub(crate) fn assemble(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
+        let shared = Arc::new(Shared::new(provider, options));
+        Self(Arc::new(Inner { shared, stage: Mutex::new(Stage::New) }))
+    }
+
+    /// What the store below this host can promise.
+    #[must_use]
+    pub fn guarantees(&self) -> Guarantees {
+        self.0.shared.guarantees
+    }
+
+    /// Makes a definition known. Stored instances that waited for it go on.
+    ///
+    /// # Errors
+    /// * [`InvalidDefinition`](WfeError::InvalidDefinition): one of this id and version is registered already.
+    /// * [`Invalid`](WfeError::Invalid): its id begins with `wfe.`, which is the engine's.
+    pub fn register(&self, definition: Definition) -> Result<()> {
+        let (shared, id) = (&self.0.shared, definition.id());
+        if id.starts_with(RESERVED) {
+            return Err(WfeError::Invalid(format!(
+                "the definition's id {id:?} begins with {RESERVED:?}, as those of the engine's own do"
+            )));
+        }
+        let own = schedules::definition_for(id, &self.0)?;
+        shared.register(definition)?;
+        // Once for all versions: then it is there already.
+        let is_there = || shared.definition(own.id(), own.version()).is_some();
+        if !is_there()
+            && let Err(error) = shared.register(own.clone())
+            && !is_there()
+        {
+            return Err(error);
+        }
+        self.tell(Command::Registered);
+        Ok(())
+    }
+
+    /// Brings the host to life: interrupted instances go on by themselves. Steps run on the runtime that this is
+    /// called in; the engine has a thread of its own.
+    ///
+    /// # Errors
+    /// * [`Invalid`](WfeError::Invalid): it was started before. [`Closed`](WfeError::Closed): it was stopped.
+    /// * Those of the store, which is created or upgraded first.
+    pub async fn start(&self) -> Result<()> {
+        let shared = &self.0.shared;
+        self.check_new()?;
+        shared.provider.ensure_store_exists().await?;
+        let owner = Arc::new(shared.store.enlist().await?);
+        let mut stage = self.stage();
+        check_new(&stage)?;
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let phase = watch::Sender::new(Phase::Running);
+        let engine = engine::spawn(shared.clone(), owner.clone(), receiver, phase.clone())?;
+        shared.set_owner(Some(owner));
+        *stage = Stage::Running(commands, engine, phase);
+        Ok(())
+    }
+
+    /// What happens from now on, each event after the commit it tells of. A receiver that falls far behind is told how
+    /// many events it missed.
+    #[must_use]
+    pub fn lifecycle(&self) -> broadcast::Receiver<LifecycleEvent> {
+        self.0.shared.lifecycle.subscribe()
+    }
+
+    /// Ends the host: no step begins any more, those that run may end within the grace time, and their results are
+    /// stored. A step that takes longer has its cancellation token fired and is left; it is run again by the next
+    /// host. Everything else stays in the store for the next start.
+    ///
+    /// # Errors
+    /// [`Closed`](WfeError::Closed): it was stopped before.
+    pub async fn stop(&self) -> Result<()> {
+        let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
+        self.0.shared.post.work_is_there();
+        match stage {
+            Stage::New => Ok(()),
+            Stage::Stopped => Err(WfeError::Closed("the host")),
+            Stage::Running(commands, _, phase) => {
+                phase.send_replace(Phase::Draining);
+                let (answer, stopped) = oneshot::channel();
+                let ended = commands.send(Command::Stop(answer)).is_err() || stopped.await.is_err();
+                if ended {
+                    return Err(WfeError::Closed("the engine"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells the engine, if the host runs; otherwise the next start sees it in the store.
+    fn tell(&self, command: Command) {
+        if let Some((commands, _)) = self.engine() {
+            // It fails only if the engine has ended; then the next start sees it.
+            let _later = commands.send(command);
+        }
+    }
+
+    /// The way to the engine, and its runtime; `None`: the host does not run.
+    fn engine(&self) -> Option<(mpsc::UnboundedSender<Command>, Handle)> {
+        match &*self.stage() {
+            Stage::Running(commands, engine, _) => Some((commands.clone(), engine.clone())),
+            Stage::New | Stage::Stopped => None,
+        }
+    }
+
+    pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
+        Self(inner)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        matches!(*self.stage(), Stage::Stopped)
+    }
+
+    fn check_new(&self) -> Result<()> {
+        check_new(&self.stage())
+    }
+
+    fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.0.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for WorkflowHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkflowHost")
+            .field("guarantees", &self.guarantees())
+            .field("definitions", &self.0.shared.definitions())
+            .finish_non_exhaustive()
+    }
+}
+
+fn check_new(stage: &Stage) -> Result<()> {
+    match stage {
+        Stage::New => Ok(()),
+        Stage::Running(..) => Err(WfeError::Invalid("the host was started already".to_owned())),
+        Stage::Stopped => Err(WfeError::Closed("the host")),
+    }
+}

@@ -1,0 +1,121 @@
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use wfe_core::{Result, WfeError, definition::to_value, models::Event};
+
+use super::{RESERVED, WorkflowHost};
+use crate::{outcome::Guarantees, shared::Shared};
+
+/// What the publisher of an event may say beside its data.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// The caller's own id. It makes publishing idempotent: a second time it is accepted, whatever it carries, and has
+    /// no effect. `None`: the store makes one.
+    pub id: Option<String>,
+    /// When the event happened, or will. One dated ahead reaches nobody before. `None`: now.
+    pub effective: Option<DateTime<Utc>>,
+}
+
+impl WorkflowHost {
+    /// Publishes an event: each instance that waits for one of this name and key takes it, once; so does one that comes
+    /// to wait later, but existed by now. Returns the event's id once it is stored, from when on it is neither lost nor
+    /// delivered twice, whatever process dies.
+    ///
+    /// It needs no started host: hosts on the same store hear of it.
+    ///
+    /// # Errors
+    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is the engine's.
+    /// * [`Unsupported`](WfeError::Unsupported): the store has only the plain traits, on which nothing can wait.
+    /// * [`Serialization`](WfeError::Serialization): the data does not fit JSON.
+    /// * Those of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the event may be stored: an id of the
+    ///   caller's ([`PublishOptions`]) makes it safe to try again.
+    pub async fn publish_event(
+        &self,
+        name: &str,
+        key: &str,
+        data: &(impl Serialize + ?Sized + Sync),
+    ) -> Result<String> {
+        self.publish_event_with(name, key, data, PublishOptions::default()).await
+    }
+
+    /// As [`publish_event`](Self::publish_event), with options.
+    ///
+    /// # Errors
+    /// Those of [`publish_event`](Self::publish_event); [`Invalid`](WfeError::Invalid): the id is empty.
+    pub async fn publish_event_with(
+        &self,
+        name: &str,
+        key: &str,
+        data: &(impl Serialize + ?Sized + Sync),
+        options: PublishOptions,
+    ) -> Result<String> {
+        if name.starts_with(RESERVED) {
+            return Err(WfeError::Invalid(format!(
+                "the event's name {name:?} begins with {RESERVED:?}, as those of the engine's own events do"
+            )));
+        }
+        let is_own_id = options.id.is_some();
+        if options.id.as_ref().is_some_and(String::is_empty) {
+            return Err(WfeError::Invalid("the event's id is empty; leave it out, or give one".to_owned()));
+        }
+        let event = Event {
+            id: options.id.unwrap_or_default(),
+            event_name: name.to_owned(),
+            event_key: key.to_owned(),
+            event_data: to_value(data)?,
+            event_time: options.effective.unwrap_or_else(|| self.0.shared.now()),
+            is_processed: false,
+        };
+        self.require_events()?;
+        let mut unsure = Unsure(Some(&self.0.shared));
+        let created = self.0.shared.provider.create_event(&event).await;
+        if !matches!(created, Err(WfeError::CommitUnknown { .. })) {
+            unsure.0 = None;
+        }
+        let id = match created {
+            Ok(id) => id,
+            Err(WfeError::AlreadyExists { .. }) if is_own_id => return Ok(event.id),
+            Err(error) => return Err(error),
+        };
+        self.event_was_stored(&id, event.event_time).await;
+        Ok(id)
+    }
+
+    /// Refuses what cannot be done on a store with the plain traits alone.
+    pub(crate) fn require_events(&self) -> Result<()> {
+        match self.guarantees() {
+            Guarantees::OneTransactionPerStep => Ok(()),
+            Guarantees::SingleProcess => Err(WfeError::Unsupported("waits for events")),
+        }
+    }
+
+    /// Sees to it that the answer to a wait reaches it.
+    pub(crate) fn answer_was_stored(&self) {
+        if self.engine().is_some() {
+            self.0.shared.post.answered();
+        }
+    }
+
+    /// Sees to it that the event reaches whoever waits for it, and is marked as processed when nobody does.
+    pub(crate) async fn event_was_stored(&self, id: &str, time: DateTime<Utc>) {
+        let shared = &self.0.shared;
+        if self.engine().is_some() {
+            shared.post.stored(id, time, shared.now());
+        } else if time <= shared.now()
+            && let Err(error) = shared.store.finish_event(id).await
+        {
+            // It stays unprocessed, which the next host that starts mends.
+            tracing::debug!(event = id, %error, "the event could not be marked as processed");
+        }
+    }
+}
+
+/// An event may have been stored of which nobody here knows the id: the call was dropped, or its outcome is unknown.
+struct Unsure<'a>(Option<&'a Shared>);
+
+impl Drop for Unsure<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            shared.post.sweep();
+        }
+    }
+}

@@ -1,0 +1,113 @@
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use wfe_core::{Result, WfeError, steps::Results};
+
+use super::{Stage, WorkflowHost};
+use crate::{
+    failures::Failures,
+    outcome::{End, Outcome},
+    shared::Shared,
+    status::InstanceStatus,
+};
+
+impl WorkflowHost {
+    /// Waits for the end of an instance, which may have ended long ago or be run by another host on the same store.
+    /// While it is suspended, this goes on waiting; [`status`](Self::status) tells.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`Serialization`](WfeError::Serialization): its data is not a `D`.
+    /// * [`Closed`](WfeError::Closed): the host was stopped before the end.
+    pub async fn wait_for<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
+        let shared = &self.0.shared;
+        let _tidy = Tidy(shared, id);
+        let mut shall_look = false;
+        loop {
+            let was_stopped = matches!(*self.stage(), Stage::Stopped);
+            let (end, comes) = shared.waiters.wait(id);
+            if (shall_look || !comes)
+                && let Some(end) = End::of(shared.store.load(id).await?)
+            {
+                return end.typed(id);
+            }
+            if was_stopped {
+                return Err(WfeError::Closed("the host"));
+            }
+            let runs = self.engine().is_some_and(|(engine, _)| !engine.is_closed());
+            tokio::select! {
+                // An error: the host stopped, or it is time to look.
+                end = end => match end {
+                    Ok(end) => return Arc::unwrap_or_clone(end).typed(id),
+                    Err(_) => shall_look = true,
+                },
+                // The engine of a host that runs looks for all who wait.
+                () = shared.options.clock.sleep(shared.options.poll_interval), if !runs => {}
+            }
+        }
+    }
+
+    /// Where an instance stands, and why it waits.
+    ///
+    /// # Errors
+    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
+        let loaded = self.0.shared.store.load(id).await?;
+        let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
+        let is_registered = self.0.shared.definition(definition, version).is_some();
+        let at_hand = self.0.shared.at_hand.of(id);
+        let mut status = InstanceStatus::of(loaded, is_registered, &at_hand);
+        if status.retries().next().is_some() {
+            self.add_last_failures(id, &mut status).await?;
+        }
+        Ok(status)
+    }
+
+    async fn add_last_failures(&self, id: &str, status: &mut InstanceStatus) -> Result<()> {
+        let mut failures = self.failures(id);
+        loop {
+            let failure = match failures.next().await {
+                Ok(Some(failure)) => failure,
+                Ok(None) | Err(WfeError::Unsupported(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            let at = &failure.error.execution_pointer_id;
+            if let Some((_, last)) = status.retries().find(|(pointer, _)| pointer == at) {
+                *last = Some(Box::new(failure));
+            }
+        }
+    }
+
+    /// The failures of an instance, oldest first, read page by page: those of attempts that were tried again too, each with
+    /// its code and its chain of causes. After the end of the instance as well. An unknown instance has none.
+    #[must_use]
+    pub fn failures(&self, id: &str) -> Failures {
+        Failures::new(self.0.shared.store.clone(), id)
+    }
+
+    /// The data of an instance as it is stored now, running or ended.
+    ///
+    /// # Errors
+    /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`Serialization`](WfeError::Serialization): its data is not a `D`.
+    pub async fn data<D: DeserializeOwned>(&self, id: &str) -> Result<D> {
+        let loaded = self.0.shared.store.load(id).await?;
+        Ok(serde_json::from_value(loaded.instance.data)?)
+    }
+
+    /// The results of a finished for-each on the main path of an instance, in order of completion, read page by page;
+    /// also after the instance has ended.
+    #[must_use]
+    pub fn results<T: DeserializeOwned>(&self, id: &str, for_each: &str) -> Results<T> {
+        Results::of_instance(self.0.shared.store.clone(), id, for_each)
+    }
+}
+
+/// Forgets a waiter whose wait is over or was dropped.
+struct Tidy<'a>(&'a Shared, &'a str);
+
+impl Drop for Tidy<'_> {
+    fn drop(&mut self) {
+        self.0.waiters.tidy(self.1);
+    }
+}

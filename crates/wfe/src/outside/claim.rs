@@ -1,0 +1,148 @@
+use std::{fmt, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::{Serialize, de::DeserializeOwned};
+use wfe_core::{
+    Result, WfeError,
+    definition::to_value,
+    models::EventSubscription,
+    steps::{StepError, WorkerAnswer},
+};
+
+use super::{OpenActivity, answer_to, later};
+use crate::WorkflowHost;
+
+/// An activity that this worker has, until its lease runs out. Dropped, it is free for others then;
+/// [`release`](Self::release) frees it at once.
+pub struct ActivityClaim {
+    host: WorkflowHost,
+    activity: OpenActivity,
+    wait: EventSubscription,
+    token: String,
+    worker: String,
+    lease: Duration,
+    expiry: DateTime<Utc>,
+}
+
+impl ActivityClaim {
+    pub(super) fn new(
+        host: WorkflowHost,
+        wait: EventSubscription,
+        token: String,
+        worker: &str,
+        lease: Duration,
+        expiry: DateTime<Utc>,
+    ) -> Self {
+        let (activity, worker) = (OpenActivity::of(&wait), worker.to_owned());
+        Self { host, activity, wait, token, worker, lease, expiry }
+    }
+
+    /// What is to be done.
+    #[must_use]
+    pub fn activity(&self) -> &OpenActivity {
+        &self.activity
+    }
+
+    /// What the worker is given, typed.
+    ///
+    /// # Errors
+    /// [`Serialization`](WfeError::Serialization): it is not an `I`.
+    pub fn input<I: DeserializeOwned>(&self) -> Result<I> {
+        Ok(I::deserialize(&self.activity.input)?)
+    }
+
+    /// The same for all claims and all attempts of this visit of the step: what the worker does outside can be made to
+    /// happen once by it.
+    #[must_use]
+    pub fn idempotency_key(&self) -> String {
+        format!("{}/{}", self.activity.instance_id, self.activity.pointer)
+    }
+
+    /// Proves the claim.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// When the lease runs out.
+    #[must_use]
+    pub fn expiry(&self) -> DateTime<Utc> {
+        self.expiry
+    }
+
+    /// The lease begins anew.
+    ///
+    /// # Errors
+    /// [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): another worker has the activity now, it was answered, or
+    /// the instance does not wait for it any more. Stop working on it.
+    pub async fn heartbeat(&mut self) -> Result<()> {
+        self.expiry = self.renew().await?;
+        Ok(())
+    }
+
+    /// Gives the new end of the lease.
+    pub(super) async fn renew(&self) -> Result<DateTime<Utc>> {
+        let shared = self.host.shared();
+        let expiry = later(shared.now(), self.lease);
+        let is_kept =
+            shared.provider.set_subscription_token(&self.wait.id, &self.token, &self.worker, expiry).await?;
+        if is_kept { Ok(expiry) } else { Err(WfeError::SubscriptionNotFound(self.wait.id.clone())) }
+    }
+
+    pub(super) fn set_expiry(&mut self, expiry: DateTime<Utc>) {
+        self.expiry = expiry;
+    }
+
+    /// Answers with a result; the instance goes on. After [`CommitUnknown`](WfeError::CommitUnknown) the same answer may
+    /// be given again: it counts once.
+    ///
+    /// # Errors
+    /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): the lease has run out, or the instance does not wait for
+    ///   it any more. The answer has no effect.
+    /// * [`Serialization`](WfeError::Serialization): the result does not fit JSON.
+    pub async fn succeed(&self, result: &(impl Serialize + ?Sized + Sync)) -> Result<()> {
+        self.answer(&WorkerAnswer::Success(to_value(result)?)).await
+    }
+
+    /// Answers that it could not be done. The step has failed, and its retry policy and error behaviour say what follows;
+    /// a fatal error is not tried again.
+    ///
+    /// # Errors
+    /// As [`succeed`](Self::succeed).
+    pub async fn fail(&self, error: &StepError) -> Result<()> {
+        self.answer(&WorkerAnswer::Failure {
+            code: error.code().to_owned(),
+            causes: error.chain().map(ToString::to_string).collect(),
+            retryable: error.is_retryable(),
+        })
+        .await
+    }
+
+    /// Gives it back: the next worker gets it at once.
+    ///
+    /// # Errors
+    /// [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): as [`heartbeat`](Self::heartbeat).
+    pub async fn release(self) -> Result<()> {
+        let shared = self.host.shared();
+        shared.provider.clear_subscription_token(&self.wait.id, &self.token).await?;
+        shared.post.work_is_there();
+        Ok(())
+    }
+
+    async fn answer(&self, answer: &WorkerAnswer) -> Result<()> {
+        let event = answer_to(&self.wait, format!("{}//{}", self.wait.id, self.token), to_value(answer)?);
+        self.host.shared().store.answer_wait(&self.wait.id, Some(&self.token), &event).await?;
+        self.host.answer_was_stored();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ActivityClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActivityClaim")
+            .field("activity", &self.activity)
+            .field("worker", &self.worker)
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,83 @@
+//! The engine's own workflow behind a schedule.
+//!
+//! Its one working step sleeps until the next tick, starts an instance for it, and sleeps again; what it remembers is the
+//! last tick, so that a schedule leaves no history however long it runs. Beside it stands an activity that nobody
+//! does: as an open wait, it lists the schedule.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wfe_core::{
+    Result,
+    definition::{Definition, Retry, WorkflowBuilder, activity, inline},
+    steps::{Ctx, Next, StepError, StepResult},
+};
+
+use super::timetable::{CatchUp, Timetable, due};
+use crate::host::{Inner, WorkflowHost};
+
+/// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
+/// hosts that know it take the schedule up.
+pub(super) const DEFINITION: &str = "wfe.schedule:";
+/// The activity that lists all schedules.
+pub(super) const LISTED: &str = "wfe.schedule";
+/// The step that sleeps until the next tick.
+pub(super) const TICK: &str = "tick";
+
+/// The data of a schedule's own instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Spec {
+    pub id: String,
+    pub definition: String,
+    pub version: Option<u32>,
+    pub data: Value,
+    pub timetable: Timetable,
+    pub catch_up: CatchUp,
+    pub created: DateTime<Utc>,
+}
+
+/// What the step remembers: the last tick.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Ticked {
+    pub last: DateTime<Utc>,
+}
+
+/// The workflow behind the schedules of the definition of this id.
+pub(crate) fn definition_for(id: &str, host: &Arc<Inner>) -> Result<Definition> {
+    let host = Arc::downgrade(host);
+    // What fails is the store, or a middleware that refuses the start; it is tried again until it does not, or until
+    // somebody ends the schedule. Ticks that come meanwhile are missed ones.
+    let retry = Retry::up_to(u32::MAX).longest_pause(Duration::from_mins(5));
+    let tick = inline(move |ctx: Ctx, spec: Arc<Spec>| {
+        let host = host.clone();
+        async move { tick(&host, &ctx, &spec).await }
+    });
+    WorkflowBuilder::<Spec>::new(format!("{DEFINITION}{id}"), 1)
+        .parallel("schedule", |both| {
+            both.branch(|branch| branch.then(TICK, tick).retry(retry).end("over"))
+                .branch(|branch| branch.activity("listed", activity(LISTED, |_: &Spec, ()| ())))
+        })
+        .build()
+}
+
+async fn tick(host: &Weak<Inner>, ctx: &Ctx, spec: &Spec) -> StepResult {
+    let host = host.upgrade().map(WorkflowHost::from_inner);
+    let host = host.ok_or_else(|| StepError::retryable("the host has ended"))?;
+    let (every, now) = (spec.timetable.every(), host.shared().now());
+    let last = ctx.state::<Ticked>()?.map_or(spec.created, |ticked| ticked.last);
+    let (ticks, newest) = due(&every, last, now, spec.catch_up);
+    for tick in ticks {
+        let tick = tick.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+        host.start_scheduled(spec, format!("{}/{tick}", ctx.instance_id())).await?;
+    }
+    let last = newest.unwrap_or(last);
+    match every.next(last, now) {
+        Some(next) => Next::sleep((next - now).to_std().unwrap_or_default()).keeping(&Ticked { last }),
+        None => Ok(Next::Done),
+    }
+}

@@ -1,0 +1,155 @@
+use std::{collections::VecDeque, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use wfe_core::definition::Every;
+
+/// When a schedule starts instances.
+///
+/// ```
+/// use std::time::Duration;
+/// use wfe::Timetable;
+///
+/// let often = Timetable::interval(Duration::from_secs(30));
+/// let daily = Timetable::cron("0 9 * * *"); // at nine o'clock UTC
+/// let on_workdays = Timetable::cron("0 9 * * MON-FRI").in_zone("Europe/Berlin");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Timetable {
+    /// At this interval, the first time one interval after the schedule was made.
+    Interval(Duration),
+    /// Whenever a cron expression says so; as [`Every::cron`].
+    Cron {
+        /// Five fields, or six with seconds in front.
+        expression: String,
+        /// A zone of the IANA database; `None`: UTC.
+        zone: Option<String>,
+    },
+}
+
+impl Timetable {
+    /// At this interval. Zero is refused when the schedule is made.
+    #[must_use]
+    pub fn interval(interval: Duration) -> Self {
+        Self::Interval(interval)
+    }
+
+    /// Whenever this cron expression says so, in UTC unless a [zone](Self::in_zone) is given. An expression that makes no
+    /// sense, or never comes true, is refused when the schedule is made.
+    pub fn cron(expression: impl Into<String>) -> Self {
+        Self::Cron { expression: expression.into(), zone: None }
+    }
+
+    /// The cron expression's times are those of this zone, such as `Europe/Berlin`. An interval stays as it is.
+    #[must_use]
+    pub fn in_zone(self, name: impl Into<String>) -> Self {
+        match self {
+            Self::Cron { expression, .. } => Self::Cron { expression, zone: Some(name.into()) },
+            interval @ Self::Interval(_) => interval,
+        }
+    }
+
+    pub(super) fn every(&self) -> Every {
+        match self {
+            Self::Interval(interval) => Every::interval(*interval),
+            Self::Cron { expression, zone: None } => Every::cron(expression),
+            Self::Cron { expression, zone: Some(zone) } => Every::cron(expression).in_zone(zone),
+        }
+    }
+}
+
+/// What a schedule does about ticks that came while no host ran, or while it was paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CatchUp {
+    /// One instance is started, however many ticks were missed: that of the last one.
+    #[default]
+    One,
+    /// One for each of them, at most for this many: the newest ones.
+    All(u32),
+    /// None. A tick counts as missed when it is more than ten seconds late.
+    None,
+}
+
+/// A busy host is late, too; in well under this.
+const MISSED: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+
+/// The ticks after `last` that are due and to be run, oldest first, and the newest of all that are due.
+pub(super) fn due(
+    every: &Every,
+    last: DateTime<Utc>,
+    now: DateTime<Utc>,
+    catch_up: CatchUp,
+) -> (Vec<DateTime<Utc>>, Option<DateTime<Utc>>) {
+    let most = match catch_up {
+        CatchUp::One | CatchUp::None => 1,
+        CatchUp::All(most) => usize::try_from(most.max(1)).unwrap_or(usize::MAX),
+    };
+    let mut ticks = newest(every, last, now, most);
+    let newest = ticks.back().copied();
+    let is_missed = newest.is_some_and(|newest| now - newest > MISSED);
+    if is_missed && matches!(catch_up, CatchUp::None | CatchUp::All(0)) {
+        ticks.clear();
+    }
+    (ticks.into(), newest)
+}
+
+/// The newest ticks after `last` and up to `now`, at most `most`. Looks back from `now` twice as far each time, so that
+/// what it costs grows with the answer and not with the time that has passed.
+fn newest(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, most: usize) -> VecDeque<DateTime<Utc>> {
+    let mut back = chrono::TimeDelta::seconds(1);
+    loop {
+        let from = now.checked_sub_signed(back).map_or(last, |from| from.max(last));
+        let (mut ticks, mut at, mut seen) = (VecDeque::new(), from, 0_usize);
+        while let Some(tick) = every.next(last, at).filter(|tick| *tick <= now) {
+            ticks.push_back(tick);
+            seen += 1;
+            if ticks.len() > most {
+                ticks.pop_front();
+            }
+            at = tick;
+        }
+        if seen >= most || from <= last {
+            return ticks;
+        }
+        back = back.checked_mul(2).unwrap_or(chrono::TimeDelta::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap_or_default()
+    }
+
+    fn run(every: &Every, last: &str, now: &str, catch_up: CatchUp) -> Vec<DateTime<Utc>> {
+        due(every, at(last), at(now), catch_up).0
+    }
+
+    #[test]
+    fn what_was_missed_is_caught_up_with_as_the_schedule_says() {
+        let hourly = Every::cron("0 * * * *");
+        let (last, now) = ("2030-01-01T00:00:00Z", "2030-01-01T05:20:00Z");
+        let hour = |hour: u32| at(&format!("2030-01-01T0{hour}:00:00Z"));
+        assert_eq!(run(&hourly, last, now, CatchUp::One), [hour(5)]);
+        assert_eq!(run(&hourly, last, now, CatchUp::All(3)), [hour(3), hour(4), hour(5)]);
+        assert_eq!(run(&hourly, last, now, CatchUp::All(99)), [1, 2, 3, 4, 5].map(hour));
+        assert!(run(&hourly, last, now, CatchUp::None).is_empty());
+        assert_eq!(due(&hourly, at(last), at(now), CatchUp::None).1, Some(hour(5)));
+        assert_eq!(run(&hourly, last, "2030-01-01T05:00:01Z", CatchUp::None), [hour(5)], "not missed");
+        assert!(run(&hourly, last, "2030-01-01T00:59:59Z", CatchUp::All(9)).is_empty());
+    }
+
+    #[test]
+    fn a_long_time_costs_no_more_than_what_is_caught_up_with() {
+        let every = Every::interval(Duration::from_millis(7));
+        let (last, now) = ("1970-01-01T00:00:00Z", "2262-01-01T00:00:00Z");
+        assert_eq!(run(&every, last, now, CatchUp::One).len(), 1);
+        assert_eq!(run(&every, last, now, CatchUp::All(1000)).len(), 1000);
+        let cron = Every::cron("* * * * * *");
+        assert_eq!(run(&cron, last, now, CatchUp::One), [at(now)]);
+    }
+}

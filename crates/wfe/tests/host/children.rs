@@ -1,0 +1,192 @@
+//! Children and their parents on stores: nobody has to look for them, and none outlives its parent's cancellation.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use wfe::{
+    Outcome, Result, WorkflowHost,
+    definition::{Definition, WorkflowBuilder, child, each, event, inline},
+    steps::Ctx,
+    traits::{Ending, Owner, PersistenceProvider},
+};
+use wfe_testkit::{Layer, Layered};
+
+use crate::support::{Count, Store, Tally, Timed, ended, in_time, nothing, started, until};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Begins a child of the definition `part`, whose version it names, and adds up what it comes to.
+fn parent() -> Definition {
+    WorkflowBuilder::<Tally>::new("parent", 1)
+        .for_each("all", each(|tally: &Tally| tally.numbers.clone()), |one| {
+            one.sub_workflow(
+                "sub",
+                child("part", |_: &Tally, n: &u32| Tally { numbers: vec![], sum: *n })
+                    .version(1)
+                    .output(|part: &Tally, tally| tally.sum += part.sum),
+            )
+        })
+        .build()
+        .unwrap()
+}
+
+fn child_of(id: &str) -> String {
+    format!("{id}//all/0/sub//1")
+}
+
+fn doubling() -> Definition {
+    WorkflowBuilder::<Tally>::new("part", 1)
+        .then("double", nothing().output(|(), tally: &mut Tally| tally.sum *= 2))
+        .build()
+        .unwrap()
+}
+
+/// A parent with a step that ends only when what follows its child has run.
+fn busy_parent() -> Definition {
+    let go = Arc::new(Notify::new());
+    let goes = go.clone();
+    let after = inline(move |_, _: Arc<Tally>| {
+        goes.notify_one();
+        async { Ok(()) }
+    });
+    let held = inline(move |_, _: Arc<Tally>| {
+        let go = go.clone();
+        async move {
+            go.notified().await;
+            Ok(())
+        }
+    });
+    WorkflowBuilder::<Tally>::new("parent", 1)
+        .parallel("both", move |both| {
+            both.branch(move |b| {
+                b.sub_workflow("sub", child("part", |_: &Tally, ()| Tally::default())).then("after", after)
+            })
+            .branch(move |b| b.then("held", held))
+        })
+        .build()
+        .unwrap()
+}
+
+/// Children that do not end by themselves: at work, asleep, waiting for an event.
+fn endless(cancelled: &Count) -> [Definition; 3] {
+    let cancelled = cancelled.clone();
+    let work = inline(move |ctx: Ctx, _: Arc<Tally>| {
+        let cancelled = cancelled.clone();
+        async move {
+            ctx.cancellation().cancelled().await;
+            cancelled.up();
+            Ok(())
+        }
+    });
+    let part = || WorkflowBuilder::<Tally>::new("part", 1);
+    [
+        part().then("held", work),
+        part().delay("held", |_, ()| HOUR),
+        part().wait_for("held", event("never", |_: &Tally, ()| "k")),
+    ]
+    .map(|part| part.build().unwrap())
+}
+
+async fn stands(host: &WorkflowHost, id: &str) {
+    until(async || host.status(id).await.is_ok_and(|status| status.current_steps == ["held"])).await;
+}
+
+/// One that does not tell of what is asked of busy instances.
+struct Deaf(Arc<dyn PersistenceProvider>);
+
+#[async_trait]
+impl Layer for Deaf {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.0
+    }
+
+    async fn asked_of(&self, _: &Owner) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+in_time! {
+    async fn children_begin_and_their_parents_go_on_without_anybody_looking_for_them(place: Timed) {
+        let host = place.host(&[&parent(), &doubling()]).await;
+        let id = host.start_workflow("parent", &Tally::of([1, 2, 3])).await.unwrap();
+        assert_eq!(ended(&host, &id).await, Outcome::Completed(Tally { numbers: vec![1, 2, 3], sum: 12 }));
+    }
+
+    async fn a_busy_parent_hears_of_the_end_of_its_child_at_once(place: Timed) {
+        let host = place.host(&[&busy_parent(), &doubling()]).await;
+        let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+        assert!(matches!(ended(&host, &id).await, Outcome::Completed(_)));
+    }
+
+    async fn a_busy_parent_hears_of_it_also_on_a_store_that_does_not_tell_the_busy(place: Timed) {
+        let builder = WorkflowHost::builder_shared(Arc::new(Layered(Deaf(place.provider().await))));
+        let host = builder.clock(place.clock.clone()).poll_interval(100_000 * HOUR).build();
+        let host = started(host, &[&busy_parent(), &doubling()]).await;
+        let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+        assert!(matches!(ended(&host, &id).await, Outcome::Completed(_)));
+    }
+
+    async fn the_end_of_a_parent_before_its_time_ends_its_child_whatever_that_does(place: Timed) {
+        let cancelled = Count::default();
+        for terminate in [false, true] {
+            for part in endless(&cancelled) {
+                let host = place.host(&[&parent(), &part]).await;
+                let id = host.start_workflow("parent", &Tally::of([1])).await.unwrap();
+                stands(&host, &child_of(&id)).await;
+                let outcome = if terminate {
+                    host.terminate(&id).await.unwrap();
+                    Outcome::Terminated
+                } else {
+                    host.cancel(&id).await.unwrap();
+                    Outcome::Cancelled
+                };
+                assert_eq!(ended(&host, &id).await, outcome);
+                assert_eq!(ended(&host, &child_of(&id)).await, Outcome::Cancelled);
+                host.stop().await.unwrap();
+            }
+        }
+        assert_eq!(cancelled.get(), 2, "the token of the one at work was fired");
+    }
+}
+
+/// Each host has one of the definitions, and its own provider on the file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_end_of_a_parent_before_its_time_ends_its_child_in_another_host_on_the_file() {
+    let cancelled = Count::default();
+    for terminate in [false, true] {
+        for part in endless(&cancelled) {
+            let store = Store::file();
+            let parents = store.host(&[&parent()]).await;
+            let children = store.host(&[&part]).await;
+            let id = parents.start_workflow("parent", &Tally::of([1])).await.unwrap();
+            stands(&parents, &child_of(&id)).await;
+            if terminate {
+                parents.terminate(&id).await.unwrap();
+            } else {
+                parents.cancel(&id).await.unwrap();
+            }
+            assert_eq!(ended(&children, &child_of(&id)).await, Outcome::Cancelled);
+            let ending = if terminate { Ending::Terminated } else { Ending::Cancelled };
+            assert_eq!(parents.status(&id).await.unwrap().ending, Some(ending));
+        }
+    }
+    assert_eq!(cancelled.get(), 2);
+}
+
+/// The same, with the children's host away when it is asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_whose_host_is_away_ends_when_that_comes_back() {
+    for part in endless(&Count::default()) {
+        let store = Store::file();
+        let parents = store.host(&[&parent()]).await;
+        let children = store.host(&[&part]).await;
+        let id = parents.start_workflow("parent", &Tally::of([1])).await.unwrap();
+        stands(&parents, &child_of(&id)).await;
+        drop(children);
+        parents.cancel(&id).await.unwrap();
+        assert_eq!(ended(&parents, &id).await, Outcome::Cancelled);
+        let children = store.host(&[&part]).await;
+        assert_eq!(ended(&children, &child_of(&id)).await, Outcome::Cancelled);
+    }
+}

@@ -1,0 +1,311 @@
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tokio::sync::Notify;
+use wfe::{
+    PublishOptions, WfeError, WorkflowHost,
+    clock::Clock,
+    definition::{Definition, WorkflowBuilder, event, inline},
+};
+
+use crate::support::{Store, Tally, Timed, completed, in_time, nothing, until};
+
+/// Waits `rounds` times for an event of one stream, and gathers what they carry.
+fn gathering(rounds: usize) -> Definition {
+    WorkflowBuilder::<Tally>::new("gather", 1)
+        .while_(
+            "rounds",
+            move |tally, ()| tally.numbers.len() < rounds,
+            |round| {
+                round.wait_for(
+                    "wait",
+                    event("number", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.numbers.push(*n)),
+                )
+            },
+        )
+        .build()
+        .unwrap()
+}
+
+async fn number(host: &WorkflowHost, n: u32) -> String {
+    host.publish_event("number", "k", &n).await.unwrap()
+}
+
+async fn waits(host: &WorkflowHost, id: &str) {
+    until(async || {
+        let status = host.status(id).await.unwrap();
+        status.current_steps == ["wait"] && status.next_execution.is_none()
+    })
+    .await;
+}
+
+async fn is_processed(place: &Timed, id: &str) -> bool {
+    place.provider().await.get_event(id).await.unwrap().is_processed
+}
+
+fn at(place: &Timed, hours: i64) -> PublishOptions {
+    PublishOptions { effective: Some(place.clock.now() + TimeDelta::hours(hours)), ..Default::default() }
+}
+
+in_time! {
+    async fn an_event_reaches_those_who_wait_at_once_and_in_order(place: Timed) {
+        let host = place.host(&[&gathering(3)]).await;
+        let one = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        let two = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        waits(&host, &one).await;
+        waits(&host, &two).await;
+        let mut events = Vec::new();
+        for n in [1, 2, 3] {
+            events.push(number(&host, n).await);
+        }
+        for id in [&one, &two] {
+            assert_eq!(completed(&host, id).await.numbers, [1, 2, 3]);
+        }
+        for id in &events {
+            until(async || is_processed(&place, id).await).await;
+        }
+    }
+
+    async fn an_event_from_before_the_wait_but_not_from_before_the_instance_reaches_it(place: Timed) {
+        let gate = Arc::new(Notify::new());
+        let open = gate.clone();
+        let definition = WorkflowBuilder::<Tally>::new("late", 1)
+            .then("gate", inline(move |_, _: Arc<Tally>| {
+                let gate = gate.clone();
+                async move { gate.notified().await; Ok(()) }
+            }))
+            .wait_for("wait", event("number", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.sum = *n))
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let too_early = number(&host, 1).await;
+        until(async || is_processed(&place, &too_early).await).await;
+        place.clock.advance(Duration::from_secs(1));
+        let id = host.start_workflow("late", &Tally::default()).await.unwrap();
+        let early = number(&host, 2).await;
+        until(async || is_processed(&place, &early).await).await;
+        open.notify_one();
+        assert_eq!(completed(&host, &id).await.sum, 2);
+        until(async || is_processed(&place, &early).await).await;
+    }
+
+    async fn two_waits_open_at_once_share_an_event_and_the_next_one_takes_the_next(place: Timed) {
+        let wait = || event("number", |_: &Tally, ()| "k").output(|n: &u32, tally: &mut Tally| tally.numbers.push(*n));
+        let definition = WorkflowBuilder::<Tally>::new("share", 1)
+            .parallel("both", |branches| {
+                branches.branch(|b| b.wait_for("left", wait())).branch(|b| b.wait_for("right", wait()))
+            })
+            .wait_for("then", wait())
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = host.start_workflow("share", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().current_steps == ["left", "right"]).await;
+        number(&host, 7).await;
+        until(async || host.status(&id).await.unwrap().current_steps == ["then"]).await;
+        number(&host, 8).await;
+        assert_eq!(completed(&host, &id).await.numbers, [7, 7, 8]);
+    }
+
+    async fn an_event_reaches_an_instance_that_is_busy_elsewhere_in_itself(place: Timed) {
+        let gate = Arc::new(Notify::new());
+        let open = gate.clone();
+        let definition = WorkflowBuilder::<Tally>::new("busy", 1)
+            .parallel("both", |branches| {
+                branches
+                    .branch(|b| {
+                        b.then("works", inline(move |_, _: Arc<Tally>| {
+                            let gate = gate.clone();
+                            async move { gate.notified().await; Ok(()) }
+                        }))
+                    })
+                    .branch(|b| {
+                        b.wait_for("wait", event("number", |_: &Tally, ()| "k").output(|n: &u32, t| t.sum = *n))
+                            .then("after", nothing().output(|(), tally| tally.numbers.push(1)))
+                    })
+            })
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = host.start_workflow("busy", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().current_steps == ["works", "wait"]).await;
+        number(&host, 5).await;
+        until(async || host.status(&id).await.unwrap().current_steps == ["works"]).await;
+        open.notify_one();
+        assert_eq!(completed(&host, &id).await, Tally { numbers: vec![1], sum: 5 });
+    }
+
+    async fn publishing_with_the_caller_s_id_is_idempotent(place: Timed) {
+        let host = place.host(&[&gathering(2)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        let options = PublishOptions { id: Some("it's \0 mine".to_owned()), ..Default::default() };
+        for n in [1, 2, 3] {
+            let given = host.publish_event_with("number", "k", &n, options.clone()).await.unwrap();
+            assert_eq!(given, "it's \0 mine");
+        }
+        number(&host, 4).await;
+        assert_eq!(completed(&host, &id).await.numbers, [1, 4]);
+    }
+
+    async fn an_event_dated_ahead_comes_at_its_date_and_not_before(place: Timed) {
+        let host = place.host(&[&gathering(2)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        waits(&host, &id).await;
+        let later = host.publish_event_with("number", "k", &1, at(&place, 2)).await.unwrap();
+        let date = place.clock.now() + TimeDelta::hours(2);
+        place.clock.wait_for(|deadlines| deadlines.contains(&date)).await;
+        place.clock.set(date - TimeDelta::milliseconds(1));
+        number(&host, 2).await;
+        until(async || host.data::<Tally>(&id).await.unwrap().numbers == [2]).await;
+        waits(&host, &id).await;
+        place.clock.set(date);
+        assert_eq!(completed(&host, &id).await.numbers, [2, 1]);
+        until(async || is_processed(&place, &later).await).await;
+    }
+
+    async fn an_event_dated_ahead_outlives_the_host_that_knew_of_it(place: Timed) {
+        let host = place.host(&[&gathering(1)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        waits(&host, &id).await;
+        host.publish_event_with("number", "k", &1, at(&place, 2)).await.unwrap();
+        host.stop().await.unwrap();
+        let host = place.host(&[&gathering(1)]).await;
+        let date = place.clock.now() + TimeDelta::hours(2);
+        place.clock.wait_for(|deadlines| deadlines.contains(&date)).await;
+        place.clock.set(date);
+        assert_eq!(completed(&host, &id).await.numbers, [1]);
+    }
+
+    async fn what_is_published_while_no_host_runs_is_delivered_by_the_next_one(place: Timed) {
+        let host = place.host(&[&gathering(3)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        number(&host, 1).await;
+        until(async || host.data::<Tally>(&id).await.unwrap().numbers == [1]).await;
+        host.stop().await.unwrap();
+        let client = place.builder().await.build();
+        number(&client, 2).await;
+        let unheard = client.publish_event("nobody", "k", &json!(null)).await.unwrap();
+        assert!(is_processed(&place, &unheard).await);
+        number(&client, 3).await;
+        let host = place.host(&[&gathering(3)]).await;
+        assert_eq!(completed(&host, &id).await.numbers, [1, 2, 3]);
+        until(async || {
+            let now = place.clock.now();
+            place.provider().await.get_runnable_events(now).await.unwrap().is_empty()
+        }).await;
+    }
+
+    async fn an_event_whose_wait_times_out_does_not_stay_unprocessed(place: Timed) {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .wait_for(
+                "wait",
+                event("number", |_: &Tally, ()| "k").timeout(|_, ()| Duration::from_hours(1), |late| {
+                    late.then("late", nothing().output(|(), tally| tally.sum = 9))
+                }),
+            )
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        waits_until(&place, &host, &id).await;
+        host.suspend(&id).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == wfe::models::WorkflowStatus::Suspended).await;
+        let event = number(&host, 1).await;
+        // Once a later one has been looked at, so has this one, which the wait still needed.
+        let later = host.publish_event("nobody", "k", &()).await.unwrap();
+        until(async || is_processed(&place, &later).await).await;
+        assert!(!is_processed(&place, &event).await);
+        host.terminate(&id).await.unwrap();
+        until(async || is_processed(&place, &event).await).await;
+    }
+
+    async fn a_suspended_instance_takes_its_events_once_it_is_resumed(place: Timed) {
+        let host = place.host(&[&gathering(2)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        waits(&host, &id).await;
+        host.suspend(&id).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == wfe::models::WorkflowStatus::Suspended).await;
+        let event = number(&host, 1).await;
+        number(&host, 2).await;
+        assert!(!is_processed(&place, &event).await);
+        assert!(host.data::<Tally>(&id).await.unwrap().numbers.is_empty());
+        host.resume(&id).await.unwrap();
+        assert_eq!(completed(&host, &id).await.numbers, [1, 2]);
+    }
+
+    async fn a_wait_whose_definition_is_unknown_gets_its_event_once_that_is_registered(place: Timed) {
+        let host = place.host(&[&gathering(1)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        waits(&host, &id).await;
+        host.stop().await.unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let host = place.host(&[&other]).await;
+        number(&host, 1).await;
+        let id_of_other = host.start_workflow("other", &Tally::default()).await.unwrap();
+        completed(&host, &id_of_other).await;
+        waits(&host, &id).await;
+        host.register(gathering(1)).unwrap();
+        assert_eq!(completed(&host, &id).await.numbers, [1]);
+    }
+
+    async fn names_and_keys_may_be_anything_but_the_engine_s_own(place: Timed) {
+        let (name, key) = ("it's \"\0\" ☃'; DROP TABLE events; --", "k'\0\"");
+        let definition = WorkflowBuilder::<Tally>::new("odd", 1)
+            .wait_for("wait", event(name, move |_: &Tally, ()| key).output(|n: &u32, tally| tally.sum = *n))
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = host.start_workflow("odd", &Tally::default()).await.unwrap();
+        host.publish_event(name, key, &7).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 7);
+        for refused in ["wfe.", "wfe.child-ended"] {
+            let refused = host.publish_event(refused, "k", &1).await;
+            assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
+        }
+        let empty = PublishOptions { id: Some(String::new()), ..Default::default() };
+        assert!(matches!(host.publish_event_with("n", "k", &1, empty).await, Err(WfeError::Invalid(_))));
+        let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+        let refused = host.publish_event("n", "k", &deep).await;
+        assert!(matches!(refused, Err(WfeError::Unstorable { .. })), "{refused:?}");
+    }
+
+    async fn an_event_of_another_type_fails_the_step_and_no_other_instance(place: Timed) {
+        let host = place.host(&[&gathering(1)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        host.publish_event("number", "k", "no number").await.unwrap();
+        let wfe::Outcome::Failed(failure) = crate::support::ended(&host, &id).await else { panic!() };
+        assert_eq!((&*failure.code, &*failure.step), ("unreadable", "wait"));
+        place.clock.advance(Duration::from_secs(1));
+        let other = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        number(&host, 3).await;
+        assert_eq!(completed(&host, &other).await.numbers, [3]);
+    }
+}
+
+/// The timer of the wait is set.
+async fn waits_until(place: &Timed, host: &WorkflowHost, id: &str) {
+    let until_then = (place.clock.now() + TimeDelta::hours(1)).timestamp_millis();
+    until(async || host.status(id).await.unwrap().next_execution == Some(until_then)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_plain_traits_alone_publishing_is_refused() {
+    let host = Store::plain().host(&[]).await;
+    let refused = host.publish_event("n", "k", &1).await;
+    assert!(matches!(refused, Err(WfeError::Unsupported(_))), "{refused:?}");
+}
+
+/// Nobody tells it but the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_published_by_another_host_reaches_those_who_wait() {
+    let store = Store::file();
+    let host = store.host(&[&gathering(2)]).await;
+    let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+    waits(&host, &id).await;
+    let client = store.builder().await.build();
+    number(&client, 1).await;
+    let other = store.host(&[]).await;
+    number(&other, 2).await;
+    assert_eq!(completed(&host, &id).await.numbers, [1, 2]);
+}

@@ -1,0 +1,146 @@
+//! How much may go on at once, and for how long.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use wfe::{
+    Outcome,
+    clock::Clock,
+    definition::{Definition, WorkflowBuilder, inline},
+    steps::StepError,
+};
+
+use crate::support::{
+    Count, Store, Tally, Timed, completed, ended, in_time, nothing, on_every_store, started, until,
+};
+
+/// Bodies that run until they are let go, one for each permit.
+#[derive(Clone, Default)]
+struct Gate {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    runs: Count,
+    go: Arc<Notify>,
+}
+
+impl Gate {
+    fn definition(&self, id: &str) -> Definition {
+        let this = self.clone();
+        WorkflowBuilder::<Tally>::new(id, 1)
+            .then(
+                "hold",
+                inline(move |_, _: Arc<Tally>| {
+                    let this = this.clone();
+                    async move {
+                        let now = this.now.fetch_add(1, SeqCst) + 1;
+                        this.most.fetch_max(now, SeqCst);
+                        this.runs.up();
+                        this.go.notified().await;
+                        this.now.fetch_sub(1, SeqCst);
+                        Ok(())
+                    }
+                }),
+            )
+            .build()
+            .unwrap()
+    }
+}
+
+on_every_store! {
+    async fn no_more_instances_of_a_definition_are_worked_on_than_it_may_have(store: Store) {
+        let (gate, other) = (Gate::default(), WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap());
+        let builder = store.builder().await.poll_interval(Duration::from_hours(1)).concurrent_instances_of("few", 2);
+        let host = started(builder.build(), &[&gate.definition("few"), &other]).await;
+        let mut ids = Vec::new();
+        for _ in 0..7 {
+            ids.push(host.start_workflow("few", &Tally::default()).await.unwrap());
+        }
+        until(async || gate.runs.get() == 2).await;
+        // Others are not held up by it.
+        let id = host.start_workflow("other", &Tally::default()).await.unwrap();
+        completed(&host, &id).await;
+        // What is asked of one that waits takes effect.
+        host.terminate(&ids[6]).await.unwrap();
+        assert_eq!(ended(&host, &ids[6]).await, Outcome::Terminated);
+        assert_eq!(gate.runs.get(), 2);
+        for done in 3..=6 {
+            gate.go.notify_one();
+            until(async || gate.runs.get() == done).await;
+        }
+        gate.go.notify_one();
+        gate.go.notify_one();
+        let let_go = async { loop { gate.go.notify_one(); tokio::time::sleep(Duration::from_millis(5)).await } };
+        let all = async { for id in &ids[..6] { completed(&host, id).await; } };
+        tokio::select! { () = let_go => {}, () = all => {} }
+        assert_eq!(gate.most.load(SeqCst), 2);
+    }
+
+    async fn no_more_bodies_of_a_step_run_than_it_may_have_and_the_waiting_ones_take_no_place(store: Store) {
+        let (few, many) = (Gate::default(), Gate::default());
+        let builder = store.builder().await.concurrent_steps(3).concurrent_bodies_of("few", "hold", 1);
+        let host = started(builder.build(), &[&few.definition("few"), &many.definition("many")]).await;
+        let mut ids = Vec::new();
+        for _ in 0..4 {
+            ids.push(host.start_workflow("few", &Tally::default()).await.unwrap());
+        }
+        until(async || few.runs.get() == 1).await;
+        for _ in 0..2 {
+            ids.push(host.start_workflow("many", &Tally::default()).await.unwrap());
+        }
+        until(async || many.runs.get() == 2).await;
+        let let_go = async {
+            loop {
+                few.go.notify_one();
+                many.go.notify_one();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let all = async { for id in &ids { completed(&host, id).await; } };
+        tokio::select! { () = let_go => {}, () = all => {} }
+        assert_eq!(few.most.load(SeqCst), 1);
+    }
+}
+
+in_time! {
+    async fn an_attempt_that_takes_too_long_has_failed_while_its_body_still_runs(place: Timed) {
+        let runs = Count::default();
+        let count = runs.clone();
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .then("slow", inline(move |_, _: Arc<Tally>| {
+                count.up();
+                std::future::pending::<std::result::Result<(), StepError>>()
+            }))
+            .timeout(Duration::from_mins(1))
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let limit = place.clock.now() + Duration::from_mins(1);
+        place.clock.wait_for(|deadlines| deadlines.contains(&limit)).await;
+        until(async || runs.get() == 1).await;
+        place.clock.set(limit);
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!() };
+        assert_eq!((&*failure.code, &*failure.step), ("timeout", "slow"));
+    }
+
+    async fn a_workflow_that_is_not_over_at_its_deadline_has_failed(place: Timed) {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .deadline(Duration::from_hours(2))
+            .delay("long", |_, ()| Duration::from_hours(3))
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let deadline = place.clock.now() + Duration::from_hours(2);
+        place.clock.wait_for(|deadlines| deadlines.contains(&deadline)).await;
+        place.clock.set(deadline);
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!() };
+        assert_eq!(&*failure.code, "deadline");
+    }
+}

@@ -1,0 +1,354 @@
+//! Workers and people outside of the workflows.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use serde_json::json;
+use tokio::sync::Notify;
+use wfe::{
+    ActivityClaim, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
+    clock::Clock,
+    definition::{Definition, Retry, WorkflowBuilder, activity, user_task},
+    steps::{StepError, UserAnswer},
+};
+
+use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, nothing, until};
+
+const LEASE: Duration = Duration::from_mins(1);
+
+fn doubling() -> Definition {
+    WorkflowBuilder::<Tally>::new("double", 1)
+        .activity(
+            "ask",
+            activity("double", |tally: &Tally, ()| tally.sum).output(|n: &u32, tally| tally.sum = *n),
+        )
+        .build()
+        .unwrap()
+}
+
+async fn start(host: &WorkflowHost, definition: &str, sum: u32) -> String {
+    host.start_workflow(definition, &Tally { numbers: vec![], sum }).await.unwrap()
+}
+
+/// The next activity, once it is there.
+async fn claim(host: &WorkflowHost, worker: &str) -> ActivityClaim {
+    let mut claim = None;
+    until(async || {
+        claim = host.activities().claim("double", worker, LEASE).await.unwrap();
+        claim.is_some()
+    })
+    .await;
+    claim.unwrap()
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it reads better at its callers")]
+fn is_refused<T: std::fmt::Debug>(answer: Result<T, WfeError>) {
+    assert!(matches!(answer, Err(WfeError::SubscriptionNotFound(_))), "{answer:?}");
+}
+
+/// Counts when it is dropped.
+struct Gone(Count);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.up();
+    }
+}
+
+async fn tasks(host: &WorkflowHost, assignee: Option<&str>, count: usize) -> Vec<OpenTask> {
+    let mut open = Vec::new();
+    until(async || {
+        open = host.user_tasks().open(assignee, None, 100).await.unwrap().rows;
+        open.len() == count
+    })
+    .await;
+    open
+}
+
+fn answer(option: &str) -> UserAnswer {
+    UserAnswer { option: option.to_owned(), user: Some("bo".to_owned()), data: json!({"why": "\0'"}) }
+}
+
+fn deciding() -> Definition {
+    WorkflowBuilder::<Tally>::new("decide", 1)
+        .user_task(
+            "ask",
+            user_task(|tally: &Tally, ()| format!("{}?", tally.sum))
+                .assignee(|tally, ()| if tally.sum < 3 { "anna" } else { "bo" })
+                .option("yes", |yes| yes.then("grant", nothing().output(|(), tally| tally.sum += 10)))
+                .plain_option("no"),
+        )
+        .build()
+        .unwrap()
+}
+
+in_time! {
+    async fn an_activity_is_claimed_once_and_its_result_reaches_the_instance(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let id = start(&host, "double", 4).await;
+        let claimed = claim(&host, "anna").await;
+        assert_eq!((claimed.input::<u32>().unwrap(), &*claimed.activity().step), (4, "ask"));
+        assert_eq!((&*claimed.activity().instance_id, claimed.idempotency_key()), (&*id, format!("{id}/ask")));
+        assert_eq!(claimed.expiry(), place.clock.now() + LEASE);
+        assert!(matches!(claimed.input::<String>(), Err(WfeError::Serialization(_))));
+        assert!(host.activities().claim("double", "bo", LEASE).await.unwrap().is_none());
+        assert!(host.activities().claim("other", "bo", LEASE).await.unwrap().is_none());
+        let open = host.activities().open("double", None, 10).await.unwrap().rows;
+        let held = open[0].held.clone().unwrap();
+        assert_eq!((open.len(), held.worker.as_deref()), (1, Some("anna")));
+        claimed.succeed(&8).await.unwrap();
+        claimed.succeed(&8).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 8);
+        assert!(host.activities().open("double", None, 10).await.unwrap().rows.is_empty());
+    }
+
+    async fn open_activities_come_in_pages_oldest_first(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        for n in 0..5 {
+            start(&host, "double", n).await;
+            until(async || {
+                host.activities().open("double", None, 10).await.unwrap().rows.len() == n as usize + 1
+            }).await;
+        }
+        let (mut inputs, mut after) = (Vec::new(), None);
+        loop {
+            let page = host.activities().open("double", after, 2).await.unwrap();
+            inputs.extend(page.rows.iter().map(|open| open.input.as_u64().unwrap()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(inputs, [0, 1, 2, 3, 4]);
+    }
+
+    async fn a_claim_that_ran_out_goes_to_the_next_worker_and_its_late_answer_is_refused(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let id = start(&host, "double", 4).await;
+        let mut late = claim(&host, "late").await;
+        place.clock.advance(LEASE / 2);
+        late.heartbeat().await.unwrap();
+        place.clock.advance(LEASE / 2);
+        assert!(host.activities().claim("double", "next", LEASE).await.unwrap().is_none(), "its heartbeat counts");
+        place.clock.advance(LEASE / 2);
+        is_refused(late.succeed(&1).await);
+        let next = claim(&host, "next").await;
+        is_refused(late.heartbeat().await);
+        is_refused(late.succeed(&2).await);
+        is_refused(late.fail(&StepError::fatal("no")).await);
+        is_refused(late.release().await);
+        next.succeed(&8).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 8);
+    }
+
+    async fn an_activity_that_is_given_back_goes_to_the_next_worker_at_once(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let id = start(&host, "double", 4).await;
+        claim(&host, "anna").await.release().await.unwrap();
+        let next = host.activities().claim("double", "bo", LEASE).await.unwrap().unwrap();
+        next.succeed(&8).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 8);
+    }
+
+    async fn a_worker_s_failure_is_the_step_s_and_a_retryable_one_is_offered_again(place: Timed) {
+        let definition = WorkflowBuilder::<Tally>::new("double", 1)
+            .activity("ask", activity("double", |tally: &Tally, ()| tally.sum))
+            .retry(Retry::up_to(5).first_pause(Duration::ZERO))
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = start(&host, "double", 4).await;
+        let disk = std::io::Error::other(WfeError::Cancelled);
+        let first = claim(&host, "anna").await;
+        first.fail(&StepError::retryable(disk).with_code("disk")).await.unwrap();
+        let second = claim(&host, "anna").await;
+        assert_eq!(second.idempotency_key(), first.idempotency_key());
+        assert_ne!(second.activity().id, first.activity().id);
+        second.fail(&StepError::fatal("no \0 way").with_code("never")).await.unwrap();
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!() };
+        assert_eq!((&*failure.code, failure.attempt, &*failure.causes), ("never", 2, &["no \0 way".to_owned()][..]));
+    }
+
+    async fn nobody_can_do_what_an_instance_does_not_wait_for_any_more(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let id = start(&host, "double", 4).await;
+        let mut claimed = claim(&host, "anna").await;
+        host.terminate(&id).await.unwrap();
+        assert_eq!(ended(&host, &id).await, Outcome::Terminated);
+        is_refused(claimed.heartbeat().await);
+        is_refused(claimed.succeed(&8).await);
+        assert!(host.activities().claim("double", "bo", LEASE).await.unwrap().is_none());
+    }
+
+    async fn a_worker_does_what_comes_and_hears_of_it_by_itself(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let client = host.clone();
+        let early = start(&host, "double", 1).await;
+        let worker = host.activities().worker("double", "w").concurrent(2);
+        let work = tokio::spawn(worker.run(|n: u32, activity| async move {
+            assert_eq!(activity.step, "ask");
+            assert_ne!(n, 13, "unlucky");
+            if n == 14 { Err(StepError::fatal("refused").with_code("refused")) } else { Ok(2 * n) }
+        }));
+        assert_eq!(completed(&client, &early).await.sum, 2);
+        let mut ids = Vec::new();
+        for n in 2..12 {
+            ids.push(start(&host, "double", n).await);
+        }
+        for (id, n) in ids.iter().zip(2..) {
+            assert_eq!(completed(&host, id).await.sum, 2 * n);
+        }
+        for (n, code) in [(13, "panic"), (14, "refused")] {
+            let id = start(&host, "double", n).await;
+            let Outcome::Failed(failure) = ended(&host, &id).await else { panic!() };
+            assert_eq!(failure.code, code);
+        }
+        host.stop().await.unwrap();
+        work.await.unwrap().unwrap();
+    }
+
+    async fn a_worker_keeps_its_claim_while_it_works_and_stops_when_it_is_lost(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let (begun, gone, gate) = (Count::default(), Count::default(), Arc::new(Notify::new()));
+        let (begins, goes, open) = (begun.clone(), gone.clone(), gate.clone());
+        let worker = host.activities().worker("double", "w").lease(LEASE);
+        let work = tokio::spawn(worker.run(move |n: u32, _| {
+            let (gone, gate) = (Gone(goes.clone()), gate.clone());
+            begins.up();
+            async move { gate.notified().await; drop(gone); Ok(2 * n) }
+        }));
+        let id = start(&host, "double", 4).await;
+        until(async || begun.get() == 1).await;
+        for _ in 0..6 {
+            let beat = place.clock.now() + LEASE / 3;
+            place.clock.wait_for(|deadlines| deadlines.contains(&beat)).await;
+            place.clock.set(beat);
+            // As a pause: the beat waits by the monotonic hand.
+            place.clock.advance(LEASE / 3);
+            until(async || {
+                let open = host.activities().open("double", None, 1).await.unwrap().rows;
+                open[0].held.as_ref().unwrap().until.unwrap() > place.clock.now() + LEASE / 2
+            }).await;
+            assert!(host.activities().claim("double", "other", LEASE).await.unwrap().is_none());
+        }
+        open.notify_one();
+        assert_eq!(completed(&host, &id).await.sum, 8);
+        let id = start(&host, "double", 5).await;
+        until(async || begun.get() == 2).await;
+        host.terminate(&id).await.unwrap();
+        ended(&host, &id).await;
+        let before = gone.get();
+        until(async || { place.clock.advance(LEASE / 3); gone.get() == before + 1 }).await;
+        work.abort();
+    }
+
+    async fn a_worker_takes_over_when_the_lease_of_another_runs_out(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let id = start(&host, "double", 4).await;
+        let dead = claim(&host, "dead").await;
+        let worker = host.activities().worker("double", "w");
+        let work = tokio::spawn(worker.run(|n: u32, _| async move { Ok(2 * n) }));
+        let expiry = dead.expiry();
+        place.clock.wait_for(|deadlines| deadlines.contains(&expiry)).await;
+        place.clock.set(expiry);
+        assert_eq!(completed(&host, &id).await.sum, 8);
+        work.abort();
+    }
+
+    async fn a_task_is_listed_by_its_assignee_and_answered_once(place: Timed) {
+        let host = place.host(&[&deciding()]).await;
+        let (one, two) = (start(&host, "decide", 1).await, start(&host, "decide", 5).await);
+        let anna = tasks(&host, Some("anna"), 1).await;
+        let bo = tasks(&host, Some("bo"), 1).await;
+        tasks(&host, None, 2).await;
+        assert_eq!((&*anna[0].task.prompt, &*anna[0].instance_id, &*anna[0].task.step), ("1?", &*one, "ask"));
+        assert_eq!(anna[0].task.options, ["yes", "no"]);
+        let refused = host.user_tasks().answer(&anna[0].id, &answer("perhaps")).await;
+        assert!(matches!(&refused, Err(WfeError::Invalid(why)) if why.contains("perhaps")), "{refused:?}");
+        host.user_tasks().answer(&anna[0].id, &answer("yes")).await.unwrap();
+        is_refused(host.user_tasks().answer(&anna[0].id, &answer("no")).await);
+        assert_eq!(completed(&host, &one).await.sum, 11);
+        is_refused(host.user_tasks().answer(&anna[0].id, &answer("no")).await);
+        is_refused(host.user_tasks().answer("none '\0", &answer("no")).await);
+        host.user_tasks().answer(&bo[0].id, &answer("no")).await.unwrap();
+        assert_eq!(completed(&host, &two).await.sum, 5);
+        let stored = place.provider().await.get_workflow_instance(&two).await.unwrap();
+        assert_eq!(stored.execution_pointers[0].outcome, Some(serde_json::to_value(answer("no")).unwrap()));
+        tasks(&host, None, 0).await;
+    }
+
+    async fn a_task_that_went_to_somebody_else_is_another_one(place: Timed) {
+        let definition = WorkflowBuilder::<Tally>::new("decide", 1)
+            .user_task(
+                "ask",
+                user_task(|_: &Tally, ()| "well?")
+                    .assignee(|_, ()| "anna")
+                    .plain_option("yes")
+                    .reassign(|_, ()| Duration::from_hours(1), |_, ()| "bo"),
+            )
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = start(&host, "decide", 1).await;
+        let anna = tasks(&host, Some("anna"), 1).await;
+        let late = place.clock.now() + TimeDelta::hours(1);
+        place.clock.wait_for(|deadlines| deadlines.contains(&late)).await;
+        place.clock.set(late);
+        let bo = tasks(&host, Some("bo"), 1).await;
+        tasks(&host, None, 1).await;
+        is_refused(host.user_tasks().answer(&anna[0].id, &answer("yes")).await);
+        host.user_tasks().answer(&bo[0].id, &answer("yes")).await.unwrap();
+        completed(&host, &id).await;
+    }
+
+    async fn what_makes_no_sense_is_refused(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let invalid = |e: WfeError| assert!(matches!(e, WfeError::Invalid(_)), "{e:?}");
+        invalid(host.activities().claim("double", "w", Duration::ZERO).await.unwrap_err());
+        invalid(host.activities().claim("wfe.own", "w", LEASE).await.unwrap_err());
+        invalid(host.activities().open("wfe.own", None, 1).await.unwrap_err());
+        invalid(host.activities().worker("wfe.own", "w").run(|(): (), _| async { Ok(()) }).await.unwrap_err());
+        let odd = "'; DROP TABLE \0\"☃";
+        assert!(host.activities().claim(odd, odd, LEASE).await.unwrap().is_none());
+        start(&host, "double", 4).await;
+        let claimed = claim(&host, odd).await;
+        invalid(host.user_tasks().answer(&claimed.activity().id, &answer("yes")).await.unwrap_err());
+        assert!(matches!(claimed.succeed(&f64::NAN).await, Err(WfeError::Serialization(_))));
+        claimed.release().await.unwrap();
+        let forever = host.activities().claim("double", "w", Duration::MAX).await.unwrap().unwrap();
+        forever.succeed(&1).await.unwrap();
+    }
+}
+
+/// Workers in a process of their own, which knows no definition and starts no host.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_in_another_process_hears_of_work_and_the_host_of_its_answer() {
+    let store = Store::file();
+    let host = store.host(&[&doubling()]).await;
+    let client = store.builder().await.build();
+    let work =
+        tokio::spawn(client.activities().worker("double", "w").run(|n: u32, _| async move { Ok(2 * n) }));
+    for n in 0..5 {
+        let id = start(&host, "double", n).await;
+        assert_eq!(completed(&host, &id).await.sum, 2 * n);
+    }
+    client.stop().await.unwrap();
+    work.await.unwrap().unwrap();
+    let mut events = host.lifecycle();
+    let id = start(&host, "double", 7).await;
+    claim(&client, "by hand").await.succeed(&14).await.unwrap();
+    assert_eq!(completed(&host, &id).await.sum, 14);
+    let mut told = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        told.push(event.what);
+    }
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(matches!(&told[1], Lifecycle::StepCompleted { step, .. } if step == "ask"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_plain_traits_alone_there_is_no_work_for_outsiders() {
+    let host = Store::plain().host(&[]).await;
+    assert!(matches!(host.activities().claim("a", "w", LEASE).await, Err(WfeError::Unsupported(_))));
+    assert!(matches!(host.user_tasks().open(None, None, 1).await, Err(WfeError::Unsupported(_))));
+}

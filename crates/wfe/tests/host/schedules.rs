@@ -1,0 +1,289 @@
+//! Schedules that start workflows.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use wfe::{
+    CatchUp, NewSchedule, ScheduleStatus, StartOptions, Timetable, WfeError, WorkflowHost,
+    clock::Clock,
+    definition::{Definition, WorkflowBuilder, inline},
+    steps::Ctx,
+};
+
+use crate::support::{Store, Tally, Timed, completed, in_time, nothing, until};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+type Log = Arc<Mutex<Vec<(u32, u32)>>>;
+
+/// Notes its version and the number in its data.
+fn report(version: u32, log: &Log) -> Definition {
+    let log = log.clone();
+    WorkflowBuilder::<Tally>::new("report", version)
+        .then(
+            "write",
+            inline(move |ctx: Ctx, tally: Arc<Tally>| {
+                log.lock().unwrap().push((ctx.definition_version(), tally.sum));
+                async { Ok(()) }
+            }),
+        )
+        .build()
+        .unwrap()
+}
+
+fn hourly(id: &str) -> NewSchedule {
+    NewSchedule::new(id, "report", Timetable::interval(HOUR))
+}
+
+fn sum(sum: u32) -> Tally {
+    Tally { numbers: vec![], sum }
+}
+
+/// The next tick from now on, once the host has come to it: what it stored before was another one.
+async fn next(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc> {
+    let mut next = None;
+    until(async || {
+        next = host.schedules().get(id).await.unwrap().next.filter(|next| *next > place.clock.now());
+        next.is_some()
+    })
+    .await;
+    next.unwrap()
+}
+
+/// Goes to the next tick, once the host has set its timer for it.
+async fn tick(place: &Timed, host: &WorkflowHost, id: &str) -> DateTime<Utc> {
+    let next = next(place, host, id).await;
+    place.clock.wait_for(|deadlines| deadlines.contains(&next)).await;
+    place.clock.set(next);
+    next
+}
+
+async fn runs(log: &Log, count: usize) {
+    until(async || log.lock().unwrap().len() == count).await;
+}
+
+async fn listed(host: &WorkflowHost, count: usize) -> Vec<ScheduleStatus> {
+    let mut all = Vec::new();
+    until(async || {
+        all = host.schedules().list(None, 100).await.unwrap().rows;
+        all.len() == count
+    })
+    .await;
+    all
+}
+
+in_time! {
+    async fn each_tick_starts_one_instance(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("h"), &sum(7)).await.unwrap();
+        let start = place.clock.now();
+        for n in 1..=3_usize {
+            let at = tick(&place, &host, "h").await;
+            assert_eq!(at, start + TimeDelta::hours(i64::try_from(n).unwrap()));
+            runs(&log, n).await;
+        }
+        assert_eq!(*log.lock().unwrap(), [(1, 7); 3]);
+        until(async || host.schedules().get("h").await.unwrap().last == Some(start + TimeDelta::hours(3))).await;
+        // However long it runs: no history.
+        let status = host.schedules().get("h").await.unwrap();
+        let stored = place.provider().await.get_workflow_instance(&status.instance_id).await.unwrap();
+        assert_eq!(stored.execution_pointers.len(), 3);
+        assert!(place.provider().await.step_store().unwrap()
+            .finished(&status.instance_id, "schedule", 0, 10).await.unwrap().is_empty());
+    }
+
+    async fn a_cron_expression_is_in_its_zone(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        let nine = Timetable::cron("0 9 * * MON-FRI").in_zone("Europe/Berlin");
+        host.schedules().create(NewSchedule::new("c", "report", nine), &sum(1)).await.unwrap();
+        // New Year 2030 is a Tuesday, and in winter.
+        assert_eq!(tick(&place, &host, "c").await, "2030-01-01T08:00:00Z".parse::<DateTime<Utc>>().unwrap());
+        runs(&log, 1).await;
+    }
+
+    async fn a_schedule_outlives_its_host_and_one_instance_catches_up(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("one"), &sum(1)).await.unwrap();
+        host.schedules().create(hourly("all").catch_up(CatchUp::All(3)), &sum(2)).await.unwrap();
+        host.schedules().create(hourly("none").catch_up(CatchUp::None), &sum(3)).await.unwrap();
+        for id in ["one", "all", "none"] {
+            next(&place, &host, id).await;
+        }
+        host.stop().await.unwrap();
+        place.clock.advance(5 * HOUR + HOUR / 2);
+        let host = place.host(&[&report(1, &log)]).await;
+        runs(&log, 4).await;
+        let then = place.clock.now() + TimeDelta::minutes(30);
+        for id in ["one", "all", "none"] {
+            assert_eq!(next(&place, &host, id).await, then);
+        }
+        let mut sums: Vec<_> = log.lock().unwrap().iter().map(|(_, sum)| *sum).collect();
+        sums.sort_unstable();
+        assert_eq!(sums, [1, 2, 2, 2]);
+        place.clock.wait_for(|deadlines| deadlines.contains(&then)).await;
+        place.clock.set(then);
+        runs(&log, 7).await;
+    }
+
+    async fn a_tick_whose_instance_was_started_before_a_crash_starts_no_other(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("h"), &sum(1)).await.unwrap();
+        let at = next(&place, &host, "h").await;
+        let id = host.schedules().get("h").await.unwrap().instance_id;
+        // As if it had been started, and its process had died before that was noted.
+        let reference = Some(format!("{id}/2030-01-01T01:00:00Z"));
+        let options = StartOptions { reference, ..Default::default() };
+        let started = host.start_workflow_with("report", &sum(1), options).await.unwrap();
+        completed(&host, &started).await;
+        place.clock.wait_for(|deadlines| deadlines.contains(&at)).await;
+        place.clock.set(at);
+        assert_eq!(next_after(&place, &host, "h", at).await, at + TimeDelta::hours(1));
+        assert_eq!(log.lock().unwrap().len(), 1);
+    }
+
+    async fn a_paused_schedule_stands_still_and_what_it_missed_is_caught_up_with(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("h"), &sum(1)).await.unwrap();
+        next(&place, &host, "h").await;
+        host.schedules().pause("h").await.unwrap();
+        until(async || host.schedules().get("h").await.unwrap().is_paused).await;
+        assert!(listed(&host, 1).await[0].is_paused, "it is listed all the same");
+        place.clock.advance(3 * HOUR);
+        let id = host.schedules().trigger("h").await.unwrap();
+        completed(&host, &id).await;
+        assert_eq!(log.lock().unwrap().len(), 1, "what was triggered, and nothing else");
+        host.schedules().resume("h").await.unwrap();
+        runs(&log, 2).await;
+        assert!(!host.schedules().get("h").await.unwrap().is_paused);
+    }
+
+    async fn a_deleted_schedule_starts_nothing_and_its_id_can_be_used_again(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        for n in 1..=3 {
+            host.schedules().create(hourly("h"), &sum(n)).await.unwrap();
+            let twice = host.schedules().create(hourly("h"), &sum(9)).await;
+            assert!(matches!(&twice, Err(WfeError::AlreadyExists { id, .. }) if id == "h"), "{twice:?}");
+            tick(&place, &host, "h").await;
+            runs(&log, n as usize).await;
+            host.schedules().delete("h").await.unwrap();
+            until(async || matches!(host.schedules().get("h").await, Err(WfeError::WorkflowNotFound(_)))).await;
+        }
+        assert_eq!(*log.lock().unwrap(), [(1, 1), (1, 2), (1, 3)]);
+        listed(&host, 0).await;
+        for gone in [host.schedules().pause("h").await, host.schedules().delete("h").await] {
+            assert!(matches!(&gone, Err(WfeError::WorkflowNotFound(id)) if id == "h"), "{gone:?}");
+        }
+    }
+
+    async fn schedules_are_listed_in_pages_with_their_next_ticks(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        for n in 0..5_u64 {
+            let timetable = Timetable::interval(HOUR * u32::try_from(n + 1).unwrap());
+            host.schedules().create(NewSchedule::new(format!("s{n}"), "report", timetable), &sum(1)).await.unwrap();
+            listed(&host, usize::try_from(n).unwrap() + 1).await;
+            next(&place, &host, &format!("s{n}")).await;
+        }
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = host.schedules().list(after, 2).await.unwrap();
+            found.extend(page.rows.into_iter().map(|row| (row.id, row.next.unwrap())));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        let expected: Vec<_> =
+            (0..5).map(|n| (format!("s{n}"), place.clock.now() + TimeDelta::hours(n + 1))).collect();
+        assert_eq!(found, expected);
+    }
+
+    async fn a_schedule_starts_the_newest_version_known_at_each_tick_unless_it_names_one(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("newest"), &sum(1)).await.unwrap();
+        host.schedules().create(hourly("fixed").version(1), &sum(2)).await.unwrap();
+        next(&place, &host, "fixed").await;
+        tick(&place, &host, "newest").await;
+        runs(&log, 2).await;
+        host.register(report(2, &log)).unwrap();
+        next_after(&place, &host, "fixed", place.clock.now()).await;
+        tick(&place, &host, "newest").await;
+        runs(&log, 4).await;
+        let mut all = log.lock().unwrap().clone();
+        all.sort_unstable();
+        assert_eq!(all, [(1, 1), (1, 2), (1, 2), (2, 1)]);
+    }
+
+    async fn a_host_that_does_not_know_the_definition_leaves_its_schedules_to_others(place: Timed) {
+        let log = Log::default();
+        let client = place.builder().await.build();
+        client.register(report(1, &log)).unwrap();
+        client.schedules().create(hourly("h"), &sum(1)).await.unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let host = place.host(&[&other]).await;
+        let id = host.start_workflow("other", &sum(0)).await.unwrap();
+        completed(&host, &id).await;
+        assert_eq!(host.schedules().get("h").await.unwrap().next, None);
+        host.register(report(1, &log)).unwrap();
+        tick(&place, &host, "h").await;
+        runs(&log, 1).await;
+    }
+
+    async fn a_schedule_that_makes_no_sense_is_refused(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        let create = async |id: &str, timetable| {
+            host.schedules().create(NewSchedule::new(id, "report", timetable), &sum(1)).await
+        };
+        for timetable in [
+            Timetable::interval(Duration::ZERO),
+            Timetable::interval(Duration::MAX),
+            Timetable::cron("61 * * * *"),
+            Timetable::cron("0 0 30 2 *"),
+            Timetable::cron("0 9 * * *").in_zone("Mars/Base"),
+        ] {
+            let refused = create("s", timetable).await;
+            assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
+        }
+        assert!(matches!(create("", Timetable::interval(HOUR)).await, Err(WfeError::Invalid(_))));
+        create("it's \0 \"☃", Timetable::interval(HOUR)).await.unwrap();
+        assert_eq!(listed(&host, 1).await[0].id, "it's \0 \"☃");
+        let wrong = host.schedules().create(hourly("wrong"), &7_u8).await;
+        assert!(matches!(wrong, Err(WfeError::Invalid(_))), "{wrong:?}");
+        let unknown = NewSchedule::new("u", "unknown", Timetable::interval(HOUR));
+        let unknown = host.schedules().create(unknown, &sum(1)).await;
+        assert!(matches!(unknown, Err(WfeError::DefinitionNotFound { version: 0, .. })), "{unknown:?}");
+        let own = WorkflowBuilder::<Tally>::new("wfe.schedule:report", 2).then("a", nothing()).build().unwrap();
+        assert!(matches!(host.register(own), Err(WfeError::Invalid(_))));
+        let options = StartOptions { name: Some("wfe.schedule:1:h".to_owned()), ..Default::default() };
+        let refused = host.start_workflow_with("report", &sum(1), options).await;
+        assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
+    }
+}
+
+async fn next_after(place: &Timed, host: &WorkflowHost, id: &str, at: DateTime<Utc>) -> DateTime<Utc> {
+    let mut found = at;
+    until(async || {
+        found = next(place, host, id).await;
+        found > at
+    })
+    .await;
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_plain_traits_alone_there_are_no_schedules() {
+    let host = Store::plain().host(&[&report(1, &Log::default())]).await;
+    let refused = host.schedules().create(hourly("h"), &sum(1)).await;
+    assert!(matches!(refused, Err(WfeError::Unsupported(_))), "{refused:?}");
+}

@@ -1,0 +1,217 @@
+//! A query tells where an instance stands, and why it waits.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Notify;
+use wfe::{
+    InstanceStatus, Standstill, Waits, WfeError, WorkflowHost,
+    clock::Clock,
+    definition::{
+        Definition, Every, Main, OnFailure, Retry, Sequence, WorkflowBuilder, activity, child, event, inline,
+        user_task,
+    },
+    models::WorkflowStatus,
+    steps::{Ctx, Next, StepError},
+};
+
+use crate::support::{Store, Tally, Timed, completed, in_time, nothing, on_every_store, started, until};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn build(body: impl FnOnce(WorkflowBuilder<Tally>) -> Sequence<Tally, (), Main>) -> Definition {
+    body(WorkflowBuilder::<Tally>::new("w", 1)).build().unwrap()
+}
+
+fn in_an_hour(place: &Timed) -> DateTime<Utc> {
+    place.clock.now() + TimeDelta::hours(1)
+}
+
+/// Starts the definition and waits until its only place, and nothing else of it, is at rest.
+async fn at_rest(place: &Timed, definition: &Definition) -> (WorkflowHost, String, Waits) {
+    let host = place.host(&[definition]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    let mut waits = None;
+    until(async || {
+        let status = host.status(&id).await.unwrap();
+        waits = status.positions.first().map(|position| position.waits.clone());
+        !matches!(waits, Some(Waits::Running { .. } | Waits::Due) | None)
+    })
+    .await;
+    (host, id, waits.unwrap())
+}
+
+fn only(status: &InstanceStatus) -> &Waits {
+    assert_eq!(status.positions.len(), 1, "{status:?}");
+    &status.positions[0].waits
+}
+
+in_time! {
+    async fn of_a_delay_and_of_a_pause_that_a_body_asked_for_it_tells_the_time(place: Timed) {
+        let (.., waits) = at_rest(&place, &build(|w| w.delay("d", |_, ()| HOUR))).await;
+        assert_eq!(waits, Waits::Timer { until: in_an_hour(&place) });
+        let pause = WorkflowBuilder::<Tally>::new("p", 1)
+            .then("p", inline(|_, _: Arc<Tally>| async { Ok(Next::sleep(HOUR)) }))
+            .build()
+            .unwrap();
+        let host = place.host(&[&pause]).await;
+        let id = host.start_workflow("p", &Tally::default()).await.unwrap();
+        until(async || *only(&host.status(&id).await.unwrap()) == Waits::Timer { until: in_an_hour(&place) }).await;
+    }
+
+    async fn of_a_failed_step_it_tells_when_it_is_tried_again_and_for_which_time(place: Timed) {
+        let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("no")) });
+        let retry = Retry::up_to(3).first_pause(HOUR).jitter(0.0);
+        let (host, id, waits) = at_rest(&place, &build(|w| w.then("f", fails).retry(retry))).await;
+        // The longest pause of five minutes is shorter.
+        let at = place.clock.now() + TimeDelta::minutes(5);
+        let Waits::Retry { at: when, attempt: 2, last: Some(last) } = waits else { panic!("{waits:?}") };
+        assert_eq!((when, &*last.error.message, last.attempt), (at, "no", 1));
+        place.clock.set(at);
+        until(async || matches!(only(&host.status(&id).await.unwrap()), Waits::Retry { attempt: 3, .. })).await;
+        let failures = host.failures(&id).all().await.unwrap();
+        assert_eq!(failures.iter().map(|failure| failure.attempt).collect::<Vec<_>>(), [1, 2]);
+        let Waits::Retry { last: Some(last), .. } = only(&host.status(&id).await.unwrap()).clone() else { panic!() };
+        assert_eq!(*last, failures[1]);
+        assert!(host.failures("it's \0 none").all().await.unwrap().is_empty());
+    }
+
+    async fn of_a_wait_it_tells_the_event_and_the_time_limit(place: Timed) {
+        let wait = event("paid", |_: &Tally, ()| "o'\"1").fail_after(|_, ()| HOUR);
+        let (.., waits) = at_rest(&place, &build(|w| w.wait_for("pay", wait))).await;
+        let (name, key, until) = ("paid".to_owned(), "o'\"1".to_owned(), Some(in_an_hour(&place)));
+        assert_eq!(waits, Waits::Event { name, key, until });
+    }
+
+    async fn of_work_outside_it_tells_what_is_asked_of_whom_and_who_has_it(place: Timed) {
+        let resize = build(|w| w.activity("thumb", activity("resize", |_: &Tally, ()| 7)));
+        let (host, id, waits) = at_rest(&place, &resize).await;
+        let Waits::Activity { name, id: wait, held: None, until: None } = waits else { panic!("{waits:?}") };
+        assert_eq!(name, "resize");
+        let expiry = in_an_hour(&place);
+        let provider = place.provider().await;
+        assert!(provider.set_subscription_token(&wait, "t", "anna", expiry).await.unwrap());
+        let status = host.status(&id).await.unwrap();
+        let Waits::Activity { held: Some(held), .. } = only(&status) else { panic!("{status:?}") };
+        assert_eq!((held.worker.as_deref(), held.until), (Some("anna"), Some(expiry)));
+
+        let ask = user_task(|_: &Tally, ()| "May he?").assignee(|_, ()| "boss").plain_option("yes");
+        let asks = WorkflowBuilder::<Tally>::new("asks", 1).user_task("ask", ask).build().unwrap();
+        let host = place.host(&[&asks]).await;
+        let id = host.start_workflow("asks", &Tally::default()).await.unwrap();
+        until(async || {
+            let status = host.status(&id).await.unwrap();
+            matches!(only(&status), Waits::UserTask { task: Some(task), held: None, .. }
+                if task.prompt == "May he?" && task.assignee.as_deref() == Some("boss") && task.options == ["yes"])
+        }).await;
+    }
+
+    async fn of_a_parent_it_tells_the_child_and_of_the_child_the_parent(place: Timed) {
+        let part = WorkflowBuilder::<Tally>::new("part", 1).delay("d", |_, ()| HOUR).build().unwrap();
+        let whole = build(|w| w.sub_workflow("sub", child("part", |_: &Tally, ()| Tally::default())));
+        let host = place.host(&[&part, &whole]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let mut child = String::new();
+        until(async || {
+            let status = host.status(&id).await.unwrap();
+            let Waits::Child { id, until: None } = only(&status) else { return false };
+            child.clone_from(id);
+            true
+        }).await;
+        until(async || host.status(&child).await.is_ok_and(|status| {
+            // Before it begins it stands nowhere.
+            status.positions.first().is_some_and(|position| matches!(position.waits, Waits::Timer { .. }))
+        })).await;
+        assert_eq!(host.status(&child).await.unwrap().parent, Some(id));
+    }
+
+    async fn of_a_recurring_branch_it_tells_the_next_tick(place: Timed) {
+        let recurs = build(|w| {
+            w.recur("tick", Every::interval(HOUR), |_, ()| false, |tick| tick.then("t", nothing()))
+                .wait_for("wait", event("e", |_: &Tally, ()| "k"))
+        });
+        let host = place.host(&[&recurs]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || {
+            let status = host.status(&id).await.unwrap();
+            let waits: Vec<_> = status.positions.iter().map(|position| &position.waits).collect();
+            matches!(waits[..], [Waits::Tick { next }, Waits::Event { .. }] if *next == in_an_hour(&place))
+        }).await;
+    }
+
+    async fn of_running_bodies_it_tells_since_when_and_of_others_that_they_wait_for_a_place(place: Timed) {
+        let gate = Arc::new(Notify::new());
+        let open = gate.clone();
+        let body = move || {
+            let gate = gate.clone();
+            inline(move |_, _: Arc<Tally>| {
+                let gate = gate.clone();
+                async move { gate.notified().await; Ok(()) }
+            })
+        };
+        let definition = build(|w| w.parallel("both", |both| {
+            both.branch(|b| b.then("one", body())).branch(|b| b.then("two", body()))
+        }));
+        let host = started(place.builder().await.concurrent_steps(1).build(), &[&definition]).await;
+        let since = place.clock.now();
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || {
+            let status = host.status(&id).await.unwrap();
+            let waits: Vec<_> = status.positions.into_iter().map(|position| position.waits).collect();
+            waits == [Waits::Running { since: Some(since) }, Waits::Place]
+        }).await;
+        // Another host does not know so much, but that it runs.
+        let other = place.builder().await.build();
+        let waits = other.status(&id).await.unwrap().positions.into_iter().map(|position| position.waits);
+        assert_eq!(waits.collect::<Vec<_>>(), [Waits::Running { since: None }, Waits::Running { since: None }]);
+        open.notify_one();
+        until(async || matches!(host.status(&id).await.unwrap().positions.as_slice(), [one] if one.step == "two")).await;
+        open.notify_one();
+        completed(&host, &id).await;
+    }
+}
+
+on_every_store! {
+    async fn of_what_stands_still_it_tells_why(store: Store) {
+        let fails = inline(|_, _: Arc<Tally>| async {
+            Err::<(), _>(StepError::fatal(std::io::Error::other("the disk is gone")).with_code("disk"))
+        });
+        let definition = WorkflowBuilder::<Tally>::new("w", 3)
+            .then("f", fails)
+            .on_failure(OnFailure::Suspend)
+            .build()
+            .unwrap();
+        let client = store.builder().await.build();
+        client.register(definition.clone()).unwrap();
+        let id = client.start_workflow("w", &Tally::default()).await.unwrap();
+        let status = client.status(&id).await.unwrap();
+        assert_eq!((status.standstill.as_ref(), only(&status)), (None, &Waits::Due));
+        let host = store.host(&[]).await;
+        let missing = Standstill::DefinitionMissing { id: "w".to_owned(), version: 3 };
+        assert_eq!(host.status(&id).await.unwrap().standstill, Some(missing));
+        host.register(definition).unwrap();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        let status = host.status(&id).await.unwrap();
+        let Some(Standstill::Suspended(Some(cause))) = &status.standstill else { panic!("{status:?}") };
+        assert_eq!((&*cause.code, &*cause.step, cause.attempt), ("disk", "f", 1));
+        assert_eq!(*only(&status), Waits::Resume);
+        host.terminate(&id).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Terminated).await;
+        let status = host.status(&id).await.unwrap();
+        assert_eq!((status.standstill, status.positions.len()), (None, 0));
+    }
+
+    async fn data_is_typed_and_what_is_none_of_that_type_is_an_error(store: Store) {
+        let definition = build(|w| w.then("a", inline(|ctx: Ctx, _: Arc<Tally>| async move {
+            ctx.cancellation().cancelled().await;
+            Ok(())
+        })));
+        let host = store.host(&[&definition]).await;
+        let id = host.start_workflow("w", &Tally::of([3])).await.unwrap();
+        assert_eq!(host.data::<Tally>(&id).await.unwrap(), Tally::of([3]));
+        assert!(matches!(host.data::<Vec<u8>>(&id).await, Err(WfeError::Serialization(_))));
+        assert!(matches!(host.data::<Tally>("it's \0 none").await, Err(WfeError::WorkflowNotFound(_))));
+        assert!(matches!(host.status("it's \0 none").await, Err(WfeError::WorkflowNotFound(_))));
+        host.terminate(&id).await.unwrap();
+    }
+}

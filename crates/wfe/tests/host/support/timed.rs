@@ -1,0 +1,89 @@
+use std::{sync::Arc, time::Duration};
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tempfile::TempDir;
+use wfe::{HostBuilder, WorkflowHost, definition::Definition, traits::PersistenceProvider};
+use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::{Layer, Layered, VirtualClock};
+
+use super::started;
+
+/// Makes a test of each case for each kind of store on which instances can wait for events. Store and host have one
+/// virtual clock; nothing is polled, and no news comes from the store: what a host does it does at once and by itself.
+macro_rules! in_time {
+    ($($(#[$meta:meta])* async fn $name:ident($place:ident: Timed) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            $(#[$meta])*
+            async fn case($place: Timed) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_memory() {
+                case(Timed::memory().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_a_file() {
+                case(Timed::file()).await;
+            }
+        }
+    )*};
+}
+pub(crate) use in_time;
+
+/// A place for instances and events that outlives the hosts on it.
+pub struct Timed {
+    pub clock: Arc<VirtualClock>,
+    place: Place,
+}
+
+enum Place {
+    Memory(Arc<dyn PersistenceProvider>),
+    File(TempDir),
+}
+
+impl Timed {
+    pub async fn memory() -> Self {
+        let clock = Arc::new(VirtualClock::default());
+        let provider = SqlitePersistenceProvider::builder(":memory:").clock(clock.clone()).open().await;
+        Self { clock, place: Place::Memory(Arc::new(Layered(Silent(Arc::new(provider.unwrap()))))) }
+    }
+
+    pub fn file() -> Self {
+        Self { clock: Arc::new(VirtualClock::default()), place: Place::File(tempfile::tempdir().unwrap()) }
+    }
+
+    pub async fn provider(&self) -> Arc<dyn PersistenceProvider> {
+        match &self.place {
+            Place::Memory(provider) => provider.clone(),
+            Place::File(folder) => {
+                let path = folder.path().join("state.db");
+                let provider = SqlitePersistenceProvider::file(path).clock(self.clock.clone()).open().await;
+                Arc::new(Layered(Silent(Arc::new(provider.unwrap()))))
+            }
+        }
+    }
+
+    pub async fn builder(&self) -> HostBuilder {
+        WorkflowHost::builder_shared(self.provider().await)
+            .clock(self.clock.clone())
+            .poll_interval(Duration::from_hours(100_000))
+    }
+
+    pub async fn host(&self, definitions: &[&Definition]) -> WorkflowHost {
+        started(self.builder().await.build(), definitions).await
+    }
+}
+
+struct Silent(Arc<dyn PersistenceProvider>);
+
+impl Layer for Silent {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.0
+    }
+
+    fn news(&self) -> BoxStream<'static, ()> {
+        stream::pending().boxed()
+    }
+}

@@ -1,0 +1,110 @@
+//! Several versions of a definition at once, and definitions that are not known here.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use wfe::{
+    Outcome, Standstill, StartOptions, WfeError,
+    definition::{Definition, WorkflowBuilder, child, inline},
+    steps::Ctx,
+};
+
+use crate::support::{Store, Tally, Timed, completed, ended, in_time, nothing, on_every_store, until};
+
+/// Waits to be let go, and then says which version it was.
+fn version(version: u32, gate: &Arc<Notify>) -> Definition {
+    let gate = gate.clone();
+    WorkflowBuilder::<Tally>::new("w", version)
+        .then(
+            "gate",
+            inline(move |_, _: Arc<Tally>| {
+                let gate = gate.clone();
+                async move {
+                    gate.notified().await;
+                    Ok(())
+                }
+            }),
+        )
+        .then(
+            "say",
+            inline(|ctx: Ctx, _: Arc<Tally>| async move { Ok(ctx.definition_version()) })
+                .output(|version: &u32, tally: &mut Tally| tally.sum = *version),
+        )
+        .build()
+        .unwrap()
+}
+
+on_every_store! {
+    async fn new_instances_run_the_newest_version_and_old_ones_the_one_they_began_with(store: Store) {
+        let gate = Arc::new(Notify::new());
+        let host = store.host(&[&version(1, &gate)]).await;
+        let one = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || host.status(&one).await.unwrap().current_steps == ["gate"]).await;
+        host.register(version(7, &gate)).unwrap();
+        host.register(version(3, &gate)).unwrap();
+        assert!(matches!(host.register(version(3, &gate)), Err(WfeError::InvalidDefinition { .. })));
+        let newest = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let options = StartOptions { version: Some(3), ..Default::default() };
+        let chosen = host.start_workflow_with("w", &Tally::default(), options).await.unwrap();
+        let options = StartOptions { version: Some(2), ..Default::default() };
+        let missing = host.start_workflow_with("w", &Tally::default(), options).await;
+        assert!(matches!(missing, Err(WfeError::DefinitionNotFound { version: 2, .. })), "{missing:?}");
+        let let_go = async { loop { gate.notify_waiters(); tokio::time::sleep(std::time::Duration::from_millis(2)).await } };
+        let all = async {
+            for (id, version) in [(&one, 1), (&newest, 7), (&chosen, 3)] {
+                assert_eq!(completed(&host, id).await.sum, version);
+            }
+        };
+        tokio::select! { () = let_go => {}, () = all => {} }
+    }
+
+    async fn of_an_instance_whose_version_is_missing_it_is_told_and_it_goes_on_once_that_is_there(store: Store) {
+        let gate = Arc::new(Notify::new());
+        let client = store.builder().await.build();
+        client.register(version(2, &gate)).unwrap();
+        let id = client.start_workflow("w", &Tally::default()).await.unwrap();
+        let host = store.host(&[&version(1, &gate)]).await;
+        let missing = Standstill::DefinitionMissing { id: "w".to_owned(), version: 2 };
+        assert_eq!(host.status(&id).await.unwrap().standstill, Some(missing));
+        host.register(version(2, &gate)).unwrap();
+        until(async || host.status(&id).await.unwrap().current_steps == ["gate"]).await;
+        gate.notify_one();
+        assert_eq!(completed(&host, &id).await.sum, 2);
+    }
+}
+
+in_time! {
+    async fn a_child_whose_version_is_missing_waits_until_it_is_there(place: Timed) {
+        let parent = WorkflowBuilder::<Tally>::new("parent", 1)
+            .sub_workflow(
+                "sub",
+                child("part", |_: &Tally, ()| Tally::default()).version(2).output(|part: &Tally, tally| tally.sum = part.sum),
+            )
+            .build()
+            .unwrap();
+        let part = |version| {
+            let body = nothing().output(move |(), tally: &mut Tally| tally.sum = version);
+            WorkflowBuilder::<Tally>::new("part", version).then("p", body).build().unwrap()
+        };
+        let host = place.host(&[&parent, &part(1)]).await;
+        let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+        let child = format!("{id}//sub//1");
+        until(async || host.status(&child).await.is_ok()).await;
+        let missing = Standstill::DefinitionMissing { id: "part".to_owned(), version: 2 };
+        assert_eq!(host.status(&child).await.unwrap().standstill, Some(missing));
+        host.register(part(2)).unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 2);
+    }
+
+    async fn a_child_whose_definition_is_unknown_fails_its_step(place: Timed) {
+        let parent = WorkflowBuilder::<Tally>::new("parent", 1)
+            .sub_workflow("sub", child("nowhere", |_: &Tally, ()| Tally::default()))
+            .build()
+            .unwrap();
+        let host = place.host(&[&parent]).await;
+        let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!() };
+        assert_eq!((&*failure.code, &*failure.step), ("definition", "sub"));
+        assert!(failure.causes[0].contains("nowhere"), "{failure:?}");
+    }
+}
