@@ -1,0 +1,70 @@
+//! The definitions of examples, called by themselves, in a world that is another one than that of their programs.
+
+use std::{sync::Arc, time::Duration};
+
+use wfe::{Outcome, Waits, WorkflowHost, steps::StepError};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+#[path = "../../examples/fan_out/workflow.rs"]
+mod fan_out;
+
+use fan_out::{CENSUS, COUNTED, Census, Registry};
+
+/// Knows nothing of the islands, and of every other region that ten live there.
+struct Ten;
+
+impl Registry for Ten {
+    fn count(&self, region: &str) -> Result<Option<u64>, StepError> {
+        match region {
+            "nowhere" => Err(StepError::fatal("there is no such region").with_code("no-region")),
+            "islands" => Ok(None),
+            _ => Ok(Some(10)),
+        }
+    }
+}
+
+async fn host() -> WorkflowHost {
+    let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await.unwrap());
+    let registry: Arc<dyn Registry> = Arc::new(Ten);
+    host.register(fan_out::region(&registry).unwrap()).unwrap();
+    host.register(fan_out::census().unwrap()).unwrap();
+    host.start().await.unwrap();
+    host
+}
+
+fn census(regions: &[&str]) -> Census {
+    Census { regions: regions.iter().map(|region| (*region).to_owned()).collect(), ..Census::default() }
+}
+
+async fn waits_by_hand(host: &WorkflowHost, census: &str) -> bool {
+    for position in host.status(census).await.unwrap().positions {
+        if let Waits::Child { id, .. } = position.waits
+            && host.status(&id).await.unwrap().current_steps == ["by-hand"]
+        {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_census_adds_up_what_was_known_and_what_was_counted_by_hand() {
+    let host = host().await;
+    let id = host.start_workflow(CENSUS, &census(&["north", "islands"])).await.unwrap();
+    // An event from before the child began would not be for it.
+    while !waits_by_hand(&host, &id).await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    host.publish_event(COUNTED, "islands", &7_u64).await.unwrap();
+    let Outcome::Completed(end) = host.wait_for::<Census>(&id).await.unwrap() else { panic!("it failed") };
+    assert_eq!((end.total, end.counts["islands"]), (17, 7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_census_whose_child_has_failed_for_good_fails_as_its_child_did() {
+    let host = host().await;
+    let id = host.start_workflow(CENSUS, &census(&["north", "nowhere"])).await.unwrap();
+    let end = host.wait_for::<Census>(&id).await.unwrap();
+    let Outcome::Failed(failure) = end else { panic!("{end:?}") };
+    assert_eq!((failure.step.as_str(), failure.code.as_str()), ("count", "no-region"));
+}

@@ -1,0 +1,125 @@
+//! The sizes that the engine has to hold, in full. They take a release build: in a debug build the scenario suite plays
+//! smaller ones.
+#![cfg(not(debug_assertions))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "all of this is test code: it says what it expects by unwrapping it"
+)]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use wfe::{
+    Outcome, Result,
+    definition::{Definition, Inline, Item, Sequence, Task, WorkflowBuilder, each, inline},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::{TestHost, VirtualClock};
+
+const MANY: u64 = 100_000;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Size {
+    n: u64,
+    text: String,
+}
+
+/// When each of the steps ended.
+type Times = Arc<Mutex<Vec<Instant>>>;
+
+fn count<I: Item>(times: &Times) -> Task<(), Size, I, Inline<(), Size, I>> {
+    let times = times.clone();
+    inline(|_, _| async { Ok(()) }).output(move |(), size: &mut Size| {
+        size.n += 1;
+        times.lock().unwrap().push(Instant::now());
+    })
+}
+
+async fn host(definition: Definition) -> Result<(TestHost, tempfile::TempDir)> {
+    let (clock, folder) = (Arc::new(VirtualClock::default()), tempfile::tempdir().unwrap());
+    let store =
+        SqlitePersistenceProvider::file(folder.path().join("state.db")).clock(clock.clone()).open().await?;
+    Ok((TestHost::builder(store, clock).define(definition).start().await?, folder))
+}
+
+/// The last tenth took no longer than the first one, but for what a busy machine adds.
+fn assert_even(times: &Times) {
+    let times = times.lock().unwrap();
+    let tenth = times.len() / 10;
+    let (first, last) = (times[tenth] - times[0], times[times.len() - 1] - times[times.len() - tenth]);
+    println!("the first tenth took {first:?}, the last one {last:?}");
+    assert!(
+        last < 2 * first + Duration::from_secs(1),
+        "the first tenth took {first:?}, the last one {last:?}"
+    );
+}
+
+async fn finish(host: &TestHost, id: &str) -> Size {
+    match host.host().wait_for(id).await.unwrap() {
+        Outcome::Completed(size) => size,
+        other => panic!("it ended as {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_for_each_over_a_hundred_thousand_items() -> Result<()> {
+    let times = Times::default();
+    let all = WorkflowBuilder::<Size>::new("all", 1)
+        .for_each("all", each(|_: &Size| (0..MANY).collect()).parallel(16), |one| {
+            one.then("count", count(&times))
+        })
+        .build()?;
+    let (host, _folder) = host(all).await?;
+    let id = host.start_workflow("all", &Size::default()).await?;
+    assert_eq!(finish(&host, &id).await.n, MANY);
+    assert!(host.pointers(&id).await?.len() < 40);
+    assert_even(&times);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_while_of_a_hundred_thousand_rounds() -> Result<()> {
+    let times = Times::default();
+    let rounds = WorkflowBuilder::<Size>::new("rounds", 1)
+        .while_("more", |size, ()| size.n < MANY, |round| round.then("count", count(&times)))
+        .build()?;
+    let (host, _folder) = host(rounds).await?;
+    let id = host.start_workflow("rounds", &Size::default()).await?;
+    assert_eq!(finish(&host, &id).await.n, MANY);
+    assert!(host.pointers(&id).await?.len() < 10);
+    assert_even(&times);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_parallel_branches_and_ten_megabytes_of_data() -> Result<()> {
+    let times = Times::default();
+    let branches = |mut all: wfe::definition::Branches<Size, ()>| {
+        for at in 0..1_000 {
+            all = all.branch(|b: Sequence<Size, ()>| b.then(format!("count-{at}"), count(&times)));
+        }
+        all
+    };
+    let many = WorkflowBuilder::<Size>::new("many", 1).parallel("all", branches).build()?;
+    let (host, _folder) = host(many).await?;
+    let id = host.start_workflow("many", &Size::default()).await?;
+    assert_eq!(finish(&host, &id).await.n, 1_000);
+    let text = "\u{20AC}\0 ".repeat(10 * 1024 * 1024 / 5);
+    let big = WorkflowBuilder::<Size>::new("big", 1)
+        .then("one", count(&times))
+        .delay("hour", |_, ()| Duration::from_hours(1))
+        .then("two", count(&times))
+        .build()?;
+    host.host().register(big)?;
+    let id = host.start_workflow("big", &Size { text: text.clone(), n: 0 }).await?;
+    match host.run_to_end::<Size>(&id).await? {
+        Outcome::Completed(size) => assert!(size.n == 2 && size.text == text),
+        other => panic!("it ended as {other:?}"),
+    }
+    Ok(())
+}
