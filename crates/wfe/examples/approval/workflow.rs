@@ -1,0 +1,65 @@
+//! An expense that somebody has to approve.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wfe::{
+    Result,
+    definition::{Definition, WorkflowBuilder, inline, user_task},
+};
+
+pub const EXPENSE: &str = "expense";
+pub const APPROVE: &str = "approve";
+pub const REJECT: &str = "reject";
+/// Who decides when the boss does not.
+pub const DIRECTOR: &str = "Ms Grant";
+
+const ANSWER_WITHIN: Duration = Duration::from_hours(24);
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Expense {
+    pub id: String,
+    pub who: String,
+    pub cents: u64,
+    pub boss: String,
+    /// Who was asked to hurry.
+    pub reminded: Option<String>,
+    pub decided_by: Option<String>,
+    pub comment: Option<String>,
+    pub paid: bool,
+}
+
+pub fn expense() -> Result<Definition> {
+    WorkflowBuilder::<Expense>::new(EXPENSE, 1)
+        .user_task(
+            "decide",
+            user_task(|expense: &Expense, ()| format!("May {} spend {} cents?", expense.who, expense.cents))
+                .assignee(|expense, ()| expense.boss.clone())
+                .output(|answer, expense| {
+                    expense.decided_by.clone_from(&answer.user);
+                    expense.comment = answer.data.as_str().map(str::to_owned);
+                })
+                .option(APPROVE, |approved| {
+                    approved.then(
+                        "pay",
+                        inline(|_, _| async { Ok(()) })
+                            .output(|(), expense: &mut Expense| expense.paid = true),
+                    )
+                })
+                .plain_option(REJECT)
+                // Two things at once when nobody answers: the task goes to somebody else, and a branch runs.
+                .reassign(|_, ()| ANSWER_WITHIN, |_, ()| DIRECTOR)
+                .escalate(
+                    |_, ()| ANSWER_WITHIN,
+                    |late| {
+                        late.then(
+                            "remind",
+                            inline(|_, _| async { Ok(()) }).output(|(), expense: &mut Expense| {
+                                expense.reminded = Some(expense.boss.clone());
+                            }),
+                        )
+                    },
+                ),
+        )
+        .build()
+}

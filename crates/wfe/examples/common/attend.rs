@@ -1,0 +1,56 @@
+//! Follows an instance to its end.
+
+use std::{collections::HashSet, time::Duration};
+
+use wfe::{Position, Waits, WorkflowHost};
+
+use crate::common::Failure;
+
+/// How often it is looked how the instance stands: at once, for a person.
+pub const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Says for what an instance waits, each time that it is something new, and lets `act` do something about it, until the
+/// instance has ended. What `act` does may have been done before, by a process that died.
+pub async fn attend(
+    host: &WorkflowHost,
+    id: &str,
+    name: &str,
+    mut act: impl AsyncFnMut(&Position) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut known = HashSet::new();
+    loop {
+        let status = host.status(id).await?;
+        if status.status.is_final() {
+            return Ok(());
+        }
+        for position in &status.positions {
+            let Some(why) = why(&position.waits) else { continue };
+            if known.insert((position.pointer.clone(), why.clone())) {
+                println!("{name} waits at {}: {why}", position.step);
+                act(position).await?;
+            }
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// `None`: it does not wait, or not for anything outside.
+fn why(waits: &Waits) -> Option<String> {
+    let or_until = |until: &Option<_>| until.map_or_else(String::new, |until| format!(", or until {until}"));
+    Some(match waits {
+        Waits::Timer { until } => format!("until {until}"),
+        Waits::Tick { next } => format!("for the next tick at {next}"),
+        Waits::Retry { at, attempt, last } => {
+            let last = last.as_ref().map_or_else(String::new, |last| format!(", {}", last.causes.join(": ")));
+            format!("for attempt {attempt} at {at}{last}")
+        }
+        Waits::Event { name, key, until } => format!("for the event {name:?} of {key:?}{}", or_until(until)),
+        Waits::Activity { name, until, .. } => format!("for a worker that does {name:?}{}", or_until(until)),
+        Waits::UserTask { task, until, .. } => {
+            let whom = task.as_ref().and_then(|task| task.assignee.as_deref()).unwrap_or("anybody");
+            format!("for {whom}{}", or_until(until))
+        }
+        Waits::Resume => "for somebody who resumes it".to_owned(),
+        _ => return None,
+    })
+}

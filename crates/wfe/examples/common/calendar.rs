@@ -1,0 +1,62 @@
+//! A clock for examples in which days pass: it stands still until it is told to move. A program of your own needs none,
+//! the system's clock is the default.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use wfe::clock::Clock;
+use wfe_testkit::VirtualClock;
+
+pub struct Calendar {
+    clock: Arc<VirtualClock>,
+    /// Where the time is kept over the end of the process, as the world's clocks keep it.
+    file: Option<PathBuf>,
+}
+
+impl Calendar {
+    /// Beside this database it shows the time that it showed last; a new one shows the New Year of 2030.
+    pub fn open(db: Option<&Path>) -> io::Result<Self> {
+        let (clock, file) = (VirtualClock::default(), db.map(|db| beside(db, ".calendar")));
+        let shown = match file.as_deref().map(fs::read_to_string) {
+            Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Some(Ok(text)) => Some(text.parse().map_err(io::Error::other)?),
+            Some(Err(_)) | None => None,
+        };
+        if let Some(time) = shown {
+            clock.set(time);
+        }
+        Ok(Self { clock: Arc::new(clock), file })
+    }
+
+    pub fn clock(&self) -> Arc<VirtualClock> {
+        self.clock.clone()
+    }
+
+    pub fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Lets time pass until then; nothing happens if it has passed already.
+    pub fn turn_to(&self, time: DateTime<Utc>) -> io::Result<()> {
+        let Ok(step) = (time - self.now()).to_std() else { return Ok(()) };
+        if let Some(file) = &self.file {
+            // Whole or not at all, whenever the process dies.
+            let new = beside(file, ".new");
+            fs::write(&new, time.to_rfc3339())?;
+            fs::rename(&new, file)?;
+        }
+        self.clock.advance(step);
+        Ok(())
+    }
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(end);
+    name.into()
+}

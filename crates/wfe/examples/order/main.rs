@@ -1,0 +1,112 @@
+//! Order fulfilment: a saga of payment, stock and shipping, approval by an event with a time limit, retries.
+//!
+//! ```text
+//! cargo run -p wfe --example order -- [--db FILE]
+//! ```
+//!
+//! Three orders: one goes well, one is not approved in time, one cannot be shipped and is undone. On a file it may be
+//! killed at any moment: started again, it goes on where it was.
+
+#[path = "../common/attend.rs"]
+mod attend;
+#[path = "../common/calendar.rs"]
+mod calendar;
+#[path = "../common/mod.rs"]
+mod common;
+mod shop;
+mod workflow;
+
+use std::{process::ExitCode, sync::Arc};
+
+use wfe::{Outcome, PublishOptions, StartOptions, Waits, WorkflowHost};
+
+use crate::{
+    attend::attend,
+    calendar::Calendar,
+    common::{Failure, Options},
+    shop::Shop,
+    workflow::{APPROVED, ORDER, Order},
+};
+
+const USAGE: &str = "\
+usage: order [--db FILE]
+
+Fulfils three orders: one that goes well, one that nobody approves, one that cannot be shipped.
+
+  --db FILE    the database, made when missing; by default in memory";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::main("order", USAGE, &["db"], run).await
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
+    let db = options.path("db");
+    let calendar = Calendar::open(db.as_deref())?;
+    let store = common::open(db.as_deref(), calendar.clock()).await?;
+    let host = WorkflowHost::builder_shared(store).clock(calendar.clock()).build();
+    host.register(workflow::order(&Arc::new(Shop))?)?;
+    host.start().await?;
+    for (order, approver) in orders() {
+        fulfil(&host, &calendar, &order, approver).await?;
+    }
+    host.stop().await?;
+    Ok(())
+}
+
+/// The orders, and who approves each.
+fn orders() -> [(Order, Option<&'static str>); 3] {
+    let order = |id: &str, cents, address: &str| Order {
+        id: id.to_owned(),
+        cents,
+        address: address.to_owned(),
+        ..Order::default()
+    };
+    [
+        (order("order-1", 25_900, "12 Elm Street"), Some("Ms Weber")),
+        (order("order-2", 12_500, "3 Oak Lane"), None),
+        (order("order-3", 4_900, "the moon"), None),
+    ]
+}
+
+async fn fulfil(
+    host: &WorkflowHost,
+    calendar: &Calendar,
+    order: &Order,
+    approver: Option<&str>,
+) -> Result<(), Failure> {
+    println!("{} is placed: {} cents, to {}", order.id, order.cents, order.address);
+    // The reference makes the start idempotent: after a crash this is the instance that is there already.
+    let options = StartOptions {
+        reference: Some(order.id.clone()),
+        name: Some(order.id.clone()),
+        ..StartOptions::default()
+    };
+    let id = host.start_workflow_with(ORDER, order, options).await?;
+
+    attend(host, &id, &order.id, async |position| {
+        match (&position.waits, approver) {
+            (Waits::Event { key, .. }, Some(by)) => {
+                println!("  {by} approves");
+                // An id of our own makes publishing idempotent too.
+                let once =
+                    PublishOptions { id: Some(format!("{key} approved")), ..PublishOptions::default() };
+                host.publish_event_with(APPROVED, key, by, once).await?;
+            }
+            (Waits::Event { until: Some(time), .. } | Waits::Retry { at: time, .. }, _) => {
+                calendar.turn_to(*time)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    })
+    .await?;
+
+    match host.wait_for::<Order>(&id).await? {
+        Outcome::Completed(order) => {
+            println!("{}: {}; done: {}", order.id, order.end.unwrap_or_default(), order.log.join(", "));
+        }
+        other => println!("{}: {other:?}", order.id),
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The world outside: a warehouse, a bank and a carrier. They say what they do.
+
+use wfe::steps::StepError;
+
+pub struct Shop;
+
+#[expect(
+    clippy::unused_self,
+    clippy::unnecessary_wraps,
+    reason = "those of a real shop need it, and can fail"
+)]
+impl Shop {
+    pub fn reserve(&self, order: &str) -> Result<(), StepError> {
+        println!("  warehouse: {order} is reserved");
+        Ok(())
+    }
+
+    pub fn release(&self, order: &str) -> Result<(), StepError> {
+        println!("  warehouse: {order} is back on the shelf");
+        Ok(())
+    }
+
+    /// A receipt. Large sums succeed at the second attempt.
+    pub fn charge(&self, _key: &str, order: &str, cents: u64, attempt: u32) -> Result<String, StepError> {
+        if cents > 20_000 && attempt == 1 {
+            return Err(StepError::retryable("the bank is busy"));
+        }
+        println!("  bank: {cents} cents for {order}");
+        Ok(format!("receipt of {order}"))
+    }
+
+    pub fn refund(&self, receipt: &str) -> Result<(), StepError> {
+        println!("  bank: pays back {receipt}");
+        Ok(())
+    }
+
+    pub fn ship(&self, order: &str, address: &str) -> Result<(), StepError> {
+        if address == "the moon" {
+            return Err(StepError::fatal(format!("nobody delivers to {address}")).with_code("no-route"));
+        }
+        println!("  carrier: {order} goes to {address}");
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! A recurring report: a schedule that starts a workflow every morning, is paused and resumed, and catches up after a
+//! time in which no program ran.
+//!
+//! ```text
+//! cargo run -p wfe --example report -- [--db FILE] [--out DIR]
+//! ```
+//!
+//! On a file it may be killed at any moment: started again, it goes on where it was.
+
+#[path = "../common/calendar.rs"]
+mod calendar;
+#[path = "../common/mod.rs"]
+mod common;
+mod workflow;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use wfe::{CatchUp, NewSchedule, Timetable, WfeError, WorkflowHost, traits::PersistenceProvider};
+
+use crate::{
+    calendar::Calendar,
+    common::{Failure, Options},
+    workflow::REPORT,
+};
+
+const USAGE: &str = "\
+usage: report [--db FILE] [--out DIR]
+
+Lets ten days pass, in which a report is written each morning.
+
+  --db FILE    the database, made when missing; by default in memory
+  --out DIR    where the reports go, made when missing; by default a folder that is removed at the end";
+
+const SCHEDULE: &str = "daily";
+/// How often it is looked whether something has been done: at once, for a person.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    common::main("report", USAGE, &["db", "out"], run).await
+}
+
+async fn run(options: Options) -> Result<(), Failure> {
+    let db = options.path("db");
+    let temporary = tempfile::tempdir()?;
+    let folder = options.path("out").unwrap_or_else(|| temporary.path().to_owned());
+    let calendar = Calendar::open(db.as_deref())?;
+    let store = common::open(db.as_deref(), calendar.clock()).await?;
+    let office = Office { store, calendar, folder };
+    office.ten_days().await?;
+    office.show()
+}
+
+struct Office {
+    store: Arc<dyn PersistenceProvider>,
+    calendar: Calendar,
+    folder: PathBuf,
+}
+
+impl Office {
+    /// Each day has its place in time: a process that was killed on one of them goes on there.
+    async fn ten_days(&self) -> Result<(), Failure> {
+        let mut host = self.open().await?;
+        if self.calendar.now() < day(2, 6) {
+            let at_six = Timetable::cron("0 6 * * *"); // UTC; `.in_zone("Europe/Berlin")` follows a zone's clock
+            let daily = NewSchedule::new(SCHEDULE, REPORT, at_six).catch_up(CatchUp::One);
+            match host.schedules().create(daily, &"Sales".to_owned()).await {
+                Ok(()) | Err(WfeError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for morning in [day(2, 6), day(3, 6)] {
+            if self.calendar.now() <= morning {
+                self.calendar.turn_to(morning)?;
+                self.written(&host, morning).await?;
+            }
+        }
+        if self.calendar.now() <= day(5, 12) {
+            println!("paused for two days");
+            if self.calendar.now() < day(5, 12) {
+                host.schedules().pause(SCHEDULE).await?;
+                self.until(async || Ok(host.schedules().get(SCHEDULE).await?.is_paused)).await?;
+                self.calendar.turn_to(day(5, 12))?;
+            }
+            println!("resumed at {}", self.calendar.now());
+            host.schedules().resume(SCHEDULE).await?;
+            self.written(&host, day(5, 12)).await?;
+        }
+        if self.calendar.now() <= day(9, 12) {
+            println!("no program runs for four days");
+            host.stop().await?;
+            self.calendar.turn_to(day(9, 12))?;
+            println!("started at {}", self.calendar.now());
+            host = self.open().await?;
+            self.written(&host, day(9, 12)).await?;
+        }
+        self.calendar.turn_to(day(10, 6))?;
+        self.written(&host, day(10, 6)).await?;
+        host.stop().await?;
+        Ok(())
+    }
+
+    async fn open(&self) -> Result<WorkflowHost, Failure> {
+        let host = WorkflowHost::builder_shared(self.store.clone()).clock(self.calendar.clock()).build();
+        host.register(workflow::report(&self.folder, self.calendar.clock())?)?;
+        host.start().await?;
+        Ok(host)
+    }
+
+    /// Waits for the report of this day, and until the schedule has its tick behind it.
+    async fn written(&self, host: &WorkflowHost, time: DateTime<Utc>) -> Result<(), Failure> {
+        let file = workflow::file(&self.folder, time);
+        let schedules = host.schedules();
+        self.until(async || {
+            let last = schedules.get(SCHEDULE).await?.last;
+            Ok(file.exists() && last.is_some_and(|last| last.date_naive() == time.date_naive()))
+        })
+        .await?;
+        println!("{time}: {}", read(&file)?);
+        Ok(())
+    }
+
+    async fn until(&self, mut holds: impl AsyncFnMut() -> Result<bool, Failure>) -> Result<(), Failure> {
+        while !holds().await? {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
+    fn show(&self) -> Result<(), Failure> {
+        let files = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.path()));
+        let mut files = files.collect::<std::io::Result<Vec<_>>>()?;
+        files.sort();
+        println!("reports: {}", files.len());
+        for file in files {
+            println!("  {}", read(&file)?);
+        }
+        Ok(())
+    }
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    Ok(fs::read_to_string(file)?.trim_end().to_owned())
+}
+
+/// This hour of this day of January 2030.
+fn day(day: i64, hour: i64) -> DateTime<Utc> {
+    /// The first of January 2030, in seconds since the Unix epoch.
+    const NEW_YEAR: i64 = 1_893_456_000;
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(NEW_YEAR) + TimeDelta::days(day - 1) + TimeDelta::hours(hour)
+}
