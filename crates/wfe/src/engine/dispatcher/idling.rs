@@ -22,6 +22,7 @@ impl Dispatcher {
         self.deliver().await;
         self.attend().await;
         self.peek_at_timers(before).await;
+        self.peek_at_events(before).await;
         // Else it is looked at again when a work has ended, or at the next poll.
         if !self.is_at_work() && !self.backlog && !self.unread && !self.in_doubt {
             let next = self.timers.next().into_iter().chain(self.dates.next()).min();

@@ -26,9 +26,10 @@ use crate::{
     timers::Timers,
 };
 
-/// After a look at what others stored, the next one has to wait so long: one that stores without pause costs this host
-/// twenty looks a second, and nothing is seen later than well under 100 ms. Real time: others know of no virtual one.
-const REST: Duration = Duration::from_millis(50);
+/// After a look at what others stored, the next one has to wait so long, so that one that stores without pause costs this
+/// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. Real time:
+/// others know of no virtual one.
+const REST: Duration = Duration::from_millis(25);
 /// Instances asked after at once, when others wait here for ends of instances that run elsewhere.
 const ENDS_AT_ONCE: usize = 1024;
 
@@ -185,6 +186,7 @@ pub(super) async fn run(
                 let before = shared.now();
                 this.attend().await;
                 this.peek_at_timers(before).await;
+                this.peek_at_events(before).await;
             }
             () = &mut poll => {
                 this.attend().await;
@@ -268,14 +270,12 @@ impl Dispatcher {
         if self.in_doubt {
             self.become_another().await;
         }
-        let before = self.shared.now();
         self.tell_busy().await;
         if self.unread {
             self.look_and_refill().await;
         } else {
             self.look().await;
         }
-        self.peek_at_events(before).await;
         self.ask_for_ends(self.shared.waiters.elsewhere()).await;
     }
 
