@@ -119,6 +119,8 @@ fn three_processes_at_once_hash_each_file_once_and_all_end_well() {
     assert_eq!(fs::read_to_string(job.out()).unwrap(), sums);
     assert_eq!(Crowd::all_logged(&job), lines_of(&sums));
     let mut left: Vec<_> = fs::read_dir(job.place.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    // Of processes that close at the same moment, each may leave SQLite's own two files to the other.
+    left.retain(|name| name != "state.db-wal" && name != "state.db-shm");
     left.sort();
     assert_eq!(left, ["OUT", "dir", "log-0", "log-1", "log-2", "state.db"]);
 }
