@@ -21,7 +21,10 @@ use std::{
 
 use wfe_core::{Result, WfeError};
 
-use crate::look::{self, unusable};
+use crate::{
+    companions::{BELL, GATE, TURN, beside},
+    look::{self, unusable},
+};
 
 /// How long to wait before looking again whether the last one of before has removed its files: that takes it some ten
 /// microseconds.
@@ -48,20 +51,15 @@ impl Beside {
     /// Joins those who use the database at this path, links already followed; waits at most `patience` for somebody who
     /// is just about to remove the files.
     pub(crate) fn join(database: &Path, patience: Duration) -> Result<Arc<Self>> {
-        let beside = |suffix: &str| {
-            let mut name = database.as_os_str().to_owned();
-            name.push(suffix);
-            PathBuf::from(name)
-        };
         // The bell first: nobody removes any of them while somebody holds it.
-        let bell = hold(beside("-bell"), patience)?;
+        let bell = hold(beside(database, BELL), patience)?;
         let open = |path: PathBuf| match open_or_make(&path) {
             Ok(file) => Ok(Shared { file, path }),
             Err(error) => Err(failed(&path, error)),
         };
         Ok(Arc::new(Self {
-            gate: open(beside("-gate"))?,
-            turn: open(beside("-turn"))?,
+            gate: open(beside(database, GATE))?,
+            turn: open(beside(database, TURN))?,
             bell,
             tag: RandomState::new().hash_one(std::process::id()),
             count: AtomicU64::new(0),

@@ -1,6 +1,20 @@
 //! What lies beside a database file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What the names of the files that WFE keeps there end with; an owner's number follows the last one. They are spelled
+/// here alone, so that [`is_companion`] knows whatever is made.
+pub(crate) const GATE: &str = "-gate";
+pub(crate) const TURN: &str = "-turn";
+pub(crate) const BELL: &str = "-bell";
+pub(crate) const OWNER: &str = "-owner-";
+
+/// The path that goes on with this.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
 
 /// Whether `other` is a file that SQLite or WFE keeps beside the database at `database`: its write-ahead log, its shared
 /// memory, its rollback journal, an owner's lock file, the locks by which writers take turns (`-gate`, `-turn`) or the
@@ -19,8 +33,8 @@ use std::path::Path;
 pub fn is_companion(database: &Path, other: &Path) -> bool {
     let (database, other) = (database.as_os_str().as_encoded_bytes(), other.as_os_str().as_encoded_bytes());
     let Some(suffix) = other.strip_prefix(database) else { return false };
-    match suffix.strip_prefix(b"-owner-") {
+    match suffix.strip_prefix(OWNER.as_bytes()) {
         Some(id) => !id.is_empty() && id.iter().all(u8::is_ascii_digit),
-        None => matches!(suffix, b"-wal" | b"-shm" | b"-journal" | b"-gate" | b"-turn" | b"-bell"),
+        None => ["-wal", "-shm", "-journal", GATE, TURN, BELL].iter().any(|own| own.as_bytes() == suffix),
     }
 }

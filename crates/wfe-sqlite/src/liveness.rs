@@ -19,6 +19,7 @@ use std::{
 use wfe_core::{Result, WfeError, traits::Owner};
 
 use crate::{
+    companions::{self, OWNER},
     look,
     observer::{Observer, Progress, Sign},
 };
@@ -47,9 +48,7 @@ impl Owners {
     }
 
     pub(crate) fn beside(database: &Path, lease: Duration) -> Self {
-        let mut name = database.as_os_str().to_owned();
-        name.push("-owner-");
-        Self::at(Place::File(name.into()), lease)
+        Self::at(Place::File(companions::beside(database, OWNER)), lease)
     }
 
     fn at(place: Place, lease: Duration) -> Self {
@@ -162,9 +161,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn path(prefix: &Path, id: u64) -> PathBuf {
-    let mut name = prefix.as_os_str().to_owned();
-    name.push(id.to_string());
-    name.into()
+    companions::beside(prefix, &id.to_string())
 }
 
 struct Listed {
