@@ -254,3 +254,30 @@ async fn a_request_that_meets_a_giving_back_of_unknown_outcome_takes_effect() {
     host.resume(&id).await.unwrap();
     assert_eq!(ended(&host, &id).await, wfe::Outcome::Terminated);
 }
+
+/// The host stops, and waits for its step; another process does not want that any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_stops_hears_what_others_ask_of_its_running_steps() {
+    let (store, runs) = (Store::file(), Count::default());
+    let begun = runs.clone();
+    let body = inline(move |ctx: Ctx, _: Arc<Tally>| {
+        begun.up();
+        async move {
+            ctx.cancellation().cancelled().await;
+            Ok(())
+        }
+    });
+    let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", body).build().unwrap();
+    // Without polls, and with a grace time that no test waits for.
+    let builder = store.builder().await.poll_interval(HOUR).grace(HOUR);
+    let host = started(builder.build(), &[&definition]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    until(async || runs.get() == 1).await;
+    let stopping = host.clone();
+    let stopped = tokio::spawn(async move { stopping.stop().await });
+    until(async || matches!(host.start().await, Err(WfeError::Closed(_)))).await;
+    let other = store.builder().await.build();
+    other.terminate(&id).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), stopped).await.expect("it heard").unwrap().unwrap();
+    assert_eq!(other.status(&id).await.unwrap().status, WorkflowStatus::Terminated);
+}
