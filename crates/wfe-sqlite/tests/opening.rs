@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use chrono::Utc;
 use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{
     WfeError,
-    models::{Event, ExecutionPointer, WorkflowInstance},
-    traits::{EventRepository, Intervention, PersistenceProvider, StepStore, WorkflowRepository},
+    models::{ExecutionPointer, WorkflowInstance},
+    traits::{PersistenceProvider, WorkflowRepository},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -90,137 +89,11 @@ async fn a_store_of_a_newer_version_is_refused_and_left_as_it_was() {
     let before = contents(folder.path());
     match refused(&path).await {
         WfeError::SchemaTooNew { found, supported, location } => {
-            assert_eq!((found, supported, location), (7, 2, path.display().to_string()));
+            assert_eq!((found, supported, location), (7, 3, path.display().to_string()));
         }
         other => panic!("{other:?}"),
     }
     assert_eq!(contents(folder.path()), before);
-}
-
-/// A store as a program of version 1 left it: its script, and a row in each table.
-async fn made_by_version_1(path: &Path) -> SqliteConnection {
-    let mut connection = foreign(path).await;
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; BEGIN").await.unwrap();
-    connection.execute(include_str!("../src/sql/schema.sql")).await.unwrap();
-    connection.execute("PRAGMA application_id = 1464223025; PRAGMA user_version = 1; COMMIT").await.unwrap();
-    connection.execute(ROWS_OF_VERSION_1).await.unwrap();
-    connection
-}
-
-const ROWS_OF_VERSION_1: &str = "\
-    INSERT INTO workflows (id, name, workflow_definition_id, version, status, create_time, control, control_number, data) \
-      VALUES ('i', 'i', 'd', 1, 'Runnable', 7, 'Suspend', 3, '{\"n\":1}'); \
-    INSERT INTO execution_pointers (workflow, kind, number, position, id, step_id, active, status, event_published, \
-      retry_count, children, scope, extension_attributes, container) \
-      VALUES (1, 'live', 0, 0, 'p', 0, 1, 'Pending', 0, 0, '[]', '[]', '{}', ''); \
-    INSERT INTO events (id, event_name, event_key, event_data, event_time, is_processed, position) \
-      VALUES ('e', 'paid', '7', 'null', 8, 0, 1); \
-    INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
-      subscribe_as_of, is_open) VALUES ('w', 'wait', 'i', 0, 'p', 'paid', '7', 7, 1); \
-    INSERT INTO scheduled_commands (command_name, data, execute_time) VALUES ('ProcessEvent', 'e', 9); \
-    INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (9, 'i', 'p', 'm')";
-
-/// The statements that make up a schema, without regard to when they were run.
-async fn schema_of(path: &Path) -> (i64, Vec<String>) {
-    let mut connection = foreign(path).await;
-    let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.unwrap();
-    let all = sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
-    (version, all)
-}
-
-#[tokio::test]
-async fn a_store_of_version_1_is_upgraded_with_all_that_is_in_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let (old, new) = (folder.path().join("old.db"), folder.path().join("new.db"));
-    made_by_version_1(&old).await.close().await.unwrap();
-    assert_eq!(schema_of(&old).await.0, 1);
-    let store = SqlitePersistenceProvider::file(&old).open().await.unwrap();
-    SqlitePersistenceProvider::file(&new).open().await.unwrap().close().await;
-    assert_eq!(schema_of(&old).await, schema_of(&new).await);
-    assert_eq!(schema_of(&old).await.0, 2);
-    let loaded = store.load("i").await.unwrap();
-    assert_eq!((loaded.instance.data, loaded.instance.execution_pointers.len()), (json!({"n": 1}), 1));
-    assert_eq!(loaded.control.map(|request| request.number), Some(3));
-    assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (1, 1));
-    assert_eq!(store.get_events("paid", "7", Utc::now()).await.unwrap(), ["e"]);
-    let owner = store.enlist().await.unwrap();
-    let claimed = store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap();
-    assert_eq!(claimed.len(), 1);
-    store.close().await;
-    SqlitePersistenceProvider::file(&old).open().await.unwrap().close().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_store_of_version_1_may_be_opened_by_many_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.db");
-    made_by_version_1(&path).await.close().await.unwrap();
-    let opening: Vec<_> = (0..8)
-        .map(|_| {
-            let path = path.clone();
-            tokio::spawn(async move { SqlitePersistenceProvider::file(&path).open().await.unwrap() })
-        })
-        .collect();
-    for task in opening {
-        let store = task.await.unwrap();
-        assert_eq!(store.load("i").await.unwrap().waits.len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn whoever_has_a_store_of_version_1_open_goes_on_with_it_once_it_is_upgraded() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.db");
-    let mut older = made_by_version_1(&path).await;
-    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
-    for statement in
-        ROWS_OF_VERSION_1.replace("'i'", "'j'").replace("('e'", "('f'").replace("('w'", "('x'").split("; ")
-    {
-        let own = statement
-            .replace("'ProcessEvent', 'e'", "'ProcessEvent', 'f'")
-            .replace("(1, 'live'", "(2, 'live'");
-        let own = own.replace("8, 0, 1)", "8, 0, 2)");
-        older.execute(sqlx::AssertSqlSafe(own)).await.unwrap();
-    }
-    let loaded = store.load("j").await.unwrap();
-    assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (1, 1));
-    let owner = store.enlist().await.unwrap();
-    assert_eq!(store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap().len(), 2);
-    // A wait that version 1 stores does not mark what it waits for; the next walk over the unprocessed events does.
-    store.create_event(&Event { id: "g".to_owned(), ..Event::new("sent", "8", json!(null)) }).await.unwrap();
-    let mut other = WorkflowInstance::new("d", 2, json!(null));
-    (other.id, other.next_execution) = ("k".to_owned(), None);
-    store.create_new_workflow(&other).await.unwrap();
-    older
-        .execute(
-            "INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, \
-             event_key, subscribe_as_of, is_open) VALUES ('y', 'wait', 'k', 0, 'p', 'sent', '8', 0, 1)",
-        )
-        .await
-        .unwrap();
-    let definitions = [("d".to_owned(), 2)];
-    assert!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().is_empty());
-    assert_eq!(store.finish_events(None, 99).await.unwrap().finished, 0);
-    assert_eq!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap()[0].id, "k");
-    // A request of version 1 leaves what belonged to the one before it.
-    store.intervene("j", &Intervention::Skip).await.unwrap();
-    assert_eq!(store.load("j").await.unwrap().control.unwrap().intervention, Some(Intervention::Skip));
-    older
-        .execute(
-            "UPDATE workflows SET control = 'Resume', control_number = control_number + 1 WHERE id = 'j'",
-        )
-        .await
-        .unwrap();
-    assert_eq!(store.load("j").await.unwrap().control.unwrap().intervention, None);
-    let control: i64 =
-        sqlx::query_scalar("UPDATE workflows SET control = NULL WHERE id = 'j' RETURNING control_number")
-            .fetch_one(&mut older)
-            .await
-            .unwrap();
-    assert_eq!(control, 5);
 }
 
 #[tokio::test]

@@ -32,6 +32,10 @@ use wfe_core::{
 ///     async fn create_event(&self, _event: &Event) -> Result<String> {
 ///         Err(WfeError::Full { message: "injected".to_owned(), source: None })
 ///     }
+///
+///     async fn create_event_now(&self, event: &Event) -> Result<String> {
+///         self.create_event(event).await // below the layer, it would be stored
+///     }
 /// }
 ///
 /// fn without_events(store: impl PersistenceProvider + 'static) -> impl PersistenceProvider {
@@ -112,6 +116,7 @@ layer! {
 
     EventRepository of |inner| inner => {
         async fn create_event(event: &Event) -> Result<String>;
+        async fn create_event_now(event: &Event) -> Result<String>;
         async fn get_event(event_id: &str) -> Result<Event>;
         async fn get_runnable_events(as_at: DateTime<Utc>) -> Result<Vec<String>>;
         async fn get_events(event_name: &str, event_key: &str, as_of: DateTime<Utc>) -> Result<Vec<String>>;

@@ -17,7 +17,8 @@ pub struct EventSubscription {
     pub event_name: String,
     /// Key of the awaited event.
     pub event_key: String,
-    /// Events dated earlier are not for this wait.
+    /// Events dated earlier are not for this wait. (With the `create_time` of the instance, see
+    /// [`StepStore::finish_event`](crate::traits::StepStore::finish_event) for when the clock was set back.)
     pub subscribe_as_of: DateTime<Utc>,
     /// What the waiting step left with its wait. `Some(Value::Null)` and `None` are two different things.
     #[serde(

@@ -13,6 +13,18 @@ pub trait EventRepository: Send + Sync {
     /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
     async fn create_event(&self, event: &Event) -> Result<String>;
 
+    /// As [`create_event`](Self::create_event), for an event that happens now: its `event_time` is not stored, but what the
+    /// store's clock shows as it stores it. So nothing that somebody does to the clock in between dates the event into the
+    /// past, where waits would pass it over (see [`StepStore::finish_event`](super::StepStore::finish_event)).
+    ///
+    /// By default the event's own date stands. A store with a [`StepStore`](super::StepStore) dates it itself.
+    ///
+    /// # Errors
+    /// Those of [`create_event`](Self::create_event).
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        self.create_event(event).await
+    }
+
     /// The event with this id.
     ///
     /// # Errors

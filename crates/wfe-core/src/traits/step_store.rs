@@ -389,7 +389,10 @@ pub trait StepStore: Send + Sync {
     /// between. `false`: a wait still needs it, or it is not due yet; nothing was written.
     ///
     /// A wait matches an event of its name and key that lies after the last one that its instance consumed from that
-    /// stream; before it has consumed one, those with `event_time >= subscribe_as_of`.
+    /// stream. Before it has consumed one, those with `event_time >= subscribe_as_of`; and, if the wait counts from the
+    /// creation of its instance (`subscribe_as_of` is its `create_time`), those too that became due after the instance was
+    /// stored and that were not dated into the past: their `event_time` lay no earlier than the store's clock when they
+    /// were stored. For between the two, somebody may have set the clock back, and then their dates say nothing.
     ///
     /// # Errors
     /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.

@@ -1,20 +1,22 @@
 //! `events`.
 
+use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::Event};
 
 use super::{Fields, json, time};
 use crate::script::Value;
 
-/// The columns of an event, as `sql::events::INSERT` wants them: first whether it is due.
-pub(crate) fn encode(event: &Event, id: &str, is_due: bool) -> Result<[Value; 7]> {
+/// The columns of an event of this date, as `sql::events::INSERT` wants them: first what it is as seen from now.
+pub(crate) fn encode(event: &Event, id: &str, date: DateTime<Utc>, now: DateTime<Utc>) -> Result<[Value; 8]> {
     Ok([
-        is_due.into(),
+        (date <= now).into(),
+        (date >= now).into(),
         id.into(),
         (&event.event_name).into(),
         (&event.event_key).into(),
         json::text("an event's data", &event.event_data)?.into(),
-        time::nanos("an event's time", event.event_time)?.into(),
+        time::nanos("an event's time", date)?.into(),
         event.is_processed.into(),
     ])
 }

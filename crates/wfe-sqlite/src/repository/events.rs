@@ -15,19 +15,12 @@ use crate::{
 #[async_trait]
 impl EventRepository for SqlitePersistenceProvider {
     async fn create_event(&self, event: &Event) -> Result<String> {
-        let id = id_or_fresh(&event.id);
+        self.store_event(event, event.event_time, self.clock.now()).await
+    }
+
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
         let now = self.clock.now();
-        let columns = codec::event::encode(event, &id, event.event_time <= now)?;
-        let mut script = Script::about(&id).ringing();
-        script.guard_or(
-            &sql::events::ID_IS_FREE,
-            [id.as_str().into()],
-            WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
-        );
-        add_ripening(&mut script, now);
-        script.add(&sql::events::INSERT, columns);
-        self.writer.run(script).await?;
-        Ok(id)
+        self.store_event(event, now, now).await
     }
 
     async fn get_event(&self, event_id: &str) -> Result<Event> {
@@ -67,6 +60,21 @@ impl EventRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
+    async fn store_event(&self, event: &Event, date: DateTime<Utc>, now: DateTime<Utc>) -> Result<String> {
+        let id = id_or_fresh(&event.id);
+        let columns = codec::event::encode(event, &id, date, now)?;
+        let mut script = Script::about(&id).ringing();
+        script.guard_or(
+            &sql::events::ID_IS_FREE,
+            [id.as_str().into()],
+            WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
+        );
+        add_ripening(&mut script, now);
+        script.add(&sql::events::INSERT, columns);
+        self.writer.run(script).await?;
+        Ok(id)
+    }
+
     async fn mark(&self, event_id: &str, is_processed: bool) -> Result<()> {
         let mut script = Script::about(event_id);
         script.rings = !is_processed;

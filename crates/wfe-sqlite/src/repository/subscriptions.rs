@@ -133,6 +133,7 @@ pub(crate) fn add_subscription(
     let columns = codec::subscription::encode(subscription, &id)?;
     let taken = WfeError::AlreadyExists { kind: Kind::Subscription, id: id.clone() };
     script.guard_or(&sql::subscriptions::ID_IS_FREE, [id.into()], taken);
-    script.add(&sql::subscriptions::INSERT, columns.clone());
+    let [_, workflow, _, _, _, _, as_of, ..] = columns.clone();
+    script.add_with(&sql::subscriptions::INSERT, [], &columns, [workflow, as_of]);
     Ok(columns)
 }

@@ -11,7 +11,7 @@ use wfe_core::{
     traits::WorkflowRepository,
 };
 
-use super::{add_subscriptions, id_or_fresh};
+use super::{add_ripening, add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
     codec::json,
@@ -30,6 +30,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let new = New::encode(&instance)?;
         let mut script = Script::about(&id).ringing();
         add_guards(&mut script, &instance);
+        add_ripening(&mut script, self.clock.now());
         let inserted = script.add_with(&sql::workflows::INSERT, [new.revision.into()], &new.columns, []);
         new.add_pointers(&mut script, &id);
         let done = self.writer.run(script).await?;

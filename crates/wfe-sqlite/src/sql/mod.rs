@@ -1,5 +1,5 @@
 //! Every statement, one file a table, and the reasons for its form. The schema is `schema.sql`, brought up to date by
-//! `version_2.sql`.
+//! `version_2.sql` and `version_3.sql`.
 //!
 //! A statement called a *guard* inserts a NULL where none may be, exactly if its condition does not hold: so a script
 //! of many statements stops at an expected miss without a round trip, and SQLite undoes nothing but the script.
@@ -8,6 +8,13 @@
 macro_rules! guard {
     ($condition:expr) => {
         concat!("INSERT INTO execution_errors (error_time) SELECT NULL WHERE NOT (", $condition, ")")
+    };
+}
+
+/// The highest number that an event or a position was given so far.
+macro_rules! last_position {
+    () => {
+        "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"
     };
 }
 
@@ -71,6 +78,7 @@ mod tests {
             ("RIPEN_COUNTER", &["SCAN sqlite_sequence"]),
             ("INSERT", &["SCAN sqlite_sequence", "SCAN (subquery"]),
             ("INSERT_UNLESS", &["SCAN sqlite_sequence", "SCAN (subquery"]),
+            ("INSERT_CHILD", &["SCAN sqlite_sequence"]),
             // As many as the list asked for, sorted by instance.
             ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
             // An instance's pointers and waits, sorted.
@@ -167,6 +175,19 @@ mod tests {
                 super::streams::REVIVE_NEXT.text(),
                 "events_time (event_name=? AND event_key=? AND event_time>?)",
             ),
+            (
+                super::streams::REVIVE_NEXT.text(),
+                "events_timely (event_name=? AND event_key=? AND position>?)",
+            ),
+            (
+                super::streams::DELIVERIES.text(),
+                "events_timely (event_name=? AND event_key=? AND position>?)",
+            ),
+            (
+                super::ownership::ACQUIRABLE.text(),
+                "events_timely (event_name=? AND event_key=? AND position>?)",
+            ),
+            (super::subscriptions::INSERT.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (super::streams::FINISH_EVENT.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
             (super::ownership::CLAIMABLE.text(), "SCAN e USING INDEX events_wanted"),
             (super::ownership::ASKED_OF.text(), "SCAN e USING INDEX events_wanted"),

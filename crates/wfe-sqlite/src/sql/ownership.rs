@@ -19,19 +19,23 @@ macro_rules! intervention {
 }
 
 /// A new instance with what is beside the model: owner, fence, start key and parent, then revision and model.
-pub(crate) const INSERT: Sql<17> = Sql::new(
+pub(crate) const INSERT: Sql<17> = Sql::new(concat!(
     "INSERT INTO workflows (owner, fence, start_key, parent, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
-     data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq",
-);
+     data, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+    last_position!(),
+    ") RETURNING seq"
+));
 
 /// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
 /// pointers: no one else ever sees it.
-pub(crate) const INSERT_CHILD: Sql<15> = Sql::new(
+pub(crate) const INSERT_CHILD: Sql<15> = Sql::new(concat!(
     "INSERT INTO workflows (owner, parent, revision, id, name, root_workflow_id, workflow_definition_id, version, \
-     description, reference, next_execution, status, create_time, complete_time, data) \
-     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)",
-);
+     description, reference, next_execution, status, create_time, complete_time, data, born) \
+     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+    last_position!(),
+    " WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)"
+));
 
 /// The child and its pointers are stored.
 pub(crate) const UNMARK_CHILD: Sql<1> =

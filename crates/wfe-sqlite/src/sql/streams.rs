@@ -1,6 +1,8 @@
 //! Statements on waits and the streams of events they wait in.
 //!
 //! Where an instance stands in a stream is a row of kind `position` in `event_subscriptions`, which outlasts its waits.
+//!
+//! What a wait matches is told in two macros: `matches` asks it of one event, `next_position` finds the first of all.
 
 use crate::script::Sql;
 
@@ -12,19 +14,20 @@ macro_rules! consumed {
     };
 }
 
-/// Whether the wait `s` matches the event `e` of its own name and key.
+/// Whether the wait `s` matches the event `e` of its own name and key. Without `born` the last condition does not hold.
 macro_rules! matches {
     () => {
         concat!(
             "e.position IS NOT NULL AND coalesce(e.position > ",
             $crate::sql::streams::consumed!(),
-            ", e.event_time >= s.subscribe_as_of)"
+            ", e.event_time >= s.subscribe_as_of OR (e.timely = 1 AND e.position > s.born))"
         )
     };
 }
 
 /// The position of the event that the wait `s` takes next, or NULL. The `+` keeps SQLite from walking a whole stream in
-/// order of position to find the first event of a time: `events_time` leads there directly.
+/// order of position to find the first event of a time: `events_time` leads there directly. The number, which no position
+/// reaches, stands for none: the least of NULL and a position would be NULL.
 macro_rules! next_position {
     () => {
         concat!(
@@ -33,8 +36,13 @@ macro_rules! next_position {
             " IS NOT NULL, (SELECT min(n.position) FROM events AS n WHERE n.event_name = s.event_name \
                AND n.event_key = s.event_key AND n.position > ",
             $crate::sql::streams::consumed!(),
-            "), (SELECT min(+n.position) FROM events AS n INDEXED BY events_time WHERE n.event_name = s.event_name \
-               AND n.event_key = s.event_key AND n.event_time >= s.subscribe_as_of))"
+            "), nullif(min(\
+               coalesce((SELECT min(+n.position) FROM events AS n INDEXED BY events_time \
+                 WHERE n.event_name = s.event_name AND n.event_key = s.event_key \
+                 AND n.event_time >= s.subscribe_as_of), 9223372036854775807), \
+               coalesce((SELECT min(n.position) FROM events AS n INDEXED BY events_timely WHERE n.timely = 1 \
+                 AND n.event_name = s.event_name AND n.event_key = s.event_key AND n.position > s.born), \
+               9223372036854775807)), 9223372036854775807))"
         )
     };
 }

@@ -14,11 +14,13 @@ macro_rules! model {
 pub(crate) const ID_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
 
-/// A new open wait.
-pub(crate) const INSERT: Sql<11> = Sql::new(concat!(
+/// A new open wait; then its instance and `subscribe_as_of` again. If that is when the instance was created, it is told
+/// after which position that was.
+pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
     "INSERT INTO event_subscriptions (kind, is_open, ",
     model!(),
-    ") VALUES ('wait', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    ", born) VALUES ('wait', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+     (SELECT born FROM workflows WHERE id = ? AND create_time = ?))"
 ));
 
 /// One subscription, open or not. A position has no id and is never found.

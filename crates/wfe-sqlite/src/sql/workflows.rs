@@ -25,11 +25,14 @@ pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
 pub(crate) const IS_AT: Sql<2> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND revision = ?)"));
 
-/// A new instance: its revision, then the model.
+/// A new instance: its revision, then the model. As every statement that makes one, it comes after the two that give due
+/// events their positions: what became due before is not for it.
 pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
     "INSERT INTO workflows (revision, ",
     model!(),
-    ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING seq"
+    ", born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+    last_position!(),
+    ") RETURNING seq"
 ));
 
 /// Nothing of the row itself changed. (An UPDATE rewrites the entry of every index of which it names a column.)

@@ -70,8 +70,11 @@ impl SqlitePersistenceProvider {
         let applied =
             step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
         script.guard(&sql::ownership::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);
-        if !(step.consumed.is_empty() && step.subscribed.is_empty() && step.published.is_empty()) {
-            add_ripening(&mut script, self.clock.now());
+        let now = self.clock.now();
+        let touches_events =
+            !(step.consumed.is_empty() && step.subscribed.is_empty() && step.published.is_empty());
+        if touches_events || !step.created.is_empty() {
+            add_ripening(&mut script, now);
         }
         add_consumed(&mut script, step)?;
         add_instance(&mut script, step)?;
@@ -91,8 +94,7 @@ impl SqlitePersistenceProvider {
         }
         for event in &step.published {
             let event_id = id_or_fresh(&event.id);
-            let is_due = event.event_time <= self.clock.now();
-            let columns = codec::event::encode(event, &event_id, is_due)?;
+            let columns = codec::event::encode(event, &event_id, event.event_time, now)?;
             script.add_with(&sql::events::INSERT_UNLESS, [], &columns, [event_id.into()]);
         }
         for child in &step.created {

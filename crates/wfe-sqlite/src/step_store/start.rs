@@ -11,7 +11,7 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     codec::{single_int, to_integer},
-    repository::{add_guards, with_id_and_name},
+    repository::{add_guards, add_ripening, with_id_and_name},
     script::{Script, Value, Written},
     sql,
     stored::New,
@@ -37,6 +37,7 @@ impl SqlitePersistenceProvider {
                 script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);
             }
             add_guards(&mut script, &instance);
+            add_ripening(&mut script, self.clock.now());
             let key = Value::from(&instance.reference);
             let beside = [owner_id.into(), fence.into(), key.clone(), Value::Null, new.revision.into()];
             let inserted = script.add_with(&sql::ownership::INSERT, beside, &new.columns, []);

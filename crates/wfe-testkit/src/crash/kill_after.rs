@@ -175,6 +175,12 @@ impl Layer for KillAfter {
         self.heard(answer, |_| true)
     }
 
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        self.alive()?;
+        let answer = self.inner.create_event_now(event).await;
+        self.heard(answer, |_| true)
+    }
+
     async fn claim_wait(
         &self,
         name: &str,

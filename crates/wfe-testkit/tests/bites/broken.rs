@@ -39,6 +39,8 @@ pub enum Fault {
     ResumesInstead,
     FinishesEveryEvent,
     DeliversTwice,
+    GoesByDatesAlone,
+    LeavesDatesToPublishers,
     ClaimsBeyondTheLimit,
     IgnoresHeartbeats,
     NeverTakesFromTheFrozen,
@@ -346,6 +348,13 @@ impl Layer for Broken {
         }
     }
 
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        if self.is(Fault::LeavesDatesToPublishers) {
+            return self.below.create_event(event).await;
+        }
+        self.below.create_event_now(event).await
+    }
+
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
         let asked = self.steps().asked_of(owner).await?;
         Ok(if self.is(Fault::SeesNoRequestsForBusyInstances) { Vec::new() } else { asked })
@@ -374,6 +383,12 @@ impl Layer for Broken {
                 loaded.deliveries.retain(|delivery| delivery.subscription_id != wait.id);
                 loaded.deliveries.push(Delivery { subscription_id: wait.id.clone(), event });
             }
+        }
+        if self.is(Fault::GoesByDatesAlone) {
+            loaded.deliveries.retain(|delivery| {
+                let wait = loaded.waits.iter().find(|wait| wait.id == delivery.subscription_id);
+                wait.is_some_and(|wait| delivery.event.event_time >= wait.subscribe_as_of)
+            });
         }
         Ok(loaded)
     }

@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 30] = [
+const FAULTS: [(Fault, &str); 32] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -43,6 +43,14 @@ const FAULTS: [(Fault, &str); 30] = [
     (Fault::ResumesInstead, "control: an intervention waits as a resume and says how"),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
+    (
+        Fault::GoesByDatesAlone,
+        "streams: an event published after the start is delivered though the clock was set back",
+    ),
+    (
+        Fault::LeavesDatesToPublishers,
+        "streams: an event of now is delivered whatever date it is handed over with",
+    ),
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),
     (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),
     (Fault::NeverTakesFromTheFrozen, "liveness: an owner that stands still for its lease loses what it has"),

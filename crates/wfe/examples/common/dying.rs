@@ -60,6 +60,12 @@ impl<S: PersistenceProvider + 'static> Layer for Dying<S> {
         Ok(id)
     }
 
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        let id = self.store.create_event_now(event).await?;
+        self.stored();
+        Ok(id)
+    }
+
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
         let started = self.steps()?.start(owner, instance).await?;
         if started.is_new {

@@ -11,7 +11,9 @@ pub struct PublishOptions {
     /// The caller's own id. It makes publishing idempotent: a second time it is accepted, whatever it carries, and has
     /// no effect. `None`: the store makes one.
     pub id: Option<String>,
-    /// When the event happened, or will. One dated ahead reaches nobody before. `None`: now.
+    /// When the event happened, or will. One dated ahead reaches nobody before; one dated before the start of an instance is
+    /// passed over by its first wait, unless that has an earlier effective date. `None`: now, which comes after each start
+    /// before this call, also if the clock was set back since.
     pub effective: Option<DateTime<Utc>>,
 }
 
@@ -53,7 +55,7 @@ impl WorkflowHost {
                 "the event's name {name:?} begins with {RESERVED:?}, as those of the engine's own events do"
             )));
         }
-        let is_own_id = options.id.is_some();
+        let (shared, is_own_id) = (&self.0.shared, options.id.is_some());
         if options.id.as_ref().is_some_and(String::is_empty) {
             return Err(WfeError::Invalid("the event's id is empty; leave it out, or give one".to_owned()));
         }
@@ -62,12 +64,15 @@ impl WorkflowHost {
             event_name: name.to_owned(),
             event_key: key.to_owned(),
             event_data: to_value(data)?,
-            event_time: options.effective.unwrap_or_else(|| self.0.shared.now()),
+            event_time: options.effective.unwrap_or_else(|| shared.now()),
             is_processed: false,
         };
         self.require_events()?;
-        let mut unsure = Unsure(Some(&self.0.shared));
-        let created = self.0.shared.provider.create_event(&event).await;
+        let mut unsure = Unsure(Some(shared));
+        let created = match options.effective {
+            None => shared.provider.create_event_now(&event).await,
+            Some(_) => shared.provider.create_event(&event).await,
+        };
         if !matches!(created, Err(WfeError::CommitUnknown { .. })) {
             unsure.0 = None;
         }
@@ -76,7 +81,7 @@ impl WorkflowHost {
             Err(WfeError::AlreadyExists { .. }) if is_own_id => return Ok(event.id),
             Err(error) => return Err(error),
         };
-        self.event_was_stored(&id, event.event_time).await;
+        self.event_was_stored(&id, options.effective).await;
         Ok(id)
     }
 
@@ -96,11 +101,13 @@ impl WorkflowHost {
     }
 
     /// Sees to it that the event reaches whoever waits for it, and is marked as processed when nobody does.
-    pub(crate) async fn event_was_stored(&self, id: &str, time: DateTime<Utc>) {
+    async fn event_was_stored(&self, id: &str, effective: Option<DateTime<Utc>>) {
         let shared = &self.0.shared;
+        let now = shared.now();
+        let time = effective.unwrap_or(now);
         if self.engine().is_some() {
-            shared.post.stored(id, time, shared.now());
-        } else if time <= shared.now()
+            shared.post.stored(id, time, now);
+        } else if time <= now
             && let Err(error) = shared.store.finish_event(id).await
         {
             // It stays unprocessed, which the next host that starts mends.

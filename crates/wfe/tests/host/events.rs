@@ -90,6 +90,35 @@ in_time! {
         until(async || is_processed(&place, &early).await).await;
     }
 
+    async fn an_event_reaches_an_instance_that_began_before_the_clock_was_set_back(place: Timed) {
+        let gate = Arc::new(Notify::new());
+        let open = gate.clone();
+        let definition = WorkflowBuilder::<Tally>::new("late", 1)
+            .wait_for("wait", event("number", |_: &Tally, ()| "k").output(|n: &u32, t: &mut Tally| t.numbers.push(*n)))
+            .then("gate", inline(move |_, _: Arc<Tally>| {
+                let gate = gate.clone();
+                async move { gate.notified().await; Ok(()) }
+            }))
+            .wait_for("other", event("other", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.sum = *n))
+            .build()
+            .unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = host.start_workflow("late", &Tally::default()).await.unwrap();
+        waits(&host, &id).await;
+        place.clock.set(place.clock.now() - TimeDelta::hours(1));
+        // An explicit date counts as such, and is before the start.
+        let old = host.publish_event_with("number", "k", &1, at(&place, -1)).await.unwrap();
+        until(async || is_processed(&place, &old).await).await;
+        number(&host, 2).await;
+        until(async || host.data::<Tally>(&id).await.unwrap().numbers == [2]).await;
+        // Not yet waited for.
+        let early = host.publish_event("other", "k", &3).await.unwrap();
+        until(async || is_processed(&place, &early).await).await;
+        open.notify_one();
+        assert_eq!(completed(&host, &id).await, Tally { numbers: vec![2], sum: 3 });
+        until(async || is_processed(&place, &early).await).await;
+    }
+
     async fn two_waits_open_at_once_share_an_event_and_the_next_one_takes_the_next(place: Timed) {
         let wait = || event("number", |_: &Tally, ()| "k").output(|n: &u32, tally: &mut Tally| tally.numbers.push(*n));
         let definition = WorkflowBuilder::<Tally>::new("share", 1)

@@ -26,6 +26,13 @@ cases! { "streams":
     a_plainly_stored_wait_takes_events_too,
     an_event_published_in_a_commit_is_delivered,
     a_new_wait_makes_only_the_next_event_unprocessed,
+    an_event_published_after_the_start_is_delivered_though_the_clock_was_set_back,
+    an_event_published_between_start_and_wait_is_delivered_though_the_clock_was_set_back,
+    an_event_dated_ahead_after_the_clock_was_set_back_is_delivered_at_its_date,
+    an_event_dated_into_the_past_counts_by_its_date_also_when_the_clock_was_set_back,
+    a_wait_from_a_date_goes_by_dates_also_when_the_clock_was_set_back,
+    an_event_that_became_due_before_the_start_is_not_delivered,
+    an_event_of_now_is_delivered_whatever_date_it_is_handed_over_with,
 }
 
 /// Which wait of the instance takes which event next.
@@ -355,5 +362,119 @@ async fn a_new_wait_makes_only_the_next_event_unprocessed(bench: Bench) -> Check
     }
     open(&store, fence, &["x"]).await?;
     assert_eq!(store.get_runnable_events(second(0)).await?, ["e2"]);
+    Ok(())
+}
+
+async fn an_event_published_after_the_start_is_delivered_though_the_clock_was_set_back(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    open(&store, fence, &["w"]).await?;
+    bench.clock.set(second(-100));
+    publish(&store, "e", -100).await?;
+    publish(&store, "f", -100).await?;
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
+    for id in ["e", "f"] {
+        assert!(!steps(&store)?.finish_event(id).await?);
+    }
+    consume(&store, fence, &[("w", "e")]).await?;
+    assert!(steps(&store)?.finish_event("e").await?);
+    assert_eq!(read_on(&store, fence, "x").await?, ["f"]);
+    Ok(())
+}
+
+async fn an_event_published_between_start_and_wait_is_delivered_though_the_clock_was_set_back(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    bench.clock.set(second(-100));
+    publish(&store, "set back", -100).await?;
+    bench.clock.set(second(0));
+    publish(&store, "set right", 0).await?;
+    for id in ["set back", "set right"] {
+        assert!(steps(&store)?.finish_event(id).await?);
+    }
+    assert_eq!(read_on(&store, fence, "w").await?, ["set back", "set right"]);
+    Ok(())
+}
+
+async fn an_event_dated_ahead_after_the_clock_was_set_back_is_delivered_at_its_date(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    open(&store, fence, &["w"]).await?;
+    bench.clock.set(second(-100));
+    publish(&store, "e", -50).await?;
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
+    bench.clock.set(second(-50));
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
+    consume(&store, fence, &[("w", "e")]).await
+}
+
+async fn an_event_dated_into_the_past_counts_by_its_date_also_when_the_clock_was_set_back(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    open(&store, fence, &["w"]).await?;
+    bench.clock.set(second(-100));
+    publish(&store, "old", -101).await?;
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
+    assert!(steps(&store)?.finish_event("old").await?);
+    publish(&store, "e", -100).await?;
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
+    Ok(())
+}
+
+async fn a_wait_from_a_date_goes_by_dates_also_when_the_clock_was_set_back(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let subscribed =
+        [("before", -10), ("after", 10)].map(|(id, from)| wait(id, "i", "name", "key", second(from))).into();
+    done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+    bench.clock.set(second(-100));
+    publish(&store, "e", -100).await?;
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
+    assert!(steps(&store)?.finish_event("e").await?);
+    bench.clock.set(second(-5));
+    publish(&store, "f", -5).await?;
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[("before", "f")]));
+    Ok(())
+}
+
+async fn an_event_that_became_due_before_the_start_is_not_delivered(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    bench.clock.set(second(-100));
+    publish(&store, "due at once", -100).await?;
+    publish(&store, "due later", -50).await?;
+    bench.clock.set(second(0));
+    // Nobody has looked since it became due: the start has to.
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    open(&store, fence, &["w"]).await?;
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
+    for id in ["due at once", "due later"] {
+        assert!(steps(&store)?.finish_event(id).await?);
+    }
+    Ok(())
+}
+
+async fn an_event_of_now_is_delivered_whatever_date_it_is_handed_over_with(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    open(&store, fence, &["w"]).await?;
+    bench.clock.set(second(-100));
+    for (id, at) in [("e", -101), ("f", -99)] {
+        // Between its publisher's look at the clock and the store's, time passes, or somebody sets the clock.
+        store.create_event_now(&event(id, "name", "key", second(at))).await?;
+        assert_eq!(store.get_event(id).await?, event(id, "name", "key", second(-100)));
+    }
+    let again = event("e", "name", "key", second(-100));
+    assert_err!(store.create_event_now(&again).await, WfeError::AlreadyExists { .. });
+    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
+    consume(&store, fence, &[("w", "e")]).await?;
+    assert_eq!(read_on(&store, fence, "x").await?, ["f"]);
     Ok(())
 }

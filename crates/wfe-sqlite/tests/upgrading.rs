@@ -1,0 +1,225 @@
+//! Files that earlier versions have made, and programs of earlier versions that have one open.
+
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use wfe_core::{
+    clock::Clock,
+    models::{Event, EventSubscription, WorkflowInstance},
+    traits::{EventRepository, Intervention, StepStore, SubscriptionRepository, WorkflowRepository},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::VirtualClock;
+
+/// What made a store of each earlier version, from the first on.
+const EARLIER: [&str; 2] = [include_str!("../src/sql/schema.sql"), include_str!("../src/sql/version_2.sql")];
+const NEWEST: i64 = 3;
+
+async fn foreign(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
+}
+
+/// A store as a program of this version left it: its script, and a row in each table.
+async fn made_by(version: usize, path: &Path) -> SqliteConnection {
+    let mut connection = foreign(path).await;
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; BEGIN").await.unwrap();
+    for script in &EARLIER[..version] {
+        connection.execute(*script).await.unwrap();
+    }
+    connection.execute("PRAGMA application_id = 1464223025; COMMIT").await.unwrap();
+    let mark = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {version}"));
+    connection.execute(mark).await.unwrap();
+    connection.execute(ROWS).await.unwrap();
+    if version > 1 {
+        connection.execute(MORE_OF_VERSION_2).await.unwrap();
+    }
+    connection
+}
+
+const ROWS: &str = "\
+    INSERT INTO workflows (id, name, workflow_definition_id, version, status, create_time, control, control_number, data) \
+      VALUES ('i', 'i', 'd', 1, 'Runnable', 7, 'Suspend', 3, '{\"n\":1}'); \
+    INSERT INTO execution_pointers (workflow, kind, number, position, id, step_id, active, status, event_published, \
+      retry_count, children, scope, extension_attributes, container) \
+      VALUES (1, 'live', 0, 0, 'p', 0, 1, 'Pending', 0, 0, '[]', '[]', '{}', ''); \
+    INSERT INTO events (id, event_name, event_key, event_data, event_time, is_processed, position) \
+      VALUES ('e', 'paid', '7', 'null', 8, 0, 1); \
+    INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
+      subscribe_as_of, is_open) VALUES ('w', 'wait', 'i', 0, 'p', 'paid', '7', 7, 1); \
+    INSERT INTO scheduled_commands (command_name, data, execute_time) VALUES ('ProcessEvent', 'e', 9); \
+    INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (9, 'i', 'p', 'm')";
+
+/// An answered wait, an event that nobody waits for, a request that says how.
+const MORE_OF_VERSION_2: &str = "\
+    INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
+      subscribe_as_of, is_open, answer) VALUES ('a', 'wait', 'i', 0, 'q', 'wfe.activity:x', 'a', 0, 1, 'answer'); \
+    INSERT INTO events (id, event_name, event_key, event_data, event_time, is_processed, position, wanted) \
+      VALUES ('unwanted', 'sent', '7', 'null', 8, 0, 2, 0); \
+    UPDATE workflows SET control = 'Resume', control_detail = '3 \"Skip\"' WHERE id = 'i'";
+
+/// The statements that make up a schema, without regard to when they were run.
+async fn schema_of(path: &Path) -> (i64, Vec<String>) {
+    let mut connection = foreign(path).await;
+    let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.unwrap();
+    let all = sqlx::query_scalar("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    (version, all)
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_is_upgraded_with_all_that_is_in_it() {
+    for version in 1..=EARLIER.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let (old, new) = (folder.path().join("old.db"), folder.path().join("new.db"));
+        made_by(version, &old).await.close().await.unwrap();
+        assert_eq!(schema_of(&old).await.0, i64::try_from(version).unwrap());
+        let store = SqlitePersistenceProvider::file(&old).open().await.unwrap();
+        SqlitePersistenceProvider::file(&new).open().await.unwrap().close().await;
+        assert_eq!(schema_of(&old).await, schema_of(&new).await);
+        assert_eq!(schema_of(&old).await.0, NEWEST);
+        let loaded = store.load("i").await.unwrap();
+        assert_eq!((loaded.instance.data, loaded.instance.execution_pointers.len()), (json!({"n": 1}), 1));
+        let request = loaded.control.unwrap();
+        assert_eq!((request.number, request.intervention.is_some()), (3, version > 1));
+        assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (version, 1));
+        assert_eq!(store.get_events("paid", "7", Utc::now()).await.unwrap(), ["e"]);
+        let owner = store.enlist().await.unwrap();
+        let claimed = store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap();
+        assert_eq!(claimed.len(), 1);
+        store.close().await;
+        SqlitePersistenceProvider::file(&old).open().await.unwrap().close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_an_earlier_version_may_be_opened_by_many_at_once() {
+    for version in 1..=EARLIER.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        made_by(version, &path).await.close().await.unwrap();
+        let opening: Vec<_> = (0..8)
+            .map(|_| {
+                let path = path.clone();
+                tokio::spawn(async move { SqlitePersistenceProvider::file(&path).open().await.unwrap() })
+            })
+            .collect();
+        for task in opening {
+            let store = task.await.unwrap();
+            assert_eq!(store.load("i").await.unwrap().waits.len(), version);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_a_store_of_an_earlier_version_open_goes_on_with_it_once_it_is_upgraded() {
+    for version in 1..=EARLIER.len() {
+        goes_on(version).await;
+    }
+}
+
+async fn goes_on(version: usize) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let mut older = made_by(version, &path).await;
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    for statement in ROWS.replace("'i'", "'j'").replace("('e'", "('f'").replace("('w'", "('x'").split("; ") {
+        let own = statement
+            .replace("'ProcessEvent', 'e'", "'ProcessEvent', 'f'")
+            .replace("(1, 'live'", "(2, 'live'");
+        let own = own.replace("8, 0, 1)", "8, 0, 3)");
+        older.execute(sqlx::AssertSqlSafe(own)).await.unwrap();
+    }
+    let loaded = store.load("j").await.unwrap();
+    assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (1, 1));
+    let owner = store.enlist().await.unwrap();
+    assert_eq!(store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap().len(), 2);
+    // A wait that version 1 stores does not mark what it waits for; the next walk over the unprocessed events does.
+    store.create_event(&Event { id: "g".to_owned(), ..Event::new("sent", "8", json!(null)) }).await.unwrap();
+    let mut other = WorkflowInstance::new("d", 2, json!(null));
+    (other.id, other.next_execution) = ("k".to_owned(), None);
+    store.create_new_workflow(&other).await.unwrap();
+    older
+        .execute(
+            "INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, \
+             event_key, subscribe_as_of, is_open) VALUES ('y', 'wait', 'k', 0, 'p', 'sent', '8', 0, 1)",
+        )
+        .await
+        .unwrap();
+    let definitions = [("d".to_owned(), 2)];
+    assert!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().is_empty());
+    // The one that nobody waits for.
+    assert_eq!(store.finish_events(None, 99).await.unwrap().finished, version - 1);
+    assert_eq!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap()[0].id, "k");
+    // A request of version 1 leaves what belonged to the one before it.
+    store.intervene("j", &Intervention::Skip).await.unwrap();
+    assert_eq!(store.load("j").await.unwrap().control.unwrap().intervention, Some(Intervention::Skip));
+    older
+        .execute(
+            "UPDATE workflows SET control = 'Resume', control_number = control_number + 1 WHERE id = 'j'",
+        )
+        .await
+        .unwrap();
+    assert_eq!(store.load("j").await.unwrap().control.unwrap().intervention, None);
+    let control: i64 =
+        sqlx::query_scalar("UPDATE workflows SET control = NULL WHERE id = 'j' RETURNING control_number")
+            .fetch_one(&mut older)
+            .await
+            .unwrap();
+    assert_eq!(control, 5);
+}
+
+/// An instance of this id from this time on, which waits for `paid` since then.
+async fn waiting(store: &SqlitePersistenceProvider, id: &str, from: DateTime<Utc>) {
+    let mut instance = WorkflowInstance::new("d", 1, json!(null));
+    (instance.id, instance.create_time) = (id.to_owned(), from);
+    store.create_new_workflow(&instance).await.unwrap();
+    waits(store, id, from).await;
+}
+
+async fn waits(store: &SqlitePersistenceProvider, id: &str, from: DateTime<Utc>) {
+    let wait = EventSubscription::new(id, 0, "p", "paid", "7", from);
+    store.create_event_subscription(&wait).await.unwrap();
+}
+
+/// The events that the waits of an instance take next.
+async fn next(store: &SqlitePersistenceProvider, id: &str) -> Vec<String> {
+    let deliveries = store.load(id).await.unwrap().deliveries;
+    deliveries.into_iter().map(|delivery| delivery.event.id).collect()
+}
+
+#[tokio::test]
+async fn what_earlier_versions_store_is_matched_by_date_alone() {
+    for version in 1..=EARLIER.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut older = made_by(version, &path).await;
+        // The clock was set back since the instance of the earlier version was created.
+        let clock = Arc::new(VirtualClock::new(DateTime::from_timestamp_nanos(6)));
+        let store = SqlitePersistenceProvider::file(&path).clock(clock.clone()).open().await.unwrap();
+        older.execute("UPDATE events SET is_processed = 1, event_time = 5").await.unwrap();
+        waits(&store, "i", DateTime::from_timestamp_nanos(7)).await;
+        waiting(&store, "new", DateTime::from_timestamp_nanos(7)).await;
+        older
+            .execute(
+                "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'events'; \
+                 INSERT INTO events (seq, id, event_name, event_key, event_data, event_time, is_processed, position) \
+                   SELECT seq, 'by the older', 'paid', '7', 'null', 6, 0, seq FROM sqlite_sequence WHERE name = 'events'",
+            )
+            .await
+            .unwrap();
+        assert_eq!((next(&store, "i").await, next(&store, "new").await), (vec![], vec![]));
+        let now = Event { id: "now".to_owned(), ..Event::new("paid", "7", json!(null)) };
+        store.create_event_now(&now).await.unwrap();
+        assert_eq!((next(&store, "i").await, next(&store, "new").await), (vec![], vec!["now".to_owned()]));
+        clock.set(clock.now() + TimeDelta::nanoseconds(1));
+        let later = Event { id: "later".to_owned(), ..now };
+        store.create_event_now(&later).await.unwrap();
+        assert_eq!(next(&store, "i").await, ["later", "later"], "of the older wait and of the newer one");
+    }
+}
