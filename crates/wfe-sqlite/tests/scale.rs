@@ -9,8 +9,12 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
-use wfe_core::traits::StepStore;
+use wfe_core::{
+    models::{Event, EventSubscription, WorkflowInstance},
+    traits::{EventRepository, StepStore, SubscriptionRepository, WorkflowRepository},
+};
 use wfe_sqlite::SqlitePersistenceProvider;
 
 async fn foreign(path: &Path) -> SqliteConnection {
@@ -105,4 +109,55 @@ async fn looking_for_work_costs_no_more_for_events_that_nobody_waits_for() {
         .await;
         println!("claiming work, 2 000 waits of {name}: {claim:?}");
     }
+}
+
+/// 20 000 events of one stream, dated into the past, stored after what is there.
+const DATED_BACK: &str = "\
+    WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) \
+    INSERT INTO events (seq, id, event_name, event_key, event_data, event_time, is_processed, position) \
+      SELECT last + n, 'e' || n, 'paid', '7', 'null', n, 1, last + n FROM n, \
+        (SELECT coalesce(max(seq), 0) AS last FROM events)";
+
+#[tokio::test]
+async fn a_first_wait_costs_no_more_for_events_of_its_stream_that_are_dated_into_the_past() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    let mut instance = WorkflowInstance::new("d", 1, json!(null));
+    instance.next_execution = None;
+    store.create_new_workflow(&instance).await.unwrap();
+    let wait = EventSubscription::new(&instance.id, 0, "p", "paid", "7", instance.create_time);
+    store.create_event_subscription(&wait).await.unwrap();
+    let (owner, definitions) = (store.enlist().await.unwrap(), [("d".to_owned(), 1)]);
+    let cost = async || {
+        let load =
+            best(async || assert!(store.load(&instance.id).await.unwrap().deliveries.is_empty())).await;
+        let acquire = best(async || {
+            assert!(store.acquire(&owner, &instance.id, Utc::now()).await.unwrap().is_none());
+        })
+        .await;
+        let claim = best(async || {
+            assert!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().is_empty());
+        })
+        .await;
+        let start = best(async || {
+            let mut other = WorkflowInstance::new("other", 1, json!(null));
+            other.next_execution = None;
+            store.start(None, &other).await.unwrap();
+        })
+        .await;
+        println!("load {load:?}, acquire {acquire:?}, claim {claim:?}, start {start:?}");
+        [load, acquire, claim, start]
+    };
+    let few = cost().await;
+    foreign(&path).await.execute(DATED_BACK).await.unwrap();
+    let many = cost().await;
+    for (many, few) in many.into_iter().zip(few) {
+        assert!(many < few * 3 + Duration::from_millis(1), "{many:?} against {few:?}");
+    }
+    store
+        .create_event_now(&Event { id: "now".to_owned(), ..Event::new("paid", "7", json!(1)) })
+        .await
+        .unwrap();
+    assert_eq!(store.load(&instance.id).await.unwrap().deliveries[0].event.id, "now");
 }
