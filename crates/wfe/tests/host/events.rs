@@ -4,10 +4,13 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tokio::sync::Notify;
 use wfe::{
-    PublishOptions, WfeError, WorkflowHost,
+    PublishOptions, Result, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, WorkflowBuilder, event, inline},
+    models::Event,
+    traits::PersistenceProvider,
 };
+use wfe_testkit::{Layer, Layered, VirtualClock};
 
 use crate::support::{Store, Tally, Timed, completed, in_time, nothing, until};
 
@@ -117,6 +120,20 @@ in_time! {
         open.notify_one();
         assert_eq!(completed(&host, &id).await, Tally { numbers: vec![2], sum: 3 });
         until(async || is_processed(&place, &early).await).await;
+    }
+
+    async fn time_that_passes_on_the_way_to_the_store_dates_no_event_back(place: Timed) {
+        let host = place.host(&[&gathering(1)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        waits(&host, &id).await;
+        place.clock.set(place.clock.now() - TimeDelta::hours(1));
+        let slow = Slow { below: place.provider().await, clock: place.clock.clone() };
+        let publisher =
+            WorkflowHost::builder_shared(Arc::new(Layered(slow))).clock(place.clock.clone()).build();
+        number(&publisher, 1).await;
+        // Nobody tells the host of it.
+        host.publish_event("nobody", "k", &()).await.unwrap();
+        assert_eq!(completed(&host, &id).await.numbers, [1]);
     }
 
     async fn two_waits_open_at_once_share_an_event_and_the_next_one_takes_the_next(place: Timed) {
@@ -309,6 +326,29 @@ in_time! {
         let other = host.start_workflow("gather", &Tally::default()).await.unwrap();
         number(&host, 3).await;
         assert_eq!(completed(&host, &other).await.numbers, [3]);
+    }
+}
+
+/// A store to which an event takes a second.
+struct Slow {
+    below: Arc<dyn PersistenceProvider>,
+    clock: Arc<VirtualClock>,
+}
+
+#[async_trait::async_trait]
+impl Layer for Slow {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.below
+    }
+
+    async fn create_event(&self, event: &Event) -> Result<String> {
+        self.clock.advance(Duration::from_secs(1));
+        self.below.create_event(event).await
+    }
+
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        self.clock.advance(Duration::from_secs(1));
+        self.below.create_event_now(event).await
     }
 }
 
