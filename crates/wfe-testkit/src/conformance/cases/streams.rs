@@ -447,16 +447,25 @@ async fn a_wait_from_a_date_goes_by_dates_also_when_the_clock_was_set_back(bench
 
 async fn an_event_that_became_due_before_the_start_is_not_delivered(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
-    bench.clock.set(second(-100));
-    publish(&store, "due at once", -100).await?;
-    publish(&store, "due later", -50).await?;
-    bench.clock.set(second(0));
-    // Nobody has looked since it became due: the start has to.
-    let (_owner, fence) = owned(&store, &instance("i")).await?;
-    open(&store, fence, &["w"]).await?;
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
-    for id in ["due at once", "due later"] {
-        assert!(steps(&store)?.finish_event(id).await?);
+    let (_owner, fence) = owned(&store, &instance("parent")).await?;
+    for (at, id) in [(-100, "started"), (-80, "created"), (-60, "child")] {
+        bench.clock.set(second(at));
+        let (early, later) = (format!("at once, {id}"), format!("later, {id}"));
+        for (event_id, date) in [(&early, at), (&later, at + 10)] {
+            store.create_event(&event(event_id, "name", id, second(date))).await?;
+        }
+        // Nobody has looked since it became due: whoever begins the instance has to.
+        bench.clock.set(second(at + 10));
+        match id {
+            "started" => drop(steps(&store)?.start(None, &instance(id)).await?),
+            "created" => drop(store.create_new_workflow(&instance(id)).await?),
+            _ => done(&store, fence, StepCommit { created: vec![instance(id)], ..commit("parent") }).await?,
+        }
+        store.create_event_subscription(&wait(id, id, "name", id, second(0))).await?;
+        assert_eq!(deliveries(&store, id).await?, pairs(&[]));
+        for event_id in [early, later] {
+            assert!(steps(&store)?.finish_event(&event_id).await?);
+        }
     }
     Ok(())
 }
