@@ -43,13 +43,10 @@ const FAULTS: [(Fault, &str); 32] = [
     (Fault::ResumesInstead, "control: an intervention waits as a resume and says how"),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
-    (
-        Fault::GoesByDatesAlone,
-        "streams: an event published after the start is delivered though the clock was set back",
-    ),
+    (Fault::GoesByDatesAlone, "a clock set back: an event published after the start is delivered"),
     (
         Fault::LeavesDatesToPublishers,
-        "streams: an event of now is delivered whatever date it is handed over with",
+        "a clock set back: an event of now is delivered whatever date it is handed over with",
     ),
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),
     (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),

@@ -21,7 +21,6 @@ cases! { "claiming":
     an_event_from_before_its_wait_makes_an_instance_claimable,
     an_event_from_before_another_wait_of_its_instance_makes_it_claimable,
     an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claimable,
-    an_event_dated_before_a_start_that_came_before_it_makes_an_instance_claimable,
     a_suspended_instance_is_not_claimed_for_its_time_or_its_event,
     one_instance_can_be_acquired_by_its_id,
     an_instance_with_nothing_to_do_or_of_another_owner_cannot_be_acquired,
@@ -311,34 +310,6 @@ async fn an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claima
     store.mark_event_processed("e").await?;
     store.mark_event_unprocessed("e").await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
-    Ok(())
-}
-
-/// The clock was set back in between.
-async fn an_event_dated_before_a_start_that_came_before_it_makes_an_instance_claimable(
-    bench: Bench,
-) -> Checked<()> {
-    let store = bench.open().await?;
-    let steps = steps(&store)?;
-    let (owner, fence) = owned(&store, &parked("parent")).await?;
-    started(&store, &[parked("started")]).await?;
-    store.create_new_workflow(&parked("created")).await?;
-    done(&store, fence, StepCommit { created: vec![parked("child")], ..commit("parent") }).await?;
-    for id in ["started", "created", "child"] {
-        store.create_event_subscription(&wait(&format!("of {id}"), id, "name", "key", second(0))).await?;
-    }
-    let with_wait = [wait("of parent", "parent", "name", "key", second(0))];
-    store.persist_workflow_with_subscriptions(&parked("parent"), &with_wait).await?;
-    bench.clock.set(second(-100));
-    store.create_event(&event("old", "name", "key", second(-101))).await?;
-    assert_eq!(claim(&bench, &store, &owner).await?, NONE);
-    assert_eq!(steps.acquire(&owner, "child", bench.now()).await?, None);
-    store.create_event(&event("e", "name", "key", second(-100))).await?;
-    assert!(!steps.finish_event("e").await?);
-    let Some(child) = steps.acquire(&owner, "child", bench.now()).await? else { unmet("nothing to acquire") };
-    assert_eq!(child.id, "child");
-    assert_eq!(claim(&bench, &store, &owner).await?, ["created", "started"]);
-    assert_eq!(steps.load("parent").await?.deliveries.len(), 1);
     Ok(())
 }
 

@@ -20,6 +20,7 @@ mod ownership;
 mod pointers;
 mod random;
 mod refusals;
+mod set_back;
 mod starts;
 mod streams;
 mod subscriptions;
@@ -49,6 +50,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         control::CASES,
         history::CASES,
         streams::CASES,
+        set_back::CASES,
         finishing::CASES,
         claiming::CASES,
         ownership::CASES,

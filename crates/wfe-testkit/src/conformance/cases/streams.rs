@@ -26,17 +26,10 @@ cases! { "streams":
     a_plainly_stored_wait_takes_events_too,
     an_event_published_in_a_commit_is_delivered,
     a_new_wait_makes_only_the_next_event_unprocessed,
-    an_event_published_after_the_start_is_delivered_though_the_clock_was_set_back,
-    an_event_published_between_start_and_wait_is_delivered_though_the_clock_was_set_back,
-    an_event_dated_ahead_after_the_clock_was_set_back_is_delivered_at_its_date,
-    an_event_dated_into_the_past_counts_by_its_date_also_when_the_clock_was_set_back,
-    a_wait_from_a_date_goes_by_dates_also_when_the_clock_was_set_back,
-    an_event_that_became_due_before_the_start_is_not_delivered,
-    an_event_of_now_is_delivered_whatever_date_it_is_handed_over_with,
 }
 
 /// Which wait of the instance takes which event next.
-async fn deliveries(store: &Store, id: &str) -> Checked<Vec<(String, String)>> {
+pub(super) async fn deliveries(store: &Store, id: &str) -> Checked<Vec<(String, String)>> {
     let loaded = steps(store)?.load(id).await?;
     let mut pairs: Vec<_> =
         loaded.deliveries.into_iter().map(|delivery| (delivery.subscription_id, delivery.event.id)).collect();
@@ -44,29 +37,29 @@ async fn deliveries(store: &Store, id: &str) -> Checked<Vec<(String, String)>> {
     Ok(pairs)
 }
 
-fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(super) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|&(wait, event)| (wait.to_owned(), event.to_owned())).collect()
 }
 
 /// Opens waits of instance `i` for name and key.
-async fn open(store: &Store, fence: Fence, waits: &[&str]) -> Checked<()> {
+pub(super) async fn open(store: &Store, fence: Fence, waits: &[&str]) -> Checked<()> {
     let subscribed = waits.iter().map(|id| wait(id, "i", "name", "key", second(0))).collect();
     done(store, fence, StepCommit { subscribed, ..commit("i") }).await
 }
 
 /// Publishes an event of name and key, dated so many seconds after the start.
-async fn publish(store: &Store, id: &str, at: i64) -> Checked<()> {
+pub(super) async fn publish(store: &Store, id: &str, at: i64) -> Checked<()> {
     store.create_event(&event(id, "name", "key", second(at))).await?;
     Ok(())
 }
 
-async fn consume(store: &Store, fence: Fence, waits: &[(&str, &str)]) -> Checked<()> {
+pub(super) async fn consume(store: &Store, fence: Fence, waits: &[(&str, &str)]) -> Checked<()> {
     let consumed = waits.iter().map(|(wait, event)| consumed(wait, event)).collect();
     done(store, fence, StepCommit { consumed, ..commit("i") }).await
 }
 
 /// Reads the stream to its end, one wait after the other.
-async fn read_on(store: &Store, fence: Fence, name: &str) -> Checked<Vec<String>> {
+pub(super) async fn read_on(store: &Store, fence: Fence, name: &str) -> Checked<Vec<String>> {
     let mut read = Vec::new();
     loop {
         let id = format!("{name} {}", read.len());
@@ -362,128 +355,5 @@ async fn a_new_wait_makes_only_the_next_event_unprocessed(bench: Bench) -> Check
     }
     open(&store, fence, &["x"]).await?;
     assert_eq!(store.get_runnable_events(second(0)).await?, ["e2"]);
-    Ok(())
-}
-
-async fn an_event_published_after_the_start_is_delivered_though_the_clock_was_set_back(
-    bench: Bench,
-) -> Checked<()> {
-    let store = bench.open().await?;
-    let (_owner, fence) = owned(&store, &instance("i")).await?;
-    open(&store, fence, &["w"]).await?;
-    bench.clock.set(second(-100));
-    publish(&store, "e", -100).await?;
-    publish(&store, "f", -100).await?;
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
-    for id in ["e", "f"] {
-        assert!(!steps(&store)?.finish_event(id).await?);
-    }
-    consume(&store, fence, &[("w", "e")]).await?;
-    assert!(steps(&store)?.finish_event("e").await?);
-    assert_eq!(read_on(&store, fence, "x").await?, ["f"]);
-    Ok(())
-}
-
-async fn an_event_published_between_start_and_wait_is_delivered_though_the_clock_was_set_back(
-    bench: Bench,
-) -> Checked<()> {
-    let store = bench.open().await?;
-    let (_owner, fence) = owned(&store, &instance("i")).await?;
-    bench.clock.set(second(-100));
-    publish(&store, "set back", -100).await?;
-    bench.clock.set(second(0));
-    publish(&store, "set right", 0).await?;
-    for id in ["set back", "set right"] {
-        assert!(steps(&store)?.finish_event(id).await?);
-    }
-    assert_eq!(read_on(&store, fence, "w").await?, ["set back", "set right"]);
-    Ok(())
-}
-
-async fn an_event_dated_ahead_after_the_clock_was_set_back_is_delivered_at_its_date(
-    bench: Bench,
-) -> Checked<()> {
-    let store = bench.open().await?;
-    let (_owner, fence) = owned(&store, &instance("i")).await?;
-    open(&store, fence, &["w"]).await?;
-    bench.clock.set(second(-100));
-    publish(&store, "e", -50).await?;
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
-    bench.clock.set(second(-50));
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
-    consume(&store, fence, &[("w", "e")]).await
-}
-
-async fn an_event_dated_into_the_past_counts_by_its_date_also_when_the_clock_was_set_back(
-    bench: Bench,
-) -> Checked<()> {
-    let store = bench.open().await?;
-    let (_owner, fence) = owned(&store, &instance("i")).await?;
-    open(&store, fence, &["w"]).await?;
-    bench.clock.set(second(-100));
-    publish(&store, "old", -101).await?;
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
-    assert!(steps(&store)?.finish_event("old").await?);
-    publish(&store, "e", -100).await?;
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
-    Ok(())
-}
-
-async fn a_wait_from_a_date_goes_by_dates_also_when_the_clock_was_set_back(bench: Bench) -> Checked<()> {
-    let store = bench.open().await?;
-    let (_owner, fence) = owned(&store, &instance("i")).await?;
-    let subscribed =
-        [("before", -10), ("after", 10)].map(|(id, from)| wait(id, "i", "name", "key", second(from))).into();
-    done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
-    bench.clock.set(second(-100));
-    publish(&store, "e", -100).await?;
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
-    assert!(steps(&store)?.finish_event("e").await?);
-    bench.clock.set(second(-5));
-    publish(&store, "f", -5).await?;
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[("before", "f")]));
-    Ok(())
-}
-
-async fn an_event_that_became_due_before_the_start_is_not_delivered(bench: Bench) -> Checked<()> {
-    let store = bench.open().await?;
-    let (_owner, fence) = owned(&store, &instance("parent")).await?;
-    for (at, id) in [(-100, "started"), (-80, "created"), (-60, "child")] {
-        bench.clock.set(second(at));
-        let (early, later) = (format!("at once, {id}"), format!("later, {id}"));
-        for (event_id, date) in [(&early, at), (&later, at + 10)] {
-            store.create_event(&event(event_id, "name", id, second(date))).await?;
-        }
-        // Nobody has looked since it became due: whoever begins the instance has to.
-        bench.clock.set(second(at + 10));
-        match id {
-            "started" => drop(steps(&store)?.start(None, &instance(id)).await?),
-            "created" => drop(store.create_new_workflow(&instance(id)).await?),
-            _ => done(&store, fence, StepCommit { created: vec![instance(id)], ..commit("parent") }).await?,
-        }
-        store.create_event_subscription(&wait(id, id, "name", id, second(0))).await?;
-        assert_eq!(deliveries(&store, id).await?, pairs(&[]));
-        for event_id in [early, later] {
-            assert!(steps(&store)?.finish_event(&event_id).await?);
-        }
-    }
-    Ok(())
-}
-
-async fn an_event_of_now_is_delivered_whatever_date_it_is_handed_over_with(bench: Bench) -> Checked<()> {
-    let store = bench.open().await?;
-    let (_owner, fence) = owned(&store, &instance("i")).await?;
-    open(&store, fence, &["w"]).await?;
-    bench.clock.set(second(-100));
-    for (id, at) in [("e", -101), ("f", -99)] {
-        // Between its publisher's look at the clock and the store's, time passes, or somebody sets the clock.
-        store.create_event_now(&event(id, "name", "key", second(at))).await?;
-        assert_eq!(store.get_event(id).await?, event(id, "name", "key", second(-100)));
-    }
-    let again = event("e", "name", "key", second(-100));
-    assert_err!(store.create_event_now(&again).await, WfeError::AlreadyExists { .. });
-    assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
-    consume(&store, fence, &[("w", "e")]).await?;
-    assert_eq!(read_on(&store, fence, "x").await?, ["f"]);
     Ok(())
 }
