@@ -3,9 +3,9 @@
 //! sqlx takes a text of several statements with the arguments of all of them, and answers with each statement's rows
 //! and end, in order. The tests below pin what the writer relies on.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, TryStreamExt};
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor, SqliteConnection, sqlite::SqliteArguments};
 
 use crate::script::{Done, Value};
@@ -17,13 +17,24 @@ pub(crate) struct Sent {
     pub(crate) error: Option<sqlx::Error>,
 }
 
+/// So many results or fewer are waited for one by one …
+const FEW: usize = 8;
+/// … and for more of them, the caller's thread sleeps so long for each: most statements take twice that, so it does not
+/// sleep too long.
+const NAP: Duration = Duration::from_micros(3);
+
 /// Sends one text with the arguments of all of its statements.
+///
+/// SQLite's thread hands over each statement's result by itself, and waking a thread that waits for it costs as much as the
+/// statement. So a caller who has its thread to itself says how many statements are `expected`, and sleeps while many of
+/// them are still to come; a caller whose thread has other work says 0.
 ///
 /// Not to be dropped before it ends: a transaction that the text opened would stay open.
 pub(crate) async fn send<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
     values: impl IntoIterator<Item = &'v Value>,
+    expected: usize,
 ) -> Sent {
     let mut arguments = SqliteArguments::default();
     for value in values {
@@ -41,7 +52,16 @@ pub(crate) async fn send<'v>(
     let mut stream = connection.fetch_many(query);
     let (mut sent, mut rows) = (Sent::default(), Vec::new());
     loop {
-        match stream.try_next().await {
+        let next = match stream.try_next().now_or_never() {
+            Some(next) => next,
+            // The first one may have to wait for whoever holds the database, or for its text to be prepared.
+            None if !sent.done.is_empty() && expected > sent.done.len() + FEW => {
+                thread::sleep(NAP * u32::try_from(expected - sent.done.len()).unwrap_or(u32::MAX));
+                continue;
+            }
+            None => stream.try_next().await,
+        };
+        match next {
             Ok(Some(Either::Left(end))) => {
                 sent.done.push(Done { changes: end.rows_affected(), rows: std::mem::take(&mut rows) });
             }
@@ -69,7 +89,7 @@ mod tests {
     }
 
     async fn ids(connection: &mut SqliteConnection) -> Vec<i64> {
-        let sent = send(connection, "SELECT id FROM t ORDER BY id".into(), []).await;
+        let sent = send(connection, "SELECT id FROM t ORDER BY id".into(), [], 0).await;
         sent.done[0].rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -79,24 +99,25 @@ mod tests {
     #[tokio::test]
     async fn arguments_count_on_across_the_statements_of_a_text() {
         let mut connection = table().await;
-        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b\0c".into()]).await;
+        let sent =
+            send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b\0c".into()], 4).await;
         assert!(sent.error.is_none());
         assert_eq!(sent.done.len(), 4);
         assert_eq!(sent.done[1].rows[0].get::<i64, _>(0), 1);
         assert_eq!((sent.done[2].changes, sent.done[2].rows.len()), (1, 0));
-        let sent = send(&mut connection, "SELECT v FROM t WHERE id = ?".into(), &[2.into()]).await;
+        let sent = send(&mut connection, "SELECT v FROM t WHERE id = ?".into(), &[2.into()], 0).await;
         assert_eq!(sent.done[0].rows[0].get::<&str, _>(0), "b\0c");
     }
 
     #[tokio::test]
     async fn the_results_before_an_error_tell_which_statement_failed_and_the_text_works_again() {
         let mut connection = table().await;
-        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), Value::Null]).await;
+        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), Value::Null], 4).await;
         assert_eq!(sent.done.len(), 2);
         assert!(error::is_not_null_violation(&sent.error.unwrap()));
-        let sent = send(&mut connection, "ROLLBACK".into(), []).await;
+        let sent = send(&mut connection, "ROLLBACK".into(), [], 0).await;
         assert!(sent.error.is_none(), "a failed statement leaves the transaction open");
-        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b".into()]).await;
+        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b".into()], 4).await;
         assert!(sent.error.is_none());
         assert_eq!(ids(&mut connection).await, [1, 2]);
     }
@@ -106,9 +127,9 @@ mod tests {
         let mut connection = table().await;
         let text = "BEGIN; SAVEPOINT r; INSERT INTO t VALUES (?, 'a'); RELEASE r; \
             SAVEPOINT r; INSERT INTO t VALUES (?, 'b'); INSERT INTO t VALUES (?, 'c'); RELEASE r; COMMIT";
-        let sent = send(&mut connection, text.into(), &[1.into(), 2.into(), 1.into()]).await;
+        let sent = send(&mut connection, text.into(), &[1.into(), 2.into(), 1.into()], 0).await;
         assert_eq!((sent.done.len(), sent.error.is_some()), (6, true));
-        let sent = send(&mut connection, "ROLLBACK TO r; RELEASE r; COMMIT".into(), []).await;
+        let sent = send(&mut connection, "ROLLBACK TO r; RELEASE r; COMMIT".into(), [], 0).await;
         assert!(sent.error.is_none());
         assert_eq!(ids(&mut connection).await, [1]);
     }
@@ -118,9 +139,9 @@ mod tests {
         let mut connection = table().await;
         connection.execute("PRAGMA max_page_count = 3").await.unwrap();
         let text = "BEGIN; SAVEPOINT r; INSERT INTO t VALUES (1, hex(zeroblob(100000))); RELEASE r; COMMIT";
-        let sent = send(&mut connection, text.into(), []).await;
+        let sent = send(&mut connection, text.into(), [], 0).await;
         assert!(error::is_full(&sent.error.unwrap()));
-        let sent = send(&mut connection, "ROLLBACK TO r".into(), []).await;
+        let sent = send(&mut connection, "ROLLBACK TO r".into(), [], 0).await;
         assert!(sent.error.is_some(), "the savepoint is gone with the transaction");
     }
 

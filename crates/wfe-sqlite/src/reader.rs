@@ -114,12 +114,12 @@ pub(crate) async fn read(
 ) -> Result<Vec<Done>> {
     let together = script.statements.len() > 1;
     let frame = Frame { opens: together.then_some("BEGIN"), savepoints: false, closes: together };
-    let sent = batch::send(connection, texts.get(&script.statements, 1, frame), &script.values).await;
+    let sent = batch::send(connection, texts.get(&script.statements, 1, frame), &script.values, 0).await;
     let mut done = sent.done;
     if let Some(error) = sent.error {
         if together {
             // Fails only where the transaction was not begun, or has ended by itself.
-            let _ = batch::send(connection, "ROLLBACK".into(), []).await;
+            let _ = batch::send(connection, "ROLLBACK".into(), [], 0).await;
         }
         return Err(error::storage("reading", &Arc::new(error)));
     }

@@ -168,7 +168,7 @@ impl Work<'_> {
             let values = &script.values[value..value + copies * statement.parameters];
             value += values.len();
             let text = self.texts.get(&[*statement], copies, Frame::default());
-            let sent = batch::send(self.connection, text, values).await;
+            let sent = batch::send(self.connection, text, values, copies).await;
             done.extend(sent.done);
             if let Some(error) = sent.error {
                 return self.refuse(index, Some(done.len()), error).await;
@@ -208,7 +208,7 @@ impl Work<'_> {
 
     /// Sends a statement without arguments inside the transaction; an error means that the transaction is gone.
     async fn plain(&mut self, text: &'static str) -> Result<(), Stop> {
-        match batch::send(self.connection, text.into(), []).await.error {
+        match batch::send(self.connection, text.into(), [], 0).await.error {
             Some(error) => Err(Stop::Ended(Arc::new(error))),
             None => Ok(()),
         }
@@ -216,14 +216,15 @@ impl Work<'_> {
 
     async fn roll_back(&mut self) {
         // Fails exactly if SQLite has ended the transaction by itself: then there is nothing to roll back.
-        let _ = batch::send(self.connection, "ROLLBACK".into(), []).await;
+        let _ = batch::send(self.connection, "ROLLBACK".into(), [], 0).await;
         self.is_open = false;
     }
 
     async fn send(&mut self, statements: &[Statement], copies: usize, frame: Frame, of: &[usize]) -> Sent {
         let text = self.texts.get(statements, copies, frame);
         let values = of.iter().flat_map(|&index| &self.scripts[index].values);
-        batch::send(self.connection, text, values).await
+        let expected = frame.before() + copies * frame.copy(statements.len()) + usize::from(frame.closes);
+        batch::send(self.connection, text, values, expected).await
     }
 }
 
