@@ -14,7 +14,7 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     cache::{Stored, StoredPointer, WEIGHT_OF_ROW, WEIGHT_OF_TEXT},
-    codec::{self, json},
+    codec::{self, Fields, json},
     script::{Done, Script, Value, text_bytes},
     sql,
 };
@@ -80,6 +80,29 @@ pub(crate) fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> 
         pointers,
         weight: weight(bytes),
     })))
+}
+
+/// What `workflows::LOAD_MANY` and `pointers::LOAD_MANY` say: instances with their revisions, by id.
+pub(crate) fn decode_many(
+    instances: &Done,
+    pointers: &Done,
+) -> Result<HashMap<String, (i64, WorkflowInstance)>> {
+    let (mut found, mut ids) = (HashMap::new(), HashMap::new());
+    for row in &instances.rows {
+        let (seq, revision, instance, _) = codec::workflow::decode(row)?;
+        ids.insert(seq, instance.id.clone());
+        found.insert(instance.id.clone(), (revision, instance));
+    }
+    for row in &pointers.rows {
+        let seq = Fields::new(row, "execution_pointers", "").int("workflow")?;
+        // Both statements read the same snapshot, and the foreign key holds.
+        if let Some(id) = ids.get(&seq)
+            && let Some((_, instance)) = found.get_mut(id)
+        {
+            instance.execution_pointers.push(codec::pointer::decode(row, 1, id)?.1);
+        }
+    }
+    Ok(found)
 }
 
 impl SqlitePersistenceProvider {

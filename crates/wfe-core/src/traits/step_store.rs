@@ -367,6 +367,24 @@ pub trait StepStore: Send + Sync {
     /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
     async fn load(&self, id: &str) -> Result<Loaded>;
 
+    /// As [`load`](Self::load), for several instances, in any order; ids under which nothing is stored are passed over. Each
+    /// one is consistent in itself. For a store that reads many for little more than one; by default one after the other.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value of one of them does not decode. The others are not read then:
+    /// load each by itself to tell them apart.
+    async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
+        let mut loaded = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.load(id).await {
+                Ok(one) => loaded.push(one),
+                Err(WfeError::WorkflowNotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(loaded)
+    }
+
     /// Stores a control request beside the instance, where no later write of a worker overwrites it. A newer request
     /// replaces an older one that still waits, except that nothing replaces a waiting `Terminate`, and only `Terminate`
     /// a waiting `Cancel`. After the end of the instance it changes nothing.

@@ -1,6 +1,6 @@
 //! [`WorkflowRepository`].
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -19,7 +19,7 @@ use crate::{
     error,
     script::{Script, Written},
     sql,
-    stored::{New, add_difference, check_pointers},
+    stored::{New, add_difference, check_pointers, decode_many},
 };
 
 #[async_trait]
@@ -110,30 +110,8 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let [instances, pointers] = &done[..] else {
             return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
         };
-        let (mut found, mut ids) = (HashMap::new(), HashMap::new());
-        for row in &instances.rows {
-            let (seq, _, instance, _) = codec::workflow::decode(row)?;
-            ids.insert(seq, instance.id.clone());
-            found.insert(instance.id.clone(), instance);
-        }
-        for row in &pointers.rows {
-            let seq: i64 = row.try_get(0).map_err(|source| {
-                error::corrupt(
-                    "execution_pointers",
-                    "workflow",
-                    "",
-                    "it is no number",
-                    Some(Box::new(source)),
-                )
-            })?;
-            // Both statements read the same snapshot, and the foreign key holds.
-            if let Some(id) = ids.get(&seq)
-                && let Some(instance) = found.get_mut(id)
-            {
-                instance.execution_pointers.push(codec::pointer::decode(row, 1, id)?.1);
-            }
-        }
-        Ok(workflow_ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+        let found = decode_many(instances, pointers)?;
+        Ok(workflow_ids.iter().filter_map(|id| found.get(id).map(|(_, instance)| instance.clone())).collect())
     }
 
     async fn next_definition_sequence(&self, definition_id: &str) -> Result<u64> {

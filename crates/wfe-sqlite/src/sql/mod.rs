@@ -81,6 +81,9 @@ mod tests {
             ("INSERT_CHILD", &["SCAN sqlite_sequence"]),
             // As many as the list asked for, sorted by instance.
             ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
+            ("BESIDE_MANY", &["SCAN json_each"]),
+            ("WAITS_OF_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR ORDER BY"]),
+            ("DELIVERIES_OF_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR ORDER BY"]),
             // An instance's pointers and waits, sorted.
             ("LOAD", &["USE TEMP B-TREE FOR ORDER BY"]),
             ("WAITS", &["USE TEMP B-TREE FOR ORDER BY"]),
@@ -195,6 +198,9 @@ mod tests {
             (super::streams::UNFINISHED.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
             (super::streams::FINISH_LISTED.text(), "INTEGER PRIMARY KEY (rowid=?)"),
             (super::streams::WAITS.text(), "event_subscriptions_waits (workflow_id=?)"),
+            (super::ownership::BESIDE_MANY.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::streams::WAITS_OF_MANY.text(), "event_subscriptions_waits (workflow_id=?)"),
+            (super::streams::DELIVERIES_OF_MANY.text(), "event_subscriptions_waits (workflow_id=?)"),
             (
                 super::streams::DELIVERIES.text(),
                 "events_stream (event_name=? AND event_key=? AND position=?)",

@@ -162,6 +162,24 @@ pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     " WHERE s.is_open = 1 AND s.workflow_id = ? ORDER BY s.subscribe_as_of, s.seq"
 ));
 
+/// As `WAITS`, for several instances: a JSON list of their ids, in hexadecimal.
+pub(crate) const WAITS_OF_MANY: Sql<1> = Sql::new(
+    "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
+     subscription_data, external_token, external_worker_id, external_token_expiry \
+     FROM event_subscriptions WHERE is_open = 1 AND workflow_id IN \
+       (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) ORDER BY subscribe_as_of, seq",
+);
+
+/// As `DELIVERIES`, for several instances.
+pub(crate) const DELIVERIES_OF_MANY: Sql<1> = Sql::new(concat!(
+    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
+     FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
+     AND e.event_key = s.event_key AND e.position = ",
+    crate::sql::streams::next_position!(),
+    " WHERE s.is_open = 1 AND s.workflow_id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) \
+     ORDER BY s.subscribe_as_of, s.seq"
+));
+
 /// All of them, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
@@ -178,4 +196,6 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("WANT_LISTED", WANT_LISTED.text()),
     ("WAITS", WAITS.text()),
     ("DELIVERIES", DELIVERIES.text()),
+    ("WAITS_OF_MANY", WAITS_OF_MANY.text()),
+    ("DELIVERIES_OF_MANY", DELIVERIES_OF_MANY.text()),
 ];

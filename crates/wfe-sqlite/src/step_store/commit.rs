@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::Value as Json;
 use wfe_core::{
     Kind, Result, WfeError,
-    models::WorkflowInstance,
+    models::{WorkflowInstance, WorkflowStatus},
     traits::{Committed, Consumed, Fence, Items, StepCommit},
 };
 
@@ -138,37 +138,58 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
+/// The two ways in which an instance is mostly given back have a statement of their own.
 fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
-    let id = Value::from(&step.instance_id);
-    let raise = next_revision(0, step.upserted.len() + step.finished.len());
-    let completions = i64::try_from(step.finished.len()).unwrap_or(i64::MAX);
-    script.add(&sql::ownership::COMMIT, [raise.into(), completions.into(), id.clone()]);
-    if let Some(status) = step.status {
-        let ending = step.ending.map(names::ending);
-        let cause = step.cause.as_ref().map(codec::failure::cause).transpose()?;
-        let status = names::status(status).into();
-        script.add(&sql::ownership::SET_STATUS, [status, ending.into(), cause.into(), id.clone()]);
-    } else if step.ending.is_some() || step.cause.is_some() {
+    if step.status.is_none() && (step.ending.is_some() || step.cause.is_some()) {
         return Err(WfeError::Invalid("an ending or a cause goes with a new status".to_owned()));
     }
-    if let Some(next_execution) = step.next_execution {
-        script.add(&sql::ownership::SET_NEXT_EXECUTION, [next_execution.into(), id.clone()]);
-    }
-    if let Some(complete_time) = step.complete_time {
-        let complete_time = time::nanos("a workflow's complete_time", complete_time)?;
-        script.add(&sql::ownership::SET_COMPLETE_TIME, [complete_time.into(), id.clone()]);
+    let id = Value::from(&step.instance_id);
+    let raise = Value::from(next_revision(0, step.upserted.len() + step.finished.len()));
+    let completions = Value::from(i64::try_from(step.finished.len()).unwrap_or(i64::MAX));
+    let complete_time = step.complete_time.map(|time| time::nanos("a workflow's complete_time", time));
+    let complete_time = complete_time.transpose()?.map(Value::from);
+    let status = step.status.map(|status| new_status(step, status)).transpose()?;
+    match (step.release, step.next_execution, status, complete_time) {
+        (true, Some(next), None, None) => {
+            script.add(&sql::ownership::COMMIT_AND_PARK, [raise, completions, next.into(), id.clone()]);
+        }
+        (true, Some(next), Some([status, ending, cause]), Some(complete_time)) => {
+            script.add(
+                &sql::ownership::COMMIT_AND_END,
+                [raise, completions, next.into(), status, ending, cause, complete_time, id.clone()],
+            );
+        }
+        (release, next_execution, status, complete_time) => {
+            script.add(&sql::ownership::COMMIT, [raise, completions, id.clone()]);
+            if let Some([status, ending, cause]) = status {
+                script.add(&sql::ownership::SET_STATUS, [status, ending, cause, id.clone()]);
+            }
+            if let Some(next_execution) = next_execution {
+                script.add(&sql::ownership::SET_NEXT_EXECUTION, [next_execution.into(), id.clone()]);
+            }
+            if let Some(complete_time) = complete_time {
+                script.add(&sql::ownership::SET_COMPLETE_TIME, [complete_time, id.clone()]);
+            }
+            if release {
+                script.add(&sql::ownership::RELEASE, [id.clone()]);
+            }
+        }
     }
     if let Some(data) = &step.data {
         let data = json::text("a workflow's data", data)?;
         script.add(&sql::ownership::SET_DATA, [data.into(), id.clone()]);
     }
     if step.applied.is_some() {
-        script.add(&sql::ownership::CLEAR_CONTROL, [id.clone()]);
-    }
-    if step.release {
-        script.add(&sql::ownership::RELEASE, [id]);
+        script.add(&sql::ownership::CLEAR_CONTROL, [id]);
     }
     Ok(())
+}
+
+/// Status, ending and cause.
+fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
+    let ending = step.ending.map(names::ending);
+    let cause = step.cause.as_ref().map(codec::failure::cause).transpose()?;
+    Ok([names::status(status).into(), ending.into(), cause.into()])
 }
 
 /// Finished pointers are stored as live ones first, whether they were or not, and turned into history then.

@@ -1,5 +1,7 @@
 //! All that the engine has to know of an instance, from one commit.
 
+use std::collections::HashMap;
+
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError,
@@ -9,10 +11,10 @@ use wfe_core::{
 use super::control;
 use crate::{
     SqlitePersistenceProvider,
-    codec::{self, Fields, names},
-    script::Script,
+    codec::{self, Fields, hexadecimal, names},
+    script::{Script, Value},
     sql,
-    stored::{add_reads, from_reads},
+    stored::{add_reads, decode_many, from_reads},
 };
 
 impl SqlitePersistenceProvider {
@@ -36,18 +38,71 @@ impl SqlitePersistenceProvider {
             return Ok(Loaded {
                 waits: rows(waits).map(codec::subscription::decode).collect::<Result<_>>()?,
                 deliveries: rows(deliveries).map(delivery).collect::<Result<_>>()?,
-                ..beside_model(row, stored.to_instance(), stored.revision)?
+                ..beside_model(row, 0, stored.to_instance(), stored.revision)?
             });
+        }
+    }
+
+    /// With a bounded number of statements, however many ids.
+    pub(super) async fn load_several(&self, ids: &[String]) -> Result<Vec<Loaded>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = Value::from(hexadecimal::ids(ids));
+        loop {
+            let mut script = Script::default();
+            let instances = script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
+            let pointers = script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
+            let beside = script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
+            let waits = script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
+            let deliveries = script.add(&sql::streams::DELIVERIES_OF_MANY, [list.clone()]);
+            let is_ripe = script.add(&sql::events::IS_RIPE, [self.now().into()]);
+            let done = self.read(script).await?;
+            if self.ripen(done.get(is_ripe)).await? {
+                continue;
+            }
+            let (Some(instances), Some(pointers)) = (done.get(instances), done.get(pointers)) else {
+                return Err(short());
+            };
+            let mut found = decode_many(instances, pointers)?;
+            let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
+            let mut loaded = HashMap::with_capacity(found.len());
+            for row in rows(beside) {
+                let id = Fields::new(row, "workflows", "").string("id")?;
+                let (revision, instance) = found.remove(&id).ok_or_else(short)?;
+                loaded.insert(id, beside_model(row, 1, instance, revision)?);
+            }
+            let mut instance_of = HashMap::new();
+            for row in rows(waits) {
+                let wait = codec::subscription::decode(row)?;
+                instance_of.insert(wait.id.clone(), wait.workflow_id.clone());
+                // The wait of an instance that is unknown is nobody's.
+                loaded.get_mut(&wait.workflow_id).into_iter().for_each(|one| one.waits.push(wait.clone()));
+            }
+            for row in rows(deliveries) {
+                let delivery = delivery(row)?;
+                let id = instance_of.get(&delivery.subscription_id).ok_or_else(short)?;
+                loaded.get_mut(id).into_iter().for_each(|one| one.deliveries.push(delivery.clone()));
+            }
+            return Ok(loaded.into_values().collect());
         }
     }
 }
 
+/// What was read in one snapshot does not go together.
+fn short() -> WfeError {
+    WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned())
+}
+
+/// The columns from `skip` on.
 fn beside_model(
     row: &SqliteRow,
+    skip: usize,
     instance: wfe_core::models::WorkflowInstance,
     revision: i64,
 ) -> Result<Loaded> {
     let mut fields = Fields::new(row, "workflows", &instance.id);
+    (0..skip).for_each(|_| fields.skip());
     let fence = Fence(fields.number("fence")?);
     let owner = fields.optional_number("owner")?;
     let control = control::decode(&mut fields)?;

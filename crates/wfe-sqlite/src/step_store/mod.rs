@@ -66,6 +66,10 @@ impl StepStore for SqlitePersistenceProvider {
         self.load_all(id).await
     }
 
+    async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
+        self.load_several(ids).await
+    }
+
     async fn request(&self, id: &str, control: Control) -> Result<()> {
         self.ask(id, control, None).await
     }

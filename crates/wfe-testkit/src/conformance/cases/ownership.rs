@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use futures_util::future::try_join_all;
-use wfe_core::traits::StepStore;
+use wfe_core::traits::{Control, StepStore};
 
 use super::{
     claiming::{NONE, claim, only, started},
@@ -21,6 +21,7 @@ cases! { "ownership":
     an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed,
     plain_writes_leave_ownership_alone,
     a_child_belongs_to_nobody_when_it_is_created,
+    many_instances_are_loaded_as_each_by_itself_and_unknown_ids_are_passed_over,
 }
 
 async fn every_owner_is_another_one(bench: Bench) -> Checked<()> {
@@ -168,5 +169,30 @@ async fn a_child_belongs_to_nobody_when_it_is_created(bench: Bench) -> Checked<(
     done(&store, fence, StepCommit { created: vec![instance("child")], ..commit("i") }).await?;
     let other = steps(&store)?.enlist().await?;
     assert_eq!(claim(&bench, &store, &other).await?, ["child"]);
+    Ok(())
+}
+
+async fn many_instances_are_loaded_as_each_by_itself_and_unknown_ids_are_passed_over(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let steps = steps(&store)?;
+    started(&store, &["plain", "a\0b", "'x'"].map(instance)).await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let waits = ["w", "v"].map(|id| wait(id, "i", "n", "k", bench.now())).to_vec();
+    let opened = StepCommit { subscribed: waits, ..commit("i") };
+    done(&store, fence, opened).await?;
+    store.create_event(&event("e", "n", "k", bench.now())).await?;
+    steps.request("i", Control::Suspend).await?;
+    let ids = ["i", "unknown", "a\0b", "plain", "'x'"].map(str::to_owned);
+    let mut many = steps.load_many(&ids).await?;
+    many.sort_by(|one, other| one.instance.id.cmp(&other.instance.id));
+    let mut each = Vec::new();
+    for id in ["'x'", "a\0b", "i", "plain"] {
+        each.push(steps.load(id).await?);
+    }
+    assert_eq!(each[2].deliveries.len(), 2);
+    assert_eq!(many, each);
+    assert_eq!(steps.load_many(&[]).await?, []);
     Ok(())
 }
