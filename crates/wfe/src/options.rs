@@ -22,6 +22,7 @@ pub(crate) struct Options {
     pub clock: Arc<dyn Clock>,
     pub concurrent_steps: usize,
     pub concurrent_instances: usize,
+    pub claim_ahead: Duration,
     pub poll_interval: Duration,
     pub grace: Duration,
     pub seed: Option<u64>,
@@ -36,8 +37,11 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             // Half of tokio's blocking threads: steps must not keep the program's own blocking work from running.
             concurrent_steps: 256,
-            // Enough to keep every step slot busy while a few hundred commits are under way; each holds its data.
-            concurrent_instances: 1024,
+            // Enough for ten thousand timers that come due in one second; each takes some kilobytes, and its data.
+            concurrent_instances: 16_384,
+            // Time enough to claim and read what becomes due all at once, so that it is at hand when its time comes; short
+            // enough that few are held when the host dies, which are late then by as much as the poll of another one.
+            claim_ahead: Duration::from_secs(1),
             // Wake-ups need no poll, also those that other processes cause. This is how long the instances of a killed
             // process wait; a look each second costs nothing measurable.
             poll_interval: Duration::from_secs(1),
@@ -69,11 +73,21 @@ impl HostBuilder {
         self
     }
 
-    /// How many instances with something to do are held in memory at once; by default 1024, at least 1. Others wait
+    /// How many instances with something to do are held in memory at once; by default 16 384, at least 1. Others wait
     /// in the store; sleeping instances do not count.
     #[must_use]
     pub fn concurrent_instances(mut self, limit: usize) -> Self {
         self.options.concurrent_instances = limit.max(1);
+        self
+    }
+
+    /// How long before an instance becomes due this host takes it from the store, so that it goes on in the very moment,
+    /// also if thousands become due together; by default 1 s, zero: not before. Such instances count as held in
+    /// memory, and take at most half of the places there ([`concurrent_instances`](Self::concurrent_instances)); those of
+    /// a definition with places of its own are not taken ahead.
+    #[must_use]
+    pub fn claim_ahead(mut self, time: Duration) -> Self {
+        self.options.claim_ahead = time;
         self
     }
 

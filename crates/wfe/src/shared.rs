@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -114,6 +117,12 @@ impl Shared {
         *lock(&self.owner) = owner;
     }
 
+    /// Up to which time instances are claimed before they are due; `None`: none are.
+    pub fn ahead(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let ahead = self.options.claim_ahead;
+        (!ahead.is_zero()).then(|| later(now, ahead))
+    }
+
     /// How many more instances may be held in memory.
     pub fn room(&self) -> usize {
         self.options.concurrent_instances.saturating_sub(self.instances.load(Ordering::Relaxed))
@@ -155,6 +164,13 @@ impl Drop for AtWork {
         self.shared.instances.fetch_sub(1, Ordering::Relaxed);
         self.shared.waiters.finish(&self.id, self.end.take());
     }
+}
+
+/// The time after a pause; at the latest the last one that a store can hold (nanoseconds in an i64).
+pub(crate) fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
+    let end = DateTime::from_timestamp_nanos(i64::MAX);
+    let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
+    later.map_or(end, |later| later.min(end))
 }
 
 /// Locks it. Nothing of ours panics while holding a lock; if it did, each of these values would still be whole.

@@ -2,19 +2,53 @@ use std::collections::BTreeSet;
 
 /// When something becomes due, in milliseconds. One entry for each time, not for each instance: what is due is claimed
 /// together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Timers {
     due: BTreeSet<i64>,
     /// Times after this one are known to the store only; `None`: all are here.
     horizon: Option<i64>,
+    /// So long ahead what becomes due is taken. Each time is told of half as long before, so that those which are close to one
+    /// another are taken together.
+    ahead: i64,
+    /// Those up to this time were told of ahead.
+    told: i64,
+    /// What is due up to this time was taken ahead: there is nothing to do when it comes.
+    taken: i64,
+}
+
+/// What there is to do now.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Something becomes due soon that was not told of yet.
+    pub soon: bool,
+    /// A time has come, and not all that is due was taken ahead.
+    pub now: bool,
+    /// The store has to be asked for more.
+    pub refill: bool,
 }
 
 impl Timers {
+    /// What becomes due is taken so many milliseconds ahead; zero: when it comes.
+    pub fn new(ahead: i64) -> Self {
+        Self { due: BTreeSet::new(), horizon: None, ahead, told: i64::MIN, taken: i64::MIN }
+    }
+
     /// Something becomes due at `at`.
     pub fn add(&mut self, at: i64) {
         if self.horizon.is_none_or(|horizon| at <= horizon) {
-            self.due.insert(at);
+            self.insert(at);
         }
+    }
+
+    fn insert(&mut self, at: i64) {
+        self.due.insert(at);
+        let before = at.saturating_sub(1);
+        (self.told, self.taken) = (self.told.min(before), self.taken.min(before));
+    }
+
+    /// All that is due up to this time was taken.
+    pub fn taken(&mut self, until: i64) {
+        self.taken = self.taken.max(until);
     }
 
     /// The store's next times, earliest first; with `more`, it may have later ones.
@@ -24,7 +58,7 @@ impl Timers {
         for at in times {
             // Not the last time of all: those that were known before may lie behind unread ones.
             horizon = horizon.max(Some(at));
-            self.due.insert(at);
+            self.insert(at);
         }
         self.horizon = horizon.filter(|_| more);
         tracing::trace!(before, now = self.due.len(), "timers read from the store");
@@ -32,14 +66,28 @@ impl Timers {
 
     /// When to look next.
     pub fn next(&self) -> Option<i64> {
+        let soon = self.due.range(self.told.saturating_add(1)..).next().copied();
+        let soon = soon.into_iter().chain(self.horizon.filter(|horizon| *horizon > self.told));
+        soon.map(|at| at.saturating_sub(self.ahead / 2)).chain(self.upcoming()).min()
+    }
+
+    /// The next time that comes.
+    pub fn upcoming(&self) -> Option<i64> {
         self.due.first().copied().into_iter().chain(self.horizon).min()
     }
 
-    /// Forgets what is due at `now`; gives whether something was, and whether the store has to be asked for more.
-    pub fn take_due(&mut self, now: i64) -> (bool, bool) {
+    /// Forgets what is due at `now`, and marks as told of what is due soon.
+    pub fn take_due(&mut self, now: i64) -> Due {
         let later = self.due.split_off(&now.saturating_add(1));
         let due = std::mem::replace(&mut self.due, later);
-        (!due.is_empty(), self.horizon.is_some_and(|horizon| horizon <= now))
+        let soon = now.saturating_add(self.ahead / 2);
+        let is_new = |at: &i64| *at > self.told && *at <= soon;
+        let refill = self.horizon.is_some_and(|at| at <= now || is_new(&at));
+        let soon = self.due.range(..=soon).next_back().is_some_and(is_new);
+        if soon || refill {
+            self.told = self.told.max(now.saturating_add(self.ahead));
+        }
+        Due { soon, now: due.last().is_some_and(|at| *at > self.taken), refill }
     }
 }
 
@@ -47,36 +95,74 @@ impl Timers {
 mod tests {
     use super::*;
 
+    const NOTHING: Due = Due { soon: false, now: false, refill: false };
+    const NOW: Due = Due { soon: false, now: true, refill: false };
+    const SOON: Due = Due { soon: true, now: false, refill: false };
+    const REFILL: Due = Due { soon: false, now: true, refill: true };
+
     #[test]
     fn due_times_are_taken_together_and_later_ones_stay() {
-        let mut timers = Timers::default();
+        let mut timers = Timers::new(0);
         for at in [30, 10, 20, 10] {
             timers.add(at);
         }
         assert_eq!(timers.next(), Some(10));
-        assert_eq!(timers.take_due(9), (false, false));
-        assert_eq!(timers.take_due(20), (true, false));
+        assert_eq!(timers.take_due(9), NOTHING);
+        assert_eq!(timers.take_due(20), NOW);
         assert_eq!(timers.next(), Some(30));
     }
 
     #[test]
     fn times_beyond_the_horizon_are_left_to_the_store_which_is_asked_again_in_time() {
-        let mut timers = Timers::default();
+        let mut timers = Timers::new(0);
         timers.refill([10, 20], true);
         timers.add(25);
         timers.add(15);
-        assert_eq!(timers.take_due(15), (true, false));
+        assert_eq!(timers.take_due(15), NOW);
         assert_eq!(timers.next(), Some(20));
-        assert_eq!(timers.take_due(20), (true, true));
+        assert_eq!(timers.take_due(20), REFILL);
         timers.refill([25], false);
         assert_eq!(timers.next(), Some(25));
     }
 
     #[test]
     fn a_time_known_before_does_not_hide_the_store_s_times_in_front_of_it() {
-        let mut timers = Timers::default();
+        let mut timers = Timers::new(0);
         timers.add(100);
         timers.refill([10, 20], true);
-        assert_eq!(timers.take_due(20), (true, true), "there may be more between 20 and 100");
+        assert_eq!(timers.take_due(20), REFILL, "there may be more between 20 and 100");
+    }
+
+    #[test]
+    fn a_time_is_told_of_ahead_and_once_more_when_it_comes_unless_all_was_taken() {
+        let mut timers = Timers::new(100);
+        timers.add(1_000);
+        timers.add(1_040);
+        timers.add(2_000);
+        assert_eq!(timers.next(), Some(950));
+        assert_eq!(timers.take_due(949), NOTHING);
+        assert_eq!(timers.take_due(950), SOON);
+        assert_eq!(timers.next(), Some(1_000), "those close by are taken with it");
+        assert_eq!(timers.take_due(1_000), NOW, "not all was taken");
+        timers.taken(1_050);
+        assert_eq!(timers.take_due(1_040), NOTHING);
+        assert_eq!(timers.next(), Some(1_950));
+        assert_eq!(timers.take_due(1_950), SOON);
+        timers.taken(2_050);
+        timers.add(1_980);
+        assert_eq!(timers.next(), Some(1_930), "it came after all up to then were taken: at once");
+        assert_eq!(timers.take_due(1_951), SOON);
+    }
+
+    #[test]
+    fn a_horizon_that_was_told_of_ahead_is_told_of_again_only_when_it_comes() {
+        let mut timers = Timers::new(100);
+        timers.refill([1_000], true);
+        assert_eq!(timers.next(), Some(950));
+        assert_eq!(timers.take_due(950), Due { soon: true, now: false, refill: true });
+        timers.refill([1_000], true); // there was no room for it
+        timers.told = 1_050;
+        assert_eq!(timers.next(), Some(1_000));
+        assert_eq!(timers.take_due(1_000), REFILL);
     }
 }

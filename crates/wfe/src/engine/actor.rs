@@ -1,5 +1,6 @@
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,15 @@ enum Worked {
     Over(Option<i64>),
     /// What is in memory is out of date: from the store, once more.
     Again,
+}
+
+/// What came of waiting for the time of an instance that was claimed ahead.
+enum Due {
+    Now,
+    /// Somebody asked something of it: from the store, once more.
+    Look,
+    /// The host stops.
+    Never,
 }
 
 /// Whether a turn of the actor's work is over.
@@ -97,7 +107,13 @@ impl Actor {
                     }
                 },
             };
-            match self.work_on(at_hand, parked.as_ref()).await {
+            match self.await_due(&at_hand).await {
+                Due::Now => {}
+                Due::Look => continue,
+                Due::Never => return None,
+            }
+            // Boxed: the many that wait for their time need not hold room for what comes then.
+            match Box::pin(self.work_on(at_hand, parked.as_ref())).await {
                 Ok(Worked::Over(next)) => return next,
                 Ok(Worked::Again) => {
                     stale += 1;
@@ -112,6 +128,35 @@ impl Actor {
                     tracing::error!(instance = self.work.id, error = %reason, "the instance cannot be parked");
                     return None;
                 }
+            }
+        }
+    }
+
+    /// Waits until the time has come of an instance that was claimed ahead. It goes on as it was read: nobody else may
+    /// change it meanwhile, and whoever asks something of it sends mail.
+    async fn await_due(&mut self, loaded: &Loaded) -> Due {
+        let now = self.shared.now();
+        let due = loaded.instance.next_execution.and_then(DateTime::from_timestamp_millis);
+        let is_ahead =
+            |due: &DateTime<Utc>| *due > now && self.shared.ahead(now).is_some_and(|at| *due <= at);
+        let Some(due) = due.filter(is_ahead) else { return Due::Now };
+        if loaded.control.is_some() || !loaded.deliveries.is_empty() {
+            return Due::Now;
+        }
+        loop {
+            if *self.bodies.phase.borrow_and_update() != Phase::Running {
+                storing::release(&self.shared, &self.bodies.phase, self.claimed.fence, &self.work.id, false)
+                    .await;
+                return Due::Never;
+            }
+            tokio::select! {
+                biased;
+                // `None` cannot be: this actor has the other end.
+                _ = self.mailbox.recv() => return Due::Look,
+                () = self.shared.options.clock.sleep_until(due) => return Due::Now,
+                changed = self.bodies.phase.changed() => if changed.is_err() {
+                    return Due::Never; // the dispatcher has ended
+                },
             }
         }
     }

@@ -8,8 +8,8 @@ use wfe_core::{
     traits::{Cursor, Page},
 };
 
-use super::{ActivityClaim, Worker, later, step_of};
-use crate::{WorkflowHost, host::RESERVED, status::Held};
+use super::{ActivityClaim, Worker, step_of};
+use crate::{WorkflowHost, host::RESERVED, shared::later, status::Held};
 
 /// Activities for workers outside of the workflows; from [`WorkflowHost::activities`]. It works on a host that is not
 /// started too: a worker's process needs no definitions.

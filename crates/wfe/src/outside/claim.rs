@@ -9,8 +9,8 @@ use wfe_core::{
     steps::{StepError, WorkerAnswer},
 };
 
-use super::{OpenActivity, answer_to, later};
-use crate::WorkflowHost;
+use super::{OpenActivity, answer_to};
+use crate::{WorkflowHost, shared::later};
 
 /// An activity that this worker has, until its lease runs out. Dropped, it is free for others then;
 /// [`release`](Self::release) frees it at once.

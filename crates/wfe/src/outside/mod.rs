@@ -10,22 +10,12 @@ pub use claim::ActivityClaim;
 pub use user_tasks::{OpenTask, UserTasks};
 pub use worker::Worker;
 
-use std::time::Duration;
-
-use chrono::{DateTime, Utc};
 use wfe_core::models::{Event, EventSubscription};
 
 /// The stable id of the step at a pointer: the last part of its path, without the count of visits.
 fn step_of(pointer: &str) -> &str {
     let last = pointer.rsplit('/').next().unwrap_or_default();
     last.split('#').next().unwrap_or_default()
-}
-
-/// The end of a lease; at the latest the last time that a store can hold (nanoseconds in an i64).
-fn later(now: DateTime<Utc>, lease: Duration) -> DateTime<Utc> {
-    let end = DateTime::from_timestamp_nanos(i64::MAX);
-    let later = chrono::Duration::from_std(lease).ok().and_then(|lease| now.checked_add_signed(lease));
-    later.map_or(end, |later| later.min(end))
 }
 
 /// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back.

@@ -1,11 +1,18 @@
 //! How instances come to this host.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wfe_core::{Result, WfeError, traits::Claimed};
+use chrono::{DateTime, Utc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use wfe_core::{
+    Result, WfeError,
+    traits::{Claimed, Loaded},
+};
 
-use super::{Dispatcher, Mail};
+use super::{Dispatcher, Mail, State};
 use crate::limits::take_places;
 
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
@@ -21,7 +28,7 @@ impl Dispatcher {
         }
         match self.acquire(id).await {
             Ok(None) => {}
-            Ok(Some((claimed, place))) => self.begin_claimed(claimed, place).await,
+            Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
             // The poll looks again.
             Err(error) => {
                 self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
@@ -69,11 +76,16 @@ impl Dispatcher {
             return Ok(());
         }
         self.starved.clear();
+        self.backlog = false;
         let shared = self.shared.clone();
         let is_free = |(id, _): &(String, u32)| shared.options.limits.instances(id).is_none();
         let (free, limited): (Vec<_>, Vec<_>) = definitions.into_iter().partition(is_free);
-        if !free.is_empty() {
-            self.claim_some(&free, None).await?;
+        let ahead = if free.is_empty() { None } else { self.claim_some(&free, None).await? };
+        // Nobody holds a place of a limited definition before there is something to do.
+        if limited.is_empty()
+            && let Some(ahead) = ahead
+        {
+            self.timers.taken(ahead.timestamp_millis());
         }
         for versions in limited.chunk_by(|one, other| one.0 == other.0) {
             if let Some(places) = shared.options.limits.instances(&versions[0].0) {
@@ -83,15 +95,21 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Claims instances of these definitions, for which there are so many places.
+    /// Claims instances of these definitions, for which there are so many places (`None`: they are not limited). Gives the
+    /// time up to which all that becomes due was claimed ahead; `None`: not all, or only what is due.
     async fn claim_some(
         &mut self,
         definitions: &[(String, u32)],
         places: Option<&Arc<Semaphore>>,
-    ) -> Result<()> {
+    ) -> Result<Option<DateTime<Utc>>> {
         loop {
-            let mut limit = self.shared.room().min(CLAIMS_AT_ONCE);
-            self.backlog = limit == 0;
+            let now = self.shared.now();
+            let room = self.shared.room();
+            // Half of the room stays for what has something to do.
+            let spare = room.saturating_sub(self.shared.options.concurrent_instances.div_ceil(2));
+            let ahead = self.shared.ahead(now).filter(|_| spare > 0 && places.is_none());
+            let mut limit = if ahead.is_some() { spare } else { room }.min(CLAIMS_AT_ONCE);
+            self.backlog |= limit == 0;
             let mut taken = places.and_then(|places| take_places(places, limit));
             if let Some(places) = places {
                 limit = taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -100,24 +118,56 @@ impl Dispatcher {
                 }
             }
             if limit == 0 {
-                return Ok(());
+                return Ok(None);
             }
-            let now = self.shared.now();
-            let claimed = self.shared.store.claim(&self.owner, definitions, now, limit).await?;
+            let as_at = ahead.unwrap_or(now);
+            let claimed = self.shared.store.claim(&self.owner, definitions, as_at, limit).await?;
             let more = claimed.len() == limit;
+            let mut reading = self.read_all(&claimed);
             for claimed in claimed {
                 let place = taken.as_mut().and_then(|taken| taken.split(1));
-                self.begin_claimed(claimed, place).await;
+                let state = reading.remove(&claimed.id).map_or(State::Stored, State::Coming);
+                self.begin_claimed(claimed, state, place).await;
             }
             if !more {
-                return Ok(());
+                return Ok(ahead);
             }
         }
     }
 
-    async fn begin_claimed(&mut self, claimed: Claimed, place: Option<OwnedSemaphorePermit>) {
+    /// Reads together what was claimed together: many cost little more than one. An instance that does not come this way
+    /// (one of them cannot be read, say) is read by its actor.
+    fn read_all(&self, claimed: &[Claimed]) -> HashMap<String, oneshot::Receiver<Loaded>> {
+        if claimed.len() < 2 {
+            return HashMap::new();
+        }
+        let ids: Vec<String> = claimed.iter().map(|claimed| claimed.id.clone()).collect();
+        let (mut wanted, mut coming) = (HashMap::new(), HashMap::new());
+        for id in &ids {
+            let (read, will_be_read) = oneshot::channel();
+            wanted.insert(id.clone(), read);
+            coming.insert(id.clone(), will_be_read);
+        }
+        let store = self.shared.store.clone();
+        tokio::spawn(async move {
+            match store.load_many(&ids).await {
+                Ok(loaded) => {
+                    for loaded in loaded {
+                        if let Some(read) = wanted.remove(&loaded.instance.id) {
+                            // It fails only if the actor has ended.
+                            let _void = read.send(loaded);
+                        }
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "claimed instances are read one by one"),
+            }
+        });
+        coming
+    }
+
+    async fn begin_claimed(&mut self, claimed: Claimed, state: State, place: Option<OwnedSemaphorePermit>) {
         let work = self.shared.begin(&claimed.id, self.owner.clone(), place);
-        self.begin(claimed, None, work);
+        self.begin(claimed, state, work);
         // Its actor may begin before the next one is made.
         tokio::task::yield_now().await;
     }

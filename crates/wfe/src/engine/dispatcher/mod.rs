@@ -66,6 +66,16 @@ struct Entry {
     told: bool,
 }
 
+/// Where the state of an instance is when work on it begins.
+enum State {
+    /// Here.
+    Loaded(Box<Loaded>),
+    /// It is being read, together with others.
+    Coming(oneshot::Receiver<Loaded>),
+    /// In the store only.
+    Stored,
+}
+
 /// An actor has ended.
 pub(super) struct Gone {
     pub id: String,
@@ -132,8 +142,8 @@ pub(super) async fn run(
         gone,
         actors: HashMap::new(),
         made: 0,
-        timers: Timers::default(),
-        dates: Timers::default(),
+        timers: Timers::new(i64::try_from(shared.options.claim_ahead.as_millis()).unwrap_or(i64::MAX)),
+        dates: Timers::new(0),
         backlog: false,
         starved: Vec::new(),
         unread: false,
@@ -217,7 +227,7 @@ impl Dispatcher {
         match command {
             Command::Run(begin) => {
                 let Begin { claimed, loaded, work } = *begin;
-                self.begin(claimed, Some(loaded), work);
+                self.begin(claimed, State::Loaded(Box::new(loaded)), work);
             }
             Command::Wake(id) => self.wake(&id).await,
             Command::Look => self.look().await,
@@ -306,7 +316,7 @@ impl Dispatcher {
         }
     }
 
-    fn begin(&mut self, claimed: Claimed, loaded: Option<Loaded>, work: AtWork) {
+    fn begin(&mut self, claimed: Claimed, state: State, work: AtWork) {
         self.made += 1;
         let (mail, box_) = mpsc::unbounded_channel();
         let (id, number) = (claimed.id.clone(), self.made);
@@ -327,6 +337,12 @@ impl Dispatcher {
             version = tracing::field::Empty,
         );
         let work = async move {
+            let loaded = match state {
+                State::Loaded(loaded) => Some(*loaded),
+                // An error: it does not come this way.
+                State::Coming(loaded) => loaded.await.ok(),
+                State::Stored => None,
+            };
             let next = actor.live(loaded).await;
             farewell.say(next);
         };

@@ -10,20 +10,20 @@ const TIMERS_AT_ONCE: usize = 1024;
 
 impl Dispatcher {
     pub(super) async fn timers_are_due(&mut self) {
-        let (due, refill) = self.timers.take_due(self.shared.now().timestamp_millis());
-        if refill {
+        let before = self.shared.now();
+        let due = self.timers.take_due(before.timestamp_millis());
+        if due.refill {
             self.look_and_refill().await;
-        } else if due {
-            let before = self.shared.now();
+        } else if due.soon || due.now {
             self.look().await;
             self.peek_at_timers(before).await;
         }
     }
 
     pub(super) async fn events_are_due(&mut self) {
-        let (due, refill) = self.dates.take_due(self.shared.now().timestamp_millis());
-        if due || refill {
-            let before = self.shared.now();
+        let before = self.shared.now();
+        let due = self.dates.take_due(before.timestamp_millis());
+        if due.now || due.refill {
             self.deliver().await;
             self.shared.post.sweep();
             self.peek_at_events(before).await;
