@@ -15,7 +15,14 @@ use crate::{
 pub struct HostBuilder {
     provider: Arc<dyn PersistenceProvider>,
     options: Options,
+    /// `None`: it depends on the clock.
+    claim_ahead: Option<Duration>,
 }
+
+/// How long before it is due an instance is claimed: time enough to claim and read what becomes due all at once, so that it
+/// is at hand when its time comes; short enough that few are held when the host dies, which are late then by as much as
+/// the poll of another one.
+const CLAIM_AHEAD: Duration = Duration::from_secs(1);
 
 /// A host's settings.
 pub(crate) struct Options {
@@ -39,9 +46,7 @@ impl Default for Options {
             concurrent_steps: 256,
             // Enough for ten thousand timers that come due in one second; each takes some kilobytes, and its data.
             concurrent_instances: 16_384,
-            // Time enough to claim and read what becomes due all at once, so that it is at hand when its time comes; short
-            // enough that few are held when the host dies, which are late then by as much as the poll of another one.
-            claim_ahead: Duration::from_secs(1),
+            claim_ahead: CLAIM_AHEAD,
             // Wake-ups need no poll, also those that other processes cause. This is how long the instances of a killed
             // process wait; a look each second costs nothing measurable.
             poll_interval: Duration::from_secs(1),
@@ -56,13 +61,15 @@ impl Default for Options {
 
 impl HostBuilder {
     pub(crate) fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
-        Self { provider, options: Options::default() }
+        Self { provider, options: Options::default(), claim_ahead: None }
     }
 
-    /// Where time comes from; by default the system's clock.
+    /// Where time comes from; by default the system's clock. Under another one nothing is claimed ahead by default
+    /// ([`claim_ahead`](Self::claim_ahead)): tests that turn a clock by hand see each due time as it is.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.options.clock = clock;
+        self.options.claim_ahead = Duration::ZERO;
         self
     }
 
@@ -82,12 +89,12 @@ impl HostBuilder {
     }
 
     /// How long before an instance becomes due this host takes it from the store, so that it goes on in the very moment,
-    /// also if thousands become due together; by default 1 s, zero: not before. Such instances count as held in
+    /// also if thousands become due together; by default 1 s (under a [clock](Self::clock) of your own: zero), zero: not before. Such instances count as held in
     /// memory, and take at most half of the places there ([`concurrent_instances`](Self::concurrent_instances)); those of
     /// a definition with places of its own are not taken ahead.
     #[must_use]
     pub fn claim_ahead(mut self, time: Duration) -> Self {
-        self.options.claim_ahead = time;
+        self.claim_ahead = Some(time);
         self
     }
 
@@ -152,7 +159,8 @@ impl HostBuilder {
 
     /// The host; [`WorkflowHost::start`] brings it to life.
     #[must_use]
-    pub fn build(self) -> WorkflowHost {
+    pub fn build(mut self) -> WorkflowHost {
+        self.options.claim_ahead = self.claim_ahead.unwrap_or(self.options.claim_ahead);
         WorkflowHost::assemble(self.provider, self.options)
     }
 }

@@ -64,13 +64,8 @@ impl TestHostBuilder {
         let store = self.providers[0].clone();
         let (mut hosts, mut receivers) = (Vec::new(), Vec::new());
         for provider in self.providers {
-            // Nothing ahead: an instance held in memory until a time that does not come by itself would keep the host from
-            // being idle.
-            let builder = WorkflowHost::builder_shared(provider)
-                .clock(self.clock.clone())
-                .claim_ahead(Duration::ZERO)
-                .poll_interval(NEVER)
-                .seed(1);
+            let builder =
+                WorkflowHost::builder_shared(provider).clock(self.clock.clone()).poll_interval(NEVER).seed(1);
             let host = self.configure.iter().fold(builder, |builder, change| change(builder)).build();
             for definition in &self.definitions {
                 host.register(definition.clone())?;
