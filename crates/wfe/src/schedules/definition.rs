@@ -18,7 +18,7 @@ use wfe_core::{
     steps::{Ctx, Next, StepError, StepResult},
 };
 
-use super::timetable::{CatchUp, Timetable, due};
+use super::timetable::{CatchUp, Timetable, due, next_tick};
 use crate::host::{Inner, WorkflowHost};
 
 /// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
@@ -76,8 +76,9 @@ async fn tick(host: &Weak<Inner>, ctx: &Ctx, spec: &Spec) -> StepResult {
         host.start_scheduled(spec, format!("{}/{tick}", ctx.instance_id())).await?;
     }
     let last = newest.unwrap_or(last);
-    match every.next(last, now) {
-        Some(next) => Next::sleep((next - now).to_std().unwrap_or_default()).keeping(&Ticked { last }),
+    match next_tick(&every, last, now) {
+        // Not for a while: the clock may be set before this is stored.
+        Some(next) => Next::sleep_until(next).keeping(&Ticked { last }),
         None => Ok(Next::Done),
     }
 }

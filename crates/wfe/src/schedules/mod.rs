@@ -178,7 +178,9 @@ impl Schedules {
         let every = timetable.every();
         let problem = match every.problem() {
             _ if id.is_empty() => Some("its id is empty".to_owned()),
-            None if every.next(now, now).is_none() => Some("its timetable never comes true".to_owned()),
+            None if timetable::next_tick(&every, now, now).is_none() => {
+                Some("its timetable never comes true".to_owned())
+            }
             problem => problem,
         };
         if let Some(problem) = problem {

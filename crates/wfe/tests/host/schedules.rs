@@ -5,15 +5,19 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use wfe::{
-    CatchUp, NewSchedule, ScheduleStatus, StartOptions, Timetable, WfeError, WorkflowHost,
+    CatchUp, NewSchedule, Result, ScheduleStatus, StartOptions, Timetable, Waits, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, WorkflowBuilder, inline},
+    models::WorkflowInstance,
     steps::Ctx,
+    traits::{Owner, PersistenceProvider, Started},
 };
+use wfe_testkit::{Layer, Layered, VirtualClock};
 
-use crate::support::{Store, Tally, Timed, completed, in_time, nothing, until};
+use crate::support::{Store, Tally, Timed, completed, in_time, nothing, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -94,6 +98,26 @@ in_time! {
         assert_eq!(stored.execution_pointers.len(), 3);
         assert!(place.provider().await.step_store().unwrap()
             .finished(&status.instance_id, "schedule", 0, 10).await.unwrap().is_empty());
+    }
+
+    async fn a_clock_that_is_set_while_a_tick_is_at_work_makes_the_next_one_neither_late_nor_early(place: Timed) {
+        let log = Log::default();
+        for jump in [TimeDelta::minutes(30), TimeDelta::minutes(-30)] {
+            let store = Arc::new(Layered(Set { inner: place.provider().await, clock: place.clock.clone(), jump }));
+            let host = WorkflowHost::builder_shared(store).clock(place.clock.clone()).poll_interval(100_000 * HOUR);
+            let host = started(host.build(), &[&report(1, &log)]).await;
+            let id = format!("h{jump}");
+            host.schedules().create(hourly(&id), &sum(1)).await.unwrap();
+            let at = tick(&place, &host, &id).await;
+            until(async || host.schedules().get(&id).await.unwrap().last == Some(at)).await;
+            let instance = host.schedules().get(&id).await.unwrap().instance_id;
+            let positions = host.status(&instance).await.unwrap().positions;
+            let waits: Vec<_> = positions.into_iter().map(|at| at.waits).collect();
+            let next = Waits::Timer { until: at + TimeDelta::hours(1) };
+            assert!(waits.contains(&next), "{waits:?} when the clock jumps by {jump}");
+            host.schedules().delete(&id).await.unwrap();
+            host.stop().await.unwrap();
+        }
     }
 
     async fn a_cron_expression_is_in_its_zone(place: Timed) {
@@ -268,6 +292,28 @@ in_time! {
         let options = StartOptions { name: Some("wfe.schedule:1:h".to_owned()), ..Default::default() };
         let refused = host.start_workflow_with("report", &sum(1), options).await;
         assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
+    }
+}
+
+/// A store under a clock that is set, by so much, whenever an instance is started for a tick.
+struct Set {
+    inner: Arc<dyn PersistenceProvider>,
+    clock: Arc<VirtualClock>,
+    jump: TimeDelta,
+}
+
+#[async_trait]
+impl Layer for Set {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        let started = self.inner.step_store().unwrap().start(owner, instance).await;
+        if instance.workflow_definition_id == "report" {
+            self.clock.set(self.clock.now() + self.jump);
+        }
+        started
     }
 }
 
