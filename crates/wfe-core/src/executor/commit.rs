@@ -80,7 +80,12 @@ impl Run {
     fn end_event(&self) -> Option<Event> {
         self.parent.as_ref()?;
         self.delta.status.filter(|status| status.is_final())?;
-        let end = ChildEnd { ending: self.ending?, data: self.value.clone(), cause: self.cause.clone() };
+        let end = ChildEnd {
+            ending: self.ending?,
+            data: self.value.clone(),
+            cause: self.cause.clone(),
+            retryable: !self.is_fatal,
+        };
         Some(end.event(&self.id))
     }
 

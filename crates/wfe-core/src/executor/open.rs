@@ -99,6 +99,7 @@ impl Run {
             fault: None,
             ending: loaded.ending,
             cause: loaded.cause,
+            is_fatal: false,
         }
     }
 

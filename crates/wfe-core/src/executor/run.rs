@@ -70,6 +70,8 @@ pub struct Run {
     pub(super) fault: Option<StepFailure>,
     pub(super) ending: Option<Ending>,
     pub(super) cause: Option<StepFailure>,
+    /// The failure of a step that ended it is fatal. Asked in the commit that ends it, and never later.
+    pub(super) is_fatal: bool,
 }
 
 /// A body at work.

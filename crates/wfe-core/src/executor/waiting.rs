@@ -181,6 +181,14 @@ pub struct ChildEnd {
     pub data: Value,
     /// The failure that ended it, if one did.
     pub cause: Option<StepFailure>,
+    /// Whether that failure may pass. Events of earlier versions do not tell; what they tell of counts as retryable, as it
+    /// did then.
+    #[serde(default = "may_pass")]
+    pub retryable: bool,
+}
+
+fn may_pass() -> bool {
+    true
 }
 
 impl ChildEnd {
@@ -192,7 +200,12 @@ impl ChildEnd {
             id: format!("{child}//end"),
             event_name: CHILD_ENDED.to_owned(),
             event_key: child.to_owned(),
-            event_data: serde_json::json!({ "ending": self.ending, "data": self.data, "cause": self.cause }),
+            event_data: serde_json::json!({
+                "ending": self.ending,
+                "data": self.data,
+                "cause": self.cause,
+                "retryable": self.retryable,
+            }),
             event_time: DateTime::UNIX_EPOCH,
             is_processed: false,
         }

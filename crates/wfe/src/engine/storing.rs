@@ -193,7 +193,8 @@ pub(super) async fn suspend_unread(
                     Control::Terminate => Ending::Terminated,
                 };
                 // If it is somebody's child, that one waits for this.
-                let end = ChildEnd { ending, data: Value::Null, cause: commit.cause.clone() };
+                let (data, cause) = (Value::Null, commit.cause.clone());
+                let end = ChildEnd { ending, data, cause, retryable: false };
                 commit.published = vec![end.event(id)];
                 commit.status = Some(WorkflowStatus::Terminated);
                 (commit.ending, commit.complete_time) = (Some(ending), Some(now));
