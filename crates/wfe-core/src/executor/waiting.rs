@@ -192,12 +192,14 @@ fn may_pass() -> bool {
 }
 
 impl ChildEnd {
-    /// The event that tells of the end of the instance `child`. It has the same id whoever makes it, and no clock can
-    /// hold it back: it lies in the past.
+    /// The event that tells of the end of the instance `child`. It has the same id whoever makes it, one that no caller can
+    /// give to an event of theirs; and no clock can hold it back: it lies in the past.
+    ///
+    /// Earlier versions gave it another id. Whoever waits finds it by name and key, whatever its id.
     #[must_use]
     pub fn event(&self, child: &str) -> Event {
         Event {
-            id: format!("{child}//end"),
+            id: format!("{CHILD_ENDED}:{child}"),
             event_name: CHILD_ENDED.to_owned(),
             event_key: child.to_owned(),
             event_data: serde_json::json!({

@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// What the names of events begin with that are the engine's own. Waits of such a name can be listed and claimed by the
-/// name alone; applications publish no events of these names.
+/// What the names and the ids of events begin with that are the engine's own. Waits of such a name can be listed and
+/// claimed by the name alone; applications publish no events of these names or ids.
 pub const OWN_NAMES: &str = "wfe.";
 
 /// Who may write an instance: given out with every change of owner, checked inside every

@@ -9,7 +9,7 @@ use crate::{outcome::Guarantees, shared::Shared};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishOptions {
     /// The caller's own id. It makes publishing idempotent: a second time it is accepted, whatever it carries, and has
-    /// no effect. `None`: the store makes one.
+    /// no effect. It does not begin with `wfe.`, as the ids of the engine's own events do. `None`: the store makes one.
     pub id: Option<String>,
     /// When the event happened, or will. One dated ahead reaches nobody before. `None`: now.
     pub effective: Option<DateTime<Utc>>,
@@ -40,7 +40,8 @@ impl WorkflowHost {
     /// As [`publish_event`](Self::publish_event), with options.
     ///
     /// # Errors
-    /// Those of [`publish_event`](Self::publish_event); [`Invalid`](WfeError::Invalid): the id is empty.
+    /// Those of [`publish_event`](Self::publish_event); [`Invalid`](WfeError::Invalid): the id is empty, or begins with
+    /// `wfe.`, which is the engine's. Nothing is written then.
     pub async fn publish_event_with(
         &self,
         name: &str,
@@ -51,6 +52,11 @@ impl WorkflowHost {
         if name.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
                 "the event's name {name:?} begins with {RESERVED:?}, as those of the engine's own events do"
+            )));
+        }
+        if let Some(id) = options.id.as_ref().filter(|id| id.starts_with(RESERVED)) {
+            return Err(WfeError::Invalid(format!(
+                "the event's id {id:?} begins with {RESERVED:?}, as those of the engine's own events do; choose another one"
             )));
         }
         let is_own_id = options.id.is_some();

@@ -130,7 +130,7 @@ impl ActivityClaim {
     }
 
     async fn answer(&self, answer: &WorkerAnswer) -> Result<()> {
-        let event = answer_to(&self.wait, format!("{}//{}", self.wait.id, self.token), to_value(answer)?);
+        let event = answer_to(&self.wait, &self.token, to_value(answer)?);
         self.host.shared().store.answer_wait(&self.wait.id, Some(&self.token), &event).await?;
         self.host.answer_was_stored();
         Ok(())

@@ -15,6 +15,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use wfe_core::models::{Event, EventSubscription};
 
+use crate::host::RESERVED;
+
 /// The stable id of the step at a pointer: the last part of its path, without the count of visits.
 fn step_of(pointer: &str) -> &str {
     let last = pointer.rsplit('/').next().unwrap_or_default();
@@ -28,10 +30,11 @@ fn later(now: DateTime<Utc>, lease: Duration) -> DateTime<Utc> {
     later.map_or(end, |later| later.min(end))
 }
 
-/// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back.
-fn answer_to(wait: &EventSubscription, id: String, answer: serde_json::Value) -> Event {
+/// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back. `who` tells answers of
+/// one wait apart: the same one, given again, is the same event.
+fn answer_to(wait: &EventSubscription, who: &str, answer: serde_json::Value) -> Event {
     Event {
-        id,
+        id: format!("{RESERVED}answer:{}//{who}", wait.id),
         event_name: wait.event_name.clone(),
         event_key: wait.event_key.clone(),
         event_data: answer,

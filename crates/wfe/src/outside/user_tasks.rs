@@ -127,7 +127,7 @@ impl UserTasks {
         }
         // An id of its own: another answer is another event.
         let answer = to_value(&WorkerAnswer::Success(to_value(answer)?))?;
-        let event = answer_to(&wait, format!("{id}//{:032x}", fastrand::u128(..)), answer);
+        let event = answer_to(&wait, &format!("{:032x}", fastrand::u128(..)), answer);
         shared.store.answer_wait(id, None, &event).await?;
         self.0.answer_was_stored();
         Ok(())
