@@ -52,6 +52,7 @@ mod commit;
 mod control;
 mod effects;
 mod failure;
+mod keys;
 mod live;
 mod moves;
 mod open;
@@ -67,6 +68,7 @@ mod tests;
 
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
 pub use failure::failed_in_a_row;
+pub use keys::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
 pub use run::{Env, Run};
 pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};

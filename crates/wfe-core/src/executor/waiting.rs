@@ -43,6 +43,7 @@ impl Run {
     /// The pointer waits for an event from now on.
     pub(super) fn wait(&mut self, at: &str, wanted: Wanted) -> Result<()> {
         let kind = self.node_of(at)?.primitive.kind();
+        self.note_key(at)?;
         let pointer = self.live.edit(at)?;
         let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64).unwrap_or(0) + 1;
         pointer.status = pointer.status.after(PointerChange::Wait)?;

@@ -82,7 +82,7 @@ impl Ctx {
 
     /// The same over all attempts of this visit of the step, also after a crash; another one in each iteration of a
     /// loop, in each round of a saga, at each visit after a go-to, and in each instance. What the step does outside can be
-    /// made to happen once by it.
+    /// made to happen once by it. A worker outside that does an activity for the step is told the same one.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         self.place.key.clone()

@@ -1,6 +1,9 @@
 //! Workers and people outside of the workflows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -8,8 +11,8 @@ use tokio::sync::Notify;
 use wfe::{
     ActivityClaim, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, activity, user_task},
-    steps::{StepError, UserAnswer},
+    definition::{Definition, Retry, WorkflowBuilder, activity, inline, user_task},
+    steps::{Ctx, Next, StepError, UserAnswer},
 };
 
 use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, nothing, until};
@@ -22,6 +25,42 @@ fn doubling() -> Definition {
             "ask",
             activity("double", |tally: &Tally, ()| tally.sum).output(|n: &u32, tally| tally.sum = *n),
         )
+        .build()
+        .unwrap()
+}
+
+type Keys = Arc<Mutex<Vec<String>>>;
+
+/// A saga in a saga, all of whose steps, and what undoes them, let a worker do something. It always fails, twice.
+fn buying(keys: &Keys) -> Definition {
+    let asks = || {
+        let keys = keys.clone();
+        inline(move |ctx: Ctx, _: Arc<Tally>| {
+            let keys = keys.clone();
+            async move {
+                if ctx.event::<u32>()?.is_some() {
+                    return Ok(Next::Done);
+                }
+                keys.lock().unwrap().push(ctx.idempotency_key());
+                Next::wait_for_activity("double", &0)
+            }
+        })
+    };
+    let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("sold out")) });
+    WorkflowBuilder::<Tally>::new("buy", 1)
+        .saga("saga", |outer| {
+            outer.saga("inner", |inner| {
+                inner
+                    .then("a", asks())
+                    .compensate_with(|undo| {
+                        undo.then("un-a", asks()).activity("tell", activity("double", |_: &Tally, ()| 0))
+                    })
+                    .then("b", asks())
+                    .compensate_with(|undo| undo.then("un-b", asks()))
+                    .then("c", fails)
+            })
+        })
+        .retry(Retry::up_to(1).first_pause(Duration::ZERO))
         .build()
         .unwrap()
 }
@@ -100,6 +139,28 @@ in_time! {
         claimed.succeed(&8).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 8);
         assert!(host.activities().open("double", None, 10).await.unwrap().rows.is_empty());
+    }
+
+    async fn a_worker_is_told_the_idempotency_key_that_the_step_sees(place: Timed) {
+        let keys = Keys::default();
+        let host = place.host(&[&buying(&keys)]).await;
+        let id = start(&host, "buy", 0).await;
+        let mut told = Vec::new();
+        for _ in 0..10 {
+            let claimed = claim(&host, "w").await;
+            let open = host.activities().open("double", None, 10).await.unwrap().rows;
+            assert_eq!(claimed.idempotency_key(), open[0].idempotency_key);
+            told.push(claimed.idempotency_key());
+            claimed.succeed(&0).await.unwrap();
+        }
+        completed(&host, &id).await;
+        let at = |path: &str| format!("{id}/{path}");
+        // The outer saga has two rounds, in each of which the inner one does two steps and both are undone.
+        let all = ["saga/1/inner/1/a", "saga/1/inner/1/b", "saga/undo1/un-b", "saga/undo0/un-a", "saga/undo0/tell",
+            "saga/2/inner/1/a", "saga/2/inner/1/b", "saga/undo3/un-b", "saga/undo2/un-a", "saga/undo2/tell"].map(at);
+        assert_eq!(told, all);
+        told.retain(|key| !key.ends_with("/tell"));
+        assert_eq!(told, *keys.lock().unwrap());
     }
 
     async fn open_activities_come_in_pages_oldest_first(place: Timed) {
