@@ -192,6 +192,7 @@ impl Run {
             instance: self.id.clone(),
             definition: self.definition.shared_id(),
             version: self.definition.version(),
+            reference: self.reference.clone(),
             step,
             pointer: id.to_owned(),
             attempt: pointer.retry_count.saturating_add(1),

@@ -36,6 +36,7 @@ pub struct Run {
     pub(super) definition: Definition,
     pub(super) parent: Option<String>,
     pub(super) root: Option<String>,
+    pub(super) reference: Option<Arc<str>>,
     pub(super) created: DateTime<Utc>,
     pub(super) status: WorkflowStatus,
     pub(super) next_execution: Option<i64>,

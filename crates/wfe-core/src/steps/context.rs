@@ -21,6 +21,7 @@ pub(crate) struct Place {
     pub instance: Arc<str>,
     pub definition: Arc<str>,
     pub version: u32,
+    pub reference: Option<Arc<str>>,
     pub step: Arc<str>,
     pub pointer: String,
     pub attempt: u32,
@@ -40,7 +41,8 @@ impl Ctx {
         Self { place, cancelled, store }
     }
 
-    /// A context outside of any instance, to call a step's body in a test: first attempt, never cancelled, no results.
+    /// A context outside of any instance, to call a step's body in a test: first attempt, never cancelled, no reference, no
+    /// results.
     #[must_use]
     pub fn detached(step_id: &str) -> Self {
         let place = Place {
@@ -72,6 +74,13 @@ impl Ctx {
     #[must_use]
     pub fn definition_version(&self) -> u32 {
         self.place.version
+    }
+
+    /// The instance's reference: the key that whoever started it gave, which made the start idempotent; of an instance that
+    /// a schedule started, the tick. `None`: it was started without one, or is a child workflow.
+    #[must_use]
+    pub fn reference(&self) -> Option<&str> {
+        self.place.reference.as_deref()
     }
 
     /// The step's stable id.
