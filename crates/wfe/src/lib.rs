@@ -43,6 +43,7 @@ mod heart;
 mod host;
 mod limits;
 mod middleware;
+mod missing;
 mod native_store;
 mod options;
 mod outcome;
