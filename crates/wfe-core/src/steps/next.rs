@@ -75,7 +75,8 @@ pub struct EventWait {
     /// Its key.
     pub key: String,
     /// Events dated earlier are passed over, unless the instance has consumed one of this name and key before: then the
-    /// next one after that counts. `None`: from the creation of the instance on.
+    /// next one after that counts. `None`: from the creation of the instance on; of a child workflow, that is when its parent
+    /// came to the step.
     pub effective: Option<DateTime<Utc>>,
 }
 

@@ -20,6 +20,9 @@ impl WorkflowHost {
     /// to wait later, but existed by now. Returns the event's id once it is stored, from when on it is neither lost nor
     /// delivered twice, whatever process dies.
     ///
+    /// An instance that is started later, or a child workflow that its parent begins later, takes it only if its wait
+    /// says so ([`effective`](wfe_core::definition::Await::effective)).
+    ///
     /// It needs no started host: hosts on the same store hear of it.
     ///
     /// # Errors
