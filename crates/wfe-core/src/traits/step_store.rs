@@ -1,12 +1,10 @@
-use std::{any::Any, fmt, time::Duration};
-
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cursor, ErrorRecord, Page};
+use super::{Cursor, ErrorRecord, Fence, Owner, Page};
 use crate::{
     Result, WfeError,
     models::{
@@ -18,55 +16,6 @@ use crate::{
 /// What the names and the ids of events begin with that are the engine's own. Waits of such a name can be listed and
 /// claimed by the name alone; applications publish no events of these names or ids.
 pub const OWN_NAMES: &str = "wfe.";
-
-/// Who may write an instance: given out with every change of owner, checked inside every
-/// [`commit_step`](StepStore::commit_step). It only grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fence(pub u64);
-
-/// A host that may own instances of this store, for as long as this value lives.
-///
-/// Dropping it, or the death of its process, makes everything it owned claimable by others; nothing has to be
-/// written for that. A process that stands still, frozen or hung, does not die: its instances become claimable when it
-/// has given no sign of life for its [`lease`](Self::lease).
-pub struct Owner {
-    id: u64,
-    lease: Option<Duration>,
-    _alive: Box<dyn Any + Send + Sync>,
-}
-
-impl Owner {
-    /// For stores: an owner known by `id`, alive until `alive` is dropped, and without a lease.
-    pub fn new(id: u64, alive: impl Any + Send + Sync) -> Self {
-        Self { id, lease: None, _alive: Box::new(alive) }
-    }
-
-    /// For stores: the same owner with a [`lease`](Self::lease).
-    #[must_use]
-    pub fn with_lease(self, lease: Duration) -> Self {
-        Self { lease: Some(lease), ..self }
-    }
-
-    /// Unique among all owners that this store has ever had.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// How long the owner may give no sign of life before others take over what it owns. Every commit of an instance
-    /// that it owns is such a sign; where none comes for a third of this, send a
-    /// [`heartbeat`](StepStore::heartbeat). `None`: this store judges by life and death alone.
-    #[must_use]
-    pub fn lease(&self) -> Option<Duration> {
-        self.lease
-    }
-}
-
-impl fmt::Debug for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Owner").field("id", &self.id).field("lease", &self.lease).finish_non_exhaustive()
-    }
-}
 
 /// What somebody outside asks of an instance, busy or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
