@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use wfe::{
     ActivityClaim, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, activity, inline, user_task},
+    definition::{Definition, Retry, WorkflowBuilder, activity, each, inline, user_task},
     steps::{Ctx, Next, StepError, UserAnswer},
 };
 
@@ -161,6 +161,51 @@ in_time! {
         assert_eq!(told, all);
         told.retain(|key| !key.ends_with("/tell"));
         assert_eq!(told, *keys.lock().unwrap());
+    }
+
+    async fn a_page_of_one_assignee_s_tasks_is_full_however_many_of_others_lie_between(place: Timed) {
+        const ALL: u32 = 300;
+        let is_bo_s = |n: u32| n == 0 || n >= ALL - 3;
+        let asks = WorkflowBuilder::<Tally>::new("ask", 1)
+            .for_each("each", each(|_: &Tally| (0..ALL).collect()).parallel(usize::MAX), move |one| {
+                one.user_task(
+                    "ask",
+                    user_task(|_: &Tally, n: &u32| n.to_string())
+                        .assignee(move |_, n| if is_bo_s(*n) { "bo" } else { "anna" })
+                        .plain_option("yes"),
+                )
+            })
+            .build()
+            .unwrap();
+        let host = place.host(&[&asks]).await;
+        start(&host, "ask", 0).await;
+        host.idle().await.unwrap();
+        let pages = async |assignee: Option<&str>, limit: usize| {
+            let (mut all, mut sizes, mut after) = (Vec::new(), Vec::new(), None);
+            loop {
+                let page = host.user_tasks().open(assignee, after, limit).await.unwrap();
+                sizes.push(page.rows.len());
+                all.extend(page.rows.into_iter().map(|open| open.task.prompt.parse::<u32>().unwrap()));
+                after = page.next;
+                if after.is_none() {
+                    return (all, sizes);
+                }
+            }
+        };
+        for limit in [1, 2, 3, 100, 256, 299, 1000] {
+            for (assignee, expected) in [
+                (Some("bo"), (0..ALL).filter(|n| is_bo_s(*n)).collect()),
+                (Some("anna"), (0..ALL).filter(|n| !is_bo_s(*n)).collect()),
+                (Some("nobody"), Vec::new()),
+                (None, (0..ALL).collect::<Vec<_>>()),
+            ] {
+                let (all, sizes) = pages(assignee, limit).await;
+                assert_eq!(all, expected, "{assignee:?} in pages of {limit}");
+                let (_, full) = sizes.split_last().unwrap();
+                assert!(full.iter().all(|size| *size == limit), "{assignee:?} in pages of {limit}: {sizes:?}");
+            }
+        }
+        assert_eq!(host.user_tasks().open(Some("bo"), None, 0).await.unwrap().rows, []);
     }
 
     async fn open_activities_come_in_pages_oldest_first(place: Timed) {
