@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -12,6 +14,10 @@ use crate::{
         WorkflowStatus,
     },
 };
+
+/// Failures that [`last_failures`](StepStore::last_failures) reads at once where a store leaves it as it is: each may carry
+/// long messages.
+const FAILURES_AT_ONCE: usize = 256;
 
 /// What the names and the ids of events begin with that are the engine's own. Waits of such a name can be listed and
 /// claimed by the name alone; applications publish no events of these names or ids.
@@ -418,6 +424,33 @@ pub trait StepStore: Send + Sync {
     /// * [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default.
     async fn failures(&self, _id: &str, _after: Option<Cursor>, _limit: usize) -> Result<Page<ErrorRecord>> {
         Err(WfeError::Unsupported("to read the failures of an instance"))
+    }
+
+    /// Of each of these pointers of one instance, the failure that was stored last; in any order, and nothing of a pointer
+    /// that has none. An unknown instance has none.
+    ///
+    /// By default all failures of the instance are read to find them, in pages of which one is in memory. A store that can
+    /// look them up by pointer reads only what it gives.
+    ///
+    /// # Errors
+    /// Those of [`failures`](Self::failures).
+    async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
+        let (mut last, mut after) = (HashMap::new(), None);
+        if pointers.is_empty() {
+            return Ok(Vec::new());
+        }
+        loop {
+            let page = self.failures(id, after, FAILURES_AT_ONCE).await?;
+            for ErrorRecord { failure, .. } in page.rows {
+                if pointers.contains(&failure.error.execution_pointer_id) {
+                    last.insert(failure.error.execution_pointer_id.clone(), failure);
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(last.into_values().collect());
+            }
+        }
     }
 
     /// The date, after `after`, of the next stored event that is not due yet, so that a host can look for it in time.
