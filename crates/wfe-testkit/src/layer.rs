@@ -10,7 +10,7 @@ use wfe_core::{
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, ErrorRecord, EventRepository, Fence, Finished,
         Intervention, Loaded, Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository,
-        Started, StepCommit, StepStore, SubscriptionRepository, Swept, WorkflowRepository,
+        Started, StepCommit, StepFailure, StepStore, SubscriptionRepository, Swept, WorkflowRepository,
     },
 };
 
@@ -182,6 +182,7 @@ layer! {
         async fn asked_of(owner: &Owner) -> Result<Vec<String>>;
         async fn ended(ids: &[String]) -> Result<Vec<String>>;
         async fn failures(id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>>;
+        async fn last_failures(id: &str, pointers: &[String]) -> Result<Vec<StepFailure>>;
         async fn upcoming_event(after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>>;
         async fn open_waits(
             name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<EventSubscription>>;

@@ -43,6 +43,7 @@ mod heart;
 mod host;
 mod limits;
 mod middleware;
+mod missing;
 mod native_store;
 mod options;
 mod outcome;
@@ -62,7 +63,7 @@ pub use middleware::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddle
 pub use options::HostBuilder;
 pub use outcome::{Guarantees, Idle, Outcome};
 pub use outside::{Activities, ActivityClaim, OpenActivity, OpenTask, UserTasks, Worker};
-pub use schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Timetable};
+pub use schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Tick, Timetable};
 pub use status::{Held, InstanceStatus, Position, Standstill, Waits};
 pub use wfe_core::{
     Advice, BoxError, Kind, Result, WfeError, clock, definition,

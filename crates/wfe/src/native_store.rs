@@ -9,7 +9,7 @@ use wfe_core::{
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
         Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Loaded, Owner, Page,
-        PersistenceProvider, Started, StepCommit, StepStore, Swept,
+        PersistenceProvider, Started, StepCommit, StepFailure, StepStore, Swept,
     },
 };
 
@@ -103,6 +103,10 @@ impl StepStore for NativeStore {
 
     async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
         self.inner()?.failures(id, after, limit).await
+    }
+
+    async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
+        self.inner()?.last_failures(id, pointers).await
     }
 
     async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {

@@ -17,6 +17,7 @@ use wfe_core::{
 use crate::{
     heart::{Beating, Heart},
     limits::{self, AtHand},
+    missing::Missing,
     native_store::NativeStore,
     options::Options,
     outcome::Guarantees,
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub post: Post,
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
     pub at_hand: AtHand,
+    pub missing: Missing,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
     registry: RwLock<Registry>,
@@ -67,6 +69,7 @@ impl Shared {
             post: Post::default(),
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
             at_hand: AtHand::default(),
+            missing: Missing::default(),
             steps: limits::semaphore(options.concurrent_steps),
             registry: RwLock::default(),
             owner: Mutex::default(),
@@ -94,6 +97,15 @@ impl Shared {
 
     pub fn definition(&self, id: &str, version: u32) -> Option<Definition> {
         self.registry.read().unwrap_or_else(PoisonError::into_inner).get(id, version).cloned()
+    }
+
+    /// Whether this instance can be run here; if not, it is left to others, and that is told.
+    pub fn is_registered(&self, definition: &str, version: u32, instance: &str) -> bool {
+        let is_registered = self.definition(definition, version).is_some();
+        if !is_registered {
+            self.missing.tell(definition, version, instance);
+        }
+        is_registered
     }
 
     pub fn newest_definition(&self, id: &str) -> Option<Definition> {

@@ -24,6 +24,7 @@ pub struct Retry {
     factor: f64,
     jitter: f64,
     only_if: Option<Arc<Predicate>>,
+    even_if_fatal: Option<Arc<Predicate>>,
 }
 
 type Predicate = dyn Fn(&StepError) -> bool + Send + Sync;
@@ -46,6 +47,7 @@ impl Retry {
             factor: 2.0,
             jitter: 0.2,
             only_if: None,
+            even_if_fatal: None,
         }
     }
 
@@ -79,23 +81,41 @@ impl Retry {
         self
     }
 
-    /// Tries again only after errors for which this holds; a fatal error is never tried again. A panic in it counts
-    /// as *no*. It must be quick: it runs on the engine's thread.
+    /// Tries again only after errors for which this holds. It is not asked about fatal errors, which are not tried
+    /// again ([`even_if_fatal`](Self::even_if_fatal)). A panic in it counts as *no*. It must be quick: it runs on the engine's
+    /// thread.
     #[must_use]
     pub fn only_if(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
         self.only_if = Some(Arc::new(holds));
         self
     }
 
+    /// Tries again also after those fatal errors for which this holds; by default, after none. For a step whose failure is
+    /// told by somebody who cannot know what another attempt would bring: a child workflow, a worker. A panic in it counts as
+    /// *no*, and it must be quick, as [`only_if`](Self::only_if).
+    ///
+    /// ```
+    /// use wfe_core::{definition::Retry, steps::StepError};
+    ///
+    /// // Somebody cancelled the child workflow: the step begins another one, once.
+    /// let retry = Retry::up_to(1).even_if_fatal(|error| error.code() == StepError::CHILD_ENDED);
+    /// ```
+    #[must_use]
+    pub fn even_if_fatal(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
+        self.even_if_fatal = Some(Arc::new(holds));
+        self
+    }
+
     /// The pause after `failed` failed attempts in a row (from 1), or `None`: not again. `random` is in 0..1.
     pub(crate) fn pause(&self, failed: u32, error: &StepError, random: f64) -> Option<Duration> {
-        let wanted = || match &self.only_if {
-            None => true,
+        let predicate = if error.is_retryable() { &self.only_if } else { &self.even_if_fatal };
+        let wanted = || match predicate {
+            None => error.is_retryable(),
             Some(holds) => {
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(error))).unwrap_or(false)
             }
         };
-        if failed > self.limit || !error.is_retryable() || !wanted() {
+        if failed > self.limit || !wanted() {
             return None;
         }
         if self.first_pause.is_zero() {
@@ -222,5 +242,18 @@ mod tests {
         assert_eq!(retry.pause(1, &StepError::fatal("no"), 0.0), None);
         assert_eq!(retry.clone().only_if(|_| false).pause(1, &error(), 0.0), None);
         assert_eq!(retry.only_if(|_| panic!("predicate")).pause(1, &error(), 0.0), None);
+    }
+
+    #[test]
+    fn only_a_predicate_of_its_own_lets_a_fatal_error_be_tried_again() {
+        let fatal = StepError::fatal("no").with_code("known");
+        let retry = Retry::up_to(1).first_pause(Duration::ZERO);
+        assert_eq!(retry.clone().only_if(|_| true).pause(1, &fatal, 0.0), None);
+        let retry = retry.even_if_fatal(|error| error.code() == "known");
+        assert_eq!(retry.pause(1, &fatal, 0.0), Some(Duration::ZERO));
+        assert_eq!(retry.pause(2, &fatal, 0.0), None, "within the limit");
+        assert_eq!(retry.pause(1, &StepError::fatal("no"), 0.0), None);
+        assert_eq!(retry.pause(1, &error(), 0.0), Some(Duration::ZERO), "it is not asked");
+        assert_eq!(retry.even_if_fatal(|_| panic!("predicate")).pause(1, &fatal, 0.0), None);
     }
 }

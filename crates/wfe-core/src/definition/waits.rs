@@ -104,6 +104,10 @@ pub struct Await<D, I> {
 
 /// An event of this name, with the key that the data gives: the first one that the instance has not consumed yet, whether it
 /// was published before or comes later.
+///
+/// *Before* begins with the creation of the instance. A child workflow is created when its parent comes to the step: an event
+/// published earlier, while the parent already ran, does not reach the child unless [`effective`](Await::effective) says from
+/// when on events count.
 pub fn event<D: Data, I: Item, K: Into<String>>(
     name: impl Into<String>,
     key: impl Fn(&D, &I) -> K + Send + Sync + 'static,
@@ -120,6 +124,29 @@ pub fn event<D: Data, I: Item, K: Into<String>>(
 impl<D: Data, I: Item> Await<D, I> {
     /// Events dated earlier are passed over; by default those from before the creation of the instance. It counts until the
     /// instance has consumed an event of this name and key: then the next one is that which comes after it.
+    ///
+    /// A child workflow whose event may come before the child does takes a date from its parent:
+    ///
+    /// ```
+    /// use chrono::{DateTime, Utc};
+    /// use wfe_core::definition::{WorkflowBuilder, child, event};
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Order { id: String, ordered: DateTime<Utc>, is_paid: bool }
+    ///
+    /// let payment = WorkflowBuilder::<Order>::new("payment", 1)
+    ///     .wait_for(
+    ///         "paid",
+    ///         event("paid", |order: &Order, _| order.id.clone())
+    ///             .effective(|order, _| order.ordered) // not from when this child began
+    ///             .output(|(), order| order.is_paid = true),
+    ///     )
+    ///     .build()?;
+    /// let order = WorkflowBuilder::<Order>::new("order", 1)
+    ///     .sub_workflow("payment", child("payment", |order: &Order, _| order.clone()))
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
     #[must_use]
     pub fn effective(mut self, from: impl Fn(&D, &I) -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         self.effective = Some(ask("the effective date of the event", from));

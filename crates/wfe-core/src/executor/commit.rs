@@ -6,9 +6,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ChildEnd, Effects, Env, Job, Run,
-    moves::{FAILURE, UNDOES, branch_key},
+    keys::idempotency_key,
+    moves::{FAILURE, UNDOES},
     run::{AtWork, Delta},
-    undoing::UNDO,
 };
 use crate::{
     Result, WfeError,
@@ -80,7 +80,12 @@ impl Run {
     fn end_event(&self) -> Option<Event> {
         self.parent.as_ref()?;
         self.delta.status.filter(|status| status.is_final())?;
-        let end = ChildEnd { ending: self.ending?, data: self.value.clone(), cause: self.cause.clone() };
+        let end = ChildEnd {
+            ending: self.ending?,
+            data: self.value.clone(),
+            cause: self.cause.clone(),
+            retryable: !self.is_fatal,
+        };
         Some(end.event(&self.id))
     }
 
@@ -179,13 +184,15 @@ impl Run {
         let step = node.id.clone();
         let body = node.primitive.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
         let allowed = node.policy.timeout;
-        let key = self.idempotency_key(id)?;
+        self.note_key(id)?;
         let pointer = self.live.edit_quietly(id)?;
+        let key = idempotency_key(&self.id, pointer);
         pointer.start_time.get_or_insert(now);
         let place = Place {
             instance: self.id.clone(),
             definition: self.definition.shared_id(),
             version: self.definition.version(),
+            reference: self.reference.clone(),
             step,
             pointer: id.to_owned(),
             attempt: pointer.retry_count.saturating_add(1),
@@ -203,17 +210,6 @@ impl Run {
         self.running.insert(id.to_owned(), work);
         let is_limited = allowed.is_some();
         Ok(Job { place: Arc::new(place), body, data, item, token, number, is_limited })
-    }
-
-    /// The same over all attempts, also when a compensation that was cut short is begun again by another saga.
-    fn idempotency_key(&self, id: &str) -> Result<String> {
-        for container in self.live.get(id)?.scope.iter().rev() {
-            if branch_key(container, id).starts_with(UNDO) {
-                let root = self.sagas_around(container)?.pop().unwrap_or_else(|| container.clone());
-                return Ok(format!("{}/{root}{}", self.id, &id[container.len()..]));
-            }
-        }
-        Ok(format!("{}/{id}", self.id))
     }
 }
 

@@ -93,7 +93,7 @@ impl Run {
         match on_failure {
             OnFailure::Terminate => {
                 self.rest(at, env)?;
-                self.end_early(Ending::Failed, Some(failure), env)
+                self.end_as_failed(failure, error, env)
             }
             OnFailure::Suspend => {
                 // The pointer stays active: resumed, it is tried again.
@@ -114,10 +114,16 @@ impl Run {
                 match self.sagas_around(at)?.into_iter().next() {
                     Some(saga) => self.saga_failed(&saga, failure, error, env),
                     // The definition is checked: there was one when the instance came here.
-                    None => self.end_early(Ending::Failed, Some(failure), env),
+                    None => self.end_as_failed(failure, error, env),
                 }
             }
         }
+    }
+
+    fn end_as_failed(&mut self, failure: StepFailure, error: &StepError, env: &mut Env<'_>) -> Result<()> {
+        self.end_early(Ending::Failed, Some(failure), env)?;
+        self.is_fatal = !error.is_retryable();
+        Ok(())
     }
 
     /// After a resume, what had failed is tried again.

@@ -40,7 +40,9 @@
 //! # Children
 //!
 //! A child is created in the commit in which its parent begins to wait for [`CHILD_ENDED`] with the child's id as key. The
-//! commit that ends the child publishes that event ([`ChildEnd`]), dated in the past, so that no clock holds it back.
+//! commit that ends the child publishes that event ([`ChildEnd`]), dated in the past, so that no clock holds it back. A
+//! child that failed is a failure of its parent's step, retryable or fatal as the failure that ended it; one that was cancelled
+//! or terminated is a fatal failure.
 //! A parent whose step is taken away asks the child to cancel itself
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
@@ -50,6 +52,7 @@ mod commit;
 mod control;
 mod effects;
 mod failure;
+mod keys;
 mod live;
 mod moves;
 mod open;
@@ -65,6 +68,7 @@ mod tests;
 
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
 pub use failure::failed_in_a_row;
+pub use keys::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
 pub use run::{Env, Run};
 pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};

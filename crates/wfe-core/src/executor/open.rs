@@ -75,6 +75,7 @@ impl Run {
             definition: definition.clone(),
             parent: loaded.parent,
             root: instance.root_workflow_id,
+            reference: instance.reference.map(Into::into),
             created: instance.create_time,
             status: instance.status,
             next_execution: instance.next_execution,
@@ -99,6 +100,7 @@ impl Run {
             fault: None,
             ending: loaded.ending,
             cause: loaded.cause,
+            is_fatal: false,
         }
     }
 

@@ -36,6 +36,7 @@ pub struct Run {
     pub(super) definition: Definition,
     pub(super) parent: Option<String>,
     pub(super) root: Option<String>,
+    pub(super) reference: Option<Arc<str>>,
     pub(super) created: DateTime<Utc>,
     pub(super) status: WorkflowStatus,
     pub(super) next_execution: Option<i64>,
@@ -70,6 +71,8 @@ pub struct Run {
     pub(super) fault: Option<StepFailure>,
     pub(super) ending: Option<Ending>,
     pub(super) cause: Option<StepFailure>,
+    /// The failure of a step that ended it is fatal. Asked in the commit that ends it, and never later.
+    pub(super) is_fatal: bool,
 }
 
 /// A body at work.

@@ -147,9 +147,13 @@ impl Run {
     }
 }
 
-/// The time after a pause; at the latest the last one that a store can hold (nanoseconds in an i64).
+/// The time after a pause; at the latest [the last one](last_time).
 pub(super) fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
-    let end = DateTime::from_timestamp_nanos(i64::MAX);
     let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
-    later.map_or(end, |later| later.min(end))
+    later.map_or(last_time(), |later| later.min(last_time()))
+}
+
+/// The last time that a store can hold (nanoseconds in an i64), in the year 2262.
+pub(super) fn last_time() -> DateTime<Utc> {
+    DateTime::from_timestamp_nanos(i64::MAX)
 }

@@ -43,6 +43,7 @@ impl Run {
     /// The pointer waits for an event from now on.
     pub(super) fn wait(&mut self, at: &str, wanted: Wanted) -> Result<()> {
         let kind = self.node_of(at)?.primitive.kind();
+        self.note_key(at)?;
         let pointer = self.live.edit(at)?;
         let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64).unwrap_or(0) + 1;
         pointer.status = pointer.status.after(PointerChange::Wait)?;
@@ -181,18 +182,33 @@ pub struct ChildEnd {
     pub data: Value,
     /// The failure that ended it, if one did.
     pub cause: Option<StepFailure>,
+    /// Whether that failure may pass. Events of earlier versions do not tell; what they tell of counts as retryable, as it
+    /// did then.
+    #[serde(default = "may_pass")]
+    pub retryable: bool,
+}
+
+fn may_pass() -> bool {
+    true
 }
 
 impl ChildEnd {
-    /// The event that tells of the end of the instance `child`. It has the same id whoever makes it, and no clock can
-    /// hold it back: it lies in the past.
+    /// The event that tells of the end of the instance `child`. It has the same id whoever makes it, one that no caller can
+    /// give to an event of theirs; and no clock can hold it back: it lies in the past.
+    ///
+    /// Earlier versions gave it another id. Whoever waits finds it by name and key, whatever its id.
     #[must_use]
     pub fn event(&self, child: &str) -> Event {
         Event {
-            id: format!("{child}//end"),
+            id: format!("{CHILD_ENDED}:{child}"),
             event_name: CHILD_ENDED.to_owned(),
             event_key: child.to_owned(),
-            event_data: serde_json::json!({ "ending": self.ending, "data": self.data, "cause": self.cause }),
+            event_data: serde_json::json!({
+                "ending": self.ending,
+                "data": self.data,
+                "cause": self.cause,
+                "retryable": self.retryable,
+            }),
             event_time: DateTime::UNIX_EPOCH,
             is_processed: false,
         }

@@ -21,6 +21,7 @@ pub(crate) struct Place {
     pub instance: Arc<str>,
     pub definition: Arc<str>,
     pub version: u32,
+    pub reference: Option<Arc<str>>,
     pub step: Arc<str>,
     pub pointer: String,
     pub attempt: u32,
@@ -40,7 +41,8 @@ impl Ctx {
         Self { place, cancelled, store }
     }
 
-    /// A context outside of any instance, to call a step's body in a test: first attempt, never cancelled, no results.
+    /// A context outside of any instance, to call a step's body in a test: first attempt, never cancelled, no reference, no
+    /// results.
     #[must_use]
     pub fn detached(step_id: &str) -> Self {
         let place = Place {
@@ -74,6 +76,13 @@ impl Ctx {
         self.place.version
     }
 
+    /// The instance's reference: the key that whoever started it gave, which made the start idempotent; of an instance that
+    /// a schedule started, the tick. `None`: it was started without one, or is a child workflow.
+    #[must_use]
+    pub fn reference(&self) -> Option<&str> {
+        self.place.reference.as_deref()
+    }
+
     /// The step's stable id.
     #[must_use]
     pub fn step_id(&self) -> &str {
@@ -82,7 +91,7 @@ impl Ctx {
 
     /// The same over all attempts of this visit of the step, also after a crash; another one in each iteration of a
     /// loop, in each round of a saga, at each visit after a go-to, and in each instance. What the step does outside can be
-    /// made to happen once by it.
+    /// made to happen once by it. A worker outside that does an activity for the step is told the same one.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         self.place.key.clone()

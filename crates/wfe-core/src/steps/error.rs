@@ -27,7 +27,8 @@ impl StepError {
     pub const UNREADABLE: &'static str = "unreadable";
     /// The code of a workflow that was not over at its deadline.
     pub const DEADLINE: &'static str = "deadline";
-    /// The code of a child workflow that was cancelled or terminated.
+    /// The code of the failure of a step whose child workflow was cancelled or terminated. It is fatal: somebody has decided
+    /// that the child shall end.
     pub const CHILD_ENDED: &'static str = "child-ended";
     /// The code of a failure that tells why an instance cannot go on in the way that somebody asked for.
     pub const INTERVENTION: &'static str = "intervention";
@@ -37,7 +38,8 @@ impl StepError {
         Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: source.into() }
     }
 
-    /// An error that will not pass: the step is not tried again.
+    /// An error that will not pass: the step is not tried again, unless its retry policy says so expressly
+    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)).
     pub fn fatal(source: impl Into<BoxError>) -> Self {
         Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: source.into() }
     }

@@ -41,8 +41,16 @@ pub enum Next {
     /// The branch of the step runs for each of these values; the instance goes on when all of them have ended. Only a
     /// step that has a branch ([`then_each`](crate::definition::Sequence::then_each)) may answer this.
     Branch(Vec<Value>),
-    /// The body runs again after this pause. It costs nothing while it lasts, and goes on over a crash.
+    /// The body runs again after this pause, which begins when the body ends. It costs nothing while it lasts, and goes on
+    /// over a crash.
     Sleep(Duration),
+    /// The body runs again at this time. It costs nothing meanwhile, and goes on over a crash.
+    ///
+    /// It is the clock's time, whatever becomes of the clock: unlike a pause that the body makes out of a time, it comes
+    /// neither late nor early if the clock is set while the body runs or while the answer is stored. If the time has passed,
+    /// the body runs again at once; so one that always answers a past time runs without end. A time that no store can hold
+    /// (after the year 2262) fails the step: fatally, with the code [`UNSTORABLE`](StepError::UNSTORABLE).
+    SleepUntil(DateTime<Utc>),
     /// The state is stored, and the body runs again at once.
     Persist(Value),
     /// The body runs again when this event has arrived; it finds it in [`Ctx::event`](super::Ctx::event).
@@ -67,7 +75,8 @@ pub struct EventWait {
     /// Its key.
     pub key: String,
     /// Events dated earlier are passed over, unless the instance has consumed one of this name and key before: then the
-    /// next one after that counts. `None`: from the creation of the instance on.
+    /// next one after that counts. `None`: from the creation of the instance on; of a child workflow, that is when its parent
+    /// came to the step.
     pub effective: Option<DateTime<Utc>>,
 }
 
@@ -101,6 +110,25 @@ impl Next {
     #[must_use]
     pub fn sleep(pause: Duration) -> Self {
         Self::Sleep(pause)
+    }
+
+    /// [`Next::SleepUntil`].
+    ///
+    /// ```
+    /// use chrono::{DateTime, Utc};
+    /// use wfe_core::steps::{Ctx, Next, StepResult};
+    ///
+    /// /// Waits for the opening, then does what is to be done.
+    /// async fn open(ctx: &Ctx, opening: DateTime<Utc>) -> StepResult {
+    ///     match ctx.state::<bool>()? {
+    ///         None => Next::sleep_until(opening).keeping(&true),
+    ///         Some(_) => Ok(Next::Done),
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn sleep_until(time: DateTime<Utc>) -> Self {
+        Self::SleepUntil(time)
     }
 
     /// [`Next::Persist`] of any value.

@@ -18,6 +18,7 @@
 
 mod event_repository;
 mod management;
+mod owner;
 mod persistence_provider;
 mod scheduled_command_repository;
 mod step_store;
@@ -29,11 +30,12 @@ pub use management::{
     Checkup, CompactReport, CountedStatus, Cursor, ErrorRecord, InstanceFilter, InstanceSummary, Management,
     Page, PurgeReport, StoreStatistics, TimeRange,
 };
+pub use owner::{Fence, Owner};
 pub use persistence_provider::PersistenceProvider;
 pub use scheduled_command_repository::{CommandFuture, CommandHandler, ScheduledCommandRepository};
 pub use step_store::{
-    Claimed, Committed, Consumed, Control, ControlRequest, Delivery, Ending, Fence, Finished, Intervention,
-    Items, Loaded, OWN_NAMES, Owner, Started, StepCommit, StepFailure, StepStore, Swept,
+    Claimed, Committed, Consumed, Control, ControlRequest, Delivery, Ending, Finished, Intervention, Items,
+    Loaded, OWN_NAMES, Started, StepCommit, StepFailure, StepStore, Swept,
 };
 pub use subscription_repository::SubscriptionRepository;
 pub use workflow_repository::WorkflowRepository;

@@ -1,4 +1,4 @@
-use std::{any::Any, fmt, time::Duration};
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cursor, ErrorRecord, Page};
+use super::{Cursor, ErrorRecord, Fence, Owner, Page};
 use crate::{
     Result, WfeError,
     models::{
@@ -15,58 +15,13 @@ use crate::{
     },
 };
 
-/// What the names of events begin with that are the engine's own. Waits of such a name can be listed and claimed by the
-/// name alone; applications publish no events of these names.
+/// Failures that [`last_failures`](StepStore::last_failures) reads at once where a store leaves it as it is: each may carry
+/// long messages.
+const FAILURES_AT_ONCE: usize = 256;
+
+/// What the names and the ids of events begin with that are the engine's own. Waits of such a name can be listed and
+/// claimed by the name alone; applications publish no events of these names or ids.
 pub const OWN_NAMES: &str = "wfe.";
-
-/// Who may write an instance: given out with every change of owner, checked inside every
-/// [`commit_step`](StepStore::commit_step). It only grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fence(pub u64);
-
-/// A host that may own instances of this store, for as long as this value lives.
-///
-/// Dropping it, or the death of its process, makes everything it owned claimable by others; nothing has to be
-/// written for that. A process that stands still, frozen or hung, does not die: its instances become claimable when it
-/// has given no sign of life for its [`lease`](Self::lease).
-pub struct Owner {
-    id: u64,
-    lease: Option<Duration>,
-    _alive: Box<dyn Any + Send + Sync>,
-}
-
-impl Owner {
-    /// For stores: an owner known by `id`, alive until `alive` is dropped, and without a lease.
-    pub fn new(id: u64, alive: impl Any + Send + Sync) -> Self {
-        Self { id, lease: None, _alive: Box::new(alive) }
-    }
-
-    /// For stores: the same owner with a [`lease`](Self::lease).
-    #[must_use]
-    pub fn with_lease(self, lease: Duration) -> Self {
-        Self { lease: Some(lease), ..self }
-    }
-
-    /// Unique among all owners that this store has ever had.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// How long the owner may give no sign of life before others take over what it owns. Every commit of an instance
-    /// that it owns is such a sign; where none comes for a third of this, send a
-    /// [`heartbeat`](StepStore::heartbeat). `None`: this store judges by life and death alone.
-    #[must_use]
-    pub fn lease(&self) -> Option<Duration> {
-        self.lease
-    }
-}
-
-impl fmt::Debug for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Owner").field("id", &self.id).field("lease", &self.lease).finish_non_exhaustive()
-    }
-}
 
 /// What somebody outside asks of an instance, busy or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -490,6 +445,33 @@ pub trait StepStore: Send + Sync {
     /// * [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default.
     async fn failures(&self, _id: &str, _after: Option<Cursor>, _limit: usize) -> Result<Page<ErrorRecord>> {
         Err(WfeError::Unsupported("to read the failures of an instance"))
+    }
+
+    /// Of each of these pointers of one instance, the failure that was stored last; in any order, and nothing of a pointer
+    /// that has none. An unknown instance has none.
+    ///
+    /// By default all failures of the instance are read to find them, in pages of which one is in memory. A store that can
+    /// look them up by pointer reads only what it gives.
+    ///
+    /// # Errors
+    /// Those of [`failures`](Self::failures).
+    async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
+        let (mut last, mut after) = (HashMap::new(), None);
+        if pointers.is_empty() {
+            return Ok(Vec::new());
+        }
+        loop {
+            let page = self.failures(id, after, FAILURES_AT_ONCE).await?;
+            for ErrorRecord { failure, .. } in page.rows {
+                if pointers.contains(&failure.error.execution_pointer_id) {
+                    last.insert(failure.error.execution_pointer_id.clone(), failure);
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(last.into_values().collect());
+            }
+        }
     }
 
     /// The date, after `after`, of the next stored event that is not due yet, so that a host can look for it in time.

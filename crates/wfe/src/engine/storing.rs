@@ -46,7 +46,7 @@ pub(super) async fn store(
         let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Unchanged) };
         let error = match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => {
-                shared.post.committed(&commit);
+                tell(shared, &commit);
                 return Ok(Stored::Done);
             }
             Ok(Committed::Lost) => {
@@ -69,7 +69,7 @@ pub(super) async fn store(
                     None => return Ok(Stored::Void),
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
-                        shared.post.committed(&commit);
+                        tell(shared, &commit);
                         // With no owner, it was given back with the commit; what is asked of it since is for whoever
                         // claims it.
                         let is_settled = !commit.release
@@ -95,6 +95,15 @@ pub(super) async fn store(
                 }
             }
         }
+    }
+}
+
+/// The commit is stored: others may have something to do.
+fn tell(shared: &Shared, commit: &StepCommit) {
+    shared.post.committed(commit);
+    for child in &commit.created {
+        // It waits for a host that can run it.
+        shared.is_registered(&child.workflow_definition_id, child.version, &child.id);
     }
 }
 
@@ -193,7 +202,8 @@ pub(super) async fn suspend_unread(
                     Control::Terminate => Ending::Terminated,
                 };
                 // If it is somebody's child, that one waits for this.
-                let end = ChildEnd { ending, data: Value::Null, cause: commit.cause.clone() };
+                let (data, cause) = (Value::Null, commit.cause.clone());
+                let end = ChildEnd { ending, data, cause, retryable: false };
                 commit.published = vec![end.event(id)];
                 commit.status = Some(WorkflowStatus::Terminated);
                 (commit.ending, commit.complete_time) = (Some(ending), Some(now));

@@ -30,7 +30,7 @@ use crate::{
     shared::Shared,
 };
 
-/// What the names of the engine's own events, activities and definitions begin with.
+/// What the names of the engine's own events, activities and definitions begin with, and the ids of its events.
 pub(crate) use wfe_core::traits::OWN_NAMES as RESERVED;
 
 /// Runs workflows on a store. Cheap to clone: every clone is the same host.

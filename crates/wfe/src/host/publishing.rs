@@ -9,7 +9,7 @@ use crate::{outcome::Guarantees, shared::Shared};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishOptions {
     /// The caller's own id. It makes publishing idempotent: a second time it is accepted, whatever it carries, and has
-    /// no effect. `None`: the store makes one.
+    /// no effect. It does not begin with `wfe.`, as the ids of the engine's own events do. `None`: the store makes one.
     pub id: Option<String>,
     /// When the event happened, or will. One dated ahead reaches nobody before; one dated before the start of an instance is
     /// passed over by its first wait, unless that has an earlier effective date. `None`: now, which comes after each start
@@ -21,6 +21,9 @@ impl WorkflowHost {
     /// Publishes an event: each instance that waits for one of this name and key takes it, once; so does one that comes
     /// to wait later, but existed by now. Returns the event's id once it is stored, from when on it is neither lost nor
     /// delivered twice, whatever process dies.
+    ///
+    /// An instance that is started later, or a child workflow that its parent begins later, takes it only if its wait
+    /// says so ([`effective`](wfe_core::definition::Await::effective)).
     ///
     /// It needs no started host: hosts on the same store hear of it.
     ///
@@ -42,7 +45,8 @@ impl WorkflowHost {
     /// As [`publish_event`](Self::publish_event), with options.
     ///
     /// # Errors
-    /// Those of [`publish_event`](Self::publish_event); [`Invalid`](WfeError::Invalid): the id is empty.
+    /// Those of [`publish_event`](Self::publish_event); [`Invalid`](WfeError::Invalid): the id is empty, or begins with
+    /// `wfe.`, which is the engine's. Nothing is written then.
     pub async fn publish_event_with(
         &self,
         name: &str,
@@ -53,6 +57,11 @@ impl WorkflowHost {
         if name.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
                 "the event's name {name:?} begins with {RESERVED:?}, as those of the engine's own events do"
+            )));
+        }
+        if let Some(id) = options.id.as_ref().filter(|id| id.starts_with(RESERVED)) {
+            return Err(WfeError::Invalid(format!(
+                "the event's id {id:?} begins with {RESERVED:?}, as those of the engine's own events do; choose another one"
             )));
         }
         let (shared, is_own_id) = (&self.0.shared, options.id.is_some());

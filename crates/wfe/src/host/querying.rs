@@ -57,25 +57,22 @@ impl WorkflowHost {
         let is_registered = self.0.shared.definition(definition, version).is_some();
         let at_hand = self.0.shared.at_hand.of(id);
         let mut status = InstanceStatus::of(loaded, is_registered, &at_hand);
-        if status.retries().next().is_some() {
-            self.add_last_failures(id, &mut status).await?;
+        let retried: Vec<String> = status.retries().map(|(pointer, _)| pointer.to_owned()).collect();
+        if retried.is_empty() {
+            return Ok(status);
         }
-        Ok(status)
-    }
-
-    async fn add_last_failures(&self, id: &str, status: &mut InstanceStatus) -> Result<()> {
-        let mut failures = self.failures(id);
-        loop {
-            let failure = match failures.next().await {
-                Ok(Some(failure)) => failure,
-                Ok(None) | Err(WfeError::Unsupported(_)) => return Ok(()),
-                Err(error) => return Err(error),
-            };
+        let failures = match self.0.shared.store.last_failures(id, &retried).await {
+            Ok(failures) => failures,
+            Err(WfeError::Unsupported(_)) => return Ok(status), // told as `None`
+            Err(error) => return Err(error),
+        };
+        for failure in failures {
             let at = &failure.error.execution_pointer_id;
             if let Some((_, last)) = status.retries().find(|(pointer, _)| pointer == at) {
                 *last = Some(Box::new(failure));
             }
         }
+        Ok(status)
     }
 
     /// The failures of an instance, oldest first, read page by page: those of attempts that were tried again too, each with

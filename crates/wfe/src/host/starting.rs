@@ -21,7 +21,8 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct StartOptions {
     /// The caller's own key. It makes the start idempotent: a second start with the same definition id and reference
-    /// gives the id of the instance already stored, whatever its version or status, and starts nothing.
+    /// gives the id of the instance already stored, whatever its version or status, and starts nothing. The steps find it
+    /// in [`Ctx::reference`](wfe_core::steps::Ctx::reference).
     pub reference: Option<String>,
     /// The version to run; `None`: the newest one registered.
     pub version: Option<u32>,

@@ -3,13 +3,18 @@ use std::time::Duration;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    executor::ACTIVITY,
+    executor::{ACTIVITY, idempotency_key, idempotency_key_of_path},
     models::EventSubscription,
     traits::{Cursor, Page},
 };
 
 use super::{ActivityClaim, Worker, step_of};
-use crate::{WorkflowHost, host::RESERVED, shared::later, status::Held};
+use crate::{
+    WorkflowHost,
+    host::RESERVED,
+    shared::{Shared, later},
+    status::Held,
+};
 
 /// Activities for workers outside of the workflows; from [`WorkflowHost::activities`]. It works on a host that is not
 /// started too: a worker's process needs no definitions.
@@ -58,13 +63,42 @@ pub struct OpenActivity {
     pub pointer: String,
     /// What the worker is given.
     pub input: Value,
+    /// The same for all claims and all attempts of this visit of the step, and after a crash; another one in each iteration
+    /// of a loop and in each round of a saga. What the worker does outside can be made to happen once by it. It is what the
+    /// step's own [`Ctx::idempotency_key`](wfe_core::steps::Ctx::idempotency_key) gives.
+    pub idempotency_key: String,
     /// Who has claimed it; `None`: nobody yet.
     pub held: Option<Held>,
 }
 
 impl OpenActivity {
-    pub(super) fn of(wait: &EventSubscription) -> Self {
+    /// Those that are done by ending these waits.
+    async fn of_all(shared: &Shared, waits: &[EventSubscription]) -> Result<Vec<Self>> {
+        let key =
+            |wait: &EventSubscription| idempotency_key_of_path(&wait.workflow_id, &wait.execution_pointer_id);
+        // Compensations: rare, so that a page costs one read more at most, and mostly none.
+        let mut unknown: Vec<String> =
+            waits.iter().filter(|wait| key(wait).is_none()).map(|wait| wait.workflow_id.clone()).collect();
+        unknown.dedup();
+        let instances = if unknown.is_empty() {
+            Vec::new()
+        } else {
+            shared.provider.get_workflow_instances(&unknown).await?
+        };
+        let stored = |wait: &EventSubscription| {
+            let instance = instances.iter().find(|instance| instance.id == wait.workflow_id)?;
+            let mut pointers = instance.execution_pointers.iter();
+            let pointer = pointers.find(|pointer| pointer.id == wait.execution_pointer_id)?;
+            Some(idempotency_key(&instance.id, pointer))
+        };
+        // Without its pointer, it waits no longer: whatever is answered is refused.
+        let of = |wait| Self::of(wait, key(wait).or_else(|| stored(wait)).unwrap_or_default());
+        Ok(waits.iter().map(of).collect())
+    }
+
+    fn of(wait: &EventSubscription, idempotency_key: String) -> Self {
         Self {
+            idempotency_key,
             id: wait.id.clone(),
             name: wait.event_name.strip_prefix(ACTIVITY).unwrap_or_default().to_owned(),
             instance_id: wait.workflow_id.clone(),
@@ -96,11 +130,12 @@ impl Activities {
     /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
     pub async fn open(&self, name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<OpenActivity>> {
         let page = self.0.shared().store.open_waits(&event_name(name)?, after, limit).await?;
-        Ok(Page { rows: page.rows.iter().map(OpenActivity::of).collect(), next: page.next })
+        Ok(Page { rows: OpenActivity::of_all(self.0.shared(), &page.rows).await?, next: page.next })
     }
 
     /// Claims the oldest activity of this name that nobody has, or whose lease has run out; `None`: there is none now.
-    /// `worker` is for people who ask who has it. A dropped future can leave a claim, which is free again after the lease.
+    /// `worker` is for people who ask who has it. A dropped future, and an error of the store, can leave a claim, which is
+    /// free again after the lease.
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, or the lease is zero.
@@ -113,8 +148,13 @@ impl Activities {
         // Not from the host's own source of randomness: hosts with the same seed must not have the same tokens.
         let token = format!("{:032x}", fastrand::u128(..));
         let expiry = later(shared.now(), lease);
-        let wait = shared.store.claim_wait(&name, &token, worker, expiry).await?;
-        Ok(wait.map(|wait| ActivityClaim::new(self.0.clone(), wait, token, worker, lease, expiry)))
+        let Some(wait) = shared.store.claim_wait(&name, &token, worker, expiry).await? else {
+            return Ok(None);
+        };
+        let activity = OpenActivity::of_all(shared, std::slice::from_ref(&wait)).await?.pop();
+        let claim =
+            |activity| ActivityClaim::new(self.0.clone(), activity, wait, token, worker, lease, expiry);
+        Ok(activity.map(claim))
     }
 
     /// A worker in this process, which does the activities of this name one after the other, or several at once.

@@ -27,13 +27,14 @@ pub struct ActivityClaim {
 impl ActivityClaim {
     pub(super) fn new(
         host: WorkflowHost,
+        activity: OpenActivity,
         wait: EventSubscription,
         token: String,
         worker: &str,
         lease: Duration,
         expiry: DateTime<Utc>,
     ) -> Self {
-        let (activity, worker) = (OpenActivity::of(&wait), worker.to_owned());
+        let worker = worker.to_owned();
         Self { host, activity, wait, token, worker, lease, expiry }
     }
 
@@ -51,11 +52,10 @@ impl ActivityClaim {
         Ok(I::deserialize(&self.activity.input)?)
     }
 
-    /// The same for all claims and all attempts of this visit of the step: what the worker does outside can be made to
-    /// happen once by it.
+    /// As [`OpenActivity::idempotency_key`].
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        format!("{}/{}", self.activity.instance_id, self.activity.pointer)
+        self.activity.idempotency_key.clone()
     }
 
     /// Proves the claim.
@@ -130,7 +130,7 @@ impl ActivityClaim {
     }
 
     async fn answer(&self, answer: &WorkerAnswer) -> Result<()> {
-        let event = answer_to(&self.wait, format!("{}//{}", self.wait.id, self.token), to_value(answer)?);
+        let event = answer_to(&self.wait, &self.token, to_value(answer)?);
         self.host.shared().store.answer_wait(&self.wait.id, Some(&self.token), &event).await?;
         self.host.answer_was_stored();
         Ok(())

@@ -12,16 +12,19 @@ pub use worker::Worker;
 
 use wfe_core::models::{Event, EventSubscription};
 
+use crate::host::RESERVED;
+
 /// The stable id of the step at a pointer: the last part of its path, without the count of visits.
 fn step_of(pointer: &str) -> &str {
     let last = pointer.rsplit('/').next().unwrap_or_default();
     last.split('#').next().unwrap_or_default()
 }
 
-/// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back.
-fn answer_to(wait: &EventSubscription, id: String, answer: serde_json::Value) -> Event {
+/// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back. `who` tells answers of
+/// one wait apart: the same one, given again, is the same event.
+fn answer_to(wait: &EventSubscription, who: &str, answer: serde_json::Value) -> Event {
     Event {
-        id,
+        id: format!("{RESERVED}answer:{}//{who}", wait.id),
         event_name: wait.event_name.clone(),
         event_key: wait.event_key.clone(),
         event_data: answer,

@@ -11,6 +11,9 @@ use wfe_core::{
 use super::answer_to;
 use crate::WorkflowHost;
 
+/// Tasks looked through at once for those of one assignee: enough for few reads, little enough to hold.
+const LOOKED_THROUGH: usize = 256;
+
 /// Tasks for people; from [`WorkflowHost::user_tasks`]. It works on a host that is not started too.
 ///
 /// ```
@@ -87,8 +90,11 @@ impl WorkflowHost {
 }
 
 impl UserTasks {
-    /// A page of the tasks that nobody has answered, oldest first: those of this assignee; `None`: all. A page may be
-    /// shorter than `limit`, or empty, although others follow: [`Page::next`] tells.
+    /// A page of the tasks that nobody has answered, oldest first: those of this assignee; `None`: all. It is shorter than
+    /// `limit` only if there are no more.
+    ///
+    /// For one assignee, the open tasks of all are looked through until the page is full: what it costs grows with those of
+    /// others that lie between, what is in memory does not.
     ///
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store does not offer it.
@@ -98,10 +104,48 @@ impl UserTasks {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<OpenTask>> {
-        let page = self.0.shared().store.open_waits(USER_TASK, after, limit).await?;
-        let mut rows = page.rows.iter().map(OpenTask::of).collect::<Result<Vec<_>>>()?;
-        rows.retain(|open| assignee.is_none() || open.task.assignee.as_deref() == assignee);
-        Ok(Page { rows, next: page.next })
+        let (mut rows, mut next) = (Vec::new(), after);
+        while rows.len() < limit {
+            let wanted = limit - rows.len();
+            let page = self.some(assignee, next, wanted).await?;
+            rows.extend(page.rows);
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        Ok(Page { rows, next })
+    }
+
+    /// At most `limit` of them, of the next that are stored: perhaps none, although others follow.
+    async fn some(
+        &self,
+        assignee: Option<&str>,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<OpenTask>> {
+        let store = &self.0.shared().store;
+        let mut size = if assignee.is_none() { limit } else { limit.max(LOOKED_THROUGH) };
+        loop {
+            let page = store.open_waits(USER_TASK, after, size).await?;
+            let mut found = Vec::new();
+            for (at, wait) in page.rows.iter().enumerate() {
+                let open = OpenTask::of(wait)?;
+                if assignee.is_some() && open.task.assignee.as_deref() != assignee {
+                    continue;
+                }
+                if found.len() == limit {
+                    // The next page begins with this one, so that a cursor just before it is needed. If others came in
+                    // place of some that were answered meanwhile, it becomes less once more.
+                    size = at;
+                    break;
+                }
+                found.push(open);
+            }
+            if size >= page.rows.len() {
+                return Ok(Page { rows: found, next: page.next });
+            }
+        }
     }
 
     /// Answers a task; the first answer counts.
@@ -127,7 +171,7 @@ impl UserTasks {
         }
         // An id of its own: another answer is another event.
         let answer = to_value(&WorkerAnswer::Success(to_value(answer)?))?;
-        let event = answer_to(&wait, format!("{id}//{:032x}", fastrand::u128(..)), answer);
+        let event = answer_to(&wait, &format!("{:032x}", fastrand::u128(..)), answer);
         shared.store.answer_wait(id, None, &event).await?;
         self.0.answer_was_stored();
         Ok(())

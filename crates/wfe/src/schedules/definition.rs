@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wfe_core::{
@@ -18,7 +18,10 @@ use wfe_core::{
     steps::{Ctx, Next, StepError, StepResult},
 };
 
-use super::timetable::{CatchUp, Timetable, due};
+use super::{
+    tick::Tick,
+    timetable::{CatchUp, Timetable, due, next_tick},
+};
 use crate::host::{Inner, WorkflowHost};
 
 /// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
@@ -72,12 +75,12 @@ async fn tick(host: &Weak<Inner>, ctx: &Ctx, spec: &Spec) -> StepResult {
     let last = ctx.state::<Ticked>()?.map_or(spec.created, |ticked| ticked.last);
     let (ticks, newest) = due(&every, last, now, spec.catch_up);
     for tick in ticks {
-        let tick = tick.to_rfc3339_opts(SecondsFormat::AutoSi, true);
-        host.start_scheduled(spec, format!("{}/{tick}", ctx.instance_id())).await?;
+        host.start_scheduled(spec, Tick::new(ctx.instance_id(), tick).reference()).await?;
     }
     let last = newest.unwrap_or(last);
-    match every.next(last, now) {
-        Some(next) => Next::sleep((next - now).to_std().unwrap_or_default()).keeping(&Ticked { last }),
+    match next_tick(&every, last, now) {
+        // Not for a while: the clock may be set before this is stored.
+        Some(next) => Next::sleep_until(next).keeping(&Ticked { last }),
         None => Ok(Next::Done),
     }
 }

@@ -1,9 +1,11 @@
 //! Schedules that start workflows.
 
 mod definition;
+mod tick;
 mod timetable;
 
 pub(crate) use definition::definition_for;
+pub use tick::Tick;
 pub use timetable::{CatchUp, Timetable};
 
 use chrono::{DateTime, Utc};
@@ -22,7 +24,7 @@ use definition::{DEFINITION, LISTED, Spec, TICK, Ticked};
 /// Schedules that start workflows; from [`WorkflowHost::schedules`].
 ///
 /// A schedule is kept in the store, and goes on with whatever host runs that knows the definition. Each of its ticks
-/// starts one instance, whatever process dies meanwhile.
+/// starts one instance, whatever process dies meanwhile; the instance's steps find out which one by [`Tick::of`].
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable, WorkflowHost, definition::{WorkflowBuilder, inline}};
@@ -178,7 +180,9 @@ impl Schedules {
         let every = timetable.every();
         let problem = match every.problem() {
             _ if id.is_empty() => Some("its id is empty".to_owned()),
-            None if every.next(now, now).is_none() => Some("its timetable never comes true".to_owned()),
+            None if timetable::next_tick(&every, now, now).is_none() => {
+                Some("its timetable never comes true".to_owned())
+            }
             problem => problem,
         };
         if let Some(problem) = problem {

@@ -95,6 +95,11 @@ pub(super) fn due(
     (ticks.into(), newest)
 }
 
+/// The first tick after `now`. `None`: there is none, or none that a store could hold.
+pub(super) fn next_tick(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    every.next(last, now).filter(|next| next.timestamp_nanos_opt().is_some())
+}
+
 /// The newest ticks after `last` and up to `now`, at most `most`. Looks back from `now` twice as far each time, so that
 /// what it costs grows with the answer and not with the time that has passed.
 fn newest(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, most: usize) -> VecDeque<DateTime<Utc>> {

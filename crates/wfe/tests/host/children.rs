@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use wfe::{
-    Outcome, Result, WorkflowHost,
+    Outcome, PublishOptions, Result, WorkflowHost,
     definition::{Definition, WorkflowBuilder, child, each, event, inline},
     steps::Ctx,
-    traits::{Ending, Owner, PersistenceProvider},
+    traits::{Committed, Ending, Fence, Owner, PersistenceProvider, StepCommit},
 };
 use wfe_testkit::{Layer, Layered};
 
@@ -106,6 +107,25 @@ impl Layer for Deaf {
     }
 }
 
+/// One that stores the ends of children as versions did that gave them other ids, and told nothing of the kind of a failure.
+struct Earlier(Arc<dyn PersistenceProvider>);
+
+#[async_trait]
+impl Layer for Earlier {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.0
+    }
+
+    async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
+        let mut step = step.clone();
+        for end in &mut step.published {
+            end.id = format!("{}//end", step.instance_id);
+            end.event_data.as_object_mut().unwrap().remove("retryable");
+        }
+        self.0.step_store().unwrap().commit_step(fence, &step).await
+    }
+}
+
 in_time! {
     async fn children_begin_and_their_parents_go_on_without_anybody_looking_for_them(place: Timed) {
         let host = place.host(&[&parent(), &doubling()]).await;
@@ -125,6 +145,50 @@ in_time! {
         let host = started(host, &[&busy_parent(), &doubling()]).await;
         let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
         assert!(matches!(ended(&host, &id).await, Outcome::Completed(_)));
+    }
+
+    async fn no_id_of_a_caller_s_keeps_a_parent_from_hearing_of_its_child(place: Timed) {
+        let host = place.host(&[&parent(), &doubling()]).await;
+        let waiting = WorkflowBuilder::<Tally>::new("part", 2)
+            .wait_for("held", event("go", |_: &Tally, ()| "k"))
+            .build()
+            .unwrap();
+        host.register(waiting).unwrap();
+        let any = WorkflowBuilder::<Tally>::new("any", 1)
+            .sub_workflow("sub", child("part", |_: &Tally, ()| Tally::default()))
+            .build()
+            .unwrap();
+        host.register(any).unwrap();
+        let id = host.start_workflow("any", &Tally::default()).await.unwrap();
+        let of = format!("{id}//sub//1");
+        stands(&host, &of).await;
+        let (mut accepted, store) = (0, place.provider().await);
+        for own in [format!("{of}//end"), format!("wfe.child-ended:{of}")] {
+            let options = PublishOptions { id: Some(own), ..Default::default() };
+            accepted += u32::from(host.publish_event_with("n", "k", &1, options).await.is_ok());
+        }
+        assert_eq!(accepted, 1, "one that the engine makes is refused");
+        host.publish_event("go", "k", &1).await.unwrap();
+        assert!(matches!(ended(&host, &id).await, Outcome::Completed(_)));
+        let ends = store.get_events("wfe.child-ended", &of, DateTime::<Utc>::MAX_UTC).await.unwrap();
+        assert_eq!(ends, [format!("wfe.child-ended:{of}")]);
+    }
+
+    async fn a_parent_hears_of_a_child_whose_end_an_earlier_version_has_stored(place: Timed) {
+        let (parents, children) = (parent(), doubling());
+        let host = place.host(&[&parents]).await;
+        let id = host.start_workflow("parent", &Tally::of([1])).await.unwrap();
+        until(async || host.status(&child_of(&id)).await.is_ok()).await;
+        host.stop().await.unwrap();
+        let old = WorkflowHost::builder_shared(Arc::new(Layered(Earlier(place.provider().await))));
+        let old = started(old.clock(place.clock.clone()).poll_interval(100_000 * HOUR).build(), &[&children]).await;
+        assert!(matches!(ended(&old, &child_of(&id)).await, Outcome::Completed(_)));
+        old.stop().await.unwrap();
+        let host = place.host(&[&parents, &children]).await;
+        assert_eq!(ended(&host, &id).await, Outcome::Completed(Tally { numbers: vec![1], sum: 2 }));
+        let store = place.provider().await;
+        let ends = store.get_events("wfe.child-ended", &child_of(&id), DateTime::<Utc>::MAX_UTC).await.unwrap();
+        assert_eq!(ends, [format!("{}//end", child_of(&id))], "it ended once");
     }
 
     async fn the_end_of_a_parent_before_its_time_ends_its_child_whatever_that_does(place: Timed) {

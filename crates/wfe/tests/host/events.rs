@@ -309,8 +309,12 @@ in_time! {
             let refused = host.publish_event(refused, "k", &1).await;
             assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
         }
-        let empty = PublishOptions { id: Some(String::new()), ..Default::default() };
-        assert!(matches!(host.publish_event_with("n", "k", &1, empty).await, Err(WfeError::Invalid(_))));
+        for id in ["", "wfe.", "wfe.child-ended:x", "wfe.answer:x//1//t"] {
+            let options = PublishOptions { id: Some(id.to_owned()), ..Default::default() };
+            let refused = host.publish_event_with("n", "k", &1, options).await;
+            assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
+            assert!(matches!(place.provider().await.get_event(id).await, Err(WfeError::EventNotFound(_))));
+        }
         let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
         let refused = host.publish_event("n", "k", &deep).await;
         assert!(matches!(refused, Err(WfeError::Unstorable { .. })), "{refused:?}");

@@ -1,6 +1,9 @@
 //! Workers and people outside of the workflows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use serde_json::json;
@@ -8,8 +11,8 @@ use tokio::sync::Notify;
 use wfe::{
     ActivityClaim, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Definition, Retry, WorkflowBuilder, activity, user_task},
-    steps::{StepError, UserAnswer},
+    definition::{Definition, Retry, WorkflowBuilder, activity, each, inline, user_task},
+    steps::{Ctx, Next, StepError, UserAnswer},
 };
 
 use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, nothing, until};
@@ -22,6 +25,42 @@ fn doubling() -> Definition {
             "ask",
             activity("double", |tally: &Tally, ()| tally.sum).output(|n: &u32, tally| tally.sum = *n),
         )
+        .build()
+        .unwrap()
+}
+
+type Keys = Arc<Mutex<Vec<String>>>;
+
+/// A saga in a saga, all of whose steps, and what undoes them, let a worker do something. It always fails, twice.
+fn buying(keys: &Keys) -> Definition {
+    let asks = || {
+        let keys = keys.clone();
+        inline(move |ctx: Ctx, _: Arc<Tally>| {
+            let keys = keys.clone();
+            async move {
+                if ctx.event::<u32>()?.is_some() {
+                    return Ok(Next::Done);
+                }
+                keys.lock().unwrap().push(ctx.idempotency_key());
+                Next::wait_for_activity("double", &0)
+            }
+        })
+    };
+    let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("sold out")) });
+    WorkflowBuilder::<Tally>::new("buy", 1)
+        .saga("saga", |outer| {
+            outer.saga("inner", |inner| {
+                inner
+                    .then("a", asks())
+                    .compensate_with(|undo| {
+                        undo.then("un-a", asks()).activity("tell", activity("double", |_: &Tally, ()| 0))
+                    })
+                    .then("b", asks())
+                    .compensate_with(|undo| undo.then("un-b", asks()))
+                    .then("c", fails)
+            })
+        })
+        .retry(Retry::up_to(1).first_pause(Duration::ZERO))
         .build()
         .unwrap()
 }
@@ -100,6 +139,73 @@ in_time! {
         claimed.succeed(&8).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 8);
         assert!(host.activities().open("double", None, 10).await.unwrap().rows.is_empty());
+    }
+
+    async fn a_worker_is_told_the_idempotency_key_that_the_step_sees(place: Timed) {
+        let keys = Keys::default();
+        let host = place.host(&[&buying(&keys)]).await;
+        let id = start(&host, "buy", 0).await;
+        let mut told = Vec::new();
+        for _ in 0..10 {
+            let claimed = claim(&host, "w").await;
+            let open = host.activities().open("double", None, 10).await.unwrap().rows;
+            assert_eq!(claimed.idempotency_key(), open[0].idempotency_key);
+            told.push(claimed.idempotency_key());
+            claimed.succeed(&0).await.unwrap();
+        }
+        completed(&host, &id).await;
+        let at = |path: &str| format!("{id}/{path}");
+        // The outer saga has two rounds, in each of which the inner one does two steps and both are undone.
+        let all = ["saga/1/inner/1/a", "saga/1/inner/1/b", "saga/undo1/un-b", "saga/undo0/un-a", "saga/undo0/tell",
+            "saga/2/inner/1/a", "saga/2/inner/1/b", "saga/undo3/un-b", "saga/undo2/un-a", "saga/undo2/tell"].map(at);
+        assert_eq!(told, all);
+        told.retain(|key| !key.ends_with("/tell"));
+        assert_eq!(told, *keys.lock().unwrap());
+    }
+
+    async fn a_page_of_one_assignee_s_tasks_is_full_however_many_of_others_lie_between(place: Timed) {
+        const ALL: u32 = 300;
+        let is_bo_s = |n: u32| n == 0 || n >= ALL - 3;
+        let asks = WorkflowBuilder::<Tally>::new("ask", 1)
+            .for_each("each", each(|_: &Tally| (0..ALL).collect()).parallel(usize::MAX), move |one| {
+                one.user_task(
+                    "ask",
+                    user_task(|_: &Tally, n: &u32| n.to_string())
+                        .assignee(move |_, n| if is_bo_s(*n) { "bo" } else { "anna" })
+                        .plain_option("yes"),
+                )
+            })
+            .build()
+            .unwrap();
+        let host = place.host(&[&asks]).await;
+        start(&host, "ask", 0).await;
+        host.idle().await.unwrap();
+        let pages = async |assignee: Option<&str>, limit: usize| {
+            let (mut all, mut sizes, mut after) = (Vec::new(), Vec::new(), None);
+            loop {
+                let page = host.user_tasks().open(assignee, after, limit).await.unwrap();
+                sizes.push(page.rows.len());
+                all.extend(page.rows.into_iter().map(|open| open.task.prompt.parse::<u32>().unwrap()));
+                after = page.next;
+                if after.is_none() {
+                    return (all, sizes);
+                }
+            }
+        };
+        for limit in [1, 2, 3, 100, 256, 299, 1000] {
+            for (assignee, expected) in [
+                (Some("bo"), (0..ALL).filter(|n| is_bo_s(*n)).collect()),
+                (Some("anna"), (0..ALL).filter(|n| !is_bo_s(*n)).collect()),
+                (Some("nobody"), Vec::new()),
+                (None, (0..ALL).collect::<Vec<_>>()),
+            ] {
+                let (all, sizes) = pages(assignee, limit).await;
+                assert_eq!(all, expected, "{assignee:?} in pages of {limit}");
+                let (_, full) = sizes.split_last().unwrap();
+                assert!(full.iter().all(|size| *size == limit), "{assignee:?} in pages of {limit}: {sizes:?}");
+            }
+        }
+        assert_eq!(host.user_tasks().open(Some("bo"), None, 0).await.unwrap().rows, []);
     }
 
     async fn open_activities_come_in_pages_oldest_first(place: Timed) {

@@ -5,15 +5,20 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use wfe::{
-    CatchUp, NewSchedule, ScheduleStatus, StartOptions, Timetable, WfeError, WorkflowHost,
+    CatchUp, NewSchedule, Result, ScheduleStatus, StartOptions, Tick, Timetable, Waits, WfeError,
+    WorkflowHost,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, inline},
-    steps::Ctx,
+    definition::{Definition, Retry, WorkflowBuilder, inline},
+    models::WorkflowInstance,
+    steps::{Ctx, StepError},
+    traits::{Owner, PersistenceProvider, Started},
 };
+use wfe_testkit::{Layer, Layered, VirtualClock};
 
-use crate::support::{Store, Tally, Timed, completed, in_time, nothing, until};
+use crate::support::{Store, Tally, Timed, completed, in_time, nothing, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -94,6 +99,63 @@ in_time! {
         assert_eq!(stored.execution_pointers.len(), 3);
         assert!(place.provider().await.step_store().unwrap()
             .finished(&status.instance_id, "schedule", 0, 10).await.unwrap().is_empty());
+    }
+
+    async fn an_instance_knows_the_tick_that_it_was_started_for(place: Timed) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tells = told.clone();
+        let report = WorkflowBuilder::<Tally>::new("report", 1)
+            .then("tell", inline(move |ctx: Ctx, _: Arc<Tally>| {
+                tells.lock().unwrap().push((Tick::of(&ctx), ctx.reference().map(str::to_owned)));
+                async move { if ctx.attempt() == 1 { Err(StepError::retryable("late")) } else { Ok(()) } }
+            }).retry(Retry::up_to(1).first_pause(Duration::ZERO)))
+            .build()
+            .unwrap();
+        let host = place.host(&[&report]).await;
+        host.schedules().create(hourly("h"), &sum(1)).await.unwrap();
+        let at = next(&place, &host, "h").await;
+        let schedule = host.schedules().get("h").await.unwrap().instance_id;
+        host.stop().await.unwrap();
+        // It is caught up with half an hour late, and tried again.
+        place.clock.advance(HOUR + HOUR / 2);
+        let host = place.host(&[&report]).await;
+        until(async || told.lock().unwrap().len() == 2).await;
+        for (tick, reference) in told.lock().unwrap().drain(..) {
+            let tick = tick.unwrap();
+            assert_eq!((tick.time, &tick.schedule_instance_id), (at, &schedule));
+            assert_eq!(reference.unwrap(), format!("{schedule}/2030-01-01T01:00:00Z"));
+        }
+        let triggered = host.schedules().trigger("h").await.unwrap();
+        completed(&host, &triggered).await;
+        let own = StartOptions { reference: Some("mine".to_owned()), ..Default::default() };
+        let own = host.start_workflow_with("report", &sum(1), own).await.unwrap();
+        completed(&host, &own).await;
+        let plain = host.start_workflow("report", &sum(1)).await.unwrap();
+        completed(&host, &plain).await;
+        let told = told.lock().unwrap();
+        assert!(told.iter().all(|(tick, _)| tick.is_none()), "none of these stands for a tick");
+        assert!(told[0].1.as_ref().unwrap().starts_with(&format!("{schedule}/trigger/")));
+        assert_eq!((told[2].1.as_deref(), &told[4].1), (Some("mine"), &None));
+    }
+
+    async fn a_clock_that_is_set_while_a_tick_is_at_work_makes_the_next_one_neither_late_nor_early(place: Timed) {
+        let log = Log::default();
+        for jump in [TimeDelta::minutes(30), TimeDelta::minutes(-30)] {
+            let store = Arc::new(Layered(Set { inner: place.provider().await, clock: place.clock.clone(), jump }));
+            let host = WorkflowHost::builder_shared(store).clock(place.clock.clone()).poll_interval(100_000 * HOUR);
+            let host = started(host.build(), &[&report(1, &log)]).await;
+            let id = format!("h{jump}");
+            host.schedules().create(hourly(&id), &sum(1)).await.unwrap();
+            let at = tick(&place, &host, &id).await;
+            until(async || host.schedules().get(&id).await.unwrap().last == Some(at)).await;
+            let instance = host.schedules().get(&id).await.unwrap().instance_id;
+            let positions = host.status(&instance).await.unwrap().positions;
+            let waits: Vec<_> = positions.into_iter().map(|at| at.waits).collect();
+            let next = Waits::Timer { until: at + TimeDelta::hours(1) };
+            assert!(waits.contains(&next), "{waits:?} when the clock jumps by {jump}");
+            host.schedules().delete(&id).await.unwrap();
+            host.stop().await.unwrap();
+        }
     }
 
     async fn a_cron_expression_is_in_its_zone(place: Timed) {
@@ -268,6 +330,28 @@ in_time! {
         let options = StartOptions { name: Some("wfe.schedule:1:h".to_owned()), ..Default::default() };
         let refused = host.start_workflow_with("report", &sum(1), options).await;
         assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");
+    }
+}
+
+/// A store under a clock that is set, by so much, whenever an instance is started for a tick.
+struct Set {
+    inner: Arc<dyn PersistenceProvider>,
+    clock: Arc<VirtualClock>,
+    jump: TimeDelta,
+}
+
+#[async_trait]
+impl Layer for Set {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        let started = self.inner.step_store().unwrap().start(owner, instance).await;
+        if instance.workflow_definition_id == "report" {
+            self.clock.set(self.clock.now() + self.jump);
+        }
+        started
     }
 }
 

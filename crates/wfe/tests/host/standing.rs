@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use wfe::{
-    InstanceStatus, Standstill, Waits, WfeError, WorkflowHost,
+    InstanceStatus, Result, Standstill, Waits, WfeError, WorkflowHost,
     clock::Clock,
     definition::{
         Definition, Every, Main, OnFailure, Retry, Sequence, WorkflowBuilder, activity, child, event, inline,
@@ -13,7 +14,9 @@ use wfe::{
     },
     models::WorkflowStatus,
     steps::{Ctx, Next, StepError},
+    traits::{Cursor, ErrorRecord, Page, PersistenceProvider},
 };
+use wfe_testkit::{Layer, Layered};
 
 use crate::support::{Store, Tally, Timed, completed, in_time, nothing, on_every_store, started, until};
 
@@ -46,6 +49,20 @@ fn only(status: &InstanceStatus) -> &Waits {
     &status.positions[0].waits
 }
 
+/// A store that does not give all failures of an instance.
+struct Few(Arc<dyn PersistenceProvider>);
+
+#[async_trait]
+impl Layer for Few {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.0
+    }
+
+    async fn failures(&self, _: &str, _: Option<Cursor>, _: usize) -> Result<Page<ErrorRecord>> {
+        Err(WfeError::Busy { message: "all failures were asked for".to_owned(), source: None })
+    }
+}
+
 in_time! {
     async fn of_a_delay_and_of_a_pause_that_a_body_asked_for_it_tells_the_time(place: Timed) {
         let (.., waits) = at_rest(&place, &build(|w| w.delay("d", |_, ()| HOUR))).await;
@@ -74,6 +91,33 @@ in_time! {
         let Waits::Retry { last: Some(last), .. } = only(&host.status(&id).await.unwrap()).clone() else { panic!() };
         assert_eq!(*last, failures[1]);
         assert!(host.failures("it's \0 none").all().await.unwrap().is_empty());
+    }
+
+    async fn it_reads_no_other_failure_than_the_last_of_each_place(place: Timed) {
+        let fails = || inline(|ctx: Ctx, _: Arc<Tally>| async move {
+            let step = ctx.step_id().to_owned();
+            Err::<(), _>(StepError::retryable(format!("{step} {}", ctx.attempt())))
+        });
+        let both = WorkflowBuilder::<Tally>::new("w", 1)
+            .parallel("both", |both| {
+                let again = |first| Retry::up_to(99).first_pause(first).factor(1.0).jitter(0.0);
+                both.branch(|b| b.then("quick", fails()).retry(again(HOUR / 60)))
+                    .branch(|b| b.then("slow", fails()).retry(again(HOUR / 12)))
+            })
+            .build()
+            .unwrap();
+        let host = WorkflowHost::builder_shared(Arc::new(Layered(Few(place.provider().await))));
+        let host = started(host.clock(place.clock.clone()).poll_interval(100_000 * HOUR).build(), &[&both]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        host.idle().await.unwrap();
+        place.clock.advance(HOUR / 60);
+        host.idle().await.unwrap();
+        let status = host.status(&id).await.unwrap();
+        let last: Vec<_> = status.positions.iter().map(|position| match &position.waits {
+            Waits::Retry { last: Some(last), .. } => &*last.error.message,
+            other => panic!("{other:?}"),
+        }).collect();
+        assert_eq!(last, ["quick 2", "slow 1"]);
     }
 
     async fn of_a_wait_it_tells_the_event_and_the_time_limit(place: Timed) {

@@ -1,6 +1,9 @@
 //! Several versions of a definition at once, and definitions that are not known here.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use tokio::sync::Notify;
 use wfe::{
@@ -9,7 +12,9 @@ use wfe::{
     steps::Ctx,
 };
 
-use crate::support::{Store, Tally, Timed, completed, ended, in_time, nothing, on_every_store, until};
+use crate::support::{
+    Missed, Store, Tally, Timed, completed, ended, in_time, nothing, on_every_store, until,
+};
 
 /// Waits to be let go, and then says which version it was.
 fn version(version: u32, gate: &Arc<Notify>) -> Definition {
@@ -96,6 +101,24 @@ in_time! {
         assert_eq!(completed(&host, &id).await.sum, 2);
     }
 
+    async fn of_children_whose_version_is_missing_it_is_told_once(place: Timed) {
+        // Of each kind of store another one: they have one log.
+        static VERSION: AtomicU32 = AtomicU32::new(7);
+        let version = VERSION.fetch_add(1, Ordering::Relaxed);
+        Missed::listen();
+        let parent = WorkflowBuilder::<Tally>::new("parent", 1)
+            .sub_workflow("sub", child("part-told", |_: &Tally, ()| Tally::default()).version(version))
+            .build()
+            .unwrap();
+        let host = place.host(&[&parent]).await;
+        for _ in 0..3 {
+            let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+            until(async || host.status(&format!("{id}//sub//1")).await.is_ok()).await;
+            host.idle().await.unwrap();
+        }
+        assert_eq!(Missed::times("part-told", version), 1);
+    }
+
     async fn a_child_whose_definition_is_unknown_fails_its_step(place: Timed) {
         let parent = WorkflowBuilder::<Tally>::new("parent", 1)
             .sub_workflow("sub", child("nowhere", |_: &Tally, ()| Tally::default()))
@@ -107,4 +130,41 @@ in_time! {
         assert_eq!((&*failure.code, &*failure.step), ("definition", "sub"));
         assert!(failure.causes[0].contains("nowhere"), "{failure:?}");
     }
+}
+
+/// Each host tells once, whether the instances were there before it or came after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_instances_that_another_host_started_it_is_told_once_which_definition_is_missing() {
+    Missed::listen();
+    let store = Store::file();
+    let gone = |id: &str| WorkflowBuilder::<Tally>::new(id, 3).then("a", nothing()).build().unwrap();
+    let client = store.builder().await.build();
+    for id in ["gone-early", "gone-late"] {
+        client.register(gone(id)).unwrap();
+    }
+    let early = client.start_workflow("gone-early", &Tally::default()).await.unwrap();
+    let host = store.host(&[]).await;
+    until(async || Missed::times("gone-early", 3) == 1).await;
+    let mut late = Vec::new();
+    for _ in 0..3 {
+        late.push(client.start_workflow("gone-late", &Tally::default()).await.unwrap());
+        until(async || Missed::times("gone-late", 3) == 1).await;
+    }
+    let other = store.host(&[]).await;
+    until(async || Missed::times("gone-early", 3) == 2 && Missed::times("gone-late", 3) == 2).await;
+    for id in late.iter().chain([&early]) {
+        let status = host.status(id).await.unwrap();
+        assert!(
+            matches!(status.standstill, Some(Standstill::DefinitionMissing { version: 3, .. })),
+            "{status:?}"
+        );
+        // What is asked of one reaches the host, too.
+        host.suspend(id).await.unwrap();
+    }
+    other.idle().await.unwrap();
+    host.idle().await.unwrap();
+    assert_eq!((Missed::times("gone-early", 3), Missed::times("gone-late", 3)), (2, 2));
+    host.register(gone("gone-late")).unwrap();
+    host.resume(&late[0]).await.unwrap();
+    assert!(matches!(ended(&host, &late[0]).await, Outcome::Completed(_)));
 }

@@ -79,8 +79,17 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
     }
 
-    /// Runs a child workflow, and goes on when it has completed. If it failed, was cancelled or terminated, the step has
-    /// failed; with a retry policy a new child begins. Whatever takes the step away cancels the child.
+    /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child.
+    ///
+    /// The child is created when the instance comes to the step. An event published before that does not reach a wait of the
+    /// child, unless the wait says from which date on events count ([`effective`](crate::definition::Await::effective)).
+    ///
+    /// If the child failed, the step has failed with the error that ended the child: its code, its causes, and whether it is
+    /// retryable. After a retryable one (also if the child has used up its own retries, or was not over at its deadline) the
+    /// step's [retry policy](Self::retry) begins a new child. A fatal one is fatal for the step too, and so is a child
+    /// that somebody cancelled or terminated, which has the code
+    /// [`CHILD_ENDED`](crate::steps::StepError::CHILD_ENDED): no new child begins, unless the policy says so expressly
+    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)).
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, child};

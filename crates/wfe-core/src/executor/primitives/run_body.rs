@@ -1,8 +1,9 @@
+use chrono::DateTime;
 use serde_json::Value;
 
 use crate::{
     definition::{Answer, Body},
-    executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
+    executor::{ACTIVITY, Env, Moved, Primitive, Run, timing::last_time, waiting::Wanted},
     models::PointerChange,
     steps::{ActivityWait, EventWait, Next, StepError, WorkerAnswer},
 };
@@ -43,13 +44,18 @@ impl Primitive for RunBody {
                 let error = StepError::fatal("the step answered with branches, but has no body for them");
                 return Err(error.with_code(StepError::DEFINITION).into());
             }
+            Next::SleepUntil(time) if time > last_time() => {
+                let error =
+                    format!("the step cannot sleep until {time}: a store holds times up to {}", last_time());
+                return Err(StepError::fatal(error).with_code(StepError::UNSTORABLE).into());
+            }
             _ => {}
         }
         let pointer = run.live.edit(at)?;
         if state.is_some() {
             pointer.persistence_data = state;
         }
-        if matches!(next, Next::Sleep(_) | Next::Persist(_)) {
+        if matches!(next, Next::Sleep(_) | Next::SleepUntil(_) | Next::Persist(_)) {
             // The next run is not due to the event.
             pointer.event_data = None;
         }
@@ -58,6 +64,11 @@ impl Primitive for RunBody {
             Next::Sleep(pause) => {
                 run.forgive(at)?;
                 Ok(run.sleep(at, pause, env)?)
+            }
+            Next::SleepUntil(time) => {
+                run.forgive(at)?;
+                // However long ago: a store holds no times from before all that can have been meant.
+                Ok(run.sleep_until(at, time.max(DateTime::UNIX_EPOCH))?)
             }
             Next::Persist(_) => {
                 run.forgive(at)?;

@@ -93,9 +93,12 @@ impl Primitive for SubWorkflow {
                 receive(run, &self.outputs, &end.data)?;
                 Ok(run.complete(at, None, env)?)
             }
-            (Ending::Failed, Some(cause)) => Err(StepError::told(cause.code, cause.causes, true).into()),
+            (Ending::Failed, Some(cause)) => {
+                Err(StepError::told(cause.code, cause.causes, end.retryable).into())
+            }
+            // Somebody wanted it to end: another one in its place would not be what they wanted.
             (ending, _) => {
-                let error = StepError::retryable(format!("the child workflow ended as {ending:?}"));
+                let error = StepError::fatal(format!("the child workflow ended as {ending:?}"));
                 Err(error.with_code(StepError::CHILD_ENDED).into())
             }
         }

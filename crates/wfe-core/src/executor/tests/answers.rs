@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
@@ -39,6 +40,71 @@ fn a_step_that_sleeps_runs_again_with_what_it_kept_and_costs_nothing_meanwhile()
     assert_eq!(line(&world), "done", "outputs are applied once, at the end");
     assert_eq!(world.commits.len(), 4);
     assert!(world.commits[0].release, "a sleeping instance has no owner");
+}
+
+#[test]
+fn a_step_that_sleeps_until_a_time_wakes_at_it_however_the_clock_jumped_before_its_commit() {
+    let builder = begin().then(
+        "wait",
+        inline(|ctx: Ctx, _| async move {
+            let until = DateTime::from_timestamp(2_000_003_600, 0).unwrap_or_default();
+            match ctx.state::<bool>()? {
+                None => Next::sleep_until(until).keeping(&true),
+                Some(_) => Ok(Next::Done),
+            }
+        }),
+    );
+    let mut world = world(builder);
+    let hour = Duration::from_hours(1);
+    let until = world.now + hour;
+    world.open();
+    world.now += hour / 2; // no time passes, but the clock jumps while the body runs
+    let jobs = world.jobs.drain(..).collect();
+    world.finish(jobs);
+    assert_eq!(world.pointer("wait").sleep_until, Some(until));
+    assert!(world.run.is_none(), "a sleeping instance has no owner");
+    world.play();
+    assert_eq!((world.ending, world.now), (Some(Ending::Completed), until));
+}
+
+#[test]
+fn a_step_that_sleeps_until_a_time_that_has_passed_runs_again_at_once() {
+    for past in [DateTime::<Utc>::MIN_UTC, DateTime::UNIX_EPOCH] {
+        let make = || {
+            world(begin().then(
+                "wait",
+                inline(move |ctx: Ctx, _| async move {
+                    match ctx.state::<bool>()? {
+                        None => Next::sleep_until(past).keeping(&true),
+                        Some(_) => Ok(Next::Done),
+                    }
+                }),
+            ))
+        };
+        let whole = everywhere(make);
+        assert_eq!((whole.ending, whole.now), (Some(Ending::Completed), make().now));
+    }
+}
+
+#[test]
+fn a_time_that_no_store_can_hold_fails_the_step_and_is_not_rounded() {
+    let end = DateTime::from_timestamp_nanos(i64::MAX);
+    for (until, is_held) in [(end, true), (DateTime::<Utc>::MAX_UTC, false)] {
+        let mut world = world(begin().then(
+            "wait",
+            inline(move |_, _| async move { Ok(Next::sleep_until(until)) }).retry(Retry::up_to(3)),
+        ));
+        world.open();
+        let jobs = world.jobs.drain(..).collect();
+        world.finish(jobs);
+        if is_held {
+            assert_eq!(world.pointer("wait").sleep_until, Some(until));
+            continue;
+        }
+        assert_eq!(world.ending, Some(Ending::Failed), "another attempt would ask for the same time");
+        assert_eq!(world.failures[0].code, StepError::UNSTORABLE);
+        assert!(world.failures[0].error.message.contains("+262142-12-31"), "{:?}", world.failures[0]);
+    }
 }
 
 #[test]

@@ -1,23 +1,18 @@
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    scenario::{Line, begin, broken, everywhere, line, mark, world},
-    town::{self, Town},
+    scenario::{Line, begin, everywhere, line, mark, world},
     world::World,
 };
 use crate::{
     WfeError,
-    definition::{
-        Activity, Child, Definition, OnFailure, Retry, UserTask, WorkflowBuilder, activity, child, each,
-        inline, user_task,
-    },
+    definition::{Activity, OnFailure, Retry, UserTask, activity, user_task},
     executor::{ACTIVITY, USER_TASK},
     models::{Event, PointerStatus},
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
-    traits::{Control, Ending},
+    traits::Ending,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -213,205 +208,4 @@ fn a_user_task_that_makes_no_sense_is_refused() {
         begin().activity("a", activity("", |_: &Line, _| 0)).build(),
         Err(WfeError::InvalidDefinition { .. })
     ));
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Part {
-    number: u32,
-    result: Option<String>,
-}
-
-fn part(version: u32) -> Definition {
-    WorkflowBuilder::<Part>::new("part", version)
-        .delay("work", |part, _| HOUR * part.number)
-        .then(
-            "write",
-            inline(move |_, part: std::sync::Arc<Part>| async move {
-                if part.number == 13 {
-                    Err(StepError::fatal("unlucky").with_code("thirteen"))
-                } else {
-                    Ok(format!("v{version}-{}", part.number))
-                }
-            })
-            .output(|text: &String, part: &mut Part| part.result = Some(text.clone())),
-        )
-        .build()
-        .unwrap()
-}
-
-fn begins(number: u32) -> Child<Line, ()> {
-    child("part", move |_: &Line, _| Part { number, result: None })
-        .output(|part: &Part, line: &mut Line| line.extend(part.result.clone()))
-}
-
-fn parent(child: Child<Line, ()>) -> WorkflowBuilder<Line> {
-    begin().sub_workflow("sub", child).then("after", mark("after"))
-}
-
-#[test]
-fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
-    let make = |version: Option<u32>| {
-        move || {
-            let child = version.map_or(begins(1), |version| begins(1).version(version));
-            Town::new(&[parent(child).build().unwrap(), part(1), part(2)], &Line::new())
-        }
-    };
-    let mut whole = town::everywhere(make(None));
-    assert_eq!(line(whole.parent()), "v2-1 after", "the newest version by default");
-    let child = &whole.worlds["it//sub//1"];
-    assert_eq!((child.ending, child.instance.version), (Some(Ending::Completed), 2));
-    assert_eq!(child.instance.root_workflow_id.as_deref(), Some("it"));
-    let first = &whole.worlds["it"].commits[0];
-    assert_eq!((first.created.len(), first.subscribed.len()), (1, 1), "in one commit");
-    let last = child.commits.last().unwrap();
-    assert_eq!(last.published.len(), 1, "told in the commit that ends it");
-    assert_eq!(
-        (&child.woken, &whole.worlds["it"].woken),
-        (&vec!["it".to_owned()], &vec!["it//sub//1".to_owned()])
-    );
-    assert!(last.status.is_some());
-    let mut old = town::everywhere(make(Some(1)));
-    assert_eq!(line(old.parent()), "v1-1 after");
-}
-
-#[test]
-fn a_child_that_fails_is_a_failure_of_the_step_and_a_retry_begins_a_new_one() {
-    let make = || {
-        let child = child("part", |line: &Line, _| Part {
-            number: if line.is_empty() { 13 } else { 1 },
-            result: None,
-        })
-        .output(|part: &Part, line: &mut Line| line.extend(part.result.clone()));
-        let builder = begin().parallel("p", |all| {
-            all.branch(|b| b.sub_workflow("sub", child).retry(Retry::up_to(1).first_pause(HOUR).jitter(0.0)))
-                .branch(|b| b.delay("d", |_, _| 13 * HOUR).then("m", mark("m")))
-        });
-        Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
-    };
-    let mut whole = town::everywhere(make);
-    assert_eq!(line(whole.parent()), "m v1-1");
-    let failed = &whole.parent().failures[0];
-    assert_eq!((failed.code.as_str(), failed.causes[0].as_str()), ("thirteen", "unlucky"));
-    assert_eq!(whole.worlds["it//p/0/sub//1"].ending, Some(Ending::Failed));
-    assert_eq!(whole.worlds["it//p/0/sub//2"].ending, Some(Ending::Completed));
-}
-
-#[test]
-fn whatever_takes_the_parents_step_away_cancels_the_child() {
-    let cancels = |build: &dyn Fn() -> Town, why: &str| {
-        let mut whole = town::everywhere(build);
-        assert_eq!(whole.worlds["it//sub//1"].ending, Some(Ending::Cancelled), "{why}");
-        assert_eq!(whole.worlds["it"].woken, ["it//sub//1", "it//sub//1"], "to begin, and to end");
-        line(whole.parent())
-    };
-    for control in [Control::Cancel, Control::Terminate] {
-        let asked = || {
-            let mut town = Town::new(&[parent(begins(9)).build().unwrap(), part(1)], &Line::new());
-            town.parent().plan_ask(HOUR, control);
-            town
-        };
-        assert_eq!(cancels(&asked, "its parent was ended"), "");
-    }
-    let limited = || {
-        let child = begins(9).timeout(|_, _| HOUR, |late| late.then("late", mark("late")));
-        Town::new(&[parent(child).build().unwrap(), part(1)], &Line::new())
-    };
-    assert_eq!(cancels(&limited, "it took too long"), "late after");
-    let condition = || {
-        let builder = begin()
-            .schedule("soon", |_, _| HOUR, |b| b.then("stop", mark("stop")))
-            .sub_workflow("sub", begins(9))
-            .cancel_when(|line, _| !line.is_empty())
-            .then("after", mark("after"));
-        Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
-    };
-    assert_eq!(cancels(&condition, "its step was cancelled"), "stop after");
-    let late = || Town::new(&[parent(begins(9)).deadline(HOUR).build().unwrap(), part(1)], &Line::new());
-    assert_eq!(cancels(&late, "the parent met its deadline"), "");
-}
-
-#[test]
-fn a_child_that_somebody_cancels_is_a_failure_of_the_parents_step() {
-    let builder =
-        begin().sub_workflow("sub", begins(9)).on_failure(OnFailure::Continue).then("after", mark("after"));
-    let mut town = Town::new(&[builder.build().unwrap(), part(1)], &Line::new());
-    town.parent().open();
-    town.look_around();
-    town.worlds.get_mut("it//sub//1").unwrap().ask(Control::Terminate);
-    town.play();
-    assert_eq!(line(town.parent()), "after");
-    assert_eq!(town.parent().failures[0].code, StepError::CHILD_ENDED);
-}
-
-#[test]
-fn children_fan_out_and_in_and_have_children_of_their_own() {
-    let middle = WorkflowBuilder::<Part>::new("middle", 1)
-        .sub_workflow(
-            "inner",
-            child("part", |part: &Part, _| Part { number: part.number, result: None })
-                .output(|inner: &Part, part: &mut Part| part.result = inner.result.clone()),
-        )
-        .build()
-        .unwrap();
-    let make = || {
-        let builder = begin()
-            .for_each("each", each(|_: &Line| vec![3_u32, 1, 2]).parallel(3), |b| {
-                b.sub_workflow(
-                    "sub",
-                    child("middle", |_: &Line, n: &u32| Part { number: *n, result: None })
-                        .output(|part: &Part, line: &mut Line| line.extend(part.result.clone())),
-                )
-            })
-            .then("after", mark("after"));
-        Town::new(&[builder.build().unwrap(), middle.clone(), part(1)], &Line::new())
-    };
-    let mut whole = town::everywhere(make);
-    assert_eq!(line(whole.parent()), "v1-1 v1-2 v1-3 after");
-    let inner = &whole.worlds["it//each/0/sub//1//inner//1"];
-    assert_eq!(inner.instance.root_workflow_id.as_deref(), Some("it"));
-}
-
-#[test]
-fn a_child_in_a_failed_saga_is_cancelled_and_a_completed_one_is_undone_by_its_compensation() {
-    let make = || {
-        let builder = begin().saga("saga", |b| {
-            b.sub_workflow("done", begins(1))
-                .compensate_with(|undo| undo.then("un-done", mark("-done")))
-                .parallel("p", |all| {
-                    all.branch(|b| b.sub_workflow("open", begins(9)))
-                        .branch(|b| b.delay("d", |_, _| HOUR).then("x", broken()))
-                })
-        });
-        Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
-    };
-    let mut whole = town::everywhere(make);
-    assert_eq!(line(whole.parent()), "v1-1 -done");
-    assert_eq!(whole.worlds["it//saga/1/p/0/open//1"].ending, Some(Ending::Cancelled));
-}
-
-#[test]
-fn a_child_whose_definition_is_not_known_and_data_that_cannot_be_made_are_failures_of_the_step() {
-    let mut unknown = world(parent(begins(1)));
-    unknown.play();
-    assert_eq!(unknown.failures[0].code, StepError::DEFINITION);
-    let panics = child("part", |_: &Line, _| -> Part { panic!("no data") });
-    let mut panicking = world(begin().sub_workflow("sub", panics).on_failure(OnFailure::Continue));
-    panicking.play();
-    assert_eq!(
-        (panicking.failures[0].code.as_str(), panicking.ending),
-        (StepError::PANIC, Some(Ending::Completed))
-    );
-}
-
-#[test]
-fn a_child_that_was_not_stored_yet_is_never_begun_if_its_step_is_taken_away() {
-    // Both branches move in one pass: the child is begun and cancelled before anything is stored.
-    let builder = begin().parallel("p", |all| {
-        all.branch(|b| b.sub_workflow("sub", begins(1).version(1))).branch(|b| b.end("end"))
-    });
-    let mut world = world(builder);
-    world.play();
-    assert_eq!(world.ending, Some(Ending::Completed));
-    let commit = &world.commits[0];
-    assert!(commit.created.is_empty() && commit.subscribed.is_empty() && commit.requested.is_empty());
 }

@@ -13,6 +13,7 @@ cases! { "errors":
     creating_the_store_again_keeps_what_is_in_it,
     failures_of_an_instance_are_read_oldest_first_with_all_that_is_known_of_them,
     failures_are_read_in_pages,
+    the_last_failure_of_each_pointer_is_found,
     failures_outlive_their_provider,
 }
 
@@ -102,6 +103,48 @@ async fn failures_are_read_in_pages(bench: Bench) -> Checked<()> {
     }
     assert_eq!(messages, ["0", "2", "4", "6", "8", "10", "12"]);
     assert_eq!(steps.failures("i", Some(Cursor(u64::MAX)), 3).await?.rows, []);
+    Ok(())
+}
+
+async fn the_last_failure_of_each_pointer_is_found(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    must_read_failures(&store).await?;
+    let steps = steps(&store)?;
+    let error = |id: &str, pointer: &str, n: i64| ExecutionError {
+        // The clock was set back meanwhile: the last one is that which was stored last.
+        error_time: second(9_999 - n),
+        ..ExecutionError::new(id, pointer, n.to_string())
+    };
+    let mut errors: Vec<_> = (0..600).map(|n| error("i", if n % 3 == 0 { "p" } else { "q" }, n)).collect();
+    errors.extend([
+        error("i", "p\0'", 600),
+        error("j", "p", 601),
+        error("i", "q", 602),
+        error("j", "r", 603),
+    ]);
+    store.persist_errors(&errors).await?;
+    let last = async |id: &str, pointers: &[&str]| -> Checked<Vec<(String, String)>> {
+        let pointers: Vec<String> = pointers.iter().map(|&pointer| pointer.to_owned()).collect();
+        let found = steps.last_failures(id, &pointers).await?.into_iter().map(|failure| failure.error);
+        let mut found: Vec<_> = found.map(|error| (error.execution_pointer_id, error.message)).collect();
+        found.sort();
+        Ok(found)
+    };
+    let own = |pointer: &str, message: &str| (pointer.to_owned(), message.to_owned());
+    assert_eq!(last("i", &["p"]).await?, [own("p", "597")]);
+    assert_eq!(
+        last("i", &["q", "r", "p\0'", "p"]).await?,
+        [own("p", "597"), own("p\0'", "600"), own("q", "602")]
+    );
+    assert_eq!(last("i", &["r"]).await?, []);
+    assert_eq!(last("i", &[]).await?, []);
+    assert_eq!(last("unknown", &["p"]).await?, []);
+    let (_owner, fence) = owned(&store, &instance("k")).await?;
+    let twice = StepFailure { attempt: 2, ..failure("k", "z") };
+    done(&store, fence, StepCommit { failures: vec![failure("k", "z"), twice.clone()], ..commit("k") })
+        .await?;
+    let of = twice.error.execution_pointer_id.clone();
+    assert_eq!(steps.last_failures("k", &[of]).await?, [twice]);
     Ok(())
 }
 

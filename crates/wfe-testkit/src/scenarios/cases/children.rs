@@ -9,6 +9,7 @@ scenarios!("sub-workflows":
     a_child_that_takes_too_long_is_cancelled,
     children_have_children,
     a_child_waits_for_events_as_others_do,
+    an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_date,
 );
 
 fn doubling() -> WorkflowBuilder<u64> {
@@ -156,5 +157,33 @@ async fn a_child_waits_for_events_as_others_do(stage: Stage) -> Checked<()> {
     host.idle().await?;
     host.publish("n", "x", &1).await?;
     assert_eq!(words(&host, &id).await?, "y2 x1");
+    Ok(())
+}
+
+async fn an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_date(
+    stage: Stage,
+) -> Checked<()> {
+    let waiting = |id: &str, effective: bool| {
+        let paid = event("paid", |_: &Story, ()| "k").output(|(), s: &mut Story| s.n += 1);
+        let paid = if effective { paid.effective(|_, ()| chrono::DateTime::UNIX_EPOCH) } else { paid };
+        built(begin(id).wait_for("paid", paid.timeout(|_, ()| HOUR, |late| late.then("a", mark("late")))))
+    };
+    let run = |child_id: &str| {
+        child(child_id, |_: &Story, ()| Story::default()).output(|of: &Story, s: &mut Story| {
+            s.n += of.n;
+            s.words.extend(of.words.clone());
+        })
+    };
+    let parent = begin("parent")
+        .delay("before", |_, ()| HOUR)
+        .sub_workflow("plain", run("plain"))
+        .sub_workflow("dated", run("dated"));
+    let definitions = [built(parent)?, waiting("plain", false)?, waiting("dated", true)?];
+    let host = stage.host_that_waits(definitions).await?;
+    let id = host.start_workflow("parent", &Story::default()).await?;
+    host.advance(HOUR / 2).await?;
+    host.publish("paid", "k", &()).await?; // the parent runs; neither child exists
+    let story = completed(&host, &id).await?;
+    assert_eq!((story.n, story.words), (1, vec!["late".to_owned()]));
     Ok(())
 }

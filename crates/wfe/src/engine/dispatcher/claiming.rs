@@ -1,9 +1,6 @@
 //! How instances come to this host.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -17,8 +14,6 @@ use crate::limits::take_places;
 
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
 const CLAIMS_AT_ONCE: usize = 128;
-/// Due instances looked at for definitions that are not registered, when the host starts.
-const UNREGISTERED_LOOKS: usize = 256;
 
 impl Dispatcher {
     /// Somebody asked something of an instance: its actor looks, or it is acquired.
@@ -51,7 +46,7 @@ impl Dispatcher {
     async fn acquire(&self, id: &str) -> Result<Option<(Claimed, Option<OwnedSemaphorePermit>)>> {
         let loaded = self.shared.store.load(id).await?;
         let instance = loaded.instance;
-        if self.shared.definition(&instance.workflow_definition_id, instance.version).is_none() {
+        if !self.shared.is_registered(&instance.workflow_definition_id, instance.version, id) {
             return Ok(None);
         }
         let claimed = self.shared.store.acquire(&self.owner, id, self.shared.now()).await?;
@@ -170,39 +165,5 @@ impl Dispatcher {
         self.begin(claimed, state, work);
         // Its actor may begin before the next one is made.
         tokio::task::yield_now().await;
-    }
-
-    /// Tells, once for each, which definitions due instances need that are not registered here.
-    pub(super) async fn report_unregistered(&self) {
-        let provider = &self.shared.provider;
-        let due = match provider.get_runnable_instances(self.shared.now()).await {
-            Ok(mut due) => {
-                due.retain(|id| !self.actors.contains_key(id));
-                due.truncate(UNREGISTERED_LOOKS);
-                due
-            }
-            Err(error) => return tracing::warn!(%error, "due instances could not be listed"),
-        };
-        if due.is_empty() {
-            return;
-        }
-        let instances = match provider.get_workflow_instances(&due).await {
-            Ok(instances) => instances,
-            Err(error) => return tracing::warn!(%error, "due instances could not be read"),
-        };
-        let mut reported = HashSet::new();
-        for instance in instances {
-            let (definition, version) = (instance.workflow_definition_id, instance.version);
-            if self.shared.definition(&definition, version).is_none()
-                && reported.insert((definition.clone(), version))
-            {
-                tracing::warn!(
-                    definition,
-                    version,
-                    instance = instance.id,
-                    "instances wait for a definition that is not registered with this host"
-                );
-            }
-        }
     }
 }

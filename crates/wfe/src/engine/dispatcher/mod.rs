@@ -1,5 +1,6 @@
 mod claiming;
 mod idling;
+mod missing;
 mod timing;
 
 use std::{
@@ -57,6 +58,8 @@ struct Dispatcher {
     former: Vec<Weak<Owner>>,
     /// Who wants to know when the host is idle.
     idlers: Vec<oneshot::Sender<Idle>>,
+    /// When to look for instances that this host cannot run.
+    pace: missing::Pace,
 }
 
 struct Entry {
@@ -150,6 +153,7 @@ pub(super) async fn run(
         in_doubt: false,
         former: Vec::new(),
         idlers: Vec::new(),
+        pace: missing::Pace::default(),
     };
     let _farewell = LastWord(shared.clone());
     let clock = shared.options.clock.clone();
@@ -168,7 +172,7 @@ pub(super) async fn run(
     let began = shared.now();
     this.look_and_refill().await;
     this.peek_at_events(began).await;
-    this.report_unregistered().await;
+    this.look_for_missing().await;
     let mut poll = clock.sleep(interval);
     loop {
         // Out of the calendar, or none: never. The poll looks after it.
@@ -197,11 +201,14 @@ pub(super) async fn run(
                 this.attend().await;
                 this.peek_at_timers(before).await;
                 this.peek_at_events(before).await;
+                this.pace.hear();
+                this.look_for_missing().await;
             }
             () = &mut poll => {
                 this.attend().await;
                 // Also those that this host works on: another one may have taken one over and ended it.
                 this.ask_for_ends(shared.waiters.all()).await;
+                this.look_for_missing().await;
                 poll = clock.sleep(interval);
             }
         }

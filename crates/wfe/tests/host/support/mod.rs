@@ -1,7 +1,9 @@
 mod faulty;
+mod logged;
 mod timed;
 
 pub use faulty::{Fault, after_claims, faulty, plain, unreadable};
+pub use logged::Missed;
 pub use timed::Timed;
 pub(crate) use timed::in_time;
 

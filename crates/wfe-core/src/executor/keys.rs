@@ -1,0 +1,66 @@
+//! By which key the outside can tell that it has done something before.
+
+use serde_json::Value;
+
+use super::{Run, moves::branch_key, undoing::UNDO};
+use crate::{Result, models::ExecutionPointer};
+
+/// Attribute of a pointer in a compensation: what its key names in place of the pointer.
+const KEY: &str = "key";
+
+/// The idempotency key of this visit of a step, whoever does its work: its body
+/// ([`Ctx::idempotency_key`](crate::steps::Ctx::idempotency_key)), or a worker outside.
+///
+/// It is made of what was stored before the work can begin, so it is the same after a crash and over all attempts. Of a
+/// compensation, it is the same also when another saga begins it anew that it was cut short in; what an earlier version
+/// stored of a wait in one does not tell that yet, and has a key of its own.
+#[must_use]
+pub fn idempotency_key(instance: &str, pointer: &ExecutionPointer) -> String {
+    let named = pointer.extension_attributes.get(KEY).and_then(Value::as_str);
+    plain_key(instance, named.unwrap_or(&pointer.id))
+}
+
+/// The idempotency key of a pointer of which no more than its id is known; `None`: it may be one of a compensation, whose
+/// key only the stored pointer tells ([`idempotency_key`]).
+#[must_use]
+pub fn idempotency_key_of_path(instance: &str, pointer: &str) -> Option<String> {
+    // Steps and the names of branches take turns.
+    let is_undone = pointer.split('/').skip(1).step_by(2).any(|branch| branch.starts_with(UNDO));
+    (!is_undone).then(|| plain_key(instance, pointer))
+}
+
+fn plain_key(instance: &str, place: &str) -> String {
+    format!("{instance}/{place}")
+}
+
+impl Run {
+    /// Notes with a pointer in a compensation what its key names: its place in the compensation of the outermost saga, which
+    /// is the same whichever of the sagas around it does the undoing.
+    pub(super) fn note_key(&mut self, at: &str) -> Result<()> {
+        for container in self.live.get(at)?.scope.iter().rev() {
+            if branch_key(container, at).starts_with(UNDO) {
+                let root = self.sagas_around(container)?.pop().unwrap_or_else(|| container.clone());
+                let named = format!("{root}{}", &at[container.len()..]);
+                let pointer = self.live.edit_quietly(at)?;
+                pointer.extension_attributes.insert(KEY.to_owned(), named.into());
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pointer_in_a_compensation_has_to_be_read_for_its_key() {
+        for plain in ["a", "undo1", "each/7/undo2", "saga/1/undo/2/x#3"] {
+            assert_eq!(idempotency_key_of_path("i", plain), Some(format!("i/{plain}")));
+        }
+        for undoing in ["saga/undo0/x", "saga/1/inner/undo12/all/3/x"] {
+            assert_eq!(idempotency_key_of_path("i", undoing), None);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Instances that others have stored, of definitions that are not registered here.
+
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
+
+use super::Dispatcher;
+
+/// Instances read for their definitions at each look. Where more are due, the next look goes on behind them.
+const INSTANCES_AT_MOST: usize = 256;
+/// Of these, so many are in memory at once: each may be large.
+const INSTANCES_AT_ONCE: usize = 16;
+/// A look lists all that is due, also what other hosts work on: the pause after it is so many times as long as it took. So
+/// however much that is, it takes a thousandth of a core.
+const PAUSE_FOR_LOOK: u32 = 1000;
+/// Without news that anything was stored there is a look this often, since a crash can swallow news.
+const WITHOUT_NEWS: Duration = Duration::from_mins(1);
+
+/// When to look for them again. Real time: it is about what a look costs.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// When the last look ended, and how long it took; `None`: there was none.
+    last: Option<(Instant, Duration)>,
+    /// Somebody has stored something since the last look began.
+    news: bool,
+    /// How many due instances earlier looks have read.
+    read: usize,
+}
+
+impl Pace {
+    pub fn hear(&mut self) {
+        self.news = true;
+    }
+
+    fn is_time(&self, now: Instant) -> bool {
+        let Some((end, took)) = self.last else { return true };
+        let pause = took.saturating_mul(PAUSE_FOR_LOOK);
+        let pause = if self.news { pause } else { pause.max(WITHOUT_NEWS) };
+        now.saturating_duration_since(end) >= pause
+    }
+
+    fn looked(&mut self, began: Instant, ended: Instant) {
+        self.last = Some((ended, ended.saturating_duration_since(began)));
+    }
+}
+
+impl Dispatcher {
+    /// Tells which definitions due instances need that are not registered here, if it is time to look for that.
+    pub(super) async fn look_for_missing(&mut self) {
+        let began = Instant::now();
+        if self.pace.is_time(began) {
+            self.pace.news = false;
+            self.report_missing().await;
+            self.pace.looked(began, Instant::now());
+        }
+    }
+
+    async fn report_missing(&mut self) {
+        let provider = &self.shared.provider;
+        let mut due = match provider.get_runnable_instances(self.shared.now()).await {
+            Ok(due) => due,
+            Err(error) => return tracing::warn!(%error, "due instances could not be listed"),
+        };
+        due.retain(|id| !self.actors.contains_key(id));
+        if due.is_empty() {
+            return;
+        }
+        let from = self.pace.read % due.len();
+        due.rotate_left(from);
+        due.truncate(INSTANCES_AT_MOST);
+        self.pace.read = from + due.len();
+        let mut seen = HashSet::new();
+        for ids in due.chunks(INSTANCES_AT_ONCE) {
+            let instances = match provider.get_workflow_instances(ids).await {
+                Ok(instances) => instances,
+                Err(error) => return tracing::warn!(%error, "due instances could not be read"),
+            };
+            for instance in instances {
+                let (definition, version) = (instance.workflow_definition_id, instance.version);
+                if !seen.contains(&(definition.clone(), version)) {
+                    self.shared.is_registered(&definition, version, &instance.id);
+                    seen.insert((definition, version));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_with_what_a_look_costs_and_without_news_it_is_long() {
+        let start = Instant::now();
+        let mut pace = Pace::default();
+        assert!(pace.is_time(start), "the first one, when the host starts");
+        let end = start + Duration::from_millis(20);
+        pace.looked(start, end);
+        pace.hear();
+        assert!(!pace.is_time(end + Duration::from_millis(19_999)));
+        assert!(pace.is_time(end + Duration::from_secs(20)));
+        pace.news = false;
+        assert!(!pace.is_time(end + Duration::from_secs(59)));
+        assert!(pace.is_time(end + Duration::from_mins(1)));
+        let late = end + Duration::from_mins(9);
+        pace.looked(late, late + Duration::from_secs(1));
+        assert!(!pace.is_time(late + Duration::from_mins(16)), "also without news");
+    }
+}

@@ -1,0 +1,72 @@
+use std::{
+    fmt,
+    sync::{Mutex, OnceLock},
+};
+
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    filter::LevelFilter,
+    layer::{Context, Layer, SubscriberExt},
+    registry,
+    util::SubscriberInitExt,
+};
+
+/// How often hosts of this program have warned that a definition is missing: of each definition and version.
+pub struct Missed;
+
+static WARNINGS: Mutex<Vec<(String, u32)>> = Mutex::new(Vec::new());
+
+impl Missed {
+    /// Takes note from now on. The tests of a program have one log.
+    pub fn listen() {
+        static LISTENS: OnceLock<()> = OnceLock::new();
+        LISTENS.get_or_init(|| registry().with(Self).init());
+    }
+
+    pub fn times(definition: &str, version: u32) -> usize {
+        let missed = WARNINGS.lock().unwrap();
+        missed.iter().filter(|(of, number)| of == definition && *number == version).count()
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Missed {
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::WARN)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if *event.metadata().level() != Level::WARN {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if let (Some(definition), Some(version)) = (fields.definition, fields.version) {
+            WARNINGS.lock().unwrap().push((definition, version));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    definition: Option<String>,
+    version: Option<u32>,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "definition" {
+            self.definition = Some(value.to_owned());
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "version" {
+            self.version = u32::try_from(value).ok();
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+}
