@@ -19,7 +19,18 @@ pub(crate) const OF_INSTANCE: Sql<3> = Sql::new(
      FROM execution_errors WHERE workflow_id = ? AND seq > ? ORDER BY seq LIMIT ?",
 );
 
+/// The last failure of one pointer. The failures of its instance are walked through from the newest one: a pointer that waits
+/// to be tried again has failed not long ago, so an index by pointer would cost each failure more than it saves here.
+pub(crate) const LAST_OF_POINTER: Sql<2> = Sql::new(
+    "SELECT seq, error_time, workflow_id, execution_pointer_id, message, step, attempt, code, causes \
+     FROM execution_errors WHERE workflow_id = ? AND execution_pointer_id = ? ORDER BY seq DESC LIMIT 1",
+);
+
 /// All of them, for the tests.
 #[cfg(test)]
-pub(crate) const ALL: &[(&str, &str)] =
-    &[("INSERT_PLAIN", INSERT_PLAIN.text()), ("INSERT", INSERT.text()), ("OF_INSTANCE", OF_INSTANCE.text())];
+pub(crate) const ALL: &[(&str, &str)] = &[
+    ("INSERT_PLAIN", INSERT_PLAIN.text()),
+    ("INSERT", INSERT.text()),
+    ("OF_INSTANCE", OF_INSTANCE.text()),
+    ("LAST_OF_POINTER", LAST_OF_POINTER.text()),
+];

@@ -165,6 +165,7 @@ mod tests {
             (super::events::OF_STREAM.text(), "events_time (event_name=? AND event_key=? AND event_time<?)"),
             (super::events::NEXT_UNRIPE.text(), "events_unripe (event_time>?)"),
             (super::errors::OF_INSTANCE.text(), "execution_errors_workflow (workflow_id=? AND seq>?)"),
+            (super::errors::LAST_OF_POINTER.text(), "execution_errors_workflow (workflow_id=?)"),
             (super::events::IS_RIPE.text(), "events_unripe (event_time<?)"),
             (
                 super::events::REVIVE_OLDEST.text(),

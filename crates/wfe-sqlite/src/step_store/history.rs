@@ -3,7 +3,7 @@
 use serde_json::{Value, value::RawValue};
 use wfe_core::{
     Result,
-    traits::{Cursor, ErrorRecord, Finished, Page},
+    traits::{Cursor, ErrorRecord, Finished, Page, StepFailure},
 };
 
 use super::rows;
@@ -57,6 +57,19 @@ impl SqlitePersistenceProvider {
         let rows = rows.collect::<Result<Vec<_>>>()?;
         let next = rows.last().map(|row| row.cursor).filter(|_| rows.len() == limit);
         Ok(Page { rows, next })
+    }
+
+    pub(super) async fn last_failures_of(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
+        if pointers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut script = Script::default();
+        for pointer in pointers {
+            script.add(&sql::errors::LAST_OF_POINTER, [id.into(), pointer.as_str().into()]);
+        }
+        let done = self.read(script).await?;
+        let rows = done.iter().flat_map(|done| &done.rows).map(codec::failure::decode);
+        rows.map(|record| Ok(record?.failure)).collect()
     }
 
     pub(super) async fn items_of(

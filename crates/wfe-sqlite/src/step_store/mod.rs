@@ -18,7 +18,7 @@ use wfe_core::{
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
         Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Loaded, Owner, Page,
-        Started, StepCommit, StepStore, Swept,
+        Started, StepCommit, StepFailure, StepStore, Swept,
     },
 };
 
@@ -118,6 +118,10 @@ impl StepStore for SqlitePersistenceProvider {
 
     async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
         self.failures_of(id, after, limit).await
+    }
+
+    async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
+        self.last_failures_of(id, pointers).await
     }
 
     async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
