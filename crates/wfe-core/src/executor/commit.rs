@@ -31,6 +31,7 @@ impl Run {
     pub fn commit(&mut self, env: &mut Env<'_>) -> Result<Option<StepCommit>> {
         self.wake_due(env)?;
         self.drain(ENTRIES_PER_COMMIT, env)?;
+        self.check_overdue();
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
         let reschedules = self.delta.next_execution != self.next_execution;
@@ -92,9 +93,11 @@ impl Run {
         let delta = std::mem::take(&mut self.delta);
         self.live.saved();
         self.next_execution = delta.next_execution;
-        // Consumed: another wait in the same stream may have its next event there already.
+        // Consumed: another wait in the same stream may have its next event there already. Overdue: one may have come in
+        // time of which nobody has told yet.
+        let overdue = self.status == WorkflowStatus::Runnable && !self.overdue.is_empty();
         let listen = !self.waits.is_empty()
-            && (delta.listen || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
+            && (delta.listen || overdue || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
         let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
         let begun = delta.created.into_iter().map(|child| child.id);
         let asked = delta.requested.into_iter().map(|(child, _)| child);
@@ -153,6 +156,7 @@ impl Run {
                     && self.ready.is_empty()
                     && self.queue.is_empty()
                     && self.wants.is_empty()
+                    && self.overdue.is_empty()
                     && self.undoing.is_empty()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }

@@ -19,7 +19,8 @@ pub struct Effects {
     pub jobs: Vec<Job>,
     /// Items to read. They go to [`Run::items`].
     pub wants: Vec<Want>,
-    /// Events may be there for waits that the commit has opened, or that were passed over until now: if the `Run` goes
+    /// Events may be there for waits that the commit has opened, that were passed over until now, or whose time limit has
+    /// passed: if the `Run` goes
     /// on, read what the store has and hand its deliveries to [`Run::deliver`]; if it was released, acquire the
     /// instance again (which comes to nothing if no event is there).
     pub listen: bool,

@@ -255,8 +255,11 @@ impl Actor {
     /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
     /// anything.
     async fn look(&mut self, run: &mut Run) -> Result<bool> {
-        let Some(loaded) = storing::load(&self.shared, &self.bodies.phase, &self.work.id).await else {
-            return Ok(false);
+        let loaded = match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
+            Some(loaded) => loaded?,
+            None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
+            // Somebody has taken it out of the store. A wait whose limit has passed would be looked after for ever.
+            None => return Err(WfeError::LostOwnership(self.work.id.clone())),
         };
         if loaded.fence != self.claimed.fence {
             // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.

@@ -110,6 +110,28 @@ fn an_answer_that_makes_no_sense_or_comes_after_the_limit_changes_nothing() {
     assert_eq!(odd.pointer("act").status, PointerStatus::Failed);
 }
 
+#[test]
+fn an_answer_that_is_there_is_taken_whatever_limit_passed_while_the_instance_stood_still() {
+    for after in [1, 2] {
+        let mut world = world(begin().activity("act", resize().fail_after(|_, _| 90 * HOUR / 60)));
+        world.open();
+        world.ask(Control::Suspend);
+        let answer = success(json!("done"));
+        plan_answer(&mut world, HOUR * after, "it//act//1", "wfe.activity:resize", &answer);
+        world.plan_ask(3 * HOUR, Control::Resume);
+        world.play();
+        assert_eq!((line(&world).as_str(), world.failures.len()), ("done", 0), "answered after {after} h");
+    }
+    let task = approval().escalate(|_, _| 2 * HOUR, |b| b.then("e", mark("e")));
+    let mut asked = world(begin().user_task("ask", task));
+    asked.open();
+    asked.ask(Control::Suspend);
+    plan_answer(&mut asked, HOUR, "it//ask//1", USER_TASK, &chosen("no"));
+    asked.plan_ask(3 * HOUR, Control::Resume);
+    asked.play();
+    assert_eq!(line(&asked), "bob", "nothing is escalated that was answered");
+}
+
 fn approval() -> UserTask<Line, ()> {
     user_task(|line: &Line, _| format!("after {} words?", line.len()))
         .assignee(|_, _| "ann")
@@ -272,6 +294,18 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
     assert!(last.status.is_some());
     let mut old = town::everywhere(make(Some(1)));
     assert_eq!(line(old.parent()), "v1-1 after");
+}
+
+#[test]
+fn a_child_that_ended_while_its_parent_stood_still_is_not_begun_again_for_its_limit() {
+    let child = begins(1).fail_after(|_, _| 2 * HOUR);
+    let builder = begin().sub_workflow("sub", child).retry(Retry::up_to(3)).then("after", mark("after"));
+    let mut town = Town::new(&[builder.build().unwrap(), part(1)], &Line::new());
+    town.parent().open();
+    town.parent().ask(Control::Suspend);
+    town.parent().plan_ask(9 * HOUR, Control::Resume);
+    town.play();
+    assert_eq!((line(town.parent()).as_str(), town.worlds.len()), ("v1-1 after", 2));
 }
 
 #[test]
