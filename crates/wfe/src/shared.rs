@@ -12,6 +12,7 @@ use wfe_core::{
 };
 
 use crate::{
+    births::Births,
     heart::{Beating, Heart},
     limits::{self, AtHand},
     native_store::NativeStore,
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub post: Post,
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
     pub at_hand: AtHand,
+    pub births: Arc<Births>,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
     registry: RwLock<Registry>,
@@ -64,6 +66,7 @@ impl Shared {
             post: Post::default(),
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
             at_hand: AtHand::default(),
+            births: Arc::default(),
             steps: limits::semaphore(options.concurrent_steps),
             registry: RwLock::default(),
             owner: Mutex::default(),

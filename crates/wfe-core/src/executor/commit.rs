@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ChildEnd, Effects, Env, Job, Run,
+    ChildEnd, Effects, Env, Job, LifecycleEvent, Run,
     moves::{FAILURE, UNDOES, branch_key},
     run::{AtWork, Delta},
     undoing::UNDO,
@@ -99,6 +99,7 @@ impl Run {
         let listen = !self.waits.is_empty()
             && (delta.listen || overdue || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
         let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
+        self.events.extend(delta.created.iter().map(LifecycleEvent::started));
         let begun = delta.created.into_iter().map(|child| child.id);
         let asked = delta.requested.into_iter().map(|(child, _)| child);
         let wakes = begun.chain(asked).chain(parent).collect();

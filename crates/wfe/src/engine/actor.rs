@@ -83,7 +83,15 @@ impl Actor {
                 None => match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await
                 {
                     None => return None,
-                    Some(Ok(loaded)) => loaded,
+                    Some(Ok(loaded)) => {
+                        let mut phase = self.bodies.phase.clone();
+                        tokio::select! {
+                            () = self.shared.births.told(&loaded.instance) => {}
+                            // Who stores it does not come to an end. (An error: the dispatcher is gone.)
+                            _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
+                        }
+                        loaded
+                    }
                     Some(Err(corrupt)) => {
                         storing::suspend_unread(
                             &self.shared,

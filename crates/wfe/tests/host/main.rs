@@ -14,6 +14,7 @@ mod control;
 mod events;
 mod failures;
 mod idle;
+mod lifecycle;
 mod limits;
 mod loops;
 mod outside;

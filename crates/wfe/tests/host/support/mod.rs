@@ -1,7 +1,9 @@
 mod faulty;
+mod holding;
 mod timed;
 
 pub use faulty::{Fault, after_claims, faulty, plain, unreadable};
+pub use holding::{Gate, after_births, after_starts, before_status};
 pub use timed::Timed;
 pub(crate) use timed::in_time;
 
