@@ -1,5 +1,6 @@
 use serde_json::Value;
 
+use super::wait_for::name_problem;
 use crate::{
     definition::{Answer, Body},
     executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
@@ -42,6 +43,11 @@ impl Primitive for RunBody {
             Next::Branch(_) => {
                 let error = StepError::fatal("the step answered with branches, but has no body for them");
                 return Err(error.with_code(StepError::DEFINITION).into());
+            }
+            Next::WaitForEvent(ref wait) => {
+                if let Some(problem) = name_problem(&wait.name) {
+                    return Err(StepError::fatal(problem).with_code(StepError::DEFINITION).into());
+                }
             }
             _ => {}
         }
