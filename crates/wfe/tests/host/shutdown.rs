@@ -7,7 +7,7 @@ use wfe::{
     steps::Ctx,
 };
 
-use crate::support::{Count, Store, Tally, completed, on_every_store, started, until};
+use crate::support::{Count, Store, Tally, Timed, completed, on_every_store, started, until};
 
 /// A step that runs until it is let go, whatever its token says, and one after it.
 fn held(go: &Arc<Notify>, runs: &Count, cancelled: &Count) -> Definition {
@@ -84,4 +84,17 @@ on_every_store! {
         drop(host);
         until(async || cancelled.get() == 1).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_grace_time_is_over_whatever_the_hosts_clock_says() {
+    let (go, runs, cancelled) = (Arc::new(Notify::new()), Count::default(), Count::default());
+    let place = Timed::memory().await;
+    let builder = place.builder().await.grace(Duration::from_millis(10));
+    let host = started(builder.build(), &[&held(&go, &runs, &cancelled)]).await;
+    host.start_workflow("held", &Tally::default()).await.unwrap();
+    until(async || runs.get() == 1).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(20), host.stop());
+    stopped.await.expect("nobody has to move the clock").unwrap();
+    until(async || cancelled.get() == 1).await;
 }
