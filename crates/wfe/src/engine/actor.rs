@@ -40,6 +40,8 @@ pub(super) struct Actor {
     mailbox: mpsc::UnboundedReceiver<Mail>,
     /// Bodies that run or wait for a free slot, by the numbers of their jobs.
     spawned: HashMap<u64, CancellationToken>,
+    /// How often in a row the store had other waits than this host.
+    stale: u32,
 }
 
 /// Whether the actor's work is over.
@@ -65,7 +67,7 @@ impl Actor {
         mail: mpsc::UnboundedSender<Mail>,
         mailbox: mpsc::UnboundedReceiver<Mail>,
     ) -> Self {
-        Self { shared, bodies, claimed, work, mail, mailbox, spawned: HashMap::new() }
+        Self { shared, bodies, claimed, work, mail, mailbox, spawned: HashMap::new(), stale: 0 }
     }
 
     /// Works until the work is over; gives the time to look at the instance again.
@@ -76,7 +78,6 @@ impl Actor {
                 .with_code("poison")
         });
         let mut loaded = loaded;
-        let mut stale = 0;
         loop {
             let at_hand = match loaded.take() {
                 Some(loaded) => loaded,
@@ -108,8 +109,8 @@ impl Actor {
             match self.work_on(at_hand, parked.as_ref()).await {
                 Ok(Worked::Over(next)) => return next,
                 Ok(Worked::Again) => {
-                    stale += 1;
-                    if stale == STALE_AT_MOST && parked.is_none() {
+                    self.stale += 1;
+                    if self.stale == STALE_AT_MOST && parked.is_none() {
                         parked = Some(StepError::fatal("its waits in the store are not those that it opens"));
                     }
                 }
@@ -181,7 +182,10 @@ impl Actor {
         }
         loop {
             match storing::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
-                Stored::Done => self.work.beating.committed(),
+                Stored::Done => {
+                    self.stale = 0;
+                    self.work.beating.committed();
+                }
                 Stored::Kept => {
                     run.kept();
                     // Cannot fail: this actor has the other end.
