@@ -8,6 +8,7 @@
 )]
 
 mod around;
+mod blocking;
 mod by_hand;
 mod children;
 mod control;
