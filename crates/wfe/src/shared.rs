@@ -49,6 +49,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    #[expect(clippy::disallowed_methods, reason = "without a seed, hosts must not repeat each other")]
     pub fn new(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
         let (store, guarantees): (Arc<dyn StepStore>, _) = if provider.step_store().is_some() {
             (Arc::new(NativeStore(provider.clone())), Guarantees::OneTransactionPerStep)

@@ -20,7 +20,12 @@ use tracing::{
     field::{Field, Visit},
     span,
 };
-use tracing_subscriber::{Layer, layer::Context, layer::SubscriberExt, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    layer::Context,
+    layer::SubscriberExt,
+    registry::{LookupSpan, Scope},
+};
 use wfe::{
     WorkflowHost,
     definition::{Inline, Retry, Task, WorkflowBuilder, blocking, inline},
@@ -90,7 +95,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Heard {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::new();
         event.record(&mut Note(&mut fields));
-        let spans = context.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
+        let spans = context.event_scope(event).into_iter().flat_map(Scope::from_root);
         let around = spans.map(|span| {
             let fields = span.extensions().get::<Fields>().cloned().unwrap_or_default();
             (span.name(), fields)
