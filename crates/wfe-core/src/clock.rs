@@ -52,6 +52,7 @@ pub struct SystemClock;
 pub const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }

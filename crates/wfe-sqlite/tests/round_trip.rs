@@ -1,5 +1,6 @@
 //! What is SQLite's own in storing and reading back instances: the differences that are written, and stale copies.
 
+#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! The store at work: whose threads it needs, dropped futures, snapshots under load, a bounded WAL.
 
+#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{fs, future::Future, sync::Arc, task::Poll};

@@ -1,6 +1,7 @@
 //! What looking for work costs in a large store, against a small one. The figures:
 //! `cargo test --release -p wfe-sqlite --test scale -- --nocapture`.
 
+#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement prints what it finds")]
 
 use std::{

@@ -1,4 +1,6 @@
 //! Several providers and processes on one file.
+
+#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 

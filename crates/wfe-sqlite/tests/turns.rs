@@ -1,4 +1,6 @@
 //! Writers of several processes take turns: shares, waits, and what a process costs the others that stands still.
+
+#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 

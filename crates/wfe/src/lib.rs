@@ -36,6 +36,7 @@
 //! # }
 //! ```
 
+mod births;
 mod bodies;
 mod engine;
 mod failures;

@@ -15,6 +15,7 @@ use wfe_core::{
 };
 
 use crate::{
+    births::Births,
     heart::{Beating, Heart},
     limits::{self, AtHand},
     missing::Missing,
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
     pub at_hand: AtHand,
     pub missing: Missing,
+    pub births: Arc<Births>,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
     registry: RwLock<Registry>,
@@ -52,6 +54,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    #[expect(clippy::disallowed_methods, reason = "without a seed, hosts must not repeat each other")]
     pub fn new(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
         let (store, guarantees): (Arc<dyn StepStore>, _) = if provider.step_store().is_some() {
             (Arc::new(NativeStore(provider.clone())), Guarantees::OneTransactionPerStep)
@@ -70,6 +73,7 @@ impl Shared {
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
             at_hand: AtHand::default(),
             missing: Missing::default(),
+            births: Arc::default(),
             steps: limits::semaphore(options.concurrent_steps),
             registry: RwLock::default(),
             owner: Mutex::default(),

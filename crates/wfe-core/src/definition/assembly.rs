@@ -201,6 +201,13 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         return Err(format!("the id of step {id:?} has '/' or '#' in it; use other characters"));
     }
     let misplaced = || {
+        if draft.policy.timeout.is_some() && draft.primitive.body().is_none() {
+            return Some(
+                "it has a timeout, which limits each attempt of a body, but it runs none; for an event, an activity, a child \
+                 or a user task use `fail_after` on that, for all of the workflow its deadline"
+                    .to_owned(),
+            );
+        }
         if draft.undo.is_some() && !around.saga {
             return Some("it has a compensation, but no saga is around it".to_owned());
         }

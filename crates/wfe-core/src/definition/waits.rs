@@ -51,6 +51,11 @@ macro_rules! waits {
         $(impl<D: Data, I: Item> $name<D, I> {
             /// How long the wait lasts at most, and what runs then in its place; after that the instance goes on behind the
             /// step. What comes later is not taken.
+            ///
+            /// The limit takes effect when it passes. If the instance is suspended then, or no host is there, it does so
+            /// afterwards, once what the store has by then was looked at. An event whose date is not after the limit has
+            /// come in time; one that is dated later is too late, then as always. A worker's or a person's
+            /// answer, and the end of a child, have no such date: one that is there counts.
             #[must_use]
             pub fn timeout(
                 mut self,
@@ -63,7 +68,7 @@ macro_rules! waits {
             }
 
             /// How long the wait lasts at most; then the step has failed, with the code `timeout`, and its retry policy and
-            /// error behaviour say what follows.
+            /// error behaviour say what follows. What has come in time is said at [`timeout`](Self::timeout).
             #[must_use]
             pub fn fail_after(mut self, after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static) -> Self {
                 self.common.limit = Limit { after: Some(ask(TIME, after)), branch: None };

@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ChildEnd, Effects, Env, Job, Run,
+    ChildEnd, Effects, Env, Job, LifecycleEvent, Run,
     keys::idempotency_key,
     moves::{FAILURE, UNDOES},
     run::{AtWork, Delta},
@@ -31,6 +31,7 @@ impl Run {
     pub fn commit(&mut self, env: &mut Env<'_>) -> Result<Option<StepCommit>> {
         self.wake_due(env)?;
         self.drain(ENTRIES_PER_COMMIT, env)?;
+        self.check_overdue();
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
         let reschedules = self.delta.next_execution != self.next_execution;
@@ -97,10 +98,13 @@ impl Run {
         let delta = std::mem::take(&mut self.delta);
         self.live.saved();
         self.next_execution = delta.next_execution;
-        // Consumed: another wait in the same stream may have its next event there already.
+        // Consumed: another wait in the same stream may have its next event there already. Overdue: one may have come in
+        // time of which nobody has told yet.
+        let overdue = self.status == WorkflowStatus::Runnable && !self.overdue.is_empty();
         let listen = !self.waits.is_empty()
-            && (delta.listen || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
+            && (delta.listen || overdue || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
         let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
+        self.events.extend(delta.created.iter().map(LifecycleEvent::started));
         let begun = delta.created.into_iter().map(|child| child.id);
         let asked = delta.requested.into_iter().map(|(child, _)| child);
         let wakes = begun.chain(asked).chain(parent).collect();
@@ -158,6 +162,7 @@ impl Run {
                     && self.ready.is_empty()
                     && self.queue.is_empty()
                     && self.wants.is_empty()
+                    && self.overdue.is_empty()
                     && self.undoing.is_empty()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }

@@ -62,6 +62,8 @@ impl Run {
         self.set_status(StatusChange::Resume, None)?;
         self.tell(Lifecycle::Resumed, env);
         self.delta.listen = true;
+        // Steps that ended meanwhile have changed it, and nobody has asked the conditions since.
+        self.data_changed = true;
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Env, Run};
 use crate::{
     definition::{AnyData, Body, BodyEnd, Work},
+    models::WorkflowInstance,
     steps::{Ctx, Place, StepError},
     traits::{Ending, StepFailure, StepStore},
 };
@@ -19,7 +20,8 @@ pub struct Effects {
     pub jobs: Vec<Job>,
     /// Items to read. They go to [`Run::items`].
     pub wants: Vec<Want>,
-    /// Events may be there for waits that the commit has opened, or that were passed over until now: if the `Run` goes
+    /// Events may be there for waits that the commit has opened, that were passed over until now, or whose time limit has
+    /// passed: if the `Run` goes
     /// on, read what the store has and hand its deliveries to [`Run::deliver`]; if it was released, acquire the
     /// instance again (which comes to nothing if no event is there).
     pub listen: bool,
@@ -31,7 +33,7 @@ pub struct Effects {
     pub wakes: Vec<String>,
     /// More follows by itself: commit again at once, whatever else happens.
     pub again: bool,
-    /// To publish, in this order.
+    /// To publish, in this order: what has happened to the instance, and the starts of children.
     pub events: Vec<LifecycleEvent>,
     /// Tokens of bodies whose results are no longer wanted, to fire.
     pub cancelled: Vec<CancellationToken>,
@@ -150,9 +152,9 @@ fn panicked(payload: &(dyn std::any::Any + Send)) -> StepError {
 pub struct LifecycleEvent {
     /// The instance.
     pub instance_id: Arc<str>,
-    /// The definition that it runs.
+    /// The definition that it runs; empty, if the instance cannot be read.
     pub definition_id: Arc<str>,
-    /// The version of that definition.
+    /// The version of that definition; 0, if the instance cannot be read.
     pub version: u32,
     /// When.
     pub time: DateTime<Utc>,
@@ -160,11 +162,27 @@ pub struct LifecycleEvent {
     pub what: Lifecycle,
 }
 
+impl LifecycleEvent {
+    /// That this instance, which has its id, was started.
+    #[must_use]
+    pub fn started(instance: &WorkflowInstance) -> Self {
+        Self {
+            instance_id: instance.id.as_str().into(),
+            definition_id: instance.workflow_definition_id.as_str().into(),
+            version: instance.version,
+            time: instance.create_time,
+            what: Lifecycle::Started,
+        }
+    }
+}
+
 /// What can happen to an instance.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// It was started.
+    /// It was started. Told once, after the commit that stored it, by the host that stored it: the one that was asked to
+    /// start it, whose schedule it was, or that runs its parent. What else becomes of it is told by the hosts that run it; one
+    /// that tells both tells this first.
     Started,
     /// A step's body begins. It has no commit of its own: after a crash it may be told again.
     StepStarted {

@@ -85,6 +85,7 @@ impl Run {
             live: Live::stored(instance.execution_pointers),
             queue: VecDeque::new(),
             sleeping: BTreeSet::new(),
+            overdue: BTreeSet::new(),
             watching: BTreeSet::new(),
             waits: loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id)).collect(),
             windows: HashMap::new(),
@@ -115,6 +116,7 @@ impl Run {
         self.windows.clear();
         self.undoing.clear();
         self.sleeping.clear();
+        self.overdue.clear();
         self.watching.clear();
         self.queue.clear();
         if self.status == WorkflowStatus::Runnable {

@@ -50,6 +50,8 @@ pub struct Run {
     pub(super) queue: VecDeque<String>,
     /// When a pointer is to be looked at: a pause, a time limit, the next tick.
     pub(super) sleeping: BTreeSet<(DateTime<Utc>, String)>,
+    /// Pointers whose waits have lasted too long: it counts once it is known what the store had for them by then.
+    pub(super) overdue: BTreeSet<(DateTime<Utc>, String)>,
     /// Active pointers that a change of the data may concern.
     pub(super) watching: BTreeSet<String>,
     /// Open waits, by their ids: the pointers that wait.

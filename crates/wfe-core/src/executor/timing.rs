@@ -66,7 +66,7 @@ impl Run {
         (!self.is_closing()).then(|| later(self.created, limit))
     }
 
-    /// Does what is due.
+    /// Does what is due. The limit of a wait only becomes [overdue](Self::meet_limits).
     pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
         while !self.status.is_final()
             && let Some((at, ..)) = self.limits.first()
@@ -85,19 +85,56 @@ impl Run {
         while self.status == WorkflowStatus::Runnable
             && let Some((at, _)) = self.sleeping.first()
             && *at <= env.now
-            && let Some((_, id)) = self.sleeping.pop_first()
+            && let Some((at, id)) = self.sleeping.pop_first()
         {
             let pointer = self.live.edit_quietly(&id)?;
-            pointer.sleep_until = None;
-            if pointer.status == PointerStatus::Sleeping {
-                pointer.status = pointer.status.after(PointerChange::Wake)?;
-                self.queue.push_back(id);
-            } else {
-                let primitive = self.primitive_of(&id)?;
-                self.guard(&id, env, |run, env| primitive.time_came(run, &id, env))?;
+            match pointer.status {
+                PointerStatus::WaitingForEvent => {
+                    self.overdue.insert((at, id));
+                }
+                PointerStatus::Sleeping => {
+                    pointer.sleep_until = None;
+                    pointer.status = pointer.status.after(PointerChange::Wake)?;
+                    self.queue.push_back(id);
+                }
+                _ => self.time_came(&id, env)?,
             }
         }
         Ok(())
+    }
+
+    /// What the store has for the waits that have lasted too long was delivered: those that still wait get nothing in
+    /// time. Whether anything has changed.
+    pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
+        let mut changed = false;
+        while self.status == WorkflowStatus::Runnable
+            && let Some((at, id)) = self.overdue.pop_first()
+        {
+            if self.waits_until(&id) == Some(at) {
+                changed = true;
+                self.time_came(&id, env)?;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Forgets those that wait no longer, or have another limit by now.
+    pub(super) fn check_overdue(&mut self) {
+        let mut overdue = std::mem::take(&mut self.overdue);
+        overdue.retain(|(at, id)| self.waits_until(id) == Some(*at));
+        self.overdue = overdue;
+    }
+
+    /// Until when the pointer waits for an event, at most.
+    pub(super) fn waits_until(&self, id: &str) -> Option<DateTime<Utc>> {
+        let pointer = self.live.get(id).ok().filter(|p| p.status == PointerStatus::WaitingForEvent)?;
+        pointer.sleep_until
+    }
+
+    fn time_came(&mut self, id: &str, env: &mut Env<'_>) -> Result<()> {
+        self.live.edit_quietly(id)?.sleep_until = None;
+        let primitive = self.primitive_of(id)?;
+        self.guard(id, env, |run, env| primitive.time_came(run, id, env))
     }
 
     fn meet_deadline(&mut self, env: &mut Env<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use super::{Env, Run, moves::KIND};
 use crate::{
     Result,
     models::{Event, EventSubscription, ExecutionPointer, PointerChange, PointerStatus, WorkflowStatus},
-    traits::{Consumed, Control, Delivery, Ending, StepFailure},
+    traits::{Consumed, Control, Delivery, Ending, OWN_NAMES, StepFailure},
 };
 
 /// Name of the event that tells of a child workflow's end; its key is the child's id.
@@ -100,15 +100,32 @@ impl Run {
     /// last commit of this `Run` was stored. One whose wait is no longer open is passed over; while the instance
     /// stands still, all are. Whether anything has changed.
     ///
+    /// Waits that have lasted too long, and get nothing by this, have timed out.
+    ///
     /// # Errors
     /// The state contradicts itself.
     pub fn deliver(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<bool> {
-        let mut changed = false;
-        for Delivery { subscription_id, event } in deliveries {
+        let (in_time, late) = self.hand_over(deliveries, env)?;
+        let timed_out = self.meet_limits(env)?;
+        // One whose limit is gone from the definition waits on.
+        let (after_all, _) = self.hand_over(late, env)?;
+        Ok(in_time || timed_out || after_all)
+    }
+
+    /// Whether anything has changed, and what comes too late.
+    fn hand_over(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<(bool, Vec<Delivery>)> {
+        let (mut changed, mut late) = (false, Vec::new());
+        for delivery in deliveries {
             if self.status != WorkflowStatus::Runnable {
                 break;
             }
-            let Some(at) = self.waits.remove(&subscription_id) else { continue };
+            let Some(at) = self.waits.get(&delivery.subscription_id).cloned() else { continue };
+            if self.is_late(&at, &delivery.event, env) {
+                late.push(delivery);
+                continue;
+            }
+            let Delivery { subscription_id, event } = delivery;
+            self.waits.remove(&subscription_id);
             changed = true;
             self.delta.consumed.push(Consumed { subscription_id, event_id: event.id });
             self.clear_timer(&at)?;
@@ -119,7 +136,14 @@ impl Run {
             let primitive = self.primitive_of(&at)?;
             self.guard(&at, env, |run, env| primitive.event_came(run, &at, event.event_data, env))?;
         }
-        Ok(changed)
+        Ok((changed, late))
+    }
+
+    /// Whether the wait had lasted too long before the event. The end of a child, and an answer that was accepted, are
+    /// what was waited for however late: they are there, and would be lost.
+    fn is_late(&self, at: &str, event: &Event, env: &Env<'_>) -> bool {
+        let limit = self.waits_until(at).filter(|limit| *limit <= env.now);
+        limit.is_some_and(|limit| event.event_time > limit) && !event.event_name.starts_with(OWN_NAMES)
     }
 
     /// A waiting pointer, opened from the store. A wait that somebody has closed by hand is opened again.

@@ -16,6 +16,10 @@ pub struct ExecutionError {
 
 impl ExecutionError {
     /// A failure of now. Reads the system clock: code with a clock of its own sets `error_time` after.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the constructor of the contract; the engine does not call it"
+    )]
     pub fn new(
         workflow_id: impl Into<String>,
         execution_pointer_id: impl Into<String>,

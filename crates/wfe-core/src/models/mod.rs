@@ -25,6 +25,7 @@ pub use workflow_status::{StatusChange, WorkflowStatus};
 
 /// A fresh id: a time-ordered UUID (version 7), so that rows made together lie together.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "an id has to be unique, not repeatable")]
 pub fn fresh_id() -> String {
     uuid::Uuid::now_v7().to_string()
 }

@@ -53,7 +53,8 @@ pub enum Next {
     SleepUntil(DateTime<Utc>),
     /// The state is stored, and the body runs again at once.
     Persist(Value),
-    /// The body runs again when this event has arrived; it finds it in [`Ctx::event`](super::Ctx::event).
+    /// The body runs again when this event has arrived; it finds it in [`Ctx::event`](super::Ctx::event). Names that begin
+    /// with `wfe.` are the engine's: the step has failed then.
     WaitForEvent(EventWait),
     /// The body runs again when an external worker has done this; it finds the result in
     /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step has failed.

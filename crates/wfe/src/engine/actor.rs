@@ -41,6 +41,8 @@ pub(super) struct Actor {
     mailbox: mpsc::UnboundedReceiver<Mail>,
     /// Bodies that run or wait for a free slot, by the numbers of their jobs.
     spawned: HashMap<u64, CancellationToken>,
+    /// How often in a row the store had other waits than this host.
+    stale: u32,
 }
 
 /// Whether the actor's work is over.
@@ -75,7 +77,7 @@ impl Actor {
         mail: mpsc::UnboundedSender<Mail>,
         mailbox: mpsc::UnboundedReceiver<Mail>,
     ) -> Self {
-        Self { shared, bodies, claimed, work, mail, mailbox, spawned: HashMap::new() }
+        Self { shared, bodies, claimed, work, mail, mailbox, spawned: HashMap::new(), stale: 0 }
     }
 
     /// Works until the work is over; gives the time to look at the instance again.
@@ -86,14 +88,21 @@ impl Actor {
                 .with_code("poison")
         });
         let mut loaded = loaded;
-        let mut stale = 0;
         loop {
             let at_hand = match loaded.take() {
                 Some(loaded) => loaded,
                 None => match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await
                 {
                     None => return None,
-                    Some(Ok(loaded)) => loaded,
+                    Some(Ok(loaded)) => {
+                        let mut phase = self.bodies.phase.clone();
+                        tokio::select! {
+                            () = self.shared.births.told(&loaded.instance) => {}
+                            // Who stores it does not come to an end. (An error: the dispatcher is gone.)
+                            _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
+                        }
+                        loaded
+                    }
                     Some(Err(corrupt)) => {
                         storing::suspend_unread(
                             &self.shared,
@@ -116,8 +125,8 @@ impl Actor {
             match Box::pin(self.work_on(at_hand, parked.as_ref())).await {
                 Ok(Worked::Over(next)) => return next,
                 Ok(Worked::Again) => {
-                    stale += 1;
-                    if stale == STALE_AT_MOST && parked.is_none() {
+                    self.stale += 1;
+                    if self.stale == STALE_AT_MOST && parked.is_none() {
                         parked = Some(StepError::fatal("its waits in the store are not those that it opens"));
                     }
                 }
@@ -218,7 +227,10 @@ impl Actor {
         }
         loop {
             match storing::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
-                Stored::Done => self.work.beating.committed(),
+                Stored::Done => {
+                    self.stale = 0;
+                    self.work.beating.committed();
+                }
                 Stored::Kept => {
                     run.kept();
                     // Cannot fail: this actor has the other end.
@@ -300,8 +312,11 @@ impl Actor {
     /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
     /// anything.
     async fn look(&mut self, run: &mut Run) -> Result<bool> {
-        let Some(loaded) = storing::load(&self.shared, &self.bodies.phase, &self.work.id).await else {
-            return Ok(false);
+        let loaded = match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
+            Some(loaded) => loaded?,
+            None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
+            // Somebody has taken it out of the store. A wait whose limit has passed would be looked after for ever.
+            None => return Err(WfeError::LostOwnership(self.work.id.clone())),
         };
         if loaded.fence != self.claimed.fence {
             // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.

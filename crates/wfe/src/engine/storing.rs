@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    executor::{ChildEnd, Run},
+    executor::{ChildEnd, Lifecycle, LifecycleEvent, Run},
     models::{ExecutionError, WorkflowStatus},
     steps::StepError,
     traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
@@ -44,6 +44,8 @@ pub(super) async fn store(
     let mut pause = Pause::new(phase.clone());
     loop {
         let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Unchanged) };
+        // It ends with this call: on the engine's one thread nobody comes in between that and what the caller tells at once.
+        let _births: Vec<_> = commit.created.iter().map(|child| shared.births.of_child(&child.id)).collect();
         let error = match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => {
                 tell(shared, &commit);
@@ -185,14 +187,17 @@ pub(super) async fn suspend_unread(
         status: Some(WorkflowStatus::Suspended),
         next_execution: Some(None),
         cause: Some(failure.clone()),
-        failures: vec![failure],
+        failures: vec![failure.clone()],
         release: true,
         ..StepCommit::default()
     };
     let mut pause = Pause::new(phase.clone());
     loop {
         match shared.store.commit_step(fence, &commit).await {
-            Ok(Committed::Done) => return shared.post.committed(&commit),
+            Ok(Committed::Done) => {
+                shared.post.committed(&commit);
+                return tell_of_unread(shared, &commit, &failure);
+            }
             Ok(Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return,
             Ok(Committed::Control(request)) => {
                 commit.applied = Some(request.number);
@@ -215,6 +220,23 @@ pub(super) async fn suspend_unread(
                 }
             }
         }
+    }
+}
+
+/// What it runs is not known: that stands in what cannot be read.
+fn tell_of_unread(shared: &Shared, commit: &StepCommit, failure: &StepFailure) {
+    let end = match commit.ending {
+        Some(ending) => Lifecycle::Terminated { ending },
+        None => Lifecycle::Suspended,
+    };
+    for what in [Lifecycle::Error(Box::new(failure.clone())), end] {
+        shared.publish(LifecycleEvent {
+            instance_id: commit.instance_id.as_str().into(),
+            definition_id: "".into(),
+            version: 0,
+            time: failure.error.error_time,
+            what,
+        });
     }
 }
 

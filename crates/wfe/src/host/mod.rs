@@ -127,8 +127,12 @@ impl WorkflowHost {
         Ok(())
     }
 
-    /// What happens from now on, each event after the commit it tells of. A receiver that falls far behind is told how
-    /// many events it missed.
+    /// What happens from now on, each event after the commit it tells of, and those of one instance in their order. A host
+    /// tells of the instances that it starts, children of those that it runs among them, and of what becomes of those that it
+    /// runs itself: with several hosts on a store, one may tell of a start and another one of the rest. A process that dies
+    /// between a commit and the telling never tells of it.
+    ///
+    /// A receiver that falls far behind is told how many events it missed.
     #[must_use]
     pub fn lifecycle(&self) -> broadcast::Receiver<LifecycleEvent> {
         self.0.shared.lifecycle.subscribe()

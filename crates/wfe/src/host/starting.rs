@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use wfe_core::{
     Result, WfeError,
     definition::Data,
-    executor::{Lifecycle, LifecycleEvent},
+    executor::LifecycleEvent,
     models::WorkflowInstance,
     traits::{Claimed, Fence, Loaded},
 };
@@ -125,6 +125,8 @@ async fn store_new(
     let place = limited.and_then(|places| take_places(places, 1));
     let has_room = commands.is_some() && shared.room() > 0 && place.is_some() == limited.is_some();
     let owner = if has_room { shared.owner() } else { None };
+    // Without an owner anybody may claim it, this host too, as soon as it is stored.
+    let _birth = owner.is_none().then(|| shared.births.of_definition(&instance.workflow_definition_id));
     let started = match shared.store.start(owner.as_deref(), &instance).await {
         Ok(started) => started,
         Err(error) => {
@@ -140,18 +142,12 @@ async fn store_new(
     if !started.is_new {
         return Ok(started.id);
     }
-    shared.publish(LifecycleEvent {
-        instance_id: started.id.as_str().into(),
-        definition_id: instance.workflow_definition_id.as_str().into(),
-        version: instance.version,
-        time: instance.create_time,
-        what: Lifecycle::Started,
-    });
+    instance.id.clone_from(&started.id);
+    shared.publish(LifecycleEvent::started(&instance));
     let command = started.fence.zip(owner).map_or(Command::Look, |(fence, owner)| {
         if instance.name.is_empty() {
             instance.name.clone_from(&started.id);
         }
-        instance.id.clone_from(&started.id);
         let claimed = Claimed { id: started.id.clone(), fence, claims: 1 };
         let loaded = just_started(instance, fence, owner.id());
         let work = shared.begin(&started.id, owner, place);

@@ -140,6 +140,7 @@ impl Activities {
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, or the lease is zero.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
+    #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn claim(&self, name: &str, worker: &str, lease: Duration) -> Result<Option<ActivityClaim>> {
         if lease.is_zero() {
             return Err(WfeError::Invalid("the lease of a claim is 0, it must be longer".to_owned()));

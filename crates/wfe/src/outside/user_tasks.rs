@@ -156,6 +156,7 @@ impl UserTasks {
     /// * [`Invalid`](WfeError::Invalid): the task has no such option, or this is no user task.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
     /// * [`CommitUnknown`](WfeError::CommitUnknown): the answer may count. Look whether the task is still open.
+    #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn answer(&self, id: &str, answer: &UserAnswer) -> Result<()> {
         let shared = self.0.shared();
         let wait = shared.provider.get_subscription(id).await?;

@@ -231,6 +231,7 @@ impl Schedules {
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): there is no such schedule.
     /// * Those of [`start_workflow`](WorkflowHost::start_workflow).
+    #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn trigger(&self, id: &str) -> Result<String> {
         let instance = self.find(id).await?;
         let spec = Spec::deserialize(&instance.data)?;

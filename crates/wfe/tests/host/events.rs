@@ -7,7 +7,7 @@ use wfe::{
     PublishOptions, Result, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, WorkflowBuilder, event, inline},
-    models::Event,
+    models::{Event, WorkflowStatus},
     traits::PersistenceProvider,
 };
 use wfe_testkit::{Layer, Layered, VirtualClock};
@@ -68,6 +68,30 @@ in_time! {
         for id in &events {
             until(async || is_processed(&place, id).await).await;
         }
+    }
+
+    async fn an_event_in_time_beats_a_limit_that_passed_while_the_instance_was_suspended(place: Timed) {
+        let wait = event("number", |_: &Tally, ()| "k")
+            .output(|n: &u32, tally: &mut Tally| tally.numbers.push(*n))
+            .timeout(|_, ()| Duration::from_hours(2), |late| late.then("late", nothing().output(|(), tally| tally.sum = 9)));
+        let definition = WorkflowBuilder::<Tally>::new("gather", 1).wait_for("wait", wait).build().unwrap();
+        let host = place.host(&[&definition]).await;
+        let (mut ids, mut sums) = (Vec::new(), Vec::new());
+        for _ in 0..2 {
+            let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+            until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
+            host.suspend(&id).await.unwrap();
+            until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+            // The first one's event comes in time, the second one's does not.
+            place.clock.advance(Duration::from_hours(if ids.is_empty() { 1 } else { 3 }));
+            number(&host, 7).await;
+            place.clock.advance(Duration::from_hours(2));
+            host.resume(&id).await.unwrap();
+            let tally = completed(&host, &id).await;
+            sums.push((tally.numbers.len(), tally.sum));
+            ids.push(id);
+        }
+        assert_eq!(sums, [(1, 0), (0, 9)]);
     }
 
     async fn an_event_from_before_the_wait_but_not_from_before_the_instance_reaches_it(place: Timed) {

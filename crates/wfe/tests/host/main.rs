@@ -8,12 +8,14 @@
 )]
 
 mod around;
+mod blocking;
 mod by_hand;
 mod children;
 mod control;
 mod events;
 mod failures;
 mod idle;
+mod lifecycle;
 mod limits;
 mod loops;
 mod outside;

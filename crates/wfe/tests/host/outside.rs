@@ -12,6 +12,7 @@ use wfe::{
     ActivityClaim, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, activity, each, inline, user_task},
+    models::WorkflowStatus,
     steps::{Ctx, Next, StepError, UserAnswer},
 };
 
@@ -245,6 +246,58 @@ in_time! {
         is_refused(late.release().await);
         next.succeed(&8).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 8);
+    }
+
+    async fn a_heartbeat_after_the_lease_ran_out_keeps_the_claim_if_nobody_else_has_it(place: Timed) {
+        let host = place.host(&[&doubling()]).await;
+        let id = start(&host, "double", 4).await;
+        let mut late = claim(&host, "late").await;
+        place.clock.advance(2 * LEASE);
+        is_refused(late.succeed(&1).await);
+        late.heartbeat().await.unwrap();
+        assert_eq!(late.expiry(), place.clock.now() + LEASE);
+        assert!(host.activities().claim("double", "next", LEASE).await.unwrap().is_none());
+        late.succeed(&8).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 8);
+    }
+
+    async fn an_answer_that_was_accepted_is_taken_also_when_the_limit_has_passed(place: Timed) {
+        let limited = activity("double", |tally: &Tally, ()| tally.sum)
+            .output(|n: &u32, tally: &mut Tally| tally.sum = *n)
+            .fail_after(|_, ()| LEASE / 2);
+        let definition = WorkflowBuilder::<Tally>::new("double", 1).activity("ask", limited).build().unwrap();
+        for is_suspended in [true, false] {
+            let host = place.host(&[&definition]).await;
+            let id = start(&host, "double", 4).await;
+            let claimed = claim(&host, "w").await;
+            if is_suspended {
+                host.suspend(&id).await.unwrap();
+                until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+            } else {
+                // Nobody is there when the limit passes.
+                host.stop().await.unwrap();
+            }
+            place.clock.advance(LEASE * 3 / 4);
+            claimed.succeed(&8).await.unwrap();
+            let host = if is_suspended { host } else { place.host(&[&definition]).await };
+            host.resume(&id).await.unwrap();
+            assert_eq!(completed(&host, &id).await.sum, 8, "suspended: {is_suspended}");
+            host.stop().await.unwrap();
+        }
+    }
+
+    async fn an_answer_that_comes_when_the_limit_has_taken_effect_is_refused(place: Timed) {
+        let limited = activity("double", |tally: &Tally, ()| tally.sum)
+            .timeout(|_, ()| LEASE / 2, |late| late.then("late", nothing().output(|(), tally| tally.sum = 9)));
+        let definition = WorkflowBuilder::<Tally>::new("double", 1).activity("ask", limited).build().unwrap();
+        let host = place.host(&[&definition]).await;
+        let id = start(&host, "double", 4).await;
+        let claimed = claim(&host, "w").await;
+        let limit = place.clock.now() + LEASE / 2;
+        place.clock.wait_for(|deadlines| deadlines.contains(&limit)).await;
+        place.clock.set(limit);
+        assert_eq!(completed(&host, &id).await.sum, 9);
+        is_refused(claimed.succeed(&8).await);
     }
 
     async fn an_activity_that_is_given_back_goes_to_the_next_worker_at_once(place: Timed) {

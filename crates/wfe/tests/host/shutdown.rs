@@ -1,13 +1,19 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use tokio::sync::Notify;
 use wfe::{
     WfeError,
-    definition::{Definition, WorkflowBuilder, inline},
+    definition::{Definition, WorkflowBuilder, blocking, inline},
     steps::Ctx,
 };
 
-use crate::support::{Count, Store, Tally, completed, on_every_store, started, until};
+use crate::support::{Count, Store, Tally, Timed, completed, on_every_store, started, until};
 
 /// A step that runs until it is let go, whatever its token says, and one after it.
 fn held(go: &Arc<Notify>, runs: &Count, cancelled: &Count) -> Definition {
@@ -84,4 +90,60 @@ on_every_store! {
         drop(host);
         until(async || cancelled.get() == 1).await;
     }
+}
+
+/// A step that keeps its thread until it is let go, and answers which run it was.
+fn keeping(open: &Arc<AtomicBool>, runs: &Count, is_blocking: bool) -> Definition {
+    let (open, runs) = (open.clone(), runs.clone());
+    let keep = move || {
+        let run = runs.up();
+        while !open.load(SeqCst) {
+            std::thread::yield_now();
+        }
+        Ok(u32::try_from(run)?)
+    };
+    let builder = WorkflowBuilder::<Tally>::new("keep", 1);
+    let write = |run: &u32, tally: &mut Tally| tally.numbers.push(*run);
+    let builder = if is_blocking {
+        builder.then("keep", blocking(move |_: &Ctx, _: &Tally| keep()).output(write))
+    } else {
+        let body = move |_, _: Arc<Tally>| {
+            let keep = keep.clone();
+            async move { keep() }
+        };
+        builder.then("keep", inline(body).output(write))
+    };
+    builder.build().unwrap()
+}
+
+on_every_store! {
+    async fn a_step_that_keeps_its_thread_beyond_the_grace_time_is_left_and_its_result_is_void(store: Store) {
+        for is_blocking in [true, false] {
+            let (open, runs) = (Arc::new(AtomicBool::new(false)), Count::default());
+            let definition = keeping(&open, &runs, is_blocking);
+            let host = store.builder().await.grace(Duration::from_millis(10)).build();
+            let host = started(host, &[&definition]).await;
+            let id = host.start_workflow("keep", &Tally::default()).await.unwrap();
+            until(async || runs.get() == 1).await;
+            host.stop().await.unwrap();
+            open.store(true, SeqCst);
+            assert_eq!(host.status(&id).await.unwrap().current_steps, ["keep"], "blocking: {is_blocking}");
+            let host = store.host(&[&definition]).await;
+            assert_eq!(completed(&host, &id).await.numbers, [2], "blocking: {is_blocking}");
+            host.stop().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_grace_time_is_over_whatever_the_hosts_clock_says() {
+    let (go, runs, cancelled) = (Arc::new(Notify::new()), Count::default(), Count::default());
+    let place = Timed::memory().await;
+    let builder = place.builder().await.grace(Duration::from_millis(10));
+    let host = started(builder.build(), &[&held(&go, &runs, &cancelled)]).await;
+    host.start_workflow("held", &Tally::default()).await.unwrap();
+    until(async || runs.get() == 1).await;
+    let stopped = tokio::time::timeout(Duration::from_secs(20), host.stop());
+    stopped.await.expect("nobody has to move the clock").unwrap();
+    until(async || cancelled.get() == 1).await;
 }

@@ -77,3 +77,27 @@ async fn a_commit_that_the_store_will_never_take_suspends_the_instance() {
     until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
     assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, StepError::UNSTORABLE);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_commits_fail_now_and_then_for_its_waits_goes_on_and_one_that_never_stores_stands_still()
+ {
+    let store = Store::file();
+    let step = || inline(|_, _: Arc<Tally>| async { Ok(()) }).output(|(), tally: &mut Tally| tally.sum += 1);
+    let definition = WorkflowBuilder::<Tally>::new("w", 1)
+        .while_("rounds", |tally, ()| tally.sum < 12, |round| round.then("step", step()))
+        .build()
+        .unwrap();
+    let host = async |faults| {
+        let provider = faulty(store.provider().await, faults);
+        started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await
+    };
+    let sometimes = host(vec![Fault::None, Fault::Stale]).await;
+    let id = sometimes.start_workflow("w", &Tally::default()).await.unwrap();
+    assert_eq!(completed(&sometimes, &id).await.sum, 12);
+    sometimes.stop().await.unwrap();
+    let mut faults = vec![Fault::Stale; 5];
+    faults.insert(0, Fault::None); // the first one comes last
+    let always = host(faults).await;
+    let id = always.start_workflow("w", &Tally::default()).await.unwrap();
+    until(async || always.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+}

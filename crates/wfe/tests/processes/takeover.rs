@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use wfe::{models::WorkflowStatus, traits::WorkflowRepository};
+use wfe::{WorkflowHost, models::WorkflowStatus, traits::WorkflowRepository};
 
 use crate::worker::{Done, Place, until};
 
@@ -42,6 +42,32 @@ async fn work_of_a_killed_process_is_resumed_by_another_one_within_two_seconds()
         }
     }
     panic!("it took {took:?}");
+}
+
+/// A third process publishes, whether anybody runs or not.
+#[tokio::test]
+async fn waits_of_a_killed_process_get_each_event_of_another_one_once_and_in_order() {
+    const INSTANCES: usize = 20;
+    let place = Place::new();
+    let publisher = WorkflowHost::builder(place.provider().await).build();
+    let say = async |word: &str| publisher.publish_event("word", "k", word).await.unwrap();
+    let words = async |id: &String| {
+        let instance = place.provider().await.get_workflow_instance(id).await.unwrap();
+        serde_json::from_value::<Done>(instance.data).unwrap().by
+    };
+    let mut one = place.worker("one", LEASE, POLL);
+    let ids: Vec<_> = (0..INSTANCES).map(|_| one.start("listen")).collect();
+    say("first").await;
+    // Killed while the others are taking it.
+    while words(&ids[0]).await.is_empty() {}
+    say("second").await;
+    one.kill();
+    say("third").await;
+    let mut other = place.worker("other", LEASE, POLL);
+    for id in &ids {
+        assert_eq!(other.ask(&format!("wait {id}")), "first,second,third");
+    }
+    other.stop();
 }
 
 #[tokio::test]

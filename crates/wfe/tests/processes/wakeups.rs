@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use wfe::{
     Outcome, WorkflowHost,
+    clock::{Clock, SystemClock},
     traits::{StepStore, WorkflowRepository},
 };
 
@@ -89,7 +90,7 @@ async fn a_timer_of_a_process_that_was_killed_fires_on_time_in_another_one() {
         }
         one.kill();
         until(|| place.begun_by("other") == 1);
-        let now = chrono::Utc::now().timestamp_millis();
+        let now = SystemClock.now().timestamp_millis();
         late = late.min(Duration::from_millis((now - due).unsigned_abs()));
         assert!(now >= due);
         until(|| place.begun().len() == 2);

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, Serialize};
 use wfe::{
     Outcome, StartOptions, WorkflowHost,
-    definition::{Definition, Retry, WorkflowBuilder, inline},
+    definition::{Definition, Retry, WorkflowBuilder, event, inline},
     steps::{Ctx, StepError},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -187,6 +187,16 @@ pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Def
     WorkflowBuilder::<Done>::new(id, 1).then("hold", body).build().unwrap()
 }
 
+/// Waits for three events of one stream, and writes down what each says.
+fn listening() -> Definition {
+    let word =
+        event("word", |_: &Done, ()| "k").output(|word: &String, done: &mut Done| done.by.push(word.clone()));
+    WorkflowBuilder::<Done>::new("listen", 1)
+        .while_("all", |done, ()| done.by.len() < 3, |round| round.wait_for("word", word))
+        .build()
+        .unwrap()
+}
+
 /// The worker's side. Without the variables this is no test of its own.
 #[tokio::test]
 async fn serve() {
@@ -195,7 +205,8 @@ async fn serve() {
     let name = env::var(NAME).unwrap();
     let provider = provider(&folder, millis(LEASE)).await;
     let host = WorkflowHost::builder(provider).poll_interval(millis(POLL)).build();
-    // One that all know, one that only this worker knows, and one that pauses.
+    // Some that all know, one that only this worker knows, and one that pauses.
+    host.register(listening()).unwrap();
     host.register(holding("hold", folder.clone(), &name, None)).unwrap();
     host.register(holding(&format!("only-{name}"), folder.clone(), &name, None)).unwrap();
     host.register(holding("pause", folder.clone(), &name, Some(1_000))).unwrap();

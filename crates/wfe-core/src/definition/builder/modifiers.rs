@@ -50,7 +50,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     }
 
     /// How long an attempt of the body of the step just added may take; as
-    /// [`Task::timeout`](crate::definition::Task::timeout).
+    /// [`Task::timeout`](crate::definition::Task::timeout). Refused when the definition is built if the step runs no body:
+    /// a wait is limited by its own `fail_after` or `timeout`.
     ///
     /// ```
     /// use std::time::Duration;

@@ -116,6 +116,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Waits for an event: the first of its name and key that the instance has not consumed yet. A second wait, or the
     /// same one in a loop, gets the next one.
     ///
+    /// With a time limit ([`timeout`](Await::timeout), [`fail_after`](Await::fail_after)), an event dated before it has come
+    /// in time, even if the instance was suspended or no host was there when it passed.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use wfe_core::definition::{WorkflowBuilder, event, inline};

@@ -1,6 +1,7 @@
 use chrono::DateTime;
 use serde_json::Value;
 
+use super::wait_for::name_problem;
 use crate::{
     definition::{Answer, Body},
     executor::{ACTIVITY, Env, Moved, Primitive, Run, timing::last_time, waiting::Wanted},
@@ -48,6 +49,11 @@ impl Primitive for RunBody {
                 let error =
                     format!("the step cannot sleep until {time}: a store holds times up to {}", last_time());
                 return Err(StepError::fatal(error).with_code(StepError::UNSTORABLE).into());
+            }
+            Next::WaitForEvent(ref wait) => {
+                if let Some(problem) = name_problem(&wait.name) {
+                    return Err(StepError::fatal(problem).with_code(StepError::DEFINITION).into());
+                }
             }
             _ => {}
         }

@@ -72,7 +72,7 @@ impl Primitive for WaitFor {
 }
 
 /// What makes no sense about the name of an event.
-fn name_problem(name: &str) -> Option<String> {
+pub(super) fn name_problem(name: &str) -> Option<String> {
     name.starts_with("wfe.")
         .then(|| format!("it waits for {name:?}; names that begin with \"wfe.\" are the engine's"))
 }

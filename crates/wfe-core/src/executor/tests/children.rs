@@ -77,6 +77,18 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
 }
 
 #[test]
+fn a_child_that_ended_while_its_parent_stood_still_is_not_begun_again_for_its_limit() {
+    let child = begins(1).fail_after(|_, _| 2 * HOUR);
+    let builder = begin().sub_workflow("sub", child).retry(Retry::up_to(3)).then("after", mark("after"));
+    let mut town = Town::new(&[builder.build().unwrap(), part(1)], &Line::new());
+    town.parent().open();
+    town.parent().ask(Control::Suspend);
+    town.parent().plan_ask(9 * HOUR, Control::Resume);
+    town.play();
+    assert_eq!((line(town.parent()).as_str(), town.worlds.len()), ("v1-1 after", 2));
+}
+
+#[test]
 fn a_child_that_fails_is_a_failure_of_the_step_and_a_retry_begins_a_new_one() {
     let make = || {
         let child = child("part", |line: &Line, _| Part {

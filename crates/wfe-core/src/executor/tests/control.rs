@@ -1,12 +1,15 @@
 use std::time::Duration;
 
-use super::world::World;
+use super::{
+    scenario::{self, Line, begin, broken, line, mark},
+    world::World,
+};
 use crate::{
-    definition::{Definition, Retry, WorkflowBuilder, inline},
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder, event, inline},
     executor::Lifecycle,
     models::{PointerStatus, WorkflowStatus},
     steps::StepError,
-    traits::{Control, Ending},
+    traits::{Control, Ending, Intervention},
 };
 
 fn two_steps() -> Definition {
@@ -54,6 +57,42 @@ fn an_instance_whose_last_step_ended_while_it_was_suspended_completes_when_it_is
     assert_eq!(world.instance.status, WorkflowStatus::Suspended);
     world.ask(Control::Resume);
     assert_eq!((world.instance.status, world.ending), (WorkflowStatus::Complete, Some(Ending::Completed)));
+}
+
+#[test]
+fn a_cancel_condition_that_came_true_while_the_instance_stood_still_takes_effect_when_it_is_resumed() {
+    // With the process alive all the while, and with one that died in between.
+    for dies in [false, true] {
+        let mut world = scenario::world(begin().parallel("both", |all| {
+            let wait = event("never", |_: &Line, _| "k").output(|(), _| {});
+            all.branch(|b| b.then("a", mark("a"))).branch(|b| {
+                b.wait_for("w", wait).cancel_when(|line: &Line, _| !line.is_empty()).then("c", mark("c"))
+            })
+        }));
+        world.open();
+        world.ask(Control::Suspend);
+        let jobs = world.jobs.drain(..).collect();
+        world.finish(jobs);
+        assert_eq!((line(&world).as_str(), world.run.is_none()), ("a", true), "stored, and given back");
+        if dies {
+            world.crash();
+        }
+        world.ask(Control::Resume);
+        world.play();
+        assert_eq!((line(&world).as_str(), world.ending), ("a c", Some(Ending::Completed)));
+    }
+    // Somebody goes on by hand behind a failed step.
+    let mut world = scenario::world(begin().parallel("both", |all| {
+        let wait = event("never", |_: &Line, _| "k").output(|(), _| {});
+        all.branch(|b| b.then("x", broken()).on_failure(OnFailure::Suspend))
+            .branch(|b| b.then("a", mark("a")))
+            .branch(|b| b.wait_for("w", wait).cancel_when(|line: &Line, _| !line.is_empty()))
+    }));
+    world.play();
+    assert_eq!((line(&world).as_str(), world.instance.status), ("a", WorkflowStatus::Suspended));
+    world.intervene(Intervention::Skip);
+    world.play();
+    assert_eq!(world.ending, Some(Ending::Completed));
 }
 
 #[test]

@@ -183,6 +183,25 @@ fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
 }
 
 #[test]
+fn a_timeout_of_a_step_that_runs_no_body_is_refused_and_says_what_to_use() {
+    use crate::definition::{activity, child, event, user_task};
+    let hour = Duration::from_hours(1);
+    for step in [
+        begin().wait_for("s", event("e", |_: &Line, _| "k")),
+        begin().activity("s", activity("work", |_: &Line, _| 1)),
+        begin().user_task("s", user_task(|_: &Line, _| "?").plain_option("yes")),
+        begin().sub_workflow("s", child("other", |_: &Line, _| 1_u32)),
+        begin().saga("s", |saga| saga.then("a", mark("a"))),
+        begin().parallel("s", |all| all.branch(|b| b.then("a", mark("a")))),
+        begin().delay("s", move |_, _| hour),
+    ] {
+        let problem = problem(step.timeout(hour));
+        assert!(problem.starts_with("step \"s\": ") && problem.contains("fail_after"), "{problem}");
+    }
+    begin().then("s", mark("s")).timeout(hour).build().unwrap();
+}
+
+#[test]
 fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why() {
     let world = everywhere(|| {
         world(

@@ -12,7 +12,7 @@ use crate::{
     executor::{ACTIVITY, USER_TASK},
     models::{Event, PointerStatus},
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
-    traits::Ending,
+    traits::{Control, Ending},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -103,6 +103,28 @@ fn an_answer_that_makes_no_sense_or_comes_after_the_limit_changes_nothing() {
     odd.play();
     assert_eq!(odd.failures[0].code, StepError::UNREADABLE);
     assert_eq!(odd.pointer("act").status, PointerStatus::Failed);
+}
+
+#[test]
+fn an_answer_that_is_there_is_taken_whatever_limit_passed_while_the_instance_stood_still() {
+    for after in [1, 2] {
+        let mut world = world(begin().activity("act", resize().fail_after(|_, _| 90 * HOUR / 60)));
+        world.open();
+        world.ask(Control::Suspend);
+        let answer = success(json!("done"));
+        plan_answer(&mut world, HOUR * after, "it//act//1", "wfe.activity:resize", &answer);
+        world.plan_ask(3 * HOUR, Control::Resume);
+        world.play();
+        assert_eq!((line(&world).as_str(), world.failures.len()), ("done", 0), "answered after {after} h");
+    }
+    let task = approval().escalate(|_, _| 2 * HOUR, |b| b.then("e", mark("e")));
+    let mut asked = world(begin().user_task("ask", task));
+    asked.open();
+    asked.ask(Control::Suspend);
+    plan_answer(&mut asked, HOUR, "it//ask//1", USER_TASK, &chosen("no"));
+    asked.plan_ask(3 * HOUR, Control::Resume);
+    asked.play();
+    assert_eq!(line(&asked), "bob", "nothing is escalated that was answered");
 }
 
 fn approval() -> UserTask<Line, ()> {

@@ -178,6 +178,83 @@ fn an_event_that_is_there_when_the_limit_passes_wins() {
 }
 
 #[test]
+fn an_event_that_came_in_time_beats_a_limit_that_passed_while_the_instance_stood_still() {
+    for busy in [false, true] {
+        let wait = said().fail_after(|_, _| 2 * HOUR);
+        let mut world = world(begin().parallel("both", |all| {
+            let all = all.branch(|b| b.wait_for("w", wait));
+            if busy { all.branch(|b| b.then("slow", mark("slow"))) } else { all }
+        }));
+        world.open();
+        world.ask(Control::Suspend);
+        world.plan(HOUR, "said", "k", "hello");
+        world.plan_ask(3 * HOUR, Control::Resume);
+        let slow = std::mem::take(&mut world.jobs);
+        world.play();
+        world.jobs = slow;
+        world.play();
+        assert_eq!(world.failures, [], "busy: {busy}");
+        assert_eq!(line(&world), if busy { "hello slow" } else { "hello" });
+    }
+}
+
+#[test]
+fn an_event_that_was_stored_but_not_told_of_yet_beats_the_limit_of_a_busy_instance() {
+    let mut world = world(begin().parallel("both", |all| {
+        all.branch(|b| b.then("slow", mark("slow")))
+            .branch(|b| b.wait_for("w", said().fail_after(|_, _| HOUR)).then("after", mark("after")))
+    }));
+    world.open();
+    world.now += HOUR;
+    let event = Event { event_time: world.now, ..Event::new("said", "k", json!("hello")) };
+    world.stream.borrow_mut().publish(event, world.now);
+    world.settle();
+    assert_eq!((line(&world).as_str(), world.failures.len()), ("hello", 0));
+    assert_eq!(world.waiting(), ["both/0/slow", "both/1/after"]);
+}
+
+#[test]
+fn an_event_dated_after_the_limit_is_too_late_whenever_the_limit_takes_effect() {
+    // A host is there at the limit; none is, till after the event; the instance stands still till after the event.
+    for (down, suspended) in [(false, false), (true, false), (false, true)] {
+        let wait = said().timeout(|_, _| HOUR, |late| late.then("late", mark("late")));
+        let mut world =
+            world(begin().wait_for("w", wait).then("after", mark("after")).wait_for("w2", said()));
+        world.open();
+        if suspended {
+            world.ask(Control::Suspend);
+            world.plan_ask(3 * HOUR, Control::Resume);
+        }
+        if down {
+            let at = world.now + 2 * HOUR;
+            let event = Event { event_time: at, ..Event::new("said", "k", json!("hello")) };
+            world.stream.borrow_mut().publish(event, at);
+            world.now += 3 * HOUR;
+        } else {
+            world.plan(2 * HOUR, "said", "k", "hello");
+        }
+        world.play();
+        assert_eq!(line(&world), "late after hello", "down: {down}, suspended: {suspended}");
+    }
+}
+
+#[test]
+fn a_limit_that_is_gone_from_the_definition_keeps_no_event_out() {
+    let limited = begin().wait_for("w", said().fail_after(|_, _| HOUR));
+    let mut world = world(limited);
+    world.open();
+    world.definition = begin().wait_for("w", said()).build().unwrap();
+    let at = world.now + 2 * HOUR;
+    world
+        .stream
+        .borrow_mut()
+        .publish(Event { event_time: at, ..Event::new("said", "k", json!("hello")) }, at);
+    world.now += 3 * HOUR;
+    world.play();
+    assert_eq!((line(&world).as_str(), world.failures.len()), ("hello", 0));
+}
+
+#[test]
 fn a_wait_without_a_branch_for_it_fails_by_its_limit_and_is_tried_again() {
     let make = || {
         let mut world = world(

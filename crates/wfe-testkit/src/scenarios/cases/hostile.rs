@@ -6,6 +6,8 @@ scenarios!("hostile input":
     names_with_quotes_and_nul_are_names_as_any_others,
     huge_numbers_come_through_unchanged,
     a_panicking_condition_fails_its_step_and_nothing_else,
+    a_panicking_output_changes_nothing_and_holds_up_no_other_instance,
+    a_value_of_ten_megabytes_comes_through_and_holds_up_no_other_instance,
     a_panicking_key_fails_its_step,
     a_step_that_never_returns_keeps_no_other_from_running,
     a_blocking_step_that_panics_has_failed,
@@ -65,6 +67,41 @@ async fn a_panicking_condition_fails_its_step_and_nothing_else(stage: Stage) -> 
     }
     assert_eq!(host.data::<Story>(&bad).await?.words, ["fell"]);
     assert_eq!(words(&host, &good).await?, "c");
+    Ok(())
+}
+
+async fn a_panicking_output_changes_nothing_and_holds_up_no_other_instance(stage: Stage) -> Checked<()> {
+    let both: Plain<(), ()> = inline(|_, _| async { Ok(()) });
+    // The second output panics when the first one has written already: neither counts.
+    let both = both.output(|(), s: &mut Story| s.n = 7).output(|(), _: &mut Story| explode());
+    let bad = begin("bad").then("a", both).fallback(|b| b.then("f", mark("fell")));
+    let good = begin("good").delay("hour", |_, ()| HOUR).then("c", mark("c"));
+    let host = stage.host([built(bad)?, built(good)?]).await?;
+    let bad = host.start_workflow("bad", &Story::default()).await?;
+    let good = host.start_workflow("good", &Story::default()).await?;
+    let story = completed(&host, &bad).await?;
+    assert_eq!((story.n, story.words.join(" ")), (0, "fell".to_owned()));
+    assert_eq!(words(&host, &good).await?, "c");
+    Ok(())
+}
+
+async fn a_value_of_ten_megabytes_comes_through_and_holds_up_no_other_instance(stage: Stage) -> Checked<()> {
+    const SIZE: usize = 10 << 20;
+    let large: Plain<String, ()> = inline(|_, _| async { Ok("x".repeat(SIZE)) });
+    let large = large.output(|text: &String, s: &mut Story| s.text.clone_from(text));
+    let large = begin("large").then("a", large).delay("hour", |_, ()| HOUR).then("b", mark("b"));
+    let good = begin("good").then("c", mark("c"));
+    let host = stage.host([built(large)?, built(good)?]).await?;
+    let large = host.start_workflow("large", &Story::default()).await?;
+    let mut others = Vec::new();
+    for _ in 0..10 {
+        others.push(host.start_workflow("good", &Story::default()).await?);
+    }
+    for id in &others {
+        assert_eq!(words(&host, id).await?, "c");
+    }
+    let story = completed(&host, &large).await?;
+    assert_eq!((story.text.len(), story.words.join(" ")), (SIZE, "b".to_owned()));
     Ok(())
 }
 

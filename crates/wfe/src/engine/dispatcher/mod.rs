@@ -376,8 +376,8 @@ impl Dispatcher {
     /// Lets running bodies end within the grace time.
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, news: &Notify) {
         // The phase is that of draining already: whoever sent the command saw to it, so that nothing begins meanwhile.
-        let clock = self.shared.options.clock.clone();
-        let mut grace = Some(clock.sleep(self.shared.options.grace));
+        // Real time: what it is to be in time for (an operating system that goes down, say) knows of no virtual one.
+        let mut grace = Some(Box::pin(tokio::time::sleep(self.shared.options.grace)));
         while !self.actors.is_empty() {
             tokio::select! {
                 Some(gone) = ended.recv() => {

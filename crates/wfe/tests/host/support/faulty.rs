@@ -20,6 +20,8 @@ pub enum Fault {
     Full,
     Broken,
     Invalid,
+    /// A wait was closed behind the engine's back.
+    Stale,
 }
 
 /// A provider whose commits meet these faults, one after the other and again from the first.
@@ -99,6 +101,7 @@ impl Layer for Faulty {
             Fault::Full => Err(WfeError::Full { message, source }),
             Fault::Broken => Err(WfeError::Storage { message, source }),
             Fault::Invalid => Err(WfeError::Invalid(message)),
+            Fault::Stale => Err(WfeError::SubscriptionNotFound(message)),
         }
     }
 

@@ -1,8 +1,10 @@
 mod faulty;
+mod holding;
 mod logged;
 mod timed;
 
 pub use faulty::{Fault, after_claims, faulty, plain, unreadable};
+pub use holding::{Gate, after_births, after_starts, before_status};
 pub use logged::Missed;
 pub use timed::Timed;
 pub(crate) use timed::in_time;

@@ -1,0 +1,99 @@
+//! Steps that block their thread: what holds for others holds for them.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use wfe::{
+    Outcome, Rest, StepDone, StepMiddleware,
+    clock::Clock,
+    definition::{Definition, Inline, Retry, Task, WorkflowBuilder, blocking},
+    steps::{Ctx, StepError},
+};
+
+use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, on_every_store, started, until};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Blocks until its token is fired at the first attempt, and answers the attempt at any other.
+fn patient(begun: &Count, cancelled: &Count) -> Task<u32, Tally, (), Inline<u32, Tally, ()>> {
+    let (begun, cancelled) = (begun.clone(), cancelled.clone());
+    let body = move |ctx: &Ctx, _: &Tally| {
+        begun.up();
+        if ctx.attempt() == 1 {
+            while !ctx.cancellation().is_cancelled() {
+                std::thread::yield_now();
+            }
+            cancelled.up();
+        }
+        Ok(ctx.attempt())
+    };
+    blocking(body).output(|attempt: &u32, tally: &mut Tally| tally.numbers.push(*attempt))
+}
+
+fn one(step: Task<u32, Tally, (), Inline<u32, Tally, ()>>) -> Definition {
+    WorkflowBuilder::<Tally>::new("w", 1).then("blocks", step).build().unwrap()
+}
+
+struct Notes(Arc<Mutex<Vec<String>>>);
+
+#[async_trait]
+impl StepMiddleware for Notes {
+    async fn around(&self, ctx: &Ctx, rest: Rest<'_>) -> Result<StepDone, StepError> {
+        let done = rest.run().await;
+        let end = done.as_ref().map_or_else(|error| error.code().to_owned(), |_| "done".to_owned());
+        self.0.lock().unwrap().push(format!("{} {end}", ctx.attempt()));
+        done
+    }
+}
+
+on_every_store! {
+    async fn a_blocking_step_sees_in_its_token_that_nobody_wants_its_result(store: Store) {
+        let (begun, cancelled) = (Count::default(), Count::default());
+        let host = store.host(&[&one(patient(&begun, &cancelled))]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || begun.get() == 1).await;
+        host.cancel(&id).await.unwrap();
+        assert_eq!(ended(&host, &id).await, Outcome::Cancelled);
+        until(async || cancelled.get() == 1).await;
+    }
+
+    async fn a_blocking_step_that_panics_has_failed_with_and_without_middleware(store: Store) {
+        let step = || {
+            let body = blocking(|ctx: &Ctx, _: &Tally| {
+                assert!(ctx.attempt() > 1, "the first attempt");
+                Ok(ctx.attempt())
+            });
+            one(body.retry(Retry::up_to(1).first_pause(Duration::ZERO)).output(|n: &u32, tally: &mut Tally| tally.sum = *n))
+        };
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        for has_middleware in [false, true] {
+            let mut builder = store.builder().await;
+            if has_middleware {
+                builder = builder.step_middleware(Notes(notes.clone()));
+            }
+            let host = started(builder.build(), &[&step()]).await;
+            let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+            assert_eq!(completed(&host, &id).await.sum, 2);
+            host.stop().await.unwrap();
+        }
+        assert_eq!(*notes.lock().unwrap(), ["1 panic", "2 done"]);
+    }
+}
+
+in_time! {
+    async fn an_attempt_of_a_blocking_step_that_takes_too_long_is_told_and_the_next_one_counts(place: Timed) {
+        let (begun, cancelled) = (Count::default(), Count::default());
+        let step = patient(&begun, &cancelled).timeout(HOUR).retry(Retry::up_to(1).first_pause(Duration::ZERO));
+        let host = place.host(&[&one(step)]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        let limit = place.clock.now() + HOUR;
+        place.clock.wait_for(|deadlines| deadlines.contains(&limit)).await;
+        until(async || begun.get() == 1).await;
+        place.clock.set(limit);
+        assert_eq!(completed(&host, &id).await.numbers, [2]);
+        until(async || cancelled.get() == 1).await;
+    }
+}

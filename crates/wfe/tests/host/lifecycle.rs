@@ -1,0 +1,222 @@
+//! What a host tells of the instances that it runs.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::broadcast::Receiver;
+use wfe::{
+    Lifecycle, LifecycleEvent, WorkflowHost,
+    definition::{Definition, OnFailure, WorkflowBuilder, child, event, inline},
+    steps::StepError,
+    traits::Ending,
+};
+
+use crate::support::{
+    Gate, Store, Tally, Timed, after_births, after_starts, before_status, completed, in_time, nothing,
+    started, unreadable, until,
+};
+
+/// What was told of an instance so far, shortly.
+fn of(told: &[LifecycleEvent], id: &str) -> Vec<String> {
+    let short = |event: &LifecycleEvent| match &event.what {
+        Lifecycle::StepStarted { step, attempt, .. } => format!("{step} begins {attempt}"),
+        Lifecycle::StepCompleted { step, .. } => format!("{step} ends"),
+        Lifecycle::Error(failure) => format!("error {}", failure.code),
+        Lifecycle::Terminated { ending } => format!("terminated {ending:?}"),
+        other => format!("{other:?}"),
+    };
+    told.iter().filter(|event| *event.instance_id == *id).map(short).collect()
+}
+
+/// All that comes until the last event of this instance is of this kind.
+async fn told_until(
+    events: &mut Receiver<LifecycleEvent>,
+    id: &str,
+    last: &Lifecycle,
+) -> Vec<LifecycleEvent> {
+    let all = async {
+        let mut told = Vec::new();
+        loop {
+            let event = events.recv().await.unwrap();
+            let is_last = *event.instance_id == *id && event.what == *last;
+            told.push(event);
+            if is_last {
+                return told;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("it was told")
+}
+
+fn far_away(id: &str) -> Definition {
+    WorkflowBuilder::<Tally>::new(id, 1)
+        .then("first", nothing())
+        .wait_for("wait", event("far", |_: &Tally, ()| "k").output(|(), _| {}))
+        .build()
+        .unwrap()
+}
+
+fn parent(child_of: &str) -> Definition {
+    WorkflowBuilder::<Tally>::new("parent", 1)
+        .sub_workflow("sub", child(child_of, |_: &Tally, ()| Tally::default()))
+        .build()
+        .unwrap()
+}
+
+fn one_step(id: &str) -> Definition {
+    WorkflowBuilder::<Tally>::new(id, 1).then("only", nothing()).build().unwrap()
+}
+
+/// Whatever this host had to do by now, it has done: another instance has run from its start to its end.
+async fn had_time(host: &WorkflowHost) {
+    let id = host.start_workflow("other", &Tally::default()).await.unwrap();
+    completed(host, &id).await;
+}
+
+in_time! {
+    async fn all_that_becomes_of_an_instance_is_told_in_its_order(place: Timed) {
+        let fails = WorkflowBuilder::<Tally>::new("fails", 1)
+            .then("bad", inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::fatal("bad").with_code("bad")) }))
+            .on_failure(OnFailure::Suspend)
+            .build()
+            .unwrap();
+        let host = place.host(&[&far_away("far"), &fails]).await;
+        let mut events = host.lifecycle();
+        let id = host.start_workflow("far", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
+        host.suspend(&id).await.unwrap();
+        let mut told = told_until(&mut events, &id, &Lifecycle::Suspended).await;
+        host.resume(&id).await.unwrap();
+        told.extend(told_until(&mut events, &id, &Lifecycle::Resumed).await);
+        host.terminate(&id).await.unwrap();
+        told.extend(told_until(&mut events, &id, &Lifecycle::Terminated { ending: Ending::Terminated }).await);
+        let all = ["Started", "first begins 1", "first ends", "Suspended", "Resumed", "terminated Terminated"];
+        assert_eq!(of(&told, &id), all);
+
+        let id = host.start_workflow("fails", &Tally::default()).await.unwrap();
+        let mut told = told_until(&mut events, &id, &Lifecycle::Suspended).await;
+        host.cancel(&id).await.unwrap();
+        told.extend(told_until(&mut events, &id, &Lifecycle::Terminated { ending: Ending::Cancelled }).await);
+        let all = ["Started", "bad begins 1", "error bad", "Suspended", "terminated Cancelled"];
+        assert_eq!(of(&told, &id), all);
+    }
+
+    async fn a_child_is_told_of_from_its_start_to_its_end(place: Timed) {
+        let host = place.host(&[&parent("kid"), &one_step("kid")]).await;
+        let mut events = host.lifecycle();
+        let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+        let told = told_until(&mut events, &id, &Lifecycle::Completed).await;
+        assert_eq!(of(&told, &id), ["Started", "sub ends", "Completed"]);
+        let kid = told.iter().find(|event| &*event.definition_id == "kid").unwrap();
+        assert_eq!((kid.version, &kid.what), (1, &Lifecycle::Started));
+        assert_eq!(of(&told, &kid.instance_id), ["Started", "only begins 1", "only ends", "Completed"]);
+        assert!(told.iter().rposition(|e| e.instance_id == kid.instance_id) < told.iter().rposition(|e| *e.instance_id == *id));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_change_of_status_is_told_before_it_is_stored() {
+    let (store, gate) = (Store::memory().await, Gate::default());
+    let builder = WorkflowHost::builder_shared(before_status(store.provider().await, &gate));
+    let host = started(builder.build(), &[&far_away("far"), &one_step("other")]).await;
+    let id = host.start_workflow("far", &Tally::default()).await.unwrap();
+    until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
+    let mut events = host.lifecycle();
+    let ending = Ending::Terminated;
+    let changes = [Lifecycle::Suspended, Lifecycle::Resumed, Lifecycle::Terminated { ending }];
+    for (held, change) in (1..).zip(changes) {
+        gate.shut();
+        match change {
+            Lifecycle::Suspended => host.suspend(&id).await.unwrap(),
+            Lifecycle::Resumed => host.resume(&id).await.unwrap(),
+            _ => host.terminate(&id).await.unwrap(),
+        }
+        until(async || gate.came.get() == held).await;
+        had_time(&host).await;
+        while let Ok(event) = events.try_recv() {
+            assert_ne!(*event.instance_id, *id, "{change:?} is not stored yet");
+        }
+        gate.open();
+        let told = told_until(&mut events, &id, &change).await;
+        assert_eq!(of(&told, &id).len(), 1, "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_start_of_an_instance_that_waited_for_room_is_told_before_its_first_step() {
+    let (store, gate) = (Store::memory().await, Gate::default());
+    let builder = WorkflowHost::builder_shared(after_starts(store.provider().await, &gate))
+        .poll_interval(Duration::from_millis(20))
+        .concurrent_instances_of("few", 1);
+    let go = Arc::new(tokio::sync::Notify::new());
+    let goes = go.clone();
+    let few = WorkflowBuilder::<Tally>::new("few", 1)
+        .then(
+            "hold",
+            inline(move |_, _: Arc<Tally>| {
+                let go = goes.clone();
+                async move {
+                    go.notified().await;
+                    Ok(())
+                }
+            }),
+        )
+        .build()
+        .unwrap();
+    let host = started(builder.build(), &[&few, &one_step("other")]).await;
+    let first = host.start_workflow("few", &Tally::default()).await.unwrap();
+    gate.shut();
+    let mut events = host.lifecycle();
+    let asker = host.clone();
+    let second = tokio::spawn(async move { asker.start_workflow("few", &Tally::default()).await.unwrap() });
+    until(async || gate.came.get() == 1).await;
+    go.notify_one();
+    completed(&host, &first).await;
+    // There is room for the second one now, and the host has read it.
+    let loads = gate.loads.get();
+    until(async || gate.loads.get() > loads).await;
+    had_time(&host).await;
+    gate.open();
+    let second = second.await.unwrap();
+    go.notify_one();
+    completed(&host, &second).await;
+    let told = told_until(&mut events, &second, &Lifecycle::Completed).await;
+    assert_eq!(of(&told, &second), ["Started", "hold begins 1", "hold ends", "Completed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_start_of_a_child_is_told_before_its_first_step() {
+    let (store, gate) = (Store::memory().await, Gate::default());
+    let builder = WorkflowHost::builder_shared(after_births(store.provider().await, &gate))
+        .poll_interval(Duration::from_millis(20));
+    let host = started(builder.build(), &[&parent("kid"), &one_step("kid"), &one_step("other")]).await;
+    let mut events = host.lifecycle();
+    gate.shut();
+    let loads = gate.loads.get();
+    let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+    until(async || gate.came.get() == 1).await;
+    // The child is stored, and found by a poll.
+    until(async || gate.loads.get() > loads).await;
+    had_time(&host).await;
+    gate.open();
+    let told = told_until(&mut events, &id, &Lifecycle::Completed).await;
+    let kid = told.iter().find(|event| &*event.definition_id == "kid").unwrap();
+    assert_eq!(of(&told, &kid.instance_id), ["Started", "only begins 1", "only ends", "Completed"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_cannot_be_read_is_told_to_stand_still_and_to_end() {
+    let store = Store::file();
+    let first = store.builder().await.build();
+    first.register(one_step("w")).unwrap();
+    let id = first.start_workflow("w", &Tally::default()).await.unwrap();
+    let host = WorkflowHost::builder_shared(unreadable(store.provider().await))
+        .poll_interval(Duration::from_millis(20))
+        .build();
+    let mut events = host.lifecycle();
+    let host = started(host, &[&one_step("w")]).await;
+    let told = told_until(&mut events, &id, &Lifecycle::Suspended).await;
+    assert_eq!(of(&told, &id), ["error corrupt", "Suspended"]);
+    host.terminate(&id).await.unwrap();
+    let told = told_until(&mut events, &id, &Lifecycle::Terminated { ending: Ending::Terminated }).await;
+    assert_eq!(of(&told, &id), ["error corrupt", "terminated Terminated"]);
+}
