@@ -33,8 +33,16 @@ impl Timers {
         Self { due: BTreeSet::new(), horizon: None, ahead, told: i64::MIN, taken: i64::MIN }
     }
 
-    /// Something becomes due at `at`.
+    /// Something becomes due at `at` that nobody has looked for yet.
     pub fn add(&mut self, at: i64) {
+        if self.horizon.is_none_or(|horizon| at <= horizon) {
+            self.told = self.told.min(at.saturating_sub(1));
+            self.insert(at);
+        }
+    }
+
+    /// Something becomes due at `at` that was left when what becomes due soon was taken: there is no place for it before.
+    pub fn add_left(&mut self, at: i64) {
         if self.horizon.is_none_or(|horizon| at <= horizon) {
             self.insert(at);
         }
@@ -42,8 +50,7 @@ impl Timers {
 
     fn insert(&mut self, at: i64) {
         self.due.insert(at);
-        let before = at.saturating_sub(1);
-        (self.told, self.taken) = (self.told.min(before), self.taken.min(before));
+        self.taken = self.taken.min(at.saturating_sub(1));
     }
 
     /// All that is due up to this time was taken.
@@ -51,7 +58,7 @@ impl Timers {
         self.taken = self.taken.max(until);
     }
 
-    /// The store's next times, earliest first; with `more`, it may have later ones.
+    /// The store's next times, earliest first, after what becomes due soon was taken; with `more`, it may have later ones.
     pub fn refill(&mut self, times: impl IntoIterator<Item = i64>, more: bool) {
         let before = self.due.len();
         let mut horizon = None;
@@ -155,13 +162,24 @@ mod tests {
     }
 
     #[test]
+    fn a_time_that_was_left_when_it_was_told_of_is_told_of_again_only_when_it_comes() {
+        let mut timers = Timers::new(100);
+        timers.add(1_000);
+        assert_eq!(timers.take_due(950), SOON);
+        timers.add_left(1_000);
+        assert_eq!(timers.next(), Some(1_000));
+        timers.taken(1_050);
+        timers.add_left(1_000);
+        assert_eq!(timers.take_due(1_000), NOW);
+    }
+
+    #[test]
     fn a_horizon_that_was_told_of_ahead_is_told_of_again_only_when_it_comes() {
         let mut timers = Timers::new(100);
         timers.refill([1_000], true);
         assert_eq!(timers.next(), Some(950));
         assert_eq!(timers.take_due(950), Due { soon: true, now: false, refill: true });
         timers.refill([1_000], true); // there was no room for it
-        timers.told = 1_050;
         assert_eq!(timers.next(), Some(1_000));
         assert_eq!(timers.take_due(1_000), REFILL);
     }

@@ -56,7 +56,7 @@ impl Dispatcher {
             return;
         }
         match self.shared.store.upcoming(&definitions, after, 1).await {
-            Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add(at)),
+            Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add_left(at)),
             Err(error) => {
                 self.unread = true;
                 tracing::warn!(%error, "the next due time could not be read");
