@@ -125,6 +125,24 @@ pub fn event<D: Data, I: Item, K: Into<String>>(
 impl<D: Data, I: Item> Await<D, I> {
     /// Events dated earlier are passed over; by default those from before the creation of the instance. It counts until the
     /// instance has consumed an event of this name and key: then the next one is that which comes after it.
+    ///
+    /// ```
+    /// use chrono::{DateTime, Utc};
+    /// use wfe_core::definition::{WorkflowBuilder, event};
+    ///
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct Claim { policy: String, since: DateTime<Utc>, paid: f64 }
+    ///
+    /// let definition = WorkflowBuilder::<Claim>::new("claim", 1)
+    ///     .wait_for(
+    ///         "payment",
+    ///         event("paid", |claim: &Claim, _| claim.policy.clone())
+    ///             .effective(|claim, _| claim.since) // also a payment from before this instance was started
+    ///             .output(|amount: &f64, claim| claim.paid += amount),
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
     #[must_use]
     pub fn effective(mut self, from: impl Fn(&D, &I) -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         self.effective = Some(ask("the effective date of the event", from));
@@ -179,6 +197,20 @@ pub fn child<D: Data, I: Item, C: Data>(
 
 impl<D: Data, I: Item> Child<D, I> {
     /// This version of the definition.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wfe_core::definition::{Every, WorkflowBuilder, child, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("parent", 1)
+    ///     // Beside the child, at an interval, until the data says that it is enough.
+    ///     .recur("tick", Every::interval(Duration::from_mins(5)), |n, _| *n >= 3, |tick| {
+    ///         tick.then("count", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
+    ///     })
+    ///     .sub_workflow("pinned", child("import", |n: &u32, _| n.to_string()).version(2))
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = Some(version);
