@@ -89,6 +89,30 @@ pub(crate) async fn run_inside(
 }
 
 /// Is told when a host starts an instance, and when one has ended that it ran.
+///
+/// ```
+/// use wfe::{Result, WfeError, WorkflowEnd, WorkflowMiddleware, WorkflowStart};
+///
+/// /// Takes no orders at night, and tells of those that failed.
+/// struct Desk;
+///
+/// #[async_trait::async_trait]
+/// impl WorkflowMiddleware for Desk {
+///     async fn starting(&self, start: &WorkflowStart<'_>) -> Result<()> {
+///         if start.definition_id == "order" && is_night() {
+///             return Err(WfeError::Invalid("the shop is closed".to_owned()));
+///         }
+///         Ok(())
+///     }
+///
+///     async fn ended(&self, end: &WorkflowEnd) {
+///         if let Some(cause) = &end.cause {
+///             eprintln!("{} of version {}: {:?}", end.definition_id, end.version, cause.causes);
+///         }
+///     }
+/// }
+/// # fn is_night() -> bool { false }
+/// ```
 #[async_trait]
 pub trait WorkflowMiddleware: Send + Sync + 'static {
     /// Before an instance is stored that [`start_workflow`](crate::WorkflowHost::start_workflow) or a schedule starts;

@@ -12,6 +12,23 @@ use crate::{
 };
 
 /// Builds a [`WorkflowHost`] with settings of its own.
+///
+/// ```
+/// use std::time::Duration;
+/// use wfe::WorkflowHost;
+/// use wfe_sqlite::SqlitePersistenceProvider;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> wfe::Result<()> {
+/// let host = WorkflowHost::builder(SqlitePersistenceProvider::new(":memory:").await?)
+///     .concurrent_steps(64)
+///     .concurrent_instances_of("import", 10) // at once; others wait in the store
+///     .concurrent_bodies_of("import", "upload", 2) // over all instances
+///     .grace(Duration::from_secs(5))
+///     .build();
+/// # host.stop().await
+/// # }
+/// ```
 pub struct HostBuilder {
     provider: Arc<dyn PersistenceProvider>,
     options: Options,

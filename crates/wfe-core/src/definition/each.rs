@@ -6,6 +6,31 @@ use super::{Body, Data, Inline, Item, OnFailure, Policy, Retry, Task, inline_ite
 ///
 /// The items are computed once, when the for-each begins, and stored; neither a crash nor a retry changes them.
 /// `O` is the item of the for-each around this one (`()` on the main path), `T` its own.
+///
+/// ```
+/// use std::sync::Arc;
+/// use wfe_core::definition::{WorkflowBuilder, each_from, each_in, inline, inline_item};
+///
+/// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// struct Tree { root: String }
+///
+/// let definition = WorkflowBuilder::<Tree>::new("count", 1)
+///     .for_each(
+///         "folders",
+///         // Listed by a body of its own.
+///         each_from(inline(|_, tree: Arc<Tree>| async move { Ok(vec![format!("{}/a", tree.root)]) })).parallel(4),
+///         |folder| {
+///             folder.for_each(
+///                 "files",
+///                 // From the folder, the item of the for-each around.
+///                 each_in(|_: &Tree, folder: &String| vec![format!("{folder}/1"), format!("{folder}/2")]),
+///                 |file| file.then("read", inline_item(|_, _: Arc<Tree>, file: String| async move { Ok(file.len()) })),
+///             )
+///         },
+///     )
+///     .build()?;
+/// # Ok::<(), wfe_core::WfeError>(())
+/// ```
 pub struct Each<D, O, T> {
     pub(super) items: Task<Vec<T>, D, O, Inline<Vec<T>, D, O>>,
     pub(super) limit: usize,

@@ -111,6 +111,42 @@ pub fn step<S: Step, D: Data, I: Item>(
 }
 
 /// As [`step`], for a body that blocks; it runs on the blocking pool.
+///
+/// ```
+/// use std::io::Write;
+/// use wfe_core::{
+///     definition::{WorkflowBuilder, blocking_step},
+///     steps::{BlockingStep, Ctx, Next, StepError, StepResult},
+/// };
+///
+/// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// struct Text { words: Vec<String>, written: usize }
+///
+/// struct WriteOut { words: Vec<String>, written: usize }
+///
+/// impl BlockingStep for WriteOut {
+///     fn run(&mut self, ctx: &Ctx) -> StepResult {
+///         for word in &self.words {
+///             // Nobody can take a thread away: a body that takes long looks whether it is still wanted.
+///             if ctx.cancellation().is_cancelled() {
+///                 return Err(StepError::retryable("nobody wants it any more"));
+///             }
+///             self.written += std::io::sink().write(word.as_bytes())?;
+///         }
+///         Ok(Next::Done)
+///     }
+/// }
+///
+/// let definition = WorkflowBuilder::<Text>::new("w", 1)
+///     .then(
+///         "write",
+///         blocking_step(|| WriteOut { words: Vec::new(), written: 0 })
+///             .input(|step, text: &Text, _| step.words = text.words.clone())
+///             .output(|step, text| text.written = step.written),
+///     )
+///     .build()?;
+/// # Ok::<(), wfe_core::WfeError>(())
+/// ```
 pub fn blocking_step<S: BlockingStep, D: Data, I: Item>(
     make: impl Fn() -> S + Send + Sync + 'static,
 ) -> Task<S, D, I, Made<S, D, I>> {

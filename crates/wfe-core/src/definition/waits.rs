@@ -206,6 +206,20 @@ pub fn child<D: Data, I: Item, C: Data>(
 
 impl<D: Data, I: Item> Child<D, I> {
     /// This version of the definition.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wfe_core::definition::{Every, WorkflowBuilder, child, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("parent", 1)
+    ///     // Beside the child, at an interval, until the data says that it is enough.
+    ///     .recur("tick", Every::interval(Duration::from_mins(5)), |n, _| *n >= 3, |tick| {
+    ///         tick.then("count", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
+    ///     })
+    ///     .sub_workflow("pinned", child("import", |n: &u32, _| n.to_string()).version(2))
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = Some(version);

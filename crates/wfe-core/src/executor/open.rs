@@ -23,12 +23,13 @@ impl Run {
     ///
     /// An instance that does not fit the definition (a live pointer names a step that is gone or of another kind; the
     /// data no longer deserializes) is parked: suspended, with an error that says why. A control request that waits is
-    /// not applied by itself: pass it to [`control`](Self::control).
+    /// not applied by itself: pass it to [`control`](Self::control). Events are delivered after it.
     ///
     /// # Errors
     /// The stored state contradicts itself.
     pub fn open(definition: &Definition, mut loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
         let deliveries = std::mem::take(&mut loaded.deliveries);
+        let is_asked = loaded.control.is_some();
         let mut run = Self::with_state(definition, loaded);
         match definition.decode(&run.value) {
             Ok(data) => run.data = Some(data),
@@ -48,7 +49,12 @@ impl Run {
             run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
         } else {
             run.end_if_over(env)?;
-            run.deliver(deliveries, env)?;
+            if is_asked {
+                // An event that was published after the request must not end what that was to stop.
+                run.delta.listen = true;
+            } else {
+                run.deliver(deliveries, env)?;
+            }
         }
         Ok(run)
     }

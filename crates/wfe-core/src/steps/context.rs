@@ -143,6 +143,31 @@ impl Ctx {
     ///
     /// `for_each` is the stable id of the for-each: one on the main path, or one around or before this step within
     /// the same iteration.
+    ///
+    /// ```
+    /// use wfe_core::{
+    ///     definition::{WorkflowBuilder, each, inline, inline_item},
+    ///     steps::Ctx,
+    /// };
+    ///
+    /// let definition = WorkflowBuilder::<u64>::new("sum", 1)
+    ///     .for_each("squares", each(|n: &u64| (1..=*n).collect::<Vec<_>>()).parallel(8), |one| {
+    ///         one.then("square", inline_item(|_, _, n: u64| async move { Ok(n * n) }))
+    ///     })
+    ///     .then(
+    ///         "add",
+    ///         inline(|ctx: Ctx, _| async move {
+    ///             let (mut sum, mut squares) = (0, ctx.results::<u64>("squares"));
+    ///             while let Some(square) = squares.next().await? {
+    ///                 sum += square.result.ok().flatten().and_then(|n| n.as_u64()).unwrap_or(0);
+    ///             }
+    ///             Ok(sum)
+    ///         })
+    ///         .output(|sum, n| *n = *sum),
+    ///     )
+    ///     .build()?;
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
     #[must_use]
     pub fn results<T: DeserializeOwned>(&self, for_each: &str) -> Results<T> {
         Results::new(self.store.clone(), self.place.instance.clone(), self.place.pointer.clone(), for_each)

@@ -31,6 +31,29 @@ use crate::definition::to_value;
 ///     }
 /// }
 /// ```
+///
+/// A body that begins something outside, waits for it, and has it checked by somebody, in one step:
+///
+/// ```
+/// use wfe_core::steps::{Ctx, Next, Step, StepError, StepResult};
+///
+/// struct Order;
+///
+/// impl Step for Order {
+///     async fn run(&mut self, ctx: &Ctx) -> StepResult {
+///         match ctx.state::<String>()?.as_deref() {
+///             // Stored before anything is done: a run after a crash goes on from here.
+///             None => Next::persist(&"ordered"),
+///             Some("ordered") => Next::wait_for_event("delivered", ctx.instance_id()).keeping(&"delivery"),
+///             Some("delivery") => {
+///                 let parcel: Option<String> = ctx.event()?;
+///                 Next::wait_for_activity("inspect", &parcel)?.keeping(&"inspection")
+///             }
+///             Some(_) => Next::outcome(&ctx.event::<bool>()?),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Next {

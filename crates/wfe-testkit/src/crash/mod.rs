@@ -47,6 +47,50 @@ pub struct Life {
 ///
 /// # Panics
 /// If a result or an effect is another one than undisturbed.
+///
+/// # Examples
+/// ```
+/// use std::sync::Arc;
+/// use wfe::{Outcome, Result, StartOptions, definition::{WorkflowBuilder, inline}, steps::Ctx, traits::PersistenceProvider};
+/// use wfe_sqlite::SqlitePersistenceProvider;
+/// use wfe_testkit::{TestHost, VirtualClock, conformance::Harness, crash::{Life, at_every_commit}};
+///
+/// /// In memory; a harness for files gives a folder as its place.
+/// struct Memory;
+///
+/// #[async_trait::async_trait]
+/// impl Harness for Memory {
+///     type Place = ();
+///
+///     async fn place(&self) -> Result<()> {
+///         Ok(())
+///     }
+///
+///     async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
+///         Ok(Arc::new(SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?))
+///     }
+/// }
+///
+/// async fn story(life: Life) -> Result<Outcome<u32>> {
+///     let effects = life.effects.clone();
+///     let mail = inline(move |ctx: Ctx, _| {
+///         effects.happen(&ctx);
+///         async { Ok(()) }
+///     });
+///     let definition = WorkflowBuilder::<u32>::new("w", 1)
+///         .then("mail", mail)
+///         .then("count", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
+///         .build()?;
+///     let host = TestHost::builder_shared(life.store, life.clock).define(definition).start().await?;
+///     let once = StartOptions { reference: Some("it".to_owned()), ..StartOptions::default() };
+///     let id = host.start_workflow_with("w", &0_u32, once).await?;
+///     host.run_to_end(&id).await
+/// }
+///
+/// let deaths = at_every_commit(&Memory, &story)?;
+/// assert!(deaths >= 3); // its start, and each of its two steps
+/// # Ok::<(), wfe::WfeError>(())
+/// ```
 pub fn at_every_commit<H, T, F>(harness: &H, story: &impl Fn(Life) -> F) -> Result<usize>
 where
     H: Harness,

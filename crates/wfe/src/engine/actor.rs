@@ -323,10 +323,13 @@ impl Actor {
             self.cancel_bodies();
             return Err(WfeError::LostOwnership(self.work.id.clone()));
         }
+        // The request first: it may have been there before the events.
+        let is_asked = loaded.control.is_some();
+        if let Some(request) = loaded.control {
+            self.shared.with_env(|env| run.control(request, env))?;
+        }
         let delivered = self.shared.with_env(|env| run.deliver(loaded.deliveries, env))?;
-        let Some(request) = loaded.control else { return Ok(delivered) };
-        self.shared.with_env(|env| run.control(request, env))?;
-        Ok(true)
+        Ok(delivered || is_asked)
     }
 
     /// Waits until something happens (not if there is more to do at once: `again`), and tells the executor all that has.

@@ -12,6 +12,33 @@ impl WorkflowHost {
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
+    ///
+    /// # Examples
+    /// ```
+    /// use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, event}};
+    /// use wfe_sqlite::SqlitePersistenceProvider;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let waits = WorkflowBuilder::<u32>::new("waits", 1)
+    ///     .wait_for("answer", event("answered", |_: &u32, ()| "k").output(|n: &u32, data| *data = *n))
+    ///     .build()?;
+    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+    /// host.register(waits)?;
+    /// host.start().await?;
+    /// let ids = [host.start_workflow("waits", &0_u32).await?, host.start_workflow("waits", &0_u32).await?];
+    /// let third = host.start_workflow("waits", &0_u32).await?;
+    /// host.suspend(&ids[0]).await?;
+    /// host.cancel(&ids[1]).await?; // open sagas would be undone
+    /// host.terminate(&third).await?; // nothing would be
+    /// host.publish_event("answered", "k", &7_u32).await?;
+    /// host.resume(&ids[0]).await?; // the event has not passed it by
+    /// assert_eq!(host.wait_for::<u32>(&ids[0]).await?, Outcome::Completed(7));
+    /// assert_eq!(host.wait_for::<u32>(&ids[1]).await?, Outcome::Cancelled);
+    /// assert_eq!(host.wait_for::<u32>(&third).await?, Outcome::Terminated);
+    /// # host.stop().await
+    /// # }
+    /// ```
     pub async fn suspend(&self, id: &str) -> Result<()> {
         self.request(id, Control::Suspend).await
     }
@@ -37,6 +64,33 @@ impl WorkflowHost {
     /// # Errors
     /// * [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot keep such a request. One with the plain traits alone cannot.
+    ///
+    /// # Examples
+    /// ```
+    /// use wfe::{Outcome, WorkflowHost, definition::{OnFailure, WorkflowBuilder, inline}, models::WorkflowStatus, steps::StepError};
+    /// use wfe_sqlite::SqlitePersistenceProvider;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let fails = WorkflowBuilder::<u32>::new("fails", 1)
+    ///     .then("bad", inline(|_, n| async move { if *n == 0 { Err(StepError::fatal("nothing to do")) } else { Ok(()) } }))
+    ///     .on_failure(OnFailure::Suspend)
+    ///     .then("good", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
+    ///     .build()?;
+    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+    /// host.register(fails)?;
+    /// host.start().await?;
+    /// for from_a_step in [false, true] {
+    ///     let id = host.start_workflow("fails", &0_u32).await?;
+    ///     while host.status(&id).await?.status != WorkflowStatus::Suspended {
+    ///         tokio::task::yield_now().await;
+    ///     }
+    ///     if from_a_step { host.resume_from(&id, "good").await? } else { host.skip(&id).await? }
+    ///     assert_eq!(host.wait_for::<u32>(&id).await?, Outcome::Completed(1));
+    /// }
+    /// # host.stop().await
+    /// # }
+    /// ```
     pub async fn skip(&self, id: &str) -> Result<()> {
         self.intervene(id, &Intervention::Skip).await
     }

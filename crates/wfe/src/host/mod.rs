@@ -133,6 +133,32 @@ impl WorkflowHost {
     /// between a commit and the telling never tells of it.
     ///
     /// A receiver that falls far behind is told how many events it missed.
+    ///
+    /// ```
+    /// use wfe::{Lifecycle, WorkflowHost, definition::{WorkflowBuilder, inline}};
+    /// use wfe_sqlite::SqlitePersistenceProvider;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+    /// host.register(WorkflowBuilder::<u32>::new("w", 1).then("only", inline(|_, _| async { Ok(()) })).build()?)?;
+    /// host.start().await?;
+    /// let mut events = host.lifecycle();
+    /// host.start_workflow("w", &1_u32).await?;
+    /// let mut told = Vec::new();
+    /// loop {
+    ///     let event = events.recv().await.expect("the host goes on, and this is not far behind");
+    ///     told.push(match event.what {
+    ///         Lifecycle::StepStarted { step, .. } => format!("{step} begins"),
+    ///         Lifecycle::StepCompleted { step, .. } => format!("{step} ends"),
+    ///         Lifecycle::Completed => break,
+    ///         other => format!("{other:?}"),
+    ///     });
+    /// }
+    /// assert_eq!(told, ["Started", "only begins", "only ends"]);
+    /// # host.stop().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn lifecycle(&self) -> broadcast::Receiver<LifecycleEvent> {
         self.0.shared.lifecycle.subscribe()

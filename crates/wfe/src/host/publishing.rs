@@ -6,6 +6,19 @@ use super::{RESERVED, WorkflowHost};
 use crate::{outcome::Guarantees, shared::Shared};
 
 /// What the publisher of an event may say beside its data.
+///
+/// ```
+/// use chrono::{TimeDelta, Utc};
+/// use wfe::{PublishOptions, WorkflowHost};
+///
+/// async fn open_tomorrow(host: &WorkflowHost) -> wfe::Result<String> {
+///     let options = PublishOptions {
+///         id: Some("opening of branch 7".to_owned()), // published again, it has no effect
+///         effective: Some(Utc::now() + TimeDelta::days(1)), // nobody gets it before
+///     };
+///     host.publish_event_with("opened", "branch 7", &(), options).await
+/// }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishOptions {
     /// The caller's own id. It makes publishing idempotent: a second time it is accepted, whatever it carries, and has

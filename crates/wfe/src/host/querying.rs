@@ -94,6 +94,32 @@ impl WorkflowHost {
 
     /// The results of a finished for-each on the main path of an instance, in order of completion, read page by page;
     /// also after the instance has ended.
+    ///
+    /// ```
+    /// use wfe::{WorkflowHost, definition::{WorkflowBuilder, each, inline_item}};
+    /// use wfe_sqlite::SqlitePersistenceProvider;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let squares = WorkflowBuilder::<Vec<u32>>::new("squares", 1)
+    ///     .for_each("all", each(|numbers: &Vec<u32>| numbers.clone()), |one| {
+    ///         one.then("square", inline_item(|_, _, n: u32| async move { Ok(n * n) }))
+    ///     })
+    ///     .build()?;
+    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+    /// host.register(squares)?;
+    /// host.start().await?;
+    /// let id = host.start_workflow("squares", &vec![2_u32, 3]).await?;
+    /// host.wait_for::<Vec<u32>>(&id).await?;
+    /// let (mut lines, mut results) = (Vec::new(), host.results::<u32>(&id, "all"));
+    /// while let Some(one) = results.next().await.expect("they are numbers, and the store can be read") {
+    ///     lines.push(format!("{}: {:?}", one.item, one.result.ok().flatten()));
+    /// }
+    /// assert_eq!(lines, ["2: Some(Number(4))", "3: Some(Number(9))"]);
+    /// assert_eq!(host.data::<Vec<u32>>(&id).await?, [2, 3]);
+    /// # host.stop().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn results<T: DeserializeOwned>(&self, id: &str, for_each: &str) -> Results<T> {
         Results::of_instance(self.0.shared.store.clone(), id, for_each)

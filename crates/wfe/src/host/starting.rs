@@ -18,6 +18,33 @@ use crate::{
 };
 
 /// What a start may say beside the data.
+///
+/// ```
+/// use wfe::{Outcome, StartOptions, WorkflowHost, definition::{Definition, WorkflowBuilder, inline}};
+/// use wfe_sqlite::SqlitePersistenceProvider;
+///
+/// fn version(number: u32) -> wfe::Result<Definition> {
+///     WorkflowBuilder::<u32>::new("w", number)
+///         .then("write", inline(move |_, _| async move { Ok(number) }).output(|n, data| *data = *n))
+///         .build()
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> wfe::Result<()> {
+/// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+/// host.register(version(1)?)?;
+/// host.register(version(2)?)?;
+/// host.start().await?;
+/// let newest = host.start_workflow("w", &0_u32).await?;
+/// assert_eq!(host.wait_for::<u32>(&newest).await?, Outcome::Completed(2));
+/// let options = StartOptions { version: Some(1), reference: Some("order 7".to_owned()), ..StartOptions::default() };
+/// let old = host.start_workflow_with("w", &0_u32, options.clone()).await?;
+/// assert_eq!(host.wait_for::<u32>(&old).await?, Outcome::Completed(1));
+/// // The same reference: the same instance.
+/// assert_eq!(host.start_workflow_with("w", &0_u32, options).await?, old);
+/// # host.stop().await
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct StartOptions {
     /// The caller's own key. It makes the start idempotent: a second start with the same definition id and reference

@@ -14,6 +14,25 @@ use crate::{WorkflowHost, shared::later};
 
 /// An activity that this worker has, until its lease runs out. Dropped, it is free for others then;
 /// [`release`](Self::release) frees it at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use wfe::{WorkflowHost, steps::StepError};
+///
+/// async fn print_one(host: &WorkflowHost) -> wfe::Result<()> {
+///     let claim = host.activities().claim("print", "printer 2", Duration::from_mins(1)).await?;
+///     let Some(claim) = claim else { return Ok(()) };
+///     match print(&claim.input::<String>()?) {
+///         Ok(pages) => claim.succeed(&pages).await,
+///         // Somebody else may have paper: back to where it was.
+///         Err(Trouble::NoPaper) => claim.release().await,
+///         // The step's retry policy says what follows; a fatal error is not tried again.
+///         Err(Trouble::Unreadable) => claim.fail(&StepError::fatal("it cannot be read").with_code("unreadable")).await,
+///     }
+/// }
+/// # enum Trouble { NoPaper, Unreadable }
+/// # fn print(_: &str) -> Result<u32, Trouble> { Ok(1) }
+/// ```
 pub struct ActivityClaim {
     host: WorkflowHost,
     activity: OpenActivity,

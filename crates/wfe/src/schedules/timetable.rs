@@ -60,6 +60,18 @@ impl Timetable {
 }
 
 /// What a schedule does about ticks that came while no host ran, or while it was paused.
+///
+/// ```
+/// use wfe::{CatchUp, NewSchedule, Timetable};
+///
+/// let hourly = || Timetable::cron("0 * * * *");
+/// // Down from one to five: at five, this starts one instance,
+/// let report = NewSchedule::new("report", "report", hourly());
+/// // this three, those of three, four and five,
+/// let bills = NewSchedule::new("bills", "bill", hourly()).catch_up(CatchUp::All(3));
+/// // and this none before six.
+/// let reminders = NewSchedule::new("reminders", "remind", hourly()).catch_up(CatchUp::None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CatchUp {

@@ -13,7 +13,9 @@ use wfe::{
     steps::{Ctx, StepError},
 };
 
-use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, on_every_store, started, until};
+use crate::support::{
+    Count, Store, Tally, Timed, completed, ended, in_time, keep_thread, on_every_store, started, until,
+};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -23,9 +25,7 @@ fn patient(begun: &Count, cancelled: &Count) -> Task<u32, Tally, (), Inline<u32,
     let body = move |ctx: &Ctx, _: &Tally| {
         begun.up();
         if ctx.attempt() == 1 {
-            while !ctx.cancellation().is_cancelled() {
-                std::thread::yield_now();
-            }
+            keep_thread(|| ctx.cancellation().is_cancelled());
             cancelled.up();
         }
         Ok(ctx.attempt())

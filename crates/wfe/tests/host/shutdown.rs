@@ -13,7 +13,7 @@ use wfe::{
     steps::Ctx,
 };
 
-use crate::support::{Count, Store, Tally, Timed, completed, on_every_store, started, until};
+use crate::support::{Count, Store, Tally, Timed, completed, keep_thread, on_every_store, started, until};
 
 /// A step that runs until it is let go, whatever its token says, and one after it.
 fn held(go: &Arc<Notify>, runs: &Count, cancelled: &Count) -> Definition {
@@ -97,9 +97,7 @@ fn keeping(open: &Arc<AtomicBool>, runs: &Count, is_blocking: bool) -> Definitio
     let (open, runs) = (open.clone(), runs.clone());
     let keep = move || {
         let run = runs.up();
-        while !open.load(SeqCst) {
-            std::thread::yield_now();
-        }
+        keep_thread(|| open.load(SeqCst));
         Ok(u32::try_from(run)?)
     };
     let builder = WorkflowBuilder::<Tally>::new("keep", 1);

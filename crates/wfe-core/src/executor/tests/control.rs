@@ -7,9 +7,9 @@ use super::{
 use crate::{
     definition::{Definition, OnFailure, Retry, WorkflowBuilder, event, inline},
     executor::Lifecycle,
-    models::{PointerStatus, WorkflowStatus},
+    models::{Event, PointerStatus, WorkflowStatus},
     steps::StepError,
-    traits::{Control, Ending, Intervention},
+    traits::{Control, ControlRequest, Ending, Intervention},
 };
 
 fn two_steps() -> Definition {
@@ -93,6 +93,27 @@ fn a_cancel_condition_that_came_true_while_the_instance_stood_still_takes_effect
     world.intervene(Intervention::Skip);
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed));
+}
+
+#[test]
+fn a_request_that_waits_when_the_instance_is_opened_comes_before_the_events_that_do() {
+    for (control, after) in [
+        (Control::Terminate, (Some(Ending::Terminated), "")),
+        (Control::Cancel, (Some(Ending::Cancelled), "")),
+        (Control::Suspend, (None, "")),
+        // It has nothing to change, and must not keep the event away.
+        (Control::Resume, (Some(Ending::Completed), "hello")),
+    ] {
+        let wait =
+            event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| line.push(word.clone()));
+        let mut world = scenario::world(begin().wait_for("w", wait));
+        world.open();
+        world.control = Some(ControlRequest { number: 1, control, intervention: None });
+        let said = Event { event_time: world.now, ..Event::new("said", "k", "hello".into()) };
+        world.stream.borrow_mut().publish(said, world.now);
+        world.play();
+        assert_eq!((world.ending, line(&world).as_str()), after, "{control:?}");
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -155,6 +155,16 @@ pub async fn until(mut condition: impl AsyncFnMut() -> bool) {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), all).await.expect("the condition came about");
+}
+
+/// Keeps the thread until the condition has come about. If it never does, the test fails by a panic in the body, and not
+/// by hanging.
+pub fn keep_thread(condition: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(30), "the condition came about");
+        std::thread::yield_now();
+    }
 }
 
 pub async fn completed(host: &WorkflowHost, id: &str) -> Tally {
