@@ -46,6 +46,7 @@
 
 mod away;
 mod by_hand;
+mod closing;
 mod commit;
 mod control;
 mod effects;

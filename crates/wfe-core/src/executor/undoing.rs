@@ -15,11 +15,11 @@ use serde_json::Value;
 
 use super::{
     Env, Run, Want,
-    moves::{KIND, UNDOES, branch_key},
+    moves::{UNDOES, branch_key},
 };
 use crate::{
     Result, WfeError,
-    models::{PointerChange, PointerStatus, StatusChange, WorkflowStatus},
+    models::{PointerChange, PointerStatus},
     steps::{StepError, Undone},
     traits::{Ending, Items, StepFailure},
 };
@@ -177,15 +177,36 @@ impl Run {
         let in_a_row = self.count_failure(saga)?;
         let pause = policy.retry.pause(in_a_row, error, (env.random)());
         let why = Why { failure, retryable: error.is_retryable(), pause };
-        self.undo_saga(saga, Some(why), None, env)
+        self.begin_undoing(saga, Some(why), None, env)?;
+        self.undo_next(saga, env)
     }
 
     /// The cancel condition of the saga holds: it is undone, and the instance goes on behind it.
     pub(super) fn cancel_saga(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
-        self.undo_saga(saga, None, None, env)
+        self.begin_undoing(saga, None, None, env)?;
+        self.undo_next(saga, env)
     }
 
-    fn undo_saga(
+    /// The saga ends the instance when it is undone.
+    pub(super) fn undo_at_end(
+        &mut self,
+        saga: &str,
+        ending: Ending,
+        cause: Option<StepFailure>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        let mut state = self.saga_state(saga)?;
+        let end = Some((ending, cause));
+        match &mut state.undoing {
+            // It is on its way already: only what comes after that changes.
+            Some(undoing) => undoing.end = end,
+            None => return self.begin_undoing(saga, None, end, env),
+        }
+        self.keep_saga_state(saga, &state)
+    }
+
+    /// What is at work in the saga is taken away; [`undo_next`](Self::undo_next) begins with its last entry.
+    fn begin_undoing(
         &mut self,
         saga: &str,
         why: Option<Why>,
@@ -198,12 +219,11 @@ impl Run {
         let next = self.saga_state(&root)?.log;
         let mut state = self.saga_state(saga)?;
         state.undoing = Some(Undoing { next, current: None, covered: Vec::new(), why, end });
-        self.keep_saga_state(saga, &state)?;
-        self.undo_next(saga, env)
+        self.keep_saga_state(saga, &state)
     }
 
     /// Looks at the entry before, if there is one.
-    fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(super) fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let state = self.saga_state(saga)?;
         let next = state.undoing.as_ref().map_or(0, |undoing| undoing.next);
         if next <= state.from {
@@ -296,80 +316,6 @@ impl Run {
         }
         let error = StepError::told(failure.code.clone(), failure.causes.clone(), retryable);
         self.fail_for_good(saga, failure, &error, env)
-    }
-
-    /// Ends the instance before its end, but undoes its open sagas first.
-    pub(super) fn close(
-        &mut self,
-        ending: Ending,
-        cause: Option<StepFailure>,
-        env: &mut Env<'_>,
-    ) -> Result<()> {
-        if self.fault.is_some() {
-            // A request always takes effect; that this was not possible is not passed over.
-            let error = StepError::fatal(
-                "it was ended while it did not fit its definition: what its open sagas have done was not undone",
-            );
-            self.note_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
-            return self.end_early(ending, cause, env);
-        }
-        let mut open = Vec::new();
-        for pointer in self.live.iter() {
-            let is_running = pointer.active && pointer.status == PointerStatus::Running;
-            if is_running
-                && self.node_of(&pointer.id)?.primitive.is_saga()
-                && !pointer.extension_attributes.contains_key(super::moves::IN_FALLBACK)
-                && self.sagas_around(&pointer.id)?.is_empty()
-            {
-                open.push((pointer.id.clone(), pointer.scope.clone()));
-            }
-        }
-        // A saga inside of a compensation belongs to what the saga around it is about.
-        let all: Vec<String> = open.iter().map(|(id, _)| id.clone()).collect();
-        open.retain(|(_, scope)| !scope.iter().any(|around| all.contains(around)));
-        if open.is_empty() {
-            return self.end_early(ending, cause, env);
-        }
-        if self.status == WorkflowStatus::Suspended {
-            self.set_status(StatusChange::Resume, None)?;
-            self.try_failed_again()?;
-        }
-        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
-        for id in active {
-            let concerns = |(saga, scope): &(String, Vec<String>)| {
-                *saga == id
-                    || scope.contains(&id)
-                    || id.strip_prefix(&**saga).is_some_and(|r| r.starts_with('/'))
-            };
-            if !open.iter().any(concerns) {
-                self.take_away(&id, env)?;
-            }
-        }
-        for (saga, _) in open {
-            let mut state = self.saga_state(&saga)?;
-            match &mut state.undoing {
-                // It is on its way already: only what comes after that changes.
-                Some(undoing) => {
-                    undoing.end = Some((ending, cause.clone()));
-                    self.keep_saga_state(&saga, &state)?;
-                }
-                None => self.undo_saga(&saga, None, Some((ending, cause.clone())), env)?,
-            }
-            if self.status.is_final() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the instance only undoes what is open, and ends then.
-    pub(super) fn is_closing(&self) -> bool {
-        self.live.iter().any(|p| {
-            p.active
-                && p.status == PointerStatus::Running
-                && p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga")
-                && p.persistence_data.as_ref().is_some_and(|kept| !kept["undoing"]["end"].is_null())
-        })
     }
 }
 

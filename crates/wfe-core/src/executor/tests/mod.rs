@@ -8,6 +8,7 @@
 mod answers;
 mod branching;
 mod by_hand;
+mod closing;
 mod control;
 mod definitions;
 mod for_each;

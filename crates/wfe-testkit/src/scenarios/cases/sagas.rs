@@ -10,6 +10,7 @@ scenarios!("sagas":
     a_compensation_that_fails_keeps_no_other_from_running,
     a_compensation_knows_what_it_undoes,
     cancel_undoes_an_open_saga_and_terminate_does_not,
+    cancel_undoes_every_open_saga_also_beside_one_that_has_done_nothing,
     compensations_may_wait,
 );
 
@@ -166,6 +167,21 @@ async fn cancel_undoes_an_open_saga_and_terminate_does_not(stage: Stage) -> Chec
     assert_eq!(host.outcome::<Story>(&ids[1]).await?, Some(Outcome::Terminated));
     assert_eq!(host.data::<Story>(&ids[0]).await?.words, ["a", "un-a"]);
     assert_eq!(host.data::<Story>(&ids[1]).await?.words, ["a"]);
+    Ok(())
+}
+
+async fn cancel_undoes_every_open_saga_also_beside_one_that_has_done_nothing(stage: Stage) -> Checked<()> {
+    let both = begin("both").parallel("both", |all| {
+        all.branch(|b| b.saga("empty", |saga| saga.delay("day", |_, ()| DAY)))
+            .branch(|b| b.saga("full", |saga| done(saga, "a").delay("long", |_, ()| DAY)))
+    });
+    let host = stage.host([built(both)?]).await?;
+    let id = host.start_workflow("both", &Story::default()).await?;
+    host.idle().await?;
+    host.host().cancel(&id).await?;
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
+    assert_eq!(host.data::<Story>(&id).await?.words, ["a", "un-a"]);
     Ok(())
 }
 
