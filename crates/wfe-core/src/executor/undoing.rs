@@ -8,7 +8,7 @@
 //! Only what is below the saga in the same round is in its part of the log; what was undone is marked so in the commit in
 //! which its compensation ended, and is never undone again.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -75,6 +75,15 @@ struct Entry {
     since: Option<u64>,
     /// It has been undone.
     undone: bool,
+}
+
+/// An entry that is being read. Of each there is one read under way at most, however many sagas look at it.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Those that look at it; those that were taken away meanwhile do no longer.
+    sagas: BTreeSet<String>,
+    /// It was undone since it was asked for: what comes may be older than that.
+    is_stale: bool,
 }
 
 impl Run {
@@ -160,8 +169,11 @@ impl Run {
     }
 
     fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
-        let values = vec![serde_json::to_value(entry)?];
-        self.delta.items.push(Items { container: log_key(root, number), values });
+        let (container, values) = (log_key(root, number), vec![serde_json::to_value(entry)?]);
+        if let Some(reading) = self.reading.get_mut(&container) {
+            reading.is_stale = true;
+        }
+        self.delta.items.push(Items { container, values });
         Ok(())
     }
 
@@ -234,8 +246,44 @@ impl Run {
 
     fn want_entry(&mut self, saga: &str, number: u64) -> Result<()> {
         let container = log_key(&self.root_of(saga)?, number);
-        self.undoing.insert(container.clone(), saga.to_owned());
-        self.wants.push(Want { container, from: 0, limit: 1 });
+        if !self.reading.contains_key(&container) {
+            self.wants.push(Want { container: container.clone(), from: 0, limit: 1 });
+        }
+        self.reading.entry(container).or_default().sagas.insert(saga.to_owned());
+        Ok(())
+    }
+
+    /// The saga looks at no entry any more.
+    pub(super) fn stop_reading(&mut self, saga: &str) {
+        for reading in self.reading.values_mut() {
+            reading.sagas.remove(saga);
+        }
+    }
+
+    /// An entry that was asked for is here.
+    pub(super) fn entry_came(
+        &mut self,
+        container: &str,
+        values: Vec<Value>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        if let Some(reading) = self.reading.get_mut(container)
+            && reading.is_stale
+            && !reading.sagas.is_empty()
+        {
+            reading.is_stale = false;
+            self.wants.push(Want { container: container.to_owned(), from: 0, limit: 1 });
+            return Ok(());
+        }
+        let entry = values.into_iter().next();
+        // One after the other: what follows from the first may take the others away.
+        while let Some(saga) = self.reading.get_mut(container).and_then(|reading| reading.sagas.pop_first()) {
+            let entry = entry
+                .clone()
+                .ok_or_else(|| WfeError::Invalid(format!("the log entry {container:?} is missing")))?;
+            self.undo_entry(&saga, entry, env)?;
+        }
+        self.reading.remove(container);
         Ok(())
     }
 
@@ -248,8 +296,8 @@ impl Run {
         }
     }
 
-    /// The entry that was wanted is here.
-    pub(super) fn undo_entry(&mut self, saga: &str, entry: Value, env: &mut Env<'_>) -> Result<()> {
+    /// The entry that was wanted is here: it is undone, or passed over.
+    fn undo_entry(&mut self, saga: &str, entry: Value, env: &mut Env<'_>) -> Result<()> {
         let entry: Entry = serde_json::from_value(entry)?;
         let mut state = self.saga_state(saga)?;
         let Some(undoing) = &mut state.undoing else { return Ok(()) };

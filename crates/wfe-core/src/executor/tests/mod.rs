@@ -14,6 +14,7 @@ mod definitions;
 mod for_each;
 mod mismatch;
 mod moving;
+mod nested;
 mod outside;
 mod properties;
 mod random;

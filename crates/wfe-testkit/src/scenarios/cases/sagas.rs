@@ -7,6 +7,7 @@ scenarios!("sagas":
     a_saga_in_a_for_each_in_an_if_undoes_only_itself,
     a_failure_takes_the_other_branches_of_its_saga_away,
     nested_sagas_are_undone_with_the_one_around_them,
+    two_sagas_inside_of_one_are_undone_at_once,
     a_compensation_that_fails_keeps_no_other_from_running,
     a_compensation_knows_what_it_undoes,
     cancel_undoes_an_open_saga_and_terminate_does_not,
@@ -115,6 +116,39 @@ async fn nested_sagas_are_undone_with_the_one_around_them(stage: Stage) -> Check
     let host = stage.host([built(outer)?]).await?;
     let id = host.start_workflow("outer", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "a b c un-c un-b un-a");
+    Ok(())
+}
+
+async fn two_sagas_inside_of_one_are_undone_at_once(stage: Stage) -> Checked<()> {
+    let (gate, left, right) = (Gate::default(), Gate::default(), Gate::default());
+    let (slow, fails_left, fails_right) = (gate.clone(), left.clone(), right.clone());
+    let outer = begin("outer").saga("outer", move |outer| {
+        outer
+            .parallel("both", |all| {
+                all.branch(|b| {
+                    b.saga("left", |b| done(b, "a").then("gate", fails_left.step()).then("x", broken()))
+                        .on_failure(OnFailure::Continue)
+                })
+                .branch(|b| {
+                    b.saga("right", |b| done(b, "c").then("wait", fails_right.step()).then("y", broken()))
+                        .on_failure(OnFailure::Continue)
+                })
+                .branch(|b| b.then("slow", slow.step()))
+            })
+            .then("last", mark("last"))
+    });
+    let host = stage.host([built(outer)?]).await?;
+    let id = host.start_workflow("outer", &Story::default()).await?;
+    for entered in [&left, &right, &gate] {
+        entered.reached(1).await;
+    }
+    for open in [&left, &right, &gate] {
+        open.open();
+    }
+    let mut wrote = completed(&host, &id).await?.words;
+    assert_eq!(wrote.pop().as_deref(), Some("last"));
+    wrote.sort_unstable();
+    assert_eq!(wrote, ["a", "c", "un-a", "un-c"]);
     Ok(())
 }
 
