@@ -20,7 +20,7 @@ pub(super) const IN_FALLBACK: &str = "in-fallback";
 /// Attribute of a pointer in a compensation: what it undoes.
 pub(super) const UNDOES: &str = "undoes";
 /// Name of a fallback among the branches of a step.
-const FALLBACK: &str = "fallback";
+pub(super) const FALLBACK: &str = "fallback";
 
 /// The moves that primitives are made of.
 impl Run {

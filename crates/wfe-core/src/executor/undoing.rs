@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::{
     Env, Run, Want,
-    moves::{UNDOES, branch_key},
+    moves::{FALLBACK, IN_FALLBACK, UNDOES, branch_key},
 };
 use crate::{
     Result, WfeError,
@@ -88,14 +88,15 @@ pub(super) struct Reading {
 
 impl Run {
     /// The sagas around a pointer, innermost first: those that undo what it does. One that is just being undone, and of
-    /// whose undoing the pointer is a part, is none of them.
+    /// whose undoing the pointer is a part, is none of them, nor is one that was undone and in whose fallback it is.
     pub(super) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for container in self.live.get(at)?.scope.iter().rev() {
-            if branch_key(container, at).starts_with(UNDO) {
+            let branch = branch_key(container, at);
+            if branch.starts_with(UNDO) {
                 break;
             }
-            if self.node_of(container)?.primitive.is_saga() {
+            if branch != FALLBACK && self.node_of(container)?.primitive.is_saga() {
                 found.push(container.clone());
             }
         }
@@ -123,7 +124,7 @@ impl Run {
     pub(super) fn is_open_saga(&self, at: &str) -> Result<bool> {
         Ok(self.live.get(at)?.status == PointerStatus::Running
             && self.saga_state(at)?.undoing.is_none()
-            && !self.live.get(at)?.extension_attributes.contains_key(super::moves::IN_FALLBACK))
+            && !self.live.get(at)?.extension_attributes.contains_key(IN_FALLBACK))
     }
 
     /// A further round of the saga begins; gives its state.

@@ -94,3 +94,49 @@ fn an_entry_that_another_saga_has_undone_while_it_was_read_is_read_again() {
     assert_eq!((line(&world).as_str(), world.ending), ("a -a", Some(Ending::Completed)));
     assert_eq!(world.pointer("saga").status, PointerStatus::Compensated);
 }
+
+#[test]
+fn a_failing_fallback_of_an_inner_saga_has_the_outer_one_undone() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| {
+                does(b, "a")
+                    .saga("inner", |b| does(b, "i").then("x", broken()))
+                    .fallback(|f| does(f, "f").then("y", broken()))
+                    .then("never", mark("never"))
+            })
+            .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a i -i f -f -a after", "what the fallback did is undone with the outer one");
+    assert_eq!(whole.pointer("saga").status, PointerStatus::Compensated);
+    assert_eq!(whole.failures.len(), 2);
+}
+
+#[test]
+fn what_a_fallback_of_an_inner_saga_did_is_undone_when_the_outer_one_fails_later() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            let b = b
+                .saga("inner", |b| does(b, "i").then("x", broken()))
+                .fallback(|f| f.saga("again", |b| does(b, "j")));
+            does(b, "b").then("y", broken())
+        }))
+    });
+    assert_eq!(line(&whole), "i -i j b -b -j");
+}
+
+#[test]
+fn a_saga_in_a_fallback_has_a_log_of_its_own_if_no_other_is_around() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| does(b, "a").then("x", broken()))
+                .fallback(|f| {
+                    f.saga("again", |b| does(does(b, "c"), "d").then("y", broken()))
+                        .then("then", mark("then"))
+                })
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a -a c d -d -c then after");
+}

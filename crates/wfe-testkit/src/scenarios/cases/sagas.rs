@@ -8,6 +8,7 @@ scenarios!("sagas":
     a_failure_takes_the_other_branches_of_its_saga_away,
     nested_sagas_are_undone_with_the_one_around_them,
     two_sagas_inside_of_one_are_undone_at_once,
+    a_fallback_that_fails_has_the_saga_around_undone,
     a_compensation_that_fails_keeps_no_other_from_running,
     a_compensation_knows_what_it_undoes,
     cancel_undoes_an_open_saga_and_terminate_does_not,
@@ -149,6 +150,20 @@ async fn two_sagas_inside_of_one_are_undone_at_once(stage: Stage) -> Checked<()>
     assert_eq!(wrote.pop().as_deref(), Some("last"));
     wrote.sort_unstable();
     assert_eq!(wrote, ["a", "c", "un-a", "un-c"]);
+    Ok(())
+}
+
+async fn a_fallback_that_fails_has_the_saga_around_undone(stage: Stage) -> Checked<()> {
+    let outer = begin("outer")
+        .saga("outer", |outer| {
+            done(outer, "a")
+                .saga("inner", |inner| done(inner, "b").then("x", broken()))
+                .fallback(|instead| instead.then("f", broken()))
+        })
+        .then("after", mark("after"));
+    let host = stage.host([built(outer)?]).await?;
+    let id = host.start_workflow("outer", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a b un-b un-a after");
     Ok(())
 }
 
