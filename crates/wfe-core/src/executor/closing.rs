@@ -3,6 +3,8 @@
 //! While that goes on the instance is *closing*: nothing but compensations, and what is inside of them, is at work.
 //! That it is closing, and how it ends, stands in the sagas that are undone.
 
+use std::collections::BTreeSet;
+
 use super::{
     Env, Run,
     moves::{IN_FALLBACK, KIND},
@@ -38,19 +40,9 @@ impl Run {
             self.set_status(StatusChange::Resume, None)?;
             self.try_failed_again()?;
         }
-        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
-        for id in active {
-            let concerns = |(saga, scope): &(String, Vec<String>)| {
-                *saga == id
-                    || scope.contains(&id)
-                    || id.strip_prefix(&**saga).is_some_and(|r| r.starts_with('/'))
-            };
-            if !open.iter().any(concerns) {
-                self.take_away(&id, env)?;
-            }
-        }
+        self.leave_only(&open, env)?;
         let mut begun = Vec::new();
-        for (saga, _) in open {
+        for saga in open {
             if self.saga_state(&saga)?.undoing.is_none() {
                 begun.push(saga.clone());
             }
@@ -63,9 +55,9 @@ impl Run {
         Ok(())
     }
 
-    /// The outermost sagas that have something to undo, or are about it; each with what is around it.
-    fn open_sagas(&self) -> Result<Vec<(String, Vec<String>)>> {
-        let mut open = Vec::new();
+    /// The outermost sagas that have something to undo, or are about it.
+    fn open_sagas(&self) -> Result<BTreeSet<String>> {
+        let mut open = BTreeSet::new();
         for pointer in self.live.iter() {
             let is_running = pointer.active && pointer.status == PointerStatus::Running;
             if is_running
@@ -73,13 +65,33 @@ impl Run {
                 && !pointer.extension_attributes.contains_key(IN_FALLBACK)
                 && self.sagas_around(&pointer.id)?.is_empty()
             {
-                open.push((pointer.id.clone(), pointer.scope.clone()));
+                open.insert(pointer.id.clone());
             }
         }
-        // A saga inside of a compensation belongs to what the saga around it is about.
-        let all: Vec<String> = open.iter().map(|(id, _)| id.clone()).collect();
-        open.retain(|(_, scope)| !scope.iter().any(|around| all.contains(around)));
-        Ok(open)
+        self.outermost(open)
+    }
+
+    /// A saga inside of a compensation belongs to what the saga around it is about.
+    fn outermost(&self, sagas: BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let mut outermost = sagas.clone();
+        for saga in &sagas {
+            if self.live.get(saga)?.scope.iter().any(|around| sagas.contains(around)) {
+                outermost.remove(saga);
+            }
+        }
+        Ok(outermost)
+    }
+
+    /// Takes away what is neither one of these sagas nor inside of one. What is around them is taken away too: it would
+    /// act on, tick, take an answer or take them away, while they are undone.
+    fn leave_only(&mut self, sagas: &BTreeSet<String>, env: &mut Env<'_>) -> Result<()> {
+        let others = self.live.iter().filter(|p| p.active);
+        let others = others.filter(|p| !p.scope.iter().chain([&p.id]).any(|id| sagas.contains(id)));
+        let others: Vec<String> = others.map(|p| p.id.clone()).collect();
+        for id in others {
+            self.take_away(&id, env)?;
+        }
+        Ok(())
     }
 
     /// Whether the instance only undoes what is open, and ends then.
