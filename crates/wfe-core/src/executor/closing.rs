@@ -1,4 +1,4 @@
-//! Ending an instance in which sagas are open: what they have done is undone first.
+//! Ending an instance in which sagas are open, or half undone: what is to be undone is undone first.
 //!
 //! While that goes on the instance is *closing*: nothing but compensations, and what is inside of them, is at work.
 //! That it is closing, and how it ends, stands in the sagas that are undone.
@@ -53,6 +53,46 @@ impl Run {
             self.undo_next(&saga, env)?;
         }
         Ok(())
+    }
+
+    /// The workflow ends here, well. What is at work is taken away, but for a saga that is just being undone: that would be
+    /// left half undone, so it is undone in full first.
+    pub(super) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
+        let mut undone = BTreeSet::new();
+        for pointer in self.live.iter() {
+            if self.is_being_undone(&pointer.id)? {
+                undone.insert(pointer.id.clone());
+            }
+        }
+        if undone.is_empty() {
+            return self.end_well(env);
+        }
+        let undone = self.outermost(undone)?;
+        self.leave_only(&undone, env)?;
+        for saga in undone {
+            self.undo_at_end(&saga, Ending::Completed, None, env)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the pointer is a saga that is just being undone.
+    pub(super) fn is_being_undone(&self, at: &str) -> Result<bool> {
+        let pointer = self.live.get(at)?;
+        Ok(pointer.active && self.node_of(at)?.primitive.is_saga() && self.saga_state(at)?.undoing.is_some())
+    }
+
+    /// A saga that the instance waited for is undone: if no other is left, it ends.
+    pub(super) fn end_behind_undoing(
+        &mut self,
+        ending: Ending,
+        cause: Option<StepFailure>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        match ending {
+            _ if self.is_closing() => Ok(()),
+            Ending::Completed => self.end_if_over(env),
+            _ => self.end_early(ending, cause, env),
+        }
     }
 
     /// The outermost sagas that have something to undo, or are about it.

@@ -354,7 +354,7 @@ impl Run {
             let failed = pointer.status.after(PointerChange::Fail)?;
             pointer.status = failed.after(PointerChange::Compensate)?;
             self.rest(saga, env)?;
-            return if self.is_closing() { Ok(()) } else { self.end_early(ending, cause, env) };
+            return self.end_behind_undoing(ending, cause, env);
         }
         let Some(Why { failure, retryable, pause }) = why else {
             self.take_away(saga, env)?;
