@@ -19,6 +19,8 @@ pub(super) const FAILURE: &str = "failure";
 pub(super) const IN_FALLBACK: &str = "in-fallback";
 /// Attribute of a pointer in a compensation: what it undoes.
 pub(super) const UNDOES: &str = "undoes";
+/// Attribute of a container that has begun anew: which time it is, from 2.
+const TIME: &str = "time";
 /// Name of a fallback among the branches of a step.
 pub(super) const FALLBACK: &str = "fallback";
 
@@ -38,7 +40,18 @@ impl Run {
         Ok(())
     }
 
-    /// Begins a branch of the container `at`, under this key: one that no other branch of it has had.
+    /// What was inside of the container is taken away, and it will begin anew: the branches that it begins then have
+    /// names of their own, although their keys are those of before. Counted with the pointer, so that a replay after a
+    /// crash gives the same names.
+    pub(super) fn begin_anew(&mut self, at: &str) -> Result<()> {
+        let pointer = self.live.edit(at)?;
+        let time = pointer.extension_attributes.get(TIME).and_then(Value::as_u64).unwrap_or(1);
+        pointer.extension_attributes.insert(TIME.to_owned(), (time + 1).into());
+        Ok(())
+    }
+
+    /// Begins a branch of the container `at`, under this key: one that no other branch of it has had since it
+    /// [began anew](Self::begin_anew), if it did.
     pub(super) fn begin_branch(
         &mut self,
         at: &str,
@@ -49,7 +62,10 @@ impl Run {
         let definition = self.definition.clone();
         let node = definition.node(branch.first);
         let container = self.live.edit(at)?;
-        let id = format!("{at}/{key}/{}", node.id);
+        let id = match container.extension_attributes.get(TIME) {
+            None => format!("{at}/{key}/{}", node.id),
+            Some(time) => format!("{at}/{key}#{time}/{}", node.id),
+        };
         let mut child = new_pointer(id.clone(), node);
         child.scope.clone_from(&container.scope);
         child.scope.push(at.to_owned());
@@ -190,8 +206,8 @@ impl Run {
         let Some(container) = self.live.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);
         };
-        let key = branch_key(&container, at).to_owned();
-        let path = format!("{container}/{key}/");
+        let (name, key) = (branch_name(&container, at), branch_key(&container, at).to_owned());
+        let path = format!("{container}/{name}/");
         if self.live.any_active_below(&path) {
             return Ok(());
         }
@@ -255,8 +271,14 @@ impl Run {
     }
 }
 
-/// The name of the branch of `container` in which the pointer `inside` is, however deep.
+/// The key of the branch of `container` in which the pointer `inside` is, however deep.
 pub(super) fn branch_key<'a>(container: &str, inside: &'a str) -> &'a str {
+    let name = branch_name(container, inside);
+    name.split_once('#').map_or(name, |(key, _)| key)
+}
+
+/// The part of the pointer's path that names that branch: its key, and which time it is.
+fn branch_name<'a>(container: &str, inside: &'a str) -> &'a str {
     let rest = inside.get(container.len() + 1..).unwrap_or_default();
     rest.split('/').next().unwrap_or_default()
 }

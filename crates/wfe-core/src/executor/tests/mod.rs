@@ -5,6 +5,7 @@
     reason = "closures over data and item are written as users write them, who know no item on the main path"
 )]
 
+mod anew;
 mod answers;
 mod branching;
 mod by_hand;
