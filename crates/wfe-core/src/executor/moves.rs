@@ -5,7 +5,7 @@ use crate::{
     Result, WfeError,
     definition::{Branch, Node},
     models::{ExecutionPointer, PointerChange, StatusChange, WorkflowStatus},
-    steps::{INDEX, LAST},
+    steps::{INDEX, LAST, RESCUED, result_of},
     traits::{Ending, StepFailure},
 };
 
@@ -211,14 +211,20 @@ impl Run {
         if self.live.any_active_below(&path) {
             return Ok(());
         }
+        let attributes = &self.live.get(&container)?.extension_attributes;
+        let is_fallback = key == FALLBACK && attributes.contains_key(IN_FALLBACK);
+        let mut result = Ok(None);
         for id in self.live.below(&path) {
             let pointer = self.live.remove(&id)?;
+            let is_last = pointer.extension_attributes.contains_key(LAST);
+            if is_fallback && is_last && pointer.scope.last() == Some(&container) {
+                result = result_of(pointer.status, pointer.outcome.clone(), &pointer.extension_attributes);
+            }
             self.delta.finished.push(pointer);
         }
         self.live.edit(&container)?.children.retain(|child| !child.starts_with(&path));
-        let pointer = self.live.get(&container)?;
-        if key == FALLBACK && pointer.extension_attributes.contains_key(IN_FALLBACK) {
-            return self.fallback_ended(&container, env);
+        if is_fallback {
+            return self.fallback_ended(&container, result, env);
         }
         let primitive = self.primitive_of(&container)?;
         self.guard(&container, env, |run, env| primitive.branch_ended(run, &container, &key, env))
@@ -236,8 +242,17 @@ impl Run {
         self.begin_branch(at, FALLBACK, fallback, |_| {})
     }
 
-    fn fallback_ended(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    /// The step stays failed, with its failure as its outcome; what came of the fallback stands beside that.
+    fn fallback_ended(
+        &mut self,
+        at: &str,
+        result: std::result::Result<Option<Value>, Value>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
         let pointer = self.live.edit(at)?;
+        if let Ok(outcome) = result {
+            pointer.extension_attributes.insert(RESCUED.to_owned(), outcome.unwrap_or_default());
+        }
         pointer.status = pointer.status.after(PointerChange::Fail)?;
         pointer.outcome = pointer.extension_attributes.remove(FAILURE);
         pointer.extension_attributes.remove(IN_FALLBACK);
