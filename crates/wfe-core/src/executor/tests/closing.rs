@@ -170,6 +170,16 @@ fn an_end_waits_for_a_saga_that_is_being_undone_and_leaves_an_open_one_done() {
     assert_eq!((line(&whole).as_str(), whole.ending), ("a -a", Some(Ending::Completed)));
     let inside = everywhere(|| world(ends(|b| b.saga("outer", |b| half_undone(does(b, "o"))))));
     assert_eq!((line(&inside).as_str(), inside.ending), ("o a -a", Some(Ending::Completed)));
+    let nested = everywhere(|| {
+        world(ends(|b| {
+            b.saga("outer", |b| {
+                b.then("o", mark("o"))
+                    .compensate_with(|undo| half_undone(undo).then("un-o", unmark("o")))
+                    .then("y", broken())
+            })
+        }))
+    });
+    assert_eq!((line(&nested).as_str(), nested.ending), ("o a -a -o", Some(Ending::Completed)));
     let open = everywhere(|| world(ends(slow)));
     assert_eq!((line(&open).as_str(), open.ending), ("a", Some(Ending::Completed)));
 }
