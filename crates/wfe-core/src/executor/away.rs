@@ -17,8 +17,12 @@ impl Run {
             self.delta.finished.push(pointer);
         }
         self.windows.remove(at);
-        self.undoing.retain(|_, saga| saga != at);
-        self.wants.retain(|want| want.container != at && !want.container.starts_with(&path));
+        self.stop_reading(at);
+        let reading = &self.reading;
+        self.wants.retain(|want| {
+            let is_inside = want.container == at || want.container.starts_with(&path);
+            !is_inside || reading.contains_key(&want.container)
+        });
         let container = self.live.get(at)?;
         if !container.children.is_empty() {
             self.live.edit(at)?.children.clear();
@@ -47,7 +51,7 @@ impl Run {
         }
         self.ready.retain(|id| id != at);
         self.windows.remove(at);
-        self.undoing.retain(|_, saga| saga != at);
+        self.stop_reading(at);
         self.unwait(at)?;
         self.clear_timer(at)
     }

@@ -104,9 +104,7 @@ impl Run {
     /// A saga on or below this path that is being undone just now.
     fn half_undone(&self, path: &str) -> Result<Option<String>> {
         for pointer in self.live.iter().filter(|p| p.active && p.id.starts_with(path)) {
-            if self.node_of(&pointer.id)?.primitive.is_saga()
-                && self.saga_state(&pointer.id)?.undoing.is_some()
-            {
+            if self.is_being_undone(&pointer.id)? {
                 return Ok(Some(pointer.step_name.clone().unwrap_or_default()));
             }
         }

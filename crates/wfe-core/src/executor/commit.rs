@@ -163,7 +163,7 @@ impl Run {
                     && self.queue.is_empty()
                     && self.wants.is_empty()
                     && self.overdue.is_empty()
-                    && self.undoing.is_empty()
+                    && self.reading.is_empty()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }
             WorkflowStatus::Suspended => self.running.is_empty(),

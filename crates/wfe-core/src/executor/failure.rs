@@ -28,9 +28,12 @@ impl Run {
         self.take_away_below(at, env)?;
         self.rouse(at)?;
         self.live.edit(at)?.extension_attributes.remove(IN_FALLBACK);
-        if has_body && self.live.get(at)?.status == PointerStatus::Running {
-            // A container whose body said what is inside: it says so anew.
-            self.live.edit(at)?.persistence_data = None;
+        if self.live.get(at)?.status == PointerStatus::Running {
+            self.begin_anew(at)?;
+            if has_body {
+                // A container whose body said what is inside: it says so anew.
+                self.live.edit(at)?.persistence_data = None;
+            }
         }
         let in_a_row = self.count_failure(at)?;
         if let Some(pause) = policy.retry.pause(in_a_row, error, (env.random)()) {

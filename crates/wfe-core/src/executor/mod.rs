@@ -48,6 +48,7 @@
 
 mod away;
 mod by_hand;
+mod closing;
 mod commit;
 mod control;
 mod effects;

@@ -5,7 +5,7 @@ use crate::{
     Result, WfeError,
     definition::{Branch, Node},
     models::{ExecutionPointer, PointerChange, StatusChange, WorkflowStatus},
-    steps::{INDEX, LAST},
+    steps::{INDEX, LAST, RESCUED, result_of},
     traits::{Ending, StepFailure},
 };
 
@@ -19,8 +19,10 @@ pub(super) const FAILURE: &str = "failure";
 pub(super) const IN_FALLBACK: &str = "in-fallback";
 /// Attribute of a pointer in a compensation: what it undoes.
 pub(super) const UNDOES: &str = "undoes";
+/// Attribute of a container that has begun anew: which time it is, from 2.
+const TIME: &str = "time";
 /// Name of a fallback among the branches of a step.
-const FALLBACK: &str = "fallback";
+pub(super) const FALLBACK: &str = "fallback";
 
 /// The moves that primitives are made of.
 impl Run {
@@ -38,7 +40,18 @@ impl Run {
         Ok(())
     }
 
-    /// Begins a branch of the container `at`, under this key: one that no other branch of it has had.
+    /// What was inside of the container is taken away, and it will begin anew: the branches that it begins then have
+    /// names of their own, although their keys are those of before. Counted with the pointer, so that a replay after a
+    /// crash gives the same names.
+    pub(super) fn begin_anew(&mut self, at: &str) -> Result<()> {
+        let pointer = self.live.edit(at)?;
+        let time = pointer.extension_attributes.get(TIME).and_then(Value::as_u64).unwrap_or(1);
+        pointer.extension_attributes.insert(TIME.to_owned(), (time + 1).into());
+        Ok(())
+    }
+
+    /// Begins a branch of the container `at`, under this key: one that no other branch of it has had since it
+    /// [began anew](Self::begin_anew), if it did.
     pub(super) fn begin_branch(
         &mut self,
         at: &str,
@@ -49,7 +62,10 @@ impl Run {
         let definition = self.definition.clone();
         let node = definition.node(branch.first);
         let container = self.live.edit(at)?;
-        let id = format!("{at}/{key}/{}", node.id);
+        let id = match container.extension_attributes.get(TIME) {
+            None => format!("{at}/{key}/{}", node.id),
+            Some(time) => format!("{at}/{key}#{time}/{}", node.id),
+        };
         let mut child = new_pointer(id.clone(), node);
         child.scope.clone_from(&container.scope);
         child.scope.push(at.to_owned());
@@ -190,19 +206,25 @@ impl Run {
         let Some(container) = self.live.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);
         };
-        let key = branch_key(&container, at).to_owned();
-        let path = format!("{container}/{key}/");
+        let (name, key) = (branch_name(&container, at), branch_key(&container, at).to_owned());
+        let path = format!("{container}/{name}/");
         if self.live.any_active_below(&path) {
             return Ok(());
         }
+        let attributes = &self.live.get(&container)?.extension_attributes;
+        let is_fallback = key == FALLBACK && attributes.contains_key(IN_FALLBACK);
+        let mut result = Ok(None);
         for id in self.live.below(&path) {
             let pointer = self.live.remove(&id)?;
+            let is_last = pointer.extension_attributes.contains_key(LAST);
+            if is_fallback && is_last && pointer.scope.last() == Some(&container) {
+                result = result_of(pointer.status, pointer.outcome.clone(), &pointer.extension_attributes);
+            }
             self.delta.finished.push(pointer);
         }
         self.live.edit(&container)?.children.retain(|child| !child.starts_with(&path));
-        let pointer = self.live.get(&container)?;
-        if key == FALLBACK && pointer.extension_attributes.contains_key(IN_FALLBACK) {
-            return self.fallback_ended(&container, env);
+        if is_fallback {
+            return self.fallback_ended(&container, result, env);
         }
         let primitive = self.primitive_of(&container)?;
         self.guard(&container, env, |run, env| primitive.branch_ended(run, &container, &key, env))
@@ -220,8 +242,17 @@ impl Run {
         self.begin_branch(at, FALLBACK, fallback, |_| {})
     }
 
-    fn fallback_ended(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    /// The step stays failed, with its failure as its outcome; what came of the fallback stands beside that.
+    fn fallback_ended(
+        &mut self,
+        at: &str,
+        result: std::result::Result<Option<Value>, Value>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
         let pointer = self.live.edit(at)?;
+        if let Ok(outcome) = result {
+            pointer.extension_attributes.insert(RESCUED.to_owned(), outcome.unwrap_or_default());
+        }
         pointer.status = pointer.status.after(PointerChange::Fail)?;
         pointer.outcome = pointer.extension_attributes.remove(FAILURE);
         pointer.extension_attributes.remove(IN_FALLBACK);
@@ -255,8 +286,14 @@ impl Run {
     }
 }
 
-/// The name of the branch of `container` in which the pointer `inside` is, however deep.
+/// The key of the branch of `container` in which the pointer `inside` is, however deep.
 pub(super) fn branch_key<'a>(container: &str, inside: &'a str) -> &'a str {
+    let name = branch_name(container, inside);
+    name.split_once('#').map_or(name, |(key, _)| key)
+}
+
+/// The part of the pointer's path that names that branch: its key, and which time it is.
+fn branch_name<'a>(container: &str, inside: &'a str) -> &'a str {
     let rest = inside.get(container.len() + 1..).unwrap_or_default();
     rest.split('/').next().unwrap_or_default()
 }

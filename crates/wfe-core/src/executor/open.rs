@@ -95,7 +95,7 @@ impl Run {
             watching: BTreeSet::new(),
             waits: loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id)).collect(),
             windows: HashMap::new(),
-            undoing: HashMap::new(),
+            reading: HashMap::new(),
             running: HashMap::new(),
             limits: BTreeSet::new(),
             jobs: 0,
@@ -120,7 +120,7 @@ impl Run {
         self.ready.clear();
         self.wants.clear();
         self.windows.clear();
-        self.undoing.clear();
+        self.reading.clear();
         self.sleeping.clear();
         self.overdue.clear();
         self.watching.clear();

@@ -8,7 +8,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, timing::later};
+use super::{
+    Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, timing::later,
+    undoing::Reading,
+};
 use crate::{
     Result, WfeError,
     definition::{AnyData, Apply, Ask, BodyEnd, Definition, Node},
@@ -57,8 +60,8 @@ pub struct Run {
     /// Open waits, by their ids: the pointers that wait.
     pub(super) waits: HashMap<String, String>,
     pub(super) windows: HashMap<String, Window>,
-    /// Log entries that were asked for: the saga that is undone by them.
-    pub(super) undoing: HashMap<String, String>,
+    /// Log entries that were asked for.
+    pub(super) reading: HashMap<String, Reading>,
     /// Bodies at work.
     pub(super) running: HashMap<String, AtWork>,
     /// When a body at work has had its time, and which job it is.
@@ -187,16 +190,17 @@ impl Run {
     /// # Errors
     /// The store has fewer items than were counted, or the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
-        let at = match self.undoing.remove(container) {
-            Some(saga) => saga,
-            None if self.windows.contains_key(container) => container.to_owned(),
-            None => return Ok(()), // what asked for them is over, or was taken away
-        };
+        if self.reading.contains_key(container) {
+            return self.entry_came(container, values, env);
+        }
+        if !self.windows.contains_key(container) {
+            return Ok(()); // what asked for them is over, or was taken away
+        }
         if values.is_empty() {
             return Err(WfeError::Invalid(format!("the items of {container:?} from {from} on are missing")));
         }
-        let primitive = self.primitive_of(&at)?;
-        self.guard(&at, env, |run, env| primitive.items_came(run, &at, from, values, env))
+        let primitive = self.primitive_of(container)?;
+        self.guard(container, env, |run, env| primitive.items_came(run, container, from, values, env))
     }
 
     /// Does a move of the pointer `at`; if the user's part of it fails, the step has failed.

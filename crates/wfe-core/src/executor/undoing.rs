@@ -8,18 +8,18 @@
 //! Only what is below the saga in the same round is in its part of the log; what was undone is marked so in the commit in
 //! which its compensation ended, and is never undone again.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     Env, Run, Want,
-    moves::{KIND, UNDOES, branch_key},
+    moves::{FALLBACK, IN_FALLBACK, UNDOES, branch_key},
 };
 use crate::{
     Result, WfeError,
-    models::{PointerChange, PointerStatus, StatusChange, WorkflowStatus},
+    models::{PointerChange, PointerStatus},
     steps::{StepError, Undone},
     traits::{Ending, Items, StepFailure},
 };
@@ -77,16 +77,26 @@ struct Entry {
     undone: bool,
 }
 
+/// An entry that is being read. Of each there is one read under way at most, however many sagas look at it.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Those that look at it; those that were taken away meanwhile do no longer.
+    sagas: BTreeSet<String>,
+    /// It was undone since it was asked for: what comes may be older than that.
+    is_stale: bool,
+}
+
 impl Run {
     /// The sagas around a pointer, innermost first: those that undo what it does. One that is just being undone, and of
-    /// whose undoing the pointer is a part, is none of them.
+    /// whose undoing the pointer is a part, is none of them, nor is one that was undone and in whose fallback it is.
     pub(super) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for container in self.live.get(at)?.scope.iter().rev() {
-            if branch_key(container, at).starts_with(UNDO) {
+            let branch = branch_key(container, at);
+            if branch.starts_with(UNDO) {
                 break;
             }
-            if self.node_of(container)?.primitive.is_saga() {
+            if branch != FALLBACK && self.node_of(container)?.primitive.is_saga() {
                 found.push(container.clone());
             }
         }
@@ -114,7 +124,7 @@ impl Run {
     pub(super) fn is_open_saga(&self, at: &str) -> Result<bool> {
         Ok(self.live.get(at)?.status == PointerStatus::Running
             && self.saga_state(at)?.undoing.is_none()
-            && !self.live.get(at)?.extension_attributes.contains_key(super::moves::IN_FALLBACK))
+            && !self.live.get(at)?.extension_attributes.contains_key(IN_FALLBACK))
     }
 
     /// A further round of the saga begins; gives its state.
@@ -160,8 +170,11 @@ impl Run {
     }
 
     fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
-        let values = vec![serde_json::to_value(entry)?];
-        self.delta.items.push(Items { container: log_key(root, number), values });
+        let (container, values) = (log_key(root, number), vec![serde_json::to_value(entry)?]);
+        if let Some(reading) = self.reading.get_mut(&container) {
+            reading.is_stale = true;
+        }
+        self.delta.items.push(Items { container, values });
         Ok(())
     }
 
@@ -177,15 +190,36 @@ impl Run {
         let in_a_row = self.count_failure(saga)?;
         let pause = policy.retry.pause(in_a_row, error, (env.random)());
         let why = Why { failure, retryable: error.is_retryable(), pause };
-        self.undo_saga(saga, Some(why), None, env)
+        self.begin_undoing(saga, Some(why), None, env)?;
+        self.undo_next(saga, env)
     }
 
     /// The cancel condition of the saga holds: it is undone, and the instance goes on behind it.
     pub(super) fn cancel_saga(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
-        self.undo_saga(saga, None, None, env)
+        self.begin_undoing(saga, None, None, env)?;
+        self.undo_next(saga, env)
     }
 
-    fn undo_saga(
+    /// The saga ends the instance when it is undone.
+    pub(super) fn undo_at_end(
+        &mut self,
+        saga: &str,
+        ending: Ending,
+        cause: Option<StepFailure>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        let mut state = self.saga_state(saga)?;
+        let end = Some((ending, cause));
+        match &mut state.undoing {
+            // It is on its way already: only what comes after that changes.
+            Some(undoing) => undoing.end = end,
+            None => return self.begin_undoing(saga, None, end, env),
+        }
+        self.keep_saga_state(saga, &state)
+    }
+
+    /// What is at work in the saga is taken away; [`undo_next`](Self::undo_next) begins with its last entry.
+    fn begin_undoing(
         &mut self,
         saga: &str,
         why: Option<Why>,
@@ -198,12 +232,11 @@ impl Run {
         let next = self.saga_state(&root)?.log;
         let mut state = self.saga_state(saga)?;
         state.undoing = Some(Undoing { next, current: None, covered: Vec::new(), why, end });
-        self.keep_saga_state(saga, &state)?;
-        self.undo_next(saga, env)
+        self.keep_saga_state(saga, &state)
     }
 
     /// Looks at the entry before, if there is one.
-    fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(super) fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let state = self.saga_state(saga)?;
         let next = state.undoing.as_ref().map_or(0, |undoing| undoing.next);
         if next <= state.from {
@@ -214,8 +247,44 @@ impl Run {
 
     fn want_entry(&mut self, saga: &str, number: u64) -> Result<()> {
         let container = log_key(&self.root_of(saga)?, number);
-        self.undoing.insert(container.clone(), saga.to_owned());
-        self.wants.push(Want { container, from: 0, limit: 1 });
+        if !self.reading.contains_key(&container) {
+            self.wants.push(Want { container: container.clone(), from: 0, limit: 1 });
+        }
+        self.reading.entry(container).or_default().sagas.insert(saga.to_owned());
+        Ok(())
+    }
+
+    /// The saga looks at no entry any more.
+    pub(super) fn stop_reading(&mut self, saga: &str) {
+        for reading in self.reading.values_mut() {
+            reading.sagas.remove(saga);
+        }
+    }
+
+    /// An entry that was asked for is here.
+    pub(super) fn entry_came(
+        &mut self,
+        container: &str,
+        values: Vec<Value>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        if let Some(reading) = self.reading.get_mut(container)
+            && reading.is_stale
+            && !reading.sagas.is_empty()
+        {
+            reading.is_stale = false;
+            self.wants.push(Want { container: container.to_owned(), from: 0, limit: 1 });
+            return Ok(());
+        }
+        let entry = values.into_iter().next();
+        // One after the other: what follows from the first may take the others away.
+        while let Some(saga) = self.reading.get_mut(container).and_then(|reading| reading.sagas.pop_first()) {
+            let entry = entry
+                .clone()
+                .ok_or_else(|| WfeError::Invalid(format!("the log entry {container:?} is missing")))?;
+            self.undo_entry(&saga, entry, env)?;
+        }
+        self.reading.remove(container);
         Ok(())
     }
 
@@ -228,8 +297,8 @@ impl Run {
         }
     }
 
-    /// The entry that was wanted is here.
-    pub(super) fn undo_entry(&mut self, saga: &str, entry: Value, env: &mut Env<'_>) -> Result<()> {
+    /// The entry that was wanted is here: it is undone, or passed over.
+    fn undo_entry(&mut self, saga: &str, entry: Value, env: &mut Env<'_>) -> Result<()> {
         let entry: Entry = serde_json::from_value(entry)?;
         let mut state = self.saga_state(saga)?;
         let Some(undoing) = &mut state.undoing else { return Ok(()) };
@@ -285,7 +354,7 @@ impl Run {
             let failed = pointer.status.after(PointerChange::Fail)?;
             pointer.status = failed.after(PointerChange::Compensate)?;
             self.rest(saga, env)?;
-            return if self.is_closing() { Ok(()) } else { self.end_early(ending, cause, env) };
+            return self.end_behind_undoing(ending, cause, env);
         }
         let Some(Why { failure, retryable, pause }) = why else {
             self.take_away(saga, env)?;
@@ -296,80 +365,6 @@ impl Run {
         }
         let error = StepError::told(failure.code.clone(), failure.causes.clone(), retryable);
         self.fail_for_good(saga, failure, &error, env)
-    }
-
-    /// Ends the instance before its end, but undoes its open sagas first.
-    pub(super) fn close(
-        &mut self,
-        ending: Ending,
-        cause: Option<StepFailure>,
-        env: &mut Env<'_>,
-    ) -> Result<()> {
-        if self.fault.is_some() {
-            // A request always takes effect; that this was not possible is not passed over.
-            let error = StepError::fatal(
-                "it was ended while it did not fit its definition: what its open sagas have done was not undone",
-            );
-            self.note_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
-            return self.end_early(ending, cause, env);
-        }
-        let mut open = Vec::new();
-        for pointer in self.live.iter() {
-            let is_running = pointer.active && pointer.status == PointerStatus::Running;
-            if is_running
-                && self.node_of(&pointer.id)?.primitive.is_saga()
-                && !pointer.extension_attributes.contains_key(super::moves::IN_FALLBACK)
-                && self.sagas_around(&pointer.id)?.is_empty()
-            {
-                open.push((pointer.id.clone(), pointer.scope.clone()));
-            }
-        }
-        // A saga inside of a compensation belongs to what the saga around it is about.
-        let all: Vec<String> = open.iter().map(|(id, _)| id.clone()).collect();
-        open.retain(|(_, scope)| !scope.iter().any(|around| all.contains(around)));
-        if open.is_empty() {
-            return self.end_early(ending, cause, env);
-        }
-        if self.status == WorkflowStatus::Suspended {
-            self.set_status(StatusChange::Resume, None)?;
-            self.try_failed_again()?;
-        }
-        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
-        for id in active {
-            let concerns = |(saga, scope): &(String, Vec<String>)| {
-                *saga == id
-                    || scope.contains(&id)
-                    || id.strip_prefix(&**saga).is_some_and(|r| r.starts_with('/'))
-            };
-            if !open.iter().any(concerns) {
-                self.take_away(&id, env)?;
-            }
-        }
-        for (saga, _) in open {
-            let mut state = self.saga_state(&saga)?;
-            match &mut state.undoing {
-                // It is on its way already: only what comes after that changes.
-                Some(undoing) => {
-                    undoing.end = Some((ending, cause.clone()));
-                    self.keep_saga_state(&saga, &state)?;
-                }
-                None => self.undo_saga(&saga, None, Some((ending, cause.clone())), env)?,
-            }
-            if self.status.is_final() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the instance only undoes what is open, and ends then.
-    pub(super) fn is_closing(&self) -> bool {
-        self.live.iter().any(|p| {
-            p.active
-                && p.status == PointerStatus::Running
-                && p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga")
-                && p.persistence_data.as_ref().is_some_and(|kept| !kept["undoing"]["end"].is_null())
-        })
     }
 }
 

@@ -17,3 +17,4 @@ pub use step::{BlockingStep, Step, StepResult};
 pub(crate) use context::Place;
 pub(crate) use results::INDEX;
 pub(crate) use results::LAST;
+pub(crate) use results::{RESCUED, result_of};

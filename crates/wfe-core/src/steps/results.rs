@@ -1,4 +1,8 @@
-use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    marker::PhantomData,
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -14,6 +18,9 @@ pub(crate) const INDEX: &str = "index";
 /// Attribute of the pointer that ended its iteration: its outcome is the iteration's.
 pub(crate) const LAST: &str = "last";
 
+/// Attribute of a failed pointer whose fallback ended well: the outcome of the fallback's last step.
+pub(crate) const RESCUED: &str = "rescued";
+
 /// History rows read at once: a page of small rows fits one answer of the store, and memory stays bounded.
 const PAGE: usize = 256;
 
@@ -24,7 +31,11 @@ pub struct ItemResult<T> {
     pub index: u64,
     /// The item.
     pub item: T,
-    /// The outcome of the iteration's last step (`None`: it gave none), or why that step failed.
+    /// The outcome of the iteration's last step (`None`: it gave none, or was skipped or cancelled), or why that failed.
+    ///
+    /// A saga that was undone has failed: with what made it fail. A step in whose place a
+    /// [fallback](crate::definition::Sequence::fallback) ran has not: its outcome is that of the fallback's last step. If
+    /// that has failed too, and was passed over, the step has failed as it did before the fallback.
     pub result: Result<Option<Value>, ItemFailure>,
 }
 
@@ -148,9 +159,22 @@ fn item_result<T: DeserializeOwned>(pointer: ExecutionPointer) -> Result<ItemRes
         StepError::fatal(format!("pointer {:?} of the for-each has lost its index", pointer.id))
     })?;
     let item = serde_json::from_value(pointer.context_item.unwrap_or(Value::Null)).map_err(unreadable)?;
-    let result = match (pointer.status, pointer.outcome) {
-        (PointerStatus::Failed, Some(failure)) => Err(serde_json::from_value(failure).map_err(unreadable)?),
-        (_, outcome) => Ok(outcome),
+    let item_result = match result_of(pointer.status, pointer.outcome, &pointer.extension_attributes) {
+        Ok(outcome) => Ok(outcome),
+        Err(failure) => Err(serde_json::from_value(failure).map_err(unreadable)?),
     };
-    Ok(ItemResult { index, item, result })
+    Ok(ItemResult { index, item, result: item_result })
+}
+
+/// What came of a step that has ended: its outcome, or the stored [`ItemFailure`] that nothing has made good.
+pub(crate) fn result_of(
+    status: PointerStatus,
+    outcome: Option<Value>,
+    attributes: &HashMap<String, Value>,
+) -> Result<Option<Value>, Value> {
+    match (status, attributes.get(RESCUED), outcome) {
+        (PointerStatus::Failed, Some(rescued), _) => Ok(Some(rescued.clone()).filter(|v| !v.is_null())),
+        (PointerStatus::Failed | PointerStatus::Compensated, None, Some(failure)) => Err(failure),
+        (_, _, outcome) => Ok(outcome),
+    }
 }

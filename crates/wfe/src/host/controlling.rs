@@ -111,7 +111,12 @@ impl WorkflowHost {
     }
 
     /// Asks an instance to end before its end, undoing what it can; as [`suspend`](Self::suspend). Running steps get
-    /// their cancellation token fired.
+    /// their cancellation token fired, and the open sagas are undone; then it ends.
+    ///
+    /// A second cancel changes nothing, nor does one of an instance that is on its way to its end already. If a compensation
+    /// fails that is to [suspend](crate::definition::OnFailure::Suspend) the instance, the instance stands still, half
+    /// undone, and the cancel stays in force: [`resume`](Self::resume) tries that compensation again,
+    /// [`skip`](Self::skip) goes on behind it, [`terminate`](Self::terminate) gives up the rest.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.

@@ -123,7 +123,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Takes the step just added away, with all that is inside it, as soon as this holds; the instance goes on behind
     /// it. Asked when the step begins, and whenever the data has changed. If it panics, the step has failed.
     ///
-    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are.
+    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are, done or half undone.
+    /// While a cancelled instance undoes its sagas, what is around these is asked no more.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, event};

@@ -28,7 +28,11 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.leaf(id, GoTo).dress(|draft| draft.target = Some(target))
     }
 
-    /// Ends the workflow here, as completed; whatever else still runs of it is taken away.
+    /// Ends the workflow here, as completed; whatever else still runs of it is taken away. What sagas have done stays done.
+    ///
+    /// A saga that is just being undone in another branch is undone in full first, so that none is left half undone; the
+    /// workflow has completed when that is done. Nothing else begins meanwhile, and a cancel or a deadline changes nothing
+    /// about the end that is under way.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};

@@ -18,7 +18,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// The predicate of that retry policy sees the error of the failed step; after a failed saga inside this one, an error
     /// with the same code and messages.
     ///
-    /// A cancelled instance undoes its open sagas before it ends; a terminated one does not.
+    /// A cancelled instance, and one that has met its deadline, undoes its open sagas before it ends; a terminated one does
+    /// not. Several open sagas that are not inside of each other are undone at once. Everything else is taken away
+    /// first, what is around the sagas too: until the end, nothing but compensations is at work.
+    ///
+    /// The steps of a saga's own [`fallback`](Self::fallback) are not a part of it, because that is undone already; what
+    /// they do belongs to the saga around it, if there is one.
     ///
     /// ```
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder, inline};

@@ -1,6 +1,6 @@
 use crate::executor::{Env, Moved, Primitive, Run};
 
-/// End: the workflow ends here, as completed, whatever else runs.
+/// End: the workflow ends here, as completed, whatever else runs; a saga that is being undone is undone first.
 pub(crate) struct End;
 
 impl Primitive for End {
@@ -19,6 +19,6 @@ impl Primitive for End {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         run.completed(at, None, env)?;
         run.rest(at, env)?;
-        Ok(run.end_well(env)?)
+        Ok(run.end_here(env)?)
     }
 }

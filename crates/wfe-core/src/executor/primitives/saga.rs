@@ -1,8 +1,6 @@
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{
-    WfeError,
     executor::{
         Env, Moved, Primitive, Run,
         moves::branch_of,
@@ -32,12 +30,6 @@ impl Primitive for Saga {
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
         Ok(if key.starts_with(UNDO) { run.entry_undone(at, env) } else { run.complete(at, None, env) }?)
-    }
-
-    fn items_came(&self, run: &mut Run, at: &str, _: u64, values: Vec<Value>, env: &mut Env<'_>) -> Moved {
-        let entry = values.into_iter().next();
-        let entry = entry.ok_or_else(|| WfeError::Invalid(format!("the log of {at:?} is incomplete")))?;
-        Ok(run.undo_entry(at, entry, env)?)
     }
 
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {

@@ -99,7 +99,9 @@ impl Primitive for UserTaskStep {
     }
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        run.live.edit(at)?.extension_attributes.remove(ESCALATED);
+        if run.live.edit(at)?.extension_attributes.remove(ESCALATED).is_some() {
+            run.begin_anew(at)?;
+        }
         self.open(run, at, self.assignee.as_ref())?;
         if let Some(limit) = &self.limit {
             limit.begin(run, at, env)?;

@@ -251,7 +251,7 @@ fn a_condition_that_panics_in_the_middle_of_a_loop_lets_it_go_on_where_it_was() 
     world.ask(Control::Resume);
     world.play();
     assert_eq!(line(&world), "mended a a a");
-    assert_eq!(world.history_ids(), ["loop/0/a", "loop/1/a", "loop/2/a", "loop/3/a"]);
+    assert_eq!(world.history_ids(), ["loop/0/a", "loop/1/a", "loop/2#2/a", "loop/3#2/a"]);
 }
 
 #[test]

@@ -5,15 +5,18 @@
     reason = "closures over data and item are written as users write them, who know no item on the main path"
 )]
 
+mod anew;
 mod answers;
 mod branching;
 mod by_hand;
 mod children;
+mod closing;
 mod control;
 mod definitions;
 mod for_each;
 mod mismatch;
 mod moving;
+mod nested;
 mod outside;
 mod properties;
 mod random;

@@ -1,5 +1,5 @@
-//! Random definitions, nested at random: they end, however often the process dies, always in the same way; and a saga is
-//! undone in full or not at all.
+//! Random definitions, nested at random: they end, however often the process dies, always in the same way; a saga is
+//! undone in full or not at all; and a cancel, whenever it comes, undoes what is open and nothing else.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -12,15 +12,18 @@ use super::{
 };
 use crate::{
     definition::{
-        Definition, Inline, OnFailure, Retry, Sequence, Task, WorkflowBuilder, each, event, inline,
+        Definition, Every, Inline, OnFailure, Retry, Sequence, Task, WorkflowBuilder, each, event, inline,
     },
-    models::{Event, PointerStatus},
+    models::{Event, ExecutionPointer, PointerStatus},
     steps::{Ctx, StepError},
+    traits::{Control, Ending},
 };
 
 #[derive(Debug, Clone)]
 enum Tree {
     Work,
+    /// Work that is undone slowly.
+    Slow,
     Broken,
     Flaky,
     Delay,
@@ -30,6 +33,11 @@ enum Tree {
     Parallel(Vec<Vec<Tree>>),
     ForEach(u8, usize, Vec<Tree>),
     Saga(u32, bool, Vec<Tree>),
+    /// A saga with a fallback.
+    Instead(Vec<Tree>, Vec<Tree>),
+    /// Taken away as soon as so much was undone.
+    Until(usize, Vec<Tree>),
+    Recur(usize, Vec<Tree>),
     Schedule(Vec<Tree>),
     Fallback(Vec<Tree>),
 }
@@ -45,7 +53,8 @@ type Body = Sequence<Log, u8>;
 
 fn trees() -> impl Strategy<Value = Vec<Tree>> {
     let leaf = prop_oneof![
-        6 => Just(Tree::Work),
+        5 => Just(Tree::Work),
+        2 => Just(Tree::Slow),
         1 => Just(Tree::Broken),
         1 => Just(Tree::Flaky),
         1 => Just(Tree::Delay),
@@ -59,6 +68,14 @@ fn trees() -> impl Strategy<Value = Vec<Tree>> {
             prop::collection::vec(body(), 1..4).prop_map(Tree::Parallel),
             (0_u8..4, 1_usize..3, body()).prop_map(|(items, limit, body)| Tree::ForEach(items, limit, body)),
             (0_u32..2, any::<bool>(), body()).prop_map(|(retries, on, body)| Tree::Saga(retries, on, body)),
+            prop::collection::vec(body(), 2..4).prop_map(|all| Tree::Saga(
+                0,
+                true,
+                vec![Tree::Parallel(all), Tree::Work]
+            )),
+            (body(), body()).prop_map(|(body, fallback)| Tree::Instead(body, fallback)),
+            (1_usize..4, body()).prop_map(|(undone, body)| Tree::Until(undone, body)),
+            (1_usize..3, body()).prop_map(|(ticks, body)| Tree::Recur(ticks, body)),
             body().prop_map(Tree::Schedule),
             body().prop_map(Tree::Fallback),
         ]
@@ -76,11 +93,13 @@ fn broken() -> Task<(), Log, u8, Inline<(), Log, u8>> {
 }
 
 /// Every step that writes what it has done is undone by one that writes that, where there is a saga.
-fn undone(body: Body, id: &str, in_saga: bool) -> Body {
+fn undone(body: Body, id: &str, in_saga: bool, is_slow: bool) -> Body {
     if !in_saga {
         return body;
     }
     body.compensate_with(|undo| {
+        let undo =
+            if is_slow { undo.delay(format!("slow-{id}"), |_, _| Duration::from_secs(4)) } else { undo };
         let pointer = inline(|ctx: Ctx, _| async move {
             let place = (ctx.instance_id().to_owned(), ctx.undone().map(|step| step.pointer.clone()));
             Ok(format!("{}/{}", place.0, place.1.unwrap_or_default()))
@@ -92,12 +111,22 @@ fn undone(body: Body, id: &str, in_saga: bool) -> Body {
     })
 }
 
+/// A step that counts by its name how often it has ended.
+fn counting(name: String) -> Task<(), Log, u8, Inline<(), Log, u8>> {
+    inline(|_, _| async { Ok(()) }).output(move |(), log: &mut Log| log.done.push(name.clone()))
+}
+
+fn counted_in(log: &Log, name: &str) -> usize {
+    log.done.iter().filter(|word| *word == name).count()
+}
+
 fn add(mut body: Body, trees: &[Tree], count: &mut u32, in_saga: bool) -> Body {
     for tree in trees {
         *count += 1;
         let id = format!("s{count}");
         body = match tree {
-            Tree::Work => undone(body.then(id.clone(), work()), &id, in_saga),
+            Tree::Work => undone(body.then(id.clone(), work()), &id, in_saga, false),
+            Tree::Slow => undone(body.then(id.clone(), work()), &id, in_saga, true),
             Tree::Broken => body.then(id, broken()),
             Tree::Flaky => {
                 let flaky = inline(|ctx: Ctx, _| async move {
@@ -108,7 +137,7 @@ fn add(mut body: Body, trees: &[Tree], count: &mut u32, in_saga: bool) -> Body {
                     }
                 });
                 let flaky = flaky.output(|key: &String, log: &mut Log| log.done.push(key.clone()));
-                undone(body.then(id.clone(), flaky.retry(Retry::up_to(1))), &id, in_saga)
+                undone(body.then(id.clone(), flaky.retry(Retry::up_to(1))), &id, in_saga, false)
             }
             Tree::Delay => body.delay(id, |_, _| Duration::from_secs(7)),
             Tree::Wait => body.wait_for(id, event("tick", |_: &Log, _| "k")),
@@ -120,15 +149,19 @@ fn add(mut body: Body, trees: &[Tree], count: &mut u32, in_saga: bool) -> Body {
                 body.if_else(id, move |_, _| holds, |_| a.unwrap(), |_| b.unwrap())
             }
             Tree::While(rounds, inner) => {
-                let (rounds, prefix) = (*rounds, format!("{id}-count"));
-                let marker = prefix.clone();
-                let mut inside = None;
+                let (rounds, name) = (*rounds, format!("{id}-count"));
+                let (counted, mut inside) = (name.clone(), None);
                 add_to(&mut inside, inner, count, in_saga);
-                let counts =
-                    move |log: &Log, _: &u8| log.done.iter().filter(|w| **w == prefix).count() < rounds;
-                let counting = inline(|_, _| async { Ok(()) })
-                    .output(move |(), log: &mut Log| log.done.push(marker.clone()));
-                body.while_(id.clone(), counts, |_| inside.unwrap().then(format!("{id}-count"), counting))
+                let goes_on = move |log: &Log, _: &u8| counted_in(log, &counted) < rounds;
+                body.while_(id.clone(), goes_on, |_| inside.unwrap().then(name.clone(), counting(name)))
+            }
+            Tree::Recur(ticks, inner) => {
+                let (ticks, name) = (*ticks, format!("{id}-count"));
+                let counted = name.clone();
+                let is_over = move |log: &Log, _: &u8| counted_in(log, &counted) >= ticks;
+                body.recur(id, Every::interval(Duration::from_secs(2)), is_over, |b| {
+                    add(b.then(name.clone(), counting(name)), inner, count, in_saga)
+                })
             }
             Tree::Parallel(branches) => body.parallel(id, |mut all| {
                 for branch in branches {
@@ -145,6 +178,17 @@ fn add(mut body: Body, trees: &[Tree], count: &mut u32, in_saga: bool) -> Body {
             Tree::Saga(retries, on, inner) => {
                 let body = body.saga(id, |b| add(b, inner, count, true)).retry(Retry::up_to(*retries));
                 if *on { body.on_failure(OnFailure::Continue) } else { body }
+            }
+            Tree::Instead(inner, fallback) => {
+                let mut instead = None;
+                let body = body.saga(id, |b| add(b, inner, count, true));
+                add_to(&mut instead, fallback, count, in_saga);
+                body.fallback(|_| instead.unwrap())
+            }
+            Tree::Until(undone, inner) => {
+                let undone = *undone;
+                body.if_(id, |_, _| true, |b| add(b, inner, count, in_saga))
+                    .cancel_when(move |log, _| log.undone.len() >= undone)
             }
             Tree::Schedule(inner) => {
                 body.schedule(id, |_, _| Duration::from_secs(3), |b| add(b, inner, count, in_saga))
@@ -202,6 +246,42 @@ fn check(world: &World) {
     }
 }
 
+/// The paths of the sagas that a cancel now has to undo: they have begun, are not over, and are not in one that has.
+fn open_sagas(world: &World) -> Vec<String> {
+    let is_open = |p: &&ExecutionPointer| {
+        p.active
+            && p.status == PointerStatus::Running
+            && p.extension_attributes.get("kind").is_some_and(|kind| kind == "saga")
+            && !p.extension_attributes.contains_key("in-fallback")
+    };
+    let open: Vec<_> =
+        world.instance.execution_pointers.iter().filter(is_open).map(|p| format!("it/{}/", p.id)).collect();
+    let is_inside = |path: &String| open.iter().any(|other| other != path && path.starts_with(other));
+    open.iter().filter(|path| !is_inside(path)).cloned().collect()
+}
+
+/// Cancels the story where it stands, and plays it to its end, dying before some of the bodies.
+fn cancel(mut world: World, deaths: &[bool]) {
+    let (before, open): (Log, _) = (world.data(), open_sagas(&world));
+    world.planned.clear();
+    world.ask(Control::Cancel);
+    let mut deaths = deaths.iter();
+    world.play_with(|_| if deaths.next() == Some(&true) { Step::Crash } else { Step::Finish(1) });
+    assert_eq!(world.ending, Some(Ending::Cancelled));
+    check(&world);
+    let after: Log = world.data();
+    assert_eq!(after.done, before.done, "nothing is done after a cancel");
+    let mut undone = 0;
+    for path in open {
+        let is_inside = |key: &&String| key.starts_with(&path);
+        let due = before.done.iter().rev().filter(is_inside).filter(|key| !before.undone.contains(key));
+        let was_undone: Vec<_> = after.undone[before.undone.len()..].iter().filter(is_inside).collect();
+        assert_eq!(was_undone, due.collect::<Vec<_>>(), "of {path}");
+        undone += was_undone.len();
+    }
+    assert_eq!(undone, after.undone.len() - before.undone.len(), "nothing else is undone");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -241,5 +321,29 @@ proptest! {
             Some((_, index)) => Step::Finish(index.index(waiting) + 1),
         });
         check(&world);
+    }
+
+    #[test]
+    fn a_cancel_at_any_moment_undoes_all_that_is_open_in_reverse_and_begins_nothing(
+        trees in trees(),
+        moment in 0_usize..120,
+        (crashes, together) in any::<(bool, bool)>(),
+        deaths in prop::collection::vec(any::<bool>(), 0..40),
+    ) {
+        let mut world = world(&definition(&trees));
+        for _ in 0..moment {
+            let mut at_once = |waiting| Step::Finish(if together { waiting } else { 1 });
+            if !world.act(&mut at_once) && let Some(at) = world.next_time() {
+                world.now = world.now.max(at);
+            }
+        }
+        // An event that is there already comes before the cancel, and may be the end.
+        while world.run.is_none() && world.act(&mut |_| Step::Finish(1)) {}
+        if crashes {
+            world.crash();
+        }
+        if world.ending.is_none() {
+            cancel(world, &deaths);
+        }
     }
 }

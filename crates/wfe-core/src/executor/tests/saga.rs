@@ -1,33 +1,16 @@
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{
-    scenario::{Body, Builder, Line, begin, broken, everywhere, line, mark, world},
+    scenario::{Body, Builder, HOUR, Line, begin, broken, does, everywhere, line, mark, saga, unmark, world},
     world::{Step, World},
 };
 use crate::{
     WfeError,
-    definition::{Inline, Item, OnFailure, Retry, Task, WorkflowBuilder, each, event, inline, inline_item},
+    definition::{Inline, OnFailure, Retry, Task, WorkflowBuilder, each, event, inline, inline_item},
     models::{PointerStatus, WorkflowStatus},
     steps::{Ctx, Next, StepError, Undone},
     traits::{Control, Ending},
 };
-
-const HOUR: Duration = Duration::from_hours(1);
-
-/// A step that writes its word, and one that undoes it and writes that.
-fn does<I: Item>(body: Body<I>, word: &'static str) -> Body<I> {
-    body.then(word, mark(word)).compensate_with(move |undo| undo.then(format!("un-{word}"), unmark(word)))
-}
-
-fn unmark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
-    inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(format!("-{word}")))
-}
-
-fn saga(body: impl FnOnce(Body) -> Body) -> Builder {
-    begin().saga("saga", body)
-}
 
 #[test]
 fn a_failure_undoes_what_has_completed_in_reverse_and_then_the_instance_goes_on() {

@@ -1,7 +1,7 @@
 //! Whole stories, told once undisturbed and once more for each place in which the process can die: they must end in the
 //! same way.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -13,6 +13,8 @@ use crate::{
     steps::StepError,
     traits::Ending,
 };
+
+pub const HOUR: Duration = Duration::from_hours(1);
 
 /// What the steps of these tests write: their names, in the order in which they ended.
 pub type Line = Vec<String>;
@@ -28,6 +30,19 @@ pub fn begin() -> Builder {
 /// A step that writes this word.
 pub fn mark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
     inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(word.to_owned()))
+}
+
+/// A step that writes its word, and one that undoes it and writes that.
+pub fn does<I: Item>(body: Body<I>, word: &'static str) -> Body<I> {
+    body.then(word, mark(word)).compensate_with(move |undo| undo.then(format!("un-{word}"), unmark(word)))
+}
+
+pub fn unmark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
+    inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(format!("-{word}")))
+}
+
+pub fn saga(body: impl FnOnce(Body) -> Body) -> Builder {
+    begin().saga("saga", body)
 }
 
 /// A step that never succeeds.

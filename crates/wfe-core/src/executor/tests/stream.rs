@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -15,6 +15,8 @@ type Position = (DateTime<Utc>, usize);
 pub struct Stream {
     events: Vec<(Position, Event)>,
     consumed: HashMap<(String, String, String), Position>,
+    /// Ids of all waits that were ever opened: a store keeps the closed ones too.
+    opened: HashSet<String>,
 }
 
 impl Stream {
@@ -77,7 +79,7 @@ impl Stream {
             !commit.unsubscribed.contains(&w.id) && commit.consumed.iter().all(|c| c.subscription_id != w.id)
         });
         for wait in &commit.subscribed {
-            assert!(waits.iter().all(|w| w.id != wait.id), "a wait is opened once");
+            assert!(self.opened.insert(wait.id.clone()), "a wait is opened once: {:?}", wait.id);
             assert_eq!(wait.workflow_id, instance);
             waits.push(wait.clone());
         }

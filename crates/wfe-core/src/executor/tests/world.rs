@@ -49,6 +49,10 @@ pub struct World {
     pub reads: usize,
     /// Bodies end in the order of their names, not in that in which they were handed out.
     pub sorted: bool,
+    /// What was read stays under way until it is let in ([`read`](Self::read)).
+    pub reads_slowly: bool,
+    /// What was read and is under way: container, position, values.
+    pub reading: Vec<(String, u64, Vec<Value>)>,
     asked: u64,
 }
 
@@ -87,6 +91,8 @@ impl World {
             woken: Vec::new(),
             reads: 0,
             sorted: false,
+            reads_slowly: false,
+            reading: Vec::new(),
             asked: 0,
         }
     }
@@ -139,6 +145,7 @@ impl World {
     pub fn crash(&mut self) {
         self.run = None;
         self.jobs.clear();
+        self.reading.clear();
     }
 
     /// Stores what there is to store, and takes up what follows.
@@ -173,7 +180,7 @@ impl World {
                 return Ok(());
             }
             let deliveries = self.stream.borrow().deliveries(&self.waits, self.now);
-            let mut goes_on = again || !wants.is_empty();
+            let mut goes_on = again || (!wants.is_empty() && !self.reads_slowly);
             if listen {
                 goes_on |= self.with_run(|run, env| run.deliver(deliveries, env))?;
             }
@@ -182,12 +189,28 @@ impl World {
                 let all = self.items.get(&want.container).expect("items that are wanted are stored");
                 let from = usize::try_from(want.from).unwrap();
                 let values = all[from..].iter().take(want.limit.min(5)).cloned().collect();
-                self.with_run(|run, env| run.items(&want.container, want.from, values, env))?;
+                self.reading.push((want.container, want.from, values));
+            }
+            if !self.reads_slowly {
+                self.let_in()?;
             }
             if !goes_on {
                 return Ok(());
             }
         }
+    }
+
+    /// What was read is here.
+    pub fn read(&mut self) {
+        self.let_in().unwrap();
+        self.settle();
+    }
+
+    fn let_in(&mut self) -> crate::Result<()> {
+        for (container, from, values) in std::mem::take(&mut self.reading) {
+            self.with_run(|run, env| run.items(&container, from, values, env))?;
+        }
+        Ok(())
     }
 
     /// Runs these waiting bodies to their ends, and stores their results in one commit.

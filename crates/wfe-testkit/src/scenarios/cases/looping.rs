@@ -6,6 +6,7 @@ scenarios!("loops":
     a_for_each_over_nothing_goes_on,
     a_parallel_for_each_keeps_its_limit,
     the_results_of_a_for_each_can_be_read_by_what_follows,
+    results_tell_what_was_undone_from_what_was_made_good,
     a_step_that_answers_branches_runs_its_body_for_each_of_them,
     each_iteration_has_an_idempotency_key_of_its_own,
     a_loop_that_a_go_to_makes_visits_its_steps_anew,
@@ -93,6 +94,52 @@ async fn the_results_of_a_for_each_can_be_read_by_what_follows(stage: Stage) -> 
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("sum", &Story::default()).await?;
     assert_eq!(completed(&host, &id).await?.n, 55 * 3);
+    Ok(())
+}
+
+async fn results_tell_what_was_undone_from_what_was_made_good(stage: Stage) -> Checked<()> {
+    fn even(code: &'static str) -> Plain<u64, u64> {
+        wfe::definition::inline_item(move |_, _, n: u64| async move {
+            if n % 2 == 0 { Ok(n) } else { Err(StepError::fatal("odd").with_code(code)) }
+        })
+    }
+    let tell: Plain<Vec<String>, ()> = inline(|ctx: Ctx, _| async move {
+        let mut told = Vec::new();
+        for step in ["undone", "made-good", "failed"] {
+            let mut results = ctx.results::<u64>(step);
+            while let Some(one) = results.next().await? {
+                told.push(match one.result {
+                    Ok(outcome) => format!("{step}{}={}", one.item, outcome.unwrap_or_default()),
+                    Err(failure) => format!("{step}{}!{}", one.item, failure.code),
+                });
+            }
+        }
+        Ok(told)
+    });
+    let instead: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 10) });
+    let items = || each(|_: &Story| vec![1_u64, 2]);
+    let all = begin("all")
+        .for_each("undone", items(), |one| {
+            one.saga("saga", |saga| {
+                saga.then("do", mark_item("do"))
+                    .compensate_with(|b| b.then("undo", mark_item("undo")))
+                    .then("pick", even("picky"))
+            })
+        })
+        .for_each("made-good", items(), |one| {
+            one.then("try", even("try")).fallback(|b| b.then("instead", instead))
+        })
+        .for_each("failed", items(), |one| {
+            one.then("first", even("first"))
+                .fallback(|b| b.then("second", even("second")).on_failure(OnFailure::Continue))
+        })
+        .then("tell", tell.output(|told: &Vec<String>, story: &mut Story| story.words.clone_from(told)));
+    let host = stage.host_that_waits([built(all)?]).await?;
+    let id = host.start_workflow("all", &Story::default()).await?;
+    assert_eq!(
+        completed(&host, &id).await?.words,
+        ["undone1!picky", "undone2=null", "made-good1=10", "made-good2=2", "failed1!first", "failed2=2"]
+    );
     Ok(())
 }
 

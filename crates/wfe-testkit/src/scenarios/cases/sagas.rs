@@ -7,9 +7,12 @@ scenarios!("sagas":
     a_saga_in_a_for_each_in_an_if_undoes_only_itself,
     a_failure_takes_the_other_branches_of_its_saga_away,
     nested_sagas_are_undone_with_the_one_around_them,
+    two_sagas_inside_of_one_are_undone_at_once,
+    a_fallback_that_fails_has_the_saga_around_undone,
     a_compensation_that_fails_keeps_no_other_from_running,
     a_compensation_knows_what_it_undoes,
     cancel_undoes_an_open_saga_and_terminate_does_not,
+    cancel_undoes_every_open_saga_also_beside_one_that_has_done_nothing,
     compensations_may_wait,
 );
 
@@ -117,6 +120,53 @@ async fn nested_sagas_are_undone_with_the_one_around_them(stage: Stage) -> Check
     Ok(())
 }
 
+async fn two_sagas_inside_of_one_are_undone_at_once(stage: Stage) -> Checked<()> {
+    let (gate, left, right) = (Gate::default(), Gate::default(), Gate::default());
+    let (slow, fails_left, fails_right) = (gate.clone(), left.clone(), right.clone());
+    let outer = begin("outer").saga("outer", move |outer| {
+        outer
+            .parallel("both", |all| {
+                all.branch(|b| {
+                    b.saga("left", |b| done(b, "a").then("gate", fails_left.step()).then("x", broken()))
+                        .on_failure(OnFailure::Continue)
+                })
+                .branch(|b| {
+                    b.saga("right", |b| done(b, "c").then("wait", fails_right.step()).then("y", broken()))
+                        .on_failure(OnFailure::Continue)
+                })
+                .branch(|b| b.then("slow", slow.step()))
+            })
+            .then("last", mark("last"))
+    });
+    let host = stage.host([built(outer)?]).await?;
+    let id = host.start_workflow("outer", &Story::default()).await?;
+    for entered in [&left, &right, &gate] {
+        entered.reached(1).await;
+    }
+    for open in [&left, &right, &gate] {
+        open.open();
+    }
+    let mut wrote = completed(&host, &id).await?.words;
+    assert_eq!(wrote.pop().as_deref(), Some("last"));
+    wrote.sort_unstable();
+    assert_eq!(wrote, ["a", "c", "un-a", "un-c"]);
+    Ok(())
+}
+
+async fn a_fallback_that_fails_has_the_saga_around_undone(stage: Stage) -> Checked<()> {
+    let outer = begin("outer")
+        .saga("outer", |outer| {
+            done(outer, "a")
+                .saga("inner", |inner| done(inner, "b").then("x", broken()))
+                .fallback(|instead| instead.then("f", broken()))
+        })
+        .then("after", mark("after"));
+    let host = stage.host([built(outer)?]).await?;
+    let id = host.start_workflow("outer", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "a b un-b un-a after");
+    Ok(())
+}
+
 async fn a_compensation_that_fails_keeps_no_other_from_running(stage: Stage) -> Checked<()> {
     let saga = begin("stuck").saga("saga", |saga| {
         done(saga, "a")
@@ -166,6 +216,21 @@ async fn cancel_undoes_an_open_saga_and_terminate_does_not(stage: Stage) -> Chec
     assert_eq!(host.outcome::<Story>(&ids[1]).await?, Some(Outcome::Terminated));
     assert_eq!(host.data::<Story>(&ids[0]).await?.words, ["a", "un-a"]);
     assert_eq!(host.data::<Story>(&ids[1]).await?.words, ["a"]);
+    Ok(())
+}
+
+async fn cancel_undoes_every_open_saga_also_beside_one_that_has_done_nothing(stage: Stage) -> Checked<()> {
+    let both = begin("both").parallel("both", |all| {
+        all.branch(|b| b.saga("empty", |saga| saga.delay("day", |_, ()| DAY)))
+            .branch(|b| b.saga("full", |saga| done(saga, "a").delay("long", |_, ()| DAY)))
+    });
+    let host = stage.host([built(both)?]).await?;
+    let id = host.start_workflow("both", &Story::default()).await?;
+    host.idle().await?;
+    host.host().cancel(&id).await?;
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
+    assert_eq!(host.data::<Story>(&id).await?.words, ["a", "un-a"]);
     Ok(())
 }
 

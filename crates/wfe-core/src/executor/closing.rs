@@ -1,0 +1,146 @@
+//! Ending an instance in which sagas are open, or half undone: what is to be undone is undone first.
+//!
+//! While that goes on the instance is *closing*: nothing but compensations, and what is inside of them, is at work.
+//! That it is closing, and how it ends, stands in the sagas that are undone.
+
+use std::collections::BTreeSet;
+
+use super::{
+    Env, Run,
+    moves::{IN_FALLBACK, KIND},
+};
+use crate::{
+    Result,
+    models::{PointerStatus, StatusChange, WorkflowStatus},
+    steps::StepError,
+    traits::{Ending, StepFailure},
+};
+
+impl Run {
+    /// Ends the instance before its end, but undoes its open sagas first.
+    pub(super) fn close(
+        &mut self,
+        ending: Ending,
+        cause: Option<StepFailure>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        if self.fault.is_some() {
+            // A request always takes effect; that this was not possible is not passed over.
+            let error = StepError::fatal(
+                "it was ended while it did not fit its definition: what its open sagas have done was not undone",
+            );
+            self.note_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
+            return self.end_early(ending, cause, env);
+        }
+        let open = self.open_sagas()?;
+        if open.is_empty() {
+            return self.end_early(ending, cause, env);
+        }
+        if self.status == WorkflowStatus::Suspended {
+            self.set_status(StatusChange::Resume, None)?;
+            self.try_failed_again()?;
+        }
+        self.leave_only(&open, env)?;
+        let mut begun = Vec::new();
+        for saga in open {
+            if self.saga_state(&saga)?.undoing.is_none() {
+                begun.push(saga.clone());
+            }
+            self.undo_at_end(&saga, ending, cause.clone(), env)?;
+        }
+        // Not before all of them say so: the last one that is undone ends the instance, and one may have nothing to undo.
+        for saga in begun {
+            self.undo_next(&saga, env)?;
+        }
+        Ok(())
+    }
+
+    /// The workflow ends here, well. What is at work is taken away, but for a saga that is just being undone: that would be
+    /// left half undone, so it is undone in full first.
+    pub(super) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
+        let mut undone = BTreeSet::new();
+        for pointer in self.live.iter() {
+            if self.is_being_undone(&pointer.id)? {
+                undone.insert(pointer.id.clone());
+            }
+        }
+        if undone.is_empty() {
+            return self.end_well(env);
+        }
+        let undone = self.outermost(undone)?;
+        self.leave_only(&undone, env)?;
+        for saga in undone {
+            self.undo_at_end(&saga, Ending::Completed, None, env)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the pointer is a saga that is just being undone.
+    pub(super) fn is_being_undone(&self, at: &str) -> Result<bool> {
+        let pointer = self.live.get(at)?;
+        Ok(pointer.active && self.node_of(at)?.primitive.is_saga() && self.saga_state(at)?.undoing.is_some())
+    }
+
+    /// A saga that the instance waited for is undone: if no other is left, it ends.
+    pub(super) fn end_behind_undoing(
+        &mut self,
+        ending: Ending,
+        cause: Option<StepFailure>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        match ending {
+            _ if self.is_closing() => Ok(()),
+            Ending::Completed => self.end_if_over(env),
+            _ => self.end_early(ending, cause, env),
+        }
+    }
+
+    /// The outermost sagas that have something to undo, or are about it.
+    fn open_sagas(&self) -> Result<BTreeSet<String>> {
+        let mut open = BTreeSet::new();
+        for pointer in self.live.iter() {
+            let is_running = pointer.active && pointer.status == PointerStatus::Running;
+            if is_running
+                && self.node_of(&pointer.id)?.primitive.is_saga()
+                && !pointer.extension_attributes.contains_key(IN_FALLBACK)
+                && self.sagas_around(&pointer.id)?.is_empty()
+            {
+                open.insert(pointer.id.clone());
+            }
+        }
+        self.outermost(open)
+    }
+
+    /// A saga inside of a compensation belongs to what the saga around it is about.
+    fn outermost(&self, sagas: BTreeSet<String>) -> Result<BTreeSet<String>> {
+        let mut outermost = sagas.clone();
+        for saga in &sagas {
+            if self.live.get(saga)?.scope.iter().any(|around| sagas.contains(around)) {
+                outermost.remove(saga);
+            }
+        }
+        Ok(outermost)
+    }
+
+    /// Takes away what is neither one of these sagas nor inside of one. What is around them is taken away too: it would
+    /// act on, tick, take an answer or take them away, while they are undone.
+    fn leave_only(&mut self, sagas: &BTreeSet<String>, env: &mut Env<'_>) -> Result<()> {
+        let others = self.live.iter().filter(|p| p.active);
+        let others = others.filter(|p| !p.scope.iter().chain([&p.id]).any(|id| sagas.contains(id)));
+        let others: Vec<String> = others.map(|p| p.id.clone()).collect();
+        for id in others {
+            self.take_away(&id, env)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the instance only undoes what is open, and ends then.
+    pub(super) fn is_closing(&self) -> bool {
+        self.live.iter().any(|p| {
+            p.active
+                && p.status == PointerStatus::Running
+                && p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga")
+                && p.persistence_data.as_ref().is_some_and(|kept| !kept["undoing"]["end"].is_null())
+        })
+    }
+}

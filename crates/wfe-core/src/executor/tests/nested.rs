@@ -1,0 +1,142 @@
+//! Sagas inside of sagas.
+
+use super::{
+    scenario::{Body, HOUR, broken, does, everywhere, line, mark, saga, world},
+    world::World,
+};
+use crate::{
+    definition::{OnFailure, Retry, inline},
+    models::PointerStatus,
+    steps::StepError,
+    traits::Ending,
+};
+
+/// Fails as long as its word was not undone twice.
+fn fails_twice(body: Body, id: &'static str, undone: &'static str) -> Body {
+    body.then(
+        id,
+        inline(move |_, line: std::sync::Arc<Vec<String>>| async move {
+            let rounds = line.iter().filter(|word| *word == undone).count();
+            if rounds < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
+        }),
+    )
+}
+
+#[test]
+fn two_inner_sagas_of_one_saga_are_undone_at_once() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.parallel("p", |all| {
+                all.branch(|b| {
+                    b.saga("l", |b| does(b, "a").then("x", broken())).on_failure(OnFailure::Continue)
+                })
+                .branch(|b| b.saga("r", |b| does(b, "c").then("y", broken())).on_failure(OnFailure::Continue))
+            })
+            .then("last", mark("last"))
+        }))
+    });
+    assert_eq!(whole.ending, Some(Ending::Completed));
+    let mut words: Vec<_> = line(&whole).split(' ').map(str::to_owned).collect();
+    assert_eq!(words.pop().as_deref(), Some("last"));
+    words.sort_unstable();
+    assert_eq!(words, ["-a", "-c", "a", "c"]);
+}
+
+#[test]
+fn inner_sagas_that_are_undone_and_tried_again_at_once_do_not_disturb_each_other() {
+    let whole = everywhere(|| {
+        let retry = || Retry::up_to(3).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+        world(
+            saga(move |b| {
+                does(b, "before").parallel("p", |all| {
+                    all.branch(|b| b.saga("l", |b| fails_twice(does(b, "a"), "x", "-a")).retry(retry()))
+                        .branch(|b| b.saga("m", |b| fails_twice(does(b, "b"), "y", "-b")).retry(retry()))
+                        .branch(|b| b.saga("r", |b| fails_twice(does(b, "c"), "z", "-c")).retry(retry()))
+                })
+            })
+            .then("after", mark("after")),
+        )
+    });
+    assert_eq!(whole.ending, Some(Ending::Completed));
+    for word in ["a", "b", "c"] {
+        let undone = format!("-{word}");
+        let own: Vec<_> = whole.data::<Vec<String>>().into_iter().filter(|w| w.ends_with(word)).collect();
+        assert_eq!(own, [word, &undone, word, &undone, word], "each in its own order");
+    }
+    assert!(!line(&whole).contains("-before"));
+}
+
+#[test]
+fn an_entry_that_another_saga_has_undone_while_it_was_read_is_read_again() {
+    let mut world = world(saga(|b| {
+        b.parallel("p", |all| {
+            all.branch(|b| b.saga("l", |b| does(b, "a").then("x", broken())).on_failure(OnFailure::Continue))
+                .branch(|b| b.saga("r", |b| b.then("y", broken())).on_failure(OnFailure::Continue))
+                .branch(|b| b.then("z", broken()))
+        })
+    }));
+    let finish = |world: &mut World, body: &str| {
+        let at = world.waiting().iter().position(|id| id.ends_with(body)).expect("it waits to be run");
+        let job = world.jobs.remove(at);
+        world.finish(vec![job]);
+    };
+    world.open();
+    finish(&mut world, "/a");
+    finish(&mut world, "/x");
+    world.reads_slowly = true;
+    // The right one looks at what the left one is just undoing; before it has read that, the outer one wants it too.
+    for body in ["/y", "/un-a", "/z"] {
+        finish(&mut world, body);
+    }
+    assert_eq!(world.reading.len(), 1, "of one entry there is one read under way");
+    world.reads_slowly = false;
+    world.read();
+    assert_eq!((line(&world).as_str(), world.ending), ("a -a", Some(Ending::Completed)));
+    assert_eq!(world.pointer("saga").status, PointerStatus::Compensated);
+}
+
+#[test]
+fn a_failing_fallback_of_an_inner_saga_has_the_outer_one_undone() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| {
+                does(b, "a")
+                    .saga("inner", |b| does(b, "i").then("x", broken()))
+                    .fallback(|f| does(f, "f").then("y", broken()))
+                    .then("never", mark("never"))
+            })
+            .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a i -i f -f -a after", "what the fallback did is undone with the outer one");
+    assert_eq!(whole.pointer("saga").status, PointerStatus::Compensated);
+    assert_eq!(whole.failures.len(), 2);
+}
+
+#[test]
+fn what_a_fallback_of_an_inner_saga_did_is_undone_when_the_outer_one_fails_later() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            let b = b
+                .saga("inner", |b| does(b, "i").then("x", broken()))
+                .fallback(|f| f.saga("again", |b| does(b, "j")));
+            does(b, "b").then("y", broken())
+        }))
+    });
+    assert_eq!(line(&whole), "i -i j b -b -j");
+}
+
+#[test]
+fn a_saga_in_a_fallback_has_a_log_of_its_own_if_no_other_is_around() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| does(b, "a").then("x", broken()))
+                .fallback(|f| {
+                    f.saga("again", |b| does(does(b, "c"), "d").then("y", broken()))
+                        .then("then", mark("then"))
+                })
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!(line(&whole), "a -a c d -d -c then after");
+}
