@@ -67,7 +67,7 @@ impl Run {
         if undone.is_empty() {
             return self.end_well(env);
         }
-        let undone = self.outermost(undone)?;
+        let undone = self.outermost(&undone)?;
         self.leave_only(&undone, env)?;
         for saga in undone {
             self.undo_at_end(&saga, Ending::Completed, None, env)?;
@@ -108,13 +108,13 @@ impl Run {
                 open.insert(pointer.id.clone());
             }
         }
-        self.outermost(open)
+        self.outermost(&open)
     }
 
     /// A saga inside of a compensation belongs to what the saga around it is about.
-    fn outermost(&self, sagas: BTreeSet<String>) -> Result<BTreeSet<String>> {
+    fn outermost(&self, sagas: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let mut outermost = sagas.clone();
-        for saga in &sagas {
+        for saga in sagas {
             if self.live.get(saga)?.scope.iter().any(|around| sagas.contains(around)) {
                 outermost.remove(saga);
             }

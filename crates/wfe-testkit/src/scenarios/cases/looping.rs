@@ -100,7 +100,7 @@ async fn the_results_of_a_for_each_can_be_read_by_what_follows(stage: Stage) -> 
 async fn results_tell_what_was_undone_from_what_was_made_good(stage: Stage) -> Checked<()> {
     fn even(code: &'static str) -> Plain<u64, u64> {
         wfe::definition::inline_item(move |_, _, n: u64| async move {
-            if n % 2 == 0 { Ok(n) } else { Err(StepError::fatal("odd").with_code(code)) }
+            if n.is_multiple_of(2) { Ok(n) } else { Err(StepError::fatal("odd").with_code(code)) }
         })
     }
     let tell: Plain<Vec<String>, ()> = inline(|ctx: Ctx, _| async move {
