@@ -154,6 +154,13 @@ impl Definition {
             .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", &*payload)))
     }
 
+    /// Why this data, of the type of that name, is none of the definition's; `None`: it is.
+    pub(crate) fn misfit(&self, data: &Value, given: &str) -> Option<String> {
+        let error = self.decode(data).err()?;
+        let (id, wanted) = (self.id(), self.0.data_name);
+        Some(format!("workflow {id:?} runs on {wanted}, not on {given}: {error}"))
+    }
+
     pub(crate) fn node(&self, index: usize) -> &Node {
         &self.0.nodes[index]
     }

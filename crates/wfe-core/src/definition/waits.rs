@@ -185,12 +185,16 @@ pub struct Child<D, I> {
     pub(super) definition: String,
     pub(super) version: Option<u32>,
     pub(super) data: Ask<Value>,
+    pub(super) data_name: &'static str,
     pub(super) common: Common,
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
 /// An instance of the definition of this id, with this data: of its newest version known to the host that begins it,
 /// unless [`version`](Child::version) says otherwise.
+///
+/// If no version of it is registered there, or its data type cannot read the data, the step fails with the code
+/// [`DEFINITION`](crate::steps::StepError::DEFINITION): in the second case fatally.
 pub fn child<D: Data, I: Item, C: Data>(
     definition: impl Into<String>,
     data: impl Fn(&D, &I) -> C + Send + Sync + 'static,
@@ -199,6 +203,7 @@ pub fn child<D: Data, I: Item, C: Data>(
         definition: definition.into(),
         version: None,
         data: ask_value("the data of the child", data),
+        data_name: std::any::type_name::<C>(),
         common: Common::default(),
         types: std::marker::PhantomData,
     }

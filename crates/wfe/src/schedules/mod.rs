@@ -115,13 +115,8 @@ impl WorkflowHost {
 
     async fn start_scheduled(&self, spec: &Spec, reference: String) -> Result<String> {
         let shared = self.shared();
-        let found = match spec.version {
-            None => shared.newest_definition(&spec.definition),
-            Some(version) => shared.definition(&spec.definition, version),
-        };
-        let found = found.ok_or_else(|| WfeError::DefinitionNotFound {
-            id: spec.definition.clone(),
-            version: spec.version.unwrap_or(0),
+        let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
+            WfeError::DefinitionNotFound { id: spec.definition.clone(), version: spec.version.unwrap_or(0) }
         })?;
         let mut instance = blank(&spec.definition, found.version(), spec.data.clone(), shared.now());
         instance.reference = Some(reference);
@@ -167,13 +162,8 @@ impl Schedules {
         self.0.require_events()?;
         let (shared, NewSchedule { id, definition, version, timetable, catch_up }) =
             (self.0.shared(), schedule);
-        let found = match version {
-            None => shared.newest_definition(&definition),
-            Some(version) => shared.definition(&definition, version),
-        };
-        let found = found.ok_or_else(|| WfeError::DefinitionNotFound {
-            id: definition.clone(),
-            version: version.unwrap_or(0),
+        let found = shared.find_definition(&definition, version).ok_or_else(|| {
+            WfeError::DefinitionNotFound { id: definition.clone(), version: version.unwrap_or(0) }
         })?;
         let now = shared.now();
         let data = found.instance(data, now)?.data;

@@ -110,10 +110,11 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn sub_workflow(mut self, id: impl Into<String>, child: Child<D, I>) -> Self {
-        let Child { definition, version, data, common, .. } = child;
+        let Child { definition, version, data, data_name, common, .. } = child;
         self.problems.extend(common.problems);
         let (limit, branches) = common.limit.split();
-        let primitive = SubWorkflow::new(definition, version, data, limit, Arc::new(common.outputs));
+        let primitive =
+            SubWorkflow::new(definition, version, data, data_name, limit, Arc::new(common.outputs));
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
     }
 }

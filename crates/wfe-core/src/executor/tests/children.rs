@@ -77,6 +77,27 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
 }
 
 #[test]
+fn a_child_whose_data_its_definition_cannot_read_is_not_begun_and_the_step_fails() {
+    let typed = child("part", |_: &Line, _| 42_u32);
+    let builder = parent(typed).build().unwrap();
+    let mut whole = town::everywhere(|| Town::new(&[builder.clone(), part(1)], &Line::new()));
+    let parent = whole.parent();
+    assert_eq!((parent.ending, parent.failures.len()), (Some(Ending::Failed), 1));
+    assert_eq!(parent.failures[0].code, StepError::DEFINITION);
+    let message = &parent.failures[0].causes[0];
+    assert!(message.contains("\"part\"") && message.contains("not on u32"), "{message}");
+    assert_eq!(whole.worlds.len(), 1, "no child stands at data that nobody can read");
+}
+
+#[test]
+fn a_child_takes_data_of_another_type_that_reads_as_its_own() {
+    let builder = parent(child("part", |_: &Line, _| json!({"number": 1, "result": null})));
+    let builder = builder.build().unwrap();
+    let mut whole = town::everywhere(|| Town::new(&[builder.clone(), part(1)], &Line::new()));
+    assert_eq!(line(whole.parent()), "after");
+}
+
+#[test]
 fn a_child_that_ended_while_its_parent_stood_still_is_not_begun_again_for_its_limit() {
     let child = begins(1).fail_after(|_, _| 2 * HOUR);
     let builder = begin().sub_workflow("sub", child).retry(Retry::up_to(3)).then("after", mark("after"));
