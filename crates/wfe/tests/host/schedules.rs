@@ -7,8 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 use wfe::{
-    CatchUp, NewSchedule, Result, ScheduleStatus, StartOptions, Tick, Timetable, Waits, WfeError,
+    CatchUp, NewSchedule, Result, ScheduleStatus, Standstill, StartOptions, Tick, Timetable, Waits, WfeError,
     WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, inline},
@@ -299,6 +300,54 @@ in_time! {
         host.register(report(1, &log)).unwrap();
         tick(&place, &host, "h").await;
         runs(&log, 1).await;
+    }
+
+    async fn a_host_that_knows_another_version_only_leaves_a_pinned_schedule_to_others(place: Timed) {
+        let log = Log::default();
+        let new = place.host(&[&report(2, &log)]).await;
+        new.schedules().create(hourly("h").version(2), &sum(1)).await.unwrap();
+        tick(&place, &new, "h").await;
+        runs(&log, 1).await;
+        next_after(&place, &new, "h", place.clock.now()).await;
+        let id = new.schedules().get("h").await.unwrap().instance_id;
+        new.stop().await.unwrap();
+        // A rolling restart: for a while, only the old program is there.
+        let old = place.host(&[&report(1, &log)]).await;
+        place.clock.advance(HOUR);
+        old.idle().await.unwrap();
+        assert!(old.failures(&id).all().await.unwrap().is_empty());
+        let stands = old.status(&id).await.unwrap().standstill;
+        assert!(matches!(&stands, Some(Standstill::DefinitionMissing { version: 2, .. })), "{stands:?}");
+        assert_eq!(listed(&old, 1).await[0].version, Some(2));
+        let new = place.host(&[&report(2, &log)]).await;
+        runs(&log, 2).await;
+        tick(&place, &new, "h").await;
+        runs(&log, 3).await;
+        assert_eq!(*log.lock().unwrap(), [(2, 1); 3]);
+    }
+
+    async fn a_pinned_schedule_that_an_earlier_version_stored_goes_on_and_says_why_it_fails(place: Timed) {
+        let log = Log::default();
+        let old = place.host(&[&report(1, &log)]).await;
+        let mut stored = WorkflowInstance::new("wfe.schedule:report", 1, json!({
+            "id": "h", "definition": "report", "version": 2, "data": sum(1), "timetable": {"Interval": HOUR},
+            "catch_up": "One", "created": place.clock.now(),
+        }));
+        stored.name = "wfe.schedule:1:h".to_owned();
+        stored.create_time = place.clock.now();
+        place.provider().await.create_new_workflow(&stored).await.unwrap();
+        old.register(WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap()).unwrap();
+        let at = tick(&place, &old, "h").await;
+        let failed = async || old.schedules().get("h").await.unwrap().last_failure;
+        until(async || failed().await.is_some()).await;
+        let failure = failed().await.unwrap();
+        assert!(failure.causes[0].contains("report"), "{failure:?}");
+        assert_eq!(listed(&old, 1).await[0].last_failure.as_ref(), Some(&failure));
+        old.register(report(2, &log)).unwrap();
+        place.clock.advance(HOUR / 60);
+        runs(&log, 1).await;
+        until(async || old.schedules().get("h").await.unwrap().last == Some(at)).await;
+        assert_eq!(failed().await, None, "it did not fail the last time");
     }
 
     async fn a_schedule_that_makes_no_sense_is_refused(place: Timed) {
