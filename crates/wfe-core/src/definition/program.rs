@@ -9,6 +9,7 @@ use crate::{
     executor::{Primitive, new_pointer},
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
     steps::StepError,
+    traits::OWN_NAMES,
 };
 
 /// A workflow program: an id, a version, and a graph of steps over one type of data. Cheap to clone.
@@ -186,7 +187,7 @@ impl Definition {
         if drafts.is_empty() {
             return Err(invalid("it has no steps".to_owned()));
         }
-        let (nodes, by_id) = super::assembly::nodes(drafts).map_err(invalid)?;
+        let (nodes, by_id) = super::assembly::nodes(drafts, id.starts_with(OWN_NAMES)).map_err(invalid)?;
         Ok(Self(Arc::new(Inner {
             id: id.into(),
             version,

@@ -167,7 +167,8 @@ pub struct Activity<D, I> {
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// Work for an external worker, which finds it by this name and is given the input.
+/// Work for an external worker, which finds it by this name and is given the input. Names that begin with `wfe.` are the
+/// engine's, and are refused when the definition is built.
 pub fn activity<D: Data, I: Item, P: Serialize>(
     name: impl Into<String>,
     input: impl Fn(&D, &I) -> P + Send + Sync + 'static,

@@ -215,7 +215,8 @@ impl Schedules {
     }
 
     /// A page of all schedules, oldest first. A new one is in it as soon as a host that knows its definition has taken it
-    /// up. A page may be shorter than `limit` although others follow: [`Page::next`] tells.
+    /// up. A page may be shorter than `limit` although others follow: [`Page::next`] tells. One that this program cannot
+    /// read is left out, with a warning in the log.
     ///
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
@@ -227,7 +228,14 @@ impl Schedules {
         // One may have ended meanwhile.
         let mut rows = Vec::new();
         for instance in instances.into_iter().filter(|instance| !instance.status.is_final()) {
-            rows.push(self.status_of(instance).await?);
+            let id = instance.id.clone();
+            match self.status_of(instance).await {
+                Ok(status) => rows.push(status),
+                Err(error @ WfeError::Serialization(_)) => {
+                    tracing::warn!(instance = id, %error, "a listed schedule cannot be read; it is left out");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(Page { rows, next: page.next })
     }

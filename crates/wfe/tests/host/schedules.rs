@@ -13,7 +13,7 @@ use wfe::{
     WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, inline},
-    models::WorkflowInstance,
+    models::{EventSubscription, WorkflowInstance},
     steps::{Ctx, StepError},
     traits::{Owner, PersistenceProvider, Started},
 };
@@ -348,6 +348,22 @@ in_time! {
         runs(&log, 1).await;
         until(async || old.schedules().get("h").await.unwrap().last == Some(at)).await;
         assert_eq!(failed().await, None, "it did not fail the last time");
+    }
+
+    async fn one_row_that_is_no_schedule_keeps_no_others_from_being_listed(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("h"), &sum(1)).await.unwrap();
+        next(&place, &host, "h").await;
+        // An activity of that name, by an earlier program; or a schedule by a later one.
+        let stray = WorkflowInstance::new("elsewhere", 1, json!("no schedule"));
+        let store = place.provider().await;
+        let stray = store.create_new_workflow(&stray).await.unwrap();
+        let wait = EventSubscription::new(
+            stray, 0, "listed", "wfe.activity:wfe.schedule", "it", DateTime::UNIX_EPOCH,
+        );
+        store.create_event_subscription(&wait).await.unwrap();
+        assert_eq!(listed(&host, 1).await[0].id, "h");
     }
 
     async fn a_schedule_that_makes_no_sense_is_refused(place: Timed) {
