@@ -1,11 +1,22 @@
 //! Taking away what has not ended: a cancel condition, a go-to, a failed saga, the end of the instance.
 
-use super::{Env, Lifecycle, Run};
+use serde::Deserialize;
+
+use super::{Env, Lifecycle, Run, moves::KIND};
 use crate::{
     Result,
-    models::{PointerChange, PointerStatus, StatusChange},
+    models::{ExecutionPointer, PointerChange, PointerStatus, StatusChange},
     traits::{Ending, StepFailure},
 };
+
+/// How an instance with these pointers ends when its open sagas are undone; `None`: it does nothing of the kind.
+#[must_use]
+pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
+    let is_saga = |p: &ExecutionPointer| p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga");
+    let mut undone =
+        pointers.into_iter().filter(|p| p.active && p.status == PointerStatus::Running && is_saga(p));
+    undone.find_map(|p| Ending::deserialize(&p.persistence_data.as_ref()?["undoing"]["end"][0]).ok())
+}
 
 impl Run {
     /// Takes away what is inside of `at`; it becomes history.

@@ -66,8 +66,9 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use away::closing;
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
-pub use failure::failed_in_a_row;
+pub use failure::{failed_in_a_row, why_again};
 pub use keys::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
 pub use run::{Env, Run};

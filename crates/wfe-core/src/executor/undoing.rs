@@ -15,7 +15,8 @@ use serde_json::Value;
 
 use super::{
     Env, Run, Want,
-    moves::{KIND, UNDOES, branch_key},
+    away::closing,
+    moves::{UNDOES, branch_key},
 };
 use crate::{
     Result, WfeError,
@@ -292,6 +293,7 @@ impl Run {
             return self.go_on(saga, env);
         };
         if let Some(pause) = pause {
+            self.note_why_again(saga, &failure)?;
             return self.sleep(saga, pause, env);
         }
         let error = StepError::told(failure.code.clone(), failure.causes.clone(), retryable);
@@ -364,12 +366,7 @@ impl Run {
 
     /// Whether the instance only undoes what is open, and ends then.
     pub(super) fn is_closing(&self) -> bool {
-        self.live.iter().any(|p| {
-            p.active
-                && p.status == PointerStatus::Running
-                && p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga")
-                && p.persistence_data.as_ref().is_some_and(|kept| !kept["undoing"]["end"].is_null())
-        })
+        closing(self.live.iter()).is_some()
     }
 }
 
