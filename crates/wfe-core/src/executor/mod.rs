@@ -43,7 +43,7 @@
 //! commit that ends the child publishes that event ([`ChildEnd`]), dated in the past, so that no clock holds it back. A
 //! child that failed is a failure of its parent's step, retryable or fatal as the failure that ended it; one that was cancelled
 //! or terminated is a fatal failure.
-//! A parent whose step is taken away asks the child to cancel itself
+//! A parent whose step is taken away asks the child to cancel itself, and one that is terminated asks it to terminate
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
 mod away;

@@ -56,8 +56,9 @@ impl WorkflowHost {
         self.intervene(id, &Intervention::ResumeFrom(step.to_owned())).await
     }
 
-    /// Asks an instance to end before its end, undoing what it can; as [`suspend`](Self::suspend). Running steps get
-    /// their cancellation token fired.
+    /// Asks an instance to end before its end, undoing what it can; as [`suspend`](Self::suspend). Its children are cancelled
+    /// too. Running steps get their cancellation token fired, and are not awaited: one that goes on all the same may still
+    /// do outside what nothing undoes ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
@@ -65,7 +66,8 @@ impl WorkflowHost {
         self.request(id, Control::Cancel).await
     }
 
-    /// Asks an instance to end as it stands; as [`cancel`](Self::cancel), but nothing is undone.
+    /// Asks an instance to end as it stands; as [`cancel`](Self::cancel), but nothing is undone. Its children are terminated
+    /// too, and theirs; a child that it was cancelling already goes on undoing.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.

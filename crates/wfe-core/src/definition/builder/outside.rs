@@ -79,7 +79,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
     }
 
-    /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child.
+    /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child,
+    /// which undoes its open sagas; only if the instance is terminated, the child is terminated too, and undoes nothing. A
+    /// parent that is suspended does not suspend its child.
     ///
     /// The child is created when the instance comes to the step. An event published before that does not reach a wait of the
     /// child, unless the wait says from which date on events count ([`effective`](crate::definition::Await::effective)).

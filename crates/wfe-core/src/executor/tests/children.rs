@@ -236,14 +236,12 @@ fn whatever_takes_the_parents_step_away_cancels_the_child() {
         assert_eq!(whole.worlds["it"].woken, ["it//sub//1", "it//sub//1"], "to begin, and to end");
         line(whole.parent())
     };
-    for control in [Control::Cancel, Control::Terminate] {
-        let asked = || {
-            let mut town = Town::new(&[parent(begins(9)).build().unwrap(), part(1)], &Line::new());
-            town.parent().plan_ask(HOUR, control);
-            town
-        };
-        assert_eq!(cancels(&asked, "its parent was ended"), "");
-    }
+    let asked = || {
+        let mut town = Town::new(&[parent(begins(9)).build().unwrap(), part(1)], &Line::new());
+        town.parent().plan_ask(HOUR, Control::Cancel);
+        town
+    };
+    assert_eq!(cancels(&asked, "its parent was cancelled"), "");
     let limited = || {
         let child = begins(9).timeout(|_, _| HOUR, |late| late.then("late", mark("late")));
         Town::new(&[parent(child).build().unwrap(), part(1)], &Line::new())
@@ -260,6 +258,34 @@ fn whatever_takes_the_parents_step_away_cancels_the_child() {
     assert_eq!(cancels(&condition, "its step was cancelled"), "stop after");
     let late = || Town::new(&[parent(begins(9)).deadline(HOUR).build().unwrap(), part(1)], &Line::new());
     assert_eq!(cancels(&late, "the parent met its deadline"), "");
+}
+
+#[test]
+fn the_children_of_a_terminated_instance_are_terminated_and_undo_nothing_however_deep() {
+    let inner = WorkflowBuilder::<Line>::new("inner", 1)
+        .saga("saga", |saga| {
+            saga.then("a", mark("a"))
+                .compensate_with(|undo| undo.then("u", mark("undone")))
+                .delay("held", |_, _| 9 * HOUR)
+        })
+        .build()
+        .unwrap();
+    let of = |of: &'static str| child(of, |_: &Line, ()| Line::new());
+    let middle = WorkflowBuilder::<Line>::new("middle", 1).sub_workflow("sub", of("inner")).build().unwrap();
+    for (control, ending, did) in
+        [(Control::Terminate, Ending::Terminated, "a"), (Control::Cancel, Ending::Cancelled, "a undone")]
+    {
+        let parent = begin().sub_workflow("sub", of("middle")).build().unwrap();
+        let whole = town::everywhere(|| {
+            let mut town = Town::new(&[parent.clone(), middle.clone(), inner.clone()], &Line::new());
+            town.parent().plan_ask(HOUR, control);
+            town
+        });
+        for (id, world) in &whole.worlds {
+            assert_eq!(world.ending, Some(ending), "{id}");
+        }
+        assert_eq!(line(&whole.worlds["it//sub//1//sub//1"]), did);
+    }
 }
 
 #[test]
