@@ -137,6 +137,9 @@ impl Assembly {
 
     fn check_target(&self, from: usize, to: usize) -> Checked<()> {
         let (id, target) = (&self.nodes[from].id, &self.nodes[to].id);
+        if from == to {
+            return Err(format!("step {id:?} goes to itself, and would do so for ever"));
+        }
         let sequence = self.nodes[to].sequence;
         let mut at = from;
         while self.nodes[at].sequence != sequence {
@@ -217,6 +220,20 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
                  or a user task use `fail_after` on that, for all of the workflow its deadline"
                     .to_owned(),
             );
+        }
+        if !draft.primitive.goes_on() {
+            let extra = [
+                ("cancel condition", draft.cancel_when.is_some()),
+                ("compensation", draft.undo.is_some()),
+                ("fallback", draft.fallback.is_some()),
+                ("failure behaviour", draft.policy.on_failure.is_some()),
+            ];
+            if let Some((what, _)) = extra.into_iter().find(|(_, is_there)| *is_there) {
+                return Some(format!(
+                    "it is a {}, which does nothing itself: its {what} would have no effect",
+                    draft.primitive.kind()
+                ));
+            }
         }
         if draft.undo.is_some() && !around.saga {
             return Some("it has a compensation, but no saga is around it".to_owned());

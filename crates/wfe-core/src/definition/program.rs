@@ -184,6 +184,9 @@ impl Definition {
         if id.is_empty() {
             return Err(invalid("its id is empty".to_owned()));
         }
+        if version == 0 {
+            return Err(invalid("its version is 0, which stands for no version; begin with 1".to_owned()));
+        }
         if drafts.is_empty() {
             return Err(invalid("it has no steps".to_owned()));
         }

@@ -77,7 +77,7 @@ pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 pub(crate) use live::new_pointer;
 pub(crate) use primitive::{Fault, Moved, Primitive};
 pub(crate) use primitives::{
-    ActivityStep, Decide, Delay, End, Escalate, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga,
-    Schedule, SubWorkflow, Until, UserTaskStep, WaitFor, While,
+    ActivityStep, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
+    SubWorkflow, Unanswered, Until, UserTaskStep, WaitFor, While,
 };
 pub(crate) use timing::TimeLimit;

@@ -378,6 +378,7 @@ in_time! {
             Timetable::cron("61 * * * *"),
             Timetable::cron("0 0 30 2 *"),
             Timetable::cron("0 9 * * *").in_zone("Mars/Base"),
+            Timetable::interval(HOUR).in_zone("Mars"),
         ] {
             let refused = create("s", timetable).await;
             assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");

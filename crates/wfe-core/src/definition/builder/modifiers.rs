@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Sequence;
-use crate::definition::{Data, Item, OnFailure, Retry, ask::ask};
+use crate::definition::{Data, Item, OnFailure, Retry, ask::ask, program::Draft};
 
 /// What is said about the step just added. Before the first step, it is refused when the definition is built.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
@@ -89,7 +89,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     #[must_use]
     pub fn fallback(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let drafts = self.body(body);
-        self.dress(|draft| draft.fallback = Some(drafts))
+        self.once("fallbacks", |draft| draft.fallback.replace(drafts).is_some())
     }
 
     /// What undoes the step just added, once it has completed, when the [saga](Self::saga) around it fails or the
@@ -117,7 +117,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     #[must_use]
     pub fn compensate_with(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let drafts = self.body(body);
-        self.dress(|draft| draft.undo = Some(drafts))
+        self.once("compensations", |draft| draft.undo.replace(drafts).is_some())
     }
 
     /// Takes the step just added away, with all that is inside it, as soon as this holds; the instance goes on behind
@@ -139,6 +139,16 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn cancel_when(self, holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static) -> Self {
-        self.dress(|draft| draft.cancel_when = Some(ask("the step's cancel condition", holds)))
+        let holds = ask("the step's cancel condition", holds);
+        self.once("cancel conditions", |draft| draft.cancel_when.replace(holds).is_some())
+    }
+
+    /// Gives the step just added what it can have one of; `change` tells whether it had one.
+    fn once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
+        let mut twice = None;
+        self = self.dress(|draft| twice = change(draft).then(|| draft.id.clone()));
+        let problem = |id| format!("step {id:?}: it has two {what}; the first one would have no effect");
+        self.problems.extend(twice.map(problem));
+        self
     }
 }

@@ -140,8 +140,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn wait_for(mut self, id: impl Into<String>, event: Await<D, I>) -> Self {
-        let Await { name, key, effective, common, .. } = event;
-        self.problems.extend(common.problems);
+        let (id, Await { name, key, effective, mut common, .. }) = (id.into(), event);
+        self.problems.extend(common.problems(&id));
         let (limit, branches) = common.limit.split();
         let primitive = WaitFor::new(name, key, effective, limit, Arc::new(common.outputs));
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
