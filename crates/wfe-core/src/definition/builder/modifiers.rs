@@ -15,6 +15,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Whether and when the step just added is tried again after a failure; by default never. A wait, an activity or a
     /// child begins anew; a saga is undone first, and runs again from its beginning; a condition is asked again.
     ///
+    /// Of an `if`, a `parallel`, a for-each and other containers, only their own failures count (a condition that panics, say).
+    /// They do not catch those of steps inside, which have policies of their own: what fails as a whole is a
+    /// [saga](Self::saga). After a fatal error nothing is tried again, a saga neither.
+    ///
     /// ```
     /// use wfe_core::definition::{Retry, WorkflowBuilder, inline};
     ///
@@ -33,7 +37,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.dress(|draft| draft.policy.retry = retry)
     }
 
-    /// What happens when the step just added has failed for good; see [`OnFailure`].
+    /// What happens when the step just added has failed for good; see [`OnFailure`]. Of a container other than a
+    /// [saga](Self::saga) it does not catch the failures of steps inside, as [`retry`](Self::retry) does not.
     ///
     /// ```
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder, event};
@@ -71,6 +76,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// What runs in place of the step just added when it has failed for good; then the instance goes on behind it.
     /// Its steps see the failure in [`Ctx::failure`](crate::steps::Ctx::failure).
+    ///
+    /// It is no *catch* around a container: a step inside of an `if`, a `parallel` or a for-each that fails has its own
+    /// behaviour, by default the end of the instance. A fallback for several steps together is that of a
+    /// [saga](Self::saga) around them.
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::{Ctx, StepError}};
