@@ -1,6 +1,5 @@
 //! Opening: what is made, what is refused, and that what is refused is left as it was.
 
-#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{

@@ -329,12 +329,15 @@ in_time! {
     async fn a_pinned_schedule_that_an_earlier_version_stored_goes_on_and_says_why_it_fails(place: Timed) {
         let log = Log::default();
         let old = place.host(&[&report(1, &log)]).await;
-        let mut stored = WorkflowInstance::new("wfe.schedule:report", 1, json!({
+        let data = json!({
             "id": "h", "definition": "report", "version": 2, "data": sum(1), "timetable": {"Interval": HOUR},
             "catch_up": "One", "created": place.clock.now(),
-        }));
-        stored.name = "wfe.schedule:1:h".to_owned();
-        stored.create_time = place.clock.now();
+        });
+        let stored = WorkflowInstance {
+            name: "wfe.schedule:1:h".to_owned(),
+            create_time: place.clock.now(),
+            ..WorkflowInstance::new("wfe.schedule:report", 1, data)
+        };
         place.provider().await.create_new_workflow(&stored).await.unwrap();
         old.register(WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap()).unwrap();
         let at = tick(&place, &old, "h").await;

@@ -113,9 +113,10 @@ fn a_body_that_waits_for_something_of_the_engines_own_has_failed() {
         let mut world = world(begin().then(
             "w",
             inline(move |_, _| async move {
-                match work {
-                    false => Ok(Next::wait_for_event("wfe.child-ended", "somebody")),
-                    true => Next::wait_for_activity("wfe.work", &1),
+                if work {
+                    Next::wait_for_activity("wfe.work", &1)
+                } else {
+                    Ok(Next::wait_for_event("wfe.child-ended", "somebody"))
                 }
             }),
         ));

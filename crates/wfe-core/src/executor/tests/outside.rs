@@ -234,8 +234,8 @@ fn a_task_is_escalated_and_passed_on_each_in_its_own_time() {
         let whole = everywhere(make(5 * HOUR, "it//ask//2"));
         assert_eq!(line(&whole), if escalate < 3 { "late three bob" } else { "three late bob" });
         let first = |after: Duration| everywhere(make(after, "it//ask//1")).ending;
-        assert_eq!(first(HOUR * reassign - HOUR / 2), Some(Ending::Completed));
-        let mut late = make(HOUR * reassign + HOUR / 2, "it//ask//1")();
+        assert_eq!(first(HOUR / 2 * (2 * reassign - 1)), Some(Ending::Completed));
+        let mut late = make(HOUR / 2 * (2 * reassign + 1), "it//ask//1")();
         late.play();
         assert_eq!(late.ending, None, "it is somebody else's by then");
     }
