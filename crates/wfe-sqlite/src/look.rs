@@ -68,6 +68,12 @@ pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
     if found.permissions().readonly() {
         return Err(unusable(path, "it is read-only; make it writable", None));
     }
+    if links(&found) > 1 {
+        // The write-ahead log lies beside the name, not the file: who opens it by another name does not see it.
+        let reason = "it has more than one hard link, and SQLite loses data when a database is opened by two of its names; \
+                      remove the others, or make them symbolic links";
+        return Err(unusable(path, reason, None));
+    }
     if let Some(in_use) = number(&found).and_then(|number| files.get(&number)?.upgrade()) {
         return Ok(in_use);
     }
@@ -91,6 +97,18 @@ fn put(files: &mut Files, file: &Metadata) -> Arc<InUse> {
 fn number(file: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     Some((file.dev(), file.ino()))
+}
+
+/// Under how many names the file can be found.
+#[cfg(unix)]
+fn links(file: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::nlink(file)
+}
+
+/// Elsewhere the standard library does not tell.
+#[cfg(not(unix))]
+fn links(_: &Metadata) -> u64 {
+    1
 }
 
 /// Elsewhere locks belong to a handle, and closing another one does them no harm.

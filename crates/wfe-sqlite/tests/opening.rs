@@ -1,6 +1,5 @@
 //! Opening: what is made, what is refused, and that what is refused is left as it was.
 
-#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{
@@ -79,6 +78,27 @@ async fn what_cannot_be_used_is_refused_by_path_and_cause_and_left_as_it_was() {
         }
         assert_eq!(contents(folder.path()), before, "{name}");
     }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_database_with_a_second_hard_link_is_refused_by_either_name_and_a_symbolic_link_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let store = SqlitePersistenceProvider::file(at("a.db")).open().await.unwrap();
+    fs::create_dir(at("sub")).unwrap();
+    fs::hard_link(at("a.db"), at("sub/b.db")).unwrap();
+    for name in ["a.db", "sub/b.db"] {
+        let error = refused(&at(name)).await;
+        assert!(
+            matches!(&error, WfeError::Unusable { path, reason, .. } if *path == at(name) && reason.contains("hard link")),
+            "{error:?}"
+        );
+    }
+    fs::remove_file(at("sub/b.db")).unwrap();
+    std::os::unix::fs::symlink(at("a.db"), at("sub/b.db")).unwrap();
+    SqlitePersistenceProvider::file(at("sub/b.db")).open().await.unwrap().close().await;
+    store.close().await;
 }
 
 #[tokio::test]

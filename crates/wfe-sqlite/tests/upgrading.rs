@@ -1,5 +1,6 @@
 //! Files that earlier versions have made, and programs of earlier versions that have one open.
 
+#![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use std::{path::Path, sync::Arc};

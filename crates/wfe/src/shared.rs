@@ -90,8 +90,8 @@ impl Shared {
     /// Calls `f` with what the executor takes from outside.
     pub fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut random = || lock(&self.random).f64();
-        let newest = |id: &str| self.newest_definition(id).map(|definition| definition.version());
-        f(&mut Env { now: self.now(), random: &mut random, newest: &newest })
+        let definition = |id: &str, version: Option<u32>| self.find_definition(id, version);
+        f(&mut Env { now: self.now(), random: &mut random, definition: &definition })
     }
 
     pub fn publish(&self, event: LifecycleEvent) {
@@ -112,8 +112,9 @@ impl Shared {
         is_registered
     }
 
-    pub fn newest_definition(&self, id: &str) -> Option<Definition> {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner).newest(id).cloned()
+    /// The definition of this id and version, or (`None`) of its newest version.
+    pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner).find(id, version).cloned()
     }
 
     pub fn register(&self, definition: Definition) -> wfe_core::Result<()> {

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use wfe_core::{
-    executor::{ACTIVITY, CHILD_ENDED, ForEachProgress, USER_TASK, failed_in_a_row},
+    executor::{ACTIVITY, CHILD_ENDED, ForEachProgress, USER_TASK, closing, failed_in_a_row, why_again},
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus},
     steps::UserTaskView,
-    traits::{Ending, Loaded, StepFailure},
+    traits::{ControlRequest, Ending, Loaded, StepFailure},
 };
 
 use crate::limits::Stand;
@@ -24,6 +24,11 @@ pub struct InstanceStatus {
     pub is_registered: bool,
     /// Whether it may run.
     pub status: WorkflowStatus,
+    /// What somebody asked of it that it has not taken up yet; `None`: nothing. A busy instance takes it up with its next
+    /// commit.
+    pub request: Option<ControlRequest>,
+    /// How it ends once its open sagas are undone, which is under way; `None`: it is not about to end.
+    pub closing: Option<Ending>,
     /// How it ended; `None`: it has not, or was ended by a plain write of the instance.
     pub ending: Option<Ending>,
     /// The failure that suspended or ended it, if one did.
@@ -107,7 +112,7 @@ pub enum Waits {
         at: DateTime<Utc>,
         /// Which attempt that will be, from 1.
         attempt: u32,
-        /// Why the last one failed; `None`: the store cannot tell.
+        /// Why the last one failed; of a saga, the failure inside it. `None`: the store cannot tell.
         last: Option<Box<StepFailure>>,
     },
     /// An event.
@@ -196,6 +201,8 @@ impl InstanceStatus {
             next_execution: instance.next_execution,
             create_time: instance.create_time,
             complete_time: instance.complete_time,
+            request: loaded.control.filter(|_| !instance.status.is_final()),
+            closing: closing(&instance.execution_pointers).filter(|_| !instance.status.is_final()),
             ending: loaded.ending,
             cause: loaded.cause,
             parent: loaded.parent,
@@ -204,10 +211,10 @@ impl InstanceStatus {
 }
 
 impl InstanceStatus {
-    /// The places that wait to be tried again.
+    /// The places that wait to be tried again, and whose failures are to be looked up.
     pub(crate) fn retries(&mut self) -> impl Iterator<Item = (&str, &mut Option<Box<StepFailure>>)> {
         self.positions.iter_mut().filter_map(|position| match &mut position.waits {
-            Waits::Retry { last, .. } => Some((&*position.pointer, last)),
+            Waits::Retry { last, .. } if last.is_none() => Some((&*position.pointer, last)),
             _ => None,
         })
     }
@@ -242,7 +249,11 @@ fn asleep(pointer: &ExecutionPointer) -> Option<Waits> {
     let kind = pointer.extension_attributes.get("kind").and_then(Value::as_str);
     let is_delay = matches!(kind, Some("delay" | "schedule")) && pointer.persistence_data.is_some();
     Some(if failed_in_a_row(pointer) > 0 && !is_delay {
-        Waits::Retry { at: until, attempt: pointer.retry_count.saturating_add(1), last: None }
+        Waits::Retry {
+            at: until,
+            attempt: pointer.retry_count.saturating_add(1),
+            last: why_again(pointer).map(Box::new),
+        }
     } else {
         Waits::Timer { until }
     })

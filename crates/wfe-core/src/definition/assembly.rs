@@ -9,17 +9,25 @@ use super::{
     OnFailure,
     program::{Branch, Draft, Node},
 };
+use crate::traits::OWN_NAMES;
 
 type Checked<T> = Result<T, String>;
 
 /// Where each id stands.
 pub(super) type Places = HashMap<Arc<str>, usize>;
 
-/// The nodes of these drafts, the first one first, and where each id stands.
+/// What makes no sense about the name that a program gave to an event or an activity.
+pub(crate) fn name_problem(name: &str) -> Option<String> {
+    name.starts_with(OWN_NAMES)
+        .then(|| format!("it waits for {name:?}; names that begin with {OWN_NAMES:?} are the engine's"))
+}
+
+/// The nodes of these drafts, the first one first, and where each id stands. A definition of the engine's own may wait for
+/// what is the engine's.
 ///
 /// # Errors
 /// What is wrong, naming the step.
-pub(super) fn nodes(drafts: Vec<Draft>) -> Checked<(Vec<Node>, Places)> {
+pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, Places)> {
     let mut assembly = Assembly {
         nodes: Vec::new(),
         by_id: HashMap::new(),
@@ -27,7 +35,7 @@ pub(super) fn nodes(drafts: Vec<Draft>) -> Checked<(Vec<Node>, Places)> {
         targets: HashMap::new(),
         undoing: HashSet::new(),
     };
-    assembly.add(drafts, Around::default())?;
+    assembly.add(drafts, Around { is_own, ..Around::default() })?;
     assembly.resolve_targets()?;
     assembly.check_reachable()?;
     Ok((assembly.nodes, assembly.by_id))
@@ -50,6 +58,8 @@ struct Around {
     saga: bool,
     /// It undoes something.
     undo: bool,
+    /// The definition is one of the engine's own.
+    is_own: bool,
 }
 
 impl Assembly {
@@ -95,7 +105,7 @@ impl Assembly {
                 self.nodes[index].fallback = Some(self.body(fallback, around, &id, "fallback")?);
             }
             if let Some(undo) = draft.undo {
-                let around = Around { container: Some(index), saga: false, undo: true };
+                let around = Around { container: Some(index), saga: false, undo: true, ..around };
                 self.undoing.insert(self.sequences);
                 self.nodes[index].undo = Some(self.body(undo, around, &id, "compensation")?);
             }
@@ -127,6 +137,9 @@ impl Assembly {
 
     fn check_target(&self, from: usize, to: usize) -> Checked<()> {
         let (id, target) = (&self.nodes[from].id, &self.nodes[to].id);
+        if from == to {
+            return Err(format!("step {id:?} goes to itself, and would do so for ever"));
+        }
         let sequence = self.nodes[to].sequence;
         let mut at = from;
         while self.nodes[at].sequence != sequence {
@@ -208,6 +221,20 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
                     .to_owned(),
             );
         }
+        if !draft.primitive.goes_on() {
+            let extra = [
+                ("cancel condition", draft.cancel_when.is_some()),
+                ("compensation", draft.undo.is_some()),
+                ("fallback", draft.fallback.is_some()),
+                ("failure behaviour", draft.policy.on_failure.is_some()),
+            ];
+            if let Some((what, _)) = extra.into_iter().find(|(_, is_there)| *is_there) {
+                return Some(format!(
+                    "it is a {}, which does nothing itself: its {what} would have no effect",
+                    draft.primitive.kind()
+                ));
+            }
+        }
         if draft.undo.is_some() && !around.saga {
             return Some("it has a compensation, but no saga is around it".to_owned());
         }
@@ -222,6 +249,8 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         }
         None
     };
-    let problem = draft.policy.problem().or_else(|| draft.primitive.problem()).or_else(misplaced);
+    let reserved = || draft.primitive.awaited_name().filter(|_| !around.is_own).and_then(name_problem);
+    let problem =
+        draft.policy.problem().or_else(|| draft.primitive.problem()).or_else(reserved).or_else(misplaced);
     problem.map_or(Ok(()), |problem| Err(format!("step {id:?}: {problem}")))
 }

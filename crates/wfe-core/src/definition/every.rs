@@ -54,14 +54,18 @@ impl Every {
         })
     }
 
-    /// What makes no sense about it; `None`: nothing.
+    /// What makes no sense about it; `None`: nothing. A time that never comes (the 30th of February, an interval of more
+    /// than all years) makes none.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &self.0 {
             Rhythm::Interval(interval) if interval.is_zero() => {
                 Some("its interval is 0, it must be longer".to_owned())
             }
-            Rhythm::Interval(_) | Rhythm::Cron { cron: Ok(_), .. } => None,
+            Rhythm::Interval(_) | Rhythm::Cron { cron: Ok(_), .. } => {
+                let first = self.next(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
+                first.is_none().then(|| "its time never comes".to_owned())
+            }
             Rhythm::Cron { expression, cron: Err(e), .. } => {
                 Some(format!("its cron expression {expression:?} makes no sense: {e}"))
             }

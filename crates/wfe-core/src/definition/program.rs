@@ -9,6 +9,7 @@ use crate::{
     executor::{Primitive, new_pointer},
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
     steps::StepError,
+    traits::OWN_NAMES,
 };
 
 /// A workflow program: an id, a version, and a graph of steps over one type of data. Cheap to clone.
@@ -154,6 +155,13 @@ impl Definition {
             .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", &*payload)))
     }
 
+    /// Why this data, of the type of that name, is none of the definition's; `None`: it is.
+    pub(crate) fn misfit(&self, data: &Value, given: &str) -> Option<String> {
+        let error = self.decode(data).err()?;
+        let (id, wanted) = (self.id(), self.0.data_name);
+        Some(format!("workflow {id:?} runs on {wanted}, not on {given}: {error}"))
+    }
+
     pub(crate) fn node(&self, index: usize) -> &Node {
         &self.0.nodes[index]
     }
@@ -176,10 +184,13 @@ impl Definition {
         if id.is_empty() {
             return Err(invalid("its id is empty".to_owned()));
         }
+        if version == 0 {
+            return Err(invalid("its version is 0, which stands for no version; begin with 1".to_owned()));
+        }
         if drafts.is_empty() {
             return Err(invalid("it has no steps".to_owned()));
         }
-        let (nodes, by_id) = super::assembly::nodes(drafts).map_err(invalid)?;
+        let (nodes, by_id) = super::assembly::nodes(drafts, id.starts_with(OWN_NAMES)).map_err(invalid)?;
         Ok(Self(Arc::new(Inner {
             id: id.into(),
             version,

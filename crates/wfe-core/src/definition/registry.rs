@@ -38,6 +38,12 @@ impl Registry {
         self.definitions.get(id)?.values().next_back()
     }
 
+    /// The definition of this id and version, or (`None`) of its newest version.
+    #[must_use]
+    pub fn find(&self, id: &str, version: Option<u32>) -> Option<&Definition> {
+        version.map_or_else(|| self.newest(id), |version| self.get(id, version))
+    }
+
     /// Id and version of every definition.
     #[must_use]
     pub fn keys(&self) -> Vec<(String, u32)> {

@@ -35,10 +35,27 @@ impl Limit {
 pub(crate) struct Common {
     pub limit: Limit,
     pub outputs: Vec<Receive>,
-    pub problems: Vec<String>,
+    /// What makes no sense about the steps of its branches.
+    problems: Vec<String>,
+    /// What is said twice of the step itself, which has its id only later.
+    twice: Option<&'static str>,
 }
 
 impl Common {
+    /// What makes no sense; `id` is that of the step.
+    pub fn problems(&mut self, id: &str) -> Vec<String> {
+        let mut problems = std::mem::take(&mut self.problems);
+        let problem = |twice| format!("step {id:?}: it {twice}; the first one would have no effect");
+        problems.extend(self.twice.map(problem));
+        problems
+    }
+
+    fn limit(&mut self, limit: Limit) {
+        if std::mem::replace(&mut self.limit, limit).after.is_some() {
+            self.twice = Some("has two time limits");
+        }
+    }
+
     fn body<D: Data, I: Item>(&mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Vec<Draft> {
         let (drafts, problems) = Sequence::built(body);
         self.problems.extend(problems);
@@ -63,7 +80,7 @@ macro_rules! waits {
                 body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
             ) -> Self {
                 let branch = self.common.body(body);
-                self.common.limit = Limit { after: Some(ask(TIME, after)), branch: Some(branch) };
+                self.common.limit(Limit { after: Some(ask(TIME, after)), branch: Some(branch) });
                 self
             }
 
@@ -71,7 +88,7 @@ macro_rules! waits {
             /// error behaviour say what follows. What has come in time is said at [`timeout`](Self::timeout).
             #[must_use]
             pub fn fail_after(mut self, after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static) -> Self {
-                self.common.limit = Limit { after: Some(ask(TIME, after)), branch: None };
+                self.common.limit(Limit { after: Some(ask(TIME, after)), branch: None });
                 self
             }
         })*
@@ -167,7 +184,8 @@ pub struct Activity<D, I> {
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// Work for an external worker, which finds it by this name and is given the input.
+/// Work for an external worker, which finds it by this name and is given the input. Names that begin with `wfe.` are the
+/// engine's, and are refused when the definition is built.
 pub fn activity<D: Data, I: Item, P: Serialize>(
     name: impl Into<String>,
     input: impl Fn(&D, &I) -> P + Send + Sync + 'static,
@@ -185,12 +203,16 @@ pub struct Child<D, I> {
     pub(super) definition: String,
     pub(super) version: Option<u32>,
     pub(super) data: Ask<Value>,
+    pub(super) data_name: &'static str,
     pub(super) common: Common,
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
 /// An instance of the definition of this id, with this data: of its newest version known to the host that begins it,
 /// unless [`version`](Child::version) says otherwise.
+///
+/// If no version of it is registered there, or its data type cannot read the data, the step fails with the code
+/// [`DEFINITION`](crate::steps::StepError::DEFINITION): in the second case fatally.
 pub fn child<D: Data, I: Item, C: Data>(
     definition: impl Into<String>,
     data: impl Fn(&D, &I) -> C + Send + Sync + 'static,
@@ -199,6 +221,7 @@ pub fn child<D: Data, I: Item, C: Data>(
         definition: definition.into(),
         version: None,
         data: ask_value("the data of the child", data),
+        data_name: std::any::type_name::<C>(),
         common: Common::default(),
         types: std::marker::PhantomData,
     }
@@ -232,16 +255,12 @@ pub struct UserTask<D, I> {
     pub(super) prompt: Ask<String>,
     pub(super) assignee: Option<Ask<String>>,
     pub(super) options: Vec<(String, Option<Vec<Draft>>)>,
-    pub(super) escalation: Option<Escalation>,
+    /// What runs when nobody answers for so long.
+    pub(super) escalate: Option<(Ask<Duration>, Vec<Draft>)>,
+    /// Whom it goes to when nobody answers for so long.
+    pub(super) reassign: Option<(Ask<Duration>, Ask<String>)>,
     pub(super) common: Common,
     types: std::marker::PhantomData<fn(D, I)>,
-}
-
-/// What happens when nobody answers a user task.
-pub(crate) struct Escalation {
-    pub after: Ask<Duration>,
-    pub to: Option<Ask<String>>,
-    pub branch: Option<Vec<Draft>>,
 }
 
 /// A question to a person, with this prompt. It has at least one [option](UserTask::option).
@@ -252,7 +271,8 @@ pub fn user_task<D: Data, I: Item, P: Into<String>>(
         prompt: ask("the prompt of the task", move |data: &D, item: &I| prompt(data, item).into()),
         assignee: None,
         options: Vec::new(),
-        escalation: None,
+        escalate: None,
+        reassign: None,
         common: Common::default(),
         types: std::marker::PhantomData,
     }
@@ -287,21 +307,23 @@ impl<D: Data, I: Item> UserTask<D, I> {
     }
 
     /// What runs when nobody has answered for so long. The task stays open meanwhile; an answer takes away what is left of
-    /// the escalation.
+    /// the escalation. It excludes [`timeout`](Self::timeout) and [`fail_after`](Self::fail_after), and goes with
+    /// [`reassign`](Self::reassign), which has a time of its own.
     #[must_use]
     pub fn escalate(
         mut self,
         after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
         body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
     ) -> Self {
-        let branch = Some(self.common.body(body));
-        let to = self.escalation.take().and_then(|e| e.to);
-        self.escalation = Some(Escalation { after: ask(TIME, after), to, branch });
+        let branch = self.common.body(body);
+        if self.escalate.replace((ask(TIME, after), branch)).is_some() {
+            self.common.twice = Some("is escalated twice");
+        }
         self
     }
 
     /// Whom the task is for when nobody has answered for so long. It becomes a new task, so that a claim of the first
-    /// assignee ends.
+    /// assignee ends. It excludes what [`escalate`](Self::escalate) excludes. Both times count from when the step begins.
     #[must_use]
     pub fn reassign<A: Into<String>>(
         mut self,
@@ -310,8 +332,9 @@ impl<D: Data, I: Item> UserTask<D, I> {
     ) -> Self {
         let to: Ask<String> =
             ask("the new assignee of the task", move |data: &D, item: &I| to(data, item).into());
-        let branch = self.escalation.take().and_then(|e| e.branch);
-        self.escalation = Some(Escalation { after: ask(TIME, after), to: Some(to), branch });
+        if self.reassign.replace((ask(TIME, after), to)).is_some() {
+            self.common.twice = Some("is reassigned twice");
+        }
         self
     }
 

@@ -5,16 +5,27 @@
 
 use std::collections::BTreeSet;
 
+use serde::Deserialize;
+
 use super::{
     Env, Run,
     moves::{IN_FALLBACK, KIND},
 };
 use crate::{
     Result,
-    models::{PointerStatus, StatusChange, WorkflowStatus},
+    models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
     steps::StepError,
     traits::{Ending, StepFailure},
 };
+
+/// How an instance with these pointers ends when its open sagas are undone; `None`: it does nothing of the kind.
+#[must_use]
+pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
+    let is_saga = |p: &ExecutionPointer| p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga");
+    let mut undone =
+        pointers.into_iter().filter(|p| p.active && p.status == PointerStatus::Running && is_saga(p));
+    undone.find_map(|p| Ending::deserialize(&p.persistence_data.as_ref()?["undoing"]["end"][0]).ok())
+}
 
 impl Run {
     /// Ends the instance before its end, but undoes its open sagas first.
@@ -136,11 +147,6 @@ impl Run {
 
     /// Whether the instance only undoes what is open, and ends then.
     pub(super) fn is_closing(&self) -> bool {
-        self.live.iter().any(|p| {
-            p.active
-                && p.status == PointerStatus::Running
-                && p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga")
-                && p.persistence_data.as_ref().is_some_and(|kept| !kept["undoing"]["end"].is_null())
-        })
+        closing(self.live.iter()).is_some()
     }
 }

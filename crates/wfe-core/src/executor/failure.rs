@@ -1,4 +1,5 @@
 use chrono::{DateTime, Utc};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Env, Lifecycle, Run, moves::IN_FALLBACK};
@@ -12,6 +13,8 @@ use crate::{
 
 /// Attribute of a pointer that goes on after it had failed or rested: how many attempts had failed before that.
 pub(super) const FORGIVEN: &str = "forgiven";
+/// Attribute of a saga that pauses before its next round: the failure inside it that it is tried again for.
+pub(super) const WHY_AGAIN: &str = "why-again";
 
 impl Run {
     /// The pointer has failed: it is tried again later, or what its policy says happens.
@@ -129,6 +132,13 @@ impl Run {
         Ok(())
     }
 
+    /// The saga is tried again because of this failure. It was stored with the pointer that failed, which is gone by now.
+    pub(super) fn note_why_again(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
+        let failure = serde_json::to_value(failure)?;
+        self.live.edit(saga)?.extension_attributes.insert(WHY_AGAIN.to_owned(), failure);
+        Ok(())
+    }
+
     /// After a resume, what had failed is tried again.
     pub(super) fn try_failed_again(&mut self) -> Result<()> {
         for id in self.live.in_status(&[PointerStatus::Failed]) {
@@ -150,6 +160,13 @@ impl Run {
 pub fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
     let forgiven = pointer.extension_attributes.get(FORGIVEN).and_then(Value::as_u64).unwrap_or(0);
     pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
+}
+
+/// The failure for which a saga that pauses is tried again. `None`: the pointer is no such saga (its failures are stored
+/// under its own id then), or an earlier version stored it.
+#[must_use]
+pub fn why_again(pointer: &ExecutionPointer) -> Option<StepFailure> {
+    StepFailure::deserialize(pointer.extension_attributes.get(WHY_AGAIN)?).ok()
 }
 
 /// A failure with all that is known of it.

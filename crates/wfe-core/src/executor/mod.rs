@@ -43,7 +43,7 @@
 //! commit that ends the child publishes that event ([`ChildEnd`]), dated in the past, so that no clock holds it back. A
 //! child that failed is a failure of its parent's step, retryable or fatal as the failure that ended it; one that was cancelled
 //! or terminated is a fatal failure.
-//! A parent whose step is taken away asks the child to cancel itself
+//! A parent whose step is taken away asks the child to cancel itself, and one that is terminated asks it to terminate
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
 mod away;
@@ -67,8 +67,9 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use closing::closing;
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
-pub use failure::failed_in_a_row;
+pub use failure::{failed_in_a_row, why_again};
 pub use keys::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
 pub use run::{Env, Run};
@@ -77,7 +78,7 @@ pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 pub(crate) use live::new_pointer;
 pub(crate) use primitive::{Fault, Moved, Primitive};
 pub(crate) use primitives::{
-    ActivityStep, Decide, Delay, End, Escalate, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga,
-    Schedule, SubWorkflow, Until, UserTaskStep, WaitFor, While,
+    ActivityStep, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
+    SubWorkflow, Unanswered, Until, UserTaskStep, WaitFor, While,
 };
 pub(crate) use timing::TimeLimit;

@@ -51,6 +51,11 @@ pub(crate) trait Primitive: Send + Sync {
         None
     }
 
+    /// The name of what it waits for, if a program gave it one.
+    fn awaited_name(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether the steps inside are undone together.
     fn is_saga(&self) -> bool {
         false

@@ -26,8 +26,8 @@ pub struct Env<'a> {
     pub now: DateTime<Utc>,
     /// A random number in 0..1, a new one each time.
     pub random: &'a mut dyn FnMut() -> f64,
-    /// The newest version of the definition of this id; `None`: it is not known here.
-    pub newest: &'a dyn Fn(&str) -> Option<u32>,
+    /// The definition of this id and version, or (`None`) of its newest version; `None`: it is not known here.
+    pub definition: &'a dyn Fn(&str, Option<u32>) -> Option<Definition>,
 }
 
 /// The live state of one instance, and the changes that are not stored yet. See the [module](super).

@@ -361,6 +361,7 @@ impl Run {
             return self.go_on(saga, env);
         };
         if let Some(pause) = pause {
+            self.note_why_again(saga, &failure)?;
             return self.sleep(saga, pause, env);
         }
         let error = StepError::told(failure.code.clone(), failure.causes.clone(), retryable);

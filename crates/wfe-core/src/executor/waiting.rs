@@ -65,7 +65,7 @@ impl Run {
         Ok(())
     }
 
-    /// The pointer's wait is closed, if it has one; a child for which it waits is cancelled.
+    /// The pointer's wait is closed, if it has one; a child for which it waits is cancelled, or terminated if the instance is.
     pub(super) fn unwait(&mut self, at: &str) -> Result<()> {
         let Some(id) = self.wait_of(at)? else { return Ok(()) };
         self.waits.remove(&id);
@@ -75,12 +75,14 @@ impl Run {
             self.delta.unsubscribed.push(id);
         }
         if let Some(Value::String(child)) = self.live.edit(at)?.extension_attributes.remove(CHILD) {
-            self.cancel_child(child, Control::Cancel);
+            // What is terminated undoes nothing, its children included.
+            let is_terminated = self.ending == Some(Ending::Terminated);
+            self.end_child(child, if is_terminated { Control::Terminate } else { Control::Cancel });
         }
         Ok(())
     }
 
-    fn cancel_child(&mut self, child: String, control: Control) {
+    fn end_child(&mut self, child: String, control: Control) {
         let before = self.delta.created.len();
         self.delta.created.retain(|new| new.id != child);
         // A child that was not stored yet never begins.

@@ -132,8 +132,12 @@ impl Ctx {
         self.place.attempt
     }
 
-    /// Fires when the result is no longer wanted: the instance was cancelled or terminated, or the host has waited
-    /// for its whole grace time.
+    /// Fires when the result is no longer wanted: the instance was cancelled or terminated, or has ended or failed in another
+    /// branch; a cancel condition took the step away, a go-to left the container around it, or the saga around it has failed;
+    /// the attempt had its time; or the host has waited for its whole grace time.
+    ///
+    /// Nobody waits for a body after that, and what it has done outside by then is not undone: it has not completed. Look
+    /// here before an effect that cannot be taken back, and give the [idempotency key](Self::idempotency_key) along with it.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancelled

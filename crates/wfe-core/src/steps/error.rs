@@ -30,6 +30,9 @@ impl StepError {
     /// The code of the failure of a step whose child workflow was cancelled or terminated. It is fatal: somebody has decided
     /// that the child shall end.
     pub const CHILD_ENDED: &'static str = "child-ended";
+    /// The code of an instance that was suspended because it seemed to kill its process: it was claimed 10 times in a row
+    /// without a commit.
+    pub const POISON: &'static str = "poison";
     /// The code of a failure that tells why an instance cannot go on in the way that somebody asked for.
     pub const INTERVENTION: &'static str = "intervention";
 

@@ -80,7 +80,8 @@ pub enum Next {
     /// with `wfe.` are the engine's: the step has failed then.
     WaitForEvent(EventWait),
     /// The body runs again when an external worker has done this; it finds the result in
-    /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step has failed.
+    /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step has failed; so it has for a name that
+    /// begins with `wfe.`, as above.
     WaitForActivity(ActivityWait),
     /// As `then`, and this state is stored: for the next run of the body, or for the step's compensation.
     Keep {

@@ -63,7 +63,8 @@ pub struct Undone {
     pub step: String,
     /// Its pointer: the visit that is undone.
     pub pointer: String,
-    /// What it answered (an event's or worker's data, if it waited for one); `None`: nothing.
+    /// What it answered (an event's or worker's data, if it waited for one); `None`: nothing. Of a child workflow always
+    /// nothing: its data goes where the step's output writes it.
     pub outcome: Option<Value>,
     /// What it kept; `None`: nothing.
     pub state: Option<Value>,

@@ -85,7 +85,7 @@ impl Actor {
         let mut parked = (self.claimed.claims >= POISONED_AFTER).then(|| {
             let claims = self.claimed.claims;
             StepError::fatal(format!("it was claimed {claims} times in a row and never came to a commit"))
-                .with_code("poison")
+                .with_code(StepError::POISON)
         });
         let mut loaded = loaded;
         loop {

@@ -7,7 +7,7 @@ use super::WorkflowHost;
 use crate::engine::Command;
 
 impl WorkflowHost {
-    /// Asks an instance to stand still once its running steps have ended. Returns once the request is stored: it will
+    /// Asks an instance to stand still once its running steps have ended; its children go on. Returns once the request is stored: it will
     /// take effect, whoever runs the instance. After the end of the instance it changes nothing.
     ///
     /// # Errors
@@ -110,8 +110,10 @@ impl WorkflowHost {
         self.intervene(id, &Intervention::ResumeFrom(step.to_owned())).await
     }
 
-    /// Asks an instance to end before its end, undoing what it can; as [`suspend`](Self::suspend). Running steps get
-    /// their cancellation token fired, and the open sagas are undone; then it ends.
+    /// Asks an instance to end before its end, undoing what it can; as [`suspend`](Self::suspend). Its children are cancelled
+    /// too. Running steps get their cancellation token fired, and are not awaited: one that goes on all the same may still
+    /// do outside what nothing undoes ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)). The open sagas are
+    /// undone; then it ends.
     ///
     /// A second cancel changes nothing, nor does one of an instance that is on its way to its end already. If a compensation
     /// fails that is to [suspend](crate::definition::OnFailure::Suspend) the instance, the instance stands still, half
@@ -124,7 +126,8 @@ impl WorkflowHost {
         self.request(id, Control::Cancel).await
     }
 
-    /// Asks an instance to end as it stands; as [`cancel`](Self::cancel), but nothing is undone.
+    /// Asks an instance to end as it stands; as [`cancel`](Self::cancel), but nothing is undone. Its children are terminated
+    /// too, and theirs; a child that it was cancelling already goes on undoing.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.

@@ -92,15 +92,17 @@ impl WorkflowHost {
                 "the definition's id {id:?} begins with {RESERVED:?}, as those of the engine's own do"
             )));
         }
-        let own = schedules::definition_for(id, &self.0)?;
+        let all_own = schedules::definitions_for(&definition, &self.0)?;
         shared.register(definition)?;
-        // Once for all versions: then it is there already.
-        let is_there = || shared.definition(own.id(), own.version()).is_some();
-        if !is_there()
-            && let Err(error) = shared.register(own.clone())
-            && !is_there()
-        {
-            return Err(error);
+        for own in all_own {
+            // One is for all versions: then it is there already.
+            let is_there = || shared.definition(own.id(), own.version()).is_some();
+            if !is_there()
+                && let Err(error) = shared.register(own.clone())
+                && !is_there()
+            {
+                return Err(error);
+            }
         }
         self.tell(Command::Registered);
         Ok(())

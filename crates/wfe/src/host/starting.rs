@@ -88,13 +88,8 @@ impl WorkflowHost {
         options: StartOptions,
     ) -> Result<String> {
         let shared = &self.0.shared;
-        let found = match options.version {
-            None => shared.newest_definition(definition),
-            Some(version) => shared.definition(definition, version),
-        };
-        let found = found.ok_or_else(|| WfeError::DefinitionNotFound {
-            id: definition.to_owned(),
-            version: options.version.unwrap_or(0),
+        let found = shared.find_definition(definition, options.version).ok_or_else(|| {
+            WfeError::DefinitionNotFound { id: definition.to_owned(), version: options.version.unwrap_or(0) }
         })?;
         let mut instance = found.instance(data, shared.now())?;
         instance.name = options.name.unwrap_or_default();

@@ -116,8 +116,8 @@ impl ActivityClaim {
     /// be given again: it counts once.
     ///
     /// # Errors
-    /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): the lease has run out, or the instance does not wait for
-    ///   it any more. The answer has no effect.
+    /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): the lease has run out, the instance does not wait for
+    ///   it any more, or this claim has given another answer before. This one has no effect.
     /// * [`Serialization`](WfeError::Serialization): the result does not fit JSON.
     pub async fn succeed(&self, result: &(impl Serialize + ?Sized + Sync)) -> Result<()> {
         self.answer(&WorkerAnswer::Success(to_value(result)?)).await
@@ -150,7 +150,13 @@ impl ActivityClaim {
 
     async fn answer(&self, answer: &WorkerAnswer) -> Result<()> {
         let event = answer_to(&self.wait, &self.token, to_value(answer)?);
-        self.host.shared().store.answer_wait(&self.wait.id, Some(&self.token), &event).await?;
+        let shared = self.host.shared();
+        if !shared.store.answer_wait(&self.wait.id, Some(&self.token), &event).await?
+            && shared.provider.get_event(&event.id).await?.event_data != event.event_data
+        {
+            // What was accepted stays: to call this one a success would let the worker believe what is not so.
+            return Err(WfeError::SubscriptionNotFound(self.wait.id.clone()));
+        }
         self.host.answer_was_stored();
         Ok(())
     }

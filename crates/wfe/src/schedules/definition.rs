@@ -26,7 +26,10 @@ use crate::host::{Inner, WorkflowHost};
 
 /// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
 /// hosts that know it take the schedule up.
-pub(super) const DEFINITION: &str = "wfe.schedule:";
+const ANY_VERSION: &str = "wfe.schedule:";
+/// The same for schedules that name a version, which is the version of this definition too: so only hosts that know that
+/// one take the schedule up. Earlier programs stored these as the others; where they are, they go on as they are.
+const ONE_VERSION: &str = "wfe.schedule.pinned:";
 /// The activity that lists all schedules.
 pub(super) const LISTED: &str = "wfe.schedule";
 /// The step that sleeps until the next tick.
@@ -50,8 +53,24 @@ pub(super) struct Ticked {
     pub last: DateTime<Utc>,
 }
 
-/// The workflow behind the schedules of the definition of this id.
-pub(crate) fn definition_for(id: &str, host: &Arc<Inner>) -> Result<Definition> {
+/// Id and version of the workflow behind a schedule of this definition, of the newest version (`None`) or of this one.
+pub(super) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
+    match version {
+        None => (format!("{ANY_VERSION}{id}"), 1),
+        Some(version) => (format!("{ONE_VERSION}{id}"), version),
+    }
+}
+
+/// The workflows behind the schedules of this definition: of those that start its newest version, and of those that name
+/// this one.
+pub(crate) fn definitions_for(of: &Definition, host: &Arc<Inner>) -> Result<[Definition; 2]> {
+    Ok([
+        build(own_definition(of.id(), None), host)?,
+        build(own_definition(of.id(), Some(of.version())), host)?,
+    ])
+}
+
+fn build((id, version): (String, u32), host: &Arc<Inner>) -> Result<Definition> {
     let host = Arc::downgrade(host);
     // What fails is the store, or a middleware that refuses the start; it is tried again until it does not, or until
     // somebody ends the schedule. Ticks that come meanwhile are missed ones.
@@ -60,7 +79,7 @@ pub(crate) fn definition_for(id: &str, host: &Arc<Inner>) -> Result<Definition> 
         let host = host.clone();
         async move { tick(&host, &ctx, &spec).await }
     });
-    WorkflowBuilder::<Spec>::new(format!("{DEFINITION}{id}"), 1)
+    WorkflowBuilder::<Spec>::new(id, version)
         .parallel("schedule", |both| {
             both.branch(|branch| branch.then(TICK, tick).retry(retry).end("over"))
                 .branch(|branch| branch.activity("listed", activity(LISTED, |_: &Spec, ()| ())))

@@ -4,7 +4,7 @@ mod definition;
 mod tick;
 mod timetable;
 
-pub(crate) use definition::definition_for;
+pub(crate) use definition::definitions_for;
 pub use tick::Tick;
 pub use timetable::{CatchUp, Timetable};
 
@@ -13,18 +13,18 @@ use serde::Deserialize;
 use wfe_core::{
     Kind, Result, WfeError,
     definition::{Data, to_value},
-    executor::ACTIVITY,
-    models::{PointerStatus, WorkflowInstance, WorkflowStatus},
-    traits::{Cursor, Page},
+    executor::{ACTIVITY, failed_in_a_row},
+    models::{ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
+    traits::{Cursor, Page, StepFailure},
 };
 
 use crate::{WorkflowHost, host::RESERVED};
-use definition::{DEFINITION, LISTED, Spec, TICK, Ticked};
+use definition::{LISTED, Spec, TICK, Ticked, own_definition};
 
 /// Schedules that start workflows; from [`WorkflowHost::schedules`].
 ///
-/// A schedule is kept in the store, and goes on with whatever host runs that knows the definition. Each of its ticks
-/// starts one instance, whatever process dies meanwhile; the instance's steps find out which one by [`Tick::of`].
+/// A schedule is kept in the store, and goes on with whatever host runs that knows the definition, or the version of it
+/// that the schedule names. Each of its ticks starts one instance, whatever process dies meanwhile; the instance's steps find out which one by [`Tick::of`].
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable, WorkflowHost, definition::{WorkflowBuilder, inline}};
@@ -102,6 +102,9 @@ pub struct ScheduleStatus {
     /// The next one. `None`: it is just being looked at, or there is none any more. Of a paused schedule, the tick that
     /// it stands at.
     pub next: Option<DateTime<Utc>>,
+    /// Why the last attempt to start an instance failed: the store, a middleware that refused it, a definition that the
+    /// host did not know. It is tried again, after pauses that grow up to 5 min. `None`: it did not fail.
+    pub last_failure: Option<Box<StepFailure>>,
     /// The engine's own instance behind it.
     pub instance_id: String,
 }
@@ -115,13 +118,8 @@ impl WorkflowHost {
 
     async fn start_scheduled(&self, spec: &Spec, reference: String) -> Result<String> {
         let shared = self.shared();
-        let found = match spec.version {
-            None => shared.newest_definition(&spec.definition),
-            Some(version) => shared.definition(&spec.definition, version),
-        };
-        let found = found.ok_or_else(|| WfeError::DefinitionNotFound {
-            id: spec.definition.clone(),
-            version: spec.version.unwrap_or(0),
+        let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
+            WfeError::DefinitionNotFound { id: spec.definition.clone(), version: spec.version.unwrap_or(0) }
         })?;
         let mut instance = blank(&spec.definition, found.version(), spec.data.clone(), shared.now());
         instance.reference = Some(reference);
@@ -167,13 +165,8 @@ impl Schedules {
         self.0.require_events()?;
         let (shared, NewSchedule { id, definition, version, timetable, catch_up }) =
             (self.0.shared(), schedule);
-        let found = match version {
-            None => shared.newest_definition(&definition),
-            Some(version) => shared.definition(&definition, version),
-        };
-        let found = found.ok_or_else(|| WfeError::DefinitionNotFound {
-            id: definition.clone(),
-            version: version.unwrap_or(0),
+        let found = shared.find_definition(&definition, version).ok_or_else(|| {
+            WfeError::DefinitionNotFound { id: definition.clone(), version: version.unwrap_or(0) }
         })?;
         let now = shared.now();
         let data = found.instance(data, now)?.data;
@@ -192,9 +185,9 @@ impl Schedules {
             Found::Free(name) => name,
             Found::There(_) => return Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id }),
         };
-        let own = format!("{DEFINITION}{definition}");
+        let (own, own_version) = own_definition(&definition, version);
         let spec = Spec { id, definition, version, data, timetable, catch_up, created: now };
-        let mut instance = blank(&own, 1, to_value(&spec)?, now);
+        let mut instance = blank(&own, own_version, to_value(&spec)?, now);
         instance.name = name;
         match self.0.start_instance(instance).await {
             Ok(_) => Ok(()),
@@ -208,11 +201,22 @@ impl Schedules {
     /// # Errors
     /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): there is no such schedule.
     pub async fn get(&self, id: &str) -> Result<ScheduleStatus> {
-        ScheduleStatus::of(self.find(id).await?)
+        self.status_of(self.find(id).await?).await
+    }
+
+    async fn status_of(&self, instance: WorkflowInstance) -> Result<ScheduleStatus> {
+        let failing = tick_of(&instance).filter(|tick| failed_in_a_row(tick) > 0).map(|tick| tick.id.clone());
+        let mut status = ScheduleStatus::of(instance)?;
+        if let Some(tick) = failing {
+            let last = self.0.shared().store.last_failures(&status.instance_id, &[tick]).await?;
+            status.last_failure = last.into_iter().next().map(Box::new);
+        }
+        Ok(status)
     }
 
     /// A page of all schedules, oldest first. A new one is in it as soon as a host that knows its definition has taken it
-    /// up. A page may be shorter than `limit` although others follow: [`Page::next`] tells.
+    /// up. A page may be shorter than `limit` although others follow: [`Page::next`] tells. One that this program cannot
+    /// read is left out, with a warning in the log.
     ///
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
@@ -222,8 +226,18 @@ impl Schedules {
         let ids: Vec<String> = page.rows.into_iter().map(|wait| wait.workflow_id).collect();
         let instances = shared.provider.get_workflow_instances(&ids).await?;
         // One may have ended meanwhile.
-        let rows = instances.into_iter().filter(|instance| !instance.status.is_final());
-        Ok(Page { rows: rows.map(ScheduleStatus::of).collect::<Result<_>>()?, next: page.next })
+        let mut rows = Vec::new();
+        for instance in instances.into_iter().filter(|instance| !instance.status.is_final()) {
+            let id = instance.id.clone();
+            match self.status_of(instance).await {
+                Ok(status) => rows.push(status),
+                Err(error @ WfeError::Serialization(_)) => {
+                    tracing::warn!(instance = id, %error, "a listed schedule cannot be read; it is left out");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Page { rows, next: page.next })
     }
 
     /// Starts an instance at once, beside the timetable, paused or not; gives its id.
@@ -292,11 +306,15 @@ enum Found {
     Free(String),
 }
 
+/// Where a schedule's own instance sleeps until the next tick.
+fn tick_of(instance: &WorkflowInstance) -> Option<&ExecutionPointer> {
+    instance.execution_pointers.iter().find(|pointer| pointer.step_name.as_deref() == Some(TICK))
+}
+
 impl ScheduleStatus {
     fn of(instance: WorkflowInstance) -> Result<Self> {
         let spec = Spec::deserialize(&instance.data)?;
-        let is_tick = |step: &Option<String>| step.as_deref() == Some(TICK);
-        let tick = instance.execution_pointers.iter().find(|pointer| is_tick(&pointer.step_name));
+        let tick = tick_of(&instance);
         let ticked =
             tick.and_then(|tick| tick.persistence_data.as_ref()).map(Ticked::deserialize).transpose()?;
         let asleep = tick.filter(|tick| tick.status == PointerStatus::Sleeping);
@@ -313,6 +331,7 @@ impl ScheduleStatus {
             catch_up: spec.catch_up,
             is_paused: instance.status == WorkflowStatus::Suspended,
             last,
+            last_failure: None,
             instance_id: instance.id,
         })
     }

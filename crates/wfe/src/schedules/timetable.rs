@@ -26,6 +26,13 @@ pub enum Timetable {
         /// A zone of the IANA database; `None`: UTC.
         zone: Option<String>,
     },
+    /// An interval that was given a zone, which it has none of: refused when the schedule is made.
+    IntervalInZone {
+        /// The interval.
+        interval: Duration,
+        /// The zone.
+        zone: String,
+    },
 }
 
 impl Timetable {
@@ -41,18 +48,22 @@ impl Timetable {
         Self::Cron { expression: expression.into(), zone: None }
     }
 
-    /// The cron expression's times are those of this zone, such as `Europe/Berlin`. An interval stays as it is.
+    /// The cron expression's times are those of this zone, such as `Europe/Berlin`. A name that is not known, and a
+    /// zone for an interval, are refused when the schedule is made.
     #[must_use]
     pub fn in_zone(self, name: impl Into<String>) -> Self {
         match self {
             Self::Cron { expression, .. } => Self::Cron { expression, zone: Some(name.into()) },
-            interval @ Self::Interval(_) => interval,
+            Self::Interval(interval) | Self::IntervalInZone { interval, .. } => {
+                Self::IntervalInZone { interval, zone: name.into() }
+            }
         }
     }
 
     pub(super) fn every(&self) -> Every {
         match self {
             Self::Interval(interval) => Every::interval(*interval),
+            Self::IntervalInZone { interval, zone } => Every::interval(*interval).in_zone(zone),
             Self::Cron { expression, zone: None } => Every::cron(expression),
             Self::Cron { expression, zone: Some(zone) } => Every::cron(expression).in_zone(zone),
         }

@@ -206,7 +206,7 @@ in_time! {
                     Outcome::Cancelled
                 };
                 assert_eq!(ended(&host, &id).await, outcome);
-                assert_eq!(ended(&host, &child_of(&id)).await, Outcome::Cancelled);
+                assert_eq!(ended(&host, &child_of(&id)).await, outcome);
                 host.stop().await.unwrap();
             }
         }
@@ -225,13 +225,14 @@ async fn the_end_of_a_parent_before_its_time_ends_its_child_in_another_host_on_t
             let children = store.host(&[&part]).await;
             let id = parents.start_workflow("parent", &Tally::of([1])).await.unwrap();
             stands(&parents, &child_of(&id)).await;
-            if terminate {
+            let (ending, outcome) = if terminate {
                 parents.terminate(&id).await.unwrap();
+                (Ending::Terminated, Outcome::Terminated)
             } else {
                 parents.cancel(&id).await.unwrap();
-            }
-            assert_eq!(ended(&children, &child_of(&id)).await, Outcome::Cancelled);
-            let ending = if terminate { Ending::Terminated } else { Ending::Cancelled };
+                (Ending::Cancelled, Outcome::Cancelled)
+            };
+            assert_eq!(ended(&children, &child_of(&id)).await, outcome);
             assert_eq!(parents.status(&id).await.unwrap().ending, Some(ending));
         }
     }

@@ -138,6 +138,8 @@ in_time! {
         assert_eq!((open.len(), held.worker.as_deref()), (1, Some("anna")));
         claimed.succeed(&8).await.unwrap();
         claimed.succeed(&8).await.unwrap();
+        is_refused(claimed.succeed(&9).await);
+        is_refused(claimed.fail(&StepError::fatal("after all not")).await);
         assert_eq!(completed(&host, &id).await.sum, 8);
         assert!(host.activities().open("double", None, 10).await.unwrap().rows.is_empty());
     }

@@ -7,12 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
 use wfe::{
-    CatchUp, NewSchedule, Result, ScheduleStatus, StartOptions, Tick, Timetable, Waits, WfeError,
+    CatchUp, NewSchedule, Result, ScheduleStatus, Standstill, StartOptions, Tick, Timetable, Waits, WfeError,
     WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, inline},
-    models::WorkflowInstance,
+    models::{EventSubscription, WorkflowInstance},
     steps::{Ctx, StepError},
     traits::{Owner, PersistenceProvider, Started},
 };
@@ -301,6 +302,73 @@ in_time! {
         runs(&log, 1).await;
     }
 
+    async fn a_host_that_knows_another_version_only_leaves_a_pinned_schedule_to_others(place: Timed) {
+        let log = Log::default();
+        let new = place.host(&[&report(2, &log)]).await;
+        new.schedules().create(hourly("h").version(2), &sum(1)).await.unwrap();
+        tick(&place, &new, "h").await;
+        runs(&log, 1).await;
+        next_after(&place, &new, "h", place.clock.now()).await;
+        let id = new.schedules().get("h").await.unwrap().instance_id;
+        new.stop().await.unwrap();
+        // A rolling restart: for a while, only the old program is there.
+        let old = place.host(&[&report(1, &log)]).await;
+        place.clock.advance(HOUR);
+        old.idle().await.unwrap();
+        assert!(old.failures(&id).all().await.unwrap().is_empty());
+        let stands = old.status(&id).await.unwrap().standstill;
+        assert!(matches!(&stands, Some(Standstill::DefinitionMissing { version: 2, .. })), "{stands:?}");
+        assert_eq!(listed(&old, 1).await[0].version, Some(2));
+        let new = place.host(&[&report(2, &log)]).await;
+        runs(&log, 2).await;
+        tick(&place, &new, "h").await;
+        runs(&log, 3).await;
+        assert_eq!(*log.lock().unwrap(), [(2, 1); 3]);
+    }
+
+    async fn a_pinned_schedule_that_an_earlier_version_stored_goes_on_and_says_why_it_fails(place: Timed) {
+        let log = Log::default();
+        let old = place.host(&[&report(1, &log)]).await;
+        let data = json!({
+            "id": "h", "definition": "report", "version": 2, "data": sum(1), "timetable": {"Interval": HOUR},
+            "catch_up": "One", "created": place.clock.now(),
+        });
+        let stored = WorkflowInstance {
+            name: "wfe.schedule:1:h".to_owned(),
+            create_time: place.clock.now(),
+            ..WorkflowInstance::new("wfe.schedule:report", 1, data)
+        };
+        place.provider().await.create_new_workflow(&stored).await.unwrap();
+        old.register(WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap()).unwrap();
+        let at = tick(&place, &old, "h").await;
+        let failed = async || old.schedules().get("h").await.unwrap().last_failure;
+        until(async || failed().await.is_some()).await;
+        let failure = failed().await.unwrap();
+        assert!(failure.causes[0].contains("report"), "{failure:?}");
+        assert_eq!(listed(&old, 1).await[0].last_failure.as_ref(), Some(&failure));
+        old.register(report(2, &log)).unwrap();
+        place.clock.advance(HOUR / 60);
+        runs(&log, 1).await;
+        until(async || old.schedules().get("h").await.unwrap().last == Some(at)).await;
+        assert_eq!(failed().await, None, "it did not fail the last time");
+    }
+
+    async fn one_row_that_is_no_schedule_keeps_no_others_from_being_listed(place: Timed) {
+        let log = Log::default();
+        let host = place.host(&[&report(1, &log)]).await;
+        host.schedules().create(hourly("h"), &sum(1)).await.unwrap();
+        next(&place, &host, "h").await;
+        // An activity of that name, by an earlier program; or a schedule by a later one.
+        let stray = WorkflowInstance::new("elsewhere", 1, json!("no schedule"));
+        let store = place.provider().await;
+        let stray = store.create_new_workflow(&stray).await.unwrap();
+        let wait = EventSubscription::new(
+            stray, 0, "listed", "wfe.activity:wfe.schedule", "it", DateTime::UNIX_EPOCH,
+        );
+        store.create_event_subscription(&wait).await.unwrap();
+        assert_eq!(listed(&host, 1).await[0].id, "h");
+    }
+
     async fn a_schedule_that_makes_no_sense_is_refused(place: Timed) {
         let log = Log::default();
         let host = place.host(&[&report(1, &log)]).await;
@@ -313,6 +381,7 @@ in_time! {
             Timetable::cron("61 * * * *"),
             Timetable::cron("0 0 30 2 *"),
             Timetable::cron("0 9 * * *").in_zone("Mars/Base"),
+            Timetable::interval(HOUR).in_zone("Mars"),
         ] {
             let refused = create("s", timetable).await;
             assert!(matches!(refused, Err(WfeError::Invalid(_))), "{refused:?}");

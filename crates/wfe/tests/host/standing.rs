@@ -14,7 +14,7 @@ use wfe::{
     },
     models::WorkflowStatus,
     steps::{Ctx, Next, StepError},
-    traits::{Cursor, ErrorRecord, Page, PersistenceProvider},
+    traits::{Control, Cursor, Ending, ErrorRecord, Page, PersistenceProvider},
 };
 use wfe_testkit::{Layer, Layered};
 
@@ -91,6 +91,49 @@ in_time! {
         let Waits::Retry { last: Some(last), .. } = only(&host.status(&id).await.unwrap()).clone() else { panic!() };
         assert_eq!(*last, failures[1]);
         assert!(host.failures("it's \0 none").all().await.unwrap().is_empty());
+    }
+
+    async fn of_a_saga_that_is_undone_it_tells_which_failure_it_is_tried_again_for(place: Timed) {
+        let fails = |why: &'static str| inline(move |_, _: Arc<Tally>| async move { Err::<(), _>(StepError::retryable(why)) });
+        let saga = build(|w| {
+            w.saga("s", |all| {
+                all.then("a", inline(|_, _| async { Ok(()) }))
+                    .compensate_with(|undo| undo.then("u", fails("not undone")))
+                    .then("f", fails("no"))
+            })
+            .retry(Retry::up_to(3).first_pause(HOUR / 60).jitter(0.0))
+        });
+        let (host, id, waits) = at_rest(&place, &saga).await;
+        let Waits::Retry { attempt: 2, last: Some(last), .. } = waits else { panic!("{waits:?}") };
+        assert_eq!((&*last.step, &*last.error.message), ("f", "no"), "not that of a compensation");
+        assert_eq!(host.failures(&id).all().await.unwrap()[0], *last);
+    }
+
+    async fn of_one_that_is_asked_for_something_it_tells_what_and_of_a_cancelled_one_that_it_is_undone(place: Timed) {
+        let saga = build(|w| {
+            w.saga("s", |all| {
+                all.then("a", nothing())
+                    .compensate_with(|undo| undo.delay("u", |_, ()| HOUR))
+                    .delay("d", |_, ()| HOUR)
+            })
+        });
+        let (host, id, _) = at_rest(&place, &saga).await;
+        let quiet = host.status(&id).await.unwrap();
+        assert_eq!((quiet.request, quiet.closing), (None, None));
+        host.cancel(&id).await.unwrap();
+        until(async || host.status(&id).await.unwrap().closing == Some(Ending::Cancelled)).await;
+        let status = host.status(&id).await.unwrap();
+        assert_eq!((status.status, status.request, status.ending), (WorkflowStatus::Runnable, None, None));
+        host.stop().await.unwrap();
+        // Nobody is there who could take it up.
+        let client = place.builder().await.build();
+        client.terminate(&id).await.unwrap();
+        let request = client.status(&id).await.unwrap().request;
+        assert_eq!(request.map(|request| request.control), Some(Control::Terminate));
+        let host = place.host(&[&saga]).await;
+        until(async || host.status(&id).await.unwrap().ending == Some(Ending::Terminated)).await;
+        let ended = host.status(&id).await.unwrap();
+        assert_eq!((ended.request, ended.closing), (None, None));
     }
 
     async fn it_reads_no_other_failure_than_the_last_of_each_place(place: Timed) {

@@ -68,7 +68,7 @@ pub struct Main {
 }
 
 impl<D: Data> WorkflowBuilder<D> {
-    /// Begins a definition. An instance runs the version that it was started with.
+    /// Begins a definition. An instance runs the version that it was started with; versions begin with 1.
     pub fn new(id: impl Into<String>, version: u32) -> Self {
         let at = Main { id: id.into(), version, deadline: None };
         Self { at, drafts: Vec::new(), problems: Vec::new(), types: PhantomData }
@@ -102,8 +102,8 @@ impl<D: Data> WorkflowBuilder<D> {
     /// # Errors
     /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), naming the step: an id is empty, used twice, or has
     /// `/` or `#` in it; a body has no steps; a step cannot be reached; a go-to leads to no step, or into something that
-    /// it is not in; a limit, an interval or a retry policy makes no sense; there is a compensation without a saga; or
-    /// there are no steps.
+    /// it is not in; a limit, an interval or a retry policy makes no sense; there is a compensation without a saga;
+    /// something that is said would have no effect (a second fallback, say); the version is 0; or there are no steps.
     pub fn build(self) -> Result<Definition> {
         let Main { id, version, deadline } = self.at;
         if let Some(problem) = self.problems.into_iter().next() {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Sequence;
-use crate::definition::{Data, Item, OnFailure, Retry, ask::ask};
+use crate::definition::{Data, Item, OnFailure, Retry, ask::ask, program::Draft};
 
 /// What is said about the step just added. Before the first step, it is refused when the definition is built.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
@@ -14,6 +14,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// Whether and when the step just added is tried again after a failure; by default never. A wait, an activity or a
     /// child begins anew; a saga is undone first, and runs again from its beginning; a condition is asked again.
+    ///
+    /// Of an `if`, a `parallel`, a for-each and other containers, only their own failures count (a condition that panics, say).
+    /// They do not catch those of steps inside, which have policies of their own: what fails as a whole is a
+    /// [saga](Self::saga). After a fatal error nothing is tried again, a saga neither.
     ///
     /// ```
     /// use wfe_core::definition::{Retry, WorkflowBuilder, inline};
@@ -33,7 +37,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.dress(|draft| draft.policy.retry = retry)
     }
 
-    /// What happens when the step just added has failed for good; see [`OnFailure`].
+    /// What happens when the step just added has failed for good; see [`OnFailure`]. Of a container other than a
+    /// [saga](Self::saga) it does not catch the failures of steps inside, as [`retry`](Self::retry) does not.
     ///
     /// ```
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder, event};
@@ -72,6 +77,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// What runs in place of the step just added when it has failed for good; then the instance goes on behind it.
     /// Its steps see the failure in [`Ctx::failure`](crate::steps::Ctx::failure).
     ///
+    /// It is no *catch* around a container: a step inside of an `if`, a `parallel` or a for-each that fails has its own
+    /// behaviour, by default the end of the instance. A fallback for several steps together is that of a
+    /// [saga](Self::saga) around them.
+    ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::{Ctx, StepError}};
     ///
@@ -89,7 +98,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     #[must_use]
     pub fn fallback(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let drafts = self.body(body);
-        self.dress(|draft| draft.fallback = Some(drafts))
+        self.once("fallbacks", |draft| draft.fallback.replace(drafts).is_some())
     }
 
     /// What undoes the step just added, once it has completed, when the [saga](Self::saga) around it fails or the
@@ -117,7 +126,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     #[must_use]
     pub fn compensate_with(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let drafts = self.body(body);
-        self.dress(|draft| draft.undo = Some(drafts))
+        self.once("compensations", |draft| draft.undo.replace(drafts).is_some())
     }
 
     /// Takes the step just added away, with all that is inside it, as soon as this holds; the instance goes on behind
@@ -140,6 +149,16 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn cancel_when(self, holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static) -> Self {
-        self.dress(|draft| draft.cancel_when = Some(ask("the step's cancel condition", holds)))
+        let holds = ask("the step's cancel condition", holds);
+        self.once("cancel conditions", |draft| draft.cancel_when.replace(holds).is_some())
+    }
+
+    /// Gives the step just added what it can have one of; `change` tells whether it had one.
+    fn once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
+        let mut twice = None;
+        self = self.dress(|draft| twice = change(draft).then(|| draft.id.clone()));
+        let problem = |id| format!("step {id:?}: it has two {what}; the first one would have no effect");
+        self.problems.extend(twice.map(problem));
+        self
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::Sequence;
 use crate::{
     definition::{Activity, Child, Data, Item, UserTask, program::Draft},
-    executor::{ActivityStep, Escalate, SubWorkflow, UserTaskStep},
+    executor::{ActivityStep, SubWorkflow, Unanswered, UserTaskStep},
 };
 
 /// Steps whose work is done elsewhere.
@@ -29,8 +29,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn activity(mut self, id: impl Into<String>, activity: Activity<D, I>) -> Self {
-        let Activity { name, input, common, .. } = activity;
-        self.problems.extend(common.problems);
+        let (id, Activity { name, input, mut common, .. }) = (id.into(), activity);
+        self.problems.extend(common.problems(&id));
         let (limit, branches) = common.limit.split();
         let primitive = ActivityStep::new(name, input, limit, Arc::new(common.outputs));
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
@@ -63,8 +63,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn user_task(mut self, id: impl Into<String>, task: UserTask<D, I>) -> Self {
-        let UserTask { prompt, assignee, options, escalation, common, .. } = task;
-        self.problems.extend(common.problems);
+        let (id, UserTask { prompt, assignee, options, escalate, reassign, mut common, .. }) =
+            (id.into(), task);
+        self.problems.extend(common.problems(&id));
         let (limit, mut branches) = common.limit.split();
         let mut add = |branch: Option<Vec<Draft>>| {
             branch.map(|branch| {
@@ -73,13 +74,17 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
             })
         };
         let options = options.into_iter().map(|(value, branch)| (value, add(branch))).collect();
-        let escalation = escalation.map(|e| Escalate { after: e.after, to: e.to, branch: add(e.branch) });
+        // Its branch is the last one, as it always was: stored instances name branches by their places.
+        let escalate = escalate.and_then(|(after, branch)| Some((after, add(Some(branch))?)));
+        let unanswered = Unanswered { escalate, reassign };
         let primitive =
-            UserTaskStep::new(prompt, assignee, options, escalation, limit, Arc::new(common.outputs));
+            UserTaskStep::new(prompt, assignee, options, unanswered, limit, Arc::new(common.outputs));
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
     }
 
-    /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child.
+    /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child,
+    /// which undoes its open sagas; only if the instance is terminated, the child is terminated too, and undoes nothing. A
+    /// parent that is suspended does not suspend its child.
     ///
     /// The child is created when the instance comes to the step. An event published before that does not reach a wait of the
     /// child, unless the wait says from which date on events count ([`effective`](crate::definition::Await::effective)).
@@ -110,10 +115,11 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn sub_workflow(mut self, id: impl Into<String>, child: Child<D, I>) -> Self {
-        let Child { definition, version, data, common, .. } = child;
-        self.problems.extend(common.problems);
+        let (id, Child { definition, version, data, data_name, mut common, .. }) = (id.into(), child);
+        self.problems.extend(common.problems(&id));
         let (limit, branches) = common.limit.split();
-        let primitive = SubWorkflow::new(definition, version, data, limit, Arc::new(common.outputs));
+        let primitive =
+            SubWorkflow::new(definition, version, data, data_name, limit, Arc::new(common.outputs));
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
     }
 }

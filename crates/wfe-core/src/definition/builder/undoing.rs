@@ -15,7 +15,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// one is undone too; elsewhere the instance goes on behind it, with the failure as its outcome and the pointer
     /// `Compensated` ([`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) say otherwise).
     ///
-    /// The predicate of that retry policy sees the error of the failed step; after a failed saga inside this one, an error
+    /// A body that runs in a branch when that is taken away is told ([`Ctx::cancellation`](crate::steps::Ctx::cancellation)),
+    /// neither awaited nor compensated: what it still does outside stays. Let it look at the token before its effect, and
+    /// give its idempotency key along, so that the outside can tell.
+    ///
+    /// After a fatal error the saga is undone, and not tried again, unless the policy says so
+    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)). The predicate of that retry policy sees the error of the failed step; after a failed saga inside this one, an error
     /// with the same code and messages.
     ///
     /// A cancelled instance, and one that has met its deadline, undoes its open sagas before it ends; a terminated one does

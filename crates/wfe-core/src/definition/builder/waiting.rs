@@ -10,7 +10,8 @@ use crate::{
 
 /// Steps that wait for a time or an event. However long it lasts, a wait costs nothing, and goes on over a crash.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Waits for this long, from the moment the step begins.
+    /// Waits for this long, from the moment the step begins; at the longest until the year 2262, where the times that a store
+    /// holds end. So it is with all pauses and limits.
     ///
     /// ```
     /// use std::time::Duration;
@@ -114,7 +115,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     }
 
     /// Waits for an event: the first of its name and key that the instance has not consumed yet. A second wait, or the
-    /// same one in a loop, gets the next one.
+    /// same one in a loop, gets the next one. Waits of one instance for the same name and key that are open at the same
+    /// time, in parallel branches, share it: each gets it.
     ///
     /// With a time limit ([`timeout`](Await::timeout), [`fail_after`](Await::fail_after)), an event dated before it has come
     /// in time, even if the instance was suspended or no host was there when it passed.
@@ -140,8 +142,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn wait_for(mut self, id: impl Into<String>, event: Await<D, I>) -> Self {
-        let Await { name, key, effective, common, .. } = event;
-        self.problems.extend(common.problems);
+        let (id, Await { name, key, effective, mut common, .. }) = (id.into(), event);
+        self.problems.extend(common.problems(&id));
         let (limit, branches) = common.limit.split();
         let primitive = WaitFor::new(name, key, effective, limit, Arc::new(common.outputs));
         self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })

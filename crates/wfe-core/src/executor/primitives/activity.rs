@@ -42,6 +42,10 @@ impl Primitive for ActivityStep {
         self.name.is_empty().then(|| "its activity has no name, so no worker finds it".to_owned())
     }
 
+    fn awaited_name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let input = run.ask(at, &self.input)?;
         run.wait(at, Wanted::own(format!("{ACTIVITY}{}", self.name), None, Some(input)))?;

@@ -31,7 +31,7 @@ pub(crate) use run_body::RunBody;
 pub(crate) use saga::Saga;
 pub(crate) use schedule::Schedule;
 pub(crate) use sub_workflow::SubWorkflow;
-pub(crate) use user_task::{Escalate, UserTaskStep};
+pub(crate) use user_task::{Unanswered, UserTaskStep};
 pub(crate) use wait_for::WaitFor;
 pub(crate) use while_loop::While;
 

@@ -1,9 +1,8 @@
 use chrono::DateTime;
 use serde_json::Value;
 
-use super::wait_for::name_problem;
 use crate::{
-    definition::{Answer, Body},
+    definition::{Answer, Body, name_problem},
     executor::{ACTIVITY, Env, Moved, Primitive, Run, timing::last_time, waiting::Wanted},
     models::PointerChange,
     steps::{ActivityWait, EventWait, Next, StepError, WorkerAnswer},
@@ -50,8 +49,9 @@ impl Primitive for RunBody {
                     format!("the step cannot sleep until {time}: a store holds times up to {}", last_time());
                 return Err(StepError::fatal(error).with_code(StepError::UNSTORABLE).into());
             }
-            Next::WaitForEvent(ref wait) => {
-                if let Some(problem) = name_problem(&wait.name) {
+            Next::WaitForEvent(EventWait { ref name, .. })
+            | Next::WaitForActivity(ActivityWait { ref name, .. }) => {
+                if let Some(problem) = name_problem(name) {
                     return Err(StepError::fatal(problem).with_code(StepError::DEFINITION).into());
                 }
             }

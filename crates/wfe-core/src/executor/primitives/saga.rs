@@ -3,6 +3,7 @@ use serde::Deserialize;
 use crate::{
     executor::{
         Env, Moved, Primitive, Run,
+        failure::WHY_AGAIN,
         moves::branch_of,
         undoing::{SagaState, UNDO},
     },
@@ -22,6 +23,7 @@ impl Primitive for Saga {
     }
 
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        run.live.edit(at)?.extension_attributes.remove(WHY_AGAIN);
         let state = run.next_round(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, self.kind(), Some(serde_json::to_value(&state)?))?;

@@ -23,6 +23,8 @@ pub(crate) struct SubWorkflow {
     definition: String,
     version: Option<u32>,
     data: Ask<Value>,
+    /// The type that the data is of.
+    data_name: &'static str,
     limit: Option<TimeLimit>,
     outputs: Arc<Vec<Receive>>,
 }
@@ -32,10 +34,11 @@ impl SubWorkflow {
         definition: String,
         version: Option<u32>,
         data: Ask<Value>,
+        data_name: &'static str,
         limit: Option<TimeLimit>,
         outputs: Arc<Vec<Receive>>,
     ) -> Self {
-        Self { definition, version, data, limit, outputs }
+        Self { definition, version, data, data_name, limit, outputs }
     }
 }
 
@@ -50,7 +53,12 @@ impl Primitive for SubWorkflow {
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let data = run.ask(at, &self.data)?;
-        let Some(version) = self.version.or_else(|| (env.newest)(&self.definition)) else {
+        let child = (env.definition)(&self.definition, self.version);
+        // Begun, it would be suspended at once, and its parent would wait for somebody to mend what cannot be mended there.
+        if let Some(misfit) = child.as_ref().and_then(|child| child.misfit(&data, self.data_name)) {
+            return Err(StepError::fatal(misfit).with_code(StepError::DEFINITION).into());
+        }
+        let Some(version) = self.version.or_else(|| child.map(|child| child.version())) else {
             let problem =
                 format!("no version of the child's definition {:?} is registered here", self.definition);
             return Err(StepError::retryable(problem).with_code(StepError::DEFINITION).into());

@@ -1,5 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -25,23 +27,37 @@ pub(crate) struct UserTaskStep {
     assignee: Option<Ask<String>>,
     /// Each with the branch that it leads to, if it has one.
     options: Vec<(String, Option<usize>)>,
-    escalation: Option<Escalate>,
+    unanswered: Unanswered,
     limit: Option<TimeLimit>,
     outputs: Arc<Vec<Receive>>,
 }
 
-/// What happens when nobody answers.
-pub(crate) struct Escalate {
-    pub after: Ask<Duration>,
-    /// The new assignee.
-    pub to: Option<Ask<String>>,
-    /// What runs beside the task.
-    pub branch: Option<usize>,
+/// What happens when nobody answers for so long.
+pub(crate) struct Unanswered {
+    /// This branch runs beside the task.
+    pub escalate: Option<(Ask<Duration>, usize)>,
+    /// It goes to this assignee.
+    pub reassign: Option<(Ask<Duration>, Ask<String>)>,
+}
+
+/// What is still to come when nobody answers, and when; kept by the pointer.
+#[derive(Serialize, Deserialize)]
+struct ToCome {
+    escalate: Option<DateTime<Utc>>,
+    reassign: Option<DateTime<Utc>>,
+}
+
+impl ToCome {
+    fn next(&self) -> Option<DateTime<Utc>> {
+        self.escalate.into_iter().chain(self.reassign).min()
+    }
 }
 
 /// Name of the branch that runs beside a task that nobody answers.
 const ESCALATION: &str = "escalation";
-/// Attribute of a pointer: the task was escalated, and is not again.
+/// Attribute of a pointer: what is still to come. A task that an earlier version opened has none: all of it comes then.
+const TO_COME: &str = "to-come";
+/// Attribute of a pointer: the task was escalated by an earlier version, and is not again.
 const ESCALATED: &str = "escalated";
 
 impl UserTaskStep {
@@ -49,11 +65,11 @@ impl UserTaskStep {
         prompt: Ask<String>,
         assignee: Option<Ask<String>>,
         options: Vec<(String, Option<usize>)>,
-        escalation: Option<Escalate>,
+        unanswered: Unanswered,
         limit: Option<TimeLimit>,
         outputs: Arc<Vec<Receive>>,
     ) -> Self {
-        Self { prompt, assignee, options, escalation, limit, outputs }
+        Self { prompt, assignee, options, unanswered, limit, outputs }
     }
 
     fn open(&self, run: &mut Run, at: &str, assignee: Option<&Ask<String>>) -> Moved {
@@ -66,18 +82,33 @@ impl UserTaskStep {
         Ok(run.wait(at, Wanted::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
     }
 
-    /// Nobody has answered for so long: the task stays, or goes to somebody else, and something runs beside it.
-    fn escalate(&self, escalation: &Escalate, run: &mut Run, at: &str) -> Moved {
-        run.live.edit(at)?.extension_attributes.insert(ESCALATED.to_owned(), true.into());
-        if let Some(to) = &escalation.to {
+    /// Nobody has answered for so long: the task stays, or goes to somebody else, and something runs beside it. Each in its
+    /// own time.
+    fn go_unanswered(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let pointer = run.live.get(at)?;
+        if pointer.extension_attributes.contains_key(ESCALATED) {
+            return Ok(());
+        }
+        let mut to_come = match pointer.extension_attributes.get(TO_COME) {
+            Some(kept) => ToCome::deserialize(kept)?,
+            None => ToCome { escalate: Some(env.now), reassign: Some(env.now) },
+        };
+        let is_due = |time: &mut Option<DateTime<Utc>>| time.take_if(|time| *time <= env.now).is_some();
+        let (escalates, reassigns) = (is_due(&mut to_come.escalate), is_due(&mut to_come.reassign));
+        let (next, kept) = (to_come.next(), serde_json::to_value(&to_come)?);
+        run.live.edit(at)?.extension_attributes.insert(TO_COME.to_owned(), kept);
+        if let Some((_, to)) = self.unanswered.reassign.as_ref().filter(|_| reassigns) {
             run.rouse(at)?;
             self.open(run, at, Some(to))?;
         }
-        if let Some(branch) = escalation.branch {
-            let branch = branch_of(run.node_of(at)?, branch)?;
+        if let Some((_, branch)) = self.unanswered.escalate.as_ref().filter(|_| escalates) {
+            let branch = branch_of(run.node_of(at)?, *branch)?;
             run.begin_branch(at, ESCALATION, branch, |_| {})?;
         }
-        Ok(())
+        match next {
+            Some(next) => Ok(run.set_timer(at, next)?),
+            None => Ok(run.clear_timer(at)?),
+        }
     }
 }
 
@@ -94,21 +125,31 @@ impl Primitive for UserTaskStep {
         if let Some((twice, _)) = self.options.iter().find(|(value, _)| !seen.insert(value)) {
             return Some(format!("its option {twice:?} stands in it twice"));
         }
-        (self.escalation.is_some() && self.limit.is_some())
+        let Unanswered { escalate, reassign } = &self.unanswered;
+        ((escalate.is_some() || reassign.is_some()) && self.limit.is_some())
             .then(|| "it has an escalation and a time limit; give it one of the two".to_owned())
     }
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        if run.live.edit(at)?.extension_attributes.remove(ESCALATED).is_some() {
+        // Of an earlier round: what runs beside the task now is another branch.
+        let kept = &mut run.live.edit(at)?.extension_attributes;
+        if kept.remove(ESCALATED).is_some() | kept.remove(TO_COME).is_some() {
             run.begin_anew(at)?;
         }
         self.open(run, at, self.assignee.as_ref())?;
         if let Some(limit) = &self.limit {
             limit.begin(run, at, env)?;
         }
-        if let Some(escalation) = &self.escalation {
-            let after = run.ask(at, &escalation.after)?;
-            run.set_timer(at, later(env.now, after))?;
+        let Unanswered { escalate, reassign } = &self.unanswered;
+        let time = |after: &Ask<Duration>| -> Moved<_> { Ok(later(env.now, run.ask(at, after)?)) };
+        let to_come = ToCome {
+            escalate: escalate.as_ref().map(|(after, _)| time(after)).transpose()?,
+            reassign: reassign.as_ref().map(|(after, _)| time(after)).transpose()?,
+        };
+        if let Some(next) = to_come.next() {
+            let kept = serde_json::to_value(&to_come)?;
+            run.live.edit(at)?.extension_attributes.insert(TO_COME.to_owned(), kept);
+            run.set_timer(at, next)?;
         }
         Ok(())
     }
@@ -134,11 +175,10 @@ impl Primitive for UserTaskStep {
         Ok(run.begin_branch(at, &key, branch, |_| {})?)
     }
 
-    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        match &self.escalation {
-            Some(_) if run.live.get(at)?.extension_attributes.contains_key(ESCALATED) => Ok(()),
-            Some(escalation) => self.escalate(escalation, run, at),
-            None => over(self.limit.as_ref(), run, at),
+    fn time_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        match &self.unanswered {
+            Unanswered { escalate: None, reassign: None } => over(self.limit.as_ref(), run, at),
+            _ => self.go_unanswered(run, at, env),
         }
     }
 

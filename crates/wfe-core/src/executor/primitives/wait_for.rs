@@ -36,8 +36,8 @@ impl Primitive for WaitFor {
         "wait-for"
     }
 
-    fn problem(&self) -> Option<String> {
-        name_problem(&self.name)
+    fn awaited_name(&self) -> Option<&str> {
+        Some(&self.name)
     }
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
@@ -69,12 +69,6 @@ impl Primitive for WaitFor {
     fn reopen(&self, _: &mut Run, _: &ExecutionPointer) -> Result<(), String> {
         Ok(())
     }
-}
-
-/// What makes no sense about the name of an event.
-pub(super) fn name_problem(name: &str) -> Option<String> {
-    name.starts_with("wfe.")
-        .then(|| format!("it waits for {name:?}; names that begin with \"wfe.\" are the engine's"))
 }
 
 /// Writes what came into the data.

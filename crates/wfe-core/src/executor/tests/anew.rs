@@ -1,7 +1,7 @@
 //! Containers that begin anew after a failure: their branches have names that were never used before, so nothing inside
 //! meets what was there the last time. That no wait is opened twice, the world checks by itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, rc::Rc};
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use super::{
     world::World,
 };
 use crate::{
-    definition::{Item, OnFailure, Retry, child, event, inline, user_task},
+    definition::{Item, OnFailure, Retry, WorkflowBuilder, child, event, inline, user_task},
     executor::USER_TASK,
     models::WorkflowStatus,
     steps::{Next, UserAnswer, WorkerAnswer},
@@ -121,7 +121,8 @@ fn a_child_of_a_container_that_begins_anew_is_another_child() {
             b.delay("d1", |_, _| HOUR).then("go", mark("go")).delay("d2", |_, _| HOUR).then("ok", mark("ok"))
         })
     }));
-    world.newest.insert("other".to_owned(), 1);
+    let other = WorkflowBuilder::<i32>::new("other", 1).delay("hour", |_, _| HOUR).build().unwrap();
+    Rc::get_mut(&mut world.registry).unwrap().register(other).unwrap();
     world.play();
     let children: Vec<_> =
         world.commits.iter().flat_map(|c| &c.created).map(|child| child.id.as_str()).collect();

@@ -108,15 +108,24 @@ fn a_time_that_no_store_can_hold_fails_the_step_and_is_not_rounded() {
 }
 
 #[test]
-fn a_body_that_waits_for_an_event_of_the_engines_own_has_failed() {
-    let mut world = world(
-        begin().then("w", inline(|_, _| async { Ok(Next::wait_for_event("wfe.child-ended", "somebody")) })),
-    );
-    world.play();
-    assert_eq!((world.ending, world.waits.len()), (Some(Ending::Failed), 0));
-    let failure = &world.failures[0];
-    assert_eq!(failure.code, StepError::DEFINITION);
-    assert!(failure.causes[0].contains("\"wfe.\""), "{failure:?}");
+fn a_body_that_waits_for_something_of_the_engines_own_has_failed() {
+    for work in [false, true] {
+        let mut world = world(begin().then(
+            "w",
+            inline(move |_, _| async move {
+                if work {
+                    Next::wait_for_activity("wfe.work", &1)
+                } else {
+                    Ok(Next::wait_for_event("wfe.child-ended", "somebody"))
+                }
+            }),
+        ));
+        world.play();
+        assert_eq!((world.ending, world.waits.len()), (Some(Ending::Failed), 0));
+        let failure = &world.failures[0];
+        assert_eq!(failure.code, StepError::DEFINITION);
+        assert!(failure.causes[0].contains("\"wfe.\""), "{failure:?}");
+    }
 }
 
 #[test]

@@ -77,6 +77,27 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
 }
 
 #[test]
+fn a_child_whose_data_its_definition_cannot_read_is_not_begun_and_the_step_fails() {
+    let typed = child("part", |_: &Line, _| 42_u32);
+    let builder = parent(typed).build().unwrap();
+    let mut whole = town::everywhere(|| Town::new(&[builder.clone(), part(1)], &Line::new()));
+    let parent = whole.parent();
+    assert_eq!((parent.ending, parent.failures.len()), (Some(Ending::Failed), 1));
+    assert_eq!(parent.failures[0].code, StepError::DEFINITION);
+    let message = &parent.failures[0].causes[0];
+    assert!(message.contains("\"part\"") && message.contains("not on u32"), "{message}");
+    assert_eq!(whole.worlds.len(), 1, "no child stands at data that nobody can read");
+}
+
+#[test]
+fn a_child_takes_data_of_another_type_that_reads_as_its_own() {
+    let builder = parent(child("part", |_: &Line, _| json!({"number": 1, "result": null})));
+    let builder = builder.build().unwrap();
+    let mut whole = town::everywhere(|| Town::new(&[builder.clone(), part(1)], &Line::new()));
+    assert_eq!(line(whole.parent()), "after");
+}
+
+#[test]
 fn a_child_that_ended_while_its_parent_stood_still_is_not_begun_again_for_its_limit() {
     let child = begins(1).fail_after(|_, _| 2 * HOUR);
     let builder = begin().sub_workflow("sub", child).retry(Retry::up_to(3)).then("after", mark("after"));
@@ -215,14 +236,12 @@ fn whatever_takes_the_parents_step_away_cancels_the_child() {
         assert_eq!(whole.worlds["it"].woken, ["it//sub//1", "it//sub//1"], "to begin, and to end");
         line(whole.parent())
     };
-    for control in [Control::Cancel, Control::Terminate] {
-        let asked = || {
-            let mut town = Town::new(&[parent(begins(9)).build().unwrap(), part(1)], &Line::new());
-            town.parent().plan_ask(HOUR, control);
-            town
-        };
-        assert_eq!(cancels(&asked, "its parent was ended"), "");
-    }
+    let asked = || {
+        let mut town = Town::new(&[parent(begins(9)).build().unwrap(), part(1)], &Line::new());
+        town.parent().plan_ask(HOUR, Control::Cancel);
+        town
+    };
+    assert_eq!(cancels(&asked, "its parent was cancelled"), "");
     let limited = || {
         let child = begins(9).timeout(|_, _| HOUR, |late| late.then("late", mark("late")));
         Town::new(&[parent(child).build().unwrap(), part(1)], &Line::new())
@@ -239,6 +258,34 @@ fn whatever_takes_the_parents_step_away_cancels_the_child() {
     assert_eq!(cancels(&condition, "its step was cancelled"), "stop after");
     let late = || Town::new(&[parent(begins(9)).deadline(HOUR).build().unwrap(), part(1)], &Line::new());
     assert_eq!(cancels(&late, "the parent met its deadline"), "");
+}
+
+#[test]
+fn the_children_of_a_terminated_instance_are_terminated_and_undo_nothing_however_deep() {
+    let inner = WorkflowBuilder::<Line>::new("inner", 1)
+        .saga("saga", |saga| {
+            saga.then("a", mark("a"))
+                .compensate_with(|undo| undo.then("u", mark("undone")))
+                .delay("held", |_, _| 9 * HOUR)
+        })
+        .build()
+        .unwrap();
+    let of = |of: &'static str| child(of, |_: &Line, ()| Line::new());
+    let middle = WorkflowBuilder::<Line>::new("middle", 1).sub_workflow("sub", of("inner")).build().unwrap();
+    for (control, ending, did) in
+        [(Control::Terminate, Ending::Terminated, "a"), (Control::Cancel, Ending::Cancelled, "a undone")]
+    {
+        let parent = begin().sub_workflow("sub", of("middle")).build().unwrap();
+        let whole = town::everywhere(|| {
+            let mut town = Town::new(&[parent.clone(), middle.clone(), inner.clone()], &Line::new());
+            town.parent().plan_ask(HOUR, control);
+            town
+        });
+        for (id, world) in &whole.worlds {
+            assert_eq!(world.ending, Some(ending), "{id}");
+        }
+        assert_eq!(line(&whole.worlds["it//sub//1//sub//1"]), did);
+    }
 }
 
 #[test]

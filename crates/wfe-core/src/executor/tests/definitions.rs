@@ -151,7 +151,7 @@ fn a_commit_that_was_refused_is_made_again_with_what_came_meanwhile() {
     }
     let mut run = world.run.take().unwrap();
     let mut random = || 0.0;
-    let mut env = crate::executor::Env { now: world.now, random: &mut random, newest: &|_| None };
+    let mut env = crate::executor::Env { now: world.now, random: &mut random, definition: &|_, _| None };
     let (second, first) = (ends.pop().unwrap(), ends.pop().unwrap());
     run.ended(&first.0, first.1, &mut env).unwrap();
     let refused = run.commit(&mut env).unwrap().unwrap();

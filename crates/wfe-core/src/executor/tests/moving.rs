@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::scenario::{Body, Line, begin, broken, everywhere, line, mark, world};
 use crate::{
     WfeError,
-    definition::{WorkflowBuilder, each, inline},
+    definition::{OnFailure, WorkflowBuilder, each, inline},
     models::PointerStatus,
     steps::Ctx,
     traits::Ending,
@@ -148,6 +148,7 @@ fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
     assert!(problem(island).starts_with("step \"b\" cannot be reached"));
     let into = a().if_("i", |_, _| true, |b| b.then("inner", mark("x"))).go_to("g", "inner");
     assert!(problem(into).contains("inside of something that \"g\" is not in"));
+    assert!(problem(a().go_to("g", "g")).contains("goes to itself"));
     let across = a().parallel("p", |all| {
         all.branch(|b| b.then("left", mark("x")))
             .branch(|b: Body| b.then("right", mark("x")).go_to("g", "left"))
@@ -180,6 +181,38 @@ fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
     assert!(problem(otherwise).contains("more than one branch for otherwise"));
     assert!(problem(begin().deadline(Duration::ZERO).then("a", mark("a"))).contains("deadline"));
     assert!(problem(begin().then("a", mark("a").timeout(Duration::ZERO))).contains("timeout"));
+}
+
+#[test]
+fn what_would_have_no_effect_is_refused_naming_the_step() {
+    let a = || begin().then("a", mark("a"));
+    let twice = a().fallback(|f| f.then("f", mark("f"))).fallback(|f| f.then("g", mark("g")));
+    assert_eq!(problem(twice), "step \"a\": it has two fallbacks; the first one would have no effect");
+    let twice = a().cancel_when(|_, _| false).cancel_when(|_, _| true);
+    assert!(problem(twice).starts_with("step \"a\": it has two cancel conditions"));
+    let twice = begin().saga("s", |s| {
+        s.then("a", mark("a"))
+            .compensate_with(|u| u.then("u", mark("u")))
+            .compensate_with(|u| u.then("v", mark("v")))
+    });
+    assert!(problem(twice).starts_with("step \"a\": it has two compensations"));
+    let lost = |change: fn(Body) -> Body| {
+        begin().saga("s", move |s| {
+            change(s.then("a", mark("a")).if_("i", |_, _| false, |b| b.go_to("g", "a")).end("e"))
+        })
+    };
+    for problem in [
+        problem(lost(|b| b.cancel_when(|_, _| true))),
+        problem(lost(|b| b.compensate_with(|u| u.then("u", mark("u"))))),
+        problem(lost(|b| b.fallback(|f| f.then("f", mark("f"))))),
+        problem(lost(|b| b.on_failure(OnFailure::Suspend))),
+    ] {
+        assert!(problem.starts_with("step \"e\": ") && problem.contains("would have no effect"), "{problem}");
+    }
+    let back = a().go_to("g", "a").cancel_when(|_, _| true);
+    assert!(problem(back).starts_with("step \"g\": "));
+    let none = WorkflowBuilder::<Line>::new("w", 0).then("a", mark("a"));
+    assert!(problem(none).contains("version is 0"));
 }
 
 #[test]

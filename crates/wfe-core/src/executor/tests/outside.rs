@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    scenario::{Line, begin, everywhere, line, mark, world},
+    scenario::{Body, Line, begin, everywhere, line, mark, world},
     world::World,
 };
 use crate::{
@@ -217,6 +217,31 @@ fn a_task_that_goes_to_somebody_else_is_a_new_one() {
 }
 
 #[test]
+fn a_task_is_escalated_and_passed_on_each_in_its_own_time() {
+    for (escalate, reassign) in [(1, 4), (4, 1), (2, 2)] {
+        let make = |answer_after: Duration, wait: &'static str| {
+            move || {
+                let task = approval()
+                    .escalate(move |_, _| HOUR * escalate, |late| late.then("late", mark("late")))
+                    .reassign(move |_, _| HOUR * reassign, |_, _| "eve");
+                let clock = |b: Body| b.then("three", mark("three"));
+                let mut world =
+                    world(begin().schedule("clock", |_, _| HOUR * 3, clock).user_task("ask", task));
+                plan_answer(&mut world, answer_after, wait, USER_TASK, &chosen("no"));
+                world
+            }
+        };
+        let whole = everywhere(make(5 * HOUR, "it//ask//2"));
+        assert_eq!(line(&whole), if escalate < 3 { "late three bob" } else { "three late bob" });
+        let first = |after: Duration| everywhere(make(after, "it//ask//1")).ending;
+        assert_eq!(first(HOUR / 2 * (2 * reassign - 1)), Some(Ending::Completed));
+        let mut late = make(HOUR / 2 * (2 * reassign + 1), "it//ask//1")();
+        late.play();
+        assert_eq!(late.ending, None, "it is somebody else's by then");
+    }
+}
+
+#[test]
 fn a_user_task_that_makes_no_sense_is_refused() {
     let problem = |task: UserTask<Line, ()>| match begin().user_task("ask", task).build() {
         Err(WfeError::InvalidDefinition { problem, .. }) => problem,
@@ -226,6 +251,12 @@ fn a_user_task_that_makes_no_sense_is_refused() {
     assert!(problem(user_task(|_: &Line, _| "?").plain_option("a").plain_option("a")).contains("twice"));
     let both = approval().escalate(|_, _| HOUR, |b| b.then("e", mark("e"))).fail_after(|_, _| HOUR);
     assert!(problem(both).contains("one of the two"));
+    let twice = approval().reassign(|_, _| HOUR, |_, _| "eve").reassign(|_, _| HOUR, |_, _| "sue");
+    assert_eq!(problem(twice), "step \"ask\": it is reassigned twice; the first one would have no effect");
+    let late = |task: UserTask<Line, ()>| task.escalate(|_, _| HOUR, |b| b.then("e", mark("e")));
+    assert!(problem(late(late(approval()))).contains("escalated twice"));
+    let limits = approval().timeout(|_, _| HOUR, |b| b.then("e", mark("e"))).fail_after(|_, _| HOUR);
+    assert!(problem(limits).contains("two time limits"));
     assert!(matches!(
         begin().activity("a", activity("", |_: &Line, _| 0)).build(),
         Err(WfeError::InvalidDefinition { .. })

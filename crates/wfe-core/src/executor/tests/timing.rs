@@ -210,6 +210,10 @@ fn a_recurring_condition_or_a_rhythm_that_makes_no_sense_is_found() {
         problem(ticking(Every::interval(Duration::ZERO), 1)).starts_with("step \"tick\": its interval is 0")
     );
     assert!(problem(ticking(Every::cron("x"), 1)).contains("\"x\" makes no sense"));
+    for never in [Every::cron("0 0 30 2 *"), Every::interval(Duration::MAX)] {
+        assert!(problem(ticking(never, 1)).contains("never comes"));
+    }
+    ticking(Every::cron("0 0 29 2 *"), 1).build().expect("now and then");
     let asked = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
     let panics = move |_: &Line, _: &()| {
         assert!(asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) != 1, "the second time");

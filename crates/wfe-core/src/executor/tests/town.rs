@@ -1,14 +1,16 @@
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use super::{
     scenario::End,
     world::{Step, World},
 };
-use crate::definition::{Data, Definition};
+use crate::definition::{Data, Definition, Registry};
 
 /// Several instances on one store: a parent, and the children that it begins.
 pub struct Town {
-    definitions: HashMap<(String, u32), Definition>,
     pub worlds: BTreeMap<String, World>,
     /// How many commits of each world were looked at.
     seen: HashMap<String, usize>,
@@ -19,20 +21,13 @@ pub struct Town {
 impl Town {
     /// The first definition is the parent's.
     pub fn new<D: Data>(definitions: &[Definition], data: &D) -> Self {
-        let mut newest = HashMap::new();
+        let mut registry = Registry::default();
         for definition in definitions {
-            let version = newest.entry(definition.id().to_owned()).or_insert(0);
-            *version = definition.version().max(*version);
+            registry.register(definition.clone()).unwrap();
         }
         let mut parent = World::new(&definitions[0], data);
-        parent.newest = newest;
-        let key = |d: &Definition| (d.id().to_owned(), d.version());
-        Self {
-            definitions: definitions.iter().map(|d| (key(d), d.clone())).collect(),
-            worlds: BTreeMap::from([("it".to_owned(), parent)]),
-            seen: HashMap::new(),
-            dies_after: None,
-        }
+        parent.registry = Rc::new(registry);
+        Self { worlds: BTreeMap::from([("it".to_owned(), parent)]), seen: HashMap::new(), dies_after: None }
     }
 
     pub fn parent(&mut self) -> &mut World {
@@ -50,12 +45,11 @@ impl Town {
             let seen = self.seen.entry(id.clone()).or_default();
             for commit in &world.commits[*seen..] {
                 for child in &commit.created {
-                    let definition =
-                        &self.definitions[&(child.workflow_definition_id.clone(), child.version)];
-                    let mut new = World::with_instance(definition, child.clone(), world.now);
+                    let definition = world.registry.get(&child.workflow_definition_id, child.version);
+                    let mut new = World::with_instance(definition.unwrap(), child.clone(), world.now);
                     new.parent = Some(id.clone());
                     new.stream = world.stream.clone();
-                    new.newest = world.newest.clone();
+                    new.registry = world.registry.clone();
                     made.push((child.id.clone(), new));
                 }
                 asked.extend(commit.requested.clone());

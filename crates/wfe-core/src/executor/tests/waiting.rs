@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     WfeError,
-    definition::{Await, OnFailure, Retry, WorkflowBuilder, each, event},
+    definition::{Await, OnFailure, Retry, WorkflowBuilder, activity, each, event},
     executor::Run,
     models::{Event, PointerStatus},
     steps::StepError,
@@ -489,4 +489,11 @@ fn names_of_the_engine_are_refused() {
     assert!(
         matches!(builder.build(), Err(WfeError::InvalidDefinition { problem, .. }) if problem.contains("wfe."))
     );
+    let work = |id| WorkflowBuilder::<Line>::new(id, 1).activity("w", activity("wfe.work", |_: &Line, _| 1));
+    let refused = work("w").build();
+    assert!(
+        matches!(&refused, Err(WfeError::InvalidDefinition { problem, .. }) if problem.contains("wfe.work")),
+        "{refused:?}"
+    );
+    work("wfe.own").build().expect("a definition of the engine's own, which no program can register");
 }

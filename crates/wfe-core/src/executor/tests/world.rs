@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::stream::Stream;
 use crate::{
-    definition::{Data, Definition},
+    definition::{Data, Definition, Registry},
     executor::{Effects, Env, Job, Lifecycle, Run},
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     traits::{
@@ -42,7 +42,7 @@ pub struct World {
     pub random: Box<dyn FnMut() -> f64>,
     /// The process dies right after this many commits.
     pub dies_after: Option<usize>,
-    pub newest: HashMap<String, u32>,
+    pub registry: Rc<Registry>,
     /// Which other instances were told that they have something to do.
     pub woken: Vec<String>,
     /// How often items were read.
@@ -87,7 +87,7 @@ impl World {
             jobs: Vec::new(),
             random: Box::new(|| 0.0),
             dies_after: None,
-            newest: HashMap::new(),
+            registry: Rc::default(),
             woken: Vec::new(),
             reads: 0,
             sorted: false,
@@ -129,8 +129,8 @@ impl World {
     }
 
     pub fn with_env<T>(&mut self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
-        let newest = |id: &str| self.newest.get(id).copied();
-        f(&mut Env { now: self.now, random: &mut self.random, newest: &newest })
+        let definition = |id: &str, version: Option<u32>| self.registry.find(id, version).cloned();
+        f(&mut Env { now: self.now, random: &mut self.random, definition: &definition })
     }
 
     /// What a run does, with what it takes from outside.
