@@ -106,9 +106,12 @@ impl HostBuilder {
     }
 
     /// How long before an instance becomes due this host takes it from the store, so that it goes on in the very moment,
-    /// also if thousands become due together; by default 1 s (under a [clock](Self::clock) of your own: zero), zero: not before. Such instances count as held in
-    /// memory, and take at most half of the places there ([`concurrent_instances`](Self::concurrent_instances)); those of
-    /// a definition with places of its own are not taken ahead.
+    /// also if thousands become due together; by default 1 s, under a [clock](Self::clock) of your own zero: not before.
+    ///
+    /// Such instances count as held in memory and as at work ([`WorkflowHost::idle`]), and take at most half of the places
+    /// there ([`concurrent_instances`](Self::concurrent_instances)). Those of a definition with places of its own are not
+    /// taken ahead; as long as one is registered, each due time is looked after once more when it comes. Of a
+    /// process that is killed, what was taken ahead is late by as much as the poll of another one.
     #[must_use]
     pub fn claim_ahead(mut self, time: Duration) -> Self {
         self.claim_ahead = Some(time);

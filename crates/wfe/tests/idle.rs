@@ -81,8 +81,9 @@ async fn begin(host: &WorkflowHost, numbers: Range<usize>) {
 
 /// Bytes of this process that are in memory.
 fn resident() -> usize {
-    let pages = fs::read_to_string("/proc/self/statm").unwrap();
-    pages.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
 }
 
 /// Nanoseconds that the threads of a process have been on a core.

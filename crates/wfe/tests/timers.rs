@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use wfe::{
     Outcome, WorkflowHost,
+    clock::{Clock, SystemClock},
     definition::{WorkflowBuilder, inline},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -53,7 +54,7 @@ async fn round() -> TimeDelta {
     let last = all.clone();
     let ring = inline(move |_, alarm: Arc<Alarm>| {
         let mut late = heard.lock().unwrap();
-        late.push(Utc::now() - alarm.due);
+        late.push(SystemClock.now() - alarm.due);
         if late.len() == TIMERS as usize {
             last.notify_one();
         }
@@ -66,7 +67,7 @@ async fn round() -> TimeDelta {
         .unwrap();
     host.register(alarm).unwrap();
     host.start().await.unwrap();
-    let first = Utc::now() + TimeDelta::seconds(8);
+    let first = SystemClock.now() + TimeDelta::seconds(8);
     let ids: Vec<String> = stream::iter(0..TIMERS)
         .map(|n| {
             let due = first + TimeDelta::microseconds(100) * n;
@@ -76,7 +77,7 @@ async fn round() -> TimeDelta {
         .buffer_unordered(64)
         .collect()
         .await;
-    assert!(Utc::now() + TimeDelta::seconds(2) < first, "they were not all started in time");
+    assert!(SystemClock.now() + TimeDelta::seconds(2) < first, "they were not all started in time");
     all.notified().await;
     for id in &ids {
         assert!(matches!(host.wait_for::<Alarm>(id).await.unwrap(), Outcome::Completed(_)));

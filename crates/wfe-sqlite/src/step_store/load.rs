@@ -77,12 +77,16 @@ impl SqlitePersistenceProvider {
                 let wait = codec::subscription::decode(row)?;
                 instance_of.insert(wait.id.clone(), wait.workflow_id.clone());
                 // The wait of an instance that is unknown is nobody's.
-                loaded.get_mut(&wait.workflow_id).into_iter().for_each(|one| one.waits.push(wait.clone()));
+                if let Some(one) = loaded.get_mut(&wait.workflow_id) {
+                    one.waits.push(wait);
+                }
             }
             for row in rows(deliveries) {
                 let delivery = delivery(row)?;
                 let id = instance_of.get(&delivery.subscription_id).ok_or_else(short)?;
-                loaded.get_mut(id).into_iter().for_each(|one| one.deliveries.push(delivery.clone()));
+                if let Some(one) = loaded.get_mut(id) {
+                    one.deliveries.push(delivery);
+                }
             }
             return Ok(loaded.into_values().collect());
         }

@@ -1,8 +1,7 @@
 use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
 
-use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use wfe_core::{
@@ -15,6 +14,7 @@ use wfe_core::{
 
 use super::{
     Mail, Phase,
+    ahead::Due,
     storing::{self, Stored},
 };
 use crate::{
@@ -33,16 +33,26 @@ const STALE_AT_MOST: u32 = 5;
 /// Works on one instance from its claim until nothing is left to run now: one pass after the other, at most one commit
 /// under way. Results that come while it is go into the next one together.
 pub(super) struct Actor {
-    shared: Arc<Shared>,
-    bodies: Bodies,
-    claimed: Claimed,
-    work: AtWork,
+    pub(super) shared: Arc<Shared>,
+    pub(super) bodies: Bodies,
+    pub(super) claimed: Claimed,
+    pub(super) work: AtWork,
     mail: mpsc::UnboundedSender<Mail>,
-    mailbox: mpsc::UnboundedReceiver<Mail>,
+    pub(super) mailbox: mpsc::UnboundedReceiver<Mail>,
     /// Bodies that run or wait for a free slot, by the numbers of their jobs.
     spawned: HashMap<u64, CancellationToken>,
     /// How often in a row the store had other waits than this host.
     stale: u32,
+}
+
+/// Where the state of an instance is when work on it begins.
+pub(super) enum State {
+    /// Here, with whoever has just stored it.
+    Here(Box<Loaded>),
+    /// It is being read, together with others.
+    Coming(oneshot::Receiver<Loaded>),
+    /// In the store only.
+    Stored,
 }
 
 /// Whether the actor's work is over.
@@ -50,15 +60,6 @@ enum Worked {
     Over(Option<i64>),
     /// What is in memory is out of date: from the store, once more.
     Again,
-}
-
-/// What came of waiting for the time of an instance that was claimed ahead.
-enum Due {
-    Now,
-    /// Somebody asked something of it: from the store, once more.
-    Look,
-    /// The host stops.
-    Never,
 }
 
 /// Whether a turn of the actor's work is over.
@@ -81,26 +82,31 @@ impl Actor {
     }
 
     /// Works until the work is over; gives the time to look at the instance again.
-    pub async fn live(mut self, loaded: Option<Loaded>) -> Option<i64> {
+    pub async fn live(mut self, state: State) -> Option<i64> {
         let mut parked = (self.claimed.claims >= POISONED_AFTER).then(|| {
             let claims = self.claimed.claims;
             StepError::fatal(format!("it was claimed {claims} times in a row and never came to a commit"))
                 .with_code(StepError::POISON)
         });
-        let mut loaded = loaded;
+        let mut here = match state {
+            State::Here(loaded) => Some(*loaded),
+            State::Coming(loaded) => match loaded.await {
+                Ok(loaded) => {
+                    self.await_start(&loaded).await;
+                    Some(loaded)
+                }
+                Err(_) => None, // it does not come this way
+            },
+            State::Stored => None,
+        };
         loop {
-            let at_hand = match loaded.take() {
+            let at_hand = match here.take() {
                 Some(loaded) => loaded,
                 None => match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await
                 {
                     None => return None,
                     Some(Ok(loaded)) => {
-                        let mut phase = self.bodies.phase.clone();
-                        tokio::select! {
-                            () = self.shared.births.told(&loaded.instance) => {}
-                            // Who stores it does not come to an end. (An error: the dispatcher is gone.)
-                            _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
-                        }
+                        self.await_start(&loaded).await;
                         loaded
                     }
                     Some(Err(corrupt)) => {
@@ -116,6 +122,10 @@ impl Actor {
                     }
                 },
             };
+            if at_hand.fence != self.claimed.fence {
+                tracing::warn!(instance = self.work.id, "another process goes on with the instance");
+                return None;
+            }
             match self.await_due(&at_hand).await {
                 Due::Now => {}
                 Due::Look => continue,
@@ -137,35 +147,6 @@ impl Actor {
                     tracing::error!(instance = self.work.id, error = %reason, "the instance cannot be parked");
                     return None;
                 }
-            }
-        }
-    }
-
-    /// Waits until the time has come of an instance that was claimed ahead. It goes on as it was read: nobody else may
-    /// change it meanwhile, and whoever asks something of it sends mail.
-    async fn await_due(&mut self, loaded: &Loaded) -> Due {
-        let now = self.shared.now();
-        let due = loaded.instance.next_execution.and_then(DateTime::from_timestamp_millis);
-        let is_ahead =
-            |due: &DateTime<Utc>| *due > now && self.shared.ahead(now).is_some_and(|at| *due <= at);
-        let Some(due) = due.filter(is_ahead) else { return Due::Now };
-        if loaded.control.is_some() || !loaded.deliveries.is_empty() {
-            return Due::Now;
-        }
-        loop {
-            if *self.bodies.phase.borrow_and_update() != Phase::Running {
-                storing::release(&self.shared, &self.bodies.phase, self.claimed.fence, &self.work.id, false)
-                    .await;
-                return Due::Never;
-            }
-            tokio::select! {
-                biased;
-                // `None` cannot be: this actor has the other end.
-                _ = self.mailbox.recv() => return Due::Look,
-                () = self.shared.options.clock.sleep_until(due) => return Due::Now,
-                changed = self.bodies.phase.changed() => if changed.is_err() {
-                    return Due::Never; // the dispatcher has ended
-                },
             }
         }
     }

@@ -5,6 +5,7 @@
 //! neither commits nor timers.
 
 mod actor;
+mod ahead;
 mod dispatcher;
 mod postman;
 mod storing;

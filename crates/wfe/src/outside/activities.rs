@@ -79,6 +79,7 @@ impl OpenActivity {
         // Compensations: rare, so that a page costs one read more at most, and mostly none.
         let mut unknown: Vec<String> =
             waits.iter().filter(|wait| key(wait).is_none()).map(|wait| wait.workflow_id.clone()).collect();
+        unknown.sort();
         unknown.dedup();
         let instances = if unknown.is_empty() {
             Vec::new()
@@ -91,9 +92,11 @@ impl OpenActivity {
             let pointer = pointers.find(|pointer| pointer.id == wait.execution_pointer_id)?;
             Some(idempotency_key(&instance.id, pointer))
         };
-        // Without its pointer, it waits no longer: whatever is answered is refused.
-        let of = |wait| Self::of(wait, key(wait).or_else(|| stored(wait)).unwrap_or_default());
-        Ok(waits.iter().map(of).collect())
+        // Without its pointer it waits no longer, and nobody is to begin with it.
+        Ok(waits
+            .iter()
+            .filter_map(|wait| Some(Self::of(wait, key(wait).or_else(|| stored(wait))?)))
+            .collect())
     }
 
     fn of(wait: &EventSubscription, idempotency_key: String) -> Self {

@@ -1,6 +1,10 @@
 use std::time::{Duration, Instant};
 
-use wfe::{WorkflowHost, models::WorkflowStatus, traits::WorkflowRepository};
+use wfe::{
+    WorkflowHost,
+    models::{PointerStatus, WorkflowStatus},
+    traits::{PersistenceProvider, WorkflowRepository},
+};
 
 use crate::worker::{Done, Place, until};
 
@@ -58,8 +62,11 @@ async fn waits_of_a_killed_process_get_each_event_of_another_one_once_and_in_ord
     let mut one = place.worker("one", LEASE, POLL);
     let ids: Vec<_> = (0..INSTANCES).map(|_| one.start("listen")).collect();
     say("first").await;
-    // Killed while the others are taking it.
-    while words(&ids[0]).await.is_empty() {}
+    let began = Instant::now();
+    // Killed while others may still be taking it.
+    while words(&ids[0]).await.is_empty() {
+        assert!(began.elapsed() < LEASE, "the event did not arrive");
+    }
     say("second").await;
     one.kill();
     say("third").await;
@@ -187,4 +194,50 @@ async fn a_process_that_stops_its_host_and_ends_leaves_nothing_but_the_database(
         left.sort();
         assert_eq!(left, ["go-one", "log", "state.db"]);
     }
+}
+
+/// Between its sleep and its next attempt an instance comes to no commit, which would tell that it was taken over.
+#[tokio::test]
+async fn a_process_that_was_frozen_with_what_it_claimed_ahead_does_not_begin_it() {
+    for _ in 0..ATTEMPTS {
+        if frozen_ahead().await {
+            return;
+        }
+    }
+    panic!("it was never frozen in time");
+}
+
+/// `false`: it was frozen too late.
+async fn frozen_ahead() -> bool {
+    let place = Place::new();
+    let mut one = place.worker("one", SHORT, OFTEN);
+    let provider = place.provider().await;
+    let id = one.start("pause");
+    place.let_go("one");
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < LEASE, "it was not claimed ahead");
+        let loaded = provider.step_store().unwrap().load(&id).await.unwrap();
+        let sleeps = loaded.instance.execution_pointers[0].status == PointerStatus::Sleeping;
+        if (sleeps && loaded.owner.is_some()) || place.begun().len() > 1 {
+            break;
+        }
+    }
+    one.freeze();
+    if place.begun().len() > 1 {
+        one.go_on();
+        one.stop();
+        return false;
+    }
+    let mut other = place.worker("other", SHORT, OFTEN);
+    place.let_go("other");
+    assert_eq!(other.ask(&format!("wait {id}")), "other");
+    one.go_on();
+    // It has gone on with what it held by then.
+    let own = one.start("only-one");
+    assert_eq!(one.ask(&format!("wait {own}")), "one");
+    assert_eq!(place.begun().iter().filter(|(_, of)| *of == id).count(), 2);
+    one.stop();
+    other.stop();
+    true
 }

@@ -16,9 +16,13 @@ use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
 };
 use tracing::Instrument;
-use wfe_core::traits::{Claimed, Loaded, Owner};
+use wfe_core::traits::{Claimed, Owner};
 
-use super::{Begin, Command, Mail, Phase, actor::Actor, postman};
+use super::{
+    Begin, Command, Mail, Phase,
+    actor::{Actor, State},
+    postman,
+};
 use crate::{
     bodies::Bodies,
     outcome::{Guarantees, Idle},
@@ -67,16 +71,6 @@ struct Entry {
     mail: mpsc::UnboundedSender<Mail>,
     /// It was told to look, and may have ended without doing so.
     told: bool,
-}
-
-/// Where the state of an instance is when work on it begins.
-enum State {
-    /// Here.
-    Loaded(Box<Loaded>),
-    /// It is being read, together with others.
-    Coming(oneshot::Receiver<Loaded>),
-    /// In the store only.
-    Stored,
 }
 
 /// An actor has ended.
@@ -234,7 +228,7 @@ impl Dispatcher {
         match command {
             Command::Run(begin) => {
                 let Begin { claimed, loaded, work } = *begin;
-                self.begin(claimed, State::Loaded(Box::new(loaded)), work);
+                self.begin(claimed, State::Here(Box::new(loaded)), work);
             }
             Command::Wake(id) => self.wake(&id).await,
             Command::Look => self.look().await,
@@ -344,13 +338,7 @@ impl Dispatcher {
             version = tracing::field::Empty,
         );
         let work = async move {
-            let loaded = match state {
-                State::Loaded(loaded) => Some(*loaded),
-                // An error: it does not come this way.
-                State::Coming(loaded) => loaded.await.ok(),
-                State::Stored => None,
-            };
-            let next = actor.live(loaded).await;
+            let next = actor.live(state).await;
             farewell.say(next);
         };
         tokio::spawn(work.instrument(span));
