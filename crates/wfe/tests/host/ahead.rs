@@ -41,7 +41,7 @@ async fn claimed_ahead(place: &Timed, host: &WorkflowHost, definition: &str) -> 
     let due = place.clock.now() + HOUR;
     let soon = due - AHEAD / 2;
     place.clock.wait_for(|deadlines| deadlines.contains(&soon)).await;
-    place.clock.advance(HOUR - AHEAD / 2);
+    place.clock.advance(HOUR.saturating_sub(AHEAD / 2));
     // Its actor sleeps until its time, the dispatcher too.
     place.clock.wait_for(|deadlines| deadlines.iter().filter(|at| **at == due).count() == 2).await;
     assert!(is_held(place, &id).await);
@@ -52,7 +52,7 @@ in_time! {
     async fn it_is_at_hand_before_its_time_and_goes_on_when_that_comes(place: Timed) {
         let host = host(&place, &[&sleepy("w")]).await;
         let (id, _) = claimed_ahead(&place, &host, "w").await;
-        place.clock.advance(AHEAD / 2 - Duration::from_millis(1));
+        place.clock.advance((AHEAD / 2).saturating_sub(Duration::from_millis(1)));
         assert_eq!(host.status(&id).await.unwrap().current_steps, ["hour"]);
         place.clock.advance(Duration::from_millis(1));
         assert_eq!(completed(&host, &id).await.sum, 1);
@@ -100,7 +100,7 @@ in_time! {
         for id in &ids {
             until(async || !is_held(&place, id).await).await;
         }
-        place.clock.advance(HOUR - AHEAD / 2);
+        place.clock.advance(HOUR.saturating_sub(AHEAD / 2));
         // Two actors, and the dispatcher, which has claimed what it may by then.
         place.clock.wait_for(|deadlines| deadlines.iter().filter(|at| **at == due).count() == 3).await;
         let mut held = Vec::new();
