@@ -36,7 +36,7 @@ pub(crate) fn try_ask<D: Data, I: Item, T>(
                 .map_err(|e| StepError::fatal(e).with_code(StepError::DEFINITION))?;
             f(data, &item)
         }))
-        .unwrap_or_else(|payload| Err(StepError::from_panic(what, &*payload)))
+        .unwrap_or_else(|payload| Err(StepError::from_panic(what, payload)))
     })
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn receive<D: Data, T: DeserializeOwned + Send + 'static>(
     let f = Arc::new(f);
     Arc::new(move |value| {
         let value = std::panic::catch_unwind(AssertUnwindSafe(|| T::deserialize(value)))
-            .map_err(|payload| StepError::from_panic(what, &*payload))?
+            .map_err(|payload| StepError::from_panic(what, payload))?
             .map_err(|e| StepError::fatal(e).with_code(StepError::UNREADABLE))?;
         let f = f.clone();
         Ok(change::<D>(what, move |data| f(&value, data)))
@@ -74,7 +74,7 @@ pub(crate) fn change<D: Data>(what: &'static str, f: impl FnOnce(&mut D) + Send 
             let value = super::to_value(&data).map_err(unstorable)?;
             Ok((Arc::new(data) as AnyData, value))
         }))
-        .unwrap_or_else(|payload| Err(StepError::from_panic(what, &*payload)))
+        .unwrap_or_else(|payload| Err(StepError::from_panic(what, payload)))
     })
 }
 

@@ -1,4 +1,4 @@
-use std::{any::Any, borrow::Cow, error::Error, fmt};
+use std::{any::Any, borrow::Cow, error::Error, fmt, panic::AssertUnwindSafe};
 
 use crate::BoxError;
 
@@ -94,14 +94,26 @@ impl StepError {
     }
 
     /// What a caught panic said; `what` panicked. Retryable, with the code [`StepError::PANIC`].
+    ///
+    /// Takes the payload, because dropping that is the user's code too: if it panics again, this is where it is caught.
     #[must_use]
-    pub fn from_panic(what: &str, payload: &(dyn Any + Send)) -> Self {
+    pub fn from_panic(what: &str, payload: Box<dyn Any + Send>) -> Self {
         let said = payload
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("it left no message");
-        Self::retryable(format!("{what} panicked: {said}")).with_code(Self::PANIC)
+        let error = Self::retryable(format!("{what} panicked: {said}")).with_code(Self::PANIC);
+        drop_payload(payload);
+        error
+    }
+}
+
+/// Drops what a caught panic left; that is the user's code too, and may panic.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(again) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // It may go on like this for ever: a little memory is the smaller loss.
+        std::mem::forget(again);
     }
 }
 
@@ -151,6 +163,21 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_stops_nobody() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Bomb);
+            }
+        }
+        let error = StepError::from_panic("it", Box::new(Bomb));
+        assert_eq!(
+            (error.code(), &*error.to_string()),
+            (StepError::PANIC, "it panicked: it left no message")
+        );
+    }
 
     #[test]
     fn a_predicate_can_find_the_io_error_below_other_errors() {

@@ -190,7 +190,7 @@ impl Actor {
                 Err(StepError::fatal(error).with_code(StepError::DEFINITION))
             }
             Err(payload) => {
-                let error = StepError::from_panic("working on the instance", &*payload);
+                let error = StepError::from_panic("working on the instance", payload);
                 tracing::error!(instance = self.work.id, %error, "the instance is suspended");
                 Err(error)
             }

@@ -14,6 +14,7 @@ scenarios!("hostile input":
     a_delay_longer_than_the_calendar_sleeps_for_ever,
     an_event_of_another_type_fails_the_wait_and_changes_nothing,
     data_that_cannot_be_stored_fails_its_step,
+    a_panic_that_panics_again_when_it_is_dropped_fails_its_step,
 );
 
 const NASTY: &str = "a'b\"c\0d`;--\u{1F980}%_\\";
@@ -187,5 +188,36 @@ async fn data_that_cannot_be_stored_fails_its_step(stage: Stage) -> Checked<()> 
         fell || status.status == WorkflowStatus::Suspended || status.ending == Some(Ending::Failed),
         "{status:?}"
     );
+    Ok(())
+}
+
+/// What is left of a panic may panic again when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        explode::<()>();
+    }
+}
+
+async fn a_panic_that_panics_again_when_it_is_dropped_fails_its_step(stage: Stage) -> Checked<()> {
+    fn bomb<T>() -> T {
+        std::panic::resume_unwind(Box::new(Bomb))
+    }
+    let body: Plain<(), ()> = inline(|_, _| async { bomb::<Result<(), StepError>>() });
+    let output: Plain<(), ()> = inline(|_, _| async { Ok(()) });
+    let picky: Plain<(), ()> = broken();
+    let bad = begin("bad")
+        .then("body", body)
+        .fallback(|b| b.then("f", mark("body")))
+        .then("output", output.output(|(), _: &mut Story| bomb()))
+        .fallback(|b| b.then("g", mark("output")))
+        .if_("if", |_, ()| bomb(), |then| then.then("h", mark("h")))
+        .fallback(|b| b.then("i", mark("condition")))
+        .then("predicate", picky.retry(Retry::up_to(9).only_if(|_| bomb())))
+        .fallback(|b| b.then("j", mark("predicate")));
+    let host = stage.host([built(bad)?]).await?;
+    let id = host.start_workflow("bad", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "body output condition predicate");
     Ok(())
 }
