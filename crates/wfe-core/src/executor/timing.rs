@@ -8,6 +8,7 @@ use super::{Env, Moved, Run, run::AtWork};
 use crate::{
     Result,
     definition::Ask,
+    limits::nearest_time,
     models::{PointerChange, PointerStatus, WorkflowStatus},
     steps::StepError,
     traits::Ending,
@@ -184,13 +185,8 @@ impl Run {
     }
 }
 
-/// The time after a pause; at the latest [the last one](last_time).
+/// The time after a pause; at the latest the last one that can be stored.
 pub(super) fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
     let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
-    later.map_or(last_time(), |later| later.min(last_time()))
-}
-
-/// The last time that a store can hold (nanoseconds in an i64), in the year 2262.
-pub(super) fn last_time() -> DateTime<Utc> {
-    DateTime::from_timestamp_nanos(i64::MAX)
+    nearest_time(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }

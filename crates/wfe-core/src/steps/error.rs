@@ -17,7 +17,9 @@ impl StepError {
     pub const ERROR: &'static str = "error";
     /// The code of a panic in a step's body or in one of its closures.
     pub const PANIC: &'static str = "panic";
-    /// The code of a value that does not fit JSON, or that the store refuses.
+    /// The code of a value that does not fit JSON, or that no store takes ([`limits`](crate::limits)): the failure of the step
+    /// that made it, fatal, because another attempt would make the same value. Also of an instance whose step's result the
+    /// store refuses for a reason of its own.
     pub const UNSTORABLE: &'static str = "unstorable";
     /// The code of an instance that does not fit its definition any more.
     pub const DEFINITION: &'static str = "definition";

@@ -9,6 +9,7 @@ use super::stream::Stream;
 use crate::{
     definition::{Data, Definition, Registry},
     executor::{Effects, Env, Job, Lifecycle, Run},
+    limits,
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     traits::{
         Control, ControlRequest, Ending, Fence, Finished, Intervention, Loaded, StepCommit, StepFailure,
@@ -398,6 +399,7 @@ impl World {
     }
 
     fn store(&mut self, commit: StepCommit) {
+        refuses_nothing_of(&commit).expect("the executor lets nothing pass that a store refuses");
         if let Some(status) = commit.status {
             self.instance.status = status;
             self.cause.clone_from(&commit.cause);
@@ -434,6 +436,36 @@ impl World {
         self.failures.extend(commit.failures.clone());
         self.commits.push(commit);
     }
+}
+
+/// What any store would say to the values of a commit.
+fn refuses_nothing_of(commit: &StepCommit) -> crate::Result<()> {
+    let pointers = commit.upserted.iter().chain(&commit.finished);
+    let created = commit.created.iter();
+    let times = pointers
+        .clone()
+        .flat_map(|p| [p.sleep_until, p.start_time, p.end_time])
+        .chain(commit.subscribed.iter().flat_map(|w| [Some(w.subscribe_as_of), w.external_token_expiry]))
+        .chain(commit.published.iter().map(|event| Some(event.event_time)))
+        .chain(created.clone().map(|child| Some(child.create_time)))
+        .chain([commit.complete_time]);
+    for time in times.flatten() {
+        limits::nanos("a time", time)?;
+    }
+    let values = pointers
+        .flat_map(|p| {
+            let own = [&p.persistence_data, &p.event_data, &p.context_item, &p.outcome];
+            own.into_iter().flatten().chain(p.extension_attributes.values())
+        })
+        .chain(commit.data.iter())
+        .chain(commit.items.iter().flat_map(|items| &items.values))
+        .chain(commit.subscribed.iter().filter_map(|wait| wait.subscription_data.as_ref()))
+        .chain(commit.published.iter().map(|event| &event.event_data))
+        .chain(created.map(|child| &child.data));
+    for value in values {
+        limits::check_json("a value", value)?;
+    }
+    Ok(())
 }
 
 /// What happens next in a play.
