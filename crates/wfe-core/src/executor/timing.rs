@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Env, Moved, Run, run::AtWork};
+use super::{Env, Moved, Run, run::Working};
 use crate::{
     Result,
     definition::Ask,
@@ -176,7 +176,7 @@ impl Run {
     }
 
     /// The pointer's body has ended, or is no longer wanted.
-    pub(super) fn no_longer_at_work(&mut self, at: &str) -> Option<AtWork> {
+    pub(super) fn no_longer_at_work(&mut self, at: &str) -> Option<Working> {
         let work = self.running.remove(at)?;
         if let Some(limit) = work.limit {
             self.limits.remove(&(limit, at.to_owned(), work.job));

@@ -6,6 +6,7 @@
 
 mod actor;
 mod dispatcher;
+mod parking;
 mod postman;
 mod storing;
 

@@ -239,3 +239,130 @@ fn what_is_just_not_too_deep_can_be_undone_and_reaches_the_parent() {
     let mut town = town::everywhere(|| Town::new(&definitions, &Value::Null));
     assert_eq!((town.parent().ending, &town.parent().instance.data), (Some(Ending::Completed), &deepest()));
 }
+
+/// Of the waits in the commit, one is for what this store does not take.
+fn has_bad_wait(commit: &crate::traits::StepCommit) -> bool {
+    commit.subscribed.iter().any(|wait| wait.event_key == "bad")
+}
+
+/// Of the steps that ended, one has an outcome that this store does not take.
+fn has_bad_outcome(commit: &crate::traits::StepCommit) -> bool {
+    commit.upserted.iter().chain(&commit.finished).any(|p| p.outcome == Some(json!("bad")))
+}
+
+#[test]
+fn of_many_waits_in_a_commit_that_a_store_refuses_only_the_one_at_fault_fails() {
+    let runs: Arc<AtomicUsize> = Arc::default();
+    let counted = runs.clone();
+    let all = each(|_: &Line| (0..40_u32).collect::<Vec<_>>()).parallel(40);
+    let key = |_: &Line, n: &u32| if *n == 17 { "bad".to_owned() } else { n.to_string() };
+    let definition = begin()
+        .for_each("all", all, move |b| {
+            let first = inline_item(move |_, _, _: u32| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                async { Ok(()) }
+            });
+            b.then("first", first)
+                .wait_for(
+                    "x",
+                    event("e", key).timeout(|_, _| Duration::from_hours(1), |b| b.then("late", mark("late"))),
+                )
+                .on_failure(OnFailure::Continue)
+        })
+        .then("z", mark("z"))
+        .build()
+        .unwrap();
+    let mut world = World::new(&definition, &Line::new());
+    world.refuses = has_bad_wait;
+    world.play_with(Step::Finish);
+    assert_eq!(line(&world).matches("late").count(), 39);
+    assert_eq!(world.ending, Some(Ending::Completed));
+    assert_eq!(runs.load(Ordering::SeqCst), 40, "each body ran once");
+    let told: Vec<_> = world.failures.iter().map(|f| (&*f.error.execution_pointer_id, &*f.code)).collect();
+    assert_eq!(told, [("all/17/x", StepError::UNSTORABLE)]);
+    assert!(world.commits.len() < 120, "{} commits", world.commits.len());
+}
+
+#[test]
+fn a_body_that_waits_for_what_a_store_refuses_has_failed_and_does_not_run_again() {
+    let runs: Arc<AtomicUsize> = Arc::default();
+    let counted = runs.clone();
+    let waits = inline(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Next::wait_for_event("e", "bad")) }
+    });
+    let definition =
+        begin().then("a", mark("a")).then("x", waits).on_failure(OnFailure::Continue).then("z", mark("z"));
+    let mut world = world(definition);
+    world.refuses = has_bad_wait;
+    world.play();
+    assert_eq!((&*line(&world), runs.load(Ordering::SeqCst)), ("a z", 1));
+}
+
+#[test]
+fn a_commit_of_which_nothing_can_be_taken_back_suspends_the_instance_and_bodies_at_work_go_on() {
+    let both = begin()
+        .parallel("both", |p| {
+            p.branch(|b| b.then("slow", mark("slow")).then("after", mark("after")))
+                .branch(|b| b.then("bad", inline(|_, _| async { Ok("bad") })))
+        })
+        .then("z", mark("z"));
+    let mut world = world(both);
+    world.refuses = has_bad_outcome;
+    world.open();
+    let bad = world.jobs.iter().position(|job| job.step_id() == "bad").unwrap();
+    let bad = world.jobs.remove(bad);
+    let (slow, token) = (world.jobs.remove(0), bad.token().clone());
+    world.finish(vec![bad]);
+    assert_eq!(world.instance.status, WorkflowStatus::Suspended);
+    let cause = world.cause.clone().unwrap();
+    assert_eq!((&*cause.step, &*cause.code), ("", StepError::UNSTORABLE));
+    assert!(!slow.token().is_cancelled() && !token.is_cancelled());
+    world.finish(vec![slow]);
+    assert_eq!(line(&world), "slow", "what was at work is stored");
+    assert!(world.run.is_none(), "then nothing is left to do");
+    world.refuses = |_| false;
+    world.ask(Control::Resume);
+    world.play();
+    let mut words: Vec<String> = world.data();
+    words.sort();
+    assert_eq!(words.join(" "), "after slow z");
+}
+
+#[test]
+fn a_body_at_work_after_its_pause_goes_on_when_the_instance_is_suspended_for_another() {
+    let sleeps = inline(|ctx: Ctx, _| async move {
+        if ctx.state::<u32>()?.is_some() {
+            Ok(Next::Done)
+        } else {
+            Next::sleep(Duration::from_hours(1)).keeping(&1)
+        }
+    });
+    let both = begin().parallel("both", |p| {
+        p.branch(|b| b.then("slow", sleeps.output(|_, line: &mut Line| line.push("slow".to_owned())))).branch(
+            |b| {
+                b.delay("hour", |_, ()| Duration::from_hours(1))
+                    .then("bad", inline(|_, _| async { Ok("bad") }))
+            },
+        )
+    });
+    let mut world = world(both);
+    world.refuses = has_bad_outcome;
+    world.open();
+    let first = world.jobs.drain(..).collect();
+    world.finish(first);
+    world.pass(Duration::from_hours(1));
+    while world.jobs.len() < 2 && world.act(&mut |_| unreachable!("no body is to end yet")) {}
+    let bad = world.jobs.iter().position(|job| job.step_id() == "bad").unwrap();
+    let bad = world.jobs.remove(bad);
+    let slow = world.jobs.drain(..).collect::<Vec<_>>();
+    assert_eq!(slow.len(), 1);
+    world.finish(vec![bad]);
+    assert_eq!((world.instance.status, slow[0].token().is_cancelled()), (WorkflowStatus::Suspended, false));
+    world.finish(slow);
+    assert_eq!(line(&world), "slow");
+    world.refuses = |_| false;
+    world.ask(Control::Resume);
+    world.play();
+    assert_eq!((world.ending, &*line(&world)), (Some(Ending::Completed), "slow"));
+}

@@ -11,6 +11,7 @@ use crate::{
     executor::{Effects, Env, Job, Lifecycle, Run},
     limits,
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    steps::StepError,
     traits::{
         Control, ControlRequest, Ending, Fence, Finished, Intervention, Loaded, StepCommit, StepFailure,
     },
@@ -54,6 +55,8 @@ pub struct World {
     pub reads_slowly: bool,
     /// What was read and is under way: container, position, values.
     pub reading: Vec<(String, u64, Vec<Value>)>,
+    /// Commits that the store will never take, though nothing is wrong with their values.
+    pub refuses: fn(&StepCommit) -> bool,
     asked: u64,
 }
 
@@ -94,6 +97,7 @@ impl World {
             sorted: false,
             reads_slowly: false,
             reading: Vec::new(),
+            refuses: |_| false,
             asked: 0,
         }
     }
@@ -160,6 +164,10 @@ impl World {
                 return Ok(());
             }
             if let Some(commit) = self.with_run(Run::commit)? {
+                if (self.refuses)(&commit) {
+                    self.refuse()?;
+                    continue;
+                }
                 self.store(commit);
                 if self.dies_after == Some(self.commits.len()) {
                     self.crash();
@@ -211,6 +219,19 @@ impl World {
         for (container, from, values) in std::mem::take(&mut self.reading) {
             self.with_run(|run, env| run.items(&container, from, values, env))?;
         }
+        Ok(())
+    }
+
+    /// What a host does about a commit that the store will never take.
+    fn refuse(&mut self) -> crate::Result<()> {
+        let reason = StepError::fatal("refused").with_code(StepError::UNSTORABLE);
+        if self.with_run(|run, env| run.refused(&reason, env))? {
+            return Ok(());
+        }
+        let at_work = self.with_run(|run, _| run.leave_bodies());
+        let (loaded, definition) = (self.loaded(), self.definition.clone());
+        self.run =
+            Some(self.with_env(|env| Run::open_suspended(&definition, loaded, &reason, at_work, env))?);
         Ok(())
     }
 
