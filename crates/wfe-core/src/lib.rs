@@ -5,12 +5,14 @@
 //! * [`definition`]: what a workflow does; [`steps`]: what a user's code sees.
 //! * [`executor`]: how an instance moves, without any I/O.
 //! * [`WfeError`]: every way in which the contract can fail, and what the caller can do about it.
+//! * [`limits`]: which values no store need hold.
 //! * [`clock`]: where time comes from.
 
 pub mod clock;
 pub mod definition;
 mod error;
 pub mod executor;
+pub mod limits;
 pub mod models;
 pub mod steps;
 pub mod traits;

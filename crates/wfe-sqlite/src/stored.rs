@@ -8,6 +8,7 @@ use std::{
 
 use wfe_core::{
     Kind, Result, WfeError,
+    limits::check_json,
     models::{ExecutionPointer, WorkflowInstance},
 };
 
@@ -215,7 +216,7 @@ fn instance_difference(
     }
     // Before it is cloned, which would overflow the stack.
     if !same_data {
-        json::check_depth("a workflow's data", &new.data)?;
+        check_json("a workflow's data", &new.data)?;
     }
     let kept = WorkflowInstance {
         id: old.id.clone(),

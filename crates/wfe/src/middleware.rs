@@ -84,7 +84,7 @@ pub(crate) async fn run_inside(
             BodyEnd::failed(job, StepError::fatal(problem).with_code(StepError::DEFINITION))
         }
         Ok(Err(error)) => BodyEnd::failed(job, error),
-        Err(payload) => BodyEnd::failed(job, StepError::from_panic("the step's middleware", &*payload)),
+        Err(payload) => BodyEnd::failed(job, StepError::from_panic("the step's middleware", payload)),
     }
 }
 
@@ -167,7 +167,7 @@ pub(crate) async fn starting(chain: &[Arc<dyn WorkflowMiddleware>], start: &Work
         match AssertUnwindSafe(middleware.starting(start)).catch_unwind().await {
             Ok(result) => result?,
             Err(payload) => {
-                let error = StepError::from_panic("a middleware", &*payload);
+                let error = StepError::from_panic("a middleware", payload);
                 return Err(WfeError::Other(error.to_string().into()));
             }
         }
@@ -178,7 +178,7 @@ pub(crate) async fn starting(chain: &[Arc<dyn WorkflowMiddleware>], start: &Work
 pub(crate) async fn ended(chain: &[Arc<dyn WorkflowMiddleware>], end: &WorkflowEnd) {
     for middleware in chain.iter().rev() {
         if let Err(payload) = AssertUnwindSafe(middleware.ended(end)).catch_unwind().await {
-            let error = StepError::from_panic("a middleware", &*payload);
+            let error = StepError::from_panic("a middleware", payload);
             tracing::error!(instance = end.instance_id, %error, "the instance has ended all the same");
         }
     }

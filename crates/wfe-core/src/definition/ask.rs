@@ -3,11 +3,11 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{AnyData, Apply, Data, Item};
-use crate::steps::StepError;
+use crate::{BoxError, limits, steps::StepError};
 
 /// A question to the data and the item at hand.
 pub(crate) type Ask<T> = Arc<dyn Fn(&AnyData, Option<&Value>) -> Result<T, StepError> + Send + Sync>;
@@ -36,16 +36,16 @@ pub(crate) fn try_ask<D: Data, I: Item, T>(
                 .map_err(|e| StepError::fatal(e).with_code(StepError::DEFINITION))?;
             f(data, &item)
         }))
-        .unwrap_or_else(|payload| Err(StepError::from_panic(what, &*payload)))
+        .unwrap_or_else(|payload| Err(StepError::from_panic(what, payload)))
     })
 }
 
 /// A question whose answer is kept as JSON.
-pub(crate) fn ask_value<D: Data, I: Item, T: serde::Serialize>(
+pub(crate) fn ask_value<D: Data, I: Item, T: Serialize>(
     what: &'static str,
     f: impl Fn(&D, &I) -> T + Send + Sync + 'static,
 ) -> Ask<Value> {
-    try_ask(what, move |data: &D, item: &I| super::to_value(&f(data, item)).map_err(unstorable))
+    try_ask(what, move |data: &D, item: &I| storable(what, &f(data, item)))
 }
 
 /// `what` names the closure where it panics.
@@ -56,7 +56,7 @@ pub(crate) fn receive<D: Data, T: DeserializeOwned + Send + 'static>(
     let f = Arc::new(f);
     Arc::new(move |value| {
         let value = std::panic::catch_unwind(AssertUnwindSafe(|| T::deserialize(value)))
-            .map_err(|payload| StepError::from_panic(what, &*payload))?
+            .map_err(|payload| StepError::from_panic(what, payload))?
             .map_err(|e| StepError::fatal(e).with_code(StepError::UNREADABLE))?;
         let f = f.clone();
         Ok(change::<D>(what, move |data| f(&value, data)))
@@ -71,10 +71,10 @@ pub(crate) fn change<D: Data>(what: &'static str, f: impl FnOnce(&mut D) + Send 
         std::panic::catch_unwind(AssertUnwindSafe(move || {
             let mut data = newest.clone();
             f(&mut data);
-            let value = super::to_value(&data).map_err(unstorable)?;
+            let value = storable("the data", &data)?;
             Ok((Arc::new(data) as AnyData, value))
         }))
-        .unwrap_or_else(|payload| Err(StepError::from_panic(what, &*payload)))
+        .unwrap_or_else(|payload| Err(StepError::from_panic(what, payload)))
     })
 }
 
@@ -83,6 +83,19 @@ pub(crate) fn another_type() -> StepError {
         .with_code(StepError::DEFINITION)
 }
 
-pub(crate) fn unstorable(error: serde_json::Error) -> StepError {
+/// The value as JSON that any store takes. Refused here, it is the failure of the step that made it; refused by the store, it
+/// would keep all that was stored with it from being stored.
+pub(crate) fn storable(what: &str, value: &(impl Serialize + ?Sized)) -> Result<Value, StepError> {
+    let value = super::to_value(value).map_err(unstorable)?;
+    check(what, &value)?;
+    Ok(value)
+}
+
+/// The same for what is JSON already.
+pub(crate) fn check(what: &str, value: &Value) -> Result<(), StepError> {
+    limits::check_json(what, value).map_err(unstorable)
+}
+
+pub(crate) fn unstorable(error: impl Into<BoxError>) -> StepError {
     StepError::fatal(error).with_code(StepError::UNSTORABLE)
 }

@@ -25,7 +25,7 @@ pub use task::{Inline, Made, Task, blocking, blocking_item, blocking_step, inlin
 
 pub use waits::{Activity, Await, Child, UserTask, activity, child, event, user_task};
 
-pub(crate) use ask::{Ask, Receive};
+pub(crate) use ask::{Ask, Receive, check, unstorable};
 pub(crate) use assembly::name_problem;
 pub(crate) use body::{Answer, AnyData, Apply, Body, Work};
 pub(crate) use program::{Branch, Node};

@@ -152,7 +152,7 @@ impl Definition {
     pub(crate) fn decode(&self, data: &Value) -> std::result::Result<AnyData, StepError> {
         let misfit = |e| StepError::fatal(e).with_code(StepError::DEFINITION);
         std::panic::catch_unwind(AssertUnwindSafe(|| (self.0.decode)(data).map_err(misfit)))
-            .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", &*payload)))
+            .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", payload)))
     }
 
     /// Why this data, of the type of that name, is none of the definition's; `None`: it is.

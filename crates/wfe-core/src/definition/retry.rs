@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::steps::StepError;
+use crate::steps::{StepError, drop_payload};
 
 /// How often, and after which pauses, a failed step is tried again.
 ///
@@ -111,9 +111,11 @@ impl Retry {
         let predicate = if error.is_retryable() { &self.only_if } else { &self.even_if_fatal };
         let wanted = || match predicate {
             None => error.is_retryable(),
-            Some(holds) => {
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(error))).unwrap_or(false)
-            }
+            Some(holds) => std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| holds(error)))
+                .unwrap_or_else(|payload| {
+                    drop_payload(payload);
+                    false
+                }),
         };
         if failed > self.limit || !wanted() {
             return None;

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Answer, AnyData, Apply, Body, Data, Item, OnFailure, Policy, Retry, Work,
-    ask::{another_type, change, unstorable},
+    ask::{another_type, change, storable},
 };
 use crate::steps::{BlockingStep, Ctx, IntoNext, Next, Step, StepError};
 
@@ -226,6 +226,7 @@ impl<S: Send + 'static, D: Data, I: Item, K: Source<S, D, I>> Task<S, D, I, K> {
             let (data, item) = typed::<D, I>(data, item)?;
             let outputs = outputs.clone();
             Ok(kind.start(ctx, data, item).map(move |(next, left)| {
+                next.check()?;
                 let apply = (!outputs.is_empty()).then(|| apply(left, outputs));
                 Ok(Answer::Step(next, apply))
             }))
@@ -241,8 +242,8 @@ impl<T: Item, D: Data, I: Item> Task<Vec<T>, D, I, Inline<Vec<T>, D, I>> {
         let start = move |ctx: Ctx, data: &AnyData, item: Option<Value>| {
             let (data, item) = typed::<D, I>(data, item)?;
             Ok(run(ctx, data, item).map(|items| {
-                let values: Result<_, _> = items.iter().map(super::to_value).collect();
-                values.map(Answer::Items).map_err(unstorable)
+                let values: Result<_, _> = items.iter().map(|item| storable("an item", item)).collect();
+                values.map(Answer::Items)
             }))
         };
         Body { blocking: self.blocking, start: Arc::new(start) }

@@ -145,7 +145,8 @@ pub fn event<D: Data, I: Item, K: Into<String>>(
 
 impl<D: Data, I: Item> Await<D, I> {
     /// Events dated earlier are passed over; by default those from before the creation of the instance. It counts until the
-    /// instance has consumed an event of this name and key: then the next one is that which comes after it.
+    /// instance has consumed an event of this name and key: then the next one is that which comes after it. A date that no
+    /// store can hold is the nearest that one can: `MIN_UTC` is *from the beginning*.
     ///
     /// A child workflow whose event may come before the child does takes a date from its parent:
     ///

@@ -8,7 +8,8 @@ use super::{
     ChildEnd, Effects, Env, Job, LifecycleEvent, Run,
     keys::idempotency_key,
     moves::{FAILURE, UNDOES},
-    run::{AtWork, Delta},
+    refused::Entries,
+    run::{Delta, Working},
 };
 use crate::{
     Result, WfeError,
@@ -30,7 +31,12 @@ impl Run {
     /// The state contradicts itself.
     pub fn commit(&mut self, env: &mut Env<'_>) -> Result<Option<StepCommit>> {
         self.wake_due(env)?;
-        self.drain(ENTRIES_PER_COMMIT, env)?;
+        let entries = match self.entries {
+            Entries::Many => ENTRIES_PER_COMMIT,
+            Entries::None => 0,
+            Entries::One => 1,
+        };
+        self.drain(entries, env)?;
         self.check_overdue();
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
@@ -97,6 +103,7 @@ impl Run {
     pub fn committed(&mut self, env: &mut Env<'_>) -> Result<Effects> {
         let delta = std::mem::take(&mut self.delta);
         self.live.saved();
+        self.accepted();
         self.next_execution = delta.next_execution;
         // Consumed: another wait in the same stream may have its next event there already. Overdue: one may have come in
         // time of which nobody has told yet.
@@ -211,7 +218,7 @@ impl Run {
         let token = CancellationToken::new();
         self.jobs += 1;
         let number = self.jobs;
-        let work = AtWork { job: number, token: token.clone(), allowed, limit: None };
+        let work = Working { job: number, token: token.clone(), allowed, limit: None };
         self.running.insert(id.to_owned(), work);
         let is_limited = allowed.is_some();
         Ok(Job { place: Arc::new(place), body, data, item, token, number, is_limited })

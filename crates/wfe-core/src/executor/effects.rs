@@ -123,7 +123,7 @@ impl Job {
                 Work::Blocking(work) => work(),
             }
         });
-        let answer = ended.catch_unwind().await.unwrap_or_else(|payload| Err(panicked(&*payload)));
+        let answer = ended.catch_unwind().await.unwrap_or_else(|payload| Err(panicked(payload)));
         BodyEnd { job, answer }
     }
 
@@ -135,7 +135,7 @@ impl Job {
             Work::Blocking(work) => work(),
             Work::Async(_) => Err(StepError::fatal("an asynchronous body was run as a blocking one")),
         }));
-        BodyEnd { job, answer: ended.unwrap_or_else(|payload| Err(panicked(&*payload))) }
+        BodyEnd { job, answer: ended.unwrap_or_else(|payload| Err(panicked(payload))) }
     }
 
     fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::definition::Answer>, StepError> {
@@ -143,7 +143,7 @@ impl Job {
     }
 }
 
-fn panicked(payload: &(dyn std::any::Any + Send)) -> StepError {
+fn panicked(payload: Box<dyn std::any::Any + Send>) -> StepError {
     StepError::from_panic("the step", payload)
 }
 

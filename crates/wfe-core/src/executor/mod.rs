@@ -10,6 +10,9 @@
 //! 3. stores what [`Run::commit`] gives,
 //! 4. and only then does what [`Run::committed`] gives: bodies to run, items to read, events to publish.
 //!
+//! A value that no store takes ([`limits`](crate::limits)) never gets into a commit: it is the failure of the step that made
+//! it. A commit that a store refuses all the same goes to [`Run::refused`].
+//!
 //! Changes gather in the `Run` until they are known to be stored, so a commit that was refused is made again, with
 //! whatever has come meanwhile. Nothing is lost with a `Run` but time: opened again from the store, it goes on.
 //!
@@ -59,6 +62,7 @@ mod moves;
 mod open;
 mod primitive;
 mod primitives;
+mod refused;
 mod run;
 mod timing;
 mod undoing;
@@ -72,7 +76,7 @@ pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
 pub use failure::{failed_in_a_row, why_again};
 pub use keys::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
-pub use run::{Env, Run};
+pub use run::{Env, Run, RunningBodies};
 pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
 pub(crate) use live::new_pointer;

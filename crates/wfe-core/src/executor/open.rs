@@ -7,6 +7,7 @@ use super::{
     failure::step_failure,
     live::Live,
     moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
+    refused::Entries,
     run::Delta,
     undoing::UNDO,
 };
@@ -30,6 +31,25 @@ impl Run {
     pub fn open(definition: &Definition, mut loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
         let deliveries = std::mem::take(&mut loaded.deliveries);
         let is_asked = loaded.control.is_some();
+        let mut run = Self::open_without_events(definition, loaded, env)?;
+        if run.fault.is_some() || run.status.is_final() {
+            return Ok(run);
+        }
+        if is_asked {
+            // An event that was published after the request must not end what that was to stop.
+            run.delta.listen = true;
+        } else {
+            run.deliver(deliveries, env)?;
+        }
+        Ok(run)
+    }
+
+    /// As [`open`](Self::open), but events are not looked at.
+    pub(super) fn open_without_events(
+        definition: &Definition,
+        loaded: Loaded,
+        env: &mut Env<'_>,
+    ) -> Result<Self> {
         let mut run = Self::with_state(definition, loaded);
         match definition.decode(&run.value) {
             Ok(data) => run.data = Some(data),
@@ -49,12 +69,6 @@ impl Run {
             run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
         } else {
             run.end_if_over(env)?;
-            if is_asked {
-                // An event that was published after the request must not end what that was to stop.
-                run.delta.listen = true;
-            } else {
-                run.deliver(deliveries, env)?;
-            }
         }
         Ok(run)
     }
@@ -90,6 +104,7 @@ impl Run {
             data_changed: false,
             live: Live::stored(instance.execution_pointers),
             queue: VecDeque::new(),
+            entries: Entries::Many,
             sleeping: BTreeSet::new(),
             overdue: BTreeSet::new(),
             watching: BTreeSet::new(),

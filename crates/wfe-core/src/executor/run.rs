@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, timing::later,
-    undoing::Reading,
+    Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, refused::Entries,
+    timing::later, undoing::Reading,
 };
 use crate::{
     Result, WfeError,
@@ -51,6 +51,7 @@ pub struct Run {
     pub(super) live: Live,
     /// Pending pointers that are to be entered.
     pub(super) queue: VecDeque<String>,
+    pub(super) entries: Entries,
     /// When a pointer is to be looked at: a pause, a time limit, the next tick.
     pub(super) sleeping: BTreeSet<(DateTime<Utc>, String)>,
     /// Pointers whose waits have lasted too long: it counts once it is known what the store had for them by then.
@@ -63,7 +64,7 @@ pub struct Run {
     /// Log entries that were asked for.
     pub(super) reading: HashMap<String, Reading>,
     /// Bodies at work.
-    pub(super) running: HashMap<String, AtWork>,
+    pub(super) running: HashMap<String, Working>,
     /// When a body at work has had its time, and which job it is.
     pub(super) limits: BTreeSet<(DateTime<Utc>, String, u64)>,
     pub(super) jobs: u64,
@@ -80,8 +81,14 @@ pub struct Run {
     pub(super) is_fatal: bool,
 }
 
+/// Bodies at work, between the [`Run`] that has begun them and the one that goes on in its place.
+pub struct RunningBodies {
+    pub(super) running: HashMap<String, Working>,
+    pub(super) jobs: u64,
+}
+
 /// A body at work.
-pub(super) struct AtWork {
+pub(super) struct Working {
     pub job: u64,
     pub token: CancellationToken,
     /// How long it may take.

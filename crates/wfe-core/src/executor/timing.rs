@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Env, Moved, Run, run::AtWork};
+use super::{Env, Moved, Run, run::Working};
 use crate::{
     Result,
     definition::Ask,
+    limits::nearest_time,
     models::{PointerChange, PointerStatus, WorkflowStatus},
     steps::StepError,
     traits::Ending,
@@ -175,7 +176,7 @@ impl Run {
     }
 
     /// The pointer's body has ended, or is no longer wanted.
-    pub(super) fn no_longer_at_work(&mut self, at: &str) -> Option<AtWork> {
+    pub(super) fn no_longer_at_work(&mut self, at: &str) -> Option<Working> {
         let work = self.running.remove(at)?;
         if let Some(limit) = work.limit {
             self.limits.remove(&(limit, at.to_owned(), work.job));
@@ -184,13 +185,8 @@ impl Run {
     }
 }
 
-/// The time after a pause; at the latest [the last one](last_time).
+/// The time after a pause; at the latest the last one that can be stored.
 pub(super) fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
     let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
-    later.map_or(last_time(), |later| later.min(last_time()))
-}
-
-/// The last time that a store can hold (nanoseconds in an i64), in the year 2262.
-pub(super) fn last_time() -> DateTime<Utc> {
-    DateTime::from_timestamp_nanos(i64::MAX)
+    nearest_time(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }

@@ -70,6 +70,7 @@ struct Why {
 struct Entry {
     #[serde(flatten)]
     step: Undone,
+    #[serde(default, with = "crate::limits::inside::optional")]
     item: Option<Value>,
     /// Of a container: how long the log was when it began. It stands for what is below it.
     since: Option<u64>,

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Env, Run, moves::KIND};
 use crate::{
     Result,
+    limits::{Inside, nearest_time},
     models::{Event, EventSubscription, ExecutionPointer, PointerChange, PointerStatus, WorkflowStatus},
     traits::{Consumed, Control, Delivery, Ending, OWN_NAMES, StepFailure},
 };
@@ -27,6 +28,7 @@ pub(super) struct Wanted {
     pub name: String,
     /// `None`: the wait's own id, so that the event reaches no other.
     pub key: Option<String>,
+    /// Any date; kept is the nearest that can be stored, which passes over the same events.
     pub as_of: DateTime<Utc>,
     /// What whoever ends the wait has to know.
     pub data: Option<Value>,
@@ -55,10 +57,11 @@ impl Run {
         pointer.event_key = Some(key.clone());
         (pointer.event_published, pointer.event_data) = (false, None);
         let (instance, step) = (self.id.to_string(), pointer.step_id);
+        let as_of = nearest_time(wanted.as_of);
         let wait = EventSubscription {
             id: id.clone(),
             subscription_data: wanted.data,
-            ..EventSubscription::new(instance, step, at, wanted.name, key, wanted.as_of)
+            ..EventSubscription::new(instance, step, at, wanted.name, key, as_of)
         };
         self.delta.subscribed.push(wait);
         self.waits.insert(id, at.to_owned());
@@ -205,6 +208,7 @@ pub struct ChildEnd {
     /// How it ended.
     pub ending: Ending,
     /// Its data at its end.
+    #[serde(with = "crate::limits::inside")]
     pub data: Value,
     /// The failure that ended it, if one did.
     pub cause: Option<StepFailure>,
@@ -229,9 +233,10 @@ impl ChildEnd {
             id: format!("{CHILD_ENDED}:{child}"),
             event_name: CHILD_ENDED.to_owned(),
             event_key: child.to_owned(),
+            // The child's data is one level deeper here than where it was stored.
             event_data: serde_json::json!({
                 "ending": self.ending,
-                "data": self.data,
+                "data": Inside(&self.data),
                 "cause": self.cause,
                 "retryable": self.retryable,
             }),

@@ -1,4 +1,4 @@
-use std::{any::Any, borrow::Cow, error::Error, fmt};
+use std::{any::Any, borrow::Cow, error::Error, fmt, panic::AssertUnwindSafe};
 
 use crate::BoxError;
 
@@ -17,7 +17,9 @@ impl StepError {
     pub const ERROR: &'static str = "error";
     /// The code of a panic in a step's body or in one of its closures.
     pub const PANIC: &'static str = "panic";
-    /// The code of a value that does not fit JSON, or that the store refuses.
+    /// The code of a value that does not fit JSON, or that no store takes ([`limits`](crate::limits)): the failure of the step
+    /// that made it, fatal, because another attempt would make the same value. Also of an instance whose step's result the
+    /// store refuses for a reason of its own.
     pub const UNSTORABLE: &'static str = "unstorable";
     /// The code of an instance that does not fit its definition any more.
     pub const DEFINITION: &'static str = "definition";
@@ -94,14 +96,26 @@ impl StepError {
     }
 
     /// What a caught panic said; `what` panicked. Retryable, with the code [`StepError::PANIC`].
+    ///
+    /// Takes the payload, because dropping that is the user's code too: if it panics again, this is where it is caught.
     #[must_use]
-    pub fn from_panic(what: &str, payload: &(dyn Any + Send)) -> Self {
+    pub fn from_panic(what: &str, payload: Box<dyn Any + Send>) -> Self {
         let said = payload
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("it left no message");
-        Self::retryable(format!("{what} panicked: {said}")).with_code(Self::PANIC)
+        let error = Self::retryable(format!("{what} panicked: {said}")).with_code(Self::PANIC);
+        drop_payload(payload);
+        error
+    }
+}
+
+/// Drops what a caught panic left; that is the user's code too, and may panic.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
+    if let Err(again) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        // It may go on like this for ever: a little memory is the smaller loss.
+        std::mem::forget(again);
     }
 }
 
@@ -151,6 +165,21 @@ mod tests {
     use std::io;
 
     use super::*;
+
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_stops_nobody() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::panic_any(Bomb);
+            }
+        }
+        let error = StepError::from_panic("it", Box::new(Bomb));
+        assert_eq!(
+            (error.code(), &*error.to_string()),
+            (StepError::PANIC, "it panicked: it left no message")
+        );
+    }
 
     #[test]
     fn a_predicate_can_find_the_io_error_below_other_errors() {

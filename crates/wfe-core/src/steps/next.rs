@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::StepError;
-use crate::definition::to_value;
+use crate::definition::{check, to_value, unstorable};
 
 /// How the instance goes on after a body that ended well.
 ///
@@ -100,8 +100,8 @@ pub struct EventWait {
     /// Its key.
     pub key: String,
     /// Events dated earlier are passed over, unless the instance has consumed one of this name and key before: then the
-    /// next one after that counts. `None`: from the creation of the instance on; of a child workflow, that is when its parent
-    /// came to the step.
+    /// next one after that counts. A date that no store can hold is the nearest that one can. `None`: from the creation of
+    /// the instance on; of a child workflow, that is when its parent came to the step.
     pub effective: Option<DateTime<Utc>>,
 }
 
@@ -196,6 +196,25 @@ impl Next {
         }
     }
 
+    /// Refuses what no store takes, however it was made: the variants can be filled by hand.
+    pub(crate) fn check(&self) -> Result<(), StepError> {
+        let mut next = self;
+        while let Self::Keep { state, then } = next {
+            check("the state that the step keeps", state)?;
+            next = then;
+        }
+        match next {
+            Self::Outcome(value) => check("the step's outcome", value),
+            Self::Branch(values) => values.iter().try_for_each(|value| check("a value of a branch", value)),
+            Self::Persist(state) => check("the state that the step keeps", state),
+            Self::WaitForActivity(wait) => check("the activity's input", &wait.input),
+            // A date out of range is moved to the nearest that can be stored.
+            Self::WaitForEvent(_) | Self::Done | Self::Sleep(_) | Self::SleepUntil(_) | Self::Keep { .. } => {
+                Ok(())
+            }
+        }
+    }
+
     /// The answer without its state, and the outermost state.
     pub(crate) fn split(self) -> (Self, Option<Value>) {
         let (mut next, mut kept) = (self, None);
@@ -216,7 +235,7 @@ impl Next {
 }
 
 fn json(value: &impl Serialize) -> Result<Value, StepError> {
-    to_value(value).map_err(|e| StepError::fatal(e).with_code(StepError::UNSTORABLE))
+    to_value(value).map_err(unstorable)
 }
 
 /// What an inline step may return: [`Next`] itself, or any serializable value, which becomes the step's outcome

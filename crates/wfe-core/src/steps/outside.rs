@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::StepError;
+use crate::limits::inside;
 
 /// What a worker outside of the workflow answers to an activity or a user task: the data of the event that ends its
 /// wait.
@@ -65,7 +66,9 @@ pub struct Undone {
     pub pointer: String,
     /// What it answered (an event's or worker's data, if it waited for one); `None`: nothing. Of a child workflow always
     /// nothing: its data goes where the step's output writes it.
+    #[serde(default, with = "inside::optional")]
     pub outcome: Option<Value>,
     /// What it kept; `None`: nothing.
+    #[serde(default, with = "inside::optional")]
     pub state: Option<Value>,
 }

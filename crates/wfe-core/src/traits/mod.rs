@@ -8,6 +8,7 @@
 //! * **Exactness.** Values come back as they went in: every JSON value, every time to the nanosecond,
 //!   `Some(Value::Null)` distinct from `None`, every finite double bit for bit. What cannot be stored or read back
 //!   exactly is refused when it is written ([`WfeError::Unstorable`](crate::WfeError::Unstorable)): never rounded, never stored unreadable.
+//!   [`limits`](crate::limits) says what that is, and has the checks.
 //! * **Bounds.** The bounds of queries (`as_of`, `as_at`) saturate, up to `DateTime::MIN_UTC` and `MAX_UTC`. A time
 //!   compared with milliseconds is rounded so that nothing is ever due early.
 //! * **Errors.** An error leaves the store as it was before the call, with two exceptions:

@@ -287,7 +287,10 @@ pub trait StepStore: Send + Sync {
     /// A waiting control request that the commit does not name is reported, and a newer one than it names likewise.
     ///
     /// # Errors
-    /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
+    /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly. The engine asks for nothing beyond
+    ///   [`limits`](crate::limits). Of a commit that a store with narrower limits refuses, what began to wait in it is
+    ///   begun again one by one, so that the step at fault fails; if that does not help, the instance is suspended, and
+    ///   steps that finished since its last commit run again after a resume.
     /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id of a new wait is taken.
     /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): a consumed wait is unknown, closed, or of
     ///   another instance.

@@ -1,19 +1,16 @@
-//! JSON as text: refused when written if it could not be read back.
+//! JSON as text: refused when written if it could not be read back. How deep that is, `wfe_core::limits` says.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, value::RawValue};
-use wfe_core::{Result, WfeError};
-
-/// How deep the parser of `serde_json` reads; a container is one level, what is in it the next.
-pub(crate) const DEEPEST: usize = 127;
+use wfe_core::{Result, limits::check_json};
 
 /// The text of a value.
 ///
 /// # Errors
 /// [`WfeError::Unstorable`]: it is nested deeper than can be read back.
 pub(crate) fn text(what: &str, value: &Value) -> Result<String> {
-    check_depth(what, value)?;
+    check_json(what, value)?;
     Ok(serde_json::to_string(value)?)
 }
 
@@ -28,7 +25,7 @@ pub(crate) fn map_text(what: &str, values: &HashMap<String, Value>) -> Result<St
         return Ok("{}".to_owned());
     }
     for value in values.values() {
-        check_depth(what, value)?;
+        check_json(what, value)?;
     }
     Ok(serde_json::to_string(values)?)
 }
@@ -36,34 +33,6 @@ pub(crate) fn map_text(what: &str, values: &HashMap<String, Value>) -> Result<St
 /// Reads what [`map_text`] wrote.
 pub(crate) fn map(raw: HashMap<String, Box<RawValue>>) -> serde_json::Result<HashMap<String, Value>> {
     raw.into_iter().map(|(key, value)| Ok((key, serde_json::from_str(value.get())?))).collect()
-}
-
-/// Refuses what is nested deeper than can be read back. Without recursion: a value nested a million deep must not overflow the stack before it is refused.
-pub(crate) fn check_depth(what: &str, value: &Value) -> Result<()> {
-    let is_container = |value: &&Value| value.is_array() || value.is_object();
-    let mut level: Vec<&Value> = Some(value).filter(is_container).into_iter().collect();
-    for _ in 0..DEEPEST {
-        if level.is_empty() {
-            return Ok(());
-        }
-        let mut deeper = Vec::new();
-        for value in level {
-            match value {
-                Value::Array(values) => deeper.extend(values.iter().filter(is_container)),
-                Value::Object(values) => deeper.extend(values.values().filter(is_container)),
-                _ => {}
-            }
-        }
-        level = deeper;
-    }
-    if level.is_empty() {
-        return Ok(());
-    }
-    Err(WfeError::Unstorable {
-        what: what.to_owned(),
-        reason: format!("its JSON is nested deeper than the {DEEPEST} levels that can be read back"),
-        source: None,
-    })
 }
 
 /// Whether two values are the same in every bit: `==` takes `-0.0` for `0.0`.
@@ -99,6 +68,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;
+    use wfe_core::{WfeError, limits::DEEPEST_JSON as DEEPEST};
 
     fn nested(levels: usize) -> Value {
         (0..levels).fold(json!(1), |value, level| {

@@ -1,24 +1,8 @@
 //! Times as integers: nanoseconds since the Unix epoch where the model has a time, milliseconds where it has those.
 
 use chrono::{DateTime, Timelike, Utc};
-use wfe_core::{Result, WfeError};
-
-/// A time to be stored.
-///
-/// # Errors
-/// [`WfeError::Unstorable`]: it lies outside the years 1677 to 2262, or within a leap second: it would not come back
-/// as it is.
-pub(crate) fn nanos(what: &str, time: DateTime<Utc>) -> Result<i64> {
-    time.timestamp_nanos_opt().filter(|&nanos| DateTime::from_timestamp_nanos(nanos) == time).ok_or_else(|| {
-        WfeError::Unstorable {
-            what: what.to_owned(),
-            reason: format!(
-                "{time:?} does not fit into 64 bits of nanoseconds (1677-09-21 to 2262-04-11, no leap seconds)"
-            ),
-            source: None,
-        }
-    })
-}
+use wfe_core::Result;
+pub(crate) use wfe_core::limits::nanos;
 
 /// An optional time to be stored.
 pub(crate) fn optional_nanos(what: &str, time: Option<DateTime<Utc>>) -> Result<Option<i64>> {
@@ -50,6 +34,7 @@ mod tests {
     use super::*;
     use chrono::{TimeDelta, TimeZone};
     use proptest::prelude::*;
+    use wfe_core::WfeError;
 
     #[test]
     fn what_does_not_come_back_is_refused() {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use sqlx::Row;
 use wfe_core::{
     Kind, Result, WfeError,
+    limits::check_json,
     models::{EventSubscription, WorkflowInstance},
     traits::WorkflowRepository,
 };
@@ -14,7 +15,6 @@ use wfe_core::{
 use super::{add_ripening, add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
-    codec::json,
     codec::{self, hexadecimal, time},
     error,
     script::{Script, Written},
@@ -147,12 +147,12 @@ impl SqlitePersistenceProvider {
 ///
 /// Its values are looked at first: cloning one that is nested too deep would overflow the stack.
 pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowInstance> {
-    json::check_depth("a workflow's data", &workflow.data)?;
+    check_json("a workflow's data", &workflow.data)?;
     for pointer in &workflow.execution_pointers {
         let optional =
             [&pointer.persistence_data, &pointer.event_data, &pointer.context_item, &pointer.outcome];
         for value in optional.into_iter().flatten().chain(pointer.extension_attributes.values()) {
-            json::check_depth("a value of a pointer", value)?;
+            check_json("a value of a pointer", value)?;
         }
     }
     let mut instance = workflow.clone();

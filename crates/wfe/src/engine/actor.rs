@@ -15,6 +15,7 @@ use wfe_core::{
 use super::{
     Mail, Phase,
     ahead::Due,
+    parking::Parked,
     storing::{self, Stored},
 };
 use crate::{
@@ -43,6 +44,8 @@ pub(super) struct Actor {
     spawned: HashMap<u64, CancellationToken>,
     /// How often in a row the store had other waits than this host.
     stale: u32,
+    /// Something was stored since the instance was last opened.
+    has_stored: bool,
 }
 
 /// Where the state of an instance is when work on it begins.
@@ -78,15 +81,16 @@ impl Actor {
         mail: mpsc::UnboundedSender<Mail>,
         mailbox: mpsc::UnboundedReceiver<Mail>,
     ) -> Self {
-        Self { shared, bodies, claimed, work, mail, mailbox, spawned: HashMap::new(), stale: 0 }
+        let (spawned, stale, has_stored) = (HashMap::new(), 0, false);
+        Self { shared, bodies, claimed, work, mail, mailbox, spawned, stale, has_stored }
     }
 
     /// Works until the work is over; gives the time to look at the instance again.
     pub async fn live(mut self, state: State) -> Option<i64> {
         let mut parked = (self.claimed.claims >= POISONED_AFTER).then(|| {
             let claims = self.claimed.claims;
-            StepError::fatal(format!("it was claimed {claims} times in a row and never came to a commit"))
-                .with_code(StepError::POISON)
+            let reason = format!("it was claimed {claims} times in a row and never came to a commit");
+            Parked::whole(StepError::fatal(reason).with_code(StepError::POISON))
         });
         let mut here = match state {
             State::Here(loaded) => Some(*loaded),
@@ -126,40 +130,56 @@ impl Actor {
                 tracing::warn!(instance = self.work.id, "another process goes on with the instance");
                 return None;
             }
-            match self.await_due(&at_hand).await {
-                Due::Now => {}
-                Due::Look => continue,
-                Due::Never => return None,
+            let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
+            // What its bodies mail is not to be read here.
+            if !keeps_bodies {
+                match self.await_due(&at_hand).await {
+                    Due::Now => {}
+                    Due::Look => continue,
+                    Due::Never => return None,
+                }
             }
+            self.has_stored = false;
             // Boxed: the many that wait for their time need not hold room for what comes then.
-            match Box::pin(self.work_on(at_hand, parked.as_ref())).await {
+            match Box::pin(self.work_on(at_hand, parked.as_mut())).await {
                 Ok(Worked::Over(next)) => return next,
                 Ok(Worked::Again) => {
+                    if self.has_stored {
+                        parked = None; // the store knows
+                    }
                     self.stale += 1;
                     if self.stale == STALE_AT_MOST && parked.is_none() {
-                        parked = Some(StepError::fatal("its waits in the store are not those that it opens"));
+                        let reason = StepError::fatal("its waits in the store are not those that it opens");
+                        parked = Some(Parked::whole(reason));
                     }
                 }
-                Err(reason) if parked.is_none() => parked = Some(reason),
-                Err(reason) => {
+                Err(next) if parked.is_none() || self.has_stored => parked = Some(next),
+                Err(next) if keeps_bodies => {
+                    self.cancel_bodies();
+                    parked = Some(next.without_bodies());
+                }
+                Err(next) => {
                     // Even the note that it is parked was refused. It stays owned, so that nothing loops here; other
                     // hosts may try it, a lease each, until it counts as poison.
-                    tracing::error!(instance = self.work.id, error = %reason, "the instance cannot be parked");
+                    let error = next.reason();
+                    tracing::error!(instance = self.work.id, %error, "the instance cannot be parked");
                     return None;
                 }
             }
         }
     }
 
-    /// `Err`: the instance has to be parked for this reason.
+    /// `Err`: the instance has to be parked.
     async fn work_on(
         &mut self,
         loaded: Loaded,
-        parked: Option<&StepError>,
-    ) -> std::result::Result<Worked, StepError> {
+        parked: Option<&mut Parked>,
+    ) -> std::result::Result<Worked, Parked> {
         // What runs here of the user's (data types, errors, predicates) may panic.
         let worked = AssertUnwindSafe(self.passes(loaded, parked)).catch_unwind().await;
-        self.cancel_bodies();
+        if !matches!(&worked, Ok(Ok(Err(parked))) if parked.keeps_bodies()) {
+            self.cancel_bodies();
+        }
         match worked {
             Ok(Ok(worked)) => worked,
             Ok(Err(error @ WfeError::LostOwnership(_))) => {
@@ -168,12 +188,12 @@ impl Actor {
             }
             Ok(Err(error)) => {
                 tracing::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
-                Err(StepError::fatal(error).with_code(StepError::DEFINITION))
+                Err(Parked::whole(StepError::fatal(error).with_code(StepError::DEFINITION)))
             }
             Err(payload) => {
-                let error = StepError::from_panic("working on the instance", &*payload);
+                let error = StepError::from_panic("working on the instance", payload);
                 tracing::error!(instance = self.work.id, %error, "the instance is suspended");
-                Err(error)
+                Err(Parked::whole(error))
             }
         }
     }
@@ -186,8 +206,8 @@ impl Actor {
     async fn passes(
         &mut self,
         loaded: Loaded,
-        parked: Option<&StepError>,
-    ) -> Result<std::result::Result<Worked, StepError>> {
+        parked: Option<&mut Parked>,
+    ) -> Result<std::result::Result<Worked, Parked>> {
         let instance = &loaded.instance;
         let Some(definition) = self.shared.definition(&instance.workflow_definition_id, instance.version)
         else {
@@ -201,7 +221,7 @@ impl Actor {
         let control = loaded.control.clone();
         let mut run = self.shared.with_env(|env| match parked {
             None => Run::open(&definition, loaded, env),
-            Some(reason) => Run::open_parked(&definition, loaded, reason, env),
+            Some(parked) => parked.open(&definition, loaded, env),
         })?;
         if let Some(request) = control {
             self.shared.with_env(|env| run.control(request, env))?;
@@ -211,8 +231,10 @@ impl Actor {
                 Stored::Done => {
                     self.stale = 0;
                     self.work.beating.committed();
+                    self.has_stored = true;
                 }
                 Stored::Kept => {
+                    self.has_stored = true;
                     run.kept();
                     // Cannot fail: this actor has the other end.
                     let _own = self.mail.send(Mail::Look);
@@ -220,7 +242,13 @@ impl Actor {
                 Stored::Unchanged => {}
                 Stored::Void => return Ok(Ok(Worked::Over(None))),
                 Stored::Stale => return Ok(Ok(Worked::Again)),
-                Stored::Refused(reason) => return Ok(Err(reason)),
+                Stored::Refused(reason) => {
+                    tracing::warn!(instance = self.work.id, error = %reason, "the store refuses a commit");
+                    if self.shared.with_env(|env| run.refused(&reason, env))? {
+                        continue;
+                    }
+                    return Ok(Err(Parked::refused(reason, run.leave_bodies())));
+                }
             }
             let effects = self.shared.with_env(|env| run.committed(env))?;
             let (listen, mut again) = (effects.listen, effects.again);

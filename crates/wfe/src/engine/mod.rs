@@ -7,6 +7,7 @@
 mod actor;
 mod ahead;
 mod dispatcher;
+mod parking;
 mod postman;
 mod storing;
 

@@ -29,7 +29,7 @@ pub(super) enum Stored {
     Void,
     /// A wait was closed, or an event taken, behind the engine's back: the instance has to be read again.
     Stale,
-    /// The store will never take it: the instance has to be parked for this reason.
+    /// The store will never take it, for this reason.
     Refused(StepError),
 }
 

@@ -126,7 +126,7 @@ impl Worker {
         });
         let body = body
             .catch_unwind()
-            .map(|ended| ended.unwrap_or_else(|payload| Err(StepError::from_panic("the worker", &*payload))));
+            .map(|ended| ended.unwrap_or_else(|payload| Err(StepError::from_panic("the worker", payload))));
         let host = self.activities.host();
         let mut expiry = claim.expiry();
         let answer = {

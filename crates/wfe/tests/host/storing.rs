@@ -1,13 +1,20 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use tokio::sync::Semaphore;
 use wfe::{
     WorkflowHost,
-    definition::{Definition, Retry, WorkflowBuilder, each, inline, inline_item},
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder, each, event, inline, inline_item},
     models::WorkflowStatus,
     steps::{Ctx, StepError},
 };
 
-use crate::support::{Count, Fault, Store, Tally, completed, faulty, started, until};
+use crate::support::{Count, Fault, Store, Tally, completed, faulty, refusing, started, until};
 
 /// Adds up its items, some of them at the second attempt; then adds a thousand for each result.
 fn adding(runs: &Count) -> Definition {
@@ -100,4 +107,90 @@ async fn an_instance_whose_commits_fail_now_and_then_for_its_waits_goes_on_and_o
     let always = host(faults).await;
     let id = always.start_workflow("w", &Tally::default()).await.unwrap();
     until(async || always.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+}
+
+/// A slow step beside one whose outcome this store refuses.
+fn beside(go: &Arc<Semaphore>, slow: &Count, bad: &Count) -> Definition {
+    let (go, slow, bad) = (go.clone(), slow.clone(), bad.clone());
+    WorkflowBuilder::<Tally>::new("beside", 1)
+        .parallel("both", |both| {
+            both.branch(|b| {
+                let body = inline(move |_, _| {
+                    slow.up();
+                    let go = go.clone();
+                    async move {
+                        go.acquire().await?.forget();
+                        Ok(())
+                    }
+                });
+                b.then("slow", body.output(|(), tally: &mut Tally| tally.sum += 1))
+            })
+            .branch(|b| {
+                let body = inline(move |_, _| {
+                    bad.up();
+                    async { Ok("bad") }
+                });
+                b.then("bad", body)
+            })
+        })
+        .build()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_at_work_goes_on_when_the_store_refuses_what_another_one_left() {
+    let (store, go) = (Store::file(), Arc::new(Semaphore::new(0)));
+    let (slow, bad, narrow) = (Count::default(), Count::default(), Arc::new(AtomicBool::new(true)));
+    let is_narrow = narrow.clone();
+    let provider = refusing(store.provider().await, move |commit| {
+        let mut pointers = commit.upserted.iter().chain(&commit.finished);
+        is_narrow.load(Ordering::SeqCst) && pointers.any(|p| p.outcome == Some("bad".into()))
+    });
+    let host = started(WorkflowHost::builder_shared(provider).build(), &[&beside(&go, &slow, &bad)]).await;
+    let id = host.start_workflow("beside", &Tally::default()).await.unwrap();
+    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+    let cause = host.status(&id).await.unwrap().cause.unwrap();
+    assert_eq!((cause.step.as_str(), cause.code.as_str()), ("", StepError::UNSTORABLE));
+    go.add_permits(1);
+    until(async || host.data::<Tally>(&id).await.unwrap().sum == 1).await;
+    assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Suspended);
+    // Still refused: it stands still again, and what is stored stays so.
+    host.resume(&id).await.unwrap();
+    until(async || bad.get() == 2).await;
+    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+    narrow.store(false, Ordering::SeqCst);
+    host.resume(&id).await.unwrap();
+    assert_eq!(completed(&host, &id).await.sum, 1);
+    assert_eq!((slow.get(), bad.get()), (1, 3), "only what the store refused ran again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_that_the_store_refuses_is_the_failure_of_its_step_and_what_finished_before_is_stored() {
+    let (store, runs) = (Store::file(), Count::default());
+    let provider =
+        refusing(store.provider().await, |commit| commit.subscribed.iter().any(|wait| wait.event_key == "3"));
+    let (counted, key) = (runs.clone(), |_: &Tally, n: &u32| n.to_string());
+    let definition = WorkflowBuilder::<Tally>::new("waits", 1)
+        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(8), |one| {
+            let body = inline_item(move |_, _, n: u32| {
+                counted.up();
+                async move { Ok(n) }
+            });
+            one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
+                .wait_for("wait", event("e", key).output(|n: &u32, tally: &mut Tally| tally.sum += 1000 * n))
+                .on_failure(OnFailure::Continue)
+        })
+        .build()
+        .unwrap();
+    let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;
+    let id = host.start_workflow("waits", &Tally::of(0..8)).await.unwrap();
+    for n in 0..8 {
+        host.publish_event("e", &n.to_string(), &1).await.unwrap();
+    }
+    assert_eq!(completed(&host, &id).await.sum, 7028);
+    assert_eq!(runs.get(), 8);
+    let mut failures = host.failures(&id);
+    let failure = failures.next().await.unwrap().unwrap();
+    assert_eq!((failure.step.as_str(), failure.error.execution_pointer_id.as_str()), ("wait", "all/3/wait"));
+    assert!(failures.next().await.unwrap().is_none());
 }

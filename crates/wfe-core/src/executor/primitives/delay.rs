@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::{
     definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::KIND, timing::later},
+    limits::nearest_time,
 };
 
 /// Delay: waits for a time.
@@ -29,7 +30,7 @@ impl Until {
         }
         let until = match self {
             Self::After(pause) => later(env.now, run.ask(at, pause)?),
-            Self::At(time) => run.ask(at, time)?.clamp(DateTime::UNIX_EPOCH, later(env.now, Duration::MAX)),
+            Self::At(time) => nearest_time(run.ask(at, time)?).max(DateTime::UNIX_EPOCH),
         };
         let (kind, kept) = (run.node_of(at)?.primitive.kind(), serde_json::to_value(until)?);
         let pointer = run.live.edit(at)?;

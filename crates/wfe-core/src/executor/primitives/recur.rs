@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     definition::{Ask, Every},
     executor::{Env, Moved, Primitive, Run, moves::branch_of},
+    limits::nearest_time,
     models::{ExecutionPointer, PointerStatus},
 };
 
@@ -36,7 +37,8 @@ impl Recur {
     fn keep(run: &mut Run, at: &str, ticks: &Ticks, env: &mut Env<'_>) -> Moved {
         run.live.edit(at)?.persistence_data = Some(serde_json::to_value(ticks)?);
         if let Some(next) = ticks.next {
-            return Ok(run.set_timer(at, next)?);
+            // As a delay: one that lies further ahead than any store can hold never comes.
+            return Ok(run.set_timer(at, nearest_time(next))?);
         }
         run.clear_timer(at)?;
         if run.live.get(at)?.children.is_empty() {

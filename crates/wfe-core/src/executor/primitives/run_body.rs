@@ -3,7 +3,8 @@ use serde_json::Value;
 
 use crate::{
     definition::{Answer, Body, name_problem},
-    executor::{ACTIVITY, Env, Moved, Primitive, Run, timing::last_time, waiting::Wanted},
+    executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
+    limits::{last_time, nearest_time},
     models::PointerChange,
     steps::{ActivityWait, EventWait, Next, StepError, WorkerAnswer},
 };
@@ -74,7 +75,7 @@ impl Primitive for RunBody {
             Next::SleepUntil(time) => {
                 run.forgive(at)?;
                 // However long ago: a store holds no times from before all that can have been meant.
-                Ok(run.sleep_until(at, time.max(DateTime::UNIX_EPOCH))?)
+                Ok(run.sleep_until(at, nearest_time(time).max(DateTime::UNIX_EPOCH))?)
             }
             Next::Persist(_) => {
                 run.forgive(at)?;

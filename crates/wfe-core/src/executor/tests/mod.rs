@@ -26,5 +26,6 @@ mod scenario;
 mod stream;
 mod timing;
 mod town;
+mod unstorable;
 mod waiting;
 mod world;

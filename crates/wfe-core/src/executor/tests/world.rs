@@ -9,7 +9,9 @@ use super::stream::Stream;
 use crate::{
     definition::{Data, Definition, Registry},
     executor::{Effects, Env, Job, Lifecycle, Run},
+    limits,
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    steps::StepError,
     traits::{
         Control, ControlRequest, Ending, Fence, Finished, Intervention, Loaded, StepCommit, StepFailure,
     },
@@ -53,6 +55,8 @@ pub struct World {
     pub reads_slowly: bool,
     /// What was read and is under way: container, position, values.
     pub reading: Vec<(String, u64, Vec<Value>)>,
+    /// Commits that the store will never take, though nothing is wrong with their values.
+    pub refuses: fn(&StepCommit) -> bool,
     asked: u64,
 }
 
@@ -93,6 +97,7 @@ impl World {
             sorted: false,
             reads_slowly: false,
             reading: Vec::new(),
+            refuses: |_| false,
             asked: 0,
         }
     }
@@ -159,6 +164,10 @@ impl World {
                 return Ok(());
             }
             if let Some(commit) = self.with_run(Run::commit)? {
+                if (self.refuses)(&commit) {
+                    self.refuse()?;
+                    continue;
+                }
                 self.store(commit);
                 if self.dies_after == Some(self.commits.len()) {
                     self.crash();
@@ -210,6 +219,19 @@ impl World {
         for (container, from, values) in std::mem::take(&mut self.reading) {
             self.with_run(|run, env| run.items(&container, from, values, env))?;
         }
+        Ok(())
+    }
+
+    /// What a host does about a commit that the store will never take.
+    fn refuse(&mut self) -> crate::Result<()> {
+        let reason = StepError::fatal("refused").with_code(StepError::UNSTORABLE);
+        if self.with_run(|run, env| run.refused(&reason, env))? {
+            return Ok(());
+        }
+        let at_work = self.with_run(|run, _| run.leave_bodies());
+        let (loaded, definition) = (self.loaded(), self.definition.clone());
+        self.run =
+            Some(self.with_env(|env| Run::open_suspended(&definition, loaded, &reason, at_work, env))?);
         Ok(())
     }
 
@@ -398,6 +420,7 @@ impl World {
     }
 
     fn store(&mut self, commit: StepCommit) {
+        refuses_nothing_of(&commit).expect("the executor lets nothing pass that a store refuses");
         if let Some(status) = commit.status {
             self.instance.status = status;
             self.cause.clone_from(&commit.cause);
@@ -434,6 +457,36 @@ impl World {
         self.failures.extend(commit.failures.clone());
         self.commits.push(commit);
     }
+}
+
+/// What any store would say to the values of a commit.
+fn refuses_nothing_of(commit: &StepCommit) -> crate::Result<()> {
+    let pointers = commit.upserted.iter().chain(&commit.finished);
+    let created = commit.created.iter();
+    let times = pointers
+        .clone()
+        .flat_map(|p| [p.sleep_until, p.start_time, p.end_time])
+        .chain(commit.subscribed.iter().flat_map(|w| [Some(w.subscribe_as_of), w.external_token_expiry]))
+        .chain(commit.published.iter().map(|event| Some(event.event_time)))
+        .chain(created.clone().map(|child| Some(child.create_time)))
+        .chain([commit.complete_time]);
+    for time in times.flatten() {
+        limits::nanos("a time", time)?;
+    }
+    let values = pointers
+        .flat_map(|p| {
+            let own = [&p.persistence_data, &p.event_data, &p.context_item, &p.outcome];
+            own.into_iter().flatten().chain(p.extension_attributes.values())
+        })
+        .chain(commit.data.iter())
+        .chain(commit.items.iter().flat_map(|items| &items.values))
+        .chain(commit.subscribed.iter().filter_map(|wait| wait.subscription_data.as_ref()))
+        .chain(commit.published.iter().map(|event| &event.event_data))
+        .chain(created.map(|child| &child.data));
+    for value in values {
+        limits::check_json("a value", value)?;
+    }
+    Ok(())
 }
 
 /// What happens next in a play.

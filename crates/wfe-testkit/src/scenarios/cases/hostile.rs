@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use wfe::StartOptions;
 
 use super::prelude::*;
@@ -14,6 +16,10 @@ scenarios!("hostile input":
     a_delay_longer_than_the_calendar_sleeps_for_ever,
     an_event_of_another_type_fails_the_wait_and_changes_nothing,
     data_that_cannot_be_stored_fails_its_step,
+    a_step_that_finished_before_one_whose_value_cannot_be_stored_never_runs_again,
+    of_many_items_only_the_one_whose_value_cannot_be_stored_fails,
+    an_effective_date_beyond_the_calendar_is_as_early_or_as_late_as_can_be,
+    a_panic_that_panics_again_when_it_is_dropped_fails_its_step,
 );
 
 const NASTY: &str = "a'b\"c\0d`;--\u{1F980}%_\\";
@@ -172,20 +178,137 @@ async fn an_event_of_another_type_fails_the_wait_and_changes_nothing(stage: Stag
     Ok(())
 }
 
+/// Deeper than any parser of JSON reads.
+fn deep() -> serde_json::Value {
+    (0..200).fold(json!(0), |inner, _| json!([inner]))
+}
+
 async fn data_that_cannot_be_stored_fails_its_step(stage: Stage) -> Checked<()> {
-    // Deeper than any parser of JSON reads.
-    let deep: Plain<serde_json::Value, ()> =
-        inline(|_, _| async { Ok((0..200).fold(json!(0), |inner, _| json!([inner]))) });
-    let host =
-        stage.host([built(begin("deep").then("a", deep).fallback(|b| b.then("f", mark("fell"))))?]).await?;
+    let outcome: Plain<serde_json::Value, ()> = inline(|_, _| async { Ok(deep()) });
+    let kept: Plain<Next, ()> = inline(|_, _| async { Ok(Next::Persist(deep())) });
+    let deep = begin("deep")
+        .then("a", outcome.retry(Retry::up_to(9)))
+        .fallback(|b| b.then("f", mark("outcome")))
+        .then("b", kept.retry(Retry::up_to(9)))
+        .fallback(|b| b.then("g", mark("state")));
+    let host = stage.host([built(deep)?]).await?;
     let id = host.start_workflow("deep", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "outcome state");
+    Ok(())
+}
+
+/// A step that counts in this process how often its body runs.
+fn counted<I: wfe::definition::Item>(runs: &Arc<AtomicUsize>) -> Plain<(), I> {
+    let runs = runs.clone();
+    inline(move |_, _| {
+        runs.fetch_add(1, Ordering::SeqCst);
+        async { Ok(()) }
+    })
+}
+
+async fn a_step_that_finished_before_one_whose_value_cannot_be_stored_never_runs_again(
+    stage: Stage,
+) -> Checked<()> {
+    let (charged, refunded) = (Arc::default(), Arc::default());
+    let saga = begin("saga").saga("saga", |saga| {
+        saga.then("charge", counted(&charged))
+            .compensate_with(|undo| undo.then("refund", counted(&refunded)))
+            .activity("ship", activity("ship", |_: &Story, ()| deep()))
+            .on_failure(OnFailure::Suspend)
+            .then("after", mark("after"))
+            .delay("long", |_, ()| DAY)
+    });
+    let host = stage.host_that_waits([built(saga)?]).await?;
+    let id = host.start_workflow("saga", &Story::default()).await?;
+    for _ in 0..3 {
+        host.idle().await?;
+        let status = host.status(&id).await?;
+        let cause = status.cause.as_ref().map(|cause| (&*cause.step, &*cause.code));
+        assert_eq!(cause, Some(("ship", StepError::UNSTORABLE)));
+        assert_eq!(status.status, WorkflowStatus::Suspended);
+        host.host().resume(&id).await?;
+    }
     host.idle().await?;
-    // As an outcome it is refused by the store, if not before: the instance stands still or falls back, but does not hang.
-    let status = host.status(&id).await?;
-    let fell = host.data::<Story>(&id).await?.words == ["fell"];
-    assert!(
-        fell || status.status == WorkflowStatus::Suspended || status.ending == Some(Ending::Failed),
-        "{status:?}"
+    host.host().skip(&id).await?;
+    host.idle().await?;
+    assert_eq!(host.data::<Story>(&id).await?.words, ["after"]);
+    host.host().cancel(&id).await?;
+    host.idle().await?;
+    assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
+    let runs = [&charged, &refunded].map(|runs| runs.load(Ordering::SeqCst));
+    assert_eq!(runs, [1, 1], "charged once, refunded once");
+    Ok(())
+}
+
+async fn of_many_items_only_the_one_whose_value_cannot_be_stored_fails(stage: Stage) -> Checked<()> {
+    let runs = Arc::default();
+    let all = each(|_: &Story| (0..40_u64).collect()).parallel(40);
+    let input = |_: &Story, n: &u64| if *n == 17 { deep() } else { json!(n) };
+    let items = begin("items").for_each("all", all, |one| {
+        one.then("first", counted(&runs))
+            .activity("work", activity("work", input).timeout(|_, _| HOUR, |b| b.then("late", count())))
+            .fallback(|b| b.then("bad", mark_item("bad")))
+    });
+    let host = stage.host_that_waits([built(items)?]).await?;
+    let id = host.start_workflow("items", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "bad17");
+    assert_eq!(runs.load(Ordering::SeqCst), 40, "each body ran once");
+    let failures = host.failures(&id).await?;
+    assert_eq!((failures.len(), &*failures[0].step), (1, "work"));
+    Ok(())
+}
+
+async fn an_effective_date_beyond_the_calendar_is_as_early_or_as_late_as_can_be(stage: Stage) -> Checked<()> {
+    let dated = |id, date: chrono::DateTime<chrono::Utc>| {
+        let wait = event("n", |_: &Story, ()| "k").effective(move |_, ()| date);
+        begin(id).wait_for("wait", wait.output(|n: &u64, s: &mut Story| s.n = *n)).then("a", mark("a"))
+    };
+    let host = stage
+        .host_that_waits([
+            built(dated("early", chrono::DateTime::<chrono::Utc>::MIN_UTC))?,
+            built(dated("late", chrono::DateTime::<chrono::Utc>::MAX_UTC))?,
+        ])
+        .await?;
+    host.publish("n", "k", &7_u64).await?;
+    let early = host.start_workflow("early", &Story::default()).await?;
+    let late = host.start_workflow("late", &Story::default()).await?;
+    assert_eq!(completed(&host, &early).await?.n, 7);
+    host.advance(DAY).await?;
+    let status = host.status(&late).await?;
+    assert_eq!(
+        (status.status, host.current_steps(&late).await?),
+        (WorkflowStatus::Runnable, vec!["wait".to_owned()])
     );
+    Ok(())
+}
+
+/// What is left of a panic may panic again when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        explode::<()>();
+    }
+}
+
+async fn a_panic_that_panics_again_when_it_is_dropped_fails_its_step(stage: Stage) -> Checked<()> {
+    fn bomb<T>() -> T {
+        std::panic::resume_unwind(Box::new(Bomb))
+    }
+    let body: Plain<(), ()> = inline(|_, _| async { bomb::<Result<(), StepError>>() });
+    let output: Plain<(), ()> = inline(|_, _| async { Ok(()) });
+    let picky: Plain<(), ()> = broken();
+    let bad = begin("bad")
+        .then("body", body)
+        .fallback(|b| b.then("f", mark("body")))
+        .then("output", output.output(|(), _: &mut Story| bomb()))
+        .fallback(|b| b.then("g", mark("output")))
+        .if_("if", |_, ()| bomb(), |then| then.then("h", mark("h")))
+        .fallback(|b| b.then("i", mark("condition")))
+        .then("predicate", picky.retry(Retry::up_to(9).only_if(|_| bomb())))
+        .fallback(|b| b.then("j", mark("predicate")));
+    let host = stage.host([built(bad)?]).await?;
+    let id = host.start_workflow("bad", &Story::default()).await?;
+    assert_eq!(words(&host, &id).await?, "body output condition predicate");
     Ok(())
 }

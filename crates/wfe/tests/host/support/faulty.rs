@@ -29,6 +29,14 @@ pub fn faulty(inner: Arc<dyn PersistenceProvider>, faults: Vec<Fault>) -> Arc<dy
     Arc::new(Layered(Faulty { faults, ..Faulty::sound(inner) }))
 }
 
+/// A provider that will never take those commits, as one with narrower limits than others.
+pub fn refusing(
+    inner: Arc<dyn PersistenceProvider>,
+    refuses: impl Fn(&StepCommit) -> bool + Send + Sync + 'static,
+) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Faulty { refuses: Some(Box::new(refuses)), ..Faulty::sound(inner) }))
+}
+
 /// A provider whose instances cannot be loaded.
 pub fn unreadable(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
     Arc::new(Layered(Faulty { unreadable: true, ..Faulty::sound(inner) }))
@@ -59,17 +67,28 @@ impl Layer for Plain {
     }
 }
 
+/// Which commits it will never take.
+type Refuses = dyn Fn(&StepCommit) -> bool + Send + Sync;
+
 struct Faulty {
     inner: Arc<dyn PersistenceProvider>,
     faults: Vec<Fault>,
     commits: Mutex<usize>,
     unreadable: bool,
     claimed: Option<Box<dyn Fn() + Send + Sync>>,
+    refuses: Option<Box<Refuses>>,
 }
 
 impl Faulty {
     fn sound(inner: Arc<dyn PersistenceProvider>) -> Self {
-        Self { inner, faults: vec![Fault::None], commits: Mutex::new(0), unreadable: false, claimed: None }
+        Self {
+            inner,
+            faults: vec![Fault::None],
+            commits: Mutex::new(0),
+            unreadable: false,
+            claimed: None,
+            refuses: None,
+        }
     }
 
     fn steps(&self) -> &dyn StepStore {
@@ -90,6 +109,9 @@ impl Layer for Faulty {
             self.faults[*commits % self.faults.len()]
         };
         let (message, source) = ("injected".to_owned(), None);
+        if self.refuses.as_ref().is_some_and(|refuses| refuses(step)) {
+            return Err(WfeError::Unstorable { what: "it".to_owned(), reason: message, source });
+        }
         match fault {
             Fault::None => self.steps().commit_step(fence, step).await,
             Fault::StoredUnknown => {

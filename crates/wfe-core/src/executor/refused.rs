@@ -1,0 +1,110 @@
+//! A commit that the store will never take, though the executor found nothing wrong with it: a store with narrower limits than
+//! [`limits`](crate::limits) tells of, or one that does not offer what a step asks for.
+//!
+//! The store does not say which value it means. So what began to wait in that commit is taken back and begun again, each in a
+//! commit of its own: one that is refused again tells which step is at fault. What had finished is stored before that.
+
+use super::{Env, Lifecycle, Run, RunningBodies, failure::step_failure};
+use crate::{
+    Result,
+    definition::Definition,
+    models::{PointerStatus, StatusChange, WorkflowStatus},
+    steps::StepError,
+    traits::Loaded,
+};
+
+/// How many pending pointers a commit enters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entries {
+    /// As many as a commit may.
+    Many,
+    /// None: after a refusal, what had happened before they were entered is stored first.
+    None,
+    /// One, so that a refusal tells which one it means.
+    One,
+}
+
+impl Run {
+    /// The store refused what [`commit`](Self::commit) gave, and always will. `true`: commit again, something was taken back,
+    /// or has failed. `false`: nothing can be; what came since the last commit is void. Then open the instance anew
+    /// ([`open_suspended`](Self::open_suspended)).
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn refused(&mut self, reason: &StepError, env: &mut Env<'_>) -> Result<bool> {
+        let began: Vec<String> =
+            self.delta.subscribed.iter().map(|wait| wait.execution_pointer_id.clone()).collect();
+        let is_found = self.entries == Entries::One && began.len() == 1;
+        let (mut can_begin_again, mut others) = (Vec::new(), Vec::new());
+        for at in began {
+            // A body has answered that it waits: it must not run again for this.
+            if self.primitive_of(&at)?.body().is_none() { can_begin_again.push(at) } else { others.push(at) }
+        }
+        if can_begin_again.is_empty() || is_found {
+            let is_over = others.is_empty() && can_begin_again.is_empty();
+            for at in others.iter().chain(&can_begin_again) {
+                self.fail(at, reason, env)?;
+            }
+            return Ok(!is_over);
+        }
+        for at in can_begin_again {
+            self.take_away_below(&at, env)?;
+            self.rouse(&at)?;
+            self.queue.push_back(at);
+        }
+        self.entries = Entries::None;
+        Ok(true)
+    }
+
+    /// The pass is stored: once all that was taken back has begun again, many may begin at once.
+    pub(super) fn accepted(&mut self) {
+        self.entries = match self.entries {
+            Entries::None | Entries::One if !self.queue.is_empty() => Entries::One,
+            _ => Entries::Many,
+        };
+    }
+
+    /// The bodies at work, for the `Run` that goes on in place of this one.
+    pub fn leave_bodies(&mut self) -> RunningBodies {
+        RunningBodies { running: std::mem::take(&mut self.running), jobs: self.jobs }
+    }
+
+    /// As [`open`](Self::open), but suspended for a reason that is none of a step's: nothing new begins until somebody resumes
+    /// the instance. Bodies that an earlier `Run` has begun are still at work: what comes of them is stored, as under any
+    /// suspension. What had ended and was not stored runs again after a resume.
+    ///
+    /// # Errors
+    /// The stored state contradicts itself.
+    pub fn open_suspended(
+        definition: &Definition,
+        loaded: Loaded,
+        reason: &StepError,
+        at_work: RunningBodies,
+        env: &mut Env<'_>,
+    ) -> Result<Self> {
+        // What follows from events may be what was refused. They are delivered after the resume.
+        let mut run = Self::open_without_events(definition, loaded, env)?;
+        if run.status != WorkflowStatus::Runnable {
+            return Ok(run);
+        }
+        run.jobs = at_work.jobs;
+        let is_begun = [PointerStatus::Pending, PointerStatus::Sleeping];
+        for (at, work) in at_work.running {
+            if run.live.get(&at).is_ok_and(|p| p.active && is_begun.contains(&p.status)) {
+                // That its pause was over is stored with what comes of it.
+                run.rouse(&at)?;
+                run.queue.retain(|id| *id != at);
+                run.limits.extend(work.limit.map(|limit| (limit, at.clone(), work.job)));
+                run.running.insert(at, work);
+            } else {
+                run.cancelled.push(work.token);
+            }
+        }
+        let failure = step_failure(&run.id, "", String::new(), 1, reason, env.now);
+        run.delta.failures.push(failure.clone());
+        run.set_status(StatusChange::Suspend, Some(failure.clone()))?;
+        run.tell(Lifecycle::Error(Box::new(failure)), env);
+        run.tell(Lifecycle::Suspended, env);
+        Ok(run)
+    }
+}
