@@ -1,4 +1,4 @@
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
@@ -46,6 +46,8 @@ pub(super) struct Actor {
     stale: u32,
     /// Something was stored since the instance was last opened.
     has_stored: bool,
+    /// When this host was last seen to own the instance, by the monotonic clock.
+    pub(super) seen: Duration,
 }
 
 /// Where the state of an instance is when work on it begins.
@@ -82,7 +84,8 @@ impl Actor {
         mailbox: mpsc::UnboundedReceiver<Mail>,
     ) -> Self {
         let (spawned, stale, has_stored) = (HashMap::new(), 0, false);
-        Self { shared, bodies, claimed, work, mail, mailbox, spawned, stale, has_stored }
+        let seen = shared.options.clock.monotonic();
+        Self { shared, bodies, claimed, work, mail, mailbox, spawned, stale, has_stored, seen }
     }
 
     /// Works until the work is over; gives the time to look at the instance again.
@@ -104,6 +107,8 @@ impl Actor {
             State::Stored => None,
         };
         loop {
+            let before = self.shared.options.clock.monotonic();
+            let is_read = here.is_none();
             let at_hand = match here.take() {
                 Some(loaded) => loaded,
                 None => match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await
@@ -129,6 +134,9 @@ impl Actor {
             if at_hand.fence != self.claimed.fence {
                 tracing::warn!(instance = self.work.id, "another process goes on with the instance");
                 return None;
+            }
+            if is_read {
+                self.seen = before;
             }
             let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
             // What its bodies mail is not to be read here.

@@ -1,7 +1,5 @@
 //! What an actor waits for before it begins.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use wfe_core::{models::PointerStatus, traits::Loaded};
 
@@ -35,38 +33,36 @@ impl Actor {
     /// change it meanwhile, and whoever asks something of it sends mail.
     pub(super) async fn await_due(&mut self, loaded: &Loaded) -> Due {
         let clock = self.shared.options.clock.clone();
-        let (now, began) = (clock.now(), clock.monotonic());
+        let now = clock.now();
         let due = loaded.instance.next_execution.and_then(DateTime::from_timestamp_millis);
         let is_ahead =
             |due: &DateTime<Utc>| *due > now && self.shared.ahead(now).is_some_and(|at| *due <= at);
-        let Some(due) = due.filter(is_ahead) else { return Due::Now };
-        if loaded.control.is_some() || !loaded.deliveries.is_empty() {
-            return Due::Now;
-        }
-        loop {
-            if *self.bodies.phase.borrow_and_update() != Phase::Running {
-                storing::release(&self.shared, &self.bodies.phase, self.claimed.fence, &self.work.id, false)
-                    .await;
-                return Due::Never;
-            }
-            tokio::select! {
-                biased;
-                // `None` cannot be: this actor has the other end.
-                _ = self.mailbox.recv() => return Due::Look,
-                () = clock.sleep_until(due) => {
-                    let slept = clock.monotonic().saturating_sub(began);
-                    return if self.may_be_lost_after(slept) { Due::Look } else { Due::Now };
+        let due = due.filter(is_ahead).filter(|_| loaded.control.is_none() && loaded.deliveries.is_empty());
+        if let Some(due) = due {
+            loop {
+                if *self.bodies.phase.borrow_and_update() != Phase::Running {
+                    let (shared, phase, fence) = (&self.shared, &self.bodies.phase, self.claimed.fence);
+                    storing::release(shared, phase, fence, &self.work.id, false).await;
+                    return Due::Never;
                 }
-                changed = self.bodies.phase.changed() => if changed.is_err() {
-                    return Due::Never; // the dispatcher has ended
-                },
+                tokio::select! {
+                    biased;
+                    // `None` cannot be: this actor has the other end.
+                    _ = self.mailbox.recv() => return Due::Look,
+                    () = clock.sleep_until(due) => break,
+                    changed = self.bodies.phase.changed() => if changed.is_err() {
+                        return Due::Never; // the dispatcher has ended
+                    },
+                }
             }
         }
+        if self.may_be_lost() { Due::Look } else { Due::Now }
     }
 
-    /// A process that was frozen for its lease has lost what it owned, and no commit may come between this sleep and the next
-    /// body. Half of it, since the lease runs from a sign of life that is older than the sleep.
-    fn may_be_lost_after(&self, slept: Duration) -> bool {
-        self.shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| slept >= lease / 2)
+    /// A process that was frozen for its lease has lost what it owned, and no commit may come between here and the next body,
+    /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen.
+    fn may_be_lost(&self) -> bool {
+        let seen = self.shared.options.clock.monotonic().saturating_sub(self.seen);
+        self.shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| seen >= lease / 2)
     }
 }
