@@ -61,7 +61,7 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             // Half of tokio's blocking threads: steps must not keep the program's own blocking work from running.
             concurrent_steps: 256,
-            // Enough for ten thousand timers that come due in one second; each takes some kilobytes, and its data.
+            // Enough for ten thousand timers that come due in one second; each takes some 15 KB, and its data.
             concurrent_instances: 16_384,
             claim_ahead: CLAIM_AHEAD,
             // Wake-ups need no poll, also those that other processes cause. This is how long the instances of a killed

@@ -148,8 +148,7 @@ impl Actor {
                 }
             }
             self.has_stored = false;
-            // Boxed: the many that wait for their time need not hold room for what comes then.
-            match Box::pin(self.work_on(at_hand, parked.as_mut())).await {
+            match self.work_on(at_hand, parked.as_mut()).await {
                 Ok(Worked::Over(next)) => return next,
                 Ok(Worked::Again) => {
                     if self.has_stored {
