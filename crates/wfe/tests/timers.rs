@@ -7,7 +7,10 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
@@ -24,7 +27,7 @@ const TIMERS: i32 = 10_000;
 /// How late each may be.
 const LATE: TimeDelta = TimeDelta::milliseconds(50);
 /// Whatever else the machine does can only make them later: one round of so many has to hold.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 10;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Alarm {
@@ -48,7 +51,8 @@ async fn ten_thousand_timers_due_in_one_second_are_on_time() {
 async fn round() -> TimeDelta {
     let folder = tempfile::tempdir().unwrap();
     let store = SqlitePersistenceProvider::file(folder.path().join("state.db")).open().await.unwrap();
-    let host = WorkflowHost::new(store);
+    let host =
+        WorkflowHost::builder(store).claim_ahead(Duration::from_secs(2)).concurrent_instances(32_768).build();
     let late = Arc::new(Mutex::new(Vec::new()));
     let (heard, all) = (late.clone(), Arc::new(Notify::new()));
     let last = all.clone();
