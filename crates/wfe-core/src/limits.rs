@@ -4,6 +4,8 @@
 //! it knows which step has made the value, so that it is the failure of that step and of nothing else; a time that only
 //! bounds something is moved to the [nearest](nearest_time) that can be stored.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Timelike, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -85,6 +87,13 @@ pub fn nearest_time(time: DateTime<Utc>) -> DateTime<Utc> {
 #[must_use]
 pub fn last_time() -> DateTime<Utc> {
     DateTime::from_timestamp_nanos(i64::MAX)
+}
+
+/// The time after a pause; at the latest the last one that can be stored.
+#[must_use]
+pub fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
+    let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
+    nearest_time(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }
 
 /// As [`inside`], where there is no field to say so.

@@ -1,9 +1,6 @@
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
 };
 
 use chrono::{DateTime, Utc};
@@ -11,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use wfe_core::{
     definition::{Definition, Registry},
     executor::{Env, LifecycleEvent},
+    limits::later,
     traits::{Owner, PersistenceProvider, StepStore},
 };
 
@@ -181,13 +179,6 @@ impl Drop for AtWork {
         self.shared.instances.fetch_sub(1, Ordering::Relaxed);
         self.shared.waiters.finish(&self.id, self.end.take());
     }
-}
-
-/// The time after a pause; at the latest the last one that a store can hold (nanoseconds in an i64).
-pub(crate) fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
-    let end = DateTime::from_timestamp_nanos(i64::MAX);
-    let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
-    later.map_or(end, |later| later.min(end))
 }
 
 /// Locks it. Nothing of ours panics while holding a lock; if it did, each of these values would still be whole.

@@ -10,11 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, refused::Entries,
-    timing::later, undoing::Reading,
+    undoing::Reading,
 };
 use crate::{
     Result, WfeError,
     definition::{AnyData, Apply, Ask, BodyEnd, Definition, Node},
+    limits::later,
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     steps::StepError,
     traits::{Consumed, Control, Ending, Items, StepFailure},

@@ -8,7 +8,7 @@ use super::{Env, Moved, Run, run::Working};
 use crate::{
     Result,
     definition::Ask,
-    limits::nearest_time,
+    limits::later,
     models::{PointerChange, PointerStatus, WorkflowStatus},
     steps::StepError,
     traits::Ending,
@@ -183,10 +183,4 @@ impl Run {
         }
         Some(work)
     }
-}
-
-/// The time after a pause; at the latest the last one that can be stored.
-pub(super) fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
-    let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
-    nearest_time(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }

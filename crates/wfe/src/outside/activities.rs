@@ -4,17 +4,13 @@ use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
     executor::{ACTIVITY, idempotency_key, idempotency_key_of_path},
+    limits::later,
     models::EventSubscription,
     traits::{Cursor, Page},
 };
 
 use super::{ActivityClaim, Worker, step_of};
-use crate::{
-    WorkflowHost,
-    host::RESERVED,
-    shared::{Shared, later},
-    status::Held,
-};
+use crate::{WorkflowHost, host::RESERVED, shared::Shared, status::Held};
 
 /// Activities for workers outside of the workflows; from [`WorkflowHost::activities`]. It works on a host that is not
 /// started too: a worker's process needs no definitions.

@@ -5,12 +5,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use wfe_core::{
     Result, WfeError,
     definition::to_value,
+    limits::later,
     models::EventSubscription,
     steps::{StepError, WorkerAnswer},
 };
 
 use super::{OpenActivity, answer_to};
-use crate::{WorkflowHost, shared::later};
+use crate::WorkflowHost;
 
 /// An activity that this worker has, until its lease runs out. Dropped, it is free for others then;
 /// [`release`](Self::release) frees it at once.

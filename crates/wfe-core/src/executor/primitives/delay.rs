@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::{
     definition::Ask,
-    executor::{Env, Moved, Primitive, Run, moves::KIND, timing::later},
+    executor::{Env, Moved, Primitive, Run, moves::KIND},
+    limits::later,
     limits::nearest_time,
 };
 

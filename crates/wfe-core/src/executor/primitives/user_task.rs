@@ -11,11 +11,9 @@ use super::{
 use crate::{
     definition::{Ask, Receive},
     executor::{
-        Env, Moved, Primitive, Run, TimeLimit, USER_TASK,
-        moves::branch_of,
-        timing::{TIMEOUT, later},
-        waiting::Wanted,
+        Env, Moved, Primitive, Run, TimeLimit, USER_TASK, moves::branch_of, timing::TIMEOUT, waiting::Wanted,
     },
+    limits::later,
     models::{ExecutionPointer, PointerStatus},
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
 };
