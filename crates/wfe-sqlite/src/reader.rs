@@ -113,7 +113,7 @@ pub(crate) async fn read(
     script: &Script,
 ) -> Result<Vec<Done>> {
     let together = script.statements.len() > 1;
-    let frame = Frame { opens: together.then_some("BEGIN"), savepoints: false, closes: together };
+    let frame = Frame { opens: together.then_some("BEGIN"), closes: together, ..Frame::default() };
     let sent = batch::send(connection, texts.get(&script.statements, 1, frame), &script.values, 0).await;
     let mut done = sent.done;
     if let Some(error) = sent.error {

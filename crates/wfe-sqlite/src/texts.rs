@@ -7,13 +7,27 @@ use crate::script::Statement;
 /// More texts than this are not kept: sqlx's own cache of prepared statements is smaller still.
 const KEPT: usize = 1024;
 
+pub(crate) const SAVEPOINT: &str = "SAVEPOINT r";
+pub(crate) const RELEASE: &str = "RELEASE r";
+
+/// What an error in a text takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Savepoints {
+    /// The transaction.
+    #[default]
+    None,
+    /// The text.
+    Whole,
+    /// The copy that it stands in.
+    Each,
+}
+
 /// What stands around the statements of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Frame {
     /// Begins with this statement.
     pub(crate) opens: Option<&'static str>,
-    /// Each copy stands in a savepoint of its own.
-    pub(crate) savepoints: bool,
+    pub(crate) savepoints: Savepoints,
     /// Ends with COMMIT.
     pub(crate) closes: bool,
 }
@@ -21,12 +35,18 @@ pub(crate) struct Frame {
 impl Frame {
     /// How many statements come before those of the copies.
     pub(crate) fn before(self) -> usize {
-        usize::from(self.opens.is_some())
+        usize::from(self.opens.is_some()) + usize::from(self.savepoints == Savepoints::Whole)
     }
 
     /// How many statements a copy of `length` statements takes.
     pub(crate) fn copy(self, length: usize) -> usize {
-        length + if self.savepoints { 2 } else { 0 }
+        length + if self.savepoints == Savepoints::Each { 2 } else { 0 }
+    }
+
+    /// How many statements the text has in all.
+    pub(crate) fn text(self, copies: usize, length: usize) -> usize {
+        let after = usize::from(self.savepoints == Savepoints::Whole) + usize::from(self.closes);
+        self.before() + copies * self.copy(length) + after
     }
 }
 
@@ -44,15 +64,18 @@ impl Texts {
             return Arc::clone(text);
         }
         let mut parts = Vec::from_iter(frame.opens);
+        let mark = |parts: &mut Vec<_>, place, text| {
+            if frame.savepoints == place {
+                parts.push(text);
+            }
+        };
+        mark(&mut parts, Savepoints::Whole, SAVEPOINT);
         for _ in 0..copies {
-            if frame.savepoints {
-                parts.push("SAVEPOINT r");
-            }
+            mark(&mut parts, Savepoints::Each, SAVEPOINT);
             parts.extend(statements.iter().map(|statement| statement.text));
-            if frame.savepoints {
-                parts.push("RELEASE r");
-            }
+            mark(&mut parts, Savepoints::Each, RELEASE);
         }
+        mark(&mut parts, Savepoints::Whole, RELEASE);
         if frame.closes {
             parts.push("COMMIT");
         }

@@ -1,8 +1,9 @@
 //! How the requests of one batch become one transaction.
 //!
 //! Requests of the same shape (the same statements) are joined into texts of 32, 16, … 1 of them, so that the texts
-//! repeat and stay prepared. Each has its savepoint, so that a failing one spoils only itself; a request alone needs
-//! none, and is sent as one text with its BEGIN and COMMIT.
+//! repeat and stay prepared. Each text has its savepoint: if one of its requests fails, the text is taken back and sent
+//! again with a savepoint for each, so that the failing one spoils only itself. Failures are rare, and a savepoint for
+//! each would cost every request two statements and a copy of each page that it changes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -13,7 +14,7 @@ use crate::{
     batch::{self, Sent},
     error,
     script::{Done, Script, Statement, Written},
-    texts::{Frame, Texts},
+    texts::{Frame, RELEASE, SAVEPOINT, Savepoints, Texts},
 };
 
 /// Most requests in one text …
@@ -86,80 +87,99 @@ struct Work<'a> {
 impl Work<'_> {
     async fn all(&mut self) -> Result<(), Stop> {
         let mut chunks = chunks(self.scripts);
-        let mut is_committed = false;
+        // Mostly there is one. A text more, for the BEGIN or the COMMIT, costs little beside several chunks, and texts with
+        // and without them would all have to be prepared.
+        let is_alone = chunks.len() == 1 && !self.is_long(&chunks[0]);
+        if !is_alone {
+            self.begin().await?;
+        }
         while let Some(chunk) = chunks.pop_front() {
-            if self.scripts[chunk[0]].statements.len() > LONG {
-                self.long(chunk[0]).await?;
+            if self.is_long(&chunk) {
+                self.long(chunk.requests[0]).await?;
                 continue;
             }
-            let closes = chunks.is_empty();
-            let rest = self.together(&chunk, closes).await?;
-            is_committed = closes && rest.is_none();
-            let length = self.scripts[chunk[0]].statements.len();
-            for chunk in sized(rest.unwrap_or_default(), length).rev() {
-                chunks.push_front(chunk);
+            let savepoints = if self.savepoints { chunk.savepoints } else { Savepoints::None };
+            let (opens, closes) = if self.is_open { (None, false) } else { (Some(BEGIN), true) };
+            let frame = Frame { opens, savepoints, closes };
+            for rest in self.together(chunk.requests, frame).await?.into_iter().rev() {
+                chunks.push_front(rest);
             }
         }
-        if is_committed || !self.is_open {
+        if !self.is_open {
             return Ok(());
         }
         let frame = Frame { closes: true, ..Frame::default() };
-        match self.send(&[], 1, frame, &[]).await.error {
+        match self.send(&[], frame, &[]).await.error {
             Some(error) => Err(failed_commit(error)),
             None => Ok(()),
         }
     }
 
-    /// Sends these requests of one shape as one text. `Some`: one of them failed and has its answer; these after it
-    /// are still to be sent, and a COMMIT was not reached.
-    async fn together(&mut self, chunk: &[usize], closes: bool) -> Result<Option<Vec<usize>>, Stop> {
+    fn is_long(&self, chunk: &Chunk) -> bool {
+        self.scripts[chunk.requests[0]].statements.len() > LONG
+    }
+
+    async fn begin(&mut self) -> Result<(), Stop> {
+        let frame = Frame { opens: Some(BEGIN), ..Frame::default() };
+        match self.send(&[], frame, &[]).await.error {
+            Some(error) => Err(Stop::NotBegun(Arc::new(error))),
+            None => {
+                self.is_open = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends these requests of one shape as one text. If one of them fails, gives what is still to be sent: all of them
+    /// again, so that the failure takes back nothing else; or, if that was so already, those after it.
+    async fn together(&mut self, requests: Vec<usize>, frame: Frame) -> Result<Vec<Chunk>, Stop> {
         let scripts = self.scripts;
-        let statements = &scripts[chunk[0]].statements;
-        let opens = if self.is_open { None } else { Some(BEGIN) };
-        let frame = Frame { opens, savepoints: self.savepoints, closes };
-        let sent = self.send(statements, chunk.len(), frame, chunk).await;
-        let ended = sent.done.len();
-        let (length, step) = (statements.len(), frame.copy(statements.len()));
-        let mut results = sent.done.into_iter().skip(frame.before());
-        let whole = ended.saturating_sub(frame.before()) / step.max(1);
-        for &index in chunk.iter().take(whole) {
-            let mut own: Vec<Done> = results.by_ref().take(step).collect();
-            if frame.savepoints {
+        let statements = &scripts[requests[0]].statements;
+        let sent = self.send(statements, frame, &requests).await;
+        let (ended, step) = (sent.done.len(), frame.copy(statements.len()));
+        let Some(error) = sent.error else {
+            self.answer(&requests, sent.done, frame);
+            self.is_open = !frame.closes;
+            return Ok(Vec::new());
+        };
+        if frame.opens.is_some() && ended == 0 {
+            return Err(Stop::NotBegun(Arc::new(error)));
+        }
+        self.is_open = true;
+        if ended >= frame.before() + requests.len() * step {
+            return Err(failed_commit(error));
+        }
+        if frame.savepoints == Savepoints::Whole && requests.len() > 1 {
+            self.take_back(&Arc::new(error)).await?;
+            return Ok(vec![Chunk { requests, savepoints: Savepoints::Each }]);
+        }
+        let (whole, statement) = ((ended - frame.before()) / step, (ended - frame.before()) % step);
+        self.answer(&requests[..whole], sent.done, frame);
+        // With a savepoint each, its SAVEPOINT is the copy's first statement and its RELEASE the last.
+        let statement = statement.checked_sub(usize::from(frame.savepoints == Savepoints::Each));
+        self.refuse(requests[whole], statement, error).await?;
+        Ok(sized(requests[whole + 1..].to_vec(), statements.len()))
+    }
+
+    /// Answers requests all of whose statements have ended.
+    fn answer(&mut self, requests: &[usize], done: Vec<Done>, frame: Frame) {
+        let mut results = done.into_iter().skip(frame.before());
+        for &index in requests {
+            let length = self.scripts[index].statements.len();
+            let mut own: Vec<Done> = results.by_ref().take(frame.copy(length)).collect();
+            if frame.savepoints == Savepoints::Each {
                 own.pop();
                 own.remove(0);
             }
             self.answers[index] = Some(Ok(Written::Done(own)));
         }
-        let Some(error) = sent.error else {
-            self.is_open = !closes;
-            return Ok(None);
-        };
-        if ended < frame.before() {
-            return Err(Stop::NotBegun(Arc::new(error)));
-        }
-        self.is_open = true;
-        if whole == chunk.len() {
-            return Err(failed_commit(error));
-        }
-        let statement = (ended - frame.before()) % step;
-        // With a savepoint, its SAVEPOINT is the copy's first statement and its RELEASE the last.
-        let statement = statement.checked_sub(usize::from(frame.savepoints)).filter(|&at| at < length);
-        self.refuse(chunk[whole], statement, error).await?;
-        Ok(Some(chunk[whole + 1..].to_vec()))
     }
 
     /// Sends a long request run by run.
     async fn long(&mut self, index: usize) -> Result<(), Stop> {
-        if !self.is_open {
-            let begin = self.send(&[], 1, Frame { opens: Some(BEGIN), ..Frame::default() }, &[]).await;
-            if let Some(error) = begin.error {
-                return Err(Stop::NotBegun(Arc::new(error)));
-            }
-            self.is_open = true;
-        }
         let script = self.scripts[index];
         if self.savepoints {
-            self.plain("SAVEPOINT r").await?;
+            self.plain(SAVEPOINT).await?;
         }
         let (mut done, mut value) = (Vec::with_capacity(script.statements.len()), 0);
         while let Some(statement) = script.statements.get(done.len()) {
@@ -175,7 +195,7 @@ impl Work<'_> {
             }
         }
         if self.savepoints {
-            self.plain("RELEASE r").await?;
+            self.plain(RELEASE).await?;
         }
         self.answers[index] = Some(Ok(Written::Done(done)));
         Ok(())
@@ -194,8 +214,7 @@ impl Work<'_> {
         });
         let error = Arc::new(error);
         if self.savepoints {
-            self.plain("ROLLBACK TO r").await.map_err(|_| Stop::Ended(Arc::clone(&error)))?;
-            self.plain("RELEASE r").await?;
+            self.take_back(&error).await?;
         } else {
             self.roll_back().await;
         }
@@ -204,6 +223,12 @@ impl Work<'_> {
             None => Err(error::storage("writing", &error)),
         });
         Ok(())
+    }
+
+    /// Takes back everything since the savepoint; if that is gone, this error has ended the transaction.
+    async fn take_back(&mut self, error: &Arc<sqlx::Error>) -> Result<(), Stop> {
+        self.plain("ROLLBACK TO r").await.map_err(|_| Stop::Ended(Arc::clone(error)))?;
+        self.plain(RELEASE).await
     }
 
     /// Sends a statement without arguments inside the transaction; an error means that the transaction is gone.
@@ -220,11 +245,10 @@ impl Work<'_> {
         self.is_open = false;
     }
 
-    async fn send(&mut self, statements: &[Statement], copies: usize, frame: Frame, of: &[usize]) -> Sent {
-        let text = self.texts.get(statements, copies, frame);
+    async fn send(&mut self, statements: &[Statement], frame: Frame, of: &[usize]) -> Sent {
+        let text = self.texts.get(statements, of.len(), frame);
         let values = of.iter().flat_map(|&index| &self.scripts[index].values);
-        let expected = frame.before() + copies * frame.copy(statements.len()) + usize::from(frame.closes);
-        batch::send(self.connection, text, values, expected).await
+        batch::send(self.connection, text, values, frame.text(of.len(), statements.len())).await
     }
 }
 
@@ -235,9 +259,21 @@ fn failed_commit(error: sqlx::Error) -> Stop {
     if is_certain { Stop::Ended(error) } else { Stop::Unknown(error) }
 }
 
+/// Requests of one shape that are sent together, by their places in the batch.
+struct Chunk {
+    requests: Vec<usize>,
+    savepoints: Savepoints,
+}
+
+impl Chunk {
+    fn of(requests: Vec<usize>) -> Self {
+        Self { requests, savepoints: Savepoints::Whole }
+    }
+}
+
 /// Groups requests by shape, and cuts the groups into sizes that repeat. Requests of one key stay in their order:
 /// the second one of a key comes in a wave after the first.
-fn chunks(scripts: &[&Script]) -> VecDeque<Vec<usize>> {
+fn chunks(scripts: &[&Script]) -> VecDeque<Chunk> {
     use std::collections::HashMap;
     let mut waves: Vec<Vec<Vec<usize>>> = Vec::new();
     let (mut seen, mut groups) = (HashMap::new(), HashMap::new());
@@ -257,7 +293,7 @@ fn chunks(scripts: &[&Script]) -> VecDeque<Vec<usize>> {
     for group in waves.into_iter().flatten() {
         let length = scripts[group[0]].statements.len();
         if length > LONG {
-            all.extend(group.into_iter().map(|index| vec![index]));
+            all.extend(group.into_iter().map(|index| Chunk::of(vec![index])));
         } else {
             all.extend(sized(group, length));
         }
@@ -271,14 +307,14 @@ fn size(count: usize, length: usize) -> usize {
     1 << most.ilog2()
 }
 
-fn sized(mut group: Vec<usize>, length: usize) -> std::vec::IntoIter<Vec<usize>> {
+fn sized(mut group: Vec<usize>, length: usize) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     while !group.is_empty() {
         let rest = group.split_off(size(group.len(), length));
-        chunks.push(group);
+        chunks.push(Chunk::of(group));
         group = rest;
     }
-    chunks.into_iter()
+    chunks
 }
 
 #[cfg(test)]
@@ -304,6 +340,7 @@ mod tests {
             script("d", &ONE),
         ];
         let chunks = chunks(&scripts.iter().collect::<Vec<_>>());
+        let chunks: Vec<_> = chunks.into_iter().map(|chunk| chunk.requests).collect();
         assert_eq!(chunks, [vec![0, 2], vec![4], vec![1], vec![3]]);
     }
 
@@ -388,8 +425,9 @@ mod tests {
 
     #[test]
     fn sizes_repeat() {
-        let sizes =
-            |count, length| sized((0..count).collect(), length).map(|chunk| chunk.len()).collect::<Vec<_>>();
+        let sizes = |count, length| {
+            sized((0..count).collect(), length).iter().map(|chunk| chunk.requests.len()).collect::<Vec<_>>()
+        };
         assert_eq!(sizes(77, 5), [32, 32, 8, 4, 1]);
         assert_eq!(sizes(13, 40), [4, 4, 4, 1]);
         assert_eq!(sizes(2, 1000), [1, 1]);

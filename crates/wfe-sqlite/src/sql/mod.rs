@@ -225,4 +225,35 @@ mod tests {
         }
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
+
+    /// SQLite builds a table in memory, and drops it, for each `IN` of three and more constants and for whatever it keeps
+    /// before it writes: as dear as the rest of the statement.
+    #[tokio::test]
+    async fn the_statements_of_a_commit_build_no_tables() {
+        use super::{errors, ownership, pointers, subscriptions, workflows};
+        let mut connection = open::memory().await.unwrap();
+        for text in [
+            ownership::MAY_COMMIT.text(),
+            ownership::COMMIT.text(),
+            ownership::COMMIT_AND_PARK.text(),
+            ownership::COMMIT_AND_END.text(),
+            ownership::SET_STATUS.text(),
+            ownership::SET_DATA.text(),
+            ownership::CLAIM.text(),
+            workflows::LOAD.text(),
+            pointers::PUT.text(),
+            pointers::PUT_NEW.text(),
+            pointers::PUT_IN_COMMIT.text(),
+            pointers::FINISH.text(),
+            pointers::FINISH_AT_ONCE.text(),
+            subscriptions::CLOSE.text(),
+            errors::INSERT.text(),
+        ] {
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {text}"));
+            let steps = sqlx::query(explain).fetch_all(&mut connection).await.unwrap();
+            let tables =
+                steps.iter().filter(|step| step.get::<&str, _>("opcode").starts_with("OpenEphemeral"));
+            assert_eq!(tables.count(), 0, "{text}");
+        }
+    }
 }

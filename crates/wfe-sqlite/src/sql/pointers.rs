@@ -11,6 +11,16 @@ macro_rules! model {
     };
 }
 
+/// The same columns, and the container, each with a new value.
+macro_rules! assigned {
+    () => {
+        "id = ?, step_id = ?, active = ?, status = ?, sleep_until = ?, persistence_data = ?, start_time = ?, \
+         end_time = ?, event_name = ?, event_key = ?, event_published = ?, event_data = ?, step_name = ?, \
+         retry_count = ?, children = ?, context_item = ?, predecessor_id = ?, outcome = ?, scope = ?, \
+         extension_attributes = ?, container = ?"
+    };
+}
+
 /// The same columns, taken over from the row that was to be inserted.
 macro_rules! excluded {
     () => {
@@ -61,12 +71,22 @@ pub(crate) const PUT_IN_CHILD: Sql<23> = Sql::new(concat!(
      FROM workflows WHERE id = ? AND owner = -1"
 ));
 
-/// A live pointer becomes history: its instance's id, how many of the same commit complete after it, the id again, and
-/// the pointer's.
-pub(crate) const FINISH: Sql<4> = Sql::new(
-    "UPDATE execution_pointers SET kind = 'history', number = (SELECT completions FROM workflows WHERE id = ?) - ? \
-     WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'live' AND id = ? AND number = 0",
-);
+/// A live pointer becomes history, with its last values: first how many of the same commit complete after it; last its
+/// instance's id, and its own.
+pub(crate) const FINISH: Sql<24> = Sql::new(concat!(
+    "UPDATE execution_pointers SET kind = 'history', \
+       number = (SELECT completions FROM workflows WHERE workflows.seq = execution_pointers.workflow) - ?, ",
+    assigned!(),
+    " WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'live' AND id = ? AND number = 0"
+));
+
+/// Right after `FINISH`: the same for a pointer that was never stored as a live one.
+pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
+    "INSERT INTO execution_pointers (workflow, position, kind, number, ",
+    model!(),
+    ", container) SELECT seq, 0, 'history', completions - ?, \
+     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND changes() = 0"
+));
 
 /// A page of history: the instance, the container, the number before the first, and how many.
 pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
@@ -128,6 +148,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("PUT_IN_COMMIT", PUT_IN_COMMIT.text()),
     ("PUT_IN_CHILD", PUT_IN_CHILD.text()),
     ("FINISH", FINISH.text()),
+    ("FINISH_AT_ONCE", FINISH_AT_ONCE.text()),
     ("HISTORY", HISTORY.text()),
     ("REMOVE_ITEMS", REMOVE_ITEMS.text()),
     ("PUT_ITEMS", PUT_ITEMS.text()),

@@ -1,6 +1,9 @@
 -- Version 1. Six tables, all STRICT. Integer keys inside: an id is looked up once, through its unique index.
 -- Times are nanoseconds since the Unix epoch, except next_execution and execute_time: milliseconds.
 -- JSON is text.
+--
+-- More than two allowed values are written with OR: for an IN of three and more, SQLite builds a table of them whenever it
+-- checks a row. (In files of the first versions IN stands there: the same rule.)
 
 CREATE TABLE workflows (
   seq INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused: (seq, revision) proves a cached copy even after a deletion
@@ -12,7 +15,8 @@ CREATE TABLE workflows (
   description TEXT,
   reference TEXT,
   next_execution INTEGER,
-  status TEXT NOT NULL CHECK (status IN ('Runnable', 'Suspended', 'Complete', 'Terminated')),
+  status TEXT NOT NULL
+    CHECK (status = 'Runnable' OR status = 'Suspended' OR status = 'Complete' OR status = 'Terminated'),
   create_time INTEGER NOT NULL,
   complete_time INTEGER,
   -- Beside the model: only the step store touches what follows, but for the revision.
@@ -21,11 +25,11 @@ CREATE TABLE workflows (
   owner INTEGER,
   fence INTEGER NOT NULL DEFAULT 0 CHECK (fence >= 0),                  -- raised with every change of owner
   claims INTEGER NOT NULL DEFAULT 0 CHECK (claims >= 0),                -- claims since the last commit
-  control TEXT CHECK (control IN ('Suspend', 'Resume', 'Cancel', 'Terminate')),
+  control TEXT CHECK (control = 'Suspend' OR control = 'Resume' OR control = 'Cancel' OR control = 'Terminate'),
   control_number INTEGER NOT NULL DEFAULT 0 CHECK (control_number >= 0), -- of the newest request, waiting or not
   parent TEXT,
   start_key TEXT,                                                       -- reference of an idempotent start
-  ending TEXT CHECK (ending IN ('Completed', 'Failed', 'Cancelled', 'Terminated')),
+  ending TEXT CHECK (ending = 'Completed' OR ending = 'Failed' OR ending = 'Cancelled' OR ending = 'Terminated'),
   cause TEXT,
   data TEXT NOT NULL                                                    -- last: reading the others does not walk over it
 ) STRICT;
@@ -42,14 +46,16 @@ CREATE INDEX workflows_control ON workflows (seq) WHERE control IS NOT NULL;
 CREATE TABLE execution_pointers (
   seq INTEGER PRIMARY KEY,
   workflow INTEGER NOT NULL REFERENCES workflows (seq) ON DELETE CASCADE,
-  kind TEXT NOT NULL CHECK (kind IN ('live', 'history', 'items')),
+  kind TEXT NOT NULL CHECK (kind = 'live' OR kind = 'history' OR kind = 'items'),
   number INTEGER NOT NULL CHECK (number >= 0),  -- live: 0; history: completion number; items: index of the first one
   position INTEGER NOT NULL,                    -- order of the live ones
   id TEXT NOT NULL,                             -- items: the container's pointer
   step_id INTEGER NOT NULL CHECK (step_id >= 0),
   active INTEGER NOT NULL CHECK (active IN (0, 1)),
-  status TEXT NOT NULL CHECK (status IN ('Pending', 'Running', 'Complete', 'Skipped', 'Sleeping', 'WaitingForEvent',
-    'Failed', 'Compensated', 'Cancelled', 'PendingPredecessor')),
+  status TEXT NOT NULL
+    CHECK (status = 'Pending' OR status = 'Running' OR status = 'Complete' OR status = 'Skipped' OR status = 'Sleeping'
+      OR status = 'WaitingForEvent' OR status = 'Failed' OR status = 'Compensated' OR status = 'Cancelled'
+      OR status = 'PendingPredecessor'),
   sleep_until INTEGER,
   persistence_data TEXT,
   start_time INTEGER,

@@ -192,16 +192,18 @@ fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
     Ok([names::status(status).into(), ending.into(), cause.into()])
 }
 
-/// Finished pointers are stored as live ones first, whether they were or not, and turned into history then.
 fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {
     let id = Value::from(&step.instance_id);
     let above = next_revision(0, step.upserted.len() + step.finished.len()) - 1;
-    for (place, pointer) in (0_i64..).zip(step.upserted.iter().chain(&step.finished)) {
+    for (place, pointer) in (0_i64..).zip(&step.upserted) {
         let columns = codec::pointer::encode(pointer)?;
         script.add_with(&sql::pointers::PUT_IN_COMMIT, [above.into(), place.into()], &columns, [id.clone()]);
     }
     for (after, pointer) in (0_i64..).zip(step.finished.iter().rev()) {
-        script.add(&sql::pointers::FINISH, [id.clone(), after.into(), id.clone(), (&pointer.id).into()]);
+        let columns = codec::pointer::encode(pointer)?;
+        let own = [id.clone(), (&pointer.id).into()];
+        script.add_with(&sql::pointers::FINISH, [after.into()], &columns, own);
+        script.add_with(&sql::pointers::FINISH_AT_ONCE, [after.into()], &columns, [id.clone()]);
     }
     Ok(())
 }
