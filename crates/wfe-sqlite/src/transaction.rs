@@ -158,7 +158,8 @@ impl Work<'_> {
         // With a savepoint each, its SAVEPOINT is the copy's first statement and its RELEASE the last.
         let statement = statement.checked_sub(usize::from(frame.savepoints == Savepoints::Each));
         self.refuse(requests[whole], statement, error).await?;
-        Ok(sized(requests[whole + 1..].to_vec(), statements.len()))
+        let rest = sized(requests[whole + 1..].to_vec(), statements.len()).into_iter();
+        Ok(rest.map(|chunk| Chunk { savepoints: frame.savepoints, ..chunk }).collect())
     }
 
     /// Answers requests all of whose statements have ended.

@@ -7,10 +7,7 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
@@ -51,8 +48,7 @@ async fn ten_thousand_timers_due_in_one_second_are_on_time() {
 async fn round() -> TimeDelta {
     let folder = tempfile::tempdir().unwrap();
     let store = SqlitePersistenceProvider::file(folder.path().join("state.db")).open().await.unwrap();
-    let host =
-        WorkflowHost::builder(store).claim_ahead(Duration::from_secs(2)).concurrent_instances(32_768).build();
+    let host = WorkflowHost::new(store);
     let late = Arc::new(Mutex::new(Vec::new()));
     let (heard, all) = (late.clone(), Arc::new(Notify::new()));
     let last = all.clone();
