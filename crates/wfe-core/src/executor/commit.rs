@@ -47,6 +47,7 @@ impl Run {
             && delta.items.is_empty()
             && delta.subscribed.is_empty()
             && delta.unsubscribed.is_empty()
+            && delta.unanswerable.is_empty()
             && delta.consumed.is_empty()
             && delta.created.is_empty()
             && delta.requested.is_empty()
@@ -72,6 +73,7 @@ impl Run {
             items: delta.items.clone(),
             subscribed: delta.subscribed.clone(),
             unsubscribed: delta.unsubscribed.clone(),
+            unanswerable: delta.unanswerable.clone(),
             consumed: delta.consumed.clone(),
             published: self.end_event().into_iter().collect(),
             created: delta.created.clone(),
@@ -105,6 +107,7 @@ impl Run {
         self.live.saved();
         self.accepted();
         self.next_execution = delta.next_execution;
+        self.unanswerable.extend(delta.unanswerable);
         // Consumed: another wait in the same stream may have its next event there already. Overdue: one may have come in
         // time of which nobody has told yet.
         let overdue = self.status == WorkflowStatus::Runnable && !self.overdue.is_empty();
@@ -140,9 +143,17 @@ impl Run {
         self.delta.release = false;
     }
 
-    /// Whether a commit whose outcome was unknown is stored, seen from what the store has now.
-    #[must_use]
-    pub fn is_stored(&self, loaded: &Loaded) -> bool {
+    /// Whether a commit whose outcome was unknown is stored, seen from what the store has now. What cannot be seen (which
+    /// waits take no answer any more) is to be stored again.
+    pub fn is_stored(&mut self, loaded: &Loaded) -> bool {
+        let is_stored = self.is_seen_in(loaded);
+        if is_stored {
+            self.delta.unanswerable.clear();
+        }
+        is_stored
+    }
+
+    fn is_seen_in(&self, loaded: &Loaded) -> bool {
         let stored = &loaded.instance;
         let live: std::collections::HashMap<&str, &ExecutionPointer> =
             stored.execution_pointers.iter().map(|p| (p.id.as_str(), p)).collect();

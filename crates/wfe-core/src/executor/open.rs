@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use serde_json::Value;
 
@@ -107,6 +107,7 @@ impl Run {
             entries: Entries::Many,
             sleeping: BTreeSet::new(),
             overdue: BTreeSet::new(),
+            unanswerable: HashSet::new(),
             watching: BTreeSet::new(),
             waits: loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id)).collect(),
             windows: HashMap::new(),

@@ -114,6 +114,13 @@ pub(crate) trait Primitive: Send + Sync {
         Err(self.unexpected(at, "time came"))
     }
 
+    /// Whether what it does when [its time comes](Self::time_came) takes away a wait that somebody may answer: then nobody
+    /// may any more, before it is looked for an answer once more and the time has come. Somebody whose answer was
+    /// accepted must not find it dropped.
+    fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> Moved<bool> {
+        Ok(false)
+    }
+
     /// The data has changed. For those that [watch](Self::watches_data) it.
     fn data_changed(&self, _: &mut Run, _at: &str, _: &mut Env<'_>) -> Moved {
         Ok(())

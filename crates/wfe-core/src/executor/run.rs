@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -57,6 +57,8 @@ pub struct Run {
     pub(super) sleeping: BTreeSet<(DateTime<Utc>, String)>,
     /// Pointers whose waits have lasted too long: it counts once it is known what the store had for them by then.
     pub(super) overdue: BTreeSet<(DateTime<Utc>, String)>,
+    /// Waits for somebody's answer to which the store takes none any more.
+    pub(super) unanswerable: HashSet<String>,
     /// Active pointers that a change of the data may concern.
     pub(super) watching: BTreeSet<String>,
     /// Open waits, by their ids: the pointers that wait.
@@ -110,6 +112,7 @@ pub(super) struct Delta {
     pub items: Vec<Items>,
     pub subscribed: Vec<EventSubscription>,
     pub unsubscribed: Vec<String>,
+    pub unanswerable: Vec<String>,
     pub consumed: Vec<Consumed>,
     pub created: Vec<WorkflowInstance>,
     pub requested: Vec<(String, Control)>,

@@ -105,18 +105,42 @@ impl Run {
     }
 
     /// What the store has for the waits that have lasted too long was delivered: those that still wait get nothing in
-    /// time. Whether anything has changed.
+    /// time. One that somebody may answer first takes no answer any more, and is overdue until it was looked at once more
+    /// after that. Whether anything has changed.
     pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
-        let mut changed = false;
+        let (mut changed, mut later) = (false, Vec::new());
         while self.status == WorkflowStatus::Runnable
             && let Some((at, id)) = self.overdue.pop_first()
         {
-            if self.waits_until(&id) == Some(at) {
-                changed = true;
+            if self.waits_until(&id) != Some(at) {
+                continue;
+            }
+            changed = true;
+            if self.may_be_answered(&id, env)? {
+                later.push((at, id));
+            } else {
                 self.time_came(&id, env)?;
             }
         }
+        self.overdue.extend(later);
         Ok(changed)
+    }
+
+    /// If so, not any more after the next commit.
+    fn may_be_answered(&mut self, id: &str, env: &mut Env<'_>) -> Result<bool> {
+        let Some(wait) = self.wait_of(id)?.filter(|wait| !self.unanswerable.contains(wait)) else {
+            return Ok(false);
+        };
+        let primitive = self.primitive_of(id)?;
+        let mut closes = false;
+        self.guard(id, env, |run, env| {
+            closes = primitive.takes_no_answer_after(run, id, env)?;
+            Ok(())
+        })?;
+        if closes && !self.delta.unanswerable.contains(&wait) {
+            self.delta.unanswerable.push(wait);
+        }
+        Ok(closes)
     }
 
     /// Forgets those that wait no longer, or have another limit by now.

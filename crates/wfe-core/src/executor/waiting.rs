@@ -95,7 +95,7 @@ impl Run {
     }
 
     /// The id of the pointer's open wait.
-    fn wait_of(&self, at: &str) -> Result<Option<String>> {
+    pub(super) fn wait_of(&self, at: &str) -> Result<Option<String>> {
         let pointer = self.live.get(at)?;
         let id = last_wait(&self.id, pointer);
         Ok(id.filter(|id| self.waits.contains_key(id)))

@@ -149,6 +149,10 @@ pub struct StepCommit {
     pub subscribed: Vec<EventSubscription>,
     /// Ids of waits that a cancel, a timeout or an end takes away; unknown ones are passed over.
     pub unsubscribed: Vec<String>,
+    /// Waits that take no answer from now on, because they are about to be taken away: nobody can claim or
+    /// [answer](StepStore::answer_wait) them any more. They stay open, and the answer that one has already is delivered as
+    /// ever: so whoever looks after this commit knows whether one was accepted. Unknown ones are passed over.
+    pub unanswerable: Vec<String>,
     /// Events that reach waits in this commit: the waits are closed and the position of (instance, name, key) moves on.
     pub consumed: Vec<Consumed>,
     /// Events to store; one whose id exists already is passed over.
@@ -483,7 +487,7 @@ pub trait StepStore: Send + Sync {
         Ok(None)
     }
 
-    /// A page of the open waits of a name that nobody has answered, whatever their keys, in the order in which they were
+    /// A page of the open waits of a name that nobody has answered and that take an answer, whatever their keys, in the order in which they were
     /// stored: work for outsiders, and (in the fields of its token) who has it. The name is one of the engine's
     /// [`OWN_NAMES`].
     ///
@@ -521,7 +525,8 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for outsiders"))
     }
 
-    /// Stores the event that answers a wait, in one transaction, if the wait is open, has no answer, and a token that is
+    /// Stores the event that answers a wait, in one transaction, if the wait is open, has no answer, takes one still (see
+    /// [`unanswerable`](StepCommit::unanswerable)), and a token that is
     /// given holds it and has not expired: so that the late answer of a worker whose claim has run out is refused, also if
     /// nobody else has claimed the wait yet. From then on nobody can claim the wait or give it another answer, though it
     /// stays open until its instance consumes the event. The event is stored unprocessed.
@@ -530,8 +535,8 @@ pub trait StepStore: Send + Sync {
     /// whatever became of the token and the wait since.
     ///
     /// # Errors
-    /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): the wait is unknown, closed or answered by
-    ///   another event, or the token does not hold it, or not any more.
+    /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): the wait is unknown, closed, answered by
+    ///   another event or takes no answer any more, or the token does not hold it, or not any more.
     /// * [`Invalid`](crate::WfeError::Invalid): the event is not due, has another name or key than the wait, or is dated
     ///   before it.
     /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the event's id is that of an event which is no answer to this

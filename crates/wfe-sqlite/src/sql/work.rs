@@ -59,6 +59,10 @@ pub(crate) const TAKES: Sql<4> = Sql::new(guard!(
 /// This event (first) answers this wait.
 pub(crate) const ANSWER: Sql<2> = Sql::new("UPDATE event_subscriptions SET answer = ? WHERE id = ?");
 
+/// This wait takes no answer any more, and has none: no event has an empty id.
+pub(crate) const TAKE_NO_ANSWER: Sql<1> =
+    Sql::new("UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL");
+
 /// Whether this event (second) answered this wait.
 pub(crate) const IS_ANSWERED_BY: Sql<2> =
     Sql::new("SELECT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND answer = ?)");
@@ -72,5 +76,6 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("MAY_ANSWER", MAY_ANSWER.text()),
     ("TAKES", TAKES.text()),
     ("ANSWER", ANSWER.text()),
+    ("TAKE_NO_ANSWER", TAKE_NO_ANSWER.text()),
     ("IS_ANSWERED_BY", IS_ANSWERED_BY.text()),
 ];

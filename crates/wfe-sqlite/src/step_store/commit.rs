@@ -92,6 +92,9 @@ impl SqlitePersistenceProvider {
             let [wait_id, ..] = add_subscription(&mut script, wait)?;
             script.add(&sql::streams::REVIVE_NEXT, [wait_id]);
         }
+        for wait in &step.unanswerable {
+            script.add(&sql::work::TAKE_NO_ANSWER, [wait.into()]);
+        }
         for event in &step.published {
             let event_id = id_or_fresh(&event.id);
             let columns = codec::event::encode(event, &event_id, event.event_time, now)?;

@@ -16,6 +16,7 @@ mod control;
 mod events;
 mod failures;
 mod idle;
+mod late_answers;
 mod lifecycle;
 mod limits;
 mod loops;

@@ -68,6 +68,10 @@ impl Primitive for ActivityStep {
         over(self.limit.as_ref(), run, at)
     }
 
+    fn takes_no_answer_after(&self, _: &Run, _: &str, _: &Env<'_>) -> Moved<bool> {
+        Ok(self.limit.is_some())
+    }
+
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
         Ok(run.complete(at, None, env)?)
     }

@@ -83,14 +83,7 @@ impl UserTaskStep {
     /// Nobody has answered for so long: the task stays, or goes to somebody else, and something runs beside it. Each in its
     /// own time.
     fn go_unanswered(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let pointer = run.live.get(at)?;
-        if pointer.extension_attributes.contains_key(ESCALATED) {
-            return Ok(());
-        }
-        let mut to_come = match pointer.extension_attributes.get(TO_COME) {
-            Some(kept) => ToCome::deserialize(kept)?,
-            None => ToCome { escalate: Some(env.now), reassign: Some(env.now) },
-        };
+        let Some(mut to_come) = to_come(run, at, env)? else { return Ok(()) };
         let is_due = |time: &mut Option<DateTime<Utc>>| time.take_if(|time| *time <= env.now).is_some();
         let (escalates, reassigns) = (is_due(&mut to_come.escalate), is_due(&mut to_come.reassign));
         let (next, kept) = (to_come.next(), serde_json::to_value(&to_come)?);
@@ -108,6 +101,18 @@ impl UserTaskStep {
             None => Ok(run.clear_timer(at)?),
         }
     }
+}
+
+/// `None`: nothing comes any more.
+fn to_come(run: &Run, at: &str, env: &Env<'_>) -> Moved<Option<ToCome>> {
+    let kept = &run.live.get(at)?.extension_attributes;
+    if kept.contains_key(ESCALATED) {
+        return Ok(None);
+    }
+    Ok(Some(match kept.get(TO_COME) {
+        Some(kept) => ToCome::deserialize(kept)?,
+        None => ToCome { escalate: Some(env.now), reassign: Some(env.now) },
+    }))
 }
 
 impl Primitive for UserTaskStep {
@@ -177,6 +182,14 @@ impl Primitive for UserTaskStep {
         match &self.unanswered {
             Unanswered { escalate: None, reassign: None } => over(self.limit.as_ref(), run, at),
             _ => self.go_unanswered(run, at, env),
+        }
+    }
+
+    fn takes_no_answer_after(&self, run: &Run, at: &str, env: &Env<'_>) -> Moved<bool> {
+        match &self.unanswered {
+            Unanswered { escalate: None, reassign: None } => Ok(self.limit.is_some()),
+            Unanswered { reassign: None, .. } => Ok(false), // it stays with whom it is
+            _ => Ok(to_come(run, at, env)?.and_then(|it| it.reassign).is_some_and(|time| time <= env.now)),
         }
     }
 

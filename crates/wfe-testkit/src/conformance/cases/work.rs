@@ -267,6 +267,30 @@ async fn a_late_answer_is_refused_whether_or_not_another_has_the_wait(bench: Ben
     Ok(())
 }
 
+async fn a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_before(bench: Bench) -> Checked<()> {
+    let store = with_work(&bench, &["a", "b", "c"]).await?;
+    let steps = steps(&store)?;
+    let owner = steps.enlist().await?;
+    assert_eq!(take(&store, "t", 10).await?.as_deref(), Some("a"));
+    assert!(steps.answer_wait("b", None, &answer("e", "b")).await?);
+    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    let closes = ["a", "b", "c", "unknown"].map(str::to_owned);
+    done(&store, claimed.fence, StepCommit { unanswerable: closes.into(), ..commit("i") }).await?;
+    for (wait, token) in [("a", Some("t")), ("a", None), ("b", None), ("c", None)] {
+        assert_err!(
+            steps.answer_wait(wait, token, &answer("late", wait)).await,
+            WfeError::SubscriptionNotFound(id) if id == wait
+        );
+    }
+    assert!(!steps.answer_wait("b", None, &answer("e", "b")).await?, "it was accepted before");
+    assert_eq!(take(&store, "u", 10).await?, None);
+    let loaded = steps.load("i").await?;
+    assert_eq!(loaded.waits.len(), 3, "they stay open until they are taken away");
+    let delivered: Vec<_> = loaded.deliveries.iter().map(|d| (&*d.subscription_id, &*d.event.id)).collect();
+    assert_eq!(delivered, [("b", "e")]);
+    Ok(())
+}
+
 async fn an_answer_without_a_token_needs_none(bench: Bench) -> Checked<()> {
     let store = with_work(&bench, &["a", "b"]).await?;
     let steps = steps(&store)?;
