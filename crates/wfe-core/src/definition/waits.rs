@@ -96,10 +96,11 @@ macro_rules! waits {
 }
 
 macro_rules! outputs {
-    ($($name:ident: $what:literal),*) => {
+    ($($name:ident: $what:literal, $again:literal;)*) => {
         $(impl<D: Data, I: Item> $name<D, I> {
             #[doc = concat!("Writes ", $what, " into the newest data. If it is of another type than `T`, or this panics, ")]
             /// nothing is changed and the step has failed.
+            #[doc = $again]
             #[must_use]
             pub fn output<T: DeserializeOwned + Send + 'static>(
                 mut self,
@@ -339,7 +340,8 @@ impl<D: Data, I: Item> UserTask<D, I> {
         self
     }
 
-    /// Writes the answer into the newest data. If this panics, nothing is changed and the step has failed.
+    /// Writes the answer into the newest data. If this panics, nothing is changed and the step has failed. A retry, or a
+    /// resume, asks again.
     #[must_use]
     pub fn output(mut self, write: impl Fn(&UserAnswer, &mut D) + Send + Sync + 'static) -> Self {
         self.common.outputs.push(receive(OUTPUT, write));
@@ -348,4 +350,9 @@ impl<D: Data, I: Item> UserTask<D, I> {
 }
 
 waits!(Await<D, I>, Activity<D, I>, Child<D, I>, UserTask<D, I>);
-outputs!(Await: "what the event carries", Activity: "the worker's result", Child: "the child's data at its end");
+outputs! {
+    Await: "what the event carries",
+        "The event stays with the step: a retry, or a resume, reads the same one again.";
+    Activity: "the worker's result", "A retry, or a resume, offers the work again.";
+    Child: "the child's data at its end", "A retry, or a resume, begins a new child.";
+}

@@ -41,6 +41,11 @@ impl Primitive for WaitFor {
     }
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        let pointer = run.live.get(at)?;
+        if let Some(event) = pointer.event_data.clone().filter(|_| pointer.event_published) {
+            // It came before, and its output failed. It reaches the instance once only: another wait would lose it.
+            return self.event_came(run, at, event, env);
+        }
         let key = run.ask(at, &self.key)?;
         let as_of = match &self.effective {
             None => run.created,

@@ -20,6 +20,7 @@ mod nested;
 mod outside;
 mod properties;
 mod random;
+mod received;
 mod retry;
 mod saga;
 mod scenario;

@@ -1,0 +1,60 @@
+//! Events that came, and could not be written into the data.
+
+use super::scenario::{HOUR, Line, begin, everywhere, line, mark, world};
+use crate::{
+    definition::{Await, OnFailure, Retry, event},
+    steps::StepError,
+    traits::Control,
+};
+
+/// Its output panics as long as nothing was written.
+fn said() -> Await<Line, ()> {
+    event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| {
+        assert!(!line.is_empty(), "too early");
+        line.push(word.clone());
+    })
+}
+
+#[test]
+fn an_event_whose_output_fails_is_read_again_by_the_next_attempt() {
+    let make = || {
+        let mut world = world(
+            begin()
+                .parallel("both", |both| {
+                    both.branch(|b| {
+                        b.wait_for("w", said())
+                            .retry(Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0))
+                    })
+                    .branch(|b| b.delay("later", |_, _| HOUR).then("x", mark("x")))
+                })
+                .wait_for("next", said()),
+        );
+        world.plan(HOUR / 4, "said", "k", "first");
+        world.plan(HOUR / 2, "said", "k", "second");
+        world
+    };
+    let whole = everywhere(make);
+    assert_eq!(line(&whole), "x first second");
+    assert_eq!((whole.failures.len(), whole.failures[0].code.as_str()), (1, StepError::PANIC));
+    let consumed: Vec<_> = whole.commits.iter().flat_map(|c| &c.consumed).collect();
+    assert_eq!(consumed.len(), 2, "each event reaches the instance once");
+}
+
+#[test]
+fn a_resume_reads_it_again_and_so_does_not_lose_it() {
+    let make = || {
+        let mut world = world(begin().wait_for("w", said()).on_failure(OnFailure::Suspend));
+        world.plan(HOUR, "said", "k", "first");
+        world.plan(2 * HOUR, "said", "k", "second");
+        world.plan_ask(3 * HOUR, Control::Resume);
+        world
+    };
+    let mut world = make();
+    world.play();
+    // As if the definition had been mended.
+    world.instance.data = serde_json::json!(["mended"]);
+    world.ask(Control::Resume);
+    world.play();
+    assert_eq!(line(&world), "mended first");
+    everywhere(make);
+}
