@@ -27,9 +27,8 @@ use std::{
 };
 
 use ending::ending;
+use wfe_testkit::crash::KILL_AFTER;
 
-/// Says to an example after how many commits it dies; see `examples/common/dying.rs`.
-const DIE_AFTER: &str = "WFE_EXAMPLE_DIE_AFTER";
 /// The number of the signal by which it does.
 const SIGABRT: i32 = 6;
 /// An example has some tens of commits; one that has so many never ends.
@@ -66,7 +65,7 @@ struct Example {
 impl Example {
     fn command(&self, place: &Path) -> Command {
         let mut command = Command::new(programs().join(self.name));
-        command.arg("--db").arg(place.join("state.db")).stdin(Stdio::null()).env_remove(DIE_AFTER);
+        command.arg("--db").arg(place.join("state.db")).stdin(Stdio::null()).env_remove(KILL_AFTER);
         if self.has_folder {
             command.arg("--out").arg(place.join("out"));
         }
@@ -131,7 +130,7 @@ impl Example {
         let place = tempfile::tempdir().unwrap();
         let mut kills = 0_u64;
         loop {
-            let output = self.command(place.path()).env(DIE_AFTER, A_FEW.to_string()).output().unwrap();
+            let output = self.command(place.path()).env(KILL_AFTER, A_FEW.to_string()).output().unwrap();
             if output.status.signal() != Some(SIGABRT) {
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
                 break;
@@ -147,7 +146,7 @@ impl Example {
     fn dies_after(&self, count: u64, expected: &str) -> bool {
         assert!(count < MANY, "{} stores without end", self.name);
         let place = tempfile::tempdir().unwrap();
-        let killed = self.command(place.path()).env(DIE_AFTER, count.to_string()).output().unwrap();
+        let killed = self.command(place.path()).env(KILL_AFTER, count.to_string()).output().unwrap();
         let was_killed = killed.status.signal() == Some(SIGABRT);
         let said = String::from_utf8_lossy(&killed.stderr);
         assert!(was_killed || killed.status.success(), "commit {count}: {}: {said}", killed.status);

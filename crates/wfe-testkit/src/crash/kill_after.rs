@@ -10,8 +10,8 @@ use wfe::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Fence, Loaded, Owner, PersistenceProvider, Started, StepCommit,
-        StepStore, Swept,
+        Claimed, Committed, Control, Fence, Intervention, Loaded, Owner, PersistenceProvider, Started,
+        StepCommit, StepStore, Swept,
     },
 };
 
@@ -23,7 +23,7 @@ pub const KILL_AFTER: &str = "WFE_KILL_AFTER";
 /// A store whose process dies right after its n-th commit: it is stored, but nobody has been told.
 ///
 /// A commit is whatever changed the store through the engine: a start, a step's commit, a claim, an event, a request, a
-/// worker's claim and answer, an event marked as processed.
+/// worker's claim, heartbeat, release and answer, an event marked as processed.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -156,6 +156,29 @@ impl Layer for KillAfter {
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
         let answer = self.alive()?.request(id, control).await;
+        self.heard(answer, |()| true)
+    }
+
+    async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
+        let answer = self.alive()?.intervene(id, intervention).await;
+        self.heard(answer, |()| true)
+    }
+
+    async fn set_subscription_token(
+        &self,
+        wait_id: &str,
+        token: &str,
+        worker: &str,
+        expiry: DateTime<Utc>,
+    ) -> Result<bool> {
+        self.alive()?;
+        let answer = self.inner.set_subscription_token(wait_id, token, worker, expiry).await;
+        self.heard(answer, |is_held| *is_held)
+    }
+
+    async fn clear_subscription_token(&self, wait_id: &str, token: &str) -> Result<()> {
+        self.alive()?;
+        let answer = self.inner.clear_subscription_token(wait_id, token).await;
         self.heard(answer, |()| true)
     }
 

@@ -1,7 +1,5 @@
 //! What the examples have in common: their command line, their store, and how they end.
 
-mod dying;
-
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -16,6 +14,7 @@ use std::{
 use lexopt::{Arg, Parser};
 use wfe::{clock::Clock, traits::PersistenceProvider};
 use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::crash::KillAfter;
 
 /// Why an example could not do its work.
 pub type Failure = Box<dyn Error + Send + Sync>;
@@ -76,11 +75,11 @@ pub async fn main<F: Future<Output = Result<(), Failure>>>(
     ExitCode::from(status)
 }
 
-/// The store of an example: this file, or memory.
+/// The store of an example: this file, or memory. The tests let it die after each of its commits.
 pub async fn open(db: Option<&Path>, clock: Arc<dyn Clock>) -> wfe::Result<Arc<dyn PersistenceProvider>> {
     let options = match db {
         Some(file) => SqlitePersistenceProvider::file(file),
         None => SqlitePersistenceProvider::builder(":memory:"),
     };
-    Ok(dying::over(options.clock(clock).open().await?))
+    Ok(KillAfter::from_env(Arc::new(options.clock(clock).open().await?)))
 }

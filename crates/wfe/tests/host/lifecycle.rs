@@ -11,8 +11,8 @@ use wfe::{
 };
 
 use crate::support::{
-    Gate, Store, Tally, Timed, after_births, after_starts, before_status, completed, in_time, nothing,
-    started, unreadable, until,
+    Count, Gate, Store, Tally, Timed, after_births, after_starts, before_results, before_status, completed,
+    in_time, nothing, started, unreadable, until,
 };
 
 /// What was told of an instance so far, shortly.
@@ -139,6 +139,47 @@ async fn no_change_of_status_is_told_before_it_is_stored() {
         let told = told_until(&mut events, &id, &change).await;
         assert_eq!(of(&told, &id).len(), 1, "{told:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_follows_from_a_result_is_seen_before_it_is_stored() {
+    let (store, gate, begun) = (Store::memory().await, Gate::default(), Count::default());
+    let add = || nothing().output(|(), tally: &mut Tally| tally.sum += 1);
+    let second = begun.clone();
+    let second = inline(move |_, _: Arc<Tally>| {
+        second.up();
+        async { Ok(()) }
+    });
+    let two = WorkflowBuilder::<Tally>::new("two", 1)
+        .then("first", add())
+        .then("second", second.output(|(), tally| tally.sum += 1))
+        .build();
+    let builder = WorkflowHost::builder_shared(before_results(store.provider().await, &gate));
+    let host = Arc::new(started(builder.build(), &[&two.unwrap(), &one_step("other")]).await);
+    let mut events = host.lifecycle();
+    gate.shut();
+    let id = host.start_workflow("two", &Tally::default()).await.unwrap();
+    let (waits, own) = (host.clone(), id.clone());
+    let answer = tokio::spawn(async move { completed(&waits, &own).await });
+    let mut told = Vec::new();
+    for (held, step) in ["first ends", "second ends"].into_iter().enumerate() {
+        until(async || gate.came.get() == held + 1).await;
+        had_time(&host).await;
+        while let Ok(event) = events.try_recv() {
+            told.push(event);
+        }
+        assert!(!of(&told, &id).contains(&step.to_owned()), "{told:?}");
+        assert_eq!((begun.get(), answer.is_finished()), (held, false));
+        assert_eq!(host.data::<Tally>(&id).await.unwrap().sum, u32::try_from(held).unwrap());
+        if held == 0 {
+            gate.shut(); // for the next one
+        }
+        gate.open();
+    }
+    assert_eq!(answer.await.unwrap().sum, 2);
+    told.extend(told_until(&mut events, &id, &Lifecycle::Completed).await);
+    let all = ["Started", "first begins 1", "first ends", "second begins 1", "second ends", "Completed"];
+    assert_eq!(of(&told, &id), all);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -267,7 +267,9 @@ async fn a_late_answer_is_refused_whether_or_not_another_has_the_wait(bench: Ben
     Ok(())
 }
 
-async fn a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_before(bench: Bench) -> Checked<()> {
+async fn a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_before(
+    bench: Bench,
+) -> Checked<()> {
     let store = with_work(&bench, &["a", "b", "c"]).await?;
     let steps = steps(&store)?;
     let owner = steps.enlist().await?;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use wfe::{
     Result,
-    models::WorkflowInstance,
+    models::{PointerStatus, WorkflowInstance},
     traits::{Committed, Fence, Loaded, Owner, PersistenceProvider, Started, StepCommit, StepStore},
 };
 use wfe_testkit::{Layer, Layered};
@@ -57,6 +57,11 @@ pub fn before_status(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dy
     Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Status }))
 }
 
+/// A provider that holds what ends a step before it is stored.
+pub fn before_results(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Result }))
+}
+
 /// A provider that holds the answers to starts, after they were stored.
 pub fn after_starts(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
     Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Start }))
@@ -70,6 +75,7 @@ pub fn after_births(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn
 #[derive(PartialEq)]
 enum At {
     Status,
+    Result,
     Start,
     Birth,
 }
@@ -102,6 +108,11 @@ impl Layer for Holding {
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
         if self.at == At::Status && step.status.is_some() {
+            self.gate.pass().await;
+        }
+        let ends_a_step =
+            step.finished.iter().chain(&step.upserted).any(|p| p.status == PointerStatus::Complete);
+        if self.at == At::Result && ends_a_step {
             self.gate.pass().await;
         }
         let committed = self.steps().commit_step(fence, step).await;

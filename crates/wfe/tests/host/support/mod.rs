@@ -4,7 +4,7 @@ mod logged;
 mod timed;
 
 pub use faulty::{Fault, after_claims, faulty, plain, refusing, unreadable};
-pub use holding::{Gate, after_births, after_starts, before_status};
+pub use holding::{Gate, after_births, after_starts, before_results, before_status};
 pub use logged::Missed;
 pub use timed::Timed;
 pub(crate) use timed::in_time;
