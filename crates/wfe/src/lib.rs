@@ -1,7 +1,8 @@
 //! The WFE host: registers workflows, runs their steps, and resumes them after a crash.
 //!
 //! A workflow is a typed struct of data and a [`Definition`](definition::Definition), built in Rust; a
-//! [`WorkflowHost`] runs its instances on a store. Everything that a program needs beside a store is re-exported here.
+//! [`WorkflowHost`] runs its instances on a store. All that a program needs beside a store is re-exported here;
+//! authors of stores need `wfe_core` too.
 //!
 //! ```
 //! use std::sync::Arc;

@@ -24,6 +24,9 @@ use crate::{
 ///     .concurrent_steps(64)
 ///     .concurrent_instances_of("import", 10) // at once; others wait in the store
 ///     .concurrent_bodies_of("import", "upload", 2) // over all instances
+///     .claim_ahead(Duration::from_millis(500))
+///     .poll_interval(Duration::from_millis(200)) // so soon is a killed process's work taken over
+///     .seed(7) // the same retry pauses in each run
 ///     .grace(Duration::from_secs(5))
 ///     .build();
 /// # host.stop().await

@@ -13,7 +13,9 @@ use crate::steps::{StepError, drop_payload};
 ///
 /// let retry = Retry::up_to(5)
 ///     .first_pause(Duration::from_millis(200))
+///     .factor(3.0) // 200 ms, 600 ms, 1.8 s …
 ///     .longest_pause(Duration::from_secs(30))
+///     .jitter(0.5) // each up to a half longer or shorter
 ///     .only_if(|error| error.find::<io::Error>().is_some());
 /// ```
 #[derive(Clone)]

@@ -186,6 +186,21 @@ pub fn blocking<R: 'static, D: Data, I: Item>(
 }
 
 /// As [`blocking`], for a step of a for-each: the closure gets the item too.
+///
+/// ```
+/// use std::{fs, path::PathBuf};
+/// use wfe_core::{definition::{WorkflowBuilder, blocking_item, each}, steps::StepError};
+///
+/// let sizes = WorkflowBuilder::<Vec<PathBuf>>::new("sizes", 1)
+///     .for_each("files", each(|files: &Vec<PathBuf>| files.clone()).parallel(4), |file| {
+///         file.then(
+///             "size",
+///             blocking_item(|_, _, file: PathBuf| Ok(fs::metadata(file).map_err(StepError::retryable)?.len())),
+///         )
+///     })
+///     .build()?;
+/// # Ok::<(), wfe_core::WfeError>(())
+/// ```
 pub fn blocking_item<R: 'static, D: Data, I: Item>(
     body: impl Fn(&Ctx, &D, I) -> Result<R, StepError> + Send + Sync + 'static,
 ) -> Task<R, D, I, Inline<R, D, I>> {

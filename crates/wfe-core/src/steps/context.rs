@@ -43,6 +43,19 @@ impl Ctx {
 
     /// A context outside of any instance, to call a step's body in a test: first attempt, never cancelled, no reference, no
     /// results.
+    ///
+    /// ```
+    /// # use wfe_core::steps::{Ctx, StepError};
+    /// async fn charge(ctx: Ctx, cents: u32) -> Result<String, StepError> {
+    ///     if cents == 0 { Err(StepError::fatal("nothing to charge")) } else { Ok(ctx.idempotency_key()) }
+    /// }
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// assert_eq!(charge(Ctx::detached("charge"), 5).await.unwrap(), "detached/charge");
+    /// assert!(charge(Ctx::detached("charge"), 0).await.is_err());
+    /// # }
+    /// ```
     #[must_use]
     pub fn detached(step_id: &str) -> Self {
         let place = Place {

@@ -75,6 +75,17 @@ impl WorkflowHost {
     }
 
     /// What the store below this host can promise.
+    ///
+    /// ```
+    /// # use wfe::{Guarantees, WorkflowHost};
+    /// # use wfe_sqlite::SqlitePersistenceProvider;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> wfe::Result<()> {
+    /// let host = WorkflowHost::new(SqlitePersistenceProvider::new(":memory:").await?);
+    /// assert_eq!(host.guarantees(), Guarantees::OneTransactionPerStep);
+    /// # host.stop().await
+    /// # }
+    /// ```
     #[must_use]
     pub fn guarantees(&self) -> Guarantees {
         self.0.shared.guarantees

@@ -43,6 +43,10 @@ use definition::{LISTED, Spec, TICK, Ticked, own_definition};
 /// let now = host.schedules().trigger("nightly").await?; // and once at once
 /// host.wait_for::<String>(&now).await?;
 /// host.schedules().pause("nightly").await?;
+///
+/// for schedule in host.schedules().list(None, 100).await?.rows {
+///     println!("{}: next {:?}", schedule.id, schedule.next);
+/// }
 /// # host.stop().await
 /// # }
 /// ```
