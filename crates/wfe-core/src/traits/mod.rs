@@ -17,16 +17,21 @@
 //! * **Crashes and dropped futures.** A call that returned is durable. One that did not, because the process died or
 //!   its future was dropped, has left either all of its effect or none of it.
 
+mod control;
 mod event_repository;
+mod loaded;
 mod management;
 mod owner;
 mod persistence_provider;
 mod scheduled_command_repository;
+mod step_commit;
 mod step_store;
 mod subscription_repository;
 mod workflow_repository;
 
+pub use control::{Control, ControlRequest, Intervention};
 pub use event_repository::EventRepository;
+pub use loaded::{Claimed, Delivery, Finished, Loaded, Started, Swept};
 pub use management::{
     Checkup, CompactReport, CountedStatus, Cursor, ErrorRecord, InstanceFilter, InstanceSummary, Management,
     Page, PurgeReport, StoreStatistics, TimeRange,
@@ -34,9 +39,7 @@ pub use management::{
 pub use owner::{Fence, Owner};
 pub use persistence_provider::PersistenceProvider;
 pub use scheduled_command_repository::{CommandFuture, CommandHandler, ScheduledCommandRepository};
-pub use step_store::{
-    Claimed, Committed, Consumed, Control, ControlRequest, Delivery, Ending, Finished, Intervention, Items,
-    Loaded, OWN_NAMES, Started, StepCommit, StepFailure, StepStore, Swept,
-};
+pub use step_commit::{Committed, Consumed, Ending, Items, StepCommit, StepFailure};
+pub use step_store::{OWN_NAMES, StepStore};
 pub use subscription_repository::SubscriptionRepository;
 pub use workflow_repository::WorkflowRepository;

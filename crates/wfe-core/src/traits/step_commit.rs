@@ -1,0 +1,122 @@
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[cfg(doc)]
+use super::StepStore;
+use super::{Control, ControlRequest};
+use crate::models::{
+    Event, EventSubscription, ExecutionError, ExecutionPointer, ScheduledCommand, WorkflowInstance,
+    WorkflowStatus,
+};
+
+/// How an instance came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ending {
+    /// Its last step ended well.
+    Completed,
+    /// A step failed for good, and its error behaviour was to terminate.
+    Failed,
+    /// [`Control::Cancel`].
+    Cancelled,
+    /// [`Control::Terminate`].
+    Terminated,
+}
+
+/// One failure of one step, with what the plain [`ExecutionError`] has no field for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepFailure {
+    /// When, where, and what the outermost error said.
+    pub error: ExecutionError,
+    /// The stable id of the step; empty if no step was running.
+    pub step: String,
+    /// Which attempt failed, from 1.
+    pub attempt: u32,
+    /// What kind of failure, for programs: the step's own code, or the engine's (`panic`, `timeout`, …).
+    pub code: String,
+    /// The messages of the error and its sources, outermost first.
+    pub causes: Vec<String>,
+}
+
+/// An event reaches a wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumed {
+    /// The wait, which this closes.
+    pub subscription_id: String,
+    /// The event that it takes.
+    pub event_id: String,
+}
+
+/// The items of a container, stored once and apart from its cursor, so that moving the cursor costs the same however
+/// many they are.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Items {
+    /// The container's pointer.
+    pub container: String,
+    /// The items, in order.
+    pub values: Vec<Value>,
+}
+
+/// The whole effect of a pass over an instance, as a *delta*: nothing in it grows with the instance. The default
+/// changes nothing.
+#[derive(Debug, Clone, Default)]
+pub struct StepCommit {
+    /// Whose.
+    pub instance_id: String,
+    /// The new status; `None`: unchanged.
+    pub status: Option<WorkflowStatus>,
+    /// With a final status: how it ended.
+    pub ending: Option<Ending>,
+    /// With a final status, or with `Suspended`: the failure that caused it, if one did. Any status that a commit
+    /// sets replaces the stored cause.
+    pub cause: Option<StepFailure>,
+    /// When it ended; `None`: unchanged.
+    pub complete_time: Option<DateTime<Utc>>,
+    /// When to look again, in milliseconds (`Some(None)`: parked); `None`: unchanged. An owned instance keeps a due
+    /// time while it runs, so that it is due again if its owner dies.
+    pub next_execution: Option<Option<i64>>,
+    /// The new data; `None`: unchanged, and not written.
+    pub data: Option<Value>,
+    /// Changed and new pointers of the live instance; new ones come after those stored, in this order.
+    pub upserted: Vec<ExecutionPointer>,
+    /// Finished pointers that leave the live instance and become history, in order of completion.
+    pub finished: Vec<ExecutionPointer>,
+    /// Items of containers that begin.
+    pub items: Vec<Items>,
+    /// New waits. The first due event that one matches becomes unprocessed again.
+    pub subscribed: Vec<EventSubscription>,
+    /// Ids of waits that a cancel, a timeout or an end takes away; unknown ones are passed over.
+    pub unsubscribed: Vec<String>,
+    /// Waits that take no answer from now on, because they are about to be taken away: nobody can claim or
+    /// [answer](StepStore::answer_wait) them any more. They stay open, and the answer that one has already is delivered as
+    /// ever: so whoever looks after this commit knows whether one was accepted. Unknown ones are passed over.
+    pub unanswerable: Vec<String>,
+    /// Events that reach waits in this commit: the waits are closed and the position of (instance, name, key) moves on.
+    pub consumed: Vec<Consumed>,
+    /// Events to store; one whose id exists already is passed over.
+    pub published: Vec<Event>,
+    /// Child instances, with ids made from parent and pointer; one whose id exists already is passed over.
+    pub created: Vec<WorkflowInstance>,
+    /// Requests to other instances (children of this one), stored as [`request`](StepStore::request) does it, after
+    /// [`created`](Self::created); unknown and ended ones are passed over.
+    pub requested: Vec<(String, Control)>,
+    /// Failures of steps.
+    pub failures: Vec<StepFailure>,
+    /// Wake-ups, merged as in [`schedule_command`](super::ScheduledCommandRepository::schedule_command).
+    pub commands: Vec<ScheduledCommand>,
+    /// Number of the control request whose effect this commit stores; it is cleared with it.
+    pub applied: Option<u64>,
+    /// Gives the ownership back: nothing is left to run now.
+    pub release: bool,
+}
+
+/// What a commit came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Committed {
+    /// All of it is durable.
+    Done,
+    /// Nothing was written: the stored fence is another one, or the instance is gone. Stop working on it.
+    Lost,
+    /// Nothing was written: this control request waits, and the commit did not name it. Apply it and commit again.
+    Control(ControlRequest),
+}
