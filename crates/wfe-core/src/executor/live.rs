@@ -151,26 +151,5 @@ fn missing(id: &str) -> WfeError {
 /// An active, pending pointer at `node`. Its id is the path to it: reading it tells where it stands, and no clock or
 /// random number is needed for it.
 pub(crate) fn new_pointer(id: String, node: &Node) -> ExecutionPointer {
-    ExecutionPointer {
-        id,
-        step_id: node.index,
-        active: true,
-        status: PointerStatus::Pending,
-        sleep_until: None,
-        persistence_data: None,
-        start_time: None,
-        end_time: None,
-        event_name: None,
-        event_key: None,
-        event_published: false,
-        event_data: None,
-        step_name: Some(node.id.to_string()),
-        retry_count: 0,
-        children: Vec::new(),
-        context_item: None,
-        predecessor_id: None,
-        outcome: None,
-        scope: Vec::new(),
-        extension_attributes: HashMap::new(),
-    }
+    ExecutionPointer { step_name: Some(node.id.to_string()), ..ExecutionPointer::with_id(id, node.index) }
 }

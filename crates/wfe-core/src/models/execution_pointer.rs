@@ -77,8 +77,12 @@ impl ExecutionPointer {
     /// An active, pending pointer at the step in this position, with a fresh id.
     #[must_use]
     pub fn new(step_id: usize) -> Self {
+        Self::with_id(super::fresh_id(), step_id)
+    }
+
+    pub(crate) fn with_id(id: String, step_id: usize) -> Self {
         Self {
-            id: super::fresh_id(),
+            id,
             step_id,
             active: true,
             status: PointerStatus::Pending,
