@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Env, Lifecycle, Run, moves::IN_FALLBACK};
+use super::{Env, Lifecycle, Run, undoing::is_in_compensation};
 use crate::{
     Result,
     definition::OnFailure,
@@ -24,13 +24,15 @@ impl Run {
         let has_body = node.primitive.body().is_some();
         let attempt = self.live.get(at)?.retry_count.saturating_add(1);
         let failure = self.note_failure(at, step, attempt, error, env);
+        if self.is_in_fallback(at)? {
+            return self.fallback_failed(at, failure, error, env);
+        }
         if is_saga && self.is_open_saga(at)? {
             // Something about the saga itself (its cancel condition): undone like a failure inside.
             return self.saga_failed(at, failure, error, env);
         }
         self.take_away_below(at, env)?;
         self.rouse(at)?;
-        self.live.edit(at)?.extension_attributes.remove(IN_FALLBACK);
         if self.live.get(at)?.status == PointerStatus::Running {
             self.begin_anew(at)?;
             if has_body {
@@ -43,6 +45,29 @@ impl Run {
             return self.sleep(at, pause, env);
         }
         self.fail_for_good(at, failure, error, env)
+    }
+
+    /// Something about the step itself (its cancel condition) has failed while its fallback stands in for it. The step is past
+    /// its retries and has no other fallback: what follows is what follows from a failed step inside of the fallback that has
+    /// no behaviour of its own.
+    fn fallback_failed(
+        &mut self,
+        at: &str,
+        failure: StepFailure,
+        error: &StepError,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        self.take_away_below(at, env)?;
+        self.end_fallback(at)?;
+        if let Some(saga) = self.sagas_around(at)?.into_iter().next() {
+            self.rest(at, env)?;
+            return self.saga_failed(&saga, failure, error, env);
+        }
+        if is_in_compensation(self.live.get(at)?) {
+            return self.go_on(at, env);
+        }
+        self.rest(at, env)?;
+        self.end_as_failed(failure, error, env)
     }
 
     /// One more failed attempt; gives how many failed in a row.

@@ -249,14 +249,26 @@ impl Run {
         result: std::result::Result<Option<Value>, Value>,
         env: &mut Env<'_>,
     ) -> Result<()> {
-        let pointer = self.live.edit(at)?;
         if let Ok(outcome) = result {
+            let pointer = self.live.edit(at)?;
             pointer.extension_attributes.insert(RESCUED.to_owned(), outcome.unwrap_or_default());
         }
+        self.end_fallback(at)?;
+        self.go_on(at, env)
+    }
+
+    /// The step is failed for good, with its failure as its outcome.
+    pub(super) fn end_fallback(&mut self, at: &str) -> Result<()> {
+        let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Fail)?;
         pointer.outcome = pointer.extension_attributes.remove(FAILURE);
         pointer.extension_attributes.remove(IN_FALLBACK);
-        self.go_on(at, env)
+        Ok(())
+    }
+
+    /// Whether the pointer has failed for good, and its fallback runs.
+    pub(super) fn is_in_fallback(&self, at: &str) -> Result<bool> {
+        Ok(self.live.get(at)?.extension_attributes.contains_key(IN_FALLBACK))
     }
 
     /// Ends the instance well if nothing is left to do.

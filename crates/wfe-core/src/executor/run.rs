@@ -323,9 +323,11 @@ impl Run {
         let node = self.node_of(at)?;
         let (primitive, condition) = (node.primitive.clone(), node.cancel_when.clone());
         let is_open_saga = primitive.is_saga() && self.is_open_saga(at)?;
-        if primitive.is_saga() && !is_open_saga && self.live.get(at)?.status == PointerStatus::Running {
-            return Ok(()); // it is being undone already
+        if primitive.is_saga() && self.is_being_undone(at)? {
+            return Ok(());
         }
+        // The step itself is over, and looks at nothing any more.
+        let is_in_fallback = self.is_in_fallback(at)?;
         self.guard(at, env, |run, env| {
             if let Some(condition) = condition
                 && run.ask(at, &condition)?
@@ -336,7 +338,7 @@ impl Run {
                     run.cancel_and_go_on(at, env)
                 }?);
             }
-            primitive.data_changed(run, at, env)
+            if is_in_fallback { Ok(()) } else { primitive.data_changed(run, at, env) }
         })
     }
 }

@@ -15,11 +15,11 @@ use serde_json::Value;
 
 use super::{
     Env, Run, Want,
-    moves::{FALLBACK, IN_FALLBACK, UNDOES, branch_key},
+    moves::{FALLBACK, UNDOES, branch_key},
 };
 use crate::{
     Result, WfeError,
-    models::{PointerChange, PointerStatus},
+    models::{ExecutionPointer, PointerChange, PointerStatus},
     steps::{StepError, Undone},
     traits::{Ending, Items, StepFailure},
 };
@@ -125,7 +125,7 @@ impl Run {
     pub(super) fn is_open_saga(&self, at: &str) -> Result<bool> {
         Ok(self.live.get(at)?.status == PointerStatus::Running
             && self.saga_state(at)?.undoing.is_none()
-            && !self.live.get(at)?.extension_attributes.contains_key(IN_FALLBACK))
+            && !self.is_in_fallback(at)?)
     }
 
     /// A further round of the saga begins; gives its state.
@@ -368,6 +368,11 @@ impl Run {
         let error = StepError::told(failure.code.clone(), failure.causes.clone(), retryable);
         self.fail_for_good(saga, failure, &error, env)
     }
+}
+
+/// Whether the pointer is part of what undoes a step.
+pub(super) fn is_in_compensation(pointer: &ExecutionPointer) -> bool {
+    pointer.scope.iter().any(|container| branch_key(container, &pointer.id).starts_with(UNDO))
 }
 
 fn log_key(root: &str, number: u64) -> String {

@@ -6,13 +6,13 @@ use std::{collections::BTreeSet, rc::Rc};
 use serde_json::json;
 
 use super::{
-    scenario::{Body, HOUR, Line, begin, broken, everywhere, line, mark, world},
+    scenario::{Body, HOUR, Line, begin, broken, does, everywhere, line, mark, saga, world},
     world::World,
 };
 use crate::{
-    definition::{Item, OnFailure, Retry, WorkflowBuilder, child, event, inline, user_task},
+    definition::{Every, Item, OnFailure, Retry, WorkflowBuilder, child, event, inline, user_task},
     executor::USER_TASK,
-    models::WorkflowStatus,
+    models::PointerStatus,
     steps::{Next, UserAnswer, WorkerAnswer},
     traits::{Control, Ending},
 };
@@ -150,12 +150,13 @@ fn a_user_task_whose_answer_could_not_be_taken_escalates_anew() {
     assert_eq!(whole.failures.len(), 1);
 }
 
-#[test]
-fn a_fallback_that_is_run_twice_has_pointers_of_its_own_each_time() {
+/// The step fails, and while its fallback waits, its cancel condition panics.
+fn a_condition_panics_in_the_fallback(body: impl Fn(Body) -> Body) -> World {
     let mut world = world(begin().parallel("all", |all| {
         all.branch(|b| {
-            b.then("x", broken())
+            body(b)
                 .cancel_when(|line, _| panics(line))
+                .retry(Retry::up_to(5))
                 .fallback(waits)
                 .then("after", mark("after"))
         })
@@ -164,7 +165,134 @@ fn a_fallback_that_is_run_twice_has_pointers_of_its_own_each_time() {
     }));
     world.plan(5 * HOUR, "e", "k", ());
     world.sorted = true;
-    world.play();
-    assert_eq!((line(&world).as_str(), world.ending), ("go ok done after", Some(Ending::Completed)));
-    assert_eq!(world.instance.status, WorkflowStatus::Complete);
+    world
+}
+
+#[test]
+fn a_condition_that_panics_in_a_fallback_is_a_failure_of_the_fallback() {
+    let steps: [fn(Body) -> Body; 2] =
+        [|b| b.then("x", broken()), |b| b.saga("x", |b| b.then("y", broken()))];
+    for step in steps {
+        let mut world = a_condition_panics_in_the_fallback(step);
+        world.play();
+        assert_eq!((line(&world).as_str(), world.ending), ("go", Some(Ending::Failed)));
+        assert_eq!(world.cause.as_ref().unwrap().step, "x");
+        assert_eq!(world.failures.len(), 2, "its own, and that of its fallback");
+    }
+}
+
+#[test]
+fn a_fallback_whose_steps_make_the_condition_panic_ends_and_is_not_begun_again() {
+    let whole = everywhere(|| {
+        world(
+            begin()
+                .then("x", broken())
+                .cancel_when(|line: &Line, _| {
+                    assert!(line.is_empty(), "no more");
+                    false
+                })
+                .retry(Retry::up_to(1))
+                .fallback(|f| f.then("a", mark("a")).then("b", mark("b")))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a", Some(Ending::Failed)));
+    assert_eq!(whole.failures.len(), 2);
+}
+
+#[test]
+fn a_fallback_whose_condition_panics_has_the_saga_around_it_undone() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| {
+                does(b, "a")
+                    .then("x", broken())
+                    .cancel_when(|line: &Line, _| {
+                        assert!(line.len() < 2, "no more");
+                        false
+                    })
+                    .fallback(|f| does(f, "f").then("never", mark("never")))
+                    .then("never-2", mark("never"))
+            })
+            .then("after", mark("after")),
+        )
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a f -f -a after", Some(Ending::Completed)));
+    assert_eq!(whole.pointer("saga").status, PointerStatus::Compensated);
+}
+
+#[test]
+fn a_compensation_goes_on_behind_a_fallback_whose_condition_panics() {
+    let whole = everywhere(|| {
+        world(
+            saga(|b| {
+                let b = b.then("a", mark("a")).compensate_with(|undo| {
+                    undo.then("un-a", broken())
+                        .cancel_when(|line: &Line, _| {
+                            assert!(line.len() < 2, "no more");
+                            false
+                        })
+                        .fallback(|f| f.then("f", mark("f")).then("never", mark("never")))
+                        .then("rest", mark("rest"))
+                });
+                b.then("x", broken())
+            })
+            .then("after", mark("after")),
+        )
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a f rest after", Some(Ending::Completed)));
+}
+
+#[test]
+fn a_cancel_condition_takes_a_fallback_away_also_that_of_a_saga() {
+    let steps: [fn(Body) -> Body; 2] =
+        [|b| b.then("x", broken()), |b| b.saga("x", |b| b.then("y", broken()))];
+    for step in steps {
+        let whole = everywhere(|| {
+            let after = mark("after");
+            world(begin().parallel("all", |all| {
+                all.branch(|b| {
+                    step(b)
+                        .cancel_when(|line: &Line, _| !line.is_empty())
+                        .fallback(|f| f.then("f", mark("f")).then("never", mark("never")))
+                        .then("after", after)
+                })
+            }))
+        });
+        assert_eq!((line(&whole).as_str(), whole.ending), ("f after", Some(Ending::Completed)));
+    }
+}
+
+#[test]
+fn a_fallback_of_a_recur_whose_condition_panics_runs_to_its_end() {
+    let every = Every::interval(HOUR);
+    let whole = everywhere(|| {
+        world(
+            begin()
+                .recur("r", every.clone(), |_: &Line, _| panic!("no idea"), |b| b.then("tick", mark("tick")))
+                .fallback(|f| f.then("a", mark("a")).then("b", mark("b")))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("a b after", Some(Ending::Completed)));
+    assert_eq!(whole.failures.len(), 1);
+}
+
+#[test]
+fn a_recur_whose_condition_panics_at_a_tick_ticks_no_more_in_its_fallback() {
+    let every = Every::interval(HOUR);
+    let whole = everywhere(|| {
+        let until = |line: &Line, _: &()| {
+            assert!(line.len() < 2, "no idea");
+            false
+        };
+        world(
+            begin()
+                .recur("r", every.clone(), until, |b| b.then("tick", mark("tick")))
+                .fallback(|f| f.then("a", mark("a")).delay("d", |_, _| 3 * HOUR).then("b", mark("b")))
+                .then("after", mark("after")),
+        )
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("after tick a b", Some(Ending::Completed)));
+    assert_eq!(whole.failures.len(), 1);
 }
