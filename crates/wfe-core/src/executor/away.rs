@@ -11,6 +11,7 @@ impl Run {
     /// Takes away what is inside of `at`; it becomes history.
     pub(super) fn take_away_below(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let path = format!("{at}/");
+        self.note_cut_short(at)?;
         for id in self.live.below(&path) {
             self.take_away(&id, env)?;
             let pointer = self.live.remove(&id)?;

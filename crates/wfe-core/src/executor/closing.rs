@@ -51,7 +51,7 @@ impl Run {
             self.set_status(StatusChange::Resume, None)?;
             self.try_failed_again()?;
         }
-        self.leave_only(&open, env)?;
+        self.leave_only("", &open, env)?;
         let mut begun = Vec::new();
         for saga in open {
             if self.saga_state(&saga)?.undoing.is_none() {
@@ -79,7 +79,7 @@ impl Run {
             return self.end_well(env);
         }
         let undone = self.outermost(&undone)?;
-        self.leave_only(&undone, env)?;
+        self.leave_only("", &undone, env)?;
         for saga in undone {
             self.undo_at_end(&saga, Ending::Completed, None, env)?;
         }
@@ -123,7 +123,7 @@ impl Run {
     }
 
     /// A saga inside of a compensation belongs to what the saga around it is about.
-    fn outermost(&self, sagas: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    pub(super) fn outermost(&self, sagas: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let mut outermost = sagas.clone();
         for saga in sagas {
             if self.live.get(saga)?.scope.iter().any(|around| sagas.contains(around)) {
@@ -133,10 +133,11 @@ impl Run {
         Ok(outermost)
     }
 
-    /// Takes away what is neither one of these sagas nor inside of one. What is around them is taken away too: it would
-    /// act on, tick, take an answer or take them away, while they are undone.
-    fn leave_only(&mut self, sagas: &BTreeSet<String>, env: &mut Env<'_>) -> Result<()> {
-        let others = self.live.iter().filter(|p| p.active);
+    /// Takes away what is inside of `at` (empty: anywhere), and is neither one of these sagas nor inside of one. What is
+    /// around them is taken away too: it would act on, tick, take an answer or take them away, while they are undone.
+    pub(super) fn leave_only(&mut self, at: &str, sagas: &BTreeSet<String>, env: &mut Env<'_>) -> Result<()> {
+        let is_inside = |p: &ExecutionPointer| at.is_empty() || p.scope.iter().any(|around| around == at);
+        let others = self.live.iter().filter(|p| p.active && is_inside(p));
         let others = others.filter(|p| !p.scope.iter().chain([&p.id]).any(|id| sagas.contains(id)));
         let others: Vec<String> = others.map(|p| p.id.clone()).collect();
         for id in others {

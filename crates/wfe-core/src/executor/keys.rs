@@ -12,7 +12,7 @@ const KEY: &str = "key";
 /// ([`Ctx::idempotency_key`](crate::steps::Ctx::idempotency_key)), or a worker outside.
 ///
 /// It is made of what was stored before the work can begin, so it is the same after a crash and over all attempts. Of a
-/// compensation, it is the same also when another saga begins it anew that it was cut short in; what an earlier version
+/// compensation, it is the same also when another saga goes on with it that it was cut short in; what an earlier version
 /// stored of a wait in one does not tell that yet, and has a key of its own.
 #[must_use]
 pub fn idempotency_key(instance: &str, pointer: &ExecutionPointer) -> String {

@@ -12,7 +12,7 @@ use crate::{
 /// Attribute of a pointer at work or waiting: the kind of its step.
 pub(super) const KIND: &str = "kind";
 /// Attribute of a pointer beside whose step the instance has gone on already.
-const FORKED: &str = "forked";
+pub(super) const FORKED: &str = "forked";
 /// Attribute of a container whose fallback runs, and of the pointers in that: why the step failed.
 pub(super) const FAILURE: &str = "failure";
 /// Attribute of a container: its fallback runs, nothing else of it.

@@ -7,18 +7,26 @@
 //!
 //! Only what is below the saga in the same round is in its part of the log; what was undone is marked so in the commit in
 //! which its compensation ended, and is never undone again.
+//!
+//! A compensation that has begun is not cut short by a saga around it: that one waits until it has ended, and goes on with
+//! what is left then. Where something else takes the inner saga away (a go-to, a cancel condition), it is noted at which step
+//! the compensation stood, and a saga around it that is undone later goes on from there.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     Env, Run, Want,
-    moves::{FALLBACK, UNDOES, branch_key},
+    moves::{FALLBACK, FORKED, UNDOES, branch_key},
 };
 use crate::{
     Result, WfeError,
+    definition::Branch,
     models::{ExecutionPointer, PointerChange, PointerStatus},
     steps::{StepError, Undone},
     traits::{Ending, Items, StepFailure},
@@ -38,6 +46,9 @@ pub(super) struct SagaState {
     from: u64,
     /// Of an outermost saga: how long the log is.
     log: u64,
+    /// Of an outermost saga: entries whose compensation was cut short, and the step at which it stood.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    cut_short: BTreeMap<u64, String>,
     /// It is being undone.
     pub undoing: Option<Undoing>,
 }
@@ -219,7 +230,8 @@ impl Run {
         self.keep_saga_state(saga, &state)
     }
 
-    /// What is at work in the saga is taken away; [`undo_next`](Self::undo_next) begins with its last entry.
+    /// What is at work in the saga is taken away, but for compensations of sagas inside of it;
+    /// [`undo_next`](Self::undo_next) begins with its last entry when those have ended.
     fn begin_undoing(
         &mut self,
         saga: &str,
@@ -227,7 +239,12 @@ impl Run {
         end: Option<(Ending, Option<StepFailure>)>,
         env: &mut Env<'_>,
     ) -> Result<()> {
-        self.take_away_below(saga, env)?;
+        let half_undone = self.half_undone_below(saga)?;
+        if half_undone.is_empty() {
+            self.take_away_below(saga, env)?;
+        } else {
+            self.leave_only(saga, &half_undone, env)?;
+        }
         self.clear_timer(saga)?;
         let root = self.root_of(saga)?;
         let next = self.saga_state(&root)?.log;
@@ -236,8 +253,53 @@ impl Run {
         self.keep_saga_state(saga, &state)
     }
 
+    /// The outermost sagas inside of `saga` that are in the midst of a compensation, and are no part of one of its own.
+    fn half_undone_below(&self, saga: &str) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for id in self.live.below(&format!("{saga}/")) {
+            let pointer = self.live.get(&id)?;
+            if pointer.active
+                && self.node_of(&id)?.primitive.is_saga()
+                && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some())
+                && self.sagas_around(&id)?.iter().any(|around| around == saga)
+            {
+                found.insert(id);
+            }
+        }
+        self.outermost(&found)
+    }
+
+    /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
+    pub(super) fn note_cut_short(&mut self, at: &str) -> Result<()> {
+        let path = format!("{at}/");
+        let sagas = self.live.below(&path).into_iter().chain([at.to_owned()]);
+        for saga in sagas.collect::<Vec<_>>() {
+            if !self.is_being_undone(&saga)? {
+                continue;
+            }
+            let (state, root) = (self.saga_state(&saga)?, self.root_of(&saga)?);
+            let Some(Undoing { current: Some(_), next, .. }) = state.undoing else { continue };
+            if root == saga || root.starts_with(&path) || root == at {
+                continue; // it goes too
+            }
+            let own = self.live.below(&format!("{saga}/")).into_iter();
+            let mut own = own.filter_map(|id| self.live.get(&id).ok().filter(|p| p.active));
+            let stands =
+                own.find(|p| p.scope.last() == Some(&saga) && !p.extension_attributes.contains_key(FORKED));
+            if let Some(step) = stands.and_then(|pointer| pointer.step_name.clone()) {
+                let mut state = self.saga_state(&root)?;
+                state.cut_short.insert(next, step);
+                self.keep_saga_state(&root, &state)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Looks at the entry before, if there is one.
     pub(super) fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+        if !self.half_undone_below(saga)?.is_empty() {
+            return Ok(()); // the last of them goes on here
+        }
         let state = self.saga_state(saga)?;
         let next = state.undoing.as_ref().map_or(0, |undoing| undoing.next);
         if next <= state.from {
@@ -292,8 +354,10 @@ impl Run {
     /// A saga that was being undone was opened from the store.
     pub(super) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
         match self.saga_state(saga)?.undoing {
-            // What undoes the current entry is a pointer of its own.
-            Some(Undoing { current: None, next, .. }) => self.want_entry(saga, next.saturating_sub(1)),
+            // What undoes the current entry, or one of a saga inside, is a pointer of its own.
+            Some(Undoing { current: None, next, .. }) if self.half_undone_below(saga)?.is_empty() => {
+                self.want_entry(saga, next.saturating_sub(1))
+            }
             _ => Ok(()),
         }
     }
@@ -324,6 +388,15 @@ impl Run {
                 entry.step.step
             ))
         })?;
+        let root = self.root_of(saga)?;
+        let mut root_state = self.saga_state(&root)?;
+        let undo = match root_state.cut_short.remove(&number).and_then(|step| self.definition.find(&step)) {
+            Some(node) if node.container == self.definition.node(undo.first).container => {
+                Branch { first: node.index }
+            }
+            _ => undo,
+        };
+        self.keep_saga_state(&root, &root_state)?;
         let (undoes, item) = (serde_json::to_value(&entry.step)?, entry.item);
         self.begin_branch(saga, &format!("{UNDO}{number}"), undo, |pointer| {
             pointer.context_item = item;
@@ -342,7 +415,22 @@ impl Run {
             let root = self.root_of(saga)?;
             self.put_entry(&root, number, &Entry { step, item: None, since, undone: true })?;
         }
+        for around in self.sagas_around(saga)? {
+            if self.is_being_undone(&around)? {
+                return self.pass_on(saga, &around, env);
+            }
+        }
         self.undo_next(saga, env)
+    }
+
+    /// A saga around this one is undone: what is left is undone there.
+    fn pass_on(&mut self, saga: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
+        self.take_away_below(saga, env)?;
+        self.take_away(saga, env)?;
+        if self.half_undone_below(around)?.is_empty() {
+            self.take_away_below(around, env)?;
+        }
+        self.undo_next(around, env)
     }
 
     /// Everything that the saga has done is undone.

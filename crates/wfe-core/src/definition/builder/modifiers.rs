@@ -135,7 +135,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// It is asked while the step's [fallback](Self::fallback) runs, too. If it panics then, that has failed, as if a step in it
     /// had: neither the step nor its fallback begins again.
     ///
-    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are, done or half undone.
+    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are, done or half undone; if a saga
+    /// around them is undone later, it goes on with that.
     /// While a cancelled instance undoes its sagas, what is around these is asked no more.
     ///
     /// ```

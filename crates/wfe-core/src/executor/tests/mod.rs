@@ -14,6 +14,7 @@ mod closing;
 mod control;
 mod definitions;
 mod for_each;
+mod half_undone;
 mod mismatch;
 mod moving;
 mod nested;

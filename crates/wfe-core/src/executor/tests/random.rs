@@ -487,9 +487,17 @@ fn open_sagas(world: &World) -> Vec<String> {
     open.iter().filter(|path| !is_inside(path)).cloned().collect()
 }
 
+/// The keys of the steps whose compensations are at work.
+fn begun_compensations(world: &World) -> BTreeSet<String> {
+    let live = world.instance.execution_pointers.iter().filter(|p| p.active);
+    let undone = live.filter_map(|p| p.extension_attributes.get("undoes")?["pointer"].as_str());
+    undone.map(|pointer| format!("it/{pointer}")).collect()
+}
+
 /// Cancels the story where it stands, and plays it to its end, dying before some of the bodies.
 fn cancel(mut world: World, deaths: &[bool]) {
     let (before, open): (Log, _) = (world.data(), open_sagas(&world));
+    let begun = begun_compensations(&world);
     world.planned.clear();
     world.ask(Control::Cancel);
     let mut deaths = deaths.iter();
@@ -502,8 +510,12 @@ fn cancel(mut world: World, deaths: &[bool]) {
     for path in open {
         let is_inside = |key: &&String| key.starts_with(&path);
         let due = before.done.iter().rev().filter(is_inside).filter(|key| !before.undone.contains(key));
-        let was_undone: Vec<_> = after.undone[before.undone.len()..].iter().filter(is_inside).collect();
-        assert_eq!(was_undone, due.collect::<Vec<_>>(), "of {path}");
+        let (mut first, rest): (Vec<_>, Vec<_>) = due.partition(|key| begun.contains(*key));
+        let mut was_undone: Vec<_> = after.undone[before.undone.len()..].iter().filter(is_inside).collect();
+        // What inner sagas had begun to undo is undone first, side by side.
+        first.sort();
+        was_undone[..first.len()].sort();
+        assert_eq!(was_undone, [first, rest].concat(), "of {path}");
         undone += was_undone.len();
     }
     assert_eq!(undone, after.undone.len() - before.undone.len(), "nothing else is undone");

@@ -589,32 +589,6 @@ fn a_saga_is_undone_without_reading_what_was_done_before_it() {
 }
 
 #[test]
-fn a_compensation_that_an_outer_saga_begins_anew_keeps_its_idempotency_key() {
-    let whole = everywhere(|| {
-        world(saga(|b| {
-            b.parallel("p", |all| {
-                all.branch(|b| {
-                    b.saga("inner", |b| {
-                        b.then("a", mark("a"))
-                            .compensate_with(|undo| {
-                                undo.then(
-                                    "un-a",
-                                    inline(|ctx: Ctx, _| async move { Ok(ctx.idempotency_key()) })
-                                        .output(|key: &String, line: &mut Line| line.push(key.clone())),
-                                )
-                                .delay("long", |_, _| 2 * HOUR)
-                            })
-                            .then("x", broken())
-                    })
-                })
-                .branch(|b| b.delay("d", |_, _| HOUR).then("y", broken()))
-            })
-        }))
-    });
-    assert_eq!(line(&whole), "a it/saga/undo0/un-a it/saga/undo0/un-a");
-}
-
-#[test]
 fn an_instance_that_waits_for_its_log_is_not_given_back() {
     let mut world = world(saga(|b| does(b, "a").then("x", broken())));
     world.open();
