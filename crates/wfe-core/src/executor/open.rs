@@ -181,6 +181,7 @@ impl Run {
                 self.sleeping.insert((until, pointer.id.clone()));
             }
             if pointer.status != PointerStatus::Pending
+                && !self.is_leaving(&pointer.id)?
                 && (node.cancel_when.is_some() || node.primitive.watches_data())
             {
                 self.watching.insert(pointer.id);

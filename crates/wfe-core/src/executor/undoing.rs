@@ -9,7 +9,7 @@
 //! which its compensation ended, and is never undone again.
 //!
 //! A compensation that has begun is not cut short by a saga around it: that one waits until it has ended, and goes on with
-//! what is left then. Where something else takes the inner saga away (a go-to, a cancel condition), it is noted at which step
+//! what is left then. So it does for children in it, which are asked to cancel, and undo what they have done themselves. Where something else takes the inner saga away (a go-to, a cancel condition), it is noted at which step
 //! the compensation stood, and a saga around it that is undone later goes on from there.
 
 use std::{
@@ -29,11 +29,13 @@ use crate::{
     definition::Branch,
     models::{ExecutionPointer, PointerChange, PointerStatus},
     steps::{StepError, Undone},
-    traits::{Ending, Items, StepFailure},
+    traits::{Control, Ending, Items, StepFailure},
 };
 
 /// What the names of the branches that undo something begin with; the number of the log entry follows.
 pub(super) const UNDO: &str = "undo";
+/// Attribute of a pointer whose child was cancelled, because a saga around it is undone: that waits for the child's end.
+const LEAVING: &str = "leaving";
 /// Attribute of a container with a compensation of its own: how long the log was when it began.
 const SINCE: &str = "since";
 
@@ -230,8 +232,8 @@ impl Run {
         self.keep_saga_state(saga, &state)
     }
 
-    /// What is at work in the saga is taken away, but for compensations of sagas inside of it;
-    /// [`undo_next`](Self::undo_next) begins with its last entry when those have ended.
+    /// What is at work in the saga is taken away, but for compensations of sagas inside of it, and children, which are
+    /// cancelled; [`undo_next`](Self::undo_next) begins with its last entry when those have ended.
     fn begin_undoing(
         &mut self,
         saga: &str,
@@ -239,11 +241,12 @@ impl Run {
         end: Option<(Ending, Option<StepFailure>)>,
         env: &mut Env<'_>,
     ) -> Result<()> {
-        let half_undone = self.half_undone_below(saga)?;
-        if half_undone.is_empty() {
+        self.cancel_children_below(saga)?;
+        let awaited = self.awaited_below(saga)?;
+        if awaited.is_empty() {
             self.take_away_below(saga, env)?;
         } else {
-            self.leave_only(saga, &half_undone, env)?;
+            self.leave_only(saga, &awaited, env)?;
         }
         self.clear_timer(saga)?;
         let root = self.root_of(saga)?;
@@ -253,20 +256,53 @@ impl Run {
         self.keep_saga_state(saga, &state)
     }
 
-    /// The outermost sagas inside of `saga` that are in the midst of a compensation, and are no part of one of its own.
-    fn half_undone_below(&self, saga: &str) -> Result<BTreeSet<String>> {
+    /// The outermost of what is inside of `saga` and has to come to its end before that is undone: sagas in the midst of a
+    /// compensation, and children that were cancelled. What is a part of a compensation of its own is none of them.
+    fn awaited_below(&self, saga: &str) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         for id in self.live.below(&format!("{saga}/")) {
             let pointer = self.live.get(&id)?;
-            if pointer.active
-                && self.node_of(&id)?.primitive.is_saga()
-                && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some())
-                && self.sagas_around(&id)?.iter().any(|around| around == saga)
-            {
+            if !pointer.active {
+                continue;
+            }
+            let is_awaited = pointer.extension_attributes.contains_key(LEAVING)
+                || (self.node_of(&id)?.primitive.is_saga()
+                    && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some()));
+            if is_awaited && self.sagas_around(&id)?.iter().any(|around| around == saga) {
                 found.insert(id);
             }
         }
         self.outermost(&found)
+    }
+
+    /// The children that are at work for steps inside of `saga` are cancelled, and their ends awaited.
+    fn cancel_children_below(&mut self, saga: &str) -> Result<()> {
+        for id in self.live.below(&format!("{saga}/")) {
+            let Some(child) = self.child_of(&id)? else { continue };
+            let is_inside = self.sagas_around(&id)?.iter().any(|around| around == saga);
+            if is_inside && !self.is_leaving(&id)? && !self.delta.created.iter().any(|new| new.id == child) {
+                self.clear_timer(&id)?;
+                self.watching.remove(&id);
+                self.live.edit(&id)?.extension_attributes.insert(LEAVING.to_owned(), true.into());
+                self.delta.requested.push((child, Control::Cancel));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the pointer only waits for the end of its child, because a saga around it is undone.
+    pub(super) fn is_leaving(&self, at: &str) -> Result<bool> {
+        Ok(self.live.get(at)?.extension_attributes.contains_key(LEAVING))
+    }
+
+    /// The child of the pointer, which was cancelled, has ended; or nobody waits for it any more.
+    pub(super) fn left(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        self.live.edit(at)?.extension_attributes.remove(LEAVING);
+        self.rest(at, env)?;
+        match self.undone_around(at)? {
+            Some(saga) => self.pass_on(at, &saga, env),
+            None => Err(WfeError::Invalid(format!("{at:?} leaves a saga that is not undone"))),
+        }
     }
 
     /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
@@ -297,7 +333,7 @@ impl Run {
 
     /// Looks at the entry before, if there is one.
     pub(super) fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
-        if !self.half_undone_below(saga)?.is_empty() {
+        if !self.awaited_below(saga)?.is_empty() {
             return Ok(()); // the last of them goes on here
         }
         let state = self.saga_state(saga)?;
@@ -354,8 +390,8 @@ impl Run {
     /// A saga that was being undone was opened from the store.
     pub(super) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
         match self.saga_state(saga)?.undoing {
-            // What undoes the current entry, or one of a saga inside, is a pointer of its own.
-            Some(Undoing { current: None, next, .. }) if self.half_undone_below(saga)?.is_empty() => {
+            // What undoes the current entry, and what is awaited, are pointers of their own.
+            Some(Undoing { current: None, next, .. }) if self.awaited_below(saga)?.is_empty() => {
                 self.want_entry(saga, next.saturating_sub(1))
             }
             _ => Ok(()),
@@ -415,20 +451,35 @@ impl Run {
             let root = self.root_of(saga)?;
             self.put_entry(&root, number, &Entry { step, item: None, since, undone: true })?;
         }
-        for around in self.sagas_around(saga)? {
-            if self.is_being_undone(&around)? {
-                return self.pass_on(saga, &around, env);
-            }
+        match self.undone_around(saga)? {
+            Some(around) => self.pass_on(saga, &around, env),
+            None => self.undo_next(saga, env),
         }
-        self.undo_next(saga, env)
     }
 
-    /// A saga around this one is undone: what is left is undone there.
-    fn pass_on(&mut self, saga: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
-        self.take_away_below(saga, env)?;
-        self.take_away(saga, env)?;
-        if self.half_undone_below(around)?.is_empty() {
+    /// The innermost saga around the pointer that is undone, and waits for what is inside of it.
+    fn undone_around(&self, at: &str) -> Result<Option<String>> {
+        for around in self.sagas_around(at)? {
+            if self.is_being_undone(&around)? {
+                return Ok(Some(around));
+            }
+        }
+        Ok(None)
+    }
+
+    /// This has come to its end, and the saga around it is undone: what is left is undone there.
+    fn pass_on(&mut self, at: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
+        self.take_away_below(at, env)?;
+        self.take_away(at, env)?;
+        if self.awaited_below(around)?.is_empty() {
             self.take_away_below(around, env)?;
+            // With what has completed while it was awaited.
+            let log = self.saga_state(&self.root_of(around)?)?.log;
+            let mut state = self.saga_state(around)?;
+            if let Some(undoing) = &mut state.undoing {
+                undoing.next = log;
+            }
+            self.keep_saga_state(around, &state)?;
         }
         self.undo_next(around, env)
     }

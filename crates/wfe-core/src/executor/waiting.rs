@@ -85,6 +85,14 @@ impl Run {
         Ok(())
     }
 
+    /// The child for whose end the pointer waits.
+    pub(super) fn child_of(&self, at: &str) -> Result<Option<String>> {
+        let pointer = self.live.get(at)?;
+        let waits = pointer.active && pointer.status == PointerStatus::WaitingForEvent;
+        let child = pointer.extension_attributes.get(CHILD).and_then(Value::as_str);
+        Ok(child.filter(|_| waits).map(str::to_owned))
+    }
+
     fn end_child(&mut self, child: String, control: Control) {
         let before = self.delta.created.len();
         self.delta.created.retain(|new| new.id != child);

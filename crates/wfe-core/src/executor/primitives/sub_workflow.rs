@@ -10,7 +10,7 @@ use super::{
 use crate::{
     definition::{Ask, Receive},
     executor::{
-        CHILD_ENDED, ChildEnd, Env, Moved, Primitive, Run, TimeLimit,
+        CHILD_ENDED, ChildEnd, Env, Fault, Moved, Primitive, Run, TimeLimit,
         waiting::{CHILD, Wanted, child_id},
     },
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
@@ -42,6 +42,24 @@ impl SubWorkflow {
     }
 }
 
+impl SubWorkflow {
+    /// A child that was cancelled because a saga around it is undone has ended. If it had completed before, the step has
+    /// completed, and is undone like the others.
+    fn left(&self, run: &mut Run, at: &str, end: Option<ChildEnd>, env: &mut Env<'_>) -> Moved {
+        if let Some(end) = end.filter(|end| end.ending == Ending::Completed) {
+            match receive(run, &self.outputs, &end.data) {
+                Err(Fault::Step(error)) => {
+                    let step = run.node_of(at)?.id.to_string();
+                    run.note_failure(at, step, 1, &error, env);
+                }
+                received => received?,
+            }
+            run.completed(at, None, env)?;
+        }
+        Ok(run.left(at, env)?)
+    }
+}
+
 impl Primitive for SubWorkflow {
     fn kind(&self) -> &'static str {
         "sub-workflow"
@@ -52,6 +70,9 @@ impl Primitive for SubWorkflow {
     }
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        if run.is_leaving(at)? {
+            return Ok(run.left(at, env)?); // somebody has closed its wait by hand
+        }
         let data = run.ask(at, &self.data)?;
         let child = (env.definition)(&self.definition, self.version);
         // Begun, it would be suspended at once, and its parent would wait for somebody to mend what cannot be mended there.
@@ -95,7 +116,11 @@ impl Primitive for SubWorkflow {
         pointer.extension_attributes.remove(CHILD);
         // The child has its data itself.
         pointer.event_data = None;
-        let end = ChildEnd::deserialize(event).map_err(unreadable)?;
+        let end = ChildEnd::deserialize(event).map_err(unreadable);
+        if run.is_leaving(at)? {
+            return self.left(run, at, end.ok(), env);
+        }
+        let end = end?;
         match (end.ending, end.cause) {
             (Ending::Completed, _) => {
                 receive(run, &self.outputs, &end.data)?;

@@ -15,6 +15,7 @@ mod control;
 mod definitions;
 mod for_each;
 mod half_undone;
+mod left_children;
 mod mismatch;
 mod moving;
 mod nested;

@@ -1,0 +1,147 @@
+//! Children that are at work in a saga when that is undone.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{
+    scenario::{Body, Builder, HOUR, Line, broken, does, everywhere, line, mark, saga, unmark, world},
+    world::World,
+};
+use crate::{
+    definition::{Retry, child, inline},
+    executor::ChildEnd,
+    models::Event,
+    steps::StepError,
+    traits::{Control, Ending},
+};
+
+const CHILD: &str = "it//saga/1/p/0/sub//1";
+
+/// A child whose result is a word, with what undoes it, beside a branch that does this after an hour.
+fn beside(body: Body, other: impl FnOnce(Body) -> Body) -> Body {
+    let sub = child("part", |_: &Line, _| Line::new())
+        .output(|part: &Line, line: &mut Line| line.extend(part.iter().cloned()));
+    body.parallel("p", |all| {
+        all.branch(|b| {
+            b.sub_workflow("sub", sub)
+                .compensate_with(|undo| undo.then("un-sub", unmark("sub")))
+                .then("never", mark("never"))
+        })
+        .branch(|b| other(b.delay("hour", |_, _| HOUR)))
+    })
+}
+
+/// The world, in which the child of this id ends so long after now.
+fn ends(mut world: World, after: Duration, child: &str, ending: Ending) -> World {
+    let at = world.now + after;
+    let data = json!(["sub"]);
+    let end = ChildEnd { ending, data, cause: None, retryable: false }.event(child);
+    world.registry = registry();
+    world.planned.push((at, Event { event_time: at, ..end }));
+    world
+}
+
+fn registry() -> std::rc::Rc<crate::definition::Registry> {
+    let part =
+        crate::definition::WorkflowBuilder::<Line>::new("part", 1).then("x", mark("x")).build().unwrap();
+    let mut registry = crate::definition::Registry::default();
+    registry.register(part).unwrap();
+    std::rc::Rc::new(registry)
+}
+
+/// What was asked of its children.
+fn asked(world: &World) -> Vec<(String, Control)> {
+    world.commits.iter().flat_map(|commit| commit.requested.clone()).collect()
+}
+
+fn failing() -> Builder {
+    saga(|b| beside(does(b, "before"), |b| b.then("y", broken()))).then("after", mark("after"))
+}
+
+#[test]
+fn it_is_cancelled_and_its_end_is_awaited_before_anything_is_undone() {
+    let whole = everywhere(|| ends(world(failing()), 5 * HOUR, CHILD, Ending::Cancelled));
+    assert_eq!(line(&whole), "before -before after");
+    assert_eq!(asked(&whole), [(CHILD.to_owned(), Control::Cancel)]);
+    let mut waiting = ends(world(failing()), 5 * HOUR, CHILD, Ending::Cancelled);
+    waiting.planned.clear();
+    waiting.play();
+    assert_eq!((line(&waiting).as_str(), waiting.ending), ("before", None), "it waits as long as it takes");
+    // A deadline, or a cancel of the instance, waits for it too; a terminate does not.
+    waiting.ask(Control::Cancel);
+    assert_eq!(waiting.ending, None);
+    waiting.ask(Control::Terminate);
+    assert_eq!((waiting.ending, waiting.waits.len()), (Some(Ending::Terminated), 0));
+    assert_eq!(asked(&waiting)[1..], [(CHILD.to_owned(), Control::Terminate)]);
+}
+
+#[test]
+fn one_that_had_completed_before_it_heard_is_undone_like_the_others() {
+    let whole = everywhere(|| ends(world(failing()), 5 * HOUR, CHILD, Ending::Completed));
+    assert_eq!(line(&whole), "before sub -sub -before after");
+}
+
+#[test]
+fn a_cancel_of_the_instance_waits_for_children_in_its_sagas() {
+    let whole = everywhere(|| {
+        let mut world = world(saga(|b| beside(does(b, "before"), |b| b)));
+        world.plan_ask(HOUR / 2, Control::Cancel);
+        ends(world, 5 * HOUR, CHILD, Ending::Cancelled)
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("before -before", Some(Ending::Cancelled)));
+}
+
+#[test]
+fn the_next_round_of_a_saga_begins_when_the_children_of_the_last_one_have_ended() {
+    let whole = everywhere(|| {
+        let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+        let sold_out =
+            inline(|_, _: std::sync::Arc<Line>| async { Err::<(), _>(StepError::retryable("sold out")) });
+        let builder = saga(|b| beside(does(b, "before"), |b| b.then("y", sold_out))).retry(retry);
+        let world = ends(world(builder), 5 * HOUR, CHILD, Ending::Cancelled);
+        ends(world, 20 * HOUR, "it//saga/2/p/0/sub//1", Ending::Cancelled)
+    });
+    assert_eq!(line(&whole), "before -before before -before");
+}
+
+#[test]
+fn a_saga_around_that_fails_meanwhile_waits_for_it_too() {
+    let whole = everywhere(|| {
+        let builder = saga(|b| {
+            does(b, "o").parallel("p", |all| {
+                all.branch(|b| {
+                    b.saga("inner", |b| {
+                        b.parallel("q", |all| {
+                            all.branch(|b| b.sub_workflow("sub", child("part", |_: &Line, _| Line::new())))
+                                .branch(|b| does(b, "i").delay("hour", |_, _| HOUR).then("y", broken()))
+                        })
+                    })
+                })
+                .branch(|b| b.delay("hours", |_, _| 2 * HOUR).then("z", broken()))
+            })
+        });
+        ends(world(builder), 5 * HOUR, "it//saga/1/p/0/inner/1/q/0/sub//1", Ending::Cancelled)
+    });
+    assert_eq!(line(&whole), "o i -i -o");
+}
+
+#[test]
+fn nothing_of_the_step_acts_while_it_is_awaited() {
+    let whole = everywhere(|| {
+        let sub = child("part", |_: &Line, _| Line::new())
+            .timeout(|_, _| 2 * HOUR, |late| late.then("late", mark("late")));
+        let builder = saga(|b| {
+            does(b, "before").parallel("p", |all| {
+                all.branch(|b| {
+                    b.sub_workflow("sub", sub)
+                        .cancel_when(|line: &Line, (): &()| line.len() > 1)
+                        .then("never", mark("never"))
+                })
+                .branch(|b| b.delay("hour", |_, _| HOUR).then("y", broken()))
+            })
+        });
+        ends(world(builder), 5 * HOUR, CHILD, Ending::Cancelled)
+    });
+    assert_eq!(line(&whole), "before -before");
+}
