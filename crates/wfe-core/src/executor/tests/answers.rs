@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    scenario::{Body, Line, begin, everywhere, line, mark, world},
+    scenario::{Body, Line, begin, broken, everywhere, line, mark, saga, unmark, world},
     world::{Step, World},
 };
 use crate::{
@@ -290,6 +290,25 @@ fn the_values_of_a_step_run_as_branches_at_once_and_are_joined() {
     let mut wrong = super::scenario::world(begin().then("split", inline(|_, _| async { Next::branch([1]) })));
     wrong.play();
     assert_eq!(wrong.failures[0].code, StepError::DEFINITION);
+}
+
+#[test]
+fn a_step_that_answers_with_no_values_has_ended_and_what_follows_goes_on() {
+    let whole = everywhere(|| {
+        let split = inline(|_, _| async { Next::branch(Vec::<u32>::new()) })
+            .output(|_: &Next, line: &mut Line| line.push("split".to_owned()));
+        let body = |part: Body<u32>| part.then("part", mark("part"));
+        world(saga(|b| {
+            b.then_each("split", split, body)
+                .compensate_with(|undo| undo.then("un-split", unmark("split")))
+                .then("after", mark("after"))
+                .then("x", broken())
+        }))
+    });
+    assert_eq!((line(&whole).as_str(), whole.ending), ("split after -split", Some(Ending::Completed)));
+    let history = whole.history.iter().find(|row| row.pointer.id == "saga/1/split").unwrap();
+    assert_eq!((history.pointer.status, history.pointer.children.len()), (PointerStatus::Complete, 0));
+    assert!(whole.items.keys().all(|container| container.contains("/log/")), "no items are stored");
 }
 
 #[test]
