@@ -1,13 +1,23 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use wfe::steps::Ctx;
+use wfe::{models::PointerStatus, steps::Ctx, traits::StepCommit};
+use wfe_core::executor::idempotency_key;
 
 /// What steps did in the world outside, which no death of a process undoes: how often, by idempotency key.
 #[derive(Debug, Clone, Default)]
-pub struct Effects(Arc<Mutex<BTreeMap<String, usize>>>);
+pub struct Effects(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    counts: BTreeMap<String, usize>,
+    /// The keys of the steps that are stored as completed: what they do must not happen again.
+    settled: BTreeSet<String>,
+    /// What happened all the same.
+    again: BTreeSet<String>,
+}
 
 impl Effects {
     /// The body that runs here does what it is there for. Instances are told apart by their definitions and, of children, by
@@ -15,17 +25,43 @@ impl Effects {
     pub fn happen(&self, ctx: &Ctx) {
         let key = ctx.idempotency_key();
         let place = key.split_once('/').map_or("", |(_, place)| place);
-        *self.lock().entry(format!("{}: {place}", ctx.definition_id())).or_default() += 1;
+        let effect = format!("{}: {place}", ctx.definition_id());
+        let mut seen = self.lock();
+        // A body whose time is up may still be at it while another attempt has completed.
+        if seen.settled.contains(&key) && !ctx.cancellation().is_cancelled() {
+            seen.again.insert(effect.clone());
+        }
+        *seen.counts.entry(effect).or_default() += 1;
+    }
+
+    /// The store has taken this commit.
+    pub(super) fn settle(&self, step: &StepCommit) {
+        let completed =
+            step.upserted.iter().chain(&step.finished).filter(|p| p.status == PointerStatus::Complete);
+        self.lock().settled.extend(completed.filter_map(|pointer| {
+            let key = idempotency_key(&step.instance_id, pointer);
+            // Of a compensation that the saga around its own may have to begin anew, what has completed is done once more, under
+            // the same key, which names another place than its own.
+            let is_own = key.strip_prefix(&*step.instance_id) == Some(&*format!("/{}", pointer.id));
+            is_own.then_some(key)
+        }));
     }
 
     /// How often each effect happened.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, usize> {
-        self.lock().clone()
+        self.lock().counts.clone()
     }
 
-    /// The same effects as undisturbed, each as often or once more for each death.
+    /// The same effects as undisturbed, each as often or once more for each death; and none of a step that was stored as
+    /// completed before.
     pub(super) fn must_equal(&self, whole: &Self, deaths: usize, after: usize) {
+        let again = self.lock().again.clone();
+        assert!(
+            again.is_empty(),
+            "when the process died after commit {after}, this happened again, although its steps were stored as completed: \
+             {again:?}"
+        );
         let (own, whole) = (self.counts(), whole.counts());
         let is_like = |(key, times): (&String, &usize)| {
             own.get(key).is_some_and(|n| (*times..=times + deaths).contains(n))
@@ -36,7 +72,7 @@ impl Effects {
         );
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         // Nothing panics while holding it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

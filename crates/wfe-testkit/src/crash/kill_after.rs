@@ -15,6 +15,7 @@ use wfe::{
     },
 };
 
+use super::Effects;
 use crate::{Layer, Layered};
 
 /// The environment variable that [`KillAfter::from_env`] heeds: the number of commits, from 1.
@@ -44,6 +45,7 @@ pub struct KillAfter {
     is_dead: AtomicBool,
     death: Box<dyn Fn() + Send + Sync>,
     gone: Option<mpsc::Sender<()>>,
+    effects: Option<Effects>,
 }
 
 impl KillAfter {
@@ -55,7 +57,7 @@ impl KillAfter {
         death: impl Fn() + Send + Sync + 'static,
     ) -> Self {
         let (left, is_dead) = (AtomicUsize::new(commits), AtomicBool::new(false));
-        Self { inner, left, is_dead, death: Box::new(death), gone: None }
+        Self { inner, left, is_dead, death: Box::new(death), gone: None, effects: None }
     }
 
     /// As the environment variable [`KILL_AFTER`] says: the process aborts after so many commits, without any clean-up, as
@@ -77,6 +79,12 @@ impl KillAfter {
     /// The other end hears that this store and all of its owners are gone by that this is dropped.
     pub(super) fn until_gone(mut self, gone: mpsc::Sender<()>) -> Self {
         self.gone = Some(gone);
+        self
+    }
+
+    /// Told of what is stored, so that they know what must not happen again.
+    pub(super) fn tell(mut self, effects: Effects) -> Self {
+        self.effects = Some(effects);
         self
     }
 
@@ -130,6 +138,9 @@ impl Layer for KillAfter {
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
         let answer = self.alive()?.commit_step(fence, step).await;
+        if let (Some(effects), Ok(Committed::Done)) = (&self.effects, &answer) {
+            effects.settle(step);
+        }
         self.heard(answer, |committed| *committed == Committed::Done)
     }
 

@@ -34,7 +34,8 @@ pub struct Life {
 /// Plays the story once undisturbed, and then once for each of its commits: right after it the process dies, as far as it
 /// can be told from the store, and the story is played again from its begin in the same place. Each time it must come to
 /// the same result, and the effects of its steps must have happened as often as undisturbed, or once more, since a step
-/// that was running when its process died is run again. Gives how many commits there were to die after.
+/// that was running when its process died is run again; but never once the store had taken the commit in which it completed.
+/// Gives how many commits there were to die after.
 ///
 /// A story is what a program does: it opens a host (a [`TestHost`](crate::TestHost), for time stands still), starts what is
 /// to be started, publishes, and comes to a result that tells the final state. It is played anew after a death, so it
@@ -46,7 +47,7 @@ pub struct Life {
 /// Those of the store, and of the story.
 ///
 /// # Panics
-/// If a result or an effect is another one than undisturbed.
+/// If a result or an effect is another one than undisturbed, or a step that had completed was run again.
 ///
 /// # Examples
 /// ```
@@ -140,7 +141,7 @@ where
             let mortal = KillAfter::new(provider, after, move || {
                 died.send_replace(true);
             });
-            let provider = mortal.until_gone(gone).into_store();
+            let provider = mortal.until_gone(gone).tell(effects.clone()).into_store();
             let life = Life { store: provider, clock: clock.clone(), effects: effects.clone() };
             tokio::select! {
                 biased;

@@ -1,9 +1,10 @@
-//! The suite finds what it is there to find: a store that breaks one rule is caught at that very rule.
+//! The suites find what they are there to find: a store that breaks one rule is caught at that very rule.
 
 // All of this is a test, and unwraps as one; clippy.toml allows that only inside test functions.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod broken;
+mod crash;
 
 use std::sync::Arc;
 
@@ -108,6 +109,10 @@ impl Harness for FaultyFile {
     async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
         let below = SqlitePersistenceProvider::file(folder.path().join("wfe.db")).clock(clock).open().await?;
         Ok(Arc::new(Layered(Broken::new(Arc::new(below), self.0))))
+    }
+
+    fn lasts(&self) -> bool {
+        true
     }
 
     fn is_shared(&self) -> bool {
