@@ -10,7 +10,8 @@ use super::{
     cases,
 };
 
-/// How long a case may take: each takes well under a second, and a store that hangs should fail a test, not stop it.
+/// How long a case or a scenario may take: each takes well under a second, and a store that hangs should fail a test, not
+/// stop it.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How many cases [`run`] has under way at once: enough to hide waiting for a disk.
@@ -89,8 +90,12 @@ pub(crate) fn trial<F: Future<Output = Outcome>>(
 
 /// Runs a check in a task of its own, so that its panic ends nothing else.
 pub(crate) async fn judge(check: impl Future<Output = Checked<()>> + Send + 'static) -> Outcome {
+    judge_within(DEADLINE, check).await
+}
+
+async fn judge_within(limit: Duration, check: impl Future<Output = Checked<()>> + Send + 'static) -> Outcome {
     let mut task = tokio::spawn(check);
-    match tokio::time::timeout(DEADLINE, &mut task).await {
+    match tokio::time::timeout(limit, &mut task).await {
         Ok(Ok(Ok(()))) => Outcome::Passed,
         Ok(Ok(Err(Stop::Skipped(reason)))) => Outcome::Skipped(reason.to_owned()),
         Ok(Ok(Err(Stop::Failed(reason)))) => Outcome::Failed(reason),
@@ -100,7 +105,9 @@ pub(crate) async fn judge(check: impl Future<Output = Checked<()>> + Send + 'sta
         }),
         Err(_) => {
             task.abort();
-            Outcome::Failed(format!("did not end within {} s", DEADLINE.as_secs()))
+            Outcome::Failed(format!(
+                "did not end within {limit:?}: a call of the store does not return, or each answer of it asks for a further one"
+            ))
         }
     }
 }
@@ -110,5 +117,25 @@ fn message(panic: &(dyn Any + Send)) -> String {
         (Some(text), _) => text.clone(),
         (None, Some(text)) => (*text).to_owned(),
         (None, None) => "panicked".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_hangs_or_goes_round_for_ever_fails_with_a_reason() {
+        let hangs = judge_within(Duration::from_millis(10), std::future::pending()).await;
+        let goes_round = judge_within(Duration::from_millis(10), async {
+            loop {
+                tokio::task::yield_now().await;
+            }
+        });
+        for outcome in [hangs, goes_round.await] {
+            assert!(matches!(&outcome, Outcome::Failed(why) if why.starts_with("did not end within 10ms: ")));
+        }
+        let in_time = judge_within(Duration::from_mins(1), async { Ok(()) }).await;
+        assert!(matches!(in_time, Outcome::Passed));
     }
 }

@@ -26,7 +26,9 @@ impl TestHost {
         drop(self.gather());
         idle.unwrap_or_else(|_| {
             let secs = PATIENCE.as_secs();
-            Err(WfeError::Invalid(format!("the host is not idle after {secs} s: a step's body does not end")))
+            Err(WfeError::Invalid(format!(
+                "the host is not idle after {secs} s: a step's body does not end, or the store hangs or fails"
+            )))
         })
     }
 

@@ -59,6 +59,25 @@ pub enum Fault {
     TrustsItsCopies,
     CountsInMemory,
     KnowsOnlyItsOwnOwners,
+    LosesFinishedPointers,
+    LosesNewPointers,
+    LosesData,
+    LosesItems,
+    LosesOutcomesOfTheUndone,
+    LosesWaits,
+    KeepsWaitsOpen,
+    ConsumesNothing,
+    LosesWhatACommitPublishes,
+    LosesEvents,
+    CreatesNoChildren,
+    LosesDueTimes,
+    LosesFailures,
+    LosesEndings,
+    LosesCauses,
+    DropsRequests,
+    NeverGivesBack,
+    StartsAnew,
+    LosesAnswers,
 }
 
 pub struct Broken {
@@ -86,6 +105,33 @@ impl Broken {
 
     fn steps(&self) -> &dyn StepStore {
         self.below.step_store().expect("it is asked only where there is one")
+    }
+
+    /// What is lost of a commit.
+    fn lose(&self, step: &mut StepCommit) {
+        match self.fault {
+            Fault::AsksNobody => step.requested.clear(),
+            Fault::LosesFinishedPointers => step.finished.clear(),
+            Fault::LosesNewPointers => step.upserted.retain(|pointer| !pointer.active),
+            Fault::LosesData => step.data = None,
+            Fault::LosesItems => step.items.clear(),
+            Fault::LosesOutcomesOfTheUndone => {
+                // What a saga remembers of a step is an item with its outcome.
+                let values = step.items.iter_mut().flat_map(|items| &mut items.values);
+                values.filter_map(Value::as_object_mut).for_each(|entry| drop(entry.remove("outcome")));
+            }
+            Fault::LosesWaits => step.subscribed.clear(),
+            Fault::KeepsWaitsOpen => step.unsubscribed.clear(),
+            Fault::ConsumesNothing => step.consumed.clear(),
+            Fault::LosesWhatACommitPublishes => step.published.clear(),
+            Fault::CreatesNoChildren => step.created.clear(),
+            Fault::LosesDueTimes => step.next_execution = step.next_execution.map(|_| None),
+            Fault::LosesFailures => step.failures.clear(),
+            Fault::LosesEndings => step.ending = None,
+            Fault::LosesCauses => step.cause = None,
+            Fault::NeverGivesBack => step.release = false,
+            _ => {}
+        }
     }
 
     fn spoil(&self, mut read: WorkflowInstance) -> WorkflowInstance {
@@ -233,7 +279,15 @@ impl Layer for Broken {
         Ok(owner)
     }
 
+    async fn request(&self, id: &str, control: Control) -> Result<()> {
+        if self.is(Fault::DropsRequests) { Ok(()) } else { self.steps().request(id, control).await }
+    }
+
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        if self.is(Fault::StartsAnew) {
+            let anew = WorkflowInstance { reference: None, ..instance.clone() };
+            return self.steps().start(owner, &anew).await;
+        }
         let is_known = |owner: &&Owner| self.memory.lock().unwrap().owners.contains(&owner.id());
         let owner = owner.filter(|owner| !self.is(Fault::KnowsOnlyItsOwnOwners) || is_known(owner));
         self.steps().start(owner, instance).await
@@ -241,9 +295,7 @@ impl Layer for Broken {
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
         let mut step = step.clone();
-        if self.is(Fault::AsksNobody) {
-            step.requested.clear();
-        }
+        self.lose(&mut step);
         match (self.fault, self.steps().commit_step(fence, &step).await?) {
             (Fault::IgnoresFences, Committed::Lost) => {
                 let stored = self.steps().load(&step.instance_id).await?.fence;
@@ -337,6 +389,9 @@ impl Layer for Broken {
     }
 
     async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
+        if self.is(Fault::LosesAnswers) {
+            return Ok(true);
+        }
         match self.steps().answer_wait(wait_id, token, event).await {
             Err(WfeError::SubscriptionNotFound(_)) if self.is(Fault::TakesLateAnswers) => {
                 self.steps().answer_wait(wait_id, None, event).await
@@ -349,6 +404,9 @@ impl Layer for Broken {
     }
 
     async fn create_event_now(&self, event: &Event) -> Result<String> {
+        if self.is(Fault::LosesEvents) {
+            return Ok(event.id.clone());
+        }
         if self.is(Fault::LeavesDatesToPublishers) {
             return self.below.create_event(event).await;
         }

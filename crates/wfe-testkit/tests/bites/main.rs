@@ -5,6 +5,7 @@
 
 mod broken;
 mod crash;
+mod scenarios;
 
 use std::sync::Arc;
 

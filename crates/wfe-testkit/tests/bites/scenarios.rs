@@ -1,0 +1,58 @@
+//! The scenarios find a broken store too, by what becomes of the workflows on it.
+
+use wfe_testkit::scenarios::run_only;
+
+use crate::{
+    Faulty, FaultyFile,
+    broken::Fault::{self, *},
+};
+
+/// Each way to break a store, and a scenario that must find it.
+const FAULTS: [(Fault, &str); 21] = [
+    (LosesNewPointers, "control: an event for a suspended instance is kept"),
+    (LosesData, "branching: an if takes the branch that its condition names"),
+    (LosesFinishedPointers, "loops: the results of a for each can be read by what follows"),
+    (LosesItems, "sagas: a saga that fails is undone in reverse order of completion"),
+    (LosesOutcomesOfTheUndone, "sagas: a compensation knows what it undoes"),
+    (LosesWaits, "events: an event reaches a wait that came before it"),
+    (KeepsWaitsOpen, "work outside: work of a cancelled instance is offered no more"),
+    (ConsumesNothing, "events: waits in a loop take each event once and in order"),
+    (DeliversTwice, "events: an event of the same id is accepted and has no effect"),
+    (LosesEvents, "events: an event reaches a wait that comes after it"),
+    (LosesWhatACommitPublishes, "sub-workflows: a child gives its data back to its parent"),
+    (CreatesNoChildren, "sub-workflows: children have children"),
+    (AsksNobody, "sub-workflows: a cancelled parent cancels its child which undoes its saga"),
+    (LosesFailures, "failures: every failure is stored with its causes"),
+    (LosesEndings, "failures: a step out of retries ends the instance with its cause"),
+    (LosesCauses, "failures: a step out of retries ends the instance with its cause"),
+    (DropsRequests, "control: a waiting instance can be terminated"),
+    (NeverGivesBack, "control: a suspended instance stands still until it is resumed"),
+    (StartsAnew, "versions: a start with a reference comes about once"),
+    (LosesAnswers, "work outside: an activity goes on with its worker s result"),
+    (TakesOtherAnswers, "work outside: a user task takes the branch of the option chosen"),
+];
+
+/// What shows only once the host that has trusted its store is gone.
+const KEPT: [(Fault, &str); 1] = [(LosesDueTimes, "control: an instance outlives its host")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_broken_store_is_found_by_a_scenario() {
+    for (fault, scenario) in FAULTS {
+        let only = |name: &str| name == scenario;
+        let report = run_only(Faulty(fault), 1, only).await;
+        assert_eq!(report.failed().collect::<Vec<_>>(), [scenario], "{fault:?}: {report}");
+        let sound = run_only(Faulty(Fault::None), 1, only).await;
+        assert!(sound.cases.len() == 1 && sound.to_string().starts_with("1 passed"), "{scenario}: {sound}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_broken_store_would_be_asked_for_by_the_next_host_is_found_too() {
+    for (fault, scenario) in KEPT {
+        let only = |name: &str| name == scenario;
+        let report = run_only(FaultyFile(fault), 1, only).await;
+        assert_eq!(report.failed().collect::<Vec<_>>(), [scenario], "{fault:?}: {report}");
+        let sound = run_only(FaultyFile(Fault::None), 1, only).await;
+        assert!(sound.cases.len() == 1 && sound.to_string().starts_with("1 passed"), "{scenario}: {sound}");
+    }
+}
