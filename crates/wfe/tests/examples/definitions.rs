@@ -1,6 +1,6 @@
 //! The definitions of examples, called by themselves, in a world that is another one than that of their programs.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use wfe::{Outcome, Waits, WorkflowHost, steps::StepError};
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -52,9 +52,8 @@ async fn a_census_adds_up_what_was_known_and_what_was_counted_by_hand() {
     let host = host().await;
     let id = host.start_workflow(CENSUS, &census(&["north", "islands"])).await.unwrap();
     // An event from before the child began would not be for it.
-    while !waits_by_hand(&host, &id).await {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    host.idle().await.unwrap();
+    assert!(waits_by_hand(&host, &id).await);
     host.publish_event(COUNTED, "islands", &7_u64).await.unwrap();
     let Outcome::Completed(end) = host.wait_for::<Census>(&id).await.unwrap() else { panic!("it failed") };
     assert_eq!((end.total, end.counts["islands"]), (17, 7));

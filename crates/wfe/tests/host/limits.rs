@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use wfe::{
     Outcome,
     clock::Clock,
@@ -21,12 +21,19 @@ use crate::support::{
 };
 
 /// Bodies that run until they are let go, one for each permit.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Gate {
     now: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
     runs: Count,
-    go: Arc<Notify>,
+    go: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        let go = Arc::new(Semaphore::new(0));
+        Self { now: Arc::default(), most: Arc::default(), runs: Count::default(), go }
+    }
 }
 
 impl Gate {
@@ -41,7 +48,7 @@ impl Gate {
                         let now = this.now.fetch_add(1, SeqCst) + 1;
                         this.most.fetch_max(now, SeqCst);
                         this.runs.up();
-                        this.go.notified().await;
+                        this.go.acquire().await.unwrap().forget();
                         this.now.fetch_sub(1, SeqCst);
                         Ok(())
                     }
@@ -70,14 +77,13 @@ on_every_store! {
         assert_eq!(ended(&host, &ids[6]).await, Outcome::Terminated);
         assert_eq!(gate.runs.get(), 2);
         for done in 3..=6 {
-            gate.go.notify_one();
+            gate.go.add_permits(1);
             until(async || gate.runs.get() == done).await;
         }
-        gate.go.notify_one();
-        gate.go.notify_one();
-        let let_go = async { loop { gate.go.notify_one(); tokio::time::sleep(Duration::from_millis(5)).await } };
-        let all = async { for id in &ids[..6] { completed(&host, id).await; } };
-        tokio::select! { () = let_go => {}, () = all => {} }
+        gate.go.add_permits(2);
+        for id in &ids[..6] {
+            completed(&host, id).await;
+        }
         assert_eq!(gate.most.load(SeqCst), 2);
     }
 
@@ -94,15 +100,16 @@ on_every_store! {
             ids.push(host.start_workflow("many", &Tally::default()).await.unwrap());
         }
         until(async || many.runs.get() == 2).await;
-        let let_go = async {
-            loop {
-                few.go.notify_one();
-                many.go.notify_one();
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        let all = async { for id in &ids { completed(&host, id).await; } };
-        tokio::select! { () = let_go => {}, () = all => {} }
+        assert_eq!(few.runs.get(), 1);
+        for done in 2..=4 {
+            few.go.add_permits(1);
+            until(async || few.runs.get() == done).await;
+        }
+        few.go.add_permits(1);
+        many.go.add_permits(2);
+        for id in &ids {
+            completed(&host, id).await;
+        }
         assert_eq!(few.most.load(SeqCst), 1);
     }
 }

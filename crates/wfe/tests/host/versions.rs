@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 use wfe::{
     Outcome, Standstill, StartOptions, WfeError,
     definition::{Definition, WorkflowBuilder, child, inline},
@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// Waits to be let go, and then says which version it was.
-fn version(version: u32, gate: &Arc<Notify>) -> Definition {
+fn version(version: u32, gate: &Arc<Semaphore>) -> Definition {
     let gate = gate.clone();
     WorkflowBuilder::<Tally>::new("w", version)
         .then(
@@ -25,7 +25,7 @@ fn version(version: u32, gate: &Arc<Notify>) -> Definition {
             inline(move |_, _: Arc<Tally>| {
                 let gate = gate.clone();
                 async move {
-                    gate.notified().await;
+                    gate.acquire().await.unwrap().forget();
                     Ok(())
                 }
             }),
@@ -41,7 +41,7 @@ fn version(version: u32, gate: &Arc<Notify>) -> Definition {
 
 on_every_store! {
     async fn new_instances_run_the_newest_version_and_old_ones_the_one_they_began_with(store: Store) {
-        let gate = Arc::new(Notify::new());
+        let gate = Arc::new(Semaphore::new(0));
         let host = store.host(&[&version(1, &gate)]).await;
         let one = host.start_workflow("w", &Tally::default()).await.unwrap();
         until(async || host.status(&one).await.unwrap().current_steps == ["gate"]).await;
@@ -54,17 +54,14 @@ on_every_store! {
         let options = StartOptions { version: Some(2), ..Default::default() };
         let missing = host.start_workflow_with("w", &Tally::default(), options).await;
         assert!(matches!(missing, Err(WfeError::DefinitionNotFound { version: 2, .. })), "{missing:?}");
-        let let_go = async { loop { gate.notify_waiters(); tokio::time::sleep(std::time::Duration::from_millis(2)).await } };
-        let all = async {
-            for (id, version) in [(&one, 1), (&newest, 7), (&chosen, 3)] {
-                assert_eq!(completed(&host, id).await.sum, version);
-            }
-        };
-        tokio::select! { () = let_go => {}, () = all => {} }
+        gate.add_permits(3);
+        for (id, version) in [(&one, 1), (&newest, 7), (&chosen, 3)] {
+            assert_eq!(completed(&host, id).await.sum, version);
+        }
     }
 
     async fn of_an_instance_whose_version_is_missing_it_is_told_and_it_goes_on_once_that_is_there(store: Store) {
-        let gate = Arc::new(Notify::new());
+        let gate = Arc::new(Semaphore::new(0));
         let client = store.builder().await.build();
         client.register(version(2, &gate)).unwrap();
         let id = client.start_workflow("w", &Tally::default()).await.unwrap();
@@ -73,7 +70,7 @@ on_every_store! {
         assert_eq!(host.status(&id).await.unwrap().standstill, Some(missing));
         host.register(version(2, &gate)).unwrap();
         until(async || host.status(&id).await.unwrap().current_steps == ["gate"]).await;
-        gate.notify_one();
+        gate.add_permits(1);
         assert_eq!(completed(&host, &id).await.sum, 2);
     }
 }
