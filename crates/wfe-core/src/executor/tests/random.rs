@@ -522,7 +522,7 @@ fn cancel(mut world: World, deaths: &[bool]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn any_nesting_ends_and_ends_the_same_way_wherever_the_process_died(
