@@ -121,13 +121,11 @@ impl Work<'_> {
 
     async fn begin(&mut self) -> Result<(), Stop> {
         let frame = Frame { opens: Some(BEGIN), ..Frame::default() };
-        match self.send(&[], frame, &[]).await.error {
-            Some(error) => Err(Stop::NotBegun(Arc::new(error))),
-            None => {
-                self.is_open = true;
-                Ok(())
-            }
+        if let Some(error) = self.send(&[], frame, &[]).await.error {
+            return Err(Stop::NotBegun(Arc::new(error)));
         }
+        self.is_open = true;
+        Ok(())
     }
 
     /// Sends these requests of one shape as one text. If one of them fails, gives what is still to be sent: all of them

@@ -25,6 +25,7 @@ cases! { "work":
     an_answer_is_accepted_once_and_again_without_effect,
     another_answer_is_refused,
     a_late_answer_is_refused_whether_or_not_another_has_the_wait,
+    a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_before,
     an_answer_without_a_token_needs_none,
     an_answered_wait_is_nobodys_to_claim,
     an_answer_to_an_unknown_or_closed_wait_is_refused,
