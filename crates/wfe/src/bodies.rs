@@ -1,10 +1,11 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use wfe_core::{
     definition::BodyEnd,
@@ -18,6 +19,11 @@ use crate::{
     middleware,
     shared::Shared,
 };
+
+/// How long an asynchronous body may go on after its token was fired: long enough to close a connection or to write down how
+/// far it came, short enough for those who wait for its place. Real time, for it is about places, not about workflows.
+/// Told in many docs: where [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation) is, and in the README.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Runs step bodies on the program's runtime, apart from the engine's thread.
 #[derive(Clone)]
@@ -87,20 +93,26 @@ impl Bodies {
         let span = span_of(&job, &like);
         let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
         let time = shared.now();
-        shared.at_hand.set(&instance, &pointer, job.number(), Stand::Runs(time));
+        shared.at_hand.set(&instance, &job, Stand::Runs(time));
         let what = Lifecycle::StepStarted { step: step.clone(), pointer, attempt };
         shared.publish(LifecycleEvent { time, what, ..like });
         let store = Some(shared.store.clone());
         let has_middleware = !shared.options.step_middleware.is_empty();
+        let (watchdog, token) = (shared.watchdog.clone(), job.token().clone());
         if job.is_blocking() && !has_middleware {
+            let watch = watchdog.watch_blocking(instance, &step, token);
             self.runtime.spawn_blocking(move || {
                 let end = span.in_scope(|| job.run_blocking(store));
-                drop(places);
+                drop((places, watch));
                 report.ended(end);
             });
             return;
         }
-        let watchdog = shared.watchdog.clone();
+        // A thread that blocks keeps its place, whatever the middleware around it does meanwhile.
+        let places = Arc::new(places);
+        let blocks = job
+            .is_blocking()
+            .then(|| (places.clone(), watchdog.watch_blocking(instance.clone(), &step, token.clone())));
         let body = async move {
             if !has_middleware {
                 return job.run(store).await;
@@ -109,7 +121,11 @@ impl Bodies {
             let body = if job.is_blocking() {
                 let (span, store) = (Span::current(), store);
                 async move {
-                    let body = move || span.in_scope(|| job.run_blocking(store));
+                    let body = move || {
+                        let end = span.in_scope(|| job.run_blocking(store));
+                        drop(blocks);
+                        end
+                    };
                     let ended = tokio::task::spawn_blocking(body).await;
                     ended.unwrap_or_else(|gone| BodyEnd::failed(number, StepError::retryable(gone)))
                 }
@@ -120,11 +136,30 @@ impl Bodies {
             middleware::run_inside(&shared.options.step_middleware, &ctx, number, body).await
         };
         self.runtime.spawn(async move {
-            let end = watchdog.watch(instance, &step, body).instrument(span).await;
+            let body = watchdog.watch(instance.clone(), &step, body).instrument(span);
+            let end = tokio::select! {
+                biased;
+                end = body => Some(end),
+                () = parted(&token) => None,
+            };
             drop(places);
-            report.ended(end);
+            if let Some(end) = end {
+                report.ended(end);
+            } else {
+                tracing::info!(
+                    instance = &*instance,
+                    step,
+                    "the step went on for a second after its cancellation token had fired, and was dropped"
+                );
+            }
         });
     }
+}
+
+/// Until a body whose token this is has gone on for long enough after it fired.
+async fn parted(token: &CancellationToken) {
+    token.cancelled().await;
+    tokio::time::sleep(PARTING).await;
 }
 
 fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
@@ -138,8 +173,8 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
     )
 }
 
-/// Mails how a body ended; dropped without that (the host drains, or the program's runtime shuts down), that it did not
-/// run.
+/// Mails how a body ended; dropped without that (the host drains, the program's runtime shuts down, or nobody wanted the
+/// body any more, and it went on for too long), that it did not run to its end.
 struct Report {
     shared: Arc<Shared>,
     instance: Arc<str>,
@@ -151,7 +186,7 @@ struct Report {
 impl Report {
     fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: UnboundedSender<Mail>) -> Self {
         let (instance, pointer, number) = (like.instance_id.clone(), job.pointer().to_owned(), job.number());
-        shared.at_hand.set(&instance, &pointer, number, Stand::Waits);
+        shared.at_hand.set(&instance, job, Stand::Waits);
         Self { shared: shared.clone(), instance, pointer, job: number, mail: Some(mail) }
     }
 
@@ -163,6 +198,8 @@ impl Report {
     }
 
     fn ended(mut self, end: BodyEnd) {
+        // Before that is stored which follows from it: a query must not see both.
+        self.shared.at_hand.remove(&self.instance, &self.pointer, self.job);
         if let Some(mail) = self.mail.take() {
             // Nobody is there if the instance ended meanwhile, or the host is gone: the result is void then.
             let _void = mail.send(Mail::Ended(self.pointer.clone(), end));

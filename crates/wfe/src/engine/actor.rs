@@ -411,7 +411,7 @@ impl Actor {
 }
 
 impl Drop for Actor {
-    /// The host was dropped: its steps run on, as nobody's.
+    /// The host was dropped: its steps are nobody's.
     fn drop(&mut self) {
         self.cancel_bodies();
     }
