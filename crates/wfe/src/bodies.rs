@@ -14,7 +14,7 @@ use wfe_core::{
 };
 
 use crate::{
-    engine::{Mail, Phase, PhaseWatch},
+    engine::{Hold, Mail, Phase, PhaseWatch},
     limits::Stand,
     middleware,
     shared::Shared,
@@ -41,8 +41,9 @@ struct Places {
 
 impl Bodies {
     /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
-    /// instance: the one that tells of the begin is made from it.
-    pub fn spawn(&self, job: Job, like: LifecycleEvent, mail: UnboundedSender<Mail>) {
+    /// instance: the one that tells of the begin is made from it. If the body has to wait until the instance may be another
+    /// process's (`hold`), the store is asked before it begins.
+    pub fn spawn(&self, job: Job, like: LifecycleEvent, hold: Hold, mail: UnboundedSender<Mail>) {
         let report = Report::new(&self.shared, &job, &like, mail);
         if *self.phase.borrow() != Phase::Running {
             return; // the report says that it did not run
@@ -53,15 +54,21 @@ impl Bodies {
         }
         let (this, mut phase, span) = (self.clone(), self.phase.clone(), Span::current());
         let waiting = async move {
+            let taken = async {
+                let places = this.places(of_step).await?;
+                let lasts = hold.lasts(&this.shared, &this.phase, &like.instance_id).await;
+                lasts.then_some(places)
+            };
             let places = tokio::select! {
                 biased;
                 // An error: the engine has ended.
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
                 () = job.token().cancelled() => return,
-                places = this.places(of_step) => places,
+                places = taken => places,
             };
-            if let Some(places) = places {
-                this.begin(job, like, report, places);
+            match places {
+                Some(places) => this.begin(job, like, report, places),
+                None => report.in_doubt(),
             }
         };
         tokio::spawn(waiting.instrument(span));
@@ -194,6 +201,14 @@ impl Report {
         if let Some(mail) = &self.mail {
             // As below.
             let _void = mail.send(Mail::Begun(self.pointer.clone(), self.job, self.shared.now()));
+        }
+    }
+
+    /// The instance seems to be another process's: whoever works on it here is to look.
+    fn in_doubt(self) {
+        if let Some(mail) = &self.mail {
+            // As below.
+            let _void = mail.send(Mail::Look);
         }
     }
 

@@ -11,6 +11,8 @@ mod parking;
 mod postman;
 mod storing;
 
+pub(crate) use ahead::Hold;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
