@@ -1,10 +1,11 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use wfe_core::{
     definition::BodyEnd,
@@ -13,11 +14,16 @@ use wfe_core::{
 };
 
 use crate::{
-    engine::{Mail, Phase, PhaseWatch},
+    engine::{Hold, Mail, Phase, PhaseWatch},
     limits::Stand,
     middleware,
     shared::Shared,
 };
+
+/// How long an asynchronous body may go on after its token was fired: long enough to close a connection or to write down how
+/// far it came, short enough for those who wait for its place. Real time, for it is about places, not about workflows.
+/// Told in many docs: where [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation) is, and in the README.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Runs step bodies on the program's runtime, apart from the engine's thread.
 #[derive(Clone)]
@@ -35,8 +41,9 @@ struct Places {
 
 impl Bodies {
     /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
-    /// instance: the one that tells of the begin is made from it.
-    pub fn spawn(&self, job: Job, like: LifecycleEvent, mail: UnboundedSender<Mail>) {
+    /// instance: the one that tells of the begin is made from it. If the body has to wait until the instance may be another
+    /// process's (`hold`), the store is asked before it begins.
+    pub fn spawn(&self, job: Job, like: LifecycleEvent, hold: Hold, mail: UnboundedSender<Mail>) {
         let report = Report::new(&self.shared, &job, &like, mail);
         if *self.phase.borrow() != Phase::Running {
             return; // the report says that it did not run
@@ -47,15 +54,21 @@ impl Bodies {
         }
         let (this, mut phase, span) = (self.clone(), self.phase.clone(), Span::current());
         let waiting = async move {
+            let taken = async {
+                let places = this.places(of_step).await?;
+                let lasts = hold.lasts(&this.shared, &this.phase, &like.instance_id).await;
+                lasts.then_some(places)
+            };
             let places = tokio::select! {
                 biased;
                 // An error: the engine has ended.
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
                 () = job.token().cancelled() => return,
-                places = this.places(of_step) => places,
+                places = taken => places,
             };
-            if let Some(places) = places {
-                this.begin(job, like, report, places);
+            match places {
+                Some(places) => this.begin(job, like, report, places),
+                None => report.in_doubt(),
             }
         };
         tokio::spawn(waiting.instrument(span));
@@ -87,20 +100,26 @@ impl Bodies {
         let span = span_of(&job, &like);
         let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
         let time = shared.now();
-        shared.at_hand.set(&instance, &pointer, job.number(), Stand::Runs(time));
+        shared.at_hand.set(&instance, &job, Stand::Runs(time));
         let what = Lifecycle::StepStarted { step: step.clone(), pointer, attempt };
         shared.publish(LifecycleEvent { time, what, ..like });
         let store = Some(shared.store.clone());
         let has_middleware = !shared.options.step_middleware.is_empty();
+        let (watchdog, token) = (shared.watchdog.clone(), job.token().clone());
         if job.is_blocking() && !has_middleware {
+            let watch = watchdog.watch_blocking(instance, &step, token);
             self.runtime.spawn_blocking(move || {
                 let end = span.in_scope(|| job.run_blocking(store));
-                drop(places);
+                drop((places, watch));
                 report.ended(end);
             });
             return;
         }
-        let watchdog = shared.watchdog.clone();
+        // A thread that blocks keeps its place, whatever the middleware around it does meanwhile.
+        let places = Arc::new(places);
+        let blocks = job
+            .is_blocking()
+            .then(|| (places.clone(), watchdog.watch_blocking(instance.clone(), &step, token.clone())));
         let body = async move {
             if !has_middleware {
                 return job.run(store).await;
@@ -109,7 +128,11 @@ impl Bodies {
             let body = if job.is_blocking() {
                 let (span, store) = (Span::current(), store);
                 async move {
-                    let body = move || span.in_scope(|| job.run_blocking(store));
+                    let body = move || {
+                        let end = span.in_scope(|| job.run_blocking(store));
+                        drop(blocks);
+                        end
+                    };
                     let ended = tokio::task::spawn_blocking(body).await;
                     ended.unwrap_or_else(|gone| BodyEnd::failed(number, StepError::retryable(gone)))
                 }
@@ -120,11 +143,30 @@ impl Bodies {
             middleware::run_inside(&shared.options.step_middleware, &ctx, number, body).await
         };
         self.runtime.spawn(async move {
-            let end = watchdog.watch(instance, &step, body).instrument(span).await;
+            let body = watchdog.watch(instance.clone(), &step, body).instrument(span);
+            let end = tokio::select! {
+                biased;
+                end = body => Some(end),
+                () = parted(&token) => None,
+            };
             drop(places);
-            report.ended(end);
+            if let Some(end) = end {
+                report.ended(end);
+            } else {
+                tracing::info!(
+                    instance = &*instance,
+                    step,
+                    "the step went on for a second after its cancellation token had fired, and was dropped"
+                );
+            }
         });
     }
+}
+
+/// Until a body whose token this is has gone on for long enough after it fired.
+async fn parted(token: &CancellationToken) {
+    token.cancelled().await;
+    tokio::time::sleep(PARTING).await;
 }
 
 fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
@@ -138,8 +180,8 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
     )
 }
 
-/// Mails how a body ended; dropped without that (the host drains, or the program's runtime shuts down), that it did not
-/// run.
+/// Mails how a body ended; dropped without that (the host drains, the program's runtime shuts down, or nobody wanted the
+/// body any more, and it went on for too long), that it did not run to its end.
 struct Report {
     shared: Arc<Shared>,
     instance: Arc<str>,
@@ -151,7 +193,7 @@ struct Report {
 impl Report {
     fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: UnboundedSender<Mail>) -> Self {
         let (instance, pointer, number) = (like.instance_id.clone(), job.pointer().to_owned(), job.number());
-        shared.at_hand.set(&instance, &pointer, number, Stand::Waits);
+        shared.at_hand.set(&instance, job, Stand::Waits);
         Self { shared: shared.clone(), instance, pointer, job: number, mail: Some(mail) }
     }
 
@@ -162,7 +204,17 @@ impl Report {
         }
     }
 
+    /// The instance seems to be another process's: whoever works on it here is to look.
+    fn in_doubt(self) {
+        if let Some(mail) = &self.mail {
+            // As below.
+            let _void = mail.send(Mail::Look);
+        }
+    }
+
     fn ended(mut self, end: BodyEnd) {
+        // Before that is stored which follows from it: a query must not see both.
+        self.shared.at_hand.remove(&self.instance, &self.pointer, self.job);
         if let Some(mail) = self.mail.take() {
             // Nobody is there if the instance ended meanwhile, or the host is gone: the result is void then.
             let _void = mail.send(Mail::Ended(self.pointer.clone(), end));

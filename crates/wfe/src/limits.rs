@@ -5,6 +5,8 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use wfe_core::executor::Job;
 
 /// How many instances of some definitions are worked on at once, and how many bodies of some steps.
 #[derive(Default)]
@@ -66,12 +68,13 @@ pub(crate) enum Stand {
 struct Hand {
     job: u64,
     stand: Stand,
+    token: CancellationToken,
 }
 
 impl AtHand {
-    pub fn set(&self, instance: &str, pointer: &str, job: u64, stand: Stand) {
-        let hand = Hand { job, stand };
-        self.lock().entry(instance.to_owned()).or_default().insert(pointer.to_owned(), hand);
+    pub fn set(&self, instance: &str, job: &Job, stand: Stand) {
+        let hand = Hand { job: job.number(), stand, token: job.token().clone() };
+        self.lock().entry(instance.to_owned()).or_default().insert(job.pointer().to_owned(), hand);
     }
 
     /// The body of this job has ended. One that was begun after it at the same pointer stays.
@@ -86,10 +89,12 @@ impl AtHand {
         }
     }
 
+    /// Those of the instance that are wanted: where the body of one that is not goes on, its pointer is further than that.
     pub fn of(&self, instance: &str) -> HashMap<String, Stand> {
         let all = self.lock();
         let of_instance = all.get(instance).into_iter().flatten();
-        of_instance.map(|(pointer, hand)| (pointer.clone(), hand.stand)).collect()
+        let wanted = of_instance.filter(|(_, hand)| !hand.token.is_cancelled());
+        wanted.map(|(pointer, hand)| (pointer.clone(), hand.stand)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, HashMap<String, Hand>>> {

@@ -15,7 +15,8 @@ use wfe_core::{
 /// Those of a host form a chain: the one that was given to the builder first is the outermost. It runs on the program's
 /// runtime, once for each attempt, and takes part in all that is said of one: a panic in it, like any error that it
 /// returns, is a failure of the step; the time that it takes counts for the attempt's timeout; its writes outside happen
-/// at least once. What it gets from [`Rest::run`] it hands on, or returns an error in its place. A body cannot be
+/// at least once, and with the body it is dropped a second after the token of the attempt has fired
+/// ([`Ctx::cancellation`]). What it gets from [`Rest::run`] it hands on, or returns an error in its place. A body cannot be
 /// replaced: only a body that ran gives a [`StepDone`].
 ///
 /// ```

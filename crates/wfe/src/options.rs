@@ -93,7 +93,9 @@ impl HostBuilder {
         self
     }
 
-    /// How many step bodies run at once; by default 256, at least 1.
+    /// How many step bodies run at once; by default 256, at least 1. One that nobody wants any more has its place for a second
+    /// more at most, but one that blocks its thread has it until it ends
+    /// ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
     #[must_use]
     pub fn concurrent_steps(mut self, limit: usize) -> Self {
         self.options.concurrent_steps = limit.max(1);

@@ -174,7 +174,12 @@ impl Held {
 }
 
 impl InstanceStatus {
-    pub(crate) fn of(loaded: Loaded, is_registered: bool, at_hand: &HashMap<String, Stand>) -> Self {
+    pub(crate) fn of(
+        loaded: Loaded,
+        is_registered: bool,
+        at_hand: &HashMap<String, Stand>,
+        now: DateTime<Utc>,
+    ) -> Self {
         let instance = &loaded.instance;
         let (definition_id, version) = (instance.workflow_definition_id.clone(), instance.version);
         let standstill = match instance.status {
@@ -191,7 +196,7 @@ impl InstanceStatus {
         let here = active.iter().filter(|p| p.status != PointerStatus::Running);
         Self {
             current_steps: here.filter_map(|p| p.step_name.clone()).collect(),
-            positions: active.iter().filter_map(|p| Position::of(p, &loaded, at_hand)).collect(),
+            positions: active.iter().filter_map(|p| Position::of(p, &loaded, at_hand, now)).collect(),
             for_each: instance.execution_pointers.iter().filter_map(ForEachProgress::of).collect(),
             definition_id,
             version,
@@ -221,10 +226,19 @@ impl InstanceStatus {
 }
 
 impl Position {
-    fn of(pointer: &ExecutionPointer, loaded: &Loaded, at_hand: &HashMap<String, Stand>) -> Option<Self> {
+    fn of(
+        pointer: &ExecutionPointer,
+        loaded: &Loaded,
+        at_hand: &HashMap<String, Stand>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        // That a pause is over is stored with what comes of it. One of an instance that stands still does not end.
+        let is_awake = at_hand.contains_key(&pointer.id)
+            || (loaded.instance.status == WorkflowStatus::Runnable
+                && pointer.sleep_until.is_some_and(|until| until <= now));
         let waits = match pointer.status {
             PointerStatus::Running => Waits::Tick { next: pointer.sleep_until? },
-            PointerStatus::Sleeping => asleep(pointer)?,
+            PointerStatus::Sleeping if !is_awake => asleep(pointer)?,
             PointerStatus::WaitingForEvent => waiting(pointer, &loaded.waits)?,
             PointerStatus::Failed => Waits::Resume,
             _ => match at_hand.get(&pointer.id) {

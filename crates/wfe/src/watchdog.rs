@@ -10,26 +10,60 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
-/// A body that keeps its thread for longer than this is reported.
+/// An asynchronous body that keeps its thread for longer than this is reported, and a blocking one that goes on for
+/// longer than this after its token was fired.
 const TOO_LONG: Duration = Duration::from_secs(1);
 /// Two looks per [`TOO_LONG`]: a report comes at most half of it late. Nobody looks while no body is being run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Reports asynchronous bodies that do not yield: they block a thread of the program's runtime. It measures real time,
-/// not the host's clock, for it is about threads, not about workflows.
+/// Reports asynchronous bodies that do not yield: they block a thread of the program's runtime; and blocking ones that
+/// nobody wants any more: they keep a thread, and a place, that nobody can take away. It measures real time, not the host's
+/// clock, for it is about threads, not about workflows.
 pub(crate) struct Watchdog {
     watched: Mutex<Vec<Weak<Watch>>>,
     began: Instant,
     work: Notify,
 }
 
-struct Watch {
+pub(crate) struct Watch {
     instance: Arc<str>,
     step: String,
-    /// Since when the body has been polled, in milliseconds after `began`, plus 1; 0: it is not being polled.
+    /// Since when the body has been polled, or was seen to be cancelled, in milliseconds after `began`, plus 1; 0: it is
+    /// not.
     since: AtomicU64,
+    /// Of a blocking body.
+    token: Option<CancellationToken>,
     reported: AtomicBool,
+}
+
+impl Watch {
+    fn since(&self, now: u64) -> u64 {
+        if self.token.as_ref().is_some_and(CancellationToken::is_cancelled) {
+            // It fails if it is not seen for the first time.
+            let _seen = self.since.compare_exchange(0, now + 1, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        self.since.load(Ordering::Relaxed)
+    }
+
+    fn report(&self) {
+        let (instance, step) = (&*self.instance, &*self.step);
+        if self.token.is_none() {
+            tracing::warn!(
+                instance,
+                step,
+                "the step has kept its thread for over a second without yielding; declare it as blocking"
+            );
+        } else {
+            tracing::warn!(
+                instance,
+                step,
+                "the blocking step goes on for over a second after its cancellation token has fired; it keeps its thread and \
+                 its place until it ends: let it look at the token"
+            );
+        }
+    }
 }
 
 impl Watchdog {
@@ -48,17 +82,23 @@ impl Watchdog {
         step: &str,
         body: F,
     ) -> impl Future<Output = F::Output> + use<F> {
-        let watch = Arc::new(Watch {
-            instance,
-            step: step.to_owned(),
-            since: AtomicU64::new(0),
-            reported: AtomicBool::new(false),
-        });
+        let watch = self.begin(instance, step, None);
+        Watched { body: Box::pin(body), watch, dog: self.clone() }
+    }
+
+    /// Watches a blocking body that has this token, until what this gives is dropped.
+    pub fn watch_blocking(&self, instance: Arc<str>, step: &str, token: CancellationToken) -> Arc<Watch> {
+        self.begin(instance, step, Some(token))
+    }
+
+    fn begin(&self, instance: Arc<str>, step: &str, token: Option<CancellationToken>) -> Arc<Watch> {
+        let (step, since, reported) = (step.to_owned(), AtomicU64::new(0), AtomicBool::new(false));
+        let watch = Arc::new(Watch { instance, step, since, token, reported });
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.push(Arc::downgrade(&watch));
         drop(watched);
         self.work.notify_one();
-        Watched { body: Box::pin(body), watch, dog: self.clone() }
+        watch
     }
 
     /// Looks after the bodies, for ever.
@@ -77,14 +117,10 @@ impl Watchdog {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.retain(|watch| {
             let Some(watch) = watch.upgrade() else { return false };
-            let since = watch.since.load(Ordering::Relaxed);
+            let since = watch.since(now);
             let overdue = since > 0 && u128::from(now.saturating_sub(since - 1)) >= TOO_LONG.as_millis();
             if overdue && !watch.reported.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    instance = &*watch.instance,
-                    step = watch.step,
-                    "the step has kept its thread for over a second without yielding; declare it as blocking"
-                );
+                watch.report();
             }
             true
         });
@@ -128,6 +164,23 @@ mod tests {
         assert!(!watch(0).reported.load(Ordering::Relaxed));
         assert!(watch(1).reported.load(Ordering::Relaxed));
         drop((waiting, greedy));
+        assert!(!dog.look(), "bodies that have ended are forgotten");
+    }
+    #[test]
+    fn a_blocking_body_that_outlives_its_cancellation_is_reported_once_and_a_wanted_one_is_not() {
+        let mut dog = Watchdog::new();
+        let (wanted, unwanted) = (CancellationToken::new(), CancellationToken::new());
+        let wanted = dog.watch_blocking("one".into(), "runs", wanted);
+        let goes_on = dog.watch_blocking("two".into(), "runs on", unwanted.clone());
+        assert!(dog.look());
+        unwanted.cancel();
+        assert!(dog.look());
+        assert!(!goes_on.reported.load(Ordering::Relaxed), "it may see it yet");
+        dog.began = dog.began.checked_sub(TOO_LONG).unwrap(); // as if that was a second ago
+        assert!(dog.look());
+        assert!(goes_on.reported.load(Ordering::Relaxed));
+        assert!(!wanted.reported.load(Ordering::Relaxed));
+        drop((wanted, goes_on));
         assert!(!dog.look(), "bodies that have ended are forgotten");
     }
 }

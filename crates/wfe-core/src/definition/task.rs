@@ -82,7 +82,8 @@ impl<S, D, I, K> Task<S, D, I, K> {
 
     /// How long an attempt may take, from the moment its body begins; by default as long as it likes. An attempt
     /// that takes longer has failed with the code `timeout`: its cancellation token fires, and what it still answers
-    /// is passed over. Zero is refused when the definition is built.
+    /// is passed over. A body that goes on all the same is dropped a second later, unless it blocks its thread
+    /// ([`Ctx::cancellation`]). Zero is refused when the definition is built.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.policy.timeout = Some(limit);
@@ -127,7 +128,8 @@ pub fn step<S: Step, D: Data, I: Item>(
 /// impl BlockingStep for WriteOut {
 ///     fn run(&mut self, ctx: &Ctx) -> StepResult {
 ///         for word in &self.words {
-///             // Nobody can take a thread away: a body that takes long looks whether it is still wanted.
+///             // Nobody can take a thread away, nor its place among the bodies that may run at once: a body that takes
+///             // long looks whether it is still wanted.
 ///             if ctx.cancellation().is_cancelled() {
 ///                 return Err(StepError::retryable("nobody wants it any more"));
 ///             }

@@ -151,6 +151,11 @@ impl Ctx {
     ///
     /// Nobody waits for a body after that, and what it has done outside by then is not undone: it has not completed. Look
     /// here before an effect that cannot be taken back, and give the [idempotency key](Self::idempotency_key) along with it.
+    ///
+    /// A second after that (of real time) the host drops an asynchronous body that still goes on, at the `await` where it
+    /// stands, with the step's struct and the middleware around it: it takes no place from others any more. A body that
+    /// never awaits, and one that blocks its thread, nobody can drop: until it ends it keeps its thread, and its place
+    /// among those that may run at once, which is logged.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancelled

@@ -28,10 +28,15 @@ pub trait Step: Send + 'static {
     /// # Errors
     /// Whatever the body meets; the step's retry policy decides what follows. A panic counts as a failure with the
     /// code `panic`.
+    ///
+    /// # Cancellation
+    /// The future may be dropped at any `await` once nobody wants the result any more: a second after its
+    /// [token](Ctx::cancellation) has fired.
     fn run(&mut self, ctx: &Ctx) -> impl Future<Output = StepResult> + Send;
 }
 
-/// A step whose body blocks its thread (files, hashing, a synchronous client): it runs on the blocking pool.
+/// A step whose body blocks its thread (files, hashing, a synchronous client): it runs on the blocking pool. Nobody can end
+/// it from outside: if it may take long, it looks at its [token](Ctx::cancellation).
 pub trait BlockingStep: Send + 'static {
     /// As [`Step::run`].
     ///

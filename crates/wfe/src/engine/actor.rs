@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use wfe_core::{
     Result, WfeError,
-    executor::{Effects, Lifecycle, Run, Want},
+    executor::{Effects, Job, Lifecycle, Run, Want},
     models::WorkflowStatus,
     steps::StepError,
     traits::{Claimed, Loaded},
@@ -234,14 +234,17 @@ impl Actor {
             self.shared.with_env(|env| run.control(request, env))?;
         }
         loop {
+            let before = self.shared.options.clock.monotonic();
             match storing::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
                 Stored::Done => {
                     self.stale = 0;
                     self.work.beating.committed();
                     self.has_stored = true;
+                    self.seen = before;
                 }
                 Stored::Kept => {
                     self.has_stored = true;
+                    self.seen = before;
                     run.kept();
                     // Cannot fail: this actor has the other end.
                     let _own = self.mail.send(Mail::Look);
@@ -257,12 +260,19 @@ impl Actor {
                     return Ok(Err(Parked::refused(reason, run.leave_bodies())));
                 }
             }
-            let effects = self.shared.with_env(|env| run.committed(env))?;
+            let mut effects = self.shared.with_env(|env| run.committed(env))?;
             let (listen, mut again) = (effects.listen, effects.again);
+            let jobs = std::mem::take(&mut effects.jobs);
             if let Turn::Over(next) = self.take_up(&mut run, effects) {
                 return Ok(Ok(Worked::Over(next)));
             }
-            if listen {
+            // There may have been nothing to store, which would have told.
+            let in_doubt = !jobs.is_empty() && self.hold().may_be_lost(&self.shared);
+            if in_doubt {
+                again |= self.look(&mut run).await?;
+            }
+            self.begin(&run, jobs);
+            if listen && !in_doubt {
                 again |= self.look(&mut run).await?;
             }
             if let Turn::Over(next) = self.wait(&mut run, again).await? {
@@ -271,7 +281,7 @@ impl Actor {
         }
     }
 
-    /// Does what a commit has made possible.
+    /// Does what a commit has made possible, but for bodies to run.
     fn take_up(&mut self, run: &mut Run, effects: Effects) -> Turn {
         effects.cancelled.iter().for_each(CancellationToken::cancel);
         self.shared.post.woken(effects.wakes);
@@ -299,12 +309,15 @@ impl Actor {
                 }
             });
         }
-        for job in effects.jobs {
+        Turn::Goes
+    }
+
+    fn begin(&mut self, run: &Run, jobs: Vec<Job>) {
+        for job in jobs {
             let begun = run.event(Lifecycle::Started, self.shared.now());
             self.spawned.insert(job.number(), job.token().clone());
-            self.bodies.spawn(job, begun, self.mail.clone());
+            self.bodies.spawn(job, begun, self.hold(), self.mail.clone());
         }
-        Turn::Goes
     }
 
     /// Once: not again for a commit that only gives the instance back.
@@ -328,6 +341,7 @@ impl Actor {
     /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
     /// anything.
     async fn look(&mut self, run: &mut Run) -> Result<bool> {
+        let before = self.shared.options.clock.monotonic();
         let loaded = match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
             Some(loaded) => loaded?,
             None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
@@ -339,6 +353,7 @@ impl Actor {
             self.cancel_bodies();
             return Err(WfeError::LostOwnership(self.work.id.clone()));
         }
+        self.seen = before;
         // The request first: it may have been there before the events.
         let is_asked = loaded.control.is_some();
         if let Some(request) = loaded.control {
@@ -411,7 +426,7 @@ impl Actor {
 }
 
 impl Drop for Actor {
-    /// The host was dropped: its steps run on, as nobody's.
+    /// The host was dropped: its steps are nobody's.
     fn drop(&mut self) {
         self.cancel_bodies();
     }

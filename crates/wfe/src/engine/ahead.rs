@@ -1,9 +1,15 @@
-//! What an actor waits for before it begins.
+//! What an actor waits for before it begins, and what it looks at before a body does.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use wfe_core::{models::PointerStatus, traits::Loaded};
+use wfe_core::{
+    models::PointerStatus,
+    traits::{Fence, Loaded},
+};
 
-use super::{Phase, actor::Actor, storing};
+use super::{Phase, PhaseWatch, actor::Actor, storing};
+use crate::shared::Shared;
 
 /// What came of waiting for the time of an instance that was claimed ahead.
 pub(super) enum Due {
@@ -56,13 +62,36 @@ impl Actor {
                 }
             }
         }
-        if self.may_be_lost() { Due::Look } else { Due::Now }
+        if self.hold().may_be_lost(&self.shared) { Due::Look } else { Due::Now }
     }
 
+    /// What says that the instance is this host's.
+    pub(super) fn hold(&self) -> Hold {
+        Hold { fence: self.claimed.fence, seen: self.seen }
+    }
+}
+
+/// That an instance is this host's: as this fence, and when that was last seen, by the monotonic clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Hold {
+    fence: Fence,
+    seen: Duration,
+}
+
+impl Hold {
     /// A process that was frozen for its lease has lost what it owned, and no commit may come between here and the next body,
     /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen.
-    fn may_be_lost(&self) -> bool {
-        let seen = self.shared.options.clock.monotonic().saturating_sub(self.seen);
-        self.shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| seen >= lease / 2)
+    pub fn may_be_lost(&self, shared: &Shared) -> bool {
+        let seen = shared.options.clock.monotonic().saturating_sub(self.seen);
+        shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| seen >= lease / 2)
+    }
+
+    /// Whether the instance is still this host's. The store is asked only if it may not be; that it cannot tell counts
+    /// as no.
+    pub async fn lasts(&self, shared: &Shared, phase: &PhaseWatch, id: &str) -> bool {
+        if !self.may_be_lost(shared) {
+            return true;
+        }
+        storing::load(shared, phase, id).await.is_some_and(|loaded| loaded.fence == self.fence)
     }
 }

@@ -11,6 +11,8 @@ mod parking;
 mod postman;
 mod storing;
 
+pub(crate) use ahead::Hold;
+
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -60,7 +62,8 @@ pub(crate) enum Mail {
     Begun(String, u64, DateTime<Utc>),
     /// The body of this pointer ended.
     Ended(String, BodyEnd),
-    /// The body of the job of this number never began, or was dropped with the program's runtime.
+    /// The body of the job of this number never began, or was dropped: with the program's runtime, or because it went on
+    /// for too long after nobody wanted it any more.
     NotRun(u64),
     /// Items that were asked for: container, position of the first, and they, or why they cannot be read.
     Items(String, u64, Result<Vec<serde_json::Value>>),

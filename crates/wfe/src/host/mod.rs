@@ -178,8 +178,8 @@ impl WorkflowHost {
     }
 
     /// Ends the host: no step begins any more, those that run may end within the grace time, and their results are
-    /// stored. A step that takes longer has its cancellation token fired and is left; it is run again by the next
-    /// host. Everything else stays in the store for the next start.
+    /// stored. A step that takes longer has its cancellation token fired and is left, for a second if it does not block its
+    /// thread; it is run again by the next host. Everything else stays in the store for the next start.
     ///
     /// # Errors
     /// [`Closed`](WfeError::Closed): it was stopped before.

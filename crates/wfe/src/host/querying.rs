@@ -56,7 +56,7 @@ impl WorkflowHost {
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
         let is_registered = self.0.shared.definition(definition, version).is_some();
         let at_hand = self.0.shared.at_hand.of(id);
-        let mut status = InstanceStatus::of(loaded, is_registered, &at_hand);
+        let mut status = InstanceStatus::of(loaded, is_registered, &at_hand, self.0.shared.now());
         let retried: Vec<String> = status.retries().map(|(pointer, _)| pointer.to_owned()).collect();
         if retried.is_empty() {
             return Ok(status);

@@ -103,8 +103,8 @@ pub struct ScheduleStatus {
     pub is_paused: bool,
     /// The last tick; `None`: there was none yet.
     pub last: Option<DateTime<Utc>>,
-    /// The next one. `None`: it is just being looked at, or there is none any more. Of a paused schedule, the tick that
-    /// it stands at.
+    /// The next one; a time that is over: no host has come to it yet. `None`: it is just being looked at, or there is none
+    /// any more. Of a paused schedule, the tick that it stands at.
     pub next: Option<DateTime<Utc>>,
     /// Why the last attempt to start an instance failed: the store, a middleware that refused it, a definition that the
     /// host did not know. It is tried again, after pauses that grow up to 5 min. `None`: it did not fail.
@@ -208,11 +208,23 @@ impl Schedules {
         self.status_of(self.find(id).await?).await
     }
 
-    async fn status_of(&self, instance: WorkflowInstance) -> Result<ScheduleStatus> {
+    async fn status_of(&self, mut instance: WorkflowInstance) -> Result<ScheduleStatus> {
+        let shared = self.0.shared();
+        let mut is_looked_at = false;
+        // Its pause is over, which is stored with what comes of it: somebody is at it, or nobody is there.
+        if instance.status == WorkflowStatus::Runnable
+            && tick_of(&instance).and_then(|tick| tick.sleep_until).is_some_and(|until| until <= shared.now())
+        {
+            let loaded = shared.store.load(&instance.id).await?;
+            (instance, is_looked_at) = (loaded.instance, loaded.owner.is_some());
+        }
         let failing = tick_of(&instance).filter(|tick| failed_in_a_row(tick) > 0).map(|tick| tick.id.clone());
         let mut status = ScheduleStatus::of(instance)?;
+        if is_looked_at {
+            status.next = None;
+        }
         if let Some(tick) = failing {
-            let last = self.0.shared().store.last_failures(&status.instance_id, &[tick]).await?;
+            let last = shared.store.last_failures(&status.instance_id, &[tick]).await?;
             status.last_failure = last.into_iter().next().map(Box::new);
         }
         Ok(status)

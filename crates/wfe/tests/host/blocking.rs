@@ -1,23 +1,48 @@
 //! Steps that block their thread: what holds for others holds for them.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use wfe::{
-    Outcome, Rest, StepDone, StepMiddleware,
+    Outcome, Rest, StepDone, StepMiddleware, Waits,
     clock::Clock,
     definition::{Definition, Inline, Retry, Task, WorkflowBuilder, blocking},
     steps::{Ctx, StepError},
 };
 
 use crate::support::{
-    Count, Store, Tally, Timed, completed, ended, in_time, keep_thread, on_every_store, started, until,
+    Count, Store, Tally, Timed, completed, ended, in_time, keep_thread, nothing, on_every_store, started,
+    until,
 };
 
 const HOUR: Duration = Duration::from_hours(1);
+
+/// Does not wait for the step `slow` once it has begun.
+struct Hasty(usize, Count);
+
+#[async_trait]
+impl StepMiddleware for Hasty {
+    async fn around(&self, ctx: &Ctx, rest: Rest<'_>) -> Result<StepDone, StepError> {
+        if ctx.step_id() != "slow" {
+            return rest.run().await;
+        }
+        let has_begun = async {
+            while self.1.get() == self.0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            done = rest.run() => done,
+            () = has_begun => Err(StepError::fatal("it takes too long")),
+        }
+    }
+}
 
 /// Blocks until its token is fired at the first attempt, and answers the attempt at any other.
 fn patient(begun: &Count, cancelled: &Count) -> Task<u32, Tally, (), Inline<u32, Tally, ()>> {
@@ -80,6 +105,42 @@ on_every_store! {
             host.stop().await.unwrap();
         }
         assert_eq!(*notes.lock().unwrap(), ["1 panic", "2 done"]);
+    }
+
+    async fn a_blocking_step_keeps_its_place_until_it_ends_also_if_nobody_waits_for_it(store: Store) {
+        let (begun, open) = (Count::default(), Arc::new(AtomicBool::new(false)));
+        let (body_begun, is_open) = (begun.clone(), open.clone());
+        let slow = blocking(move |_: &Ctx, _: &Tally| {
+            body_begun.up();
+            keep_thread(|| is_open.load(SeqCst));
+            Ok(())
+        });
+        let slow = WorkflowBuilder::<Tally>::new("slow", 1).then("slow", slow).build().unwrap();
+        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        for is_left_by_middleware in [false, true] {
+            let count = begun.get();
+            open.store(false, SeqCst);
+            let mut builder = store.builder().await.concurrent_steps(1);
+            if is_left_by_middleware {
+                builder = builder.step_middleware(Hasty(count, begun.clone()));
+            }
+            let host = started(builder.build(), &[&slow, &other]).await;
+            let id = host.start_workflow("slow", &Tally::default()).await.unwrap();
+            until(async || begun.get() > count).await;
+            if !is_left_by_middleware {
+                host.terminate(&id).await.unwrap();
+            }
+            ended(&host, &id).await;
+            let id = host.start_workflow("other", &Tally::default()).await.unwrap();
+            until(async || {
+                let status = host.status(&id).await.unwrap();
+                status.positions.iter().any(|position| position.waits == Waits::Place)
+            })
+            .await;
+            open.store(true, SeqCst);
+            completed(&host, &id).await;
+            host.stop().await.unwrap();
+        }
     }
 }
 

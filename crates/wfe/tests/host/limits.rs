@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use wfe::{
     Outcome,
     clock::Clock,
-    definition::{Definition, WorkflowBuilder, inline},
+    definition::{Definition, Retry, WorkflowBuilder, inline},
     steps::StepError,
 };
 
@@ -59,7 +59,58 @@ impl Gate {
     }
 }
 
+/// Counts up when it is dropped.
+struct Dropped(Count);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.up();
+    }
+}
+
+/// A step that never ends, whatever its token says.
+#[derive(Clone, Default)]
+struct Deaf {
+    begun: Count,
+    dropped: Count,
+}
+
+impl Deaf {
+    fn definition(&self) -> Definition {
+        let this = self.clone();
+        let body = inline(move |_, _: Arc<Tally>| {
+            this.begun.up();
+            let dropped = Dropped(this.dropped.clone());
+            async move {
+                let never = std::future::pending::<Result<(), StepError>>().await;
+                drop(dropped);
+                never
+            }
+        });
+        let body = body.timeout(Duration::from_mins(1)).retry(Retry::up_to(1).first_pause(Duration::ZERO));
+        WorkflowBuilder::<Tally>::new("deaf", 1).then("call", body).build().unwrap()
+    }
+}
+
+fn other() -> Definition {
+    WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap()
+}
+
 on_every_store! {
+    async fn a_body_that_goes_on_after_its_instance_was_terminated_is_dropped_and_its_place_is_free(store: Store) {
+        let deaf = Deaf::default();
+        let builder = store.builder().await.concurrent_steps(1);
+        let host = started(builder.build(), &[&deaf.definition(), &other()]).await;
+        let id = host.start_workflow("deaf", &Tally::default()).await.unwrap();
+        until(async || deaf.begun.get() == 1).await;
+        host.terminate(&id).await.unwrap();
+        assert_eq!(ended(&host, &id).await, Outcome::Terminated);
+        assert_eq!(deaf.dropped.get(), 0, "it may do what is left to be done");
+        let id = host.start_workflow("other", &Tally::default()).await.unwrap();
+        completed(&host, &id).await;
+        assert_eq!((deaf.begun.get(), deaf.dropped.get()), (1, 1));
+    }
+
     async fn no_more_instances_of_a_definition_are_worked_on_than_it_may_have(store: Store) {
         let (gate, other) = (Gate::default(), WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap());
         let builder = store.builder().await.poll_interval(Duration::from_hours(1)).concurrent_instances_of("few", 2);
@@ -115,6 +166,29 @@ on_every_store! {
 }
 
 in_time! {
+    async fn a_body_that_goes_on_after_its_time_is_dropped_and_its_places_are_for_others(place: Timed) {
+        let deaf = Deaf::default();
+        let builder = place.builder().await.concurrent_steps(1).concurrent_bodies_of("deaf", "call", 1);
+        let host = started(builder.build(), &[&deaf.definition(), &other()]).await;
+        let id = host.start_workflow("deaf", &Tally::default()).await.unwrap();
+        until(async || deaf.begun.get() == 1).await;
+        let waits = host.start_workflow("other", &Tally::default()).await.unwrap();
+        let let_pass = async || {
+            let limit = place.clock.now() + Duration::from_mins(1);
+            place.clock.wait_for(|deadlines| deadlines.contains(&limit)).await;
+            place.clock.set(limit);
+        };
+        let_pass().await;
+        completed(&host, &waits).await;
+        until(async || deaf.begun.get() == 2).await;
+        let_pass().await;
+        let Outcome::Failed(failure) = ended(&host, &id).await else { panic!() };
+        assert_eq!((&*failure.code, failure.attempt, deaf.begun.get()), ("timeout", 2, 2));
+        // The host has waited for none of it.
+        host.stop().await.unwrap();
+        until(async || deaf.dropped.get() == 2).await;
+    }
+
     async fn an_attempt_that_takes_too_long_has_failed_while_its_body_still_runs(place: Timed) {
         let runs = Count::default();
         let count = runs.clone();

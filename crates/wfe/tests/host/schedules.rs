@@ -8,6 +8,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
+use tokio::sync::Notify;
 use wfe::{
     CatchUp, NewSchedule, Result, ScheduleStatus, Standstill, StartOptions, Tick, Timetable, Waits, WfeError,
     WorkflowHost,
@@ -157,6 +158,32 @@ in_time! {
             host.schedules().delete(&id).await.unwrap();
             host.stop().await.unwrap();
         }
+    }
+
+    async fn while_a_tick_is_looked_at_it_is_not_the_next_one_and_while_nobody_is_there_it_is(place: Timed) {
+        let log = Log::default();
+        let go = Arc::new(Notify::new());
+        let hold = go.clone();
+        let holds = WorkflowBuilder::<Tally>::new("holds", 1)
+            .then("h", inline(move |_, _: Arc<Tally>| {
+                let hold = hold.clone();
+                async move { hold.notified().await; Ok(()) }
+            }))
+            .build()
+            .unwrap();
+        let host = started(place.builder().await.concurrent_steps(1).build(), &[&report(1, &log), &holds]).await;
+        host.schedules().create(hourly("h"), &sum(1)).await.unwrap();
+        let at = next(&place, &host, "h").await;
+        let at_work = host.start_workflow("holds", &sum(0)).await.unwrap();
+        place.clock.wait_for(|deadlines| deadlines.contains(&at)).await;
+        until(async || matches!(host.status(&at_work).await.unwrap().positions[0].waits, Waits::Running { .. })).await;
+        place.clock.set(at);
+        until(async || host.schedules().get("h").await.unwrap().next.is_none()).await;
+        go.notify_one();
+        let at = next(&place, &host, "h").await;
+        host.stop().await.unwrap();
+        place.clock.set(at);
+        assert_eq!(place.builder().await.build().schedules().get("h").await.unwrap().next, Some(at));
     }
 
     async fn a_cron_expression_is_in_its_zone(place: Timed) {

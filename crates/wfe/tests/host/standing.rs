@@ -1,6 +1,12 @@
 //! A query tells where an instance stands, and why it waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,8 +15,8 @@ use wfe::{
     InstanceStatus, Result, Standstill, Waits, WfeError, WorkflowHost,
     clock::Clock,
     definition::{
-        Definition, Every, Main, OnFailure, Retry, Sequence, WorkflowBuilder, activity, child, event, inline,
-        user_task,
+        Definition, Every, Main, OnFailure, Retry, Sequence, WorkflowBuilder, activity, blocking, child,
+        event, inline, user_task,
     },
     models::WorkflowStatus,
     steps::{Ctx, Next, StepError},
@@ -18,7 +24,9 @@ use wfe::{
 };
 use wfe_testkit::{Layer, Layered};
 
-use crate::support::{Store, Tally, Timed, completed, in_time, nothing, on_every_store, started, until};
+use crate::support::{
+    Count, Store, Tally, Timed, completed, in_time, keep_thread, nothing, on_every_store, started, until,
+};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -49,6 +57,26 @@ fn only(status: &InstanceStatus) -> &Waits {
     &status.positions[0].waits
 }
 
+/// A step that runs a second time an hour later, until it is let go: because it failed, or because it asked for that.
+fn twice(fails: bool, runs: &Count, go: &Arc<Notify>) -> Definition {
+    let (runs, go) = (runs.clone(), go.clone());
+    let body = inline(move |_, _: Arc<Tally>| {
+        let (run, go) = (runs.up(), go.clone());
+        async move {
+            match run {
+                1 if fails => Err(StepError::retryable("no")),
+                1 => Ok(Next::sleep(HOUR)),
+                _ => {
+                    go.notified().await;
+                    Ok(Next::Done)
+                }
+            }
+        }
+    });
+    let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+    WorkflowBuilder::<Tally>::new("twice", 1).then("t", body).retry(retry).build().unwrap()
+}
+
 /// A store that does not give all failures of an instance.
 struct Few(Arc<dyn PersistenceProvider>);
 
@@ -64,6 +92,74 @@ impl Layer for Few {
 }
 
 in_time! {
+    async fn of_a_body_that_runs_after_a_pause_it_tells_that_and_not_the_pause(place: Timed) {
+        for fails in [true, false] {
+            let (runs, go) = (Count::default(), Arc::new(Notify::new()));
+            let twice = twice(fails, &runs, &go);
+            let hold = go.clone();
+            let holds = build(|w| w.then("h", inline(move |_, _: Arc<Tally>| {
+                let hold = hold.clone();
+                async move { hold.notified().await; Ok(()) }
+            })));
+            let host = started(place.builder().await.concurrent_steps(1).build(), &[&twice, &holds]).await;
+            let id = host.start_workflow("twice", &Tally::default()).await.unwrap();
+            let at = in_an_hour(&place);
+            until(async || matches!(
+                *only(&host.status(&id).await.unwrap()),
+                Waits::Retry { at: when, .. } | Waits::Timer { until: when } if when == at
+            )).await;
+            place.clock.wait_for(|deadlines| deadlines.contains(&at)).await;
+            let holds = host.start_workflow("w", &Tally::default()).await.unwrap();
+            until(async || matches!(only(&host.status(&holds).await.unwrap()), Waits::Running { since: Some(_) })).await;
+            place.clock.set(at);
+            until(async || *only(&host.status(&id).await.unwrap()) == Waits::Place).await;
+            go.notify_one();
+            until(async || *only(&host.status(&id).await.unwrap()) == Waits::Running { since: Some(at) }).await;
+            // Another host knows that it runs.
+            let other = place.builder().await.build();
+            assert_eq!(*only(&other.status(&id).await.unwrap()), Waits::Running { since: None });
+            go.notify_one();
+            completed(&host, &id).await;
+            host.stop().await.unwrap();
+        }
+    }
+
+    async fn of_a_pause_that_is_over_while_no_host_is_there_it_tells_that_it_is_due(place: Timed) {
+        let twice = twice(true, &Count::default(), &Arc::new(Notify::new()));
+        let host = place.host(&[&twice]).await;
+        let id = host.start_workflow("twice", &Tally::default()).await.unwrap();
+        until(async || matches!(only(&host.status(&id).await.unwrap()), Waits::Retry { .. })).await;
+        host.stop().await.unwrap();
+        let client = place.builder().await.build();
+        place.clock.advance(HOUR);
+        assert_eq!(*only(&client.status(&id).await.unwrap()), Waits::Due);
+    }
+
+    async fn of_a_pause_after_an_attempt_that_took_too_long_it_tells_that_while_the_body_goes_on(place: Timed) {
+        let open = Arc::new(AtomicBool::new(false));
+        let is_open = open.clone();
+        let runs = Count::default();
+        let count = runs.clone();
+        let slow = blocking(move |_: &Ctx, _: &Tally| {
+            count.up();
+            keep_thread(|| is_open.load(SeqCst));
+            Ok(())
+        });
+        let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+        let host = place.host(&[&build(|w| w.then("s", slow).timeout(HOUR).retry(retry))]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || runs.get() == 1).await;
+        let limit = in_an_hour(&place);
+        place.clock.wait_for(|deadlines| deadlines.contains(&limit)).await;
+        place.clock.set(limit);
+        let at = in_an_hour(&place);
+        until(async || matches!(
+            *only(&host.status(&id).await.unwrap()),
+            Waits::Retry { at: when, attempt: 2, .. } if when == at
+        )).await;
+        open.store(true, SeqCst);
+    }
+
     async fn of_a_delay_and_of_a_pause_that_a_body_asked_for_it_tells_the_time(place: Timed) {
         let (.., waits) = at_rest(&place, &build(|w| w.delay("d", |_, ()| HOUR))).await;
         assert_eq!(waits, Waits::Timer { until: in_an_hour(&place) });

@@ -241,3 +241,78 @@ async fn frozen_ahead() -> bool {
     other.stop();
     true
 }
+
+/// While one branch runs, the pause of another one ends without a commit, which would tell that it was taken over.
+#[tokio::test]
+async fn a_process_that_was_frozen_in_the_pause_of_a_branch_does_not_go_on_with_it() {
+    for _ in 0..ATTEMPTS {
+        if frozen_in_a_pause().await {
+            return;
+        }
+    }
+    panic!("it was never frozen in time");
+}
+
+/// `false`: it was frozen too late.
+async fn frozen_in_a_pause() -> bool {
+    let place = Place::new();
+    let mut one = place.worker("one", SHORT, OFTEN);
+    let id = one.start("branches");
+    let provider = place.provider().await;
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < LEASE, "no branch pauses");
+        let loaded = provider.step_store().unwrap().load(&id).await.unwrap();
+        let pointers = loaded.instance.execution_pointers;
+        if pointers.iter().any(|pointer| pointer.status == PointerStatus::Sleeping)
+            && place.begun_by("one") == 2
+        {
+            break;
+        }
+    }
+    one.freeze();
+    if place.begun_by("one") != 2 {
+        one.go_on();
+        place.let_go("one");
+        one.stop();
+        return false;
+    }
+    let mut other = place.worker("other", SHORT, OFTEN);
+    place.let_go("other");
+    assert_eq!(other.ask(&format!("wait {id}")), "other");
+    one.go_on();
+    until(|| place.begun_by("told-one") == 1);
+    assert_eq!((place.begun_by("one"), place.begun_by("other")), (2, 2));
+    place.let_go("one");
+    one.stop();
+    other.stop();
+    true
+}
+
+/// Nor does a commit come between its wait for a place and its begin.
+#[tokio::test]
+async fn a_process_that_was_frozen_with_a_body_that_waited_for_a_place_does_not_begin_it() {
+    let place = Place::new();
+    let mut one = place.worker("one", SHORT, OFTEN);
+    let begins = one.start("queue");
+    until(|| place.begun_by("one") == 1);
+    let waits = one.start("queue");
+    until(|| one.ask(&format!("stands {waits}")) == "[Place]");
+    one.freeze();
+    let mut other = place.worker("other", SHORT, OFTEN);
+    place.let_go("other");
+    for id in [&begins, &waits] {
+        assert_eq!(other.ask(&format!("wait {id}")), "other");
+    }
+    one.go_on();
+    // The first one ends, and its place is free.
+    place.let_go("one");
+    assert_eq!(one.ask(&format!("wait {begins}")), "other");
+    let own = one.start("queue");
+    assert_eq!(one.ask(&format!("wait {own}")), "one");
+    let by = |id: &String| place.begun().into_iter().filter(|(_, of)| of == id).map(|(by, _)| by).collect();
+    let (begins, waits): (Vec<_>, Vec<_>) = (by(&begins), by(&waits));
+    assert_eq!((begins.len(), waits), (2, vec!["other".to_owned()]));
+    one.stop();
+    other.stop();
+}

@@ -187,6 +187,46 @@ pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Def
     WorkflowBuilder::<Done>::new(id, 1).then("hold", body).build().unwrap()
 }
 
+/// Two branches at once: one that ends when its worker is let go, and one that fails at first and is tried again a second
+/// later. In `log`, too, that the first one is told that nobody wants it any more: as `told-` and its worker's name.
+fn branching(folder: PathBuf, name: &str) -> Definition {
+    let name = name.to_owned();
+    let note = |folder: &Path, line: &str| {
+        let mut log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
+        log.write_all(line.as_bytes())
+    };
+    let (at, by) = (folder.clone(), name.clone());
+    let long = inline(move |ctx: Ctx, _: Arc<Done>| {
+        let (folder, name) = (at.clone(), by.clone());
+        async move {
+            note(&folder, &format!("{name} {}\n", ctx.instance_id()))?;
+            while !folder.join(format!("go-{name}")).exists() {
+                if ctx.cancellation().is_cancelled() {
+                    note(&folder, &format!("told-{name} {}\n", ctx.instance_id()))?;
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            Ok(())
+        }
+    });
+    let again = inline(move |ctx: Ctx, _: Arc<Done>| {
+        let (folder, name) = (folder.clone(), name.clone());
+        async move {
+            note(&folder, &format!("{name} {}\n", ctx.instance_id()))?;
+            if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(name) }
+        }
+    });
+    let retry = Retry::up_to(1).first_pause(Duration::from_secs(1)).jitter(0.0);
+    let again = again.retry(retry).output(|name: &String, done: &mut Done| done.by.push(name.clone()));
+    WorkflowBuilder::<Done>::new("branches", 1)
+        .parallel("both", |both| {
+            both.branch(|one| one.then("long", long)).branch(|other| other.then("again", again))
+        })
+        .build()
+        .unwrap()
+}
+
 /// Waits for three events of one stream, and writes down what each says.
 fn listening() -> Definition {
     let word =
@@ -204,11 +244,17 @@ async fn serve() {
     let millis = |variable| Duration::from_millis(env::var(variable).unwrap().parse().unwrap());
     let name = env::var(NAME).unwrap();
     let provider = provider(&folder, millis(LEASE)).await;
-    let host = WorkflowHost::builder(provider).poll_interval(millis(POLL)).build();
-    // Some that all know, one that only this worker knows, and one that pauses.
+    let host = WorkflowHost::builder(provider)
+        .poll_interval(millis(POLL))
+        .concurrent_bodies_of("queue", "hold", 1)
+        .build();
+    // Some that all know, one that only this worker knows, one that pauses, one of which only one body runs at once, and one
+    // with branches.
     host.register(listening()).unwrap();
     host.register(holding("hold", folder.clone(), &name, None)).unwrap();
     host.register(holding(&format!("only-{name}"), folder.clone(), &name, None)).unwrap();
+    host.register(holding("queue", folder.clone(), &name, None)).unwrap();
+    host.register(branching(folder.clone(), &name)).unwrap();
     host.register(holding("pause", folder.clone(), &name, Some(1_000))).unwrap();
     host.start().await.unwrap();
     println!("\n@ready");
@@ -225,6 +271,10 @@ async fn serve() {
                 Outcome::Completed(done) => println!("\n@{}", done.by.join(",")),
                 other => println!("\n@{other:?}"),
             },
+            Some(("stands", id)) => {
+                let positions = host.status(id).await.unwrap().positions;
+                println!("\n@{:?}", positions.iter().map(|position| &position.waits).collect::<Vec<_>>());
+            }
             _ => break,
         }
     }

@@ -16,8 +16,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// `Compensated` ([`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) say otherwise).
     ///
     /// A body that runs in a branch when that is taken away is told ([`Ctx::cancellation`](crate::steps::Ctx::cancellation)),
-    /// neither awaited nor compensated: what it still does outside stays. Let it look at the token before its effect, and
-    /// give its idempotency key along, so that the outside can tell.
+    /// neither awaited nor compensated: what it still does outside stays. It is dropped if it goes on for a second. Let it
+    /// look at the token before its effect, and give its idempotency key along, so that the outside can tell.
     ///
     /// After a fatal error the saga is undone, and not tried again, unless the policy says so
     /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)). The predicate of that retry policy sees the error of the failed step; after a failed saga inside this one, an error
