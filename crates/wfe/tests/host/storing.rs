@@ -1,20 +1,20 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Semaphore;
 use wfe::{
-    WorkflowHost,
+    HostBuilder, WorkflowHost,
     definition::{Definition, OnFailure, Retry, WorkflowBuilder, each, event, inline, inline_item},
     models::WorkflowStatus,
     steps::{Ctx, StepError},
 };
 
-use crate::support::{Count, Fault, Store, Tally, completed, faulty, refusing, started, until};
+use crate::support::{Count, Fault, Store, Tally, choosing, completed, faulty, refusing, started, until};
 
 /// Adds up its items, some of them at the second attempt; then adds a thousand for each result.
 fn adding(runs: &Count) -> Definition {
@@ -193,4 +193,76 @@ async fn a_wait_that_the_store_refuses_is_the_failure_of_its_step_and_what_finis
     let failure = failures.next().await.unwrap().unwrap();
     assert_eq!((failure.step.as_str(), failure.error.execution_pointer_id.as_str()), ("wait", "all/3/wait"));
     assert!(failures.next().await.unwrap().is_none());
+}
+
+/// A step during which a disk begins to fail: from then on, no commit is stored, and none is told of.
+#[derive(Clone, Default)]
+struct FailingDisk {
+    fails: Arc<AtomicBool>,
+    runs: Count,
+    /// When commits came that failed.
+    came: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl FailingDisk {
+    fn definition(&self) -> Definition {
+        let this = self.clone();
+        let body = inline(move |_, _| {
+            if this.runs.up() == 1 {
+                this.fails.store(true, Ordering::SeqCst);
+            }
+            async { Ok(()) }
+        });
+        WorkflowBuilder::<Tally>::new("w", 1)
+            .then("step", body.output(|(), tally: &mut Tally| tally.sum += 1))
+            .build()
+            .unwrap()
+    }
+
+    async fn builder(&self, store: &Store) -> HostBuilder {
+        let this = self.clone();
+        let provider = choosing(store.provider().await, move |_| {
+            if !this.fails.load(Ordering::SeqCst) {
+                return Fault::None;
+            }
+            this.came.lock().unwrap().push(Instant::now());
+            Fault::UnstoredUnknown
+        });
+        WorkflowHost::builder_shared(provider)
+    }
+
+    fn mend(&self) {
+        self.fails.store(false, Ordering::SeqCst);
+    }
+
+    async fn fail(&self, times: usize) {
+        until(async || self.came.lock().unwrap().len() >= times).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_fails_in_commits_the_result_is_kept_and_tried_again_after_growing_pauses() {
+    let (store, disk) = (Store::file(), FailingDisk::default());
+    let host = started(disk.builder(&store).await.build(), &[&disk.definition()]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    disk.fail(6).await;
+    disk.mend();
+    assert_eq!(completed(&host, &id).await.sum, 1);
+    assert_eq!(disk.runs.get(), 1);
+    let came = disk.came.lock().unwrap();
+    let pauses = Duration::from_millis(5 + 10 + 20 + 40 + 80);
+    assert!(came[5] - came[0] >= pauses, "six commits within {:?}", came[5] - came[0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_stops_also_while_the_disk_fails_in_commits() {
+    let (store, disk) = (Store::file(), FailingDisk::default());
+    let host = disk.builder(&store).await.grace(Duration::from_millis(1)).build();
+    let host = started(host, &[&disk.definition()]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    disk.fail(1).await;
+    tokio::time::timeout(Duration::from_secs(20), host.stop()).await.expect("it stops").unwrap();
+    disk.mend();
+    let host = store.host(&[&disk.definition()]).await;
+    assert_eq!(completed(&host, &id).await.sum, 1);
 }

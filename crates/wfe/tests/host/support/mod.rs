@@ -3,7 +3,7 @@ mod holding;
 mod logged;
 mod timed;
 
-pub use faulty::{Fault, after_claims, faulty, plain, refusing, unreadable};
+pub use faulty::{Fault, after_claims, choosing, faulty, plain, refusing, unreadable};
 pub use holding::{Gate, after_births, after_starts, before_status};
 pub use logged::Missed;
 pub use timed::Timed;
