@@ -48,7 +48,11 @@ impl Actor {
                 tokio::select! {
                     biased;
                     // `None` cannot be: this actor has the other end.
-                    _ = self.mailbox.recv() => return Due::Look,
+                    _ = self.mailbox.recv() => {
+                        // One look answers all of them.
+                        while self.mailbox.try_recv().is_ok() {}
+                        return Due::Look;
+                    }
                     () = clock.sleep_until(due) => break,
                     changed = self.bodies.phase.changed() => if changed.is_err() {
                         return Due::Never; // the dispatcher has ended
@@ -60,9 +64,12 @@ impl Actor {
     }
 
     /// A process that was frozen for its lease has lost what it owned, and no commit may come between here and the next body,
-    /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen.
+    /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen. That long ago
+    /// is also what a slow store was asked for; then it counts whether the host was frozen meanwhile.
     fn may_be_lost(&self) -> bool {
-        let seen = self.shared.options.clock.monotonic().saturating_sub(self.seen);
-        self.shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| seen >= lease / 2)
+        let now = self.shared.options.clock.monotonic();
+        self.shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| {
+            now.saturating_sub(self.seen) >= lease / 2 && !self.shared.heart.is_steady(self.seen, now, lease)
+        })
     }
 }
