@@ -4,7 +4,7 @@ mod logged;
 mod timed;
 
 pub use faulty::{Fault, after_claims, choosing, faulty, plain, refusing, unreadable};
-pub use holding::{Gate, after_births, after_starts, before_status};
+pub use holding::{Gate, after_births, after_loads, after_starts, before_status, crossing};
 pub use logged::Missed;
 pub use timed::Timed;
 pub(crate) use timed::in_time;
