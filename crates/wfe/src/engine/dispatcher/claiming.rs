@@ -4,7 +4,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::Instant,
+};
 use wfe_core::{
     Result, WfeError,
     traits::{Claimed, Loaded},
@@ -75,9 +78,11 @@ impl Dispatcher {
             self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
             tracing::warn!(%error, "due instances could not be claimed");
         }
+        self.looked = Instant::now();
     }
 
     async fn claim(&mut self) -> Result<()> {
+        self.crowded = None;
         let definitions = self.shared.definitions();
         if definitions.is_empty() {
             return Ok(());

@@ -14,6 +14,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    time::Instant,
 };
 use tracing::Instrument;
 use wfe_core::traits::{Claimed, Owner};
@@ -32,8 +33,8 @@ use crate::{
 };
 
 /// After a look at what others stored, the next one has to wait so long, so that one that stores without pause costs this
-/// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. Real time:
-/// others know of no virtual one.
+/// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. The same
+/// after a look while there is little room. Real time: others know of no virtual one.
 const REST: Duration = Duration::from_millis(25);
 /// Instances asked after at once, when others wait here for ends of instances that run elsewhere.
 const ENDS_AT_ONCE: usize = 1024;
@@ -52,6 +53,10 @@ struct Dispatcher {
     dates: Timers,
     /// Something is or may be due, but there was no room for it.
     backlog: bool,
+    /// There is little room for it again; when to look for what fits in.
+    crowded: Option<Instant>,
+    /// When the last look ended.
+    looked: Instant,
     /// The places of definitions of which something may be due, but all places were taken.
     starved: Vec<Arc<Semaphore>>,
     /// Due times could not be read.
@@ -141,6 +146,8 @@ pub(super) async fn run(
         timers: Timers::new(i64::try_from(shared.options.claim_ahead.as_millis()).unwrap_or(i64::MAX)),
         dates: Timers::new(0),
         backlog: false,
+        crowded: None,
+        looked: Instant::now(),
         starved: Vec::new(),
         unread: false,
         in_doubt: false,
@@ -186,6 +193,9 @@ pub(super) async fn run(
             }
             () = async { clock.sleep_until(date.unwrap_or_default()).await }, if date.is_some() => {
                 this.events_are_due().await;
+            }
+            () = tokio::time::sleep_until(this.crowded.unwrap_or(this.looked)), if this.crowded.is_some() => {
+                this.look().await;
             }
             () = shared.post.arrived.notified() => this.deliver().await,
             () = news.notified() => {
@@ -351,10 +361,14 @@ impl Dispatcher {
                 self.wake(&gone.id).await;
             }
         }
+        let room = if self.backlog { self.shared.room() } else { 0 };
         // A quarter free: claims come in batches, not one for each instance that ends.
-        let has_room = self.backlog && self.shared.room() * 4 >= self.shared.options.concurrent_instances;
+        let has_room = room * 4 >= self.shared.options.concurrent_instances;
         if has_room || self.starved.iter().any(|places| places.available_permits() > 0) {
             self.look().await;
+        } else if room > 0 {
+            // It may never become a quarter: what has the other places may take long.
+            self.crowded.get_or_insert(self.looked + REST);
         }
     }
 
