@@ -25,8 +25,29 @@ const STILL: u64 = 2;
 #[derive(Default)]
 pub(crate) struct Heart {
     works: Mutex<Works>,
+    steady: Mutex<Option<Steady>>,
     /// There is a work again, after there was none.
     some: Notify,
+}
+
+/// Since when the ticks have come in time, and which was the last, by the monotonic clock. With pauses of less than two
+/// ticks between them, three of them, after which there is a sign of life, take less than the lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Steady {
+    since: Duration,
+    last: Duration,
+}
+
+impl Steady {
+    /// `before`: what was so at the last tick.
+    fn tick(before: Option<Self>, now: Duration, lease: Duration) -> Self {
+        let since = before.filter(|before| before.is_in_time(now, lease)).map_or(now, |before| before.since);
+        Self { since, last: now }
+    }
+
+    fn is_in_time(self, now: Duration, lease: Duration) -> bool {
+        now.saturating_sub(self.last) < lease / TICKS * 2
+    }
 }
 
 #[derive(Default)]
@@ -76,14 +97,33 @@ impl Heart {
         loop {
             while self.lock().under_way.is_empty() {
                 self.some.notified().await;
+                // To claim is a sign of life.
+                self.set_steady(Some(Steady::tick(None, clock.monotonic(), lease)));
             }
             clock.sleep(lease / TICKS).await;
+            let now = clock.monotonic();
+            let mut lives = true;
             for owner in self.tick() {
                 if let Err(error) = store.heartbeat(&owner).await {
                     tracing::warn!(owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
+                    lives = false;
                 }
             }
+            let before = *lock(&self.steady);
+            self.set_steady(lives.then(|| Steady::tick(before, now, lease)));
         }
+    }
+
+    /// Whether this host, with owners of this lease, has shown all the time from `seen` until `now` that it lives. `false`:
+    /// it stood still, or it is not known.
+    pub fn is_steady(&self, seen: Duration, now: Duration, lease: Duration) -> bool {
+        lock(&self.steady).is_some_and(|steady| {
+            steady.is_in_time(now, lease) && steady.since.saturating_sub(seen) < lease / TICKS * 2
+        })
+    }
+
+    fn set_steady(&self, steady: Option<Steady>) {
+        *lock(&self.steady) = steady;
     }
 
     /// The owners of which a heartbeat is due.
@@ -101,9 +141,13 @@ impl Heart {
     }
 
     fn lock(&self) -> MutexGuard<'_, Works> {
-        // Nothing panics while holding it; if it did, the map would still be whole.
-        self.works.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.works)
     }
+}
+
+/// Nothing panics while holding one; if it did, the values would still be whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Beating {
@@ -143,5 +187,24 @@ mod tests {
         assert_eq!(ids(heart.tick()), [1]);
         drop(slow);
         assert!(heart.tick().is_empty());
+    }
+
+    #[test]
+    fn a_host_is_steady_from_what_was_seen_on_unless_a_tick_was_late_since() {
+        let (lease, seconds) = (Duration::from_secs(6), Duration::from_secs);
+        let ticks = |times: &[u64]| {
+            let tick = |before, time: &u64| Some(Steady::tick(before, seconds(*time), lease));
+            let heart = Heart::default();
+            heart.set_steady(times.iter().fold(None, tick));
+            move |seen, now| heart.is_steady(seconds(seen), seconds(now), lease)
+        };
+        let steady = ticks(&[10, 11, 12, 13]);
+        assert!(steady(10, 14) && steady(9, 14));
+        assert!(!steady(8, 14), "it was seen before the first tick");
+        assert!(!steady(12, 15), "the last tick was long ago");
+        let late = ticks(&[10, 11, 13, 14]);
+        assert!(late(13, 15) && late(12, 15));
+        assert!(!late(11, 15), "it stood still");
+        assert!(!ticks(&[])(1, 1));
     }
 }

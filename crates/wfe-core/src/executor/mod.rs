@@ -14,7 +14,8 @@
 //! it. A commit that a store refuses all the same goes to [`Run::refused`].
 //!
 //! Changes gather in the `Run` until they are known to be stored, so a commit that was refused is made again, with
-//! whatever has come meanwhile. Nothing is lost with a `Run` but time: opened again from the store, it goes on.
+//! whatever has come meanwhile. Nothing is lost with a `Run` but time: opened again from the store, it goes on. Bodies that
+//! it has begun can go on beside that: [`Run::leave_bodies`] hands them to the next one ([`Run::open_again`]).
 //!
 //! # How an event reaches a wait
 //!

@@ -3,7 +3,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use serde_json::Value;
 
 use super::{
-    Env, Lifecycle, Run,
+    Env, Lifecycle, Run, RunningBodies,
     failure::step_failure,
     live::Live,
     moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
@@ -28,10 +28,24 @@ impl Run {
     ///
     /// # Errors
     /// The stored state contradicts itself.
-    pub fn open(definition: &Definition, mut loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
+    pub fn open(definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
+        Self::open_again(definition, loaded, RunningBodies::default(), env)
+    }
+
+    /// As [`open`](Self::open), in place of a `Run` that is void: the store had other waits or events than it knew of. Bodies
+    /// that it has begun go on, and are not begun again.
+    ///
+    /// # Errors
+    /// The stored state contradicts itself.
+    pub fn open_again(
+        definition: &Definition,
+        mut loaded: Loaded,
+        at_work: RunningBodies,
+        env: &mut Env<'_>,
+    ) -> Result<Self> {
         let deliveries = std::mem::take(&mut loaded.deliveries);
         let is_asked = loaded.control.is_some();
-        let mut run = Self::open_without_events(definition, loaded, env)?;
+        let mut run = Self::open_without_events(definition, loaded, at_work, env)?;
         if run.fault.is_some() || run.status.is_final() {
             return Ok(run);
         }
@@ -44,12 +58,19 @@ impl Run {
         Ok(run)
     }
 
-    /// As [`open`](Self::open), but events are not looked at.
+    /// As [`open_again`](Self::open_again), but events are not looked at.
     pub(super) fn open_without_events(
         definition: &Definition,
         loaded: Loaded,
+        at_work: RunningBodies,
         env: &mut Env<'_>,
     ) -> Result<Self> {
+        let mut run = Self::open_without_bodies(definition, loaded, env)?;
+        run.take_over(at_work)?;
+        Ok(run)
+    }
+
+    fn open_without_bodies(definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
         let mut run = Self::with_state(definition, loaded);
         match definition.decode(&run.value) {
             Ok(data) => run.data = Some(data),
@@ -71,6 +92,36 @@ impl Run {
             run.end_if_over(env)?;
         }
         Ok(run)
+    }
+
+    /// The bodies at work, for the `Run` that goes on in place of this one.
+    pub fn leave_bodies(&mut self) -> RunningBodies {
+        RunningBodies {
+            running: std::mem::take(&mut self.running),
+            cancelled: std::mem::take(&mut self.cancelled),
+            jobs: self.jobs,
+        }
+    }
+
+    /// Goes on with the bodies of an earlier `Run`. Those for which the stored instance has no place are told.
+    fn take_over(&mut self, at_work: RunningBodies) -> Result<()> {
+        self.jobs = at_work.jobs;
+        self.cancelled.extend(at_work.cancelled);
+        let is_still = self.fault.is_some() || self.status.is_final();
+        let is_begun = [PointerStatus::Pending, PointerStatus::Sleeping];
+        for (at, work) in at_work.running {
+            let has_place = self.live.get(&at).is_ok_and(|p| p.active && is_begun.contains(&p.status));
+            if is_still || !has_place {
+                self.cancelled.push(work.token);
+                continue;
+            }
+            // That its pause was over is stored with what comes of it.
+            self.rouse(&at)?;
+            self.queue.retain(|id| *id != at);
+            self.limits.extend(work.limit.map(|limit| (limit, at.clone(), work.job)));
+            self.running.insert(at, work);
+        }
+        Ok(())
     }
 
     /// As [`open`](Self::open), but parked for a reason that the caller gives.

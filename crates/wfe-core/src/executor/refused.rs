@@ -8,7 +8,7 @@ use super::{Env, Lifecycle, Run, RunningBodies, failure::step_failure};
 use crate::{
     Result,
     definition::Definition,
-    models::{PointerStatus, StatusChange, WorkflowStatus},
+    models::{StatusChange, WorkflowStatus},
     steps::StepError,
     traits::Loaded,
 };
@@ -64,11 +64,6 @@ impl Run {
         };
     }
 
-    /// The bodies at work, for the `Run` that goes on in place of this one.
-    pub fn leave_bodies(&mut self) -> RunningBodies {
-        RunningBodies { running: std::mem::take(&mut self.running), jobs: self.jobs }
-    }
-
     /// As [`open`](Self::open), but suspended for a reason that is none of a step's: nothing new begins until somebody resumes
     /// the instance. Bodies that an earlier `Run` has begun are still at work: what comes of them is stored, as under any
     /// suspension. What had ended and was not stored runs again after a resume.
@@ -83,22 +78,9 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<Self> {
         // What follows from events may be what was refused. They are delivered after the resume.
-        let mut run = Self::open_without_events(definition, loaded, env)?;
+        let mut run = Self::open_without_events(definition, loaded, at_work, env)?;
         if run.status != WorkflowStatus::Runnable {
             return Ok(run);
-        }
-        run.jobs = at_work.jobs;
-        let is_begun = [PointerStatus::Pending, PointerStatus::Sleeping];
-        for (at, work) in at_work.running {
-            if run.live.get(&at).is_ok_and(|p| p.active && is_begun.contains(&p.status)) {
-                // That its pause was over is stored with what comes of it.
-                run.rouse(&at)?;
-                run.queue.retain(|id| *id != at);
-                run.limits.extend(work.limit.map(|limit| (limit, at.clone(), work.job)));
-                run.running.insert(at, work);
-            } else {
-                run.cancelled.push(work.token);
-            }
         }
         let failure = step_failure(&run.id, "", String::new(), 1, reason, env.now);
         run.delta.failures.push(failure.clone());

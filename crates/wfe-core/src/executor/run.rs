@@ -85,9 +85,28 @@ pub struct Run {
 }
 
 /// Bodies at work, between the [`Run`] that has begun them and the one that goes on in its place.
+#[derive(Default)]
 pub struct RunningBodies {
     pub(super) running: HashMap<String, Working>,
+    /// Those whose results are not wanted any more, and who have not been told so.
+    pub(super) cancelled: Vec<CancellationToken>,
     pub(super) jobs: u64,
+}
+
+impl RunningBodies {
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// The next jobs get numbers above this one: how a body ended that nobody waits for any more is not taken for how
+    /// another one did.
+    #[must_use]
+    pub fn numbered_after(mut self, job: u64) -> Self {
+        self.jobs = self.jobs.max(job);
+        self
+    }
 }
 
 /// A body at work.

@@ -6,14 +6,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 use wfe_core::{
     Result, WfeError,
-    executor::{Effects, Job, Lifecycle, Run, Want},
-    models::WorkflowStatus,
+    executor::{Effects, Job, Lifecycle, Run, RunningBodies, Want},
     steps::StepError,
     traits::{Claimed, Loaded},
 };
 
 use super::{
-    Mail, Phase,
+    Mail,
     ahead::Due,
     parking::Parked,
     storing::{self, Stored},
@@ -41,7 +40,13 @@ pub(super) struct Actor {
     mail: mpsc::UnboundedSender<Mail>,
     pub(super) mailbox: mpsc::UnboundedReceiver<Mail>,
     /// Bodies that run or wait for a free slot, by the numbers of their jobs.
-    spawned: HashMap<u64, CancellationToken>,
+    pub(super) spawned: HashMap<u64, CancellationToken>,
+    /// The number of the last job there was, whichever `Run` gave it.
+    last_job: u64,
+    /// How many `Run`s were opened. Items are for the one that asked for them.
+    pub(super) opened: u64,
+    /// A look at the store is due that was put off until what bodies left is stored.
+    pub(super) put_off: bool,
     /// How often in a row the store had other waits than this host.
     stale: u32,
     /// Something was stored since the instance was last opened.
@@ -60,15 +65,23 @@ pub(super) enum State {
     Stored,
 }
 
+/// What an actor leaves when its work is over.
+pub(super) struct Parting {
+    /// When to look at the instance again.
+    pub next: Option<i64>,
+    /// It was asked to look, and has ended without doing so.
+    pub is_asked: bool,
+}
+
 /// Whether the actor's work is over.
 enum Worked {
     Over(Option<i64>),
-    /// What is in memory is out of date: from the store, once more.
-    Again,
+    /// What is in memory is out of date: from the store, once more. These bodies go on.
+    Again(RunningBodies),
 }
 
 /// Whether a turn of the actor's work is over.
-enum Turn {
+pub(super) enum Turn {
     Goes,
     /// With the time to look at the instance again.
     Over(Option<i64>),
@@ -83,13 +96,38 @@ impl Actor {
         mail: mpsc::UnboundedSender<Mail>,
         mailbox: mpsc::UnboundedReceiver<Mail>,
     ) -> Self {
-        let (spawned, stale, has_stored) = (HashMap::new(), 0, false);
         let seen = shared.options.clock.monotonic();
-        Self { shared, bodies, claimed, work, mail, mailbox, spawned, stale, has_stored, seen }
+        Self {
+            shared,
+            bodies,
+            claimed,
+            work,
+            mail,
+            mailbox,
+            spawned: HashMap::new(),
+            last_job: 0,
+            opened: 0,
+            put_off: false,
+            stale: 0,
+            has_stored: false,
+            seen,
+        }
     }
 
-    /// Works until the work is over; gives the time to look at the instance again.
-    pub async fn live(mut self, state: State) -> Option<i64> {
+    /// Works until the work is over. No mail comes from the last look into the mailbox on: who sends some is told that nobody
+    /// is there.
+    pub async fn live(mut self, state: State) -> Parting {
+        let next = self.work_through(state).await;
+        let mut is_asked = self.put_off;
+        while let Ok(mail) = self.mailbox.try_recv() {
+            is_asked |= matches!(mail, Mail::Look);
+        }
+        // What has ended has nothing left that could be asked of it.
+        Parting { next, is_asked: is_asked && self.work.end.is_none() }
+    }
+
+    /// Gives the time to look at the instance again.
+    async fn work_through(&mut self, state: State) -> Option<i64> {
         let mut parked = (self.claimed.claims >= POISONED_AFTER).then(|| {
             let claims = self.claimed.claims;
             let reason = format!("it was claimed {claims} times in a row and never came to a commit");
@@ -106,6 +144,7 @@ impl Actor {
             },
             State::Stored => None,
         };
+        let mut at_work = RunningBodies::default();
         loop {
             let before = self.shared.options.clock.monotonic();
             let is_read = here.is_none();
@@ -140,7 +179,7 @@ impl Actor {
             }
             let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
             // What its bodies mail is not to be read here.
-            if !keeps_bodies {
+            if !keeps_bodies && at_work.is_empty() {
                 match self.await_due(&at_hand).await {
                     Due::Now => {}
                     Due::Look => continue,
@@ -148,9 +187,9 @@ impl Actor {
                 }
             }
             self.has_stored = false;
-            match self.work_on(at_hand, parked.as_mut()).await {
+            match self.work_on(at_hand, std::mem::take(&mut at_work), parked.as_mut()).await {
                 Ok(Worked::Over(next)) => return next,
-                Ok(Worked::Again) => {
+                Ok(Worked::Again(left)) => {
                     if self.has_stored {
                         parked = None; // the store knows
                     }
@@ -158,6 +197,11 @@ impl Actor {
                     if self.stale == STALE_AT_MOST && parked.is_none() {
                         let reason = StepError::fatal("its waits in the store are not those that it opens");
                         parked = Some(Parked::whole(reason));
+                    }
+                    if parked.is_some() {
+                        self.cancel_bodies();
+                    } else {
+                        at_work = left;
                     }
                 }
                 Err(next) if parked.is_none() || self.has_stored => parked = Some(next),
@@ -180,11 +224,17 @@ impl Actor {
     async fn work_on(
         &mut self,
         loaded: Loaded,
+        at_work: RunningBodies,
         parked: Option<&mut Parked>,
     ) -> std::result::Result<Worked, Parked> {
         // What runs here of the user's (data types, errors, predicates) may panic.
-        let worked = AssertUnwindSafe(self.passes(loaded, parked)).catch_unwind().await;
-        if !matches!(&worked, Ok(Ok(Err(parked))) if parked.keeps_bodies()) {
+        let worked = AssertUnwindSafe(self.passes(loaded, at_work, parked)).catch_unwind().await;
+        let keeps_bodies = match &worked {
+            Ok(Ok(Ok(worked))) => matches!(worked, Worked::Again(_)),
+            Ok(Ok(Err(parked))) => parked.keeps_bodies(),
+            Ok(Err(_)) | Err(_) => false,
+        };
+        if !keeps_bodies {
             self.cancel_bodies();
         }
         match worked {
@@ -206,13 +256,14 @@ impl Actor {
     }
 
     /// Whatever still runs is not wanted any more; a body that was to end by itself has ended.
-    fn cancel_bodies(&mut self) {
+    pub(super) fn cancel_bodies(&mut self) {
         self.spawned.drain().for_each(|(_, token)| token.cancel());
     }
 
     async fn passes(
         &mut self,
         loaded: Loaded,
+        at_work: RunningBodies,
         parked: Option<&mut Parked>,
     ) -> Result<std::result::Result<Worked, Parked>> {
         let instance = &loaded.instance;
@@ -226,8 +277,10 @@ impl Actor {
             .record("definition", &*instance.workflow_definition_id)
             .record("version", instance.version);
         let control = loaded.control.clone();
+        (self.opened, self.put_off) = (self.opened + 1, false);
+        let at_work = at_work.numbered_after(self.last_job);
         let mut run = self.shared.with_env(|env| match parked {
-            None => Run::open(&definition, loaded, env),
+            None => Run::open_again(&definition, loaded, at_work, env),
             Some(parked) => parked.open(&definition, loaded, env),
         })?;
         if let Some(request) = control {
@@ -251,7 +304,7 @@ impl Actor {
                 }
                 Stored::Unchanged => {}
                 Stored::Void => return Ok(Ok(Worked::Over(None))),
-                Stored::Stale => return Ok(Ok(Worked::Again)),
+                Stored::Stale => return Ok(Ok(Worked::Again(run.leave_bodies()))),
                 Stored::Refused(reason) => {
                     tracing::warn!(instance = self.work.id, error = %reason, "the store refuses a commit");
                     if self.shared.with_env(|env| run.refused(&reason, env))? {
@@ -261,21 +314,19 @@ impl Actor {
                 }
             }
             let mut effects = self.shared.with_env(|env| run.committed(env))?;
-            let (listen, mut again) = (effects.listen, effects.again);
+            let (mut listen, mut again) = (effects.listen, effects.again);
             let jobs = std::mem::take(&mut effects.jobs);
+            self.last_job = jobs.iter().map(Job::number).fold(self.last_job, u64::max);
             if let Turn::Over(next) = self.take_up(&mut run, effects) {
                 return Ok(Ok(Worked::Over(next)));
             }
             // There may have been nothing to store, which would have told.
-            let in_doubt = !jobs.is_empty() && self.hold().may_be_lost(&self.shared);
-            if in_doubt {
+            if !jobs.is_empty() && self.hold().may_be_lost(&self.shared) {
                 again |= self.look(&mut run).await?;
+                listen = false;
             }
             self.begin(&run, jobs);
-            if listen && !in_doubt {
-                again |= self.look(&mut run).await?;
-            }
-            if let Turn::Over(next) = self.wait(&mut run, again).await? {
+            if let Turn::Over(next) = self.wait(&mut run, again, listen).await? {
                 return Ok(Ok(Worked::Over(next)));
             }
         }
@@ -300,12 +351,12 @@ impl Actor {
         }
         for Want { container, from, limit } in effects.wants {
             let (store, phase) = (self.shared.store.clone(), self.bodies.phase.clone());
-            let (id, mail) = (self.work.id.clone(), self.mail.clone());
+            let (id, mail, asker) = (self.work.id.clone(), self.mail.clone(), self.opened);
             tokio::spawn(async move {
                 let items = storing::items(&*store, phase, &id, &container, from, limit).await;
                 if let Some(read) = items {
                     // Nobody is there if the instance ended meanwhile.
-                    let _void = mail.send(Mail::Items(container, from, read));
+                    let _void = mail.send(Mail::Items { asker, container, from, read });
                 }
             });
         }
@@ -337,105 +388,11 @@ impl Actor {
         let told = async move { middleware::ended(&shared.options.workflow_middleware, &end).await };
         self.bodies.runtime.spawn(told.in_current_span());
     }
-
-    /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
-    /// anything.
-    async fn look(&mut self, run: &mut Run) -> Result<bool> {
-        let before = self.shared.options.clock.monotonic();
-        let loaded = match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
-            Some(loaded) => loaded?,
-            None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
-            // Somebody has taken it out of the store. A wait whose limit has passed would be looked after for ever.
-            None => return Err(WfeError::LostOwnership(self.work.id.clone())),
-        };
-        if loaded.fence != self.claimed.fence {
-            // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.
-            self.cancel_bodies();
-            return Err(WfeError::LostOwnership(self.work.id.clone()));
-        }
-        self.seen = before;
-        // The request first: it may have been there before the events.
-        let is_asked = loaded.control.is_some();
-        if let Some(request) = loaded.control {
-            self.shared.with_env(|env| run.control(request, env))?;
-        }
-        let delivered = self.shared.with_env(|env| run.deliver(loaded.deliveries, env))?;
-        Ok(delivered || is_asked)
-    }
-
-    /// Waits until something happens (not if there is more to do at once: `again`), and tells the executor all that has.
-    async fn wait(&mut self, run: &mut Run, again: bool) -> Result<Turn> {
-        loop {
-            let phase = *self.bodies.phase.borrow_and_update();
-            if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
-                // What is left stays as it is stored, for the next start. Given back, the instance is not taken for
-                // one that killed its process. If a request waits, it is free when this host is gone.
-                let due = run.status() == WorkflowStatus::Runnable;
-                let fence = self.claimed.fence;
-                storing::release(&self.shared, &self.bodies.phase, fence, &self.work.id, due).await;
-                return Ok(Turn::Over(None));
-            }
-            let mail = tokio::select! {
-                biased;
-                mail = self.mailbox.recv() => mail,
-                () = std::future::ready(()), if again => return Ok(Turn::Goes),
-                () = sleep(&self.shared, run) => return Ok(Turn::Goes),
-                changed = self.bodies.phase.changed() => match changed {
-                    Ok(()) => continue,
-                    Err(_) => return Ok(Turn::Over(None)), // the dispatcher has ended
-                },
-            };
-            let mut changed = false;
-            let mut next = mail;
-            while let Some(mail) = next {
-                changed |= self.read(run, mail).await?;
-                next = self.mailbox.try_recv().ok(); // an error: no more mail for now
-            }
-            if changed || again {
-                return Ok(Turn::Goes);
-            }
-        }
-    }
-
-    /// Whether it changed anything.
-    async fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
-        match mail {
-            Mail::Begun(pointer, job, time) => {
-                self.shared.with_env(|env| {
-                    env.now = time; // not when this is read
-                    run.begun(&pointer, job, env);
-                });
-                return Ok(false);
-            }
-            Mail::Ended(pointer, end) => {
-                self.spawned.remove(&end.job());
-                self.shared.with_env(|env| run.ended(&pointer, end, env))?;
-            }
-            Mail::NotRun(job) => {
-                self.spawned.remove(&job);
-                return Ok(false);
-            }
-            Mail::Items(container, from, read) => {
-                let values = read?;
-                self.shared.with_env(|env| run.items(&container, from, values, env))?;
-            }
-            Mail::Look => return self.look(run).await,
-        }
-        Ok(true)
-    }
 }
 
 impl Drop for Actor {
     /// The host was dropped: its steps are nobody's.
     fn drop(&mut self) {
         self.cancel_bodies();
-    }
-}
-
-/// Until something happens at the instance by itself.
-async fn sleep(shared: &Shared, run: &Run) {
-    match run.next_wake() {
-        Some(at) => shared.options.clock.sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

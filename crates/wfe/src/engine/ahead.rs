@@ -54,7 +54,11 @@ impl Actor {
                 tokio::select! {
                     biased;
                     // `None` cannot be: this actor has the other end.
-                    _ = self.mailbox.recv() => return Due::Look,
+                    _ = self.mailbox.recv() => {
+                        // One look answers all of them.
+                        while self.mailbox.try_recv().is_ok() {}
+                        return Due::Look;
+                    }
                     () = clock.sleep_until(due) => break,
                     changed = self.bodies.phase.changed() => if changed.is_err() {
                         return Due::Never; // the dispatcher has ended
@@ -80,10 +84,13 @@ pub(crate) struct Hold {
 
 impl Hold {
     /// A process that was frozen for its lease has lost what it owned, and no commit may come between here and the next body,
-    /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen.
+    /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen. That long ago
+    /// is also what a slow store was asked for; then it counts whether the host was frozen meanwhile.
     pub fn may_be_lost(&self, shared: &Shared) -> bool {
-        let seen = shared.options.clock.monotonic().saturating_sub(self.seen);
-        shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| seen >= lease / 2)
+        let now = shared.options.clock.monotonic();
+        shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| {
+            now.saturating_sub(self.seen) >= lease / 2 && !shared.heart.is_steady(self.seen, now, lease)
+        })
     }
 
     /// Whether the instance is still this host's. The store is asked only if it may not be; that it cannot tell counts

@@ -7,6 +7,7 @@
 mod actor;
 mod ahead;
 mod dispatcher;
+mod hearing;
 mod parking;
 mod postman;
 mod storing;
@@ -65,8 +66,9 @@ pub(crate) enum Mail {
     /// The body of the job of this number never began, or was dropped: with the program's runtime, or because it went on
     /// for too long after nobody wanted it any more.
     NotRun(u64),
-    /// Items that were asked for: container, position of the first, and they, or why they cannot be read.
-    Items(String, u64, Result<Vec<serde_json::Value>>),
+    /// Items that were asked for by the `Run` that was opened as the `asker`-th: they, or why they cannot be read, from the one
+    /// at the position `from` on.
+    Items { asker: u64, container: String, from: u64, read: Result<Vec<serde_json::Value>> },
     /// Look at the stored instance: somebody asked something of it.
     Look,
 }

@@ -68,7 +68,6 @@ pub(super) async fn store(
             WfeError::CommitUnknown { .. } => {
                 tracing::warn!(instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
                 match load(shared, phase, run.id()).await {
-                    None => return Ok(Stored::Void),
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
                         tell(shared, &commit);
@@ -79,7 +78,9 @@ pub(super) async fn store(
                             || release(shared, phase, fence, &commit.instance_id, false).await;
                         return Ok(if is_settled { Stored::Done } else { Stored::Kept });
                     }
-                    Some(_) => {} // it is not stored: once more
+                    // It is not stored: once more, but the disk may go on to fail.
+                    Some(_) if pause.rest().await => {}
+                    None | Some(_) => return Ok(Stored::Void),
                 }
             }
             WfeError::WorkflowNotFound(_) | WfeError::LostOwnership(_) => return Ok(Stored::Void),

@@ -1,16 +1,20 @@
 //! What becomes due soon is claimed before its time.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use wfe::{
-    WorkflowHost,
+    Result, WorkflowHost,
     clock::Clock,
     definition::{Definition, WorkflowBuilder, event},
     models::WorkflowStatus,
+    traits::{Loaded, PersistenceProvider},
 };
+use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::{Layer, Layered, VirtualClock};
 
-use crate::support::{Tally, Timed, completed, in_time, nothing, started, until};
+use crate::support::{Count, Tally, Timed, completed, in_time, nothing, started, until};
 
 const HOUR: Duration = Duration::from_hours(1);
 /// Half of it is no pause of the heartbeats, so that those who sleep until a due time can be counted.
@@ -113,4 +117,63 @@ in_time! {
             assert_eq!(completed(&host, id).await.sum, 1);
         }
     }
+}
+
+const LEASE: Duration = Duration::from_secs(6);
+
+/// A store whose loads take long, by the clock.
+struct Slow {
+    inner: Arc<dyn PersistenceProvider>,
+    clock: Arc<VirtualClock>,
+    loads: Count,
+    /// How often the clock moves during the load of this number, and how far each time.
+    moves: fn(usize) -> (usize, Duration),
+}
+
+#[async_trait]
+impl Layer for Slow {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn load(&self, id: &str) -> Result<Loaded> {
+        let loaded = self.inner.step_store().unwrap().load(id).await;
+        let (times, step) = (self.moves)(self.loads.up());
+        for _ in 0..times {
+            // Once the host has done what it does from time to time.
+            let soon = self.clock.now() + LEASE / 6;
+            self.clock.wait_for(|deadlines| deadlines.iter().any(|at| *at <= soon)).await;
+            self.clock.advance(step);
+        }
+        loaded
+    }
+}
+
+/// How often an instance was loaded whose time has come, until it had ended.
+async fn loads_until_it_ended(moves: fn(usize) -> (usize, Duration)) -> usize {
+    let (clock, loads) = (Arc::new(VirtualClock::default()), Count::default());
+    let provider = SqlitePersistenceProvider::builder(":memory:").clock(clock.clone()).lease(LEASE);
+    let inner: Arc<dyn PersistenceProvider> = Arc::new(provider.open().await.unwrap());
+    let slow = Slow { inner: inner.clone(), clock: clock.clone(), loads: loads.clone(), moves };
+    let host = WorkflowHost::builder_shared(Arc::new(Layered(slow))).clock(clock.clone());
+    let host = host.claim_ahead(Duration::ZERO).poll_interval(HOUR * 100_000).build();
+    let host = started(host, &[&sleepy("w")]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    until(async || inner.step_store().unwrap().load(&id).await.unwrap().owner.is_none()).await;
+    let due = clock.now() + HOUR;
+    clock.wait_for(|deadlines| deadlines.contains(&due)).await;
+    clock.advance(HOUR);
+    // Not through the host: it would load the instance itself.
+    until(async || inner.get_workflow_instance(&id).await.unwrap().status == WorkflowStatus::Complete).await;
+    loads.get()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_takes_half_a_lease_to_load_begins_when_it_is_loaded() {
+    assert_eq!(loads_until_it_ended(|_| (4, LEASE / 6)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_was_loaded_before_the_host_stood_still_is_loaded_again() {
+    assert_eq!(loads_until_it_ended(|load| (usize::from(load == 1), LEASE)).await, 2);
 }

@@ -1,15 +1,21 @@
 //! Children and their parents on stores: nobody has to look for them, and none outlives its parent's cancellation.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use tokio::sync::Notify;
+use tokio::sync::{Barrier, Notify};
 use wfe::{
     Outcome, PublishOptions, Result, WorkflowHost,
     definition::{Definition, WorkflowBuilder, child, each, event, inline},
-    steps::Ctx,
-    traits::{Committed, Ending, Fence, Owner, PersistenceProvider, StepCommit},
+    steps::{Ctx, StepError},
+    traits::{Claimed, Committed, Ending, Fence, Owner, PersistenceProvider, StepCommit},
 };
 use wfe_testkit::{Layer, Layered};
 
@@ -126,7 +132,100 @@ impl Layer for Earlier {
     }
 }
 
+/// How many children a parent has at most whose children are counted.
+const CHILDREN: u32 = 20;
+
+/// One that counts how often a child is acquired by itself, from some time on. At a barrier, if there is one, the first ones
+/// have to come together.
+struct Acquiring {
+    inner: Arc<dyn PersistenceProvider>,
+    counts: Arc<AtomicBool>,
+    acquired: Count,
+    barrier: Option<Barrier>,
+}
+
+#[async_trait]
+impl Layer for Acquiring {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
+        if self.counts.load(Ordering::SeqCst)
+            && id.contains("//")
+            && self.acquired.up() <= CHILDREN as usize
+            && let Some(barrier) = &self.barrier
+        {
+            barrier.wait().await;
+        }
+        self.inner.step_store().unwrap().acquire(owner, id, as_at).await
+    }
+}
+
+/// A parent of many children that wait for an event.
+fn many() -> [Definition; 2] {
+    let all = each(|tally: &Tally| tally.numbers.clone()).parallel(CHILDREN as usize);
+    let parent = WorkflowBuilder::<Tally>::new("parent", 1)
+        .for_each("all", all, |one| {
+            one.sub_workflow("sub", child("part", |_: &Tally, _: &u32| Tally::default()).version(1))
+        })
+        .build();
+    let [_, _, part] = endless(&Count::default());
+    [parent.unwrap(), part]
+}
+
+async fn all_cancelled(host: &WorkflowHost, id: &str) {
+    host.cancel(id).await.unwrap();
+    assert_eq!(ended(host, id).await, Outcome::Cancelled);
+    for n in 0..CHILDREN {
+        assert_eq!(ended(host, &format!("{id}//all/{n}/sub//1")).await, Outcome::Cancelled);
+    }
+}
+
+async fn with_many_children(host: &WorkflowHost) -> String {
+    let id = host.start_workflow("parent", &Tally::of(0..CHILDREN)).await.unwrap();
+    for n in 0..CHILDREN {
+        stands(host, &format!("{id}//all/{n}/sub//1")).await;
+    }
+    host.idle().await.unwrap();
+    id
+}
+
 in_time! {
+    async fn many_children_that_are_asked_to_end_are_claimed_together(place: Timed) {
+        let (inner, counts, acquired) = (place.provider().await, Arc::default(), Count::default());
+        let layer = Acquiring { inner, counts: Arc::clone(&counts), acquired: acquired.clone(), barrier: None };
+        let host = WorkflowHost::builder_shared(Arc::new(Layered(layer)));
+        let host = host.clock(place.clock.clone()).poll_interval(100_000 * HOUR).build();
+        let [parent, part] = many();
+        let host = started(host, &[&parent, &part]).await;
+        let id = with_many_children(&host).await;
+        counts.store(true, Ordering::SeqCst);
+        all_cancelled(&host, &id).await;
+        assert_eq!(acquired.get(), 0);
+    }
+
+    async fn many_children_that_are_asked_to_end_beyond_the_limit_are_acquired_at_once(place: Timed) {
+        let (inner, counts) = (place.provider().await, Arc::default());
+        let barrier = Some(Barrier::new(CHILDREN as usize));
+        let layer = Acquiring { inner, counts: Arc::clone(&counts), acquired: Count::default(), barrier };
+        let host = WorkflowHost::builder_shared(Arc::new(Layered(layer)));
+        let host = host.clock(place.clock.clone()).poll_interval(100_000 * HOUR).concurrent_instances(1).build();
+        let ([parent, part], runs) = (many(), Count::default());
+        let begun = runs.clone();
+        let long = inline(move |_, _: Arc<Tally>| {
+            begun.up();
+            std::future::pending::<std::result::Result<(), StepError>>()
+        });
+        let long = WorkflowBuilder::<Tally>::new("long", 1).then("long", long).build().unwrap();
+        let host = started(host, &[&parent, &part, &long]).await;
+        let id = with_many_children(&host).await;
+        host.start_workflow("long", &Tally::default()).await.unwrap();
+        until(async || runs.get() == 1).await;
+        counts.store(true, Ordering::SeqCst);
+        all_cancelled(&host, &id).await;
+    }
+
     async fn children_begin_and_their_parents_go_on_without_anybody_looking_for_them(place: Timed) {
         let host = place.host(&[&parent(), &doubling()]).await;
         let id = host.start_workflow("parent", &Tally::of([1, 2, 3])).await.unwrap();

@@ -9,7 +9,8 @@ use wfe::{
 };
 
 use crate::support::{
-    Count, Store, Tally, completed, ended, nothing, on_every_store, started, unreadable, until,
+    Count, Gate, Store, Tally, after_loads, completed, ended, nothing, on_every_store, started, unreadable,
+    until,
 };
 
 /// A step that runs until it is let go or cancelled, and one after it.
@@ -171,4 +172,30 @@ async fn an_instance_that_cannot_be_read_is_suspended_and_can_be_terminated() {
     until(async || status(&ends).await.status == WorkflowStatus::Terminated).await;
     host.terminate(&waits).await.unwrap();
     until(async || status(&waits).await.status == WorkflowStatus::Terminated).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_often_a_busy_instance_was_asked_meanwhile_one_look_answers() {
+    let (store, held, gate) = (Store::file(), Held::new(), Gate::default());
+    let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+    let builder = WorkflowHost::builder_shared(after_loads(store.provider().await, &gate));
+    let builder = builder.poll_interval(Duration::from_hours(1));
+    let host = started(builder.build(), &[&held.definition(), &other]).await;
+    let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+    until(async || held.begun.get() == 1).await;
+    gate.shut();
+    host.resume(&id).await.unwrap();
+    until(async || gate.came.get() == 1).await;
+    for _ in 0..30 {
+        host.resume(&id).await.unwrap();
+    }
+    // Whoever is told of this was told of those before.
+    let last = host.start_workflow("other", &Tally::default()).await.unwrap();
+    completed(&host, &last).await;
+    let before = gate.loads.get();
+    gate.open();
+    held.go.notify_one();
+    assert_eq!(completed(&host, &id).await.sum, 7);
+    let loads = gate.loads.get() - before;
+    assert!(loads <= 4, "{loads} loads");
 }

@@ -189,6 +189,24 @@ in_time! {
         until(async || deaf.dropped.get() == 2).await;
     }
 
+    async fn the_last_place_is_taken_again_as_soon_as_it_is_free(place: Timed) {
+        let (gate, short) = (Gate::default(), WorkflowBuilder::<Tally>::new("short", 1).then("a", nothing()));
+        let builder = place.builder().await.concurrent_instances(8);
+        let host = started(builder.build(), &[&gate.definition("long"), &short.build().unwrap()]).await;
+        for begun in 1..=8 {
+            host.start_workflow("long", &Tally::default()).await.unwrap();
+            until(async || gate.runs.get() == begun).await;
+        }
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            ids.push(host.start_workflow("short", &Tally::default()).await.unwrap());
+        }
+        gate.go.add_permits(1);
+        for id in &ids {
+            completed(&host, id).await;
+        }
+    }
+
     async fn an_attempt_that_takes_too_long_has_failed_while_its_body_still_runs(place: Timed) {
         let runs = Count::default();
         let count = runs.clone();

@@ -1,20 +1,24 @@
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::Semaphore;
 use wfe::{
-    WorkflowHost,
+    HostBuilder, Waits, WorkflowHost,
     definition::{Definition, OnFailure, Retry, WorkflowBuilder, each, event, inline, inline_item},
     models::WorkflowStatus,
     steps::{Ctx, StepError},
+    traits::StepCommit,
 };
 
-use crate::support::{Count, Fault, Store, Tally, completed, faulty, refusing, started, until};
+use crate::support::{
+    Count, Fault, Gate, Store, Tally, after_loads, choosing, completed, crossing, faulty, nothing, refusing,
+    started, until,
+};
 
 /// Adds up its items, some of them at the second attempt; then adds a thousand for each result.
 fn adding(runs: &Count) -> Definition {
@@ -193,4 +197,185 @@ async fn a_wait_that_the_store_refuses_is_the_failure_of_its_step_and_what_finis
     let failure = failures.next().await.unwrap().unwrap();
     assert_eq!((failure.step.as_str(), failure.error.execution_pointer_id.as_str()), ("wait", "all/3/wait"));
     assert!(failures.next().await.unwrap().is_none());
+}
+
+/// A body that ends when it is let go, beside a wait for the event `e`.
+fn held(go: &Arc<Semaphore>, runs: &Count) -> Definition {
+    let (go, runs) = (go.clone(), runs.clone());
+    WorkflowBuilder::<Tally>::new("held", 1)
+        .parallel("both", |both| {
+            both.branch(|b| {
+                let body = inline(move |ctx: Ctx, _| {
+                    runs.up();
+                    let go = go.clone();
+                    async move {
+                        tokio::select! {
+                            permit = go.acquire() => permit?.forget(),
+                            () = ctx.cancellation().cancelled() => return Err(StepError::fatal("cancelled")),
+                        }
+                        Ok(())
+                    }
+                });
+                b.then("slow", body.output(|(), tally: &mut Tally| tally.sum += 1))
+            })
+            .branch(|b| {
+                b.wait_for("wait", event("e", |_: &Tally, ()| "k").output(|n: &u32, tally| tally.sum += n))
+            })
+        })
+        .build()
+        .unwrap()
+}
+
+/// The wait of the first commit that takes an event was closed behind the engine's back.
+fn stale_once(stale: &Count) -> impl Fn(&StepCommit) -> Fault + Send + Sync + 'static {
+    let stale = stale.clone();
+    move |commit| {
+        if !commit.consumed.is_empty() && stale.up() == 1 { Fault::Stale } else { Fault::None }
+    }
+}
+
+/// A step during which a disk begins to fail: from then on, no commit is stored, and none is told of.
+#[derive(Clone, Default)]
+struct FailingDisk {
+    fails: Arc<AtomicBool>,
+    runs: Count,
+    /// When commits came that failed.
+    came: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl FailingDisk {
+    fn definition(&self) -> Definition {
+        let this = self.clone();
+        let body = inline(move |_, _| {
+            if this.runs.up() == 1 {
+                this.fails.store(true, Ordering::SeqCst);
+            }
+            async { Ok(()) }
+        });
+        WorkflowBuilder::<Tally>::new("w", 1)
+            .then("step", body.output(|(), tally: &mut Tally| tally.sum += 1))
+            .build()
+            .unwrap()
+    }
+
+    async fn builder(&self, store: &Store) -> HostBuilder {
+        let this = self.clone();
+        let provider = choosing(store.provider().await, move |_| {
+            if !this.fails.load(Ordering::SeqCst) {
+                return Fault::None;
+            }
+            this.came.lock().unwrap().push(Instant::now());
+            Fault::UnstoredUnknown
+        });
+        WorkflowHost::builder_shared(provider)
+    }
+
+    fn mend(&self) {
+        self.fails.store(false, Ordering::SeqCst);
+    }
+
+    async fn fail(&self, times: usize) {
+        until(async || self.came.lock().unwrap().len() >= times).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_fails_in_commits_the_result_is_kept_and_tried_again_after_growing_pauses() {
+    let (store, disk) = (Store::file(), FailingDisk::default());
+    let host = started(disk.builder(&store).await.build(), &[&disk.definition()]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    disk.fail(6).await;
+    disk.mend();
+    assert_eq!(completed(&host, &id).await.sum, 1);
+    assert_eq!(disk.runs.get(), 1);
+    let came = disk.came.lock().unwrap();
+    let pauses = Duration::from_millis(5 + 10 + 20 + 40 + 80);
+    assert!(came[5] - came[0] >= pauses, "six commits within {:?}", came[5] - came[0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_stops_also_while_the_disk_fails_in_commits() {
+    let (store, disk) = (Store::file(), FailingDisk::default());
+    let host = disk.builder(&store).await.grace(Duration::from_millis(1)).build();
+    let host = started(host, &[&disk.definition()]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    disk.fail(1).await;
+    tokio::time::timeout(Duration::from_secs(20), host.stop()).await.expect("it stops").unwrap();
+    disk.mend();
+    let host = store.host(&[&disk.definition()]).await;
+    assert_eq!(completed(&host, &id).await.sum, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_at_work_goes_on_when_a_wait_beside_it_was_closed_behind_the_engine_s_back() {
+    let (store, go) = (Store::file(), Arc::new(Semaphore::new(0)));
+    let (runs, stale) = (Count::default(), Count::default());
+    let provider = choosing(store.provider().await, stale_once(&stale));
+    let host = started(WorkflowHost::builder_shared(provider).build(), &[&held(&go, &runs)]).await;
+    let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+    until(async || runs.get() == 1).await;
+    host.publish_event("e", "k", &10).await.unwrap();
+    until(async || host.data::<Tally>(&id).await.unwrap().sum == 10).await;
+    go.add_permits(1);
+    assert_eq!(completed(&host, &id).await.sum, 11);
+    assert_eq!((runs.get(), stale.get()), (1, 2));
+    assert!(host.failures(&id).next().await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finished_step_does_not_run_again_when_a_wait_beside_it_was_closed_behind_the_engine_s_back() {
+    let (store, go, gate) = (Store::file(), Arc::new(Semaphore::new(0)), Gate::default());
+    let (runs, stale) = (Count::default(), Count::default());
+    let provider = after_loads(choosing(store.provider().await, stale_once(&stale)), &gate);
+    let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+    let host = started(WorkflowHost::builder_shared(provider).build(), &[&held(&go, &runs), &other]).await;
+    let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+    until(async || runs.get() == 1).await;
+    // It looks at the store, before the event is there: the event and the body's end wait for it together.
+    gate.shut();
+    host.resume(&id).await.unwrap();
+    until(async || gate.came.get() == 1).await;
+    host.publish_event("e", "k", &10).await.unwrap();
+    host.resume(&id).await.unwrap();
+    let told = host.start_workflow("other", &Tally::default()).await.unwrap();
+    completed(&host, &told).await;
+    go.add_permits(1);
+    until(async || {
+        let status = host.status(&id).await.unwrap();
+        let slow = status.positions.iter().find(|at| at.step == "slow").unwrap();
+        !matches!(slow.waits, Waits::Running { since: Some(_) })
+    })
+    .await;
+    gate.open();
+    assert_eq!(completed(&host, &id).await.sum, 11);
+    assert_eq!((runs.get(), stale.get()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_that_were_asked_for_before_the_instance_was_read_again_are_passed_over() {
+    let (store, asked, stale) = (Store::file(), Count::default(), Count::default());
+    let (is_asked, seen) = (asked.clone(), asked.clone());
+    let provider = choosing(crossing(store.provider().await, &asked), move |_| {
+        if is_asked.get() > 0 && stale.up() == 1 { Fault::Stale } else { Fault::None }
+    });
+    let definition = WorkflowBuilder::<Tally>::new("w", 1)
+        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(2), |one| {
+            let body = inline_item(move |_, _, n: u32| {
+                let seen = seen.clone();
+                async move {
+                    // Of the first window, only the next one is left: more are asked for.
+                    while n >= 64 && seen.get() == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    Ok(n)
+                }
+            });
+            one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
+        })
+        .build()
+        .unwrap();
+    let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;
+    let id = host.start_workflow("w", &Tally::of(0..100)).await.unwrap();
+    assert_eq!(completed(&host, &id).await.sum, 4950);
+    assert!(asked.get() >= 2);
 }

@@ -11,9 +11,9 @@ use crate::{
     WfeError,
     definition::{Await, OnFailure, Retry, WorkflowBuilder, activity, each, event},
     executor::Run,
-    models::{Event, PointerStatus},
+    models::{Event, PointerStatus, WorkflowStatus},
     steps::StepError,
-    traits::Control,
+    traits::{Control, Ending},
 };
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -496,4 +496,40 @@ fn names_of_the_engine_are_refused() {
         "{refused:?}"
     );
     work("wfe.own").build().expect("a definition of the engine's own, which no program can register");
+}
+
+#[test]
+fn a_run_that_is_void_leaves_its_bodies_to_the_next_one() {
+    let mut world = world(begin().parallel("both", |both| {
+        both.branch(|b| b.then("slow", mark("slow")))
+            .branch(|b| b.wait_for("w", said()).then("after", mark("after")))
+    }));
+    world.open();
+    let slow: Vec<_> = world.jobs.drain(..).collect();
+    world.waits.clear(); // somebody has closed it by hand
+    world.open_again();
+    assert!(world.jobs.is_empty(), "the body that is at work is not begun again");
+    assert!(!slow[0].token().is_cancelled());
+    assert_eq!(world.waits[0].id, "it//both/1/w//2", "the wait is opened again");
+    world.publish(Event { event_time: world.now, ..Event::new("said", "k", json!("hello")) });
+    assert_ne!(world.jobs[0].number(), slow[0].number());
+    world.finish(slow);
+    world.play();
+    assert_eq!((world.ending, &*line(&world)), (Some(Ending::Completed), "hello slow after"));
+}
+
+#[test]
+fn bodies_that_a_void_run_leaves_are_told_if_the_instance_has_no_place_for_them() {
+    let mut world = world(begin().then("slow", mark("slow")));
+    world.open();
+    let slow: Vec<_> = world.jobs.drain(..).collect();
+    let mut at_work = world.with_run(|run, _| run.leave_bodies());
+    assert!(!at_work.is_empty());
+    at_work = at_work.numbered_after(7);
+    world.instance.status = WorkflowStatus::Terminated; // somebody has ended it by hand
+    let (loaded, definition) = (world.loaded(), world.definition.clone());
+    let mut run = world.with_env(|env| Run::open_again(&definition, loaded, at_work, env)).unwrap();
+    let effects = world.with_env(|env| run.committed(env)).unwrap();
+    effects.cancelled.iter().for_each(tokio_util::sync::CancellationToken::cancel);
+    assert!(slow[0].token().is_cancelled());
 }

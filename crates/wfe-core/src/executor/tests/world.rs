@@ -235,6 +235,15 @@ impl World {
         Ok(())
     }
 
+    /// What a host does when the store has other waits than the run knew of.
+    pub fn open_again(&mut self) {
+        let at_work = self.with_run(|run, _| run.leave_bodies());
+        let (loaded, definition) = (self.loaded(), self.definition.clone());
+        let run = self.with_env(|env| Run::open_again(&definition, loaded, at_work, env));
+        self.run = Some(run.unwrap());
+        self.settle();
+    }
+
     /// Runs these waiting bodies to their ends, and stores their results in one commit.
     pub fn finish(&mut self, jobs: Vec<Job>) {
         for job in jobs {

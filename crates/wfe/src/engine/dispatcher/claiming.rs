@@ -3,7 +3,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use futures_util::future::join_all;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::Instant,
+};
 use wfe_core::{
     Result, WfeError,
     traits::{Claimed, Loaded},
@@ -18,27 +22,38 @@ const CLAIMS_AT_ONCE: usize = 128;
 impl Dispatcher {
     /// Somebody asked something of an instance: its actor looks, or it is acquired.
     pub(super) async fn wake(&mut self, id: &str) {
-        if self.tell(id) {
-            return;
-        }
-        match self.acquire(id).await {
-            Ok(None) => {}
-            Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
-            // The poll looks again.
-            Err(error) => {
-                self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
-                tracing::warn!(instance = id, %error, "the instance could not be acquired");
+        self.wake_all(vec![id.to_owned()]).await;
+    }
+
+    /// As [`wake`](Self::wake), for many: what they need of the store overlaps.
+    pub(super) async fn wake_all(&mut self, mut ids: Vec<String>) {
+        ids.retain(|id| !self.tell(id));
+        for ids in ids.chunks(CLAIMS_AT_ONCE) {
+            let acquired = join_all(ids.iter().map(|id| self.acquire(id))).await;
+            for (id, acquired) in ids.iter().zip(acquired) {
+                match acquired {
+                    Ok(None) => {}
+                    Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
+                    // The poll looks again.
+                    Err(error) => {
+                        self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
+                        tracing::warn!(instance = id, %error, "the instance could not be acquired");
+                    }
+                }
             }
         }
     }
 
+    /// As [`wake_all`](Self::wake_all), after a look that has claimed those for which there was room.
+    pub(super) async fn wake_left(&mut self, ids: Vec<String>) {
+        if self.backlog || !self.starved.is_empty() {
+            self.wake_all(ids).await;
+        }
+    }
+
     /// Tells the instance's actor to look; `false`: it has none here.
-    pub(super) fn tell(&mut self, id: &str) -> bool {
-        let Some(entry) = self.actors.get_mut(id).filter(|entry| entry.mail.send(Mail::Look).is_ok()) else {
-            return false;
-        };
-        entry.told = true;
-        true
+    pub(super) fn tell(&self, id: &str) -> bool {
+        self.actors.get(id).is_some_and(|entry| entry.mail.send(Mail::Look).is_ok())
     }
 
     /// Makes the instance ours, if nobody has it and its definition is registered here; others are left to hosts that
@@ -63,9 +78,11 @@ impl Dispatcher {
             self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
             tracing::warn!(%error, "due instances could not be claimed");
         }
+        self.looked = Instant::now();
     }
 
     async fn claim(&mut self) -> Result<()> {
+        self.crowded = None;
         let definitions = self.shared.definitions();
         if definitions.is_empty() {
             return Ok(());

@@ -14,13 +14,14 @@ use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    time::Instant,
 };
 use tracing::Instrument;
 use wfe_core::traits::{Claimed, Owner};
 
 use super::{
     Begin, Command, Mail, Phase,
-    actor::{Actor, State},
+    actor::{Actor, Parting, State},
     postman,
 };
 use crate::{
@@ -32,8 +33,8 @@ use crate::{
 };
 
 /// After a look at what others stored, the next one has to wait so long, so that one that stores without pause costs this
-/// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. Real time:
-/// others know of no virtual one.
+/// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. The same
+/// after a look while there is little room. Real time: others know of no virtual one.
 const REST: Duration = Duration::from_millis(25);
 /// Instances asked after at once, when others wait here for ends of instances that run elsewhere.
 const ENDS_AT_ONCE: usize = 1024;
@@ -52,6 +53,10 @@ struct Dispatcher {
     dates: Timers,
     /// Something is or may be due, but there was no room for it.
     backlog: bool,
+    /// There is little room for it again; when to look for what fits in.
+    crowded: Option<Instant>,
+    /// When the last look ended.
+    looked: Instant,
     /// The places of definitions of which something may be due, but all places were taken.
     starved: Vec<Arc<Semaphore>>,
     /// Due times could not be read.
@@ -69,16 +74,13 @@ struct Dispatcher {
 struct Entry {
     number: u64,
     mail: mpsc::UnboundedSender<Mail>,
-    /// It was told to look, and may have ended without doing so.
-    told: bool,
 }
 
 /// An actor has ended.
 pub(super) struct Gone {
     pub id: String,
     pub number: u64,
-    /// When to look at the instance again.
-    pub next: Option<i64>,
+    pub parting: Parting,
 }
 
 /// Tells that an actor has ended, however it ended.
@@ -86,12 +88,13 @@ struct Farewell {
     gone: mpsc::UnboundedSender<Gone>,
     id: String,
     number: u64,
-    next: Option<i64>,
+    /// `None`: it did not come to its end.
+    parting: Option<Parting>,
 }
 
 impl Farewell {
-    fn say(mut self, next: Option<i64>) {
-        self.next = next;
+    fn say(mut self, parting: Parting) {
+        self.parting = Some(parting);
     }
 }
 
@@ -103,9 +106,10 @@ impl Drop for Farewell {
                 "the engine panicked at this instance, which stands still until another host takes it over, or the next start"
             );
         }
+        // What it was asked is not known otherwise.
+        let parting = self.parting.take().unwrap_or(Parting { next: None, is_asked: true });
         // It fails only if the dispatcher has ended.
-        let _over =
-            self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, next: self.next });
+        let _over = self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, parting });
     }
 }
 
@@ -142,6 +146,8 @@ pub(super) async fn run(
         timers: Timers::new(i64::try_from(shared.options.claim_ahead.as_millis()).unwrap_or(i64::MAX)),
         dates: Timers::new(0),
         backlog: false,
+        crowded: None,
+        looked: Instant::now(),
         starved: Vec::new(),
         unread: false,
         in_doubt: false,
@@ -187,6 +193,9 @@ pub(super) async fn run(
             }
             () = async { clock.sleep_until(date.unwrap_or_default()).await }, if date.is_some() => {
                 this.events_are_due().await;
+            }
+            () = tokio::time::sleep_until(this.crowded.unwrap_or(this.looked)), if this.crowded.is_some() => {
+                this.look().await;
             }
             () = shared.post.arrived.notified() => this.deliver().await,
             () = news.notified() => {
@@ -245,35 +254,32 @@ impl Dispatcher {
         for at in due {
             self.dates.add(at);
         }
-        for id in asked {
-            self.wake(&id).await;
-        }
+        // The look below takes those that nobody works on, all together and as far as there are places for them.
+        let mut asked: Vec<_> = asked.into_iter().filter(|id| !self.tell(id)).collect();
         for id in woken {
-            // The look below takes the others, all together and as far as there are places for them.
             self.tell(&id);
         }
-        self.tell_busy().await;
+        asked.extend(self.tell_busy().await);
         self.look().await;
+        self.wake_left(asked).await;
     }
 
-    /// Tells those at work here of which somebody wants something to look.
-    async fn tell_busy(&mut self) {
+    /// Tells those at work here of which somebody wants something to look. Gives those whose work has ended meanwhile.
+    async fn tell_busy(&mut self) -> Vec<String> {
+        let mut left = Vec::new();
         if self.actors.is_empty() {
-            return;
+            return left;
         }
         self.former.retain(|owner| owner.strong_count() > 0);
         let former: Vec<_> = self.former.iter().filter_map(Weak::upgrade).collect();
         for owner in former.iter().chain([&self.owner.clone()]) {
             match self.shared.store.asked_of(owner).await {
-                Ok(ids) => {
-                    for id in ids {
-                        self.wake(&id).await;
-                    }
-                }
+                Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.tell(id))),
                 // The next poll asks again.
                 Err(error) => tracing::warn!(%error, "requests for busy instances could not be read"),
             }
         }
+        left
     }
 
     /// Looks after all that this host cannot know by itself: what others stored, what they left, what they ended.
@@ -281,12 +287,13 @@ impl Dispatcher {
         if self.in_doubt {
             self.become_another().await;
         }
-        self.tell_busy().await;
+        let asked = self.tell_busy().await;
         if self.unread {
             self.look_and_refill().await;
         } else {
             self.look().await;
         }
+        self.wake_left(asked).await;
         self.ask_for_ends(self.shared.waiters.elsewhere()).await;
     }
 
@@ -322,10 +329,10 @@ impl Dispatcher {
         let (mail, box_) = mpsc::unbounded_channel();
         let (id, number) = (claimed.id.clone(), self.made);
         let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail.clone(), box_);
-        let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, next: None };
+        let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, parting: None };
         // An actor of the same id that is still there has given the instance back, or another process took it away; then
         // it looks, and ends. Its number tells it apart.
-        if let Some(before) = self.actors.insert(id.clone(), Entry { number, mail, told: false }) {
+        if let Some(before) = self.actors.insert(id.clone(), Entry { number, mail }) {
             // It fails only if that one has ended.
             let _ended = before.mail.send(Mail::Look);
         }
@@ -338,26 +345,30 @@ impl Dispatcher {
             version = tracing::field::Empty,
         );
         let work = async move {
-            let next = actor.live(state).await;
-            farewell.say(next);
+            let parting = actor.live(state).await;
+            farewell.say(parting);
         };
         tokio::spawn(work.instrument(span));
     }
 
     async fn actor_ended(&mut self, gone: Gone) {
-        if let Some(next) = gone.next {
+        if let Some(next) = gone.parting.next {
             self.timers.add(next);
         }
         if self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number) {
-            let told = self.actors.remove(&gone.id).is_some_and(|entry| entry.told);
-            if told {
+            self.actors.remove(&gone.id);
+            if gone.parting.is_asked {
                 self.wake(&gone.id).await;
             }
         }
+        let room = if self.backlog { self.shared.room() } else { 0 };
         // A quarter free: claims come in batches, not one for each instance that ends.
-        let has_room = self.backlog && self.shared.room() * 4 >= self.shared.options.concurrent_instances;
+        let has_room = room * 4 >= self.shared.options.concurrent_instances;
         if has_room || self.starved.iter().any(|places| places.available_permits() > 0) {
             self.look().await;
+        } else if room > 0 {
+            // It may never become a quarter: what has the other places may take long.
+            self.crowded.get_or_insert(self.looked + REST);
         }
     }
 
@@ -374,7 +385,8 @@ impl Dispatcher {
                     }
                 }
                 () = news.notified() => {
-                    self.tell_busy().await;
+                    let asked = self.tell_busy().await;
+                    self.wake_all(asked).await;
                     self.ask_for_ends(self.shared.waiters.elsewhere()).await;
                 }
                 () = async { if let Some(grace) = &mut grace { grace.await } }, if grace.is_some() => {

@@ -37,6 +37,14 @@ pub fn refusing(
     Arc::new(Layered(Faulty { refuses: Some(Box::new(refuses)), ..Faulty::sound(inner) }))
 }
 
+/// A provider whose commits meet the faults that are chosen for them.
+pub fn choosing(
+    inner: Arc<dyn PersistenceProvider>,
+    choose: impl Fn(&StepCommit) -> Fault + Send + Sync + 'static,
+) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Faulty { choose: Some(Box::new(choose)), ..Faulty::sound(inner) }))
+}
+
 /// A provider whose instances cannot be loaded.
 pub fn unreadable(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
     Arc::new(Layered(Faulty { unreadable: true, ..Faulty::sound(inner) }))
@@ -69,6 +77,8 @@ impl Layer for Plain {
 
 /// Which commits it will never take.
 type Refuses = dyn Fn(&StepCommit) -> bool + Send + Sync;
+/// What goes wrong with a commit.
+type Choose = dyn Fn(&StepCommit) -> Fault + Send + Sync;
 
 struct Faulty {
     inner: Arc<dyn PersistenceProvider>,
@@ -77,6 +87,7 @@ struct Faulty {
     unreadable: bool,
     claimed: Option<Box<dyn Fn() + Send + Sync>>,
     refuses: Option<Box<Refuses>>,
+    choose: Option<Box<Choose>>,
 }
 
 impl Faulty {
@@ -88,6 +99,7 @@ impl Faulty {
             unreadable: false,
             claimed: None,
             refuses: None,
+            choose: None,
         }
     }
 
@@ -103,11 +115,12 @@ impl Layer for Faulty {
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        let fault = {
+        let in_turn = || {
             let mut commits = self.commits.lock().unwrap();
             *commits += 1;
             self.faults[*commits % self.faults.len()]
         };
+        let fault = self.choose.as_ref().map_or_else(in_turn, |choose| choose(step));
         let (message, source) = ("injected".to_owned(), None);
         if self.refuses.as_ref().is_some_and(|refuses| refuses(step)) {
             return Err(WfeError::Unstorable { what: "it".to_owned(), reason: message, source });

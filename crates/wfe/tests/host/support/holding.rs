@@ -4,7 +4,8 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
+use serde_json::Value;
+use tokio::sync::{Notify, Semaphore};
 use wfe::{
     Result,
     models::{PointerStatus, WorkflowInstance},
@@ -72,8 +73,41 @@ pub fn after_births(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn
     Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Birth }))
 }
 
+/// A provider that holds the answers to loads.
+pub fn after_loads(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Load }))
+}
+
+/// A provider that answers the first question for items only when there is a second one.
+pub fn crossing(inner: Arc<dyn PersistenceProvider>, asked: &Count) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Crossing { inner, asked: asked.clone(), second: Notify::new() }))
+}
+
+struct Crossing {
+    inner: Arc<dyn PersistenceProvider>,
+    asked: Count,
+    second: Notify,
+}
+
+#[async_trait]
+impl Layer for Crossing {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
+        match self.asked.up() {
+            1 => self.second.notified().await,
+            2 => self.second.notify_one(),
+            _ => {}
+        }
+        self.inner.step_store().unwrap().items(id, container, from, limit).await
+    }
+}
+
 #[derive(PartialEq)]
 enum At {
+    Load,
     Status,
     Result,
     Start,
@@ -124,6 +158,10 @@ impl Layer for Holding {
 
     async fn load(&self, id: &str) -> Result<Loaded> {
         self.gate.loads.up();
-        self.steps().load(id).await
+        let loaded = self.steps().load(id).await;
+        if self.at == At::Load {
+            self.gate.pass().await;
+        }
+        loaded
     }
 }

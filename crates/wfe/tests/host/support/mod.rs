@@ -3,8 +3,8 @@ mod holding;
 mod logged;
 mod timed;
 
-pub use faulty::{Fault, after_claims, faulty, plain, refusing, unreadable};
-pub use holding::{Gate, after_births, after_starts, before_results, before_status};
+pub use faulty::{Fault, after_claims, choosing, faulty, plain, refusing, unreadable};
+pub use holding::{Gate, after_births, after_loads, after_starts, before_results, before_status, crossing};
 pub use logged::Missed;
 pub use timed::Timed;
 pub(crate) use timed::in_time;
