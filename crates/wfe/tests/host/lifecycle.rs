@@ -188,13 +188,14 @@ async fn the_start_of_an_instance_that_waited_for_room_is_told_before_its_first_
     let builder = WorkflowHost::builder_shared(after_starts(store.provider().await, &gate))
         .poll_interval(Duration::from_millis(20))
         .concurrent_instances_of("few", 1);
-    let go = Arc::new(tokio::sync::Notify::new());
-    let goes = go.clone();
+    let (go, begun) = (Arc::new(tokio::sync::Notify::new()), Count::default());
+    let (goes, begins) = (go.clone(), begun.clone());
     let few = WorkflowBuilder::<Tally>::new("few", 1)
         .then(
             "hold",
             inline(move |_, _: Arc<Tally>| {
                 let go = goes.clone();
+                begins.up();
                 async move {
                     go.notified().await;
                     Ok(())
@@ -205,6 +206,7 @@ async fn the_start_of_an_instance_that_waited_for_room_is_told_before_its_first_
         .unwrap();
     let host = started(builder.build(), &[&few, &one_step("other")]).await;
     let first = host.start_workflow("few", &Tally::default()).await.unwrap();
+    until(async || begun.get() == 1).await;
     gate.shut();
     let mut events = host.lifecycle();
     let asker = host.clone();
