@@ -9,8 +9,8 @@ use wfe::{
 };
 
 use crate::support::{
-    Count, Gate, Store, Tally, after_loads, completed, ended, nothing, on_every_store, started, unreadable,
-    until,
+    Count, Gate, Store, Tally, after_loads, completed, ended, nothing, on_every_native_store, on_every_store,
+    started, unreadable, until,
 };
 
 /// A step that runs until it is let go or cancelled, and one after it.
@@ -126,76 +126,72 @@ on_every_store! {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_from_another_host_reaches_a_step_that_runs() {
-    let (store, held) = (Store::file(), Held::new());
-    let (runs, asks) = (store.host(&[&held.definition()]).await, store.host(&[]).await);
-    let id = runs.start_workflow("held", &Tally::default()).await.unwrap();
-    until(async || held.begun.get() == 1).await;
-    asks.cancel(&id).await.unwrap();
-    assert_eq!(ended(&asks, &id).await, Outcome::Cancelled);
-    until(async || held.cancelled.get() == 1).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_leaves_an_instance_to_those_that_have_its_definition_whatever_it_was_asked() {
-    let store = Store::file();
-    let build = |id: &str| WorkflowBuilder::<Tally>::new(id, 1).then("a", nothing()).build().unwrap();
-    let has_it = store.builder().await.build();
-    has_it.register(build("known")).unwrap();
-    let asks = store.host(&[&build("other")]).await;
-    let id = has_it.start_workflow("known", &Tally::default()).await.unwrap();
-    asks.terminate(&id).await.unwrap();
-    // What a host is asked it does in order.
-    let other = asks.start_workflow("other", &Tally::default()).await.unwrap();
-    completed(&asks, &other).await;
-    has_it.start().await.unwrap();
-    assert_eq!(ended(&has_it, &id).await, Outcome::Terminated);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_that_cannot_be_read_is_suspended_and_can_be_terminated() {
-    let store = Store::file();
-    let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
-    let first = store.builder().await.build();
-    first.register(definition.clone()).unwrap();
-    let waits = first.start_workflow("w", &Tally::default()).await.unwrap();
-    let ends = first.start_workflow("w", &Tally::default()).await.unwrap();
-    first.terminate(&ends).await.unwrap();
-    let host = WorkflowHost::builder_shared(unreadable(store.provider().await))
-        .poll_interval(Duration::from_millis(20))
-        .build();
-    let host = started(host, &[&definition]).await;
-    let status = async |id: &str| first.status(id).await.unwrap();
-    until(async || status(&waits).await.status == WorkflowStatus::Suspended).await;
-    assert_eq!(status(&waits).await.cause.unwrap().code, "corrupt");
-    until(async || status(&ends).await.status == WorkflowStatus::Terminated).await;
-    host.terminate(&waits).await.unwrap();
-    until(async || status(&waits).await.status == WorkflowStatus::Terminated).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_often_a_busy_instance_was_asked_meanwhile_one_look_answers() {
-    let (store, held, gate) = (Store::file(), Held::new(), Gate::default());
-    let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
-    let builder = WorkflowHost::builder_shared(after_loads(store.provider().await, &gate));
-    let builder = builder.poll_interval(Duration::from_hours(1));
-    let host = started(builder.build(), &[&held.definition(), &other]).await;
-    let id = host.start_workflow("held", &Tally::default()).await.unwrap();
-    until(async || held.begun.get() == 1).await;
-    gate.shut();
-    host.resume(&id).await.unwrap();
-    until(async || gate.came.get() == 1).await;
-    for _ in 0..30 {
-        host.resume(&id).await.unwrap();
+on_every_native_store! {
+    async fn a_request_from_another_host_reaches_a_step_that_runs(store: Store) {
+        let held = Held::new();
+        let (runs, asks) = (store.host(&[&held.definition()]).await, store.host(&[]).await);
+        let id = runs.start_workflow("held", &Tally::default()).await.unwrap();
+        until(async || held.begun.get() == 1).await;
+        asks.cancel(&id).await.unwrap();
+        assert_eq!(ended(&asks, &id).await, Outcome::Cancelled);
+        until(async || held.cancelled.get() == 1).await;
     }
-    // Whoever is told of this was told of those before.
-    let last = host.start_workflow("other", &Tally::default()).await.unwrap();
-    completed(&host, &last).await;
-    let before = gate.loads.get();
-    gate.open();
-    held.go.notify_one();
-    assert_eq!(completed(&host, &id).await.sum, 7);
-    let loads = gate.loads.get() - before;
-    assert!(loads <= 4, "{loads} loads");
+
+    async fn a_host_leaves_an_instance_to_those_that_have_its_definition_whatever_it_was_asked(store: Store) {
+        let build = |id: &str| WorkflowBuilder::<Tally>::new(id, 1).then("a", nothing()).build().unwrap();
+        let has_it = store.builder().await.build();
+        has_it.register(build("known")).unwrap();
+        let asks = store.host(&[&build("other")]).await;
+        let id = has_it.start_workflow("known", &Tally::default()).await.unwrap();
+        asks.terminate(&id).await.unwrap();
+        // What a host is asked it does in order.
+        let other = asks.start_workflow("other", &Tally::default()).await.unwrap();
+        completed(&asks, &other).await;
+        has_it.start().await.unwrap();
+        assert_eq!(ended(&has_it, &id).await, Outcome::Terminated);
+    }
+
+    async fn an_instance_that_cannot_be_read_is_suspended_and_can_be_terminated(store: Store) {
+        let definition = WorkflowBuilder::<Tally>::new("w", 1).then("a", nothing()).build().unwrap();
+        let first = store.builder().await.build();
+        first.register(definition.clone()).unwrap();
+        let waits = first.start_workflow("w", &Tally::default()).await.unwrap();
+        let ends = first.start_workflow("w", &Tally::default()).await.unwrap();
+        first.terminate(&ends).await.unwrap();
+        let host = WorkflowHost::builder_shared(unreadable(store.provider().await))
+            .poll_interval(Duration::from_millis(20))
+            .build();
+        let host = started(host, &[&definition]).await;
+        let status = async |id: &str| first.status(id).await.unwrap();
+        until(async || status(&waits).await.status == WorkflowStatus::Suspended).await;
+        assert_eq!(status(&waits).await.cause.unwrap().code, "corrupt");
+        until(async || status(&ends).await.status == WorkflowStatus::Terminated).await;
+        host.terminate(&waits).await.unwrap();
+        until(async || status(&waits).await.status == WorkflowStatus::Terminated).await;
+    }
+
+    async fn however_often_a_busy_instance_was_asked_meanwhile_one_look_answers(store: Store) {
+        let (held, gate) = (Held::new(), Gate::default());
+        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let builder = WorkflowHost::builder_shared(after_loads(store.provider().await, &gate));
+        let builder = builder.poll_interval(Duration::from_hours(1));
+        let host = started(builder.build(), &[&held.definition(), &other]).await;
+        let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+        until(async || held.begun.get() == 1).await;
+        gate.shut();
+        host.resume(&id).await.unwrap();
+        until(async || gate.came.get() == 1).await;
+        for _ in 0..30 {
+            host.resume(&id).await.unwrap();
+        }
+        // Whoever is told of this was told of those before.
+        let last = host.start_workflow("other", &Tally::default()).await.unwrap();
+        completed(&host, &last).await;
+        let before = gate.loads.get();
+        gate.open();
+        held.go.notify_one();
+        assert_eq!(completed(&host, &id).await.sum, 7);
+        let loads = gate.loads.get() - before;
+        assert!(loads <= 4, "{loads} loads");
+    }
 }

@@ -12,7 +12,7 @@ use wfe::{
 
 use crate::support::{
     Count, Gate, Store, Tally, Timed, after_births, after_starts, before_results, before_status, completed,
-    in_time, nothing, started, unreadable, until,
+    in_time, nothing, on_every_native_store, started, unreadable, until,
 };
 
 /// What was told of an instance so far, shortly.
@@ -113,153 +113,149 @@ in_time! {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_change_of_status_is_told_before_it_is_stored() {
-    let (store, gate) = (Store::memory().await, Gate::default());
-    let builder = WorkflowHost::builder_shared(before_status(store.provider().await, &gate));
-    let host = started(builder.build(), &[&far_away("far"), &one_step("other")]).await;
-    let id = host.start_workflow("far", &Tally::default()).await.unwrap();
-    until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
-    let mut events = host.lifecycle();
-    let ending = Ending::Terminated;
-    let changes = [Lifecycle::Suspended, Lifecycle::Resumed, Lifecycle::Terminated { ending }];
-    for (held, change) in (1..).zip(changes) {
+on_every_native_store! {
+    async fn no_change_of_status_is_told_before_it_is_stored(store: Store) {
+        let gate = Gate::default();
+        let builder = WorkflowHost::builder_shared(before_status(store.provider().await, &gate));
+        let host = started(builder.build(), &[&far_away("far"), &one_step("other")]).await;
+        let id = host.start_workflow("far", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
+        let mut events = host.lifecycle();
+        let ending = Ending::Terminated;
+        let changes = [Lifecycle::Suspended, Lifecycle::Resumed, Lifecycle::Terminated { ending }];
+        for (held, change) in (1..).zip(changes) {
+            gate.shut();
+            match change {
+                Lifecycle::Suspended => host.suspend(&id).await.unwrap(),
+                Lifecycle::Resumed => host.resume(&id).await.unwrap(),
+                _ => host.terminate(&id).await.unwrap(),
+            }
+            until(async || gate.came.get() == held).await;
+            had_time(&host).await;
+            while let Ok(event) = events.try_recv() {
+                assert_ne!(*event.instance_id, *id, "{change:?} is not stored yet");
+            }
+            gate.open();
+            let told = told_until(&mut events, &id, &change).await;
+            assert_eq!(of(&told, &id).len(), 1, "{told:?}");
+        }
+    }
+
+    async fn nothing_that_follows_from_a_result_is_seen_before_it_is_stored(store: Store) {
+        let (gate, begun) = (Gate::default(), Count::default());
+        let add = || nothing().output(|(), tally: &mut Tally| tally.sum += 1);
+        let second = begun.clone();
+        let second = inline(move |_, _: Arc<Tally>| {
+            second.up();
+            async { Ok(()) }
+        });
+        let two = WorkflowBuilder::<Tally>::new("two", 1)
+            .then("first", add())
+            .then("second", second.output(|(), tally| tally.sum += 1))
+            .build();
+        let builder = WorkflowHost::builder_shared(before_results(store.provider().await, &gate));
+        let host = Arc::new(started(builder.build(), &[&two.unwrap(), &one_step("other")]).await);
+        let mut events = host.lifecycle();
         gate.shut();
-        match change {
-            Lifecycle::Suspended => host.suspend(&id).await.unwrap(),
-            Lifecycle::Resumed => host.resume(&id).await.unwrap(),
-            _ => host.terminate(&id).await.unwrap(),
+        let id = host.start_workflow("two", &Tally::default()).await.unwrap();
+        let (waits, own) = (host.clone(), id.clone());
+        let answer = tokio::spawn(async move { completed(&waits, &own).await });
+        let mut told = Vec::new();
+        for (held, step) in ["first ends", "second ends"].into_iter().enumerate() {
+            until(async || gate.came.get() == held + 1).await;
+            had_time(&host).await;
+            while let Ok(event) = events.try_recv() {
+                told.push(event);
+            }
+            assert!(!of(&told, &id).contains(&step.to_owned()), "{told:?}");
+            assert_eq!((begun.get(), answer.is_finished()), (held, false));
+            assert_eq!(host.data::<Tally>(&id).await.unwrap().sum, u32::try_from(held).unwrap());
+            if held == 0 {
+                gate.shut(); // for the next one
+            }
+            gate.open();
         }
-        until(async || gate.came.get() == held).await;
-        had_time(&host).await;
-        while let Ok(event) = events.try_recv() {
-            assert_ne!(*event.instance_id, *id, "{change:?} is not stored yet");
-        }
-        gate.open();
-        let told = told_until(&mut events, &id, &change).await;
-        assert_eq!(of(&told, &id).len(), 1, "{told:?}");
+        assert_eq!(answer.await.unwrap().sum, 2);
+        told.extend(told_until(&mut events, &id, &Lifecycle::Completed).await);
+        let all = ["Started", "first begins 1", "first ends", "second begins 1", "second ends", "Completed"];
+        assert_eq!(of(&told, &id), all);
     }
-}
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_that_follows_from_a_result_is_seen_before_it_is_stored() {
-    let (store, gate, begun) = (Store::memory().await, Gate::default(), Count::default());
-    let add = || nothing().output(|(), tally: &mut Tally| tally.sum += 1);
-    let second = begun.clone();
-    let second = inline(move |_, _: Arc<Tally>| {
-        second.up();
-        async { Ok(()) }
-    });
-    let two = WorkflowBuilder::<Tally>::new("two", 1)
-        .then("first", add())
-        .then("second", second.output(|(), tally| tally.sum += 1))
-        .build();
-    let builder = WorkflowHost::builder_shared(before_results(store.provider().await, &gate));
-    let host = Arc::new(started(builder.build(), &[&two.unwrap(), &one_step("other")]).await);
-    let mut events = host.lifecycle();
-    gate.shut();
-    let id = host.start_workflow("two", &Tally::default()).await.unwrap();
-    let (waits, own) = (host.clone(), id.clone());
-    let answer = tokio::spawn(async move { completed(&waits, &own).await });
-    let mut told = Vec::new();
-    for (held, step) in ["first ends", "second ends"].into_iter().enumerate() {
-        until(async || gate.came.get() == held + 1).await;
+    async fn the_start_of_an_instance_that_waited_for_room_is_told_before_its_first_step(store: Store) {
+        let gate = Gate::default();
+        let builder = WorkflowHost::builder_shared(after_starts(store.provider().await, &gate))
+            .poll_interval(Duration::from_millis(20))
+            .concurrent_instances_of("few", 1);
+        let (go, begun) = (Arc::new(tokio::sync::Notify::new()), Count::default());
+        let (goes, begins) = (go.clone(), begun.clone());
+        let few = WorkflowBuilder::<Tally>::new("few", 1)
+            .then(
+                "hold",
+                inline(move |_, _: Arc<Tally>| {
+                    let go = goes.clone();
+                    begins.up();
+                    async move {
+                        go.notified().await;
+                        Ok(())
+                    }
+                }),
+            )
+            .build()
+            .unwrap();
+        let host = started(builder.build(), &[&few, &one_step("other")]).await;
+        let first = host.start_workflow("few", &Tally::default()).await.unwrap();
+        until(async || begun.get() == 1).await;
+        gate.shut();
+        let mut events = host.lifecycle();
+        let asker = host.clone();
+        let second = tokio::spawn(async move { asker.start_workflow("few", &Tally::default()).await.unwrap() });
+        until(async || gate.came.get() == 1).await;
+        go.notify_one();
+        completed(&host, &first).await;
+        // There is room for the second one now, and the host has read it.
+        let loads = gate.loads.get();
+        until(async || gate.loads.get() > loads).await;
         had_time(&host).await;
-        while let Ok(event) = events.try_recv() {
-            told.push(event);
-        }
-        assert!(!of(&told, &id).contains(&step.to_owned()), "{told:?}");
-        assert_eq!((begun.get(), answer.is_finished()), (held, false));
-        assert_eq!(host.data::<Tally>(&id).await.unwrap().sum, u32::try_from(held).unwrap());
-        if held == 0 {
-            gate.shut(); // for the next one
-        }
         gate.open();
+        let second = second.await.unwrap();
+        go.notify_one();
+        completed(&host, &second).await;
+        let told = told_until(&mut events, &second, &Lifecycle::Completed).await;
+        assert_eq!(of(&told, &second), ["Started", "hold begins 1", "hold ends", "Completed"]);
     }
-    assert_eq!(answer.await.unwrap().sum, 2);
-    told.extend(told_until(&mut events, &id, &Lifecycle::Completed).await);
-    let all = ["Started", "first begins 1", "first ends", "second begins 1", "second ends", "Completed"];
-    assert_eq!(of(&told, &id), all);
-}
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_start_of_an_instance_that_waited_for_room_is_told_before_its_first_step() {
-    let (store, gate) = (Store::memory().await, Gate::default());
-    let builder = WorkflowHost::builder_shared(after_starts(store.provider().await, &gate))
-        .poll_interval(Duration::from_millis(20))
-        .concurrent_instances_of("few", 1);
-    let (go, begun) = (Arc::new(tokio::sync::Notify::new()), Count::default());
-    let (goes, begins) = (go.clone(), begun.clone());
-    let few = WorkflowBuilder::<Tally>::new("few", 1)
-        .then(
-            "hold",
-            inline(move |_, _: Arc<Tally>| {
-                let go = goes.clone();
-                begins.up();
-                async move {
-                    go.notified().await;
-                    Ok(())
-                }
-            }),
-        )
-        .build()
-        .unwrap();
-    let host = started(builder.build(), &[&few, &one_step("other")]).await;
-    let first = host.start_workflow("few", &Tally::default()).await.unwrap();
-    until(async || begun.get() == 1).await;
-    gate.shut();
-    let mut events = host.lifecycle();
-    let asker = host.clone();
-    let second = tokio::spawn(async move { asker.start_workflow("few", &Tally::default()).await.unwrap() });
-    until(async || gate.came.get() == 1).await;
-    go.notify_one();
-    completed(&host, &first).await;
-    // There is room for the second one now, and the host has read it.
-    let loads = gate.loads.get();
-    until(async || gate.loads.get() > loads).await;
-    had_time(&host).await;
-    gate.open();
-    let second = second.await.unwrap();
-    go.notify_one();
-    completed(&host, &second).await;
-    let told = told_until(&mut events, &second, &Lifecycle::Completed).await;
-    assert_eq!(of(&told, &second), ["Started", "hold begins 1", "hold ends", "Completed"]);
-}
+    async fn the_start_of_a_child_is_told_before_its_first_step(store: Store) {
+        let gate = Gate::default();
+        let builder = WorkflowHost::builder_shared(after_births(store.provider().await, &gate))
+            .poll_interval(Duration::from_millis(20));
+        let host = started(builder.build(), &[&parent("kid"), &one_step("kid"), &one_step("other")]).await;
+        let mut events = host.lifecycle();
+        gate.shut();
+        let loads = gate.loads.get();
+        let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
+        until(async || gate.came.get() == 1).await;
+        // The child is stored, and found by a poll.
+        until(async || gate.loads.get() > loads).await;
+        had_time(&host).await;
+        gate.open();
+        let told = told_until(&mut events, &id, &Lifecycle::Completed).await;
+        let kid = told.iter().find(|event| &*event.definition_id == "kid").unwrap();
+        assert_eq!(of(&told, &kid.instance_id), ["Started", "only begins 1", "only ends", "Completed"]);
+    }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_start_of_a_child_is_told_before_its_first_step() {
-    let (store, gate) = (Store::memory().await, Gate::default());
-    let builder = WorkflowHost::builder_shared(after_births(store.provider().await, &gate))
-        .poll_interval(Duration::from_millis(20));
-    let host = started(builder.build(), &[&parent("kid"), &one_step("kid"), &one_step("other")]).await;
-    let mut events = host.lifecycle();
-    gate.shut();
-    let loads = gate.loads.get();
-    let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
-    until(async || gate.came.get() == 1).await;
-    // The child is stored, and found by a poll.
-    until(async || gate.loads.get() > loads).await;
-    had_time(&host).await;
-    gate.open();
-    let told = told_until(&mut events, &id, &Lifecycle::Completed).await;
-    let kid = told.iter().find(|event| &*event.definition_id == "kid").unwrap();
-    assert_eq!(of(&told, &kid.instance_id), ["Started", "only begins 1", "only ends", "Completed"]);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_instance_that_cannot_be_read_is_told_to_stand_still_and_to_end() {
-    let store = Store::file();
-    let first = store.builder().await.build();
-    first.register(one_step("w")).unwrap();
-    let id = first.start_workflow("w", &Tally::default()).await.unwrap();
-    let host = WorkflowHost::builder_shared(unreadable(store.provider().await))
-        .poll_interval(Duration::from_millis(20))
-        .build();
-    let mut events = host.lifecycle();
-    let host = started(host, &[&one_step("w")]).await;
-    let told = told_until(&mut events, &id, &Lifecycle::Suspended).await;
-    assert_eq!(of(&told, &id), ["error corrupt", "Suspended"]);
-    host.terminate(&id).await.unwrap();
-    let told = told_until(&mut events, &id, &Lifecycle::Terminated { ending: Ending::Terminated }).await;
-    assert_eq!(of(&told, &id), ["error corrupt", "terminated Terminated"]);
+    async fn an_instance_that_cannot_be_read_is_told_to_stand_still_and_to_end(store: Store) {
+        let first = store.builder().await.build();
+        first.register(one_step("w")).unwrap();
+        let id = first.start_workflow("w", &Tally::default()).await.unwrap();
+        let host = WorkflowHost::builder_shared(unreadable(store.provider().await))
+            .poll_interval(Duration::from_millis(20))
+            .build();
+        let mut events = host.lifecycle();
+        let host = started(host, &[&one_step("w")]).await;
+        let told = told_until(&mut events, &id, &Lifecycle::Suspended).await;
+        assert_eq!(of(&told, &id), ["error corrupt", "Suspended"]);
+        host.terminate(&id).await.unwrap();
+        let told = told_until(&mut events, &id, &Lifecycle::Terminated { ending: Ending::Terminated }).await;
+        assert_eq!(of(&told, &id), ["error corrupt", "terminated Terminated"]);
+    }
 }

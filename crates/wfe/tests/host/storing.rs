@@ -16,8 +16,8 @@ use wfe::{
 };
 
 use crate::support::{
-    Count, Fault, Gate, Store, Tally, after_loads, choosing, completed, crossing, faulty, nothing, refusing,
-    started, until,
+    Count, Fault, Gate, Store, Tally, after_loads, choosing, completed, crossing, faulty, nothing,
+    on_every_native_store, refusing, started, until,
 };
 
 /// Adds up its items, some of them at the second attempt; then adds a thousand for each result.
@@ -79,14 +79,15 @@ async fn a_result_is_kept_while_the_store_is_busy_full_or_broken() {
         .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_the_store_will_never_take_suspends_the_instance() {
-    let (store, runs) = (Store::file(), Count::default());
-    let provider = faulty(store.provider().await, vec![Fault::None, Fault::Invalid]);
-    let host = started(WorkflowHost::builder_shared(provider).build(), &[&adding(&runs)]).await;
-    let id = host.start_workflow("add", &Tally::of(0..3)).await.unwrap();
-    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
-    assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, StepError::UNSTORABLE);
+on_every_native_store! {
+    async fn a_commit_that_the_store_will_never_take_suspends_the_instance(store: Store) {
+        let runs = Count::default();
+        let provider = faulty(store.provider().await, vec![Fault::None, Fault::Invalid]);
+        let host = started(WorkflowHost::builder_shared(provider).build(), &[&adding(&runs)]).await;
+        let id = host.start_workflow("add", &Tally::of(0..3)).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        assert_eq!(host.status(&id).await.unwrap().cause.unwrap().code, StepError::UNSTORABLE);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,62 +142,62 @@ fn beside(go: &Arc<Semaphore>, slow: &Count, bad: &Count) -> Definition {
         .unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_at_work_goes_on_when_the_store_refuses_what_another_one_left() {
-    let (store, go) = (Store::file(), Arc::new(Semaphore::new(0)));
-    let (slow, bad, narrow) = (Count::default(), Count::default(), Arc::new(AtomicBool::new(true)));
-    let is_narrow = narrow.clone();
-    let provider = refusing(store.provider().await, move |commit| {
-        let mut pointers = commit.upserted.iter().chain(&commit.finished);
-        is_narrow.load(Ordering::SeqCst) && pointers.any(|p| p.outcome == Some("bad".into()))
-    });
-    let host = started(WorkflowHost::builder_shared(provider).build(), &[&beside(&go, &slow, &bad)]).await;
-    let id = host.start_workflow("beside", &Tally::default()).await.unwrap();
-    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
-    let cause = host.status(&id).await.unwrap().cause.unwrap();
-    assert_eq!((cause.step.as_str(), cause.code.as_str()), ("", StepError::UNSTORABLE));
-    go.add_permits(1);
-    until(async || host.data::<Tally>(&id).await.unwrap().sum == 1).await;
-    assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Suspended);
-    // Still refused: it stands still again, and what is stored stays so.
-    host.resume(&id).await.unwrap();
-    until(async || bad.get() == 2).await;
-    until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
-    narrow.store(false, Ordering::SeqCst);
-    host.resume(&id).await.unwrap();
-    assert_eq!(completed(&host, &id).await.sum, 1);
-    assert_eq!((slow.get(), bad.get()), (1, 3), "only what the store refused ran again");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wait_that_the_store_refuses_is_the_failure_of_its_step_and_what_finished_before_is_stored() {
-    let (store, runs) = (Store::file(), Count::default());
-    let provider =
-        refusing(store.provider().await, |commit| commit.subscribed.iter().any(|wait| wait.event_key == "3"));
-    let (counted, key) = (runs.clone(), |_: &Tally, n: &u32| n.to_string());
-    let definition = WorkflowBuilder::<Tally>::new("waits", 1)
-        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(8), |one| {
-            let body = inline_item(move |_, _, n: u32| {
-                counted.up();
-                async move { Ok(n) }
-            });
-            one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
-                .wait_for("wait", event("e", key).output(|n: &u32, tally: &mut Tally| tally.sum += 1000 * n))
-                .on_failure(OnFailure::Continue)
-        })
-        .build()
-        .unwrap();
-    let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;
-    let id = host.start_workflow("waits", &Tally::of(0..8)).await.unwrap();
-    for n in 0..8 {
-        host.publish_event("e", &n.to_string(), &1).await.unwrap();
+on_every_native_store! {
+    async fn a_body_at_work_goes_on_when_the_store_refuses_what_another_one_left(store: Store) {
+        let go = Arc::new(Semaphore::new(0));
+        let (slow, bad, narrow) = (Count::default(), Count::default(), Arc::new(AtomicBool::new(true)));
+        let is_narrow = narrow.clone();
+        let provider = refusing(store.provider().await, move |commit| {
+            let mut pointers = commit.upserted.iter().chain(&commit.finished);
+            is_narrow.load(Ordering::SeqCst) && pointers.any(|p| p.outcome == Some("bad".into()))
+        });
+        let host = started(WorkflowHost::builder_shared(provider).build(), &[&beside(&go, &slow, &bad)]).await;
+        let id = host.start_workflow("beside", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        let cause = host.status(&id).await.unwrap().cause.unwrap();
+        assert_eq!((cause.step.as_str(), cause.code.as_str()), ("", StepError::UNSTORABLE));
+        go.add_permits(1);
+        until(async || host.data::<Tally>(&id).await.unwrap().sum == 1).await;
+        assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Suspended);
+        // Still refused: it stands still again, and what is stored stays so.
+        host.resume(&id).await.unwrap();
+        until(async || bad.get() == 2).await;
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        narrow.store(false, Ordering::SeqCst);
+        host.resume(&id).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 1);
+        assert_eq!((slow.get(), bad.get()), (1, 3), "only what the store refused ran again");
     }
-    assert_eq!(completed(&host, &id).await.sum, 7028);
-    assert_eq!(runs.get(), 8);
-    let mut failures = host.failures(&id);
-    let failure = failures.next().await.unwrap().unwrap();
-    assert_eq!((failure.step.as_str(), failure.error.execution_pointer_id.as_str()), ("wait", "all/3/wait"));
-    assert!(failures.next().await.unwrap().is_none());
+
+    async fn a_wait_that_the_store_refuses_is_the_failure_of_its_step_and_what_finished_before_is_stored(store: Store) {
+        let runs = Count::default();
+        let provider =
+            refusing(store.provider().await, |commit| commit.subscribed.iter().any(|wait| wait.event_key == "3"));
+        let (counted, key) = (runs.clone(), |_: &Tally, n: &u32| n.to_string());
+        let definition = WorkflowBuilder::<Tally>::new("waits", 1)
+            .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(8), |one| {
+                let body = inline_item(move |_, _, n: u32| {
+                    counted.up();
+                    async move { Ok(n) }
+                });
+                one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
+                    .wait_for("wait", event("e", key).output(|n: &u32, tally: &mut Tally| tally.sum += 1000 * n))
+                    .on_failure(OnFailure::Continue)
+            })
+            .build()
+            .unwrap();
+        let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;
+        let id = host.start_workflow("waits", &Tally::of(0..8)).await.unwrap();
+        for n in 0..8 {
+            host.publish_event("e", &n.to_string(), &1).await.unwrap();
+        }
+        assert_eq!(completed(&host, &id).await.sum, 7028);
+        assert_eq!(runs.get(), 8);
+        let mut failures = host.failures(&id);
+        let failure = failures.next().await.unwrap().unwrap();
+        assert_eq!((failure.step.as_str(), failure.error.execution_pointer_id.as_str()), ("wait", "all/3/wait"));
+        assert!(failures.next().await.unwrap().is_none());
+    }
 }
 
 /// A body that ends when it is let go, beside a wait for the event `e`.
@@ -279,103 +280,100 @@ impl FailingDisk {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_disk_fails_in_commits_the_result_is_kept_and_tried_again_after_growing_pauses() {
-    let (store, disk) = (Store::file(), FailingDisk::default());
-    let host = started(disk.builder(&store).await.build(), &[&disk.definition()]).await;
-    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
-    disk.fail(6).await;
-    disk.mend();
-    assert_eq!(completed(&host, &id).await.sum, 1);
-    assert_eq!(disk.runs.get(), 1);
-    let came = disk.came.lock().unwrap();
-    let pauses = Duration::from_millis(5 + 10 + 20 + 40 + 80);
-    assert!(came[5] - came[0] >= pauses, "six commits within {:?}", came[5] - came[0]);
-}
+on_every_native_store! {
+    async fn while_the_disk_fails_in_commits_the_result_is_kept_and_tried_again_after_growing_pauses(store: Store) {
+        let disk = FailingDisk::default();
+        let host = started(disk.builder(&store).await.build(), &[&disk.definition()]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        disk.fail(6).await;
+        disk.mend();
+        assert_eq!(completed(&host, &id).await.sum, 1);
+        assert_eq!(disk.runs.get(), 1);
+        let came = disk.came.lock().unwrap();
+        let pauses = Duration::from_millis(5 + 10 + 20 + 40 + 80);
+        assert!(came[5] - came[0] >= pauses, "six commits within {:?}", came[5] - came[0]);
+    }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_stops_also_while_the_disk_fails_in_commits() {
-    let (store, disk) = (Store::file(), FailingDisk::default());
-    let host = disk.builder(&store).await.grace(Duration::from_millis(1)).build();
-    let host = started(host, &[&disk.definition()]).await;
-    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
-    disk.fail(1).await;
-    tokio::time::timeout(Duration::from_secs(20), host.stop()).await.expect("it stops").unwrap();
-    disk.mend();
-    let host = store.host(&[&disk.definition()]).await;
-    assert_eq!(completed(&host, &id).await.sum, 1);
-}
+    async fn a_host_stops_also_while_the_disk_fails_in_commits(store: Store) {
+        let disk = FailingDisk::default();
+        let host = disk.builder(&store).await.grace(Duration::from_millis(1)).build();
+        let host = started(host, &[&disk.definition()]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        disk.fail(1).await;
+        tokio::time::timeout(Duration::from_secs(20), host.stop()).await.expect("it stops").unwrap();
+        disk.mend();
+        let host = store.host(&[&disk.definition()]).await;
+        assert_eq!(completed(&host, &id).await.sum, 1);
+    }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_at_work_goes_on_when_a_wait_beside_it_was_closed_behind_the_engine_s_back() {
-    let (store, go) = (Store::file(), Arc::new(Semaphore::new(0)));
-    let (runs, stale) = (Count::default(), Count::default());
-    let provider = choosing(store.provider().await, stale_once(&stale));
-    let host = started(WorkflowHost::builder_shared(provider).build(), &[&held(&go, &runs)]).await;
-    let id = host.start_workflow("held", &Tally::default()).await.unwrap();
-    until(async || runs.get() == 1).await;
-    host.publish_event("e", "k", &10).await.unwrap();
-    until(async || host.data::<Tally>(&id).await.unwrap().sum == 10).await;
-    go.add_permits(1);
-    assert_eq!(completed(&host, &id).await.sum, 11);
-    assert_eq!((runs.get(), stale.get()), (1, 2));
-    assert!(host.failures(&id).next().await.unwrap().is_none());
-}
+    async fn a_body_at_work_goes_on_when_a_wait_beside_it_was_closed_behind_the_engine_s_back(store: Store) {
+        let go = Arc::new(Semaphore::new(0));
+        let (runs, stale) = (Count::default(), Count::default());
+        let provider = choosing(store.provider().await, stale_once(&stale));
+        let host = started(WorkflowHost::builder_shared(provider).build(), &[&held(&go, &runs)]).await;
+        let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+        until(async || runs.get() == 1).await;
+        host.publish_event("e", "k", &10).await.unwrap();
+        until(async || host.data::<Tally>(&id).await.unwrap().sum == 10).await;
+        go.add_permits(1);
+        assert_eq!(completed(&host, &id).await.sum, 11);
+        assert_eq!((runs.get(), stale.get()), (1, 2));
+        assert!(host.failures(&id).next().await.unwrap().is_none());
+    }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_finished_step_does_not_run_again_when_a_wait_beside_it_was_closed_behind_the_engine_s_back() {
-    let (store, go, gate) = (Store::file(), Arc::new(Semaphore::new(0)), Gate::default());
-    let (runs, stale) = (Count::default(), Count::default());
-    let provider = after_loads(choosing(store.provider().await, stale_once(&stale)), &gate);
-    let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
-    let host = started(WorkflowHost::builder_shared(provider).build(), &[&held(&go, &runs), &other]).await;
-    let id = host.start_workflow("held", &Tally::default()).await.unwrap();
-    until(async || runs.get() == 1).await;
-    // It looks at the store, before the event is there: the event and the body's end wait for it together.
-    gate.shut();
-    host.resume(&id).await.unwrap();
-    until(async || gate.came.get() == 1).await;
-    host.publish_event("e", "k", &10).await.unwrap();
-    host.resume(&id).await.unwrap();
-    let told = host.start_workflow("other", &Tally::default()).await.unwrap();
-    completed(&host, &told).await;
-    go.add_permits(1);
-    until(async || {
-        let status = host.status(&id).await.unwrap();
-        let slow = status.positions.iter().find(|at| at.step == "slow").unwrap();
-        !matches!(slow.waits, Waits::Running { since: Some(_) })
-    })
-    .await;
-    gate.open();
-    assert_eq!(completed(&host, &id).await.sum, 11);
-    assert_eq!((runs.get(), stale.get()), (1, 2));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn items_that_were_asked_for_before_the_instance_was_read_again_are_passed_over() {
-    let (store, asked, stale) = (Store::file(), Count::default(), Count::default());
-    let (is_asked, seen) = (asked.clone(), asked.clone());
-    let provider = choosing(crossing(store.provider().await, &asked), move |_| {
-        if is_asked.get() > 0 && stale.up() == 1 { Fault::Stale } else { Fault::None }
-    });
-    let definition = WorkflowBuilder::<Tally>::new("w", 1)
-        .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(2), |one| {
-            let body = inline_item(move |_, _, n: u32| {
-                let seen = seen.clone();
-                async move {
-                    // Of the first window, only the next one is left: more are asked for.
-                    while n >= 64 && seen.get() == 0 {
-                        tokio::task::yield_now().await;
-                    }
-                    Ok(n)
-                }
-            });
-            one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
+    async fn a_finished_step_does_not_run_again_when_a_wait_beside_it_was_closed_behind_the_engine_s_back(store: Store) {
+        let (go, gate) = (Arc::new(Semaphore::new(0)), Gate::default());
+        let (runs, stale) = (Count::default(), Count::default());
+        let provider = after_loads(choosing(store.provider().await, stale_once(&stale)), &gate);
+        let other = WorkflowBuilder::<Tally>::new("other", 1).then("a", nothing()).build().unwrap();
+        let host = started(WorkflowHost::builder_shared(provider).build(), &[&held(&go, &runs), &other]).await;
+        let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+        until(async || runs.get() == 1).await;
+        // It looks at the store, before the event is there: the event and the body's end wait for it together.
+        gate.shut();
+        host.resume(&id).await.unwrap();
+        until(async || gate.came.get() == 1).await;
+        host.publish_event("e", "k", &10).await.unwrap();
+        host.resume(&id).await.unwrap();
+        let told = host.start_workflow("other", &Tally::default()).await.unwrap();
+        completed(&host, &told).await;
+        go.add_permits(1);
+        until(async || {
+            let status = host.status(&id).await.unwrap();
+            let slow = status.positions.iter().find(|at| at.step == "slow").unwrap();
+            !matches!(slow.waits, Waits::Running { since: Some(_) })
         })
-        .build()
-        .unwrap();
-    let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;
-    let id = host.start_workflow("w", &Tally::of(0..100)).await.unwrap();
-    assert_eq!(completed(&host, &id).await.sum, 4950);
-    assert!(asked.get() >= 2);
+        .await;
+        gate.open();
+        assert_eq!(completed(&host, &id).await.sum, 11);
+        assert_eq!((runs.get(), stale.get()), (1, 2));
+    }
+
+    async fn items_that_were_asked_for_before_the_instance_was_read_again_are_passed_over(store: Store) {
+        let (asked, stale) = (Count::default(), Count::default());
+        let (is_asked, seen) = (asked.clone(), asked.clone());
+        let provider = choosing(crossing(store.provider().await, &asked), move |_| {
+            if is_asked.get() > 0 && stale.up() == 1 { Fault::Stale } else { Fault::None }
+        });
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .for_each("all", each(|tally: &Tally| tally.numbers.clone()).parallel(2), |one| {
+                let body = inline_item(move |_, _, n: u32| {
+                    let seen = seen.clone();
+                    async move {
+                        // Of the first window, only the next one is left: more are asked for.
+                        while n >= 64 && seen.get() == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                        Ok(n)
+                    }
+                });
+                one.then("add", body.output(|n: &u32, tally: &mut Tally| tally.sum += n))
+            })
+            .build()
+            .unwrap();
+        let host = started(WorkflowHost::builder_shared(provider).build(), &[&definition]).await;
+        let id = host.start_workflow("w", &Tally::of(0..100)).await.unwrap();
+        assert_eq!(completed(&host, &id).await.sum, 4950);
+        assert!(asked.get() >= 2);
+    }
 }

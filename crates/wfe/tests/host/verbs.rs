@@ -13,7 +13,9 @@ use wfe::{
 };
 use wfe_testkit::VirtualClock;
 
-use crate::support::{Store, Tally, completed, ended, nothing, on_every_store, started, until};
+use crate::support::{
+    Store, Tally, completed, ended, nothing, on_every_native_store, on_every_store, started, until,
+};
 
 fn undoing() -> Definition {
     WorkflowBuilder::<Tally>::new("undoing", 1)
@@ -172,35 +174,35 @@ async fn events_and_ends_of_children_reach_those_who_wait_on_a_file() {
     waits_and_children(Store::file()).await;
 }
 
-/// An attempt has its time from its begin: the second of two steps, which waits for the only slot, loses none of it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_attempt_that_takes_too_long_is_cut_and_tried_again() {
-    let hour = Duration::from_hours(1);
-    let clock = Arc::new(VirtualClock::default());
-    let slow = || {
-        inline(|ctx: Ctx, _: Arc<Tally>| async move {
-            if ctx.attempt() == 1 {
-                ctx.cancellation().cancelled().await;
-            }
-            Ok(())
-        })
-        .timeout(hour)
-        .retry(Retry::up_to(1).first_pause(Duration::ZERO))
-        .output(|(), tally: &mut Tally| tally.sum += 1)
-    };
-    let definition = WorkflowBuilder::<Tally>::new("w", 1)
-        .parallel("both", |all| all.branch(|b| b.then("a", slow())).branch(|b| b.then("b", slow())))
-        .build()
-        .unwrap();
-    let store = Store::memory().await;
-    let builder = store.builder().await.clock(clock.clone()).poll_interval(1000 * hour).concurrent_steps(1);
-    let host = started(builder.build(), &[&definition]).await;
-    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
-    for _ in 0..2 {
-        let next = clock.now() + hour;
-        clock.wait_for(|deadlines| deadlines.contains(&next)).await;
-        clock.advance(hour);
+on_every_native_store! {
+    /// An attempt has its time from its begin: the second of two steps, which waits for the only slot, loses none of it.
+    async fn an_attempt_that_takes_too_long_is_cut_and_tried_again(store: Store) {
+        let hour = Duration::from_hours(1);
+        let clock = Arc::new(VirtualClock::default());
+        let slow = || {
+            inline(|ctx: Ctx, _: Arc<Tally>| async move {
+                if ctx.attempt() == 1 {
+                    ctx.cancellation().cancelled().await;
+                }
+                Ok(())
+            })
+            .timeout(hour)
+            .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+            .output(|(), tally: &mut Tally| tally.sum += 1)
+        };
+        let definition = WorkflowBuilder::<Tally>::new("w", 1)
+            .parallel("both", |all| all.branch(|b| b.then("a", slow())).branch(|b| b.then("b", slow())))
+            .build()
+            .unwrap();
+        let builder = store.builder().await.clock(clock.clone()).poll_interval(1000 * hour).concurrent_steps(1);
+        let host = started(builder.build(), &[&definition]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        for _ in 0..2 {
+            let next = clock.now() + hour;
+            clock.wait_for(|deadlines| deadlines.contains(&next)).await;
+            clock.advance(hour);
+        }
+        assert_eq!(completed(&host, &id).await.sum, 2);
+        host.stop().await.unwrap();
     }
-    assert_eq!(completed(&host, &id).await.sum, 2);
-    host.stop().await.unwrap();
 }

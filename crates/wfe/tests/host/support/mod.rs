@@ -55,6 +55,29 @@ macro_rules! on_every_store {
 }
 pub(crate) use on_every_store;
 
+/// Makes a test of each case for each kind of store with a `StepStore`.
+macro_rules! on_every_native_store {
+    ($($(#[$meta:meta])* async fn $name:ident($store:ident: Store) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+
+            $(#[$meta])*
+            async fn case($store: Store) $body
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_memory() {
+                case(Store::memory().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_a_file() {
+                case(Store::file()).await;
+            }
+        }
+    )*};
+}
+pub(crate) use on_every_native_store;
+
 /// A place for instances that outlives the hosts on it.
 pub enum Store {
     Memory(Arc<dyn PersistenceProvider>),
