@@ -31,6 +31,8 @@ pub enum Kind {
     Subscription,
     /// An execution pointer within its instance.
     Pointer,
+    /// A schedule that starts workflows.
+    Schedule,
 }
 
 impl fmt::Display for Kind {
@@ -41,6 +43,7 @@ impl fmt::Display for Kind {
             Self::Event => "event",
             Self::Subscription => "subscription",
             Self::Pointer => "execution pointer",
+            Self::Schedule => "schedule",
         })
     }
 }
@@ -55,19 +58,26 @@ pub enum WfeError {
     /// No instance has this id (or name).
     #[error("no workflow {0:?} in this store")]
     WorkflowNotFound(String),
+    /// No schedule has this id.
+    #[error("no schedule {0:?} in this store")]
+    ScheduleNotFound(String),
     /// No definition of this id and version is registered here.
-    #[error("workflow definition {id:?} version {version} is not registered with this host")]
+    #[error("{} of workflow definition {id:?} is registered with this host", no_version(*version))]
     DefinitionNotFound {
         /// The definition's id.
         id: String,
-        /// The version asked for.
+        /// The version asked for; 0: any would have done.
         version: u32,
     },
     /// No event has this id.
     #[error("no event {0:?} in this store")]
     EventNotFound(String),
-    /// No subscription has this id, or none with this token, or it is no longer open.
-    #[error("no such open subscription: {0:?}")]
+    /// No subscription has this id, or none with this token, or it is no longer open. To a worker, or a person who
+    /// answers: the lease has run out, or what they work on was answered already, given to somebody else or taken away.
+    #[error(
+        "{0:?} is not open any more, or not for this caller: it was answered or taken away, its lease has run out, \
+         or it never was"
+    )]
     SubscriptionNotFound(String),
     /// The definition has no step in this position.
     #[error("the definition has no step {0}")]
@@ -213,6 +223,10 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
+}
+
+fn no_version(version: u32) -> String {
+    if version == 0 { "no version".to_owned() } else { format!("no version {version}") }
 }
 
 impl WfeError {

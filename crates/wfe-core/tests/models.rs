@@ -116,3 +116,14 @@ fn an_error_tells_whether_to_retry_reload_or_give_up_and_keeps_its_source() {
     let json: WfeError = serde_json::from_str::<u8>("x").unwrap_err().into();
     assert!(matches!(json, WfeError::Serialization(_)));
 }
+
+#[test]
+fn an_error_says_what_it_means_to_whoever_gets_it() {
+    let missing = |version| WfeError::DefinitionNotFound { id: "w".to_owned(), version }.to_string();
+    assert_eq!(missing(0), "no version of workflow definition \"w\" is registered with this host");
+    assert_eq!(missing(3), "no version 3 of workflow definition \"w\" is registered with this host");
+    let late = WfeError::SubscriptionNotFound("a".to_owned()).to_string();
+    for why in ["was answered", "taken away", "lease has run out"] {
+        assert!(late.contains(why), "{late}");
+    }
+}

@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender, oneshot},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
@@ -72,6 +72,14 @@ impl Bodies {
             }
         };
         tokio::spawn(waiting.instrument(span));
+    }
+
+    /// Ends with an error, as soon as the program's runtime is gone: no body runs any more, and none ever will.
+    pub fn runtime_gone(&self) -> oneshot::Receiver<()> {
+        let (mut kept, gone) = oneshot::channel();
+        // Dropped with the runtime; over when nobody listens any more.
+        self.runtime.spawn(async move { kept.closed().await });
+        gone
     }
 
     fn free_places(&self, of_step: Option<&Arc<Semaphore>>) -> Option<Places> {

@@ -127,7 +127,8 @@ pub trait WorkflowMiddleware: Send + Sync + 'static {
     }
 
     /// After the commit with which this host has ended an instance, a child included; the last one given to the builder
-    /// comes first. At most once: a process that dies after that commit does not come to it. A panic is logged.
+    /// comes first. At most once: a process that dies after that commit does not come to it. A panic is logged. Nothing waits
+    /// for it, [`stop`](crate::WorkflowHost::stop) neither.
     async fn ended(&self, _end: &WorkflowEnd) {}
 }
 

@@ -9,7 +9,7 @@ use super::{
     OnFailure,
     program::{Branch, Draft, Node},
 };
-use crate::traits::OWN_NAMES;
+use crate::{executor::with_article, traits::OWN_NAMES};
 
 type Checked<T> = Result<T, String>;
 
@@ -230,8 +230,8 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
             ];
             if let Some((what, _)) = extra.into_iter().find(|(_, is_there)| *is_there) {
                 return Some(format!(
-                    "it is a {}, which does nothing itself: its {what} would have no effect",
-                    draft.primitive.kind()
+                    "it is {}, which does nothing itself: its {what} would have no effect",
+                    with_article(draft.primitive.kind())
                 ));
             }
         }

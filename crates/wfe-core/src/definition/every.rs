@@ -32,8 +32,18 @@ impl Every {
     }
 
     /// Whenever this cron expression says so, in UTC unless a [zone](Self::in_zone) is given: five fields (minute, hour,
-    /// day of the month, month, day of the week), or six with seconds in front. An expression that makes no sense is
-    /// refused when the definition is built.
+    /// day of the month, month, day of the week), six with seconds in front, or seven with the year behind these. A day
+    /// may be `L` (the last one of the month), `15W` (the workday nearest to the 15th), `MON#2` (the second Monday) or
+    /// `MONL` (the last one); if the day of the month and that of the week are both given, either will do. `@hourly`,
+    /// `@daily`, `@weekly`, `@monthly` and `@yearly` stand for the usual.
+    ///
+    /// Where the clocks of its zone change, an expression with one minute and one hour comes once: if the spring day skips
+    /// that time, at the end of the gap (`30 2 * * *` in Berlin at 03:00), and in autumn at the first of the two. One with
+    /// several (a list, a step, an asterisk) comes as the clock shows it: `*/20 2 * * *` not at all on the spring day, and
+    /// six times on the autumn day.
+    ///
+    /// An expression that makes no sense, or that no time since 1970 has come up to, is refused when the definition is
+    /// built. One whose last time is over (a year gone by) is not: a definition knows no clock. It never ticks.
     #[must_use]
     pub fn cron(expression: &str) -> Self {
         let cron = Cron::from_str(expression).map(Box::new).map_err(|e| e.to_string());
@@ -55,7 +65,7 @@ impl Every {
     }
 
     /// What makes no sense about it; `None`: nothing. A time that never comes (the 30th of February, an interval of more
-    /// than all years) makes none.
+    /// than all years) makes none. Whether the last time is over, only a clock knows: [`next`](Self::next) says so.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &self.0 {
@@ -126,6 +136,62 @@ mod tests {
         let berlin = Every::cron("0 9 * * *").in_zone("Europe/Berlin");
         assert_eq!(berlin.next(now, now), Some(at("2030-03-31T07:00:00Z")));
         assert_eq!(berlin.next(now, at("2030-03-29T12:00:00Z")), Some(at("2030-03-30T08:00:00Z")));
+    }
+
+    /// The first times after this one, as the clocks of Berlin show them.
+    fn in_berlin(expression: &str, after: &str, count: usize) -> Vec<String> {
+        let every = Every::cron(expression).in_zone("Europe/Berlin");
+        let times = std::iter::successors(every.next(at(after), at(after)), |at| every.next(*at, *at));
+        let zone = chrono_tz::Europe::Berlin;
+        times.take(count).map(|at| at.with_timezone(&zone).format("%d %H:%M %Z").to_string()).collect()
+    }
+
+    #[test]
+    fn when_the_clocks_change_a_time_of_day_comes_once_and_a_step_as_the_clock_shows_it() {
+        let spring = "2030-03-30T12:00:00Z";
+        assert_eq!(in_berlin("30 2 * * *", spring, 2), ["31 03:00 CEST", "01 02:30 CEST"]);
+        assert_eq!(in_berlin("*/20 2 * * *", spring, 2), ["01 02:00 CEST", "01 02:20 CEST"]);
+        let autumn = "2030-10-26T12:00:00Z";
+        assert_eq!(in_berlin("30 2 * * *", autumn, 2), ["27 02:30 CEST", "28 02:30 CET"]);
+        let all = [
+            "27 02:00 CEST",
+            "27 02:20 CEST",
+            "27 02:40 CEST",
+            "27 02:00 CET",
+            "27 02:20 CET",
+            "27 02:40 CET",
+            "28 02:00 CET",
+        ];
+        assert_eq!(in_berlin("*/20 2 * * *", autumn, 7), all);
+    }
+
+    #[test]
+    fn an_expression_has_five_to_seven_fields_and_names_days_in_many_ways() {
+        let now = at("2030-03-01T12:00:00Z");
+        for (expression, next) in [
+            ("0 9 2 3 *", "2030-03-02T09:00:00Z"),
+            ("30 0 9 2 3 *", "2030-03-02T09:00:30Z"),
+            ("0 0 0 1 1 * 2033", "2033-01-01T00:00:00Z"),
+            ("@hourly", "2030-03-01T13:00:00Z"),
+            ("@daily", "2030-03-02T00:00:00Z"),
+            ("@weekly", "2030-03-03T00:00:00Z"),
+            ("@monthly", "2030-04-01T00:00:00Z"),
+            ("@yearly", "2031-01-01T00:00:00Z"),
+            ("0 0 L * *", "2030-03-31T00:00:00Z"),
+            ("0 0 17W * *", "2030-03-18T00:00:00Z"),
+            ("0 0 * * MON#2", "2030-03-11T00:00:00Z"),
+            ("0 0 * * MONL", "2030-03-25T00:00:00Z"),
+            ("0 0 9 * MON", "2030-03-04T00:00:00Z"),
+        ] {
+            assert_eq!(Every::cron(expression).problem(), None, "{expression:?}");
+            assert_eq!(Every::cron(expression).next(now, now), Some(at(next)), "{expression:?}");
+        }
+        for expression in ["* * * *", "* * * * * * * *"] {
+            let problem = Every::cron(expression).problem().unwrap();
+            assert!(problem.contains("between 5 and 7 fields"), "{problem}");
+        }
+        let over = Every::cron("0 0 0 1 1 * 2020");
+        assert_eq!((over.problem(), over.next(now, now)), (None, None));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub use run::{Env, Run, RunningBodies};
 pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
 pub(crate) use live::new_pointer;
-pub(crate) use primitive::{Fault, Moved, Primitive};
+pub(crate) use primitive::{Fault, Moved, Primitive, with_article};
 pub(crate) use primitives::{
     ActivityStep, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
     SubWorkflow, Unanswered, Until, UserTaskStep, WaitFor, While,

@@ -177,27 +177,27 @@ impl Run {
         Ok(())
     }
 
-    /// Goes from `at` to another node of its sequence, or of one around it.
+    /// Goes from `at` to another node of its sequence, or of one around it. Told by the sequence, not by the container: a
+    /// compensation stands in its saga, not in the step that it undoes.
     pub(super) fn jump(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
-        let definition = self.definition.clone();
-        let around = definition.node(target).container;
-        let scope = self.live.get(at)?.scope.clone();
-        let depth = match around {
-            None => 0,
-            Some(container) => {
-                let inside = |id: &String| self.node_of(id).is_ok_and(|node| node.index == container);
-                scope.iter().rposition(inside).map(|at| at + 1).ok_or_else(|| {
-                    WfeError::Invalid(format!("{at:?} goes to a step of something that is not around it"))
-                })?
+        let sequence = self.definition.node(target).sequence;
+        let mut left = None;
+        for around in self.live.get(at)?.scope.iter().map(String::as_str).chain([at]) {
+            if self.node_of(around)?.sequence == sequence {
+                left = Some(around.to_owned());
             }
+        }
+        let Some(left) = left else {
+            return Err(WfeError::Invalid(format!(
+                "{at:?} goes to a step of something that is not around it"
+            )));
         };
         self.rest(at, env)?;
-        let Some(left) = scope.get(depth) else {
-            return self.visit(target, at, at);
-        };
-        self.take_away_below(left, env)?;
-        self.take_away(left, env)?;
-        self.visit(target, left, left)
+        if left != at {
+            self.take_away_below(&left, env)?;
+            self.take_away(&left, env)?;
+        }
+        self.visit(target, &left, &left)
     }
 
     /// The pointer was the last of its sequence, or beside it: if nothing of the branch is at work any more, the branch

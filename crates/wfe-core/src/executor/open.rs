@@ -7,6 +7,7 @@ use super::{
     failure::step_failure,
     live::Live,
     moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
+    primitive::with_article,
     refused::Entries,
     run::Delta,
     undoing::UNDO,
@@ -255,7 +256,8 @@ impl Run {
         if let Some(was) = pointer.extension_attributes.get(KIND).and_then(Value::as_str)
             && was != kind
         {
-            return Err(format!("step {step:?} is a {kind} now, but the instance is inside it as a {was}"));
+            let (kind, was) = (with_article(kind), with_article(was));
+            return Err(format!("step {step:?} is {kind} now, but the instance is inside it as {was}"));
         }
         let around = match pointer.scope.last() {
             None => None,

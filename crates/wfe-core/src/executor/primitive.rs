@@ -38,6 +38,13 @@ impl From<serde_json::Error> for Fault {
 /// What came of a move.
 pub(crate) type Moved<T = ()> = Result<T, Fault>;
 
+/// A kind of step in a sentence: `a while`, `an if`.
+pub(crate) fn with_article(kind: &str) -> String {
+    // Of the kinds, none that begins with a `u` is said with an `an`.
+    let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}
+
 /// What kind of step a node is, and how it moves an instance. One file each, in `primitives/`.
 ///
 /// A primitive keeps no state of its own: what it has to remember stands in its pointer.

@@ -33,7 +33,8 @@ impl StepError {
     /// that the child shall end.
     pub const CHILD_ENDED: &'static str = "child-ended";
     /// The code of an instance that was suspended because it seemed to kill its process: it was claimed 10 times in a row
-    /// without a commit.
+    /// without a commit. A host that is dropped while it works on it counts as a killed process; one that is stopped gives
+    /// it back, and does not.
     pub const POISON: &'static str = "poison";
     /// The code of a failure that tells why an instance cannot go on in the way that somebody asked for.
     pub const INTERVENTION: &'static str = "intervention";

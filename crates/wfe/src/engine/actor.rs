@@ -376,7 +376,8 @@ impl Actor {
         if self.work.end.is_some() || self.shared.options.workflow_middleware.is_empty() {
             return;
         }
-        let (shared, definition) = (self.shared.clone(), run.definition());
+        // Not all that the host shares: one that never comes back must not keep the host alive.
+        let (chain, definition) = (self.shared.options.workflow_middleware.clone(), run.definition());
         let end = WorkflowEnd {
             instance_id: self.work.id.clone(),
             definition_id: definition.id().to_owned(),
@@ -385,7 +386,7 @@ impl Actor {
             cause: end.cause.clone(),
             data: end.data.clone(),
         };
-        let told = async move { middleware::ended(&shared.options.workflow_middleware, &end).await };
+        let told = async move { middleware::ended(&chain, &end).await };
         self.bodies.runtime.spawn(told.in_current_span());
     }
 }

@@ -85,7 +85,7 @@ pub(crate) enum Phase {
 }
 
 /// Starts the engine's thread, and gives its runtime. It ends when it is stopped, or when the last sender of commands
-/// is gone.
+/// or the program's runtime is gone.
 pub(crate) fn spawn(
     shared: Arc<Shared>,
     owner: Arc<Owner>,

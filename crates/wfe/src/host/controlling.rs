@@ -7,7 +7,8 @@ use super::WorkflowHost;
 use crate::engine::Command;
 
 impl WorkflowHost {
-    /// Asks an instance to stand still once its running steps have ended; its children go on. Returns once the request is stored: it will
+    /// Asks an instance to stand still: no step of it begins any more. Those that run are neither stopped nor told, and what
+    /// comes of them is stored, while [`status`](Self::status) says `Suspended` already; its children go on. Returns once the request is stored: it will
     /// take effect, whoever runs the instance. After the end of the instance it changes nothing.
     ///
     /// # Errors

@@ -12,7 +12,8 @@ impl WorkflowHost {
     /// A body that waits for something outside keeps the host from being idle. So does a store that fails.
     ///
     /// # Errors
-    /// [`Closed`](WfeError::Closed): the host does not run, or was stopped meanwhile.
+    /// [`Closed`](WfeError::Closed): the host does not run, or ends meanwhile, by [`stop`](Self::stop) or with the runtime
+    /// that it was started on.
     pub async fn idle(&self) -> Result<Idle> {
         let (answer, idle) = oneshot::channel();
         self.tell(Command::Idle(answer));

@@ -37,6 +37,10 @@ pub(crate) use wfe_core::traits::OWN_NAMES as RESERVED;
 ///
 /// Dropping the last clone ends the host as if the process had died: nothing that was stored is lost, and steps that
 /// were running are run again by the next host. [`stop`](Self::stop) lets them end first.
+///
+/// A step that has captured a clone, or a middleware that has, keeps the host alive, because the host keeps it: then only
+/// `stop` ends it. Either call that, or give the step the sender of a channel instead, and hold the clone at the
+/// other end of it.
 #[derive(Clone)]
 pub struct WorkflowHost(Arc<Inner>);
 
@@ -50,6 +54,16 @@ enum Stage {
     /// With the way to the engine, its runtime, and its phase.
     Running(mpsc::UnboundedSender<Command>, Handle, watch::Sender<Phase>),
     Stopped,
+}
+
+impl Stage {
+    fn has_ended(&self) -> bool {
+        match self {
+            Self::New => false,
+            Self::Running(commands, ..) => commands.is_closed(),
+            Self::Stopped => true,
+        }
+    }
 }
 
 impl WorkflowHost {
@@ -122,8 +136,12 @@ impl WorkflowHost {
     /// Brings the host to life: interrupted instances go on by themselves. Steps run on the runtime that this is
     /// called in; the engine has a thread of its own.
     ///
+    /// The host ends with that runtime: when that is dropped, it is as if the process had died, other hosts go on with what
+    /// this one ran, and it answers as one that was stopped. A host for several runtimes (the tests of a program, each with
+    /// one of its own) is started on one that outlives them.
+    ///
     /// # Errors
-    /// * [`Invalid`](WfeError::Invalid): it was started before. [`Closed`](WfeError::Closed): it was stopped.
+    /// * [`Invalid`](WfeError::Invalid): it was started before. [`Closed`](WfeError::Closed): it has ended.
     /// * Those of the store, which is created or upgraded first.
     pub async fn start(&self) -> Result<()> {
         let shared = &self.0.shared;
@@ -182,7 +200,7 @@ impl WorkflowHost {
     /// thread; it is run again by the next host. Everything else stays in the store for the next start.
     ///
     /// # Errors
-    /// [`Closed`](WfeError::Closed): it was stopped before.
+    /// [`Closed`](WfeError::Closed): it was stopped before, or has ended with the runtime that it was started on.
     pub async fn stop(&self) -> Result<()> {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
         self.0.shared.post.work_is_there();
@@ -209,11 +227,13 @@ impl WorkflowHost {
         }
     }
 
-    /// The way to the engine, and its runtime; `None`: the host does not run.
+    /// The way to the engine, and its runtime; `None`: the host does not run, or the engine has ended.
     fn engine(&self) -> Option<(mpsc::UnboundedSender<Command>, Handle)> {
         match &*self.stage() {
-            Stage::Running(commands, engine, _) => Some((commands.clone(), engine.clone())),
-            Stage::New | Stage::Stopped => None,
+            Stage::Running(commands, engine, _) if !commands.is_closed() => {
+                Some((commands.clone(), engine.clone()))
+            }
+            Stage::New | Stage::Running(..) | Stage::Stopped => None,
         }
     }
 
@@ -225,8 +245,9 @@ impl WorkflowHost {
         &self.0.shared
     }
 
-    pub(crate) fn is_stopped(&self) -> bool {
-        matches!(*self.stage(), Stage::Stopped)
+    /// It was stopped, or its engine has ended by itself. It never runs again.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stage().has_ended()
     }
 
     fn check_new(&self) -> Result<()> {
@@ -249,8 +270,8 @@ impl fmt::Debug for WorkflowHost {
 
 fn check_new(stage: &Stage) -> Result<()> {
     match stage {
-        Stage::New => Ok(()),
+        _ if stage.has_ended() => Err(WfeError::Closed("the host")),
         Stage::Running(..) => Err(WfeError::Invalid("the host was started already".to_owned())),
-        Stage::Stopped => Err(WfeError::Closed("the host")),
+        Stage::New | Stage::Stopped => Ok(()),
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use wfe_core::{Result, WfeError, steps::Results};
 
-use super::{Stage, WorkflowHost};
+use super::WorkflowHost;
 use crate::{
     failures::Failures,
     outcome::{End, Outcome},
@@ -18,25 +18,26 @@ impl WorkflowHost {
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Serialization`](WfeError::Serialization): its data is not a `D`.
-    /// * [`Closed`](WfeError::Closed): the host was stopped before the end.
+    /// * [`Closed`](WfeError::Closed): the host was stopped before the end, or has ended with the runtime that it was
+    ///   started on.
     pub async fn wait_for<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
         let shared = &self.0.shared;
         let _tidy = Tidy(shared, id);
         let mut shall_look = false;
         loop {
-            let was_stopped = matches!(*self.stage(), Stage::Stopped);
+            let has_ended = self.has_ended();
             let (end, comes) = shared.waiters.wait(id);
             if (shall_look || !comes)
                 && let Some(end) = End::of(shared.store.load(id).await?)
             {
                 return end.typed(id);
             }
-            if was_stopped {
+            if has_ended {
                 return Err(WfeError::Closed("the host"));
             }
-            let runs = self.engine().is_some_and(|(engine, _)| !engine.is_closed());
+            let runs = self.engine().is_some();
             tokio::select! {
-                // An error: the host stopped, or it is time to look.
+                // An error: the host has ended, or it is time to look.
                 end = end => match end {
                     Ok(end) => return Arc::unwrap_or_clone(end).typed(id),
                     Err(_) => shall_look = true,

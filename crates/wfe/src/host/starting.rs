@@ -9,7 +9,7 @@ use wfe_core::{
     traits::{Claimed, Fence, Loaded},
 };
 
-use super::{RESERVED, Stage, WorkflowHost};
+use super::{RESERVED, WorkflowHost};
 use crate::{
     engine::{Begin, Command},
     limits::take_places,
@@ -69,7 +69,7 @@ impl WorkflowHost {
     /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound) (with version 0: no version is registered).
     /// * [`Invalid`](WfeError::Invalid): the definition runs on data of another type; or a name is given that begins with
     ///   `wfe.`.
-    /// * [`Closed`](WfeError::Closed): the host was stopped.
+    /// * [`Closed`](WfeError::Closed): the host was stopped, or has ended with the runtime that it was started on.
     /// * Those of the store; after [`CommitUnknown`](WfeError::CommitUnknown) the instance may have been started: a
     ///   reference ([`StartOptions`]) makes it safe to try again.
     pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
@@ -107,7 +107,7 @@ impl WorkflowHost {
     /// Stores an instance and, on a started host, runs it.
     pub(crate) async fn start_instance(&self, instance: WorkflowInstance) -> Result<String> {
         let shared = &self.0.shared;
-        if matches!(*self.stage(), Stage::Stopped) {
+        if self.has_ended() {
             return Err(WfeError::Closed("the host"));
         }
         middleware::starting(
@@ -130,7 +130,7 @@ impl WorkflowHost {
         let shared = shared.clone();
         let stored = engine.spawn(async move { store_new(&shared, instance, Some(commands)).await });
         stored.await.unwrap_or_else(|ended| {
-            let message = "the host was stopped during the start".to_owned();
+            let message = "the host has ended during the start".to_owned();
             Err(WfeError::CommitUnknown { message, source: Some(ended.into()) })
         })
     }

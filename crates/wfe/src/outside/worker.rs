@@ -53,7 +53,7 @@ impl Worker {
         self
     }
 
-    /// Works until the host is stopped. Dropped, it gives up what it works on, which others get when the lease has run
+    /// Works until the host has ended. Dropped, it gives up what it works on, which others get when the lease has run
     /// out.
     ///
     /// `work` is given the input and what else is known of the activity; what it returns is the answer. A panic, and an
@@ -75,7 +75,7 @@ impl Worker {
         let mut signs = host.shared().post.work();
         let mut news = host.shared().store.news().chain(stream::pending());
         let mut busy = FuturesUnordered::new();
-        while !host.is_stopped() {
+        while !host.has_ended() {
             signs.mark_unchanged();
             let mut again = None;
             while busy.len() < self.concurrent {

@@ -162,7 +162,7 @@ impl Schedules {
     /// * [`AlreadyExists`](WfeError::AlreadyExists): there is one of this id. One that was deleted is there until a host
     ///   that knows its definition has taken note.
     /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound) (with version 0: no version is registered here).
-    /// * [`Invalid`](WfeError::Invalid): an empty id; a timetable that makes no sense, or never comes true; the definition
+    /// * [`Invalid`](WfeError::Invalid): an empty id; a timetable that makes no sense, or never comes true any more; the definition
     ///   runs on data of another type.
     /// * [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
@@ -187,7 +187,7 @@ impl Schedules {
         }
         let name = match self.look_up(&id).await? {
             Found::Free(name) => name,
-            Found::There(_) => return Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id }),
+            Found::There(_) => return Err(WfeError::AlreadyExists { kind: Kind::Schedule, id }),
         };
         let (own, own_version) = own_definition(&definition, version);
         let spec = Spec { id, definition, version, data, timetable, catch_up, created: now };
@@ -195,7 +195,10 @@ impl Schedules {
         instance.name = name;
         match self.0.start_instance(instance).await {
             Ok(_) => Ok(()),
-            Err(WfeError::AlreadyExists { kind, .. }) => Err(WfeError::AlreadyExists { kind, id: spec.id }),
+            // Somebody else was quicker. Only its name can be taken: it has no reference, and its id is the store's.
+            Err(WfeError::AlreadyExists { .. }) => {
+                Err(WfeError::AlreadyExists { kind: Kind::Schedule, id: spec.id })
+            }
             Err(error) => Err(error),
         }
     }
@@ -203,7 +206,7 @@ impl Schedules {
     /// How a schedule stands.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): there is no such schedule.
+    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
     pub async fn get(&self, id: &str) -> Result<ScheduleStatus> {
         self.status_of(self.find(id).await?).await
     }
@@ -259,7 +262,7 @@ impl Schedules {
     /// Starts an instance at once, beside the timetable, paused or not; gives its id.
     ///
     /// # Errors
-    /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): there is no such schedule.
+    /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
     /// * Those of [`start_workflow`](WorkflowHost::start_workflow).
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn trigger(&self, id: &str) -> Result<String> {
@@ -272,7 +275,7 @@ impl Schedules {
     /// Lets it stand still. What it started goes on. Ticks that come until it is resumed are missed ones.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): there is no such schedule.
+    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
     pub async fn pause(&self, id: &str) -> Result<()> {
         self.0.suspend(&self.find(id).await?.id).await
     }
@@ -280,7 +283,7 @@ impl Schedules {
     /// Lets it go on.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): there is no such schedule.
+    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
     pub async fn resume(&self, id: &str) -> Result<()> {
         self.0.resume(&self.find(id).await?.id).await
     }
@@ -288,7 +291,7 @@ impl Schedules {
     /// Ends it. What it started goes on.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): there is no such schedule.
+    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
     pub async fn delete(&self, id: &str) -> Result<()> {
         self.0.terminate(&self.find(id).await?.id).await
     }
@@ -296,7 +299,7 @@ impl Schedules {
     async fn find(&self, id: &str) -> Result<WorkflowInstance> {
         match self.look_up(id).await? {
             Found::There(instance) => Ok(*instance),
-            Found::Free(_) => Err(WfeError::WorkflowNotFound(id.to_owned())),
+            Found::Free(_) => Err(WfeError::ScheduleNotFound(id.to_owned())),
         }
     }
 

@@ -21,7 +21,7 @@ pub enum Timetable {
     Interval(Duration),
     /// Whenever a cron expression says so; as [`Every::cron`].
     Cron {
-        /// Five fields, or six with seconds in front.
+        /// Five to seven fields, as for [`Every::cron`].
         expression: String,
         /// A zone of the IANA database; `None`: UTC.
         zone: Option<String>,
@@ -42,8 +42,10 @@ impl Timetable {
         Self::Interval(interval)
     }
 
-    /// Whenever this cron expression says so, in UTC unless a [zone](Self::in_zone) is given. An expression that makes no
-    /// sense, or never comes true, is refused when the schedule is made.
+    /// Whenever this cron expression says so, in UTC unless a [zone](Self::in_zone) is given: five fields, six with seconds
+    /// in front, or seven with the year behind these. [`Every::cron`] tells what else may stand in it, and what happens
+    /// when the clocks of a zone change. An expression that makes no sense, or never comes true from then on, is refused
+    /// when the schedule is made.
     pub fn cron(expression: impl Into<String>) -> Self {
         Self::Cron { expression: expression.into(), zone: None }
     }

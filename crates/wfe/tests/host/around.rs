@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use tokio::sync::broadcast::error::RecvError;
 use wfe::{
     Outcome, Rest, Result, StepDone, StepMiddleware, WfeError, WorkflowEnd, WorkflowMiddleware,
     WorkflowStart,
@@ -132,4 +133,30 @@ on_every_store! {
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         completed(&host, &id).await;
     }
+}
+
+/// Hears of an end, and never comes back.
+struct Stuck(Count);
+
+#[async_trait]
+impl WorkflowMiddleware for Stuck {
+    async fn ended(&self, _: &WorkflowEnd) {
+        self.0.up();
+        std::future::pending::<()>().await;
+    }
+}
+
+#[tokio::test]
+async fn a_middleware_that_never_comes_back_from_an_end_does_not_keep_the_host_alive() {
+    let (store, told) = (Store::memory().await, Count::default());
+    let builder = store.builder().await.workflow_middleware(Stuck(told.clone()));
+    let host = started(builder.build(), &[&one_step("w", &Count::default())]).await;
+    let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+    completed(&host, &id).await;
+    until(async || told.get() == 1).await;
+    host.stop().await.unwrap();
+    let mut events = host.lifecycle();
+    drop(host);
+    let heard = tokio::time::timeout(std::time::Duration::from_secs(20), events.recv()).await;
+    assert_eq!(heard.expect("the host is gone").unwrap_err(), RecvError::Closed);
 }

@@ -262,15 +262,16 @@ in_time! {
             host.schedules().create(hourly("h"), &sum(n)).await.unwrap();
             let twice = host.schedules().create(hourly("h"), &sum(9)).await;
             assert!(matches!(&twice, Err(WfeError::AlreadyExists { id, .. }) if id == "h"), "{twice:?}");
+            assert!(twice.unwrap_err().to_string().starts_with("schedule \"h\" exists already"));
             tick(&place, &host, "h").await;
             runs(&log, n as usize).await;
             host.schedules().delete("h").await.unwrap();
-            until(async || matches!(host.schedules().get("h").await, Err(WfeError::WorkflowNotFound(_)))).await;
+            until(async || matches!(host.schedules().get("h").await, Err(WfeError::ScheduleNotFound(_)))).await;
         }
         assert_eq!(*log.lock().unwrap(), [(1, 1), (1, 2), (1, 3)]);
         listed(&host, 0).await;
         for gone in [host.schedules().pause("h").await, host.schedules().delete("h").await] {
-            assert!(matches!(&gone, Err(WfeError::WorkflowNotFound(id)) if id == "h"), "{gone:?}");
+            assert!(matches!(&gone, Err(WfeError::ScheduleNotFound(id)) if id == "h"), "{gone:?}");
         }
     }
 
@@ -407,6 +408,7 @@ in_time! {
             Timetable::interval(Duration::MAX),
             Timetable::cron("61 * * * *"),
             Timetable::cron("0 0 30 2 *"),
+            Timetable::cron("0 0 0 1 1 * 2020"), // over
             Timetable::cron("0 9 * * *").in_zone("Mars/Base"),
             Timetable::interval(HOUR).in_zone("Mars"),
         ] {
@@ -421,6 +423,8 @@ in_time! {
         let unknown = NewSchedule::new("u", "unknown", Timetable::interval(HOUR));
         let unknown = host.schedules().create(unknown, &sum(1)).await;
         assert!(matches!(unknown, Err(WfeError::DefinitionNotFound { version: 0, .. })), "{unknown:?}");
+        let told = unknown.unwrap_err().to_string();
+        assert_eq!(told, "no version of workflow definition \"unknown\" is registered with this host");
         let own = WorkflowBuilder::<Tally>::new("wfe.schedule:report", 2).then("a", nothing()).build().unwrap();
         assert!(matches!(host.register(own), Err(WfeError::Invalid(_))));
         let options = StartOptions { name: Some("wfe.schedule:1:h".to_owned()), ..Default::default() };

@@ -145,3 +145,43 @@ async fn the_grace_time_is_over_whatever_the_hosts_clock_says() {
     stopped.await.expect("nobody has to move the clock").unwrap();
     until(async || cancelled.get() == 1).await;
 }
+
+/// As a static host has it that each test of a program uses from a runtime of its own.
+#[test]
+fn a_host_whose_runtime_is_gone_has_ended_and_says_so_and_another_one_goes_on() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let (go, runs, cancelled) = (Arc::new(Notify::new()), Count::default(), Count::default());
+    let (store, definition) = (Store::file(), held(&go, &runs, &cancelled));
+    let (host, id) = first.block_on(async {
+        let host = store.host(&[&definition]).await;
+        let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+        until(async || runs.get() == 1).await;
+        (host, id)
+    });
+    drop(first);
+    second.block_on(async {
+        let limit = Duration::from_secs(20);
+        let idle = tokio::time::timeout(limit, host.idle()).await.expect("it is told");
+        assert!(matches!(idle, Err(WfeError::Closed(_))), "{idle:?}");
+        let end = tokio::time::timeout(limit, host.wait_for::<Tally>(&id)).await.expect("it is told");
+        assert!(matches!(end, Err(WfeError::Closed(_))), "{end:?}");
+        let begun = host.start_workflow("held", &Tally::default()).await;
+        assert!(matches!(begun, Err(WfeError::Closed(_))), "{begun:?}");
+        assert!(matches!(host.start().await, Err(WfeError::Closed(_))));
+        let worker =
+            tokio::time::timeout(limit, host.activities().worker("w", "who").run(async |_: u8, _| Ok(1)));
+        worker.await.expect("it ends").unwrap();
+        assert_eq!(
+            host.status(&id).await.unwrap().current_steps,
+            ["held"],
+            "what is stored can be asked for"
+        );
+        let host_of_second = store.host(&[&definition]).await;
+        until(async || runs.get() == 2).await;
+        go.notify_one();
+        completed(&host_of_second, &id).await;
+        assert_eq!(host.wait_for::<Tally>(&id).await.unwrap(), wfe::Outcome::Completed(Tally::default()));
+        assert!(matches!(host.stop().await, Err(WfeError::Closed(_))));
+    });
+}

@@ -7,7 +7,8 @@ use crate::{
 /// Steps that lead elsewhere.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Goes to the step of this id: one of the same sequence, before or behind, or of a sequence around it. Containers
-    /// that are left by it are taken away with all that is inside them; what a saga did stays done.
+    /// that are left by it are taken away with all that is inside them; what a saga did stays done. From inside of a
+    /// compensation it leads to a step of that.
     ///
     /// A step that is visited again is run again, as a visit of its own: with a pointer and an
     /// [idempotency key](crate::steps::Ctx::idempotency_key) of its own.

@@ -83,7 +83,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// itself.
     ///
     /// A tick comes although bodies of earlier ones still run. After a time in which no host ran, one tick catches up,
-    /// however many were missed.
+    /// however many were missed. If none is to come any more, because the years of a cron expression are over, the branch
+    /// has ended.
     ///
     /// ```
     /// use wfe_core::definition::{Every, WorkflowBuilder, event, inline};

@@ -162,6 +162,10 @@ fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_anothe
         ),
     ];
     for (was, build) in &kinds {
+        let a = |kind: &str| match kind {
+            "if" | "activity" => format!("an {kind}"),
+            _ => format!("a {kind}"),
+        };
         for (now, other) in &kinds {
             let mut world = World::new(&build(), &Line::new());
             world.open();
@@ -174,7 +178,7 @@ fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_anothe
             } else {
                 is_parked_because(
                     &world,
-                    &format!("is a {now} now, but the instance is inside it as a {was}"),
+                    &format!("is {} now, but the instance is inside it as {}", a(now), a(was)),
                 );
                 world.ask(Control::Terminate);
                 assert!(world.waits.is_empty(), "even what is parked closes its waits: {was}");

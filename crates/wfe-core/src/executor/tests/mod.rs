@@ -18,6 +18,7 @@ mod half_undone;
 mod left_children;
 mod mismatch;
 mod moving;
+mod moving_in_undo;
 mod nested;
 mod outside;
 mod properties;

@@ -207,10 +207,13 @@ fn what_would_have_no_effect_is_refused_naming_the_step() {
         problem(lost(|b| b.fallback(|f| f.then("f", mark("f"))))),
         problem(lost(|b| b.on_failure(OnFailure::Suspend))),
     ] {
-        assert!(problem.starts_with("step \"e\": ") && problem.contains("would have no effect"), "{problem}");
+        assert!(
+            problem.starts_with("step \"e\": it is an end, ") && problem.contains("would have no effect"),
+            "{problem}"
+        );
     }
     let back = a().go_to("g", "a").cancel_when(|_, _| true);
-    assert!(problem(back).starts_with("step \"g\": "));
+    assert!(problem(back).starts_with("step \"g\": it is a go-to, "));
     let none = WorkflowBuilder::<Line>::new("w", 0).then("a", mark("a"));
     assert!(problem(none).contains("version is 0"));
 }

@@ -120,6 +120,7 @@ impl Drop for LastWord {
     fn drop(&mut self) {
         self.0.set_owner(None);
         self.0.waiters.close();
+        self.0.post.work_is_there();
     }
 }
 
@@ -127,7 +128,7 @@ impl Drop for LastWord {
 pub(super) async fn run(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
-    mut commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<Command>,
     phase: watch::Sender<Phase>,
     steps: Handle,
 ) -> Option<oneshot::Sender<()>> {
@@ -156,6 +157,8 @@ pub(super) async fn run(
         pace: missing::Pace::default(),
     };
     let _farewell = LastWord(shared.clone());
+    let mut commands = commands; // closed before the last word: whoever hears that sees that the engine has ended
+    let mut runtime_gone = this.bodies.runtime_gone();
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
     if let Some(lease) = this.owner.lease() {
@@ -187,6 +190,12 @@ pub(super) async fn run(
                 }
                 Some(command) => this.command(command).await,
             },
+            _ = &mut runtime_gone => {
+                if !commands.is_closed() {
+                    tracing::warn!("the runtime on which this host was started is gone: no step can run, and the host ends");
+                }
+                return None; // as if the process had died
+            }
             Some(gone) = ended.recv() => this.actor_ended(gone).await,
             () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
                 this.timers_are_due().await;
