@@ -22,14 +22,14 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use wfe::{
     WorkflowHost,
-    definition::{Retry, WorkflowBuilder, event, inline},
+    definition::{Retry, WorkflowBuilder, child, event, inline},
     steps::StepError,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
 /// Says to the child process which database it works on.
 const DATABASE: &str = "WFE_IDLE_DATABASE";
-/// In full in a release build; every other one waits for an event, without a limit in time.
+/// In full in a release build; every other one waits for an event, without a limit in time, and some for their children.
 const ASLEEP: usize = if cfg!(debug_assertions) { 2_000 } else { 100_000 };
 /// What an instance that sleeps may take of the host's memory, in bytes.
 const MEMORY: usize = 1024;
@@ -46,7 +46,7 @@ struct Name(String);
 /// The child's side: brings the instances to sleep, says so, and idles until its input ends. Without the variable this
 /// is no test of its own.
 #[tokio::test]
-async fn child() {
+async fn other_side() {
     let Ok(database) = env::var(DATABASE) else { return };
     let provider = SqlitePersistenceProvider::new(&format!("sqlite://{database}")).await.unwrap();
     let host = WorkflowHost::new(provider);
@@ -57,6 +57,11 @@ async fn child() {
     let wait = event("never", |name: &Name, ()| name.0.clone());
     let waiting = WorkflowBuilder::<Name>::new("waiting", 1).wait_for("wait", wait).build();
     host.register(waiting.unwrap()).unwrap();
+    let parent = WorkflowBuilder::<Name>::new("parent", 1).parallel("both", |both| {
+        both.branch(|b| b.sub_workflow("sub", child("waiting", |name: &Name, ()| name.clone())))
+            .branch(|b| b.wait_for("too", event("never", |name: &Name, ()| name.0.clone())))
+    });
+    host.register(parent.build().unwrap()).unwrap();
     host.start().await.unwrap();
     begin(&host, 0..ASLEEP / 10).await;
     println!("\n@few {}", resident());
@@ -69,7 +74,9 @@ async fn child() {
 
 async fn begin(host: &WorkflowHost, numbers: Range<usize>) {
     let starts = stream::iter(numbers).map(|number| async move {
-        if number.is_multiple_of(2) {
+        if number.is_multiple_of(20) {
+            host.start_workflow("parent", &Name(format!("number {number}"))).await.unwrap()
+        } else if number.is_multiple_of(2) {
             host.start_workflow("waiting", &Name(format!("number {number}"))).await.unwrap()
         } else {
             host.start_workflow("sleepy", &Nothing).await.unwrap()
@@ -110,7 +117,7 @@ fn files(folder: &Path) -> Vec<(PathBuf, u64, SystemTime)> {
 fn a_host_whose_instances_all_sleep_or_wait_uses_no_measurable_cpu_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .args(["--exact", "other_side", "--nocapture", "--test-threads=1"])
         .env(DATABASE, folder.path().join("store.db"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -196,7 +196,7 @@ pub(super) async fn run(
                 }
                 return None; // as if the process had died
             }
-            Some(gone) = ended.recv() => this.actor_ended(gone).await,
+            Some(gone) = ended.recv() => this.actors_ended(gone, &mut ended).await,
             () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
                 this.timers_are_due().await;
             }
@@ -360,16 +360,22 @@ impl Dispatcher {
         tokio::spawn(work.instrument(span));
     }
 
-    async fn actor_ended(&mut self, gone: Gone) {
-        if let Some(next) = gone.parting.next {
-            self.timers.add(next);
-        }
-        if self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number) {
-            self.actors.remove(&gone.id);
-            if gone.parting.is_asked {
-                self.wake(&gone.id).await;
+    /// This one has ended, and all that have since: in a burst, more end than this loop could take one by one.
+    async fn actors_ended(&mut self, gone: Gone, ended: &mut mpsc::UnboundedReceiver<Gone>) {
+        let (mut asked, mut next) = (Vec::new(), Some(gone));
+        while let Some(gone) = next {
+            if let Some(next) = gone.parting.next {
+                self.timers.add(next);
             }
+            if self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number) {
+                self.actors.remove(&gone.id);
+                if gone.parting.is_asked {
+                    asked.push(gone.id);
+                }
+            }
+            next = ended.try_recv().ok(); // an error: no more for now
         }
+        self.wake_all(asked).await;
         let room = if self.backlog { self.shared.room() } else { 0 };
         // A quarter free: claims come in batches, not one for each instance that ends.
         let has_room = room * 4 >= self.shared.options.concurrent_instances;
