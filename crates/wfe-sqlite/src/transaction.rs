@@ -144,6 +144,9 @@ impl Work<'_> {
             return Err(Stop::NotBegun(Arc::new(error)));
         }
         self.is_open = true;
+        if ended < frame.before() {
+            return Err(Stop::Ended(Arc::new(error)));
+        }
         if ended >= frame.before() + requests.len() * step {
             return Err(failed_commit(error));
         }

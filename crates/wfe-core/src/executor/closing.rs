@@ -49,6 +49,7 @@ impl Run {
         }
         if self.status == WorkflowStatus::Suspended {
             self.set_status(StatusChange::Resume, None)?;
+            self.delta.listen = true;
             self.try_failed_again()?;
         }
         self.leave_only("", &open, env)?;

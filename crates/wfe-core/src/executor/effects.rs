@@ -111,7 +111,7 @@ impl Job {
     /// What the body is told about its run.
     #[must_use]
     pub fn context(&self, store: Option<Arc<dyn StepStore>>) -> Ctx {
-        Ctx::new(self.place.clone(), self.token.clone(), store)
+        Ctx::new(self.place.clone(), self.token.child_token(), store)
     }
 
     /// Runs the body; a panic is caught. All of the user's code runs inside the future, none before.
@@ -139,7 +139,7 @@ impl Job {
     }
 
     fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::definition::Answer>, StepError> {
-        (self.body.start)(Ctx::new(self.place, self.token, store), &self.data, self.item)
+        (self.body.start)(Ctx::new(self.place, self.token.child_token(), store), &self.data, self.item)
     }
 }
 

@@ -50,6 +50,7 @@
 //! A parent whose step is taken away asks the child to cancel itself, and one that is terminated asks it to terminate
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
+mod awaiting;
 mod away;
 mod by_hand;
 mod closing;

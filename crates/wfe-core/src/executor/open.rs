@@ -119,6 +119,12 @@ impl Run {
             // That its pause was over is stored with what comes of it.
             self.rouse(&at)?;
             self.queue.retain(|id| *id != at);
+            // It does not enter its step again, which would see to this.
+            let node = self.node_of(&at)?;
+            if node.cancel_when.is_some() || node.primitive.watches_data() {
+                self.watching.insert(at.clone());
+                self.data_changed = true;
+            }
             self.limits.extend(work.limit.map(|limit| (limit, at.clone(), work.job)));
             self.running.insert(at, work);
         }

@@ -336,7 +336,7 @@ impl Run {
     /// Takes the pointer away if its cancel condition holds.
     fn ask_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         // A failed one that waits to be resumed has nothing to take away yet.
-        if self.live.get(at)?.status == PointerStatus::Failed {
+        if self.live.get(at)?.status == PointerStatus::Failed || self.is_leaving(at)? {
             return Ok(());
         }
         let node = self.node_of(at)?;

@@ -6,11 +6,7 @@
 //! entries that lie below it.
 //!
 //! Only what is below the saga in the same round is in its part of the log; what was undone is marked so in the commit in
-//! which its compensation ended, and is never undone again.
-//!
-//! A compensation that has begun is not cut short by a saga around it: that one waits until it has ended, and goes on with
-//! what is left then. So it does for children in it, which are asked to cancel, and undo what they have done themselves. Where something else takes the inner saga away (a go-to, a cancel condition), it is noted at which step
-//! the compensation stood, and a saga around it that is undone later goes on from there.
+//! which its compensation ended, and is never undone again. What has to end before that is in [`awaiting`](super::awaiting).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,20 +18,18 @@ use serde_json::Value;
 
 use super::{
     Env, Run, Want,
-    moves::{FALLBACK, FORKED, UNDOES, branch_key},
+    moves::{FALLBACK, UNDOES, branch_key},
 };
 use crate::{
     Result, WfeError,
     definition::Branch,
     models::{ExecutionPointer, PointerChange, PointerStatus},
     steps::{StepError, Undone},
-    traits::{Control, Ending, Items, StepFailure},
+    traits::{Ending, Items, StepFailure},
 };
 
 /// What the names of the branches that undo something begin with; the number of the log entry follows.
 pub(super) const UNDO: &str = "undo";
-/// Attribute of a pointer whose child was cancelled, because a saga around it is undone: that waits for the child's end.
-const LEAVING: &str = "leaving";
 /// Attribute of a container with a compensation of its own: how long the log was when it began.
 const SINCE: &str = "since";
 
@@ -47,10 +41,10 @@ pub(super) struct SagaState {
     /// How long the log was when the round began.
     from: u64,
     /// Of an outermost saga: how long the log is.
-    log: u64,
+    pub log: u64,
     /// Of an outermost saga: entries whose compensation was cut short, and the step at which it stood.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    cut_short: BTreeMap<u64, String>,
+    pub cut_short: BTreeMap<u64, String>,
     /// It is being undone.
     pub undoing: Option<Undoing>,
 }
@@ -59,9 +53,9 @@ pub(super) struct SagaState {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Undoing {
     /// The entries below this number are still to be looked at.
-    next: u64,
+    pub next: u64,
     /// What is being undone now: the pointer, and whether it stands for what is below it.
-    current: Option<(String, Option<u64>)>,
+    pub current: Option<(String, Option<u64>)>,
     /// Entries below these paths and not below these numbers are undone by the container that stands for them.
     covered: Vec<(String, u64)>,
     /// Why. `None`: the saga was cancelled, by its condition or with the instance.
@@ -118,7 +112,7 @@ impl Run {
     }
 
     /// The saga whose log holds what is done inside of `saga`.
-    fn root_of(&self, saga: &str) -> Result<String> {
+    pub(super) fn root_of(&self, saga: &str) -> Result<String> {
         Ok(self.sagas_around(saga)?.pop().unwrap_or_else(|| saga.to_owned()))
     }
 
@@ -129,7 +123,7 @@ impl Run {
         }
     }
 
-    fn keep_saga_state(&mut self, saga: &str, state: &SagaState) -> Result<()> {
+    pub(super) fn keep_saga_state(&mut self, saga: &str, state: &SagaState) -> Result<()> {
         self.live.edit(saga)?.persistence_data = Some(serde_json::to_value(state)?);
         Ok(())
     }
@@ -181,6 +175,18 @@ impl Run {
         self.put_entry(&root, state.log, &entry)?;
         state.log += 1;
         self.keep_saga_state(&root, &state)
+    }
+
+    /// The entry of this pointer is undone, and never again.
+    pub(super) fn mark_undone(
+        &mut self,
+        root: &str,
+        number: u64,
+        pointer: String,
+        since: Option<u64>,
+    ) -> Result<()> {
+        let step = Undone { step: String::new(), pointer, outcome: None, state: None };
+        self.put_entry(root, number, &Entry { step, item: None, since, undone: true })
     }
 
     fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
@@ -254,81 +260,6 @@ impl Run {
         let mut state = self.saga_state(saga)?;
         state.undoing = Some(Undoing { next, current: None, covered: Vec::new(), why, end });
         self.keep_saga_state(saga, &state)
-    }
-
-    /// The outermost of what is inside of `saga` and has to come to its end before that is undone: sagas in the midst of a
-    /// compensation, and children that were cancelled. What is a part of a compensation of its own is none of them.
-    fn awaited_below(&self, saga: &str) -> Result<BTreeSet<String>> {
-        let mut found = BTreeSet::new();
-        for id in self.live.below(&format!("{saga}/")) {
-            let pointer = self.live.get(&id)?;
-            if !pointer.active {
-                continue;
-            }
-            let is_awaited = pointer.extension_attributes.contains_key(LEAVING)
-                || (self.node_of(&id)?.primitive.is_saga()
-                    && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some()));
-            if is_awaited && self.sagas_around(&id)?.iter().any(|around| around == saga) {
-                found.insert(id);
-            }
-        }
-        self.outermost(&found)
-    }
-
-    /// The children that are at work for steps inside of `saga` are cancelled, and their ends awaited.
-    fn cancel_children_below(&mut self, saga: &str) -> Result<()> {
-        for id in self.live.below(&format!("{saga}/")) {
-            let Some(child) = self.child_of(&id)? else { continue };
-            let is_inside = self.sagas_around(&id)?.iter().any(|around| around == saga);
-            if is_inside && !self.is_leaving(&id)? && !self.delta.created.iter().any(|new| new.id == child) {
-                self.clear_timer(&id)?;
-                self.watching.remove(&id);
-                self.live.edit(&id)?.extension_attributes.insert(LEAVING.to_owned(), true.into());
-                self.delta.requested.push((child, Control::Cancel));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the pointer only waits for the end of its child, because a saga around it is undone.
-    pub(super) fn is_leaving(&self, at: &str) -> Result<bool> {
-        Ok(self.live.get(at)?.extension_attributes.contains_key(LEAVING))
-    }
-
-    /// The child of the pointer, which was cancelled, has ended; or nobody waits for it any more.
-    pub(super) fn left(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        self.live.edit(at)?.extension_attributes.remove(LEAVING);
-        self.rest(at, env)?;
-        match self.undone_around(at)? {
-            Some(saga) => self.pass_on(at, &saga, env),
-            None => Err(WfeError::Invalid(format!("{at:?} leaves a saga that is not undone"))),
-        }
-    }
-
-    /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
-    pub(super) fn note_cut_short(&mut self, at: &str) -> Result<()> {
-        let path = format!("{at}/");
-        let sagas = self.live.below(&path).into_iter().chain([at.to_owned()]);
-        for saga in sagas.collect::<Vec<_>>() {
-            if !self.is_being_undone(&saga)? {
-                continue;
-            }
-            let (state, root) = (self.saga_state(&saga)?, self.root_of(&saga)?);
-            let Some(Undoing { current: Some(_), next, .. }) = state.undoing else { continue };
-            if root == saga || root.starts_with(&path) || root == at {
-                continue; // it goes too
-            }
-            let own = self.live.below(&format!("{saga}/")).into_iter();
-            let mut own = own.filter_map(|id| self.live.get(&id).ok().filter(|p| p.active));
-            let stands =
-                own.find(|p| p.scope.last() == Some(&saga) && !p.extension_attributes.contains_key(FORKED));
-            if let Some(step) = stands.and_then(|pointer| pointer.step_name.clone()) {
-                let mut state = self.saga_state(&root)?;
-                state.cut_short.insert(next, step);
-                self.keep_saga_state(&root, &state)?;
-            }
-        }
-        Ok(())
     }
 
     /// Looks at the entry before, if there is one.
@@ -427,7 +358,7 @@ impl Run {
         let root = self.root_of(saga)?;
         let mut root_state = self.saga_state(&root)?;
         let undo = match root_state.cut_short.remove(&number).and_then(|step| self.definition.find(&step)) {
-            Some(node) if node.container == self.definition.node(undo.first).container => {
+            Some(node) if node.sequence == self.definition.node(undo.first).sequence => {
                 Branch { first: node.index }
             }
             _ => undo,
@@ -446,42 +377,14 @@ impl Run {
         let Some(undoing) = &mut state.undoing else { return Ok(()) };
         let number = undoing.next;
         if let Some((pointer, since)) = undoing.current.take() {
-            let step = Undone { step: String::new(), pointer, outcome: None, state: None };
             self.keep_saga_state(saga, &state)?;
             let root = self.root_of(saga)?;
-            self.put_entry(&root, number, &Entry { step, item: None, since, undone: true })?;
+            self.mark_undone(&root, number, pointer, since)?;
         }
         match self.undone_around(saga)? {
             Some(around) => self.pass_on(saga, &around, env),
             None => self.undo_next(saga, env),
         }
-    }
-
-    /// The innermost saga around the pointer that is undone, and waits for what is inside of it.
-    fn undone_around(&self, at: &str) -> Result<Option<String>> {
-        for around in self.sagas_around(at)? {
-            if self.is_being_undone(&around)? {
-                return Ok(Some(around));
-            }
-        }
-        Ok(None)
-    }
-
-    /// This has come to its end, and the saga around it is undone: what is left is undone there.
-    fn pass_on(&mut self, at: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
-        self.take_away_below(at, env)?;
-        self.take_away(at, env)?;
-        if self.awaited_below(around)?.is_empty() {
-            self.take_away_below(around, env)?;
-            // With what has completed while it was awaited.
-            let log = self.saga_state(&self.root_of(around)?)?.log;
-            let mut state = self.saga_state(around)?;
-            if let Some(undoing) = &mut state.undoing {
-                undoing.next = log;
-            }
-            self.keep_saga_state(around, &state)?;
-        }
-        self.undo_next(around, env)
     }
 
     /// Everything that the saga has done is undone.

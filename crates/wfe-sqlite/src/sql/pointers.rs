@@ -88,6 +88,17 @@ pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND changes() = 0"
 ));
 
+/// The same, not right after it. Last: the instance's id, the pointer's, and how many of the same commit complete after it.
+/// Dearer, because it reads the table that it writes.
+pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
+    "INSERT INTO execution_pointers (workflow, position, kind, number, ",
+    model!(),
+    ", container) SELECT seq, 0, 'history', completions - ?, \
+     ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND NOT EXISTS \
+     (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'history' AND p.id = ? \
+      AND p.number = workflows.completions - ?)"
+));
+
 /// A page of history: the instance, the container, the number before the first, and how many.
 pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
     "SELECT number, ",
@@ -149,6 +160,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("PUT_IN_CHILD", PUT_IN_CHILD.text()),
     ("FINISH", FINISH.text()),
     ("FINISH_AT_ONCE", FINISH_AT_ONCE.text()),
+    ("FINISH_AT_ONCE_LATER", FINISH_AT_ONCE_LATER.text()),
     ("HISTORY", HISTORY.text()),
     ("REMOVE_ITEMS", REMOVE_ITEMS.text()),
     ("PUT_ITEMS", PUT_ITEMS.text()),

@@ -19,6 +19,9 @@ use crate::{
     stored::{New, next_revision},
 };
 
+/// With more finished pointers than this, a script is long: equal statements stand one after the other in it, because those
+/// are sent together.
+const FEW_FINISHED: usize = 8;
 /// A chunk of items ends at this many …
 const ITEMS_IN_CHUNK: usize = 256;
 /// … or at this many bytes: so that moving a cursor over large items reads little more than the next one.
@@ -198,15 +201,25 @@ fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
 fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {
     let id = Value::from(&step.instance_id);
     let above = next_revision(0, step.upserted.len() + step.finished.len()) - 1;
+    let mut finished = Vec::new();
     for (place, pointer) in (0_i64..).zip(&step.upserted) {
         let columns = codec::pointer::encode(pointer)?;
         script.add_with(&sql::pointers::PUT_IN_COMMIT, [above.into(), place.into()], &columns, [id.clone()]);
     }
+    let is_long = step.finished.len() > FEW_FINISHED;
     for (after, pointer) in (0_i64..).zip(step.finished.iter().rev()) {
         let columns = codec::pointer::encode(pointer)?;
         let own = [id.clone(), (&pointer.id).into()];
         script.add_with(&sql::pointers::FINISH, [after.into()], &columns, own);
-        script.add_with(&sql::pointers::FINISH_AT_ONCE, [after.into()], &columns, [id.clone()]);
+        if is_long {
+            finished.push((after, &pointer.id, columns));
+        } else {
+            script.add_with(&sql::pointers::FINISH_AT_ONCE, [after.into()], &columns, [id.clone()]);
+        }
+    }
+    for (after, pointer, columns) in finished {
+        let own = [id.clone(), pointer.into(), after.into()];
+        script.add_with(&sql::pointers::FINISH_AT_ONCE_LATER, [after.into()], &columns, own);
     }
     Ok(())
 }

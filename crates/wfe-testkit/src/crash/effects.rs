@@ -38,13 +38,8 @@ impl Effects {
     pub(super) fn settle(&self, step: &StepCommit) {
         let completed =
             step.upserted.iter().chain(&step.finished).filter(|p| p.status == PointerStatus::Complete);
-        self.lock().settled.extend(completed.filter_map(|pointer| {
-            let key = idempotency_key(&step.instance_id, pointer);
-            // Of a compensation that the saga around its own may have to begin anew, what has completed is done once more, under
-            // the same key, which names another place than its own.
-            let is_own = key.strip_prefix(&*step.instance_id) == Some(&*format!("/{}", pointer.id));
-            is_own.then_some(key)
-        }));
+        let keys = completed.map(|pointer| idempotency_key(&step.instance_id, pointer));
+        self.lock().settled.extend(keys);
     }
 
     /// How often each effect happened.

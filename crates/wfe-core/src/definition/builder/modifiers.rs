@@ -136,7 +136,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// had: neither the step nor its fallback begins again.
     ///
     /// A saga is undone first. Sagas inside of another container that is taken away stay as they are, done or half undone; if a saga
-    /// around them is undone later, it goes on with that.
+    /// around them is undone later, it goes on with that: with the step of the compensation at which it stood, which begins
+    /// anew with all that is inside of it; side branches of the compensation end there.
     /// While a cancelled instance undoes its sagas, what is around these is asked no more.
     ///
     /// ```

@@ -64,7 +64,12 @@ impl Primitive for ActivityStep {
         Ok(run.complete(at, Some(result), env)?)
     }
 
-    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+    fn time_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+        if self.limit.is_none() {
+            // The limit is gone from the definition, and the wait may take no answer any more: it is opened anew.
+            run.rouse(at)?;
+            return self.enter(run, at, env);
+        }
         over(self.limit.as_ref(), run, at)
     }
 

@@ -50,7 +50,8 @@ impl SubWorkflow {
             match receive(run, &self.outputs, &end.data) {
                 Err(Fault::Step(error)) => {
                     let step = run.node_of(at)?.id.to_string();
-                    run.note_failure(at, step, 1, &error, env);
+                    let attempt = run.live.get(at)?.retry_count.saturating_add(1);
+                    run.note_failure(at, step, attempt, &error, env);
                 }
                 received => received?,
             }

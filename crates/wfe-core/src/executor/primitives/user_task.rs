@@ -180,6 +180,11 @@ impl Primitive for UserTaskStep {
 
     fn time_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         match &self.unanswered {
+            Unanswered { escalate: None, reassign: None } if self.limit.is_none() => {
+                // As with an activity: what limited it is gone from the definition.
+                run.rouse(at)?;
+                self.enter(run, at, env)
+            }
             Unanswered { escalate: None, reassign: None } => over(self.limit.as_ref(), run, at),
             _ => self.go_unanswered(run, at, env),
         }

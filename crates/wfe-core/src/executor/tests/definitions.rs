@@ -111,6 +111,21 @@ fn a_finished_step_is_never_run_again_after_a_crash_and_a_cut_one_is() {
 }
 
 #[test]
+fn a_body_that_cancels_its_token_cancels_nothing_but_what_it_has_begun() {
+    let step = inline(|ctx: crate::steps::Ctx, _: std::sync::Arc<Vec<String>>| async move {
+        ctx.cancellation().cancel();
+        Ok(())
+    });
+    let mut world = super::scenario::world(super::scenario::begin().then("a", step));
+    world.open();
+    let job = world.jobs.pop().unwrap();
+    let token = job.token().clone();
+    world.finish(vec![job]);
+    assert!(!token.is_cancelled());
+    assert_eq!(world.ending, Some(crate::traits::Ending::Completed));
+}
+
+#[test]
 fn a_panicking_output_changes_nothing_and_counts_as_a_failure_of_the_step() {
     let definition = WorkflowBuilder::<Vec<u32>>::new("w", 1)
         .then(

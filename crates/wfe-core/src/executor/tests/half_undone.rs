@@ -132,6 +132,32 @@ fn cut_short_by_something_else_it_goes_on_where_it_stood() {
 }
 
 #[test]
+fn of_one_of_which_only_side_branches_are_left_nothing_is_done_again() {
+    let whole = everywhere(|| {
+        let inner = |b: Body| {
+            b.saga("inner", |b| {
+                b.then("a", mark("a"))
+                    .compensate_with(|undo| {
+                        undo.then("first", unmark("a1")).schedule(
+                            "side",
+                            |_, _| 9 * HOUR,
+                            |side| side.then("late", unmark("late")),
+                        )
+                    })
+                    .then("x", broken())
+            })
+        };
+        world(saga(|b| {
+            b.parallel("p", |all| {
+                all.branch(inner).branch(|b| b.delay("hour", |_, _| HOUR).go_to("out", "y"))
+            })
+            .then("y", broken())
+        }))
+    });
+    assert_eq!(line(&whole), "a -a1");
+}
+
+#[test]
 fn a_step_of_it_that_begins_again_has_the_same_idempotency_key() {
     let make = || {
         let mut world = world(saga(|b| {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     definition::{Retry, child, inline},
     executor::ChildEnd,
-    models::Event,
+    models::{Event, PointerStatus},
     steps::StepError,
     traits::{Control, Ending},
 };
@@ -64,6 +64,8 @@ fn it_is_cancelled_and_its_end_is_awaited_before_anything_is_undone() {
     let whole = everywhere(|| ends(world(failing()), 5 * HOUR, CHILD, Ending::Cancelled));
     assert_eq!(line(&whole), "before -before after");
     assert_eq!(asked(&whole), [(CHILD.to_owned(), Control::Cancel)]);
+    let sub = whole.history.iter().find(|row| row.pointer.step_name.as_deref() == Some("sub")).unwrap();
+    assert_eq!(sub.pointer.status, PointerStatus::Cancelled);
     let mut waiting = ends(world(failing()), 5 * HOUR, CHILD, Ending::Cancelled);
     waiting.planned.clear();
     waiting.play();

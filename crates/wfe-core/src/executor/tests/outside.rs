@@ -127,6 +127,27 @@ fn an_answer_that_is_there_is_taken_whatever_limit_passed_while_the_instance_sto
     assert_eq!(line(&asked), "bob", "nothing is escalated that was answered");
 }
 
+#[test]
+fn a_wait_whose_limit_goes_from_the_definition_just_before_it_takes_effect_is_opened_anew() {
+    let limited =
+        || begin().activity("act", resize().timeout(|_, _| HOUR, |late| late.then("late", mark("late"))));
+    let mut world = world(limited());
+    while !world.commits.iter().any(|commit| !commit.unanswerable.is_empty()) {
+        world.dies_after = Some(world.commits.len() + 1);
+        if !world.act(&mut |_| super::world::Step::Finish(1)) {
+            world.now = world.next_time().expect("the limit comes");
+        }
+    }
+    world.dies_after = None;
+    assert!(world.run.is_none(), "it died right after that commit");
+    world.definition = begin().activity("act", resize()).build().unwrap();
+    world.play();
+    assert_eq!(world.waits.iter().map(|wait| wait.id.as_str()).collect::<Vec<_>>(), ["it//act//2"]);
+    plan_answer(&mut world, HOUR, "it//act//2", "wfe.activity:resize", &success(json!("x")));
+    world.play();
+    assert_eq!(line(&world), "x");
+}
+
 fn approval() -> UserTask<Line, ()> {
     user_task(|line: &Line, _| format!("after {} words?", line.len()))
         .assignee(|_, _| "ann")

@@ -519,6 +519,21 @@ fn a_run_that_is_void_leaves_its_bodies_to_the_next_one() {
 }
 
 #[test]
+fn a_body_that_a_void_run_leaves_is_still_cancelled_by_its_condition() {
+    let is_said = |line: &Line, (): &()| line.iter().any(|word| word == "hello");
+    let mut world = world(begin().parallel("both", |both| {
+        both.branch(|b| b.then("slow", mark("slow")).cancel_when(is_said)).branch(|b| b.wait_for("w", said()))
+    }));
+    world.open();
+    let slow: Vec<_> = world.jobs.drain(..).collect();
+    world.waits.clear(); // somebody has closed it by hand
+    world.open_again();
+    world.publish(Event { event_time: world.now, ..Event::new("said", "k", json!("hello")) });
+    assert!(slow[0].token().is_cancelled());
+    assert_eq!((world.ending, &*line(&world)), (Some(Ending::Completed), "hello"));
+}
+
+#[test]
 fn bodies_that_a_void_run_leaves_are_told_if_the_instance_has_no_place_for_them() {
     let mut world = world(begin().then("slow", mark("slow")));
     world.open();

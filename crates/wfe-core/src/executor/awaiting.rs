@@ -1,0 +1,127 @@
+//! What has to come to its end before a saga is undone.
+//!
+//! A compensation that has begun is not cut short by a saga around it: that one waits until it has ended, and goes on with
+//! what is left then. So it does for children in it: they are asked to cancel, and undo what they have done themselves.
+//!
+//! Where something else takes the inner saga away (a go-to, a cancel condition), it is noted at which step the compensation
+//! stood, and a saga around it that is undone later goes on with that step. What is inside of the step begins anew, and side
+//! branches of the compensation end there.
+
+use std::collections::BTreeSet;
+
+use super::{Env, Run, moves::FORKED, undoing::Undoing};
+use crate::{Result, WfeError, traits::Control};
+
+/// Attribute of a pointer whose child was cancelled, because a saga around it is undone: that waits for the child's end.
+const LEAVING: &str = "leaving";
+
+impl Run {
+    /// The outermost of what is inside of `saga` and has to come to its end before that is undone: sagas in the midst of a
+    /// compensation, and children that were cancelled. What is a part of a compensation of its own is none of them.
+    pub(super) fn awaited_below(&self, saga: &str) -> Result<BTreeSet<String>> {
+        let mut found = BTreeSet::new();
+        for id in self.live.below(&format!("{saga}/")) {
+            let pointer = self.live.get(&id)?;
+            if !pointer.active {
+                continue;
+            }
+            let is_awaited = pointer.extension_attributes.contains_key(LEAVING)
+                || (self.node_of(&id)?.primitive.is_saga()
+                    && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some()));
+            if is_awaited && self.sagas_around(&id)?.iter().any(|around| around == saga) {
+                found.insert(id);
+            }
+        }
+        self.outermost(&found)
+    }
+
+    /// The children that are at work for steps inside of `saga` are cancelled, and their ends awaited.
+    pub(super) fn cancel_children_below(&mut self, saga: &str) -> Result<()> {
+        for id in self.live.below(&format!("{saga}/")) {
+            let Some(child) = self.child_of(&id)? else { continue };
+            let is_inside = self.sagas_around(&id)?.iter().any(|around| around == saga);
+            if is_inside && !self.is_leaving(&id)? && !self.delta.created.iter().any(|new| new.id == child) {
+                self.clear_timer(&id)?;
+                self.watching.remove(&id);
+                self.live.edit(&id)?.extension_attributes.insert(LEAVING.to_owned(), true.into());
+                self.delta.requested.push((child, Control::Cancel));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the pointer only waits for the end of its child, because a saga around it is undone.
+    pub(super) fn is_leaving(&self, at: &str) -> Result<bool> {
+        Ok(self.live.get(at)?.extension_attributes.contains_key(LEAVING))
+    }
+
+    /// The child of the pointer, which was cancelled, has ended; or nobody waits for it any more.
+    pub(super) fn left(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        self.live.edit(at)?.extension_attributes.remove(LEAVING);
+        if self.live.get(at)?.status.is_final() {
+            self.rest(at, env)?;
+        } else {
+            self.take_away(at, env)?;
+        }
+        match self.undone_around(at)? {
+            Some(saga) => self.pass_on(at, &saga, env),
+            None => Err(WfeError::Invalid(format!("{at:?} leaves a saga that is not undone"))),
+        }
+    }
+
+    /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
+    pub(super) fn note_cut_short(&mut self, at: &str) -> Result<()> {
+        let path = format!("{at}/");
+        let sagas = self.live.below(&path).into_iter().chain([at.to_owned()]);
+        for saga in sagas.collect::<Vec<_>>() {
+            if !self.is_being_undone(&saga)? {
+                continue;
+            }
+            let (state, root) = (self.saga_state(&saga)?, self.root_of(&saga)?);
+            let Some(Undoing { current: Some((undone, since)), next, .. }) = state.undoing else { continue };
+            if root == saga || root.starts_with(&path) || root == at {
+                continue; // it goes too
+            }
+            let own = self.live.below(&format!("{saga}/")).into_iter();
+            let mut own = own.filter_map(|id| self.live.get(&id).ok().filter(|p| p.active));
+            let stands =
+                own.find(|p| p.scope.last() == Some(&saga) && !p.extension_attributes.contains_key(FORKED));
+            let Some(step) = stands.and_then(|pointer| pointer.step_name.clone()) else {
+                // Only side branches are left of it.
+                self.mark_undone(&root, next, undone, since)?;
+                continue;
+            };
+            let mut state = self.saga_state(&root)?;
+            state.cut_short.insert(next, step);
+            self.keep_saga_state(&root, &state)?;
+        }
+        Ok(())
+    }
+
+    /// The innermost saga around the pointer that is undone, and waits for what is inside of it.
+    pub(super) fn undone_around(&self, at: &str) -> Result<Option<String>> {
+        for around in self.sagas_around(at)? {
+            if self.is_being_undone(&around)? {
+                return Ok(Some(around));
+            }
+        }
+        Ok(None)
+    }
+
+    /// This has come to its end, and the saga around it is undone: what is left is undone there.
+    pub(super) fn pass_on(&mut self, at: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
+        self.take_away_below(at, env)?;
+        self.take_away(at, env)?;
+        if self.awaited_below(around)?.is_empty() {
+            self.take_away_below(around, env)?;
+            // With what has completed while it was awaited.
+            let log = self.saga_state(&self.root_of(around)?)?.log;
+            let mut state = self.saga_state(around)?;
+            if let Some(undoing) = &mut state.undoing {
+                undoing.next = log;
+            }
+            self.keep_saga_state(around, &state)?;
+        }
+        self.undo_next(around, env)
+    }
+}
