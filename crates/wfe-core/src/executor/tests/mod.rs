@@ -9,6 +9,7 @@ mod anew;
 mod answers;
 mod branching;
 mod by_hand;
+mod cancelling;
 mod children;
 mod closing;
 mod control;

@@ -1,7 +1,7 @@
 //! Sagas inside of sagas.
 
 use super::{
-    scenario::{Body, HOUR, broken, does, everywhere, line, mark, saga, world},
+    scenario::{Body, HOUR, Line, broken, does, everywhere, line, mark, saga, world},
     world::World,
 };
 use crate::{
@@ -139,4 +139,87 @@ fn a_saga_in_a_fallback_has_a_log_of_its_own_if_no_other_is_around() {
         )
     });
     assert_eq!(line(&whole), "a -a c d -d -c then after");
+}
+
+#[test]
+fn a_failed_inner_saga_undoes_itself_and_then_the_outer_one() {
+    let make = |inner: fn(Body) -> Body| {
+        move || {
+            world(
+                saga(move |b| does(inner(does(b, "a")).then("m", mark("m")), "b").then("x", broken()))
+                    .then("after", mark("after")),
+            )
+        }
+    };
+    let both = everywhere(make(|b| b.saga("inner", |b| does(does(b, "i"), "j").then("y", broken()))));
+    assert_eq!(line(&both), "a i j -j -i -a after");
+
+    let inner_only = everywhere(make(|b| {
+        b.saga("inner", |b| does(b, "i").then("y", broken())).on_failure(OnFailure::Continue)
+    }));
+    assert_eq!(line(&inner_only), "a i -i m b -b -a after", "what was undone is not undone again");
+
+    let completed = everywhere(make(|b| b.saga("inner", |b| does(does(b, "i"), "j"))));
+    assert_eq!(line(&completed), "a i j m b -b -j -i -a after");
+
+    let retried = everywhere(make(|b| {
+        b.saga("inner", |b| {
+            does(b, "i").then(
+                "y",
+                inline(|_, line: std::sync::Arc<Line>| async move {
+                    if line.len() < 4 { Err(StepError::retryable("once")) } else { Ok(()) }
+                }),
+            )
+        })
+        .retry(Retry::up_to(1))
+    }));
+    assert_eq!(line(&retried), "a i -i i m b -b -i -a after");
+}
+
+#[test]
+fn steps_of_parallel_inner_sagas_are_undone_in_the_order_of_all() {
+    let mut world = world(saga(|b| {
+        b.parallel("p", |all| {
+            all.branch(|b| b.saga("left", |b| does(does(b, "l1"), "l2")))
+                .branch(|b| b.saga("right", |b| does(does(b, "r1"), "r2")))
+        })
+        .then("x", broken())
+    }));
+    world.play();
+    assert_eq!(line(&world), "l1 r1 l2 r2 -r2 -l2 -r1 -l1");
+}
+
+#[test]
+fn an_inner_saga_that_fails_beside_another_undoes_only_itself_if_it_says_so() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.parallel("p", |all| {
+                all.branch(|b| {
+                    b.saga("left", |b| does(b, "l").delay("d", |_, _| HOUR).then("x", broken()))
+                        .on_failure(OnFailure::Continue)
+                })
+                .branch(|b| {
+                    b.saga("right", |b| does(b, "r1").delay("d2", |_, _| 2 * HOUR).then("r2", mark("r2")))
+                })
+            })
+            .then("last", mark("last"))
+        }))
+    });
+    assert_eq!(line(&whole), "l r1 -l r2 last");
+}
+
+#[test]
+fn what_a_compensation_did_is_not_undone_by_a_saga_around() {
+    let whole = everywhere(|| {
+        world(saga(|b| {
+            b.saga("inner", |b| {
+                b.then("a", mark("a"))
+                    .compensate_with(|undo| undo.saga("mend", |b| does(b, "m")))
+                    .then("x", broken())
+            })
+            .on_failure(OnFailure::Continue)
+            .then("y", broken())
+        }))
+    });
+    assert_eq!(line(&whole), "a m");
 }
