@@ -121,6 +121,7 @@ impl Run {
         let (in_time, late) = self.hand_over(deliveries, env)?;
         let timed_out = self.meet_limits(env)?;
         // One whose limit is gone from the definition waits on.
+        let late = if self.status == WorkflowStatus::Runnable { late } else { Vec::new() };
         let (after_all, _) = self.hand_over(late, env)?;
         Ok(in_time || timed_out || after_all)
     }
@@ -129,8 +130,11 @@ impl Run {
     fn hand_over(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<(bool, Vec<Delivery>)> {
         let (mut changed, mut late) = (false, Vec::new());
         for delivery in deliveries {
-            if self.status != WorkflowStatus::Runnable {
-                break;
+            // What one of the waits that share an event does with it may make the instance stand still; the others have
+            // it too then, because it is spent.
+            let is_spent = |id: &str| self.delta.consumed.iter().any(|consumed| consumed.event_id == id);
+            if self.status != WorkflowStatus::Runnable && !is_spent(&delivery.event.id) {
+                continue;
             }
             let Some(at) = self.waits.get(&delivery.subscription_id).cloned() else { continue };
             if self.is_late(&at, &delivery.event, env) {

@@ -200,7 +200,8 @@ impl WorkflowHost {
     /// thread; it is run again by the next host. Everything else stays in the store for the next start.
     ///
     /// # Errors
-    /// [`Closed`](WfeError::Closed): it was stopped before, or has ended with the runtime that it was started on.
+    /// [`Closed`](WfeError::Closed): it was stopped before, or has ended with the runtime that it was started on. Also at once
+    /// while another call of this is under way, which it does not wait for.
     pub async fn stop(&self) -> Result<()> {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
         self.0.shared.post.work_is_there();
@@ -212,7 +213,7 @@ impl WorkflowHost {
                 let (answer, stopped) = oneshot::channel();
                 let ended = commands.send(Command::Stop(answer)).is_err() || stopped.await.is_err();
                 if ended {
-                    return Err(WfeError::Closed("the engine"));
+                    return Err(WfeError::Closed("the host"));
                 }
                 Ok(())
             }

@@ -130,7 +130,7 @@ impl Primitive for UserTaskStep {
         }
         let Unanswered { escalate, reassign } = &self.unanswered;
         ((escalate.is_some() || reassign.is_some()) && self.limit.is_some())
-            .then(|| "it has an escalation and a time limit; give it one of the two".to_owned())
+            .then(|| "it is escalated or reassigned, and has a time limit; give it one of the two".to_owned())
     }
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {

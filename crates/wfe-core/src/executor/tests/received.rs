@@ -41,6 +41,42 @@ fn an_event_whose_output_fails_is_read_again_by_the_next_attempt() {
 }
 
 #[test]
+fn waits_that_share_it_have_it_whatever_the_first_of_them_does_with_it() {
+    for first in [0, 1, 2] {
+        let whole = everywhere(|| {
+            let good = || {
+                event("said", |_: &Line, _| "k").output(|w: &String, line: &mut Line| line.push(w.clone()))
+            };
+            let mut world = world(begin().parallel("all", |mut all| {
+                for at in 0..3 {
+                    all = all.branch(|b| match at == first {
+                        true => b.wait_for("bad", fails_once()).on_failure(OnFailure::Suspend),
+                        false => b.wait_for(format!("good-{at}"), good()),
+                    });
+                }
+                all
+            }));
+            world.plan(HOUR, "said", "k", "it");
+            world.plan(2 * HOUR, "said", "k", "another");
+            world.plan_ask(3 * HOUR, Control::Resume);
+            world
+        });
+        let taken: Vec<_> = whole.commits.iter().flat_map(|c| &c.consumed).map(|c| &c.event_id).collect();
+        assert_eq!(taken.len(), 3, "{taken:?}");
+        assert!(taken.iter().all(|id| *id == taken[0]), "{taken:?}");
+        assert_eq!(line(&whole), "it it it", "the bad one is number {first}");
+    }
+}
+
+/// Its output panics as long as nobody else has written the word.
+fn fails_once() -> Await<Line, ()> {
+    event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| {
+        assert!(line.len() == 2, "too early");
+        line.push(word.clone());
+    })
+}
+
+#[test]
 fn a_resume_reads_it_again_and_so_does_not_lose_it() {
     let make = || {
         let mut world = world(begin().wait_for("w", said()).on_failure(OnFailure::Suspend));
