@@ -49,9 +49,12 @@ fn waits_that_share_it_have_it_whatever_the_first_of_them_does_with_it() {
             };
             let mut world = world(begin().parallel("all", |mut all| {
                 for at in 0..3 {
-                    all = all.branch(|b| match at == first {
-                        true => b.wait_for("bad", fails_once()).on_failure(OnFailure::Suspend),
-                        false => b.wait_for(format!("good-{at}"), good()),
+                    all = all.branch(|b| {
+                        if at == first {
+                            b.wait_for("bad", fails_once()).on_failure(OnFailure::Suspend)
+                        } else {
+                            b.wait_for(format!("good-{at}"), good())
+                        }
                     });
                 }
                 all
