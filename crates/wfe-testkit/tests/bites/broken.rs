@@ -36,6 +36,8 @@ pub enum Fault {
     IgnoresFences,
     IgnoresRequests,
     AsksNobody,
+    /// Takes answers to waits that are about to be taken away.
+    KeepsWaitsAnswerable,
     ResumesInstead,
     FinishesEveryEvent,
     DeliversTwice,
@@ -111,6 +113,7 @@ impl Broken {
     fn lose(&self, step: &mut StepCommit) {
         match self.fault {
             Fault::AsksNobody => step.requested.clear(),
+            Fault::KeepsWaitsAnswerable => step.unanswerable.clear(),
             Fault::LosesFinishedPointers => step.finished.clear(),
             Fault::LosesNewPointers => step.upserted.retain(|pointer| !pointer.active),
             Fault::LosesData => step.data = None,

@@ -19,7 +19,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 32] = [
+const FAULTS: [(Fault, &str); 33] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -42,6 +42,10 @@ const FAULTS: [(Fault, &str); 32] = [
         "control: a commit that does not name the waiting request writes nothing and reports it",
     ),
     (Fault::AsksNobody, "control: a commit asks other instances those that it makes too"),
+    (
+        Fault::KeepsWaitsAnswerable,
+        "work: a wait that takes no answer any more has the one that was accepted before",
+    ),
     (Fault::ResumesInstead, "control: an intervention waits as a resume and says how"),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
