@@ -33,7 +33,8 @@ pub struct InstanceStatus {
     pub ending: Option<Ending>,
     /// The failure that suspended or ended it, if one did.
     pub cause: Option<StepFailure>,
-    /// Why no step of it begins; bodies that ran when it was suspended run to their ends all the same. `None`: it has ended, or each of its [`positions`](Self::positions) tells.
+    /// Why no step of it begins; bodies that ran when it was suspended run to their ends all the same. `None`: it has
+    /// ended, or each of its [`positions`](Self::positions) tells.
     pub standstill: Option<Standstill>,
     /// When it is to be looked at again, in milliseconds since the Unix epoch; `None`: it waits for something other
     /// than time, or has ended.

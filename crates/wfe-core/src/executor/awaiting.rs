@@ -25,7 +25,7 @@ impl Run {
             if !pointer.active {
                 continue;
             }
-            let is_awaited = pointer.extension_attributes.contains_key(LEAVING)
+            let is_awaited = self.is_leaving(&id)?
                 || (self.node_of(&id)?.primitive.is_saga()
                     && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some()));
             if is_awaited && self.sagas_around(&id)?.iter().any(|around| around == saga) {
@@ -96,6 +96,17 @@ impl Run {
             self.keep_saga_state(&root, &state)?;
         }
         Ok(())
+    }
+
+    /// The step at which the compensation of this entry stood when it was cut short. It is forgotten.
+    pub(super) fn take_cut_short(&mut self, saga: &str, number: u64) -> Result<Option<String>> {
+        let root = self.root_of(saga)?;
+        let mut state = self.saga_state(&root)?;
+        let step = state.cut_short.remove(&number);
+        if step.is_some() {
+            self.keep_saga_state(&root, &state)?;
+        }
+        Ok(step)
     }
 
     /// The innermost saga around the pointer that is undone, and waits for what is inside of it.

@@ -124,7 +124,7 @@ pub(crate) trait Primitive: Send + Sync {
     /// Whether what it does when [its time comes](Self::time_came) takes away a wait that somebody may answer: then nobody
     /// may any more, before it is looked for an answer once more and the time has come. Somebody whose answer was
     /// accepted must not find it dropped.
-    fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> Moved<bool> {
+    fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> crate::Result<bool> {
         Ok(false)
     }
 

@@ -127,16 +127,11 @@ impl Run {
     }
 
     /// If so, not any more after the next commit.
-    fn may_be_answered(&mut self, id: &str, env: &mut Env<'_>) -> Result<bool> {
+    fn may_be_answered(&mut self, id: &str, env: &Env<'_>) -> Result<bool> {
         let Some(wait) = self.wait_of(id)?.filter(|wait| !self.unanswerable.contains(wait)) else {
             return Ok(false);
         };
-        let primitive = self.primitive_of(id)?;
-        let mut closes = false;
-        self.guard(id, env, |run, env| {
-            closes = primitive.takes_no_answer_after(run, id, env)?;
-            Ok(())
-        })?;
+        let closes = self.primitive_of(id)?.takes_no_answer_after(self, id, env)?;
         if closes && !self.delta.unanswerable.contains(&wait) {
             self.delta.unanswerable.push(wait);
         }

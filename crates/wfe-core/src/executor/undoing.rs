@@ -355,15 +355,13 @@ impl Run {
                 entry.step.step
             ))
         })?;
-        let root = self.root_of(saga)?;
-        let mut root_state = self.saga_state(&root)?;
-        let undo = match root_state.cut_short.remove(&number).and_then(|step| self.definition.find(&step)) {
+        let stood = self.take_cut_short(saga, number)?.and_then(|step| self.definition.find(&step));
+        let undo = match stood {
             Some(node) if node.sequence == self.definition.node(undo.first).sequence => {
                 Branch { first: node.index }
             }
             _ => undo,
         };
-        self.keep_saga_state(&root, &root_state)?;
         let (undoes, item) = (serde_json::to_value(&entry.step)?, entry.item);
         self.begin_branch(saga, &format!("{UNDO}{number}"), undo, |pointer| {
             pointer.context_item = item;

@@ -163,8 +163,8 @@ pub trait StepStore: Send + Sync {
     /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
     async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>>;
 
-    /// The items of a container from position `from` (the first is 0), in order. At least one if there are any, at most `limit`; a store may
-    /// give fewer than `limit` when they are large. An unknown container has none.
+    /// The items of a container from position `from` (the first is 0), in order. At least one if there are any, at
+    /// most `limit`; a store may give fewer than `limit` when they are large. An unknown container has none.
     ///
     /// # Errors
     /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
@@ -251,9 +251,9 @@ pub trait StepStore: Send + Sync {
         Ok(None)
     }
 
-    /// A page of the open waits of a name that nobody has answered and that take an answer, whatever their keys, in the order in which they were
-    /// stored: work for outsiders, and (in the fields of its token) who has it. The name is one of the engine's
-    /// [`OWN_NAMES`].
+    /// A page of the open waits of a name that nobody has answered and that take an answer, whatever their keys, in
+    /// the order in which they were stored: work for outsiders, and (in the fields of its token) who has it. The name
+    /// is one of the engine's [`OWN_NAMES`].
     ///
     /// # Errors
     /// * [`Invalid`](crate::WfeError::Invalid): a name of another kind.

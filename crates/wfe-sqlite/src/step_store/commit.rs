@@ -150,7 +150,7 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
         return Err(WfeError::Invalid("an ending or a cause goes with a new status".to_owned()));
     }
     let id = Value::from(&step.instance_id);
-    let raise = Value::from(next_revision(0, step.upserted.len() + step.finished.len()));
+    let raise = Value::from(raise(step));
     let completions = Value::from(i64::try_from(step.finished.len()).unwrap_or(i64::MAX));
     let complete_time = step.complete_time.map(|time| time::nanos("a workflow's complete_time", time));
     let complete_time = complete_time.transpose()?.map(Value::from);
@@ -191,6 +191,11 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
+/// By how much the revision grows. Only pointers that stay live take positions.
+fn raise(step: &StepCommit) -> i64 {
+    next_revision(0, step.upserted.len())
+}
+
 /// Status, ending and cause.
 fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
     let ending = step.ending.map(names::ending);
@@ -200,7 +205,7 @@ fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
 
 fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {
     let id = Value::from(&step.instance_id);
-    let above = next_revision(0, step.upserted.len() + step.finished.len()) - 1;
+    let above = raise(step) - 1;
     let mut finished = Vec::new();
     for (place, pointer) in (0_i64..).zip(&step.upserted) {
         let columns = codec::pointer::encode(pointer)?;

@@ -8,8 +8,9 @@ use crate::engine::Command;
 
 impl WorkflowHost {
     /// Asks an instance to stand still: no step of it begins any more. Those that run are neither stopped nor told, and what
-    /// comes of them is stored, while [`status`](Self::status) says `Suspended` already; its children go on. Returns once the request is stored: it will
-    /// take effect, whoever runs the instance. After the end of the instance it changes nothing.
+    /// comes of them is stored, while [`status`](Self::status) says `Suspended` already; its children go on. Returns
+    /// once the request is stored: it will take effect, whoever runs the instance. After the end of the instance it
+    /// changes nothing.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
@@ -64,11 +65,17 @@ impl WorkflowHost {
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot keep such a request. One with the plain traits alone cannot.
+    /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot keep such a request. One with the plain
+    ///   traits alone cannot.
     ///
     /// # Examples
     /// ```
-    /// use wfe::{Outcome, WorkflowHost, definition::{OnFailure, WorkflowBuilder, inline}, models::WorkflowStatus, steps::StepError};
+    /// use wfe::{
+    ///     Outcome, WorkflowHost,
+    ///     definition::{OnFailure, WorkflowBuilder, inline},
+    ///     models::WorkflowStatus,
+    ///     steps::StepError,
+    /// };
     /// use wfe_sqlite::SqlitePersistenceProvider;
     ///
     /// # #[tokio::main(flavor = "current_thread")]

@@ -24,7 +24,8 @@ use definition::{LISTED, Spec, TICK, Ticked, own_definition};
 /// Schedules that start workflows; from [`WorkflowHost::schedules`].
 ///
 /// A schedule is kept in the store, and goes on with whatever host runs that knows the definition, or the version of it
-/// that the schedule names. Each of its ticks starts one instance, whatever process dies meanwhile; the instance's steps find out which one by [`Tick::of`].
+/// that the schedule names. Each of its ticks starts one instance, whatever process dies meanwhile; the instance's
+/// steps find out which one by [`Tick::of`].
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable, WorkflowHost, definition::{WorkflowBuilder, inline}};
@@ -162,8 +163,8 @@ impl Schedules {
     /// * [`AlreadyExists`](WfeError::AlreadyExists): there is one of this id. One that was deleted is there until a host
     ///   that knows its definition has taken note.
     /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound) (with version 0: no version is registered here).
-    /// * [`Invalid`](WfeError::Invalid): an empty id; a timetable that makes no sense, or never comes true any more; the definition
-    ///   runs on data of another type.
+    /// * [`Invalid`](WfeError::Invalid): an empty id; a timetable that makes no sense, or never comes true any more;
+    ///   the definition runs on data of another type.
     /// * [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
         self.0.require_events()?;

@@ -196,15 +196,20 @@ async fn a_process_that_stops_its_host_and_ends_leaves_nothing_but_the_database(
     }
 }
 
-/// Between its sleep and its next attempt an instance comes to no commit, which would tell that it was taken over.
-#[tokio::test]
-async fn a_process_that_was_frozen_with_what_it_claimed_ahead_does_not_begin_it() {
+/// Tries until a process was frozen in the moment that is meant.
+async fn until_frozen_in_time(attempt: impl AsyncFn() -> bool) {
     for _ in 0..ATTEMPTS {
-        if frozen_ahead().await {
+        if attempt().await {
             return;
         }
     }
     panic!("it was never frozen in time");
+}
+
+/// Between its sleep and its next attempt an instance comes to no commit, which would tell that it was taken over.
+#[tokio::test]
+async fn a_process_that_was_frozen_with_what_it_claimed_ahead_does_not_begin_it() {
+    until_frozen_in_time(frozen_ahead).await;
 }
 
 /// `false`: it was frozen too late.
@@ -245,12 +250,7 @@ async fn frozen_ahead() -> bool {
 /// While one branch runs, the pause of another one ends without a commit, which would tell that it was taken over.
 #[tokio::test]
 async fn a_process_that_was_frozen_in_the_pause_of_a_branch_does_not_go_on_with_it() {
-    for _ in 0..ATTEMPTS {
-        if frozen_in_a_pause().await {
-            return;
-        }
-    }
-    panic!("it was never frozen in time");
+    until_frozen_in_time(frozen_in_a_pause).await;
 }
 
 /// `false`: it was frozen too late.

@@ -132,13 +132,13 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Takes the step just added away, with all that is inside it, as soon as this holds; the instance goes on behind
     /// it. Asked when the step begins, and whenever the data has changed. If it panics, the step has failed.
     ///
-    /// It is asked while the step's [fallback](Self::fallback) runs, too. If it panics then, that has failed, as if a step in it
-    /// had: neither the step nor its fallback begins again.
+    /// It is asked while the step's [fallback](Self::fallback) runs, too. If it panics then, that has failed, as if a
+    /// step in it had: neither the step nor its fallback begins again.
     ///
-    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are, done or half undone; if a saga
-    /// around them is undone later, it goes on with that: with the step of the compensation at which it stood, which begins
-    /// anew with all that is inside of it; side branches of the compensation end there.
-    /// While a cancelled instance undoes its sagas, what is around these is asked no more.
+    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are, done or half
+    /// undone; if a saga around them is undone later, it goes on with that: with the step of the compensation at which
+    /// it stood, which begins anew with all that is inside of it; side branches of the compensation end there. While a
+    /// cancelled instance undoes its sagas, what is around these is asked no more.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, event};

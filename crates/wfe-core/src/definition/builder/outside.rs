@@ -84,8 +84,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child,
     /// which undoes its open sagas; only if the instance is terminated, the child is terminated too, and undoes nothing. A
-    /// saga around the step that is undone waits for the child's end first, however long that takes; nothing else does. A parent that is suspended
-    /// does not suspend its child.
+    /// saga around the step that is undone waits for the child's end first, however long that takes; nothing else
+    /// does. A parent that is suspended does not suspend its child.
     ///
     /// The child is created when the instance comes to the step. An event published before that does not reach a wait of the
     /// child, unless the wait says from which date on events count ([`effective`](crate::definition::Await::effective)).

@@ -20,8 +20,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// look at the token before its effect, and give its idempotency key along, so that the outside can tell.
     ///
     /// After a fatal error the saga is undone, and not tried again, unless the policy says so
-    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)). The predicate of that retry policy sees the error of the failed step; after a failed saga inside this one, an error
-    /// with the same code and messages.
+    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)). The predicate of that retry policy sees
+    /// the error of the failed step; after a failed saga inside this one, an error with the same code and messages.
     ///
     /// A cancelled instance, and one that has met its deadline, undoes its open sagas before it ends; a terminated one does
     /// not. Several open sagas that are not inside of each other are undone at once. Everything else is taken away

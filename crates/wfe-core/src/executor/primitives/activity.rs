@@ -73,7 +73,7 @@ impl Primitive for ActivityStep {
         over(self.limit.as_ref(), run, at)
     }
 
-    fn takes_no_answer_after(&self, _: &Run, _: &str, _: &Env<'_>) -> Moved<bool> {
+    fn takes_no_answer_after(&self, _: &Run, _: &str, _: &Env<'_>) -> crate::Result<bool> {
         Ok(self.limit.is_some())
     }
 

@@ -6,8 +6,7 @@ use serde::Deserialize;
 use crate::{
     definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::KIND},
-    limits::later,
-    limits::nearest_time,
+    limits::{later, nearest_time},
 };
 
 /// Delay: waits for a time.

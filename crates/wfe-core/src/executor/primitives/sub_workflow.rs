@@ -40,9 +40,7 @@ impl SubWorkflow {
     ) -> Self {
         Self { definition, version, data, data_name, limit, outputs }
     }
-}
 
-impl SubWorkflow {
     /// A child that was cancelled because a saga around it is undone has ended. If it had completed before, the step has
     /// completed, and is undone like the others.
     fn left(&self, run: &mut Run, at: &str, end: Option<ChildEnd>, env: &mut Env<'_>) -> Moved {

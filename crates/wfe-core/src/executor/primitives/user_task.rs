@@ -104,7 +104,7 @@ impl UserTaskStep {
 }
 
 /// `None`: nothing comes any more.
-fn to_come(run: &Run, at: &str, env: &Env<'_>) -> Moved<Option<ToCome>> {
+fn to_come(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<ToCome>> {
     let kept = &run.live.get(at)?.extension_attributes;
     if kept.contains_key(ESCALATED) {
         return Ok(None);
@@ -190,7 +190,7 @@ impl Primitive for UserTaskStep {
         }
     }
 
-    fn takes_no_answer_after(&self, run: &Run, at: &str, env: &Env<'_>) -> Moved<bool> {
+    fn takes_no_answer_after(&self, run: &Run, at: &str, env: &Env<'_>) -> crate::Result<bool> {
         match &self.unanswered {
             Unanswered { escalate: None, reassign: None } => Ok(self.limit.is_some()),
             Unanswered { reassign: None, .. } => Ok(false), // it stays with whom it is

@@ -360,6 +360,15 @@ impl Dispatcher {
         tokio::spawn(work.instrument(span));
     }
 
+    /// `false`: another actor works on that instance by now.
+    fn forget(&mut self, gone: &Gone) -> bool {
+        let is_last = self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number);
+        if is_last {
+            self.actors.remove(&gone.id);
+        }
+        is_last
+    }
+
     /// This one has ended, and all that have since: in a burst, more end than this loop could take one by one.
     async fn actors_ended(&mut self, gone: Gone, ended: &mut mpsc::UnboundedReceiver<Gone>) {
         let (mut asked, mut next) = (Vec::new(), Some(gone));
@@ -367,11 +376,8 @@ impl Dispatcher {
             if let Some(next) = gone.parting.next {
                 self.timers.add(next);
             }
-            if self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number) {
-                self.actors.remove(&gone.id);
-                if gone.parting.is_asked {
-                    asked.push(gone.id);
-                }
+            if self.forget(&gone) && gone.parting.is_asked {
+                asked.push(gone.id);
             }
             next = ended.try_recv().ok(); // an error: no more for now
         }
@@ -395,9 +401,7 @@ impl Dispatcher {
         while !self.actors.is_empty() {
             tokio::select! {
                 Some(gone) = ended.recv() => {
-                    if self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number) {
-                        self.actors.remove(&gone.id);
-                    }
+                    self.forget(&gone);
                 }
                 () = news.notified() => {
                     let asked = self.tell_busy().await;

@@ -27,6 +27,17 @@ use wfe::{
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
+/// Makes a test of `case` on this place.
+macro_rules! on {
+    ($name:ident, $place:expr) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            case($place).await;
+        }
+    };
+}
+pub(crate) use on;
+
 /// Makes a test of each case for each kind of store.
 macro_rules! on_every_store {
     ($($(#[$meta:meta])* async fn $name:ident($store:ident: Store) $body:block)*) => {$(
@@ -36,20 +47,9 @@ macro_rules! on_every_store {
             $(#[$meta])*
             async fn case($store: Store) $body
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn in_memory() {
-                case(Store::memory().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_a_file() {
-                case(Store::file()).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_the_plain_traits_alone() {
-                case(Store::plain()).await;
-            }
+            $crate::support::on!(in_memory, Store::memory().await);
+            $crate::support::on!(on_a_file, Store::file());
+            $crate::support::on!(on_the_plain_traits_alone, Store::plain());
         }
     )*};
 }
@@ -64,15 +64,8 @@ macro_rules! on_every_native_store {
             $(#[$meta])*
             async fn case($store: Store) $body
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn in_memory() {
-                case(Store::memory().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_a_file() {
-                case(Store::file()).await;
-            }
+            $crate::support::on!(in_memory, Store::memory().await);
+            $crate::support::on!(on_a_file, Store::file());
         }
     )*};
 }

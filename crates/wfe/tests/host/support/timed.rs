@@ -18,15 +18,8 @@ macro_rules! in_time {
             $(#[$meta])*
             async fn case($place: Timed) $body
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn in_memory() {
-                case(Timed::memory().await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_a_file() {
-                case(Timed::file()).await;
-            }
+            $crate::support::on!(in_memory, Timed::memory().await);
+            $crate::support::on!(on_a_file, Timed::file());
         }
     )*};
 }
