@@ -146,36 +146,13 @@ impl Actor {
         };
         let mut at_work = RunningBodies::default();
         loop {
-            let before = self.shared.options.clock.monotonic();
-            let is_read = here.is_none();
             let at_hand = match here.take() {
                 Some(loaded) => loaded,
-                None => match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await
-                {
-                    None => return None,
-                    Some(Ok(loaded)) => {
-                        self.await_start(&loaded).await;
-                        loaded
-                    }
-                    Some(Err(corrupt)) => {
-                        storing::suspend_unread(
-                            &self.shared,
-                            &self.bodies.phase,
-                            self.claimed.fence,
-                            &self.work.id,
-                            &corrupt,
-                        )
-                        .await;
-                        return None;
-                    }
-                },
+                None => self.read_instance().await?,
             };
             if at_hand.fence != self.claimed.fence {
                 tracing::warn!(instance = self.work.id, "another process goes on with the instance");
                 return None;
-            }
-            if is_read {
-                self.seen = before;
             }
             let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
             // What its bodies mail is not to be read here.
@@ -216,6 +193,23 @@ impl Actor {
                     tracing::error!(instance = self.work.id, %error, "the instance cannot be parked");
                     return None;
                 }
+            }
+        }
+    }
+
+    /// The instance as it is stored; `None`: it is gone, the host closes, or it cannot be read, and stands still.
+    async fn read_instance(&mut self) -> Option<Loaded> {
+        let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
+        let before = shared.options.clock.monotonic();
+        match storing::load_or_corrupt(shared, phase, id).await? {
+            Ok(loaded) => {
+                self.await_start(&loaded).await;
+                self.seen = before;
+                Some(loaded)
+            }
+            Err(corrupt) => {
+                storing::suspend_unread(shared, phase, self.claimed.fence, id, &corrupt).await;
+                None
             }
         }
     }
