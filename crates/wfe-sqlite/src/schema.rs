@@ -10,13 +10,17 @@ use crate::error;
 /// `PRAGMA application_id` of a WFE store: "WFE1" in ASCII, so that no other program's file is taken for ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
 /// `PRAGMA user_version` of the newest schema that this program knows.
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 /// The oldest SQLite to run on: earlier ones can lose commits when a WAL is reset (fixed in 3.51.3).
 pub(crate) const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
 /// How to get from the version before to the one at this index plus one. What is here is never changed again.
-const UPGRADES: [&str; 3] =
-    [include_str!("sql/schema.sql"), include_str!("sql/version_2.sql"), include_str!("sql/version_3.sql")];
+const UPGRADES: [&str; 4] = [
+    include_str!("sql/schema.sql"),
+    include_str!("sql/version_2.sql"),
+    include_str!("sql/version_3.sql"),
+    include_str!("sql/version_4.sql"),
+];
 
 /// Everything that says what a database is.
 const IDENTITY: &str = "SELECT sqlite_version() AS sqlite, \
@@ -54,7 +58,7 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
 }
 
 /// Marks the database as ours; the numbers are [`APPLICATION_ID`] and [`VERSION`], which a test compares.
-const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version = 3";
+const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version = 4";
 
 /// The version of a WFE store, 0 for an empty database; anything else is refused.
 async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64> {

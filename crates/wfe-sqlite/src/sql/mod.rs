@@ -1,5 +1,5 @@
 //! Every statement, one file a table, and the reasons for its form. The schema is `schema.sql`, brought up to date by
-//! `version_2.sql` and `version_3.sql`.
+//! `version_2.sql`, `version_3.sql` and `version_4.sql`.
 //!
 //! A statement called a *guard* inserts a NULL where none may be, exactly if its condition does not hold: so a script
 //! of many statements stops at an expected miss without a round trip, and SQLite undoes nothing but the script.
