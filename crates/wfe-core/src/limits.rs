@@ -16,6 +16,10 @@ use crate::{Result, WfeError};
 /// next.
 pub const DEEPEST_JSON: usize = 127;
 
+/// The longest id of a definition, in bytes. A host sends the ids of all its definitions with every claim; whoever needs more
+/// than a kilobyte to tell one from another keeps something else in it.
+pub const LONGEST_DEFINITION_ID: usize = 1024;
+
 /// Refuses JSON that is nested deeper than can be read back.
 ///
 /// # Errors

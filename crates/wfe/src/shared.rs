@@ -1,6 +1,6 @@
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use chrono::{DateTime, Utc};
@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use wfe_core::{
     definition::{Definition, Registry},
     executor::{Env, LifecycleEvent},
-    limits::later,
+    limits::{later, nanos, nearest_time},
     traits::{Owner, PersistenceProvider, StepStore},
 };
 
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     registry: RwLock<Registry>,
     owner: Mutex<Option<Arc<Owner>>>,
     instances: AtomicUsize,
+    /// That the clock shows a time which no store can hold was reported.
+    is_clock_reported: AtomicBool,
     random: Mutex<fastrand::Rng>,
 }
 
@@ -76,6 +78,7 @@ impl Shared {
             registry: RwLock::default(),
             owner: Mutex::default(),
             instances: AtomicUsize::new(0),
+            is_clock_reported: AtomicBool::new(false),
             random: Mutex::new(random),
             options,
         }
@@ -85,11 +88,30 @@ impl Shared {
         self.options.clock.now()
     }
 
-    /// Calls `f` with what the executor takes from outside.
+    /// Whether the clock shows a time that can be stored. If not, instances are neither claimed nor stored until it does:
+    /// each of their commits would be refused. The error is logged once for each time that the clock goes astray.
+    pub fn is_clock_usable(&self) -> bool {
+        let now = self.now();
+        match nanos("the time that the clock shows", now) {
+            Ok(_) => {
+                self.is_clock_reported.store(false, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                if !self.is_clock_reported.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%now, %error, "no instance goes on until the clock is set right");
+                }
+                false
+            }
+        }
+    }
+
+    /// Calls `f` with what the executor takes from outside. Its time can always be stored: what an instance computes while
+    /// the clock is astray must not make its next commit unstorable for good.
     pub fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut random = || lock(&self.random).f64();
         let definition = |id: &str, version: Option<u32>| self.find_definition(id, version);
-        f(&mut Env { now: self.now(), random: &mut random, definition: &definition })
+        f(&mut Env { now: nearest_time(self.now()), random: &mut random, definition: &definition })
     }
 
     pub fn publish(&self, event: LifecycleEvent) {

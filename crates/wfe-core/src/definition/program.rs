@@ -7,6 +7,7 @@ use super::{AnyData, Data, OnFailure, Policy, ask::Ask};
 use crate::{
     Result, WfeError,
     executor::{Primitive, new_pointer},
+    limits::LONGEST_DEFINITION_ID,
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
     steps::StepError,
     traits::OWN_NAMES,
@@ -183,6 +184,16 @@ impl Definition {
         let invalid = |problem| WfeError::InvalidDefinition { definition: id.to_owned(), problem };
         if id.is_empty() {
             return Err(invalid("its id is empty".to_owned()));
+        }
+        if id.len() > LONGEST_DEFINITION_ID {
+            // Its beginning tells which one: a message must not be as long as what it refuses.
+            return Err(WfeError::InvalidDefinition {
+                definition: id.chars().take(64).chain(['…']).collect(),
+                problem: format!(
+                    "its id has {} bytes; {LONGEST_DEFINITION_ID} are the most, because it is sent with every claim",
+                    id.len()
+                ),
+            });
         }
         if version == 0 {
             return Err(invalid("its version is 0, which stands for no version; begin with 1".to_owned()));

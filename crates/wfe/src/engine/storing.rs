@@ -4,6 +4,7 @@ use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
     executor::{ChildEnd, Lifecycle, LifecycleEvent, Run},
+    limits::nearest_time,
     models::{ExecutionError, WorkflowStatus},
     steps::StepError,
     traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
@@ -43,6 +44,11 @@ pub(super) async fn store(
 ) -> Result<Stored> {
     let mut pause = Pause::new(phase.clone());
     loop {
+        while !shared.is_clock_usable() {
+            if !pause.rest().await {
+                return Ok(Stored::Void);
+            }
+        }
         let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Unchanged) };
         // It ends with this call: on the engine's one thread nobody comes in between that and what the caller tells at once.
         let _births: Vec<_> = commit.created.iter().map(|child| shared.births.of_child(&child.id)).collect();
@@ -170,7 +176,7 @@ pub(super) async fn suspend_unread(
     id: &str,
     error: &WfeError,
 ) {
-    let now = shared.now();
+    let now = nearest_time(shared.now());
     let failure = StepFailure {
         error: ExecutionError {
             error_time: now,

@@ -12,6 +12,7 @@ mod around;
 mod blocking;
 mod by_hand;
 mod children;
+mod clock_range;
 mod control;
 mod events;
 mod failures;

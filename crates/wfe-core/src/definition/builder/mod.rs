@@ -103,7 +103,8 @@ impl<D: Data> WorkflowBuilder<D> {
     /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), naming the step: an id is empty, used twice, or has
     /// `/` or `#` in it; a body has no steps; a step cannot be reached; a go-to leads to no step, or into something that
     /// it is not in; a limit, an interval or a retry policy makes no sense; there is a compensation without a saga;
-    /// something that is said would have no effect (a second fallback, say); the version is 0; or there are no steps.
+    /// something that is said would have no effect (a second fallback, say); the definition's id is empty or longer than
+    /// [`LONGEST_DEFINITION_ID`](crate::limits::LONGEST_DEFINITION_ID); the version is 0; or there are no steps.
     pub fn build(self) -> Result<Definition> {
         let Main { id, version, deadline } = self.at;
         if let Some(problem) = self.problems.into_iter().next() {

@@ -5,6 +5,7 @@ use crate::{
     WfeError,
     definition::{OnFailure, Retry, Sequence, WorkflowBuilder, each, inline, inline_item, step},
     executor::Lifecycle,
+    limits::LONGEST_DEFINITION_ID,
     models::{PointerStatus, WorkflowStatus},
     steps::{Ctx, Next, Step, StepResult},
     traits::Ending,
@@ -48,6 +49,22 @@ fn a_definition_that_contradicts_itself_is_refused_naming_the_step() {
     assert!(problem(shrinking).starts_with("step \"a\": the factor"));
     let random = begin().then("a", nothing().retry(Retry::up_to(1).jitter(1.5)));
     assert!(problem(random).starts_with("step \"a\": the jitter"));
+}
+
+#[test]
+fn a_definition_with_an_id_too_long_to_be_sent_with_every_claim_is_refused() {
+    let named = |id: String| WorkflowBuilder::<u32>::new(id, 1).then("a", nothing()).build();
+    assert!(named("i".repeat(LONGEST_DEFINITION_ID)).is_ok());
+    // The bound is in bytes: each of these has two.
+    for id in ["i".repeat(LONGEST_DEFINITION_ID + 1), "é".repeat(LONGEST_DEFINITION_ID / 2 + 1)] {
+        match named(id.clone()) {
+            Err(WfeError::InvalidDefinition { definition, problem }) => {
+                assert!(id.starts_with(definition.trim_end_matches('…')) && definition.len() < 200);
+                assert!(problem.contains(&format!("{} bytes", id.len())), "{problem}");
+            }
+            other => panic!("built: {other:?}"),
+        }
+    }
 }
 
 #[test]
