@@ -109,7 +109,8 @@ pub enum WfeError {
         /// Its id or name.
         id: String,
     },
-    /// Somebody else held the store for longer than the configured wait.
+    /// Somebody else held the store for longer than the configured wait, or more was asked of it than it could take in that
+    /// time. Nothing was written.
     #[error("the store is busy ({message}); try again")]
     Busy {
         /// What was waited for.

@@ -13,7 +13,7 @@ use wfe_core::{
 
 use crate::SqlitePersistenceProvider;
 
-/// How long a call waits, from its beginning, for other processes that hold the database, unless
+/// How long a call waits, from its beginning, for other processes that hold the database and for calls before it, unless
 /// [`busy_timeout`](SqliteOptions::busy_timeout) says otherwise. A commit takes milliseconds; this is for a process
 /// that was stopped in the middle of one.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -83,8 +83,10 @@ impl SqliteOptions {
         self
     }
 
-    /// How long a call waits, from its beginning, for other processes that hold the database before [`WfeError::Busy`];
-    /// at most 24 days. Whatever it is, a write is tried once. Default: [`BUSY_TIMEOUT`].
+    /// How long a call waits, from its beginning, before [`WfeError::Busy`]: for other processes that hold the database, and
+    /// for a place in its queue, if the program asks for more than the database takes
+    /// ([how much](SqlitePersistenceProvider#how-much-waits)). At most 24 days. Whatever it is, a call that finds a place at
+    /// once is tried once. Default: [`BUSY_TIMEOUT`].
     pub fn busy_timeout(mut self, wait: Duration) -> Self {
         self.busy_timeout = wait.min(Duration::from_millis(i32::MAX as u64));
         self

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use wfe_core::{Result, clock::Clock};
 
 use crate::{
+    admission::Caller,
     beside::Beside,
     cache::Cache,
     codec::time,
@@ -29,6 +30,16 @@ use crate::{
 /// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
 /// one connection for both, and is lost with its provider and at no other time: there is no pool, so nothing
 /// recycles, times out or reopens a connection.
+///
+/// # How much waits
+/// Calls wait in two queues, one for writes and one for reads (in memory, one for both). A queue takes 1 024 calls of the
+/// program, or fewer with 64 MiB of arguments together; one that is larger than that enters alone. Further calls wait
+/// outside, in their order, for as long as [`busy_timeout`](SqliteOptions::busy_timeout) allows from their beginning, and are
+/// then [`Busy`](wfe_core::WfeError::Busy), with nothing written. A call that is dropped while it waits outside has no
+/// effect; dropped in the queue, it keeps its place there until the database comes to it.
+///
+/// What a host's engine asks (the [`StepStore`](wfe_core::traits::StepStore)'s commits, claims, loads and the like) takes no
+/// such place and is never kept out: there is one such call at a time for each instance in memory.
 pub struct SqlitePersistenceProvider {
     pub(crate) writer: Writer,
     /// `None`: a database in memory, read on the writer's connection.
@@ -91,8 +102,11 @@ impl SqlitePersistenceProvider {
                     let (connection, readers) = open::file(&path, busy).await?;
                     Ok((connection, bell.clone(), (readers, bell)))
                 };
-                let (writer, (readers, bell)) = Writer::start(recovery, open).await?;
-                (writer, Some(Reader::start(readers, in_use)?), owners, bell)
+                let (mut writer, (readers, bell)) = Writer::start(recovery, open).await?;
+                let reader = Reader::start(readers, in_use, busy, place.name())?;
+                // The writer's own thread blocks while others hold the database.
+                writer.admission.time_on(reader.runtime().clone());
+                (writer, Some(reader), owners, bell)
             }
         };
         Ok(Self { writer, reader, cache, clock: options.clock, owners, bell, place })
@@ -108,11 +122,16 @@ impl SqlitePersistenceProvider {
         self.writer.close().await;
     }
 
-    /// Reads one consistent snapshot.
+    /// Reads one consistent snapshot for the program.
     pub(crate) async fn read(&self, script: Script) -> Result<Vec<Done>> {
+        self.read_for(Caller::Program, script).await
+    }
+
+    /// As [`read`](Self::read), for whoever asks.
+    pub(crate) async fn read_for(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
         match &self.reader {
-            Some(reader) => reader.read(script).await,
-            None => self.writer.read(script).await,
+            Some(reader) => reader.read(caller, script).await,
+            None => self.writer.read(caller, script).await,
         }
     }
 

@@ -1,13 +1,20 @@
 //! Snapshot reads. Each runs to its end in a task of its own, on a thread of its own, whether its caller waits or
 //! not: a dropped future leaves no transaction open.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 use wfe_core::{Result, WfeError};
 
 use crate::{
+    admission::{Admission, Caller, Permit},
     batch, error,
     look::InUse,
     script::{Done, Script},
@@ -16,7 +23,7 @@ use crate::{
 };
 
 enum Job {
-    Read(Script, oneshot::Sender<Result<Vec<Done>>>),
+    Read(Script, Permit, oneshot::Sender<Result<Vec<Done>>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -24,26 +31,41 @@ enum Job {
 pub(crate) struct Reader {
     jobs: mpsc::UnboundedSender<Job>,
     ended: Ended,
+    /// What bounds the queue, as far as the program fills it.
+    admission: Admission,
 }
 
 impl Reader {
     /// Starts the readers' thread on these connections; it keeps `in_use` until they are closed. They are plain
     /// connections, not a pool: nothing ever opens, recycles or times them out.
-    pub(crate) fn start(connections: Vec<SqliteConnection>, in_use: Arc<InUse>) -> Result<Self> {
+    pub(crate) fn start(
+        connections: Vec<SqliteConnection>,
+        in_use: Arc<InUse>,
+        busy: Duration,
+        location: String,
+    ) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
         let ended = thread::start("wfe-sqlite-read", async move || serve(connections, queue, in_use).await)?;
-        Ok(Self { jobs, ended })
+        let admission = Admission::new(ended.runtime().clone(), busy, location);
+        Ok(Self { jobs, ended, admission })
+    }
+
+    /// The thread's runtime. Nothing blocks it.
+    pub(crate) fn runtime(&self) -> &Handle {
+        self.ended.runtime()
     }
 
     /// Reads one consistent snapshot.
-    pub(crate) async fn read(&self, script: Script) -> Result<Vec<Done>> {
+    pub(crate) async fn read(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
+        let permit = self.admission.enter(caller, script.bytes(), Instant::now()).await?;
         let (reply, answer) = oneshot::channel();
-        self.jobs.send(Job::Read(script, reply)).map_err(|_| WfeError::Closed("store"))?;
+        self.jobs.send(Job::Read(script, permit, reply)).map_err(|_| WfeError::Closed("store"))?;
         answer.await.map_err(|_| WfeError::Closed("store"))?
     }
 
     /// As [`close`](Self::close), and blocks this thread until it is done, but not longer than that.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
+        self.admission.close();
         let (reply, _) = oneshot::channel();
         // An error says that the thread has ended by itself.
         let _ = self.jobs.send(Job::Close(reply));
@@ -52,6 +74,7 @@ impl Reader {
 
     /// Works off what was sent before and closes the connections.
     pub(crate) async fn close(&self) {
+        self.admission.close();
         let (reply, closed) = oneshot::channel();
         if self.jobs.send(Job::Close(reply)).is_ok() {
             // An error says that the thread has ended by itself.
@@ -74,13 +97,14 @@ async fn serve(
     }
     while let Some(job) = queue.recv().await {
         match job {
-            Job::Read(script, reply) => {
+            Job::Read(script, permit, reply) => {
                 let Some((mut connection, mut texts)) = idle.recv().await else { break };
                 let back = back.clone();
                 tokio::spawn(async move {
                     let result = read(&mut connection, &mut texts, &script).await;
                     // The connection first: whoever gets the answer may ask at once. Either receiver may be gone.
                     let _ = back.send((connection, texts));
+                    drop(permit);
                     let _ = reply.send(result);
                 });
             }
@@ -128,4 +152,33 @@ pub(crate) async fn read(
         done.remove(0);
     }
     Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::look;
+
+    #[tokio::test]
+    async fn a_reader_that_stands_still_keeps_the_program_out_and_not_the_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let in_use = look::look(&folder.path().join("a.db")).unwrap();
+        // Without a connection, the thread takes one job from the queue and never ends it.
+        let busy = Duration::from_millis(50);
+        let reader = Reader::start(Vec::new(), in_use, busy, "a.db".to_owned()).unwrap();
+        let mut entered = 0;
+        while reader.admission.has_room() {
+            assert!(reader.read(Caller::Program, Script::default()).now_or_never().is_none());
+            entered += 1;
+        }
+        assert!(entered > 100, "{entered}");
+        // Their callers are gone, but they still wait in the queue.
+        let refused = reader.read(Caller::Program, Script::default()).await;
+        assert!(matches!(refused, Err(WfeError::Busy { .. })));
+        for _ in 0..entered {
+            assert!(reader.read(Caller::Engine, Script::default()).now_or_never().is_none());
+        }
+    }
 }

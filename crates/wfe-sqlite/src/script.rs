@@ -183,6 +183,11 @@ impl Script {
         self.statements.len() - 1
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.statements) + size_of_val(&*self.values) + text_bytes(&self.values)
+    }
+
     /// Takes out the errors of the guards, by index.
     pub(crate) fn take_refusals(&mut self) -> Vec<(usize, WfeError)> {
         std::mem::take(&mut self.refusals)

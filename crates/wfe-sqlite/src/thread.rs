@@ -8,16 +8,25 @@ use std::{
     time::Duration,
 };
 
+use tokio::runtime::Handle;
 use wfe_core::{Result, WfeError};
 
 /// Tells when a thread has ended.
-pub(crate) struct Ended(Mutex<mpsc::Receiver<Infallible>>);
+pub(crate) struct Ended {
+    end: Mutex<mpsc::Receiver<Infallible>>,
+    runtime: Handle,
+}
 
 impl Ended {
+    /// The thread's runtime, which has a clock.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Waits for the end of the thread, but not longer than this. `false`: it goes on.
     pub(crate) fn wait(&self, longest: Duration) -> bool {
         // Nothing that holds it can panic.
-        let end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(end.recv_timeout(longest), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 }
@@ -36,10 +45,11 @@ where
         .build()
         .map_err(|error| failed("runtime", error))?;
     let (alive, ended) = mpsc::channel();
+    let handle = runtime.handle().clone();
     let work = move || {
         runtime.block_on(body());
         drop(alive);
     };
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|error| failed("thread", error))?;
-    Ok(Ended(Mutex::new(ended)))
+    Ok(Ended { end: Mutex::new(ended), runtime: handle })
 }

@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use wfe_core::{Result, WfeError};
 
 use crate::{
+    admission::{Admission, Caller, Permit},
     cache::Cache,
     error,
     look::InUse,
@@ -42,8 +43,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 enum Job {
     Write(Request),
-    Read(Script, oneshot::Sender<Result<Vec<Done>>>),
-    Ensure(Instant, oneshot::Sender<Result<()>>),
+    Read(Script, Permit, oneshot::Sender<Result<Vec<Done>>>),
+    Ensure(Instant, Permit, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -51,6 +52,7 @@ struct Request {
     script: Script,
     /// When the caller asked: its time runs from here, however many attempts it takes.
     since: Instant,
+    permit: Permit,
     reply: oneshot::Sender<Answer>,
 }
 
@@ -58,6 +60,8 @@ struct Request {
 pub(crate) struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
     ended: Ended,
+    /// What bounds the queue, as far as the program fills it.
+    pub(crate) admission: Admission,
 }
 
 /// What the writer needs to go on after an I/O error: how to open its connection anew (`None`: a database in memory,
@@ -83,6 +87,7 @@ impl Writer {
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
+        let (busy, location) = (recovery.busy, recovery.location.clone());
         let ended = thread::start("wfe-sqlite-write", async move || match open().await {
             Ok((connection, bell, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
@@ -98,14 +103,21 @@ impl Writer {
             }
         })?;
         let more = is_open.await.map_err(|_| WfeError::Closed("store"))??;
-        Ok((Self { jobs, ended }, more))
+        let admission = Admission::new(ended.runtime().clone(), busy, location);
+        Ok((Self { jobs, ended, admission }, more))
     }
 
-    /// Runs a script in a transaction; returns when it is durable, or refused.
-    pub(crate) async fn write(&self, mut script: Script) -> Result<Written> {
-        let mut refusals = script.take_refusals();
+    /// Runs a script of the program's in a transaction; returns when it is durable, or refused.
+    pub(crate) async fn write(&self, script: Script) -> Result<Written> {
+        self.write_for(Caller::Program, script).await
+    }
+
+    /// As [`write`](Self::write), for whoever asks.
+    pub(crate) async fn write_for(&self, caller: Caller, mut script: Script) -> Result<Written> {
         let since = Instant::now();
-        match self.ask(|reply| Job::Write(Request { script, since, reply })).await?? {
+        let permit = self.admission.enter(caller, script.bytes(), since).await?;
+        let mut refusals = script.take_refusals();
+        match self.ask(|reply| Job::Write(Request { script, since, permit, reply })).await?? {
             Written::Refused(guard) => match refusals.iter().position(|(index, _)| *index == guard) {
                 Some(at) => Err(refusals.swap_remove(at).1),
                 None => Ok(Written::Refused(guard)),
@@ -116,7 +128,12 @@ impl Writer {
 
     /// Runs a script all of whose guards have an error of their own.
     pub(crate) async fn run(&self, script: Script) -> Result<Vec<Done>> {
-        match self.write(script).await? {
+        self.run_for(Caller::Program, script).await
+    }
+
+    /// As [`run`](Self::run), for whoever asks.
+    pub(crate) async fn run_for(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
+        match self.write_for(caller, script).await? {
             Written::Done(done) => Ok(done),
             Written::Refused(guard) => Err(WfeError::Persistence(format!(
                 "guard {guard} has no error of its own: a fault of wfe-sqlite"
@@ -125,18 +142,21 @@ impl Writer {
     }
 
     /// Reads on the writer's connection.
-    pub(crate) async fn read(&self, script: Script) -> Result<Vec<Done>> {
-        self.ask(|reply| Job::Read(script, reply)).await?
+    pub(crate) async fn read(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
+        let permit = self.admission.enter(caller, script.bytes(), Instant::now()).await?;
+        self.ask(|reply| Job::Read(script, permit, reply)).await?
     }
 
     /// Creates or upgrades the schema.
     pub(crate) async fn ensure(&self) -> Result<()> {
         let since = Instant::now();
-        self.ask(|reply| Job::Ensure(since, reply)).await?
+        let permit = self.admission.enter(Caller::Program, 0, since).await?;
+        self.ask(|reply| Job::Ensure(since, permit, reply)).await?
     }
 
     /// As [`close`](Self::close), and blocks this thread until it is done, but not longer than that.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
+        self.admission.close();
         let (reply, _) = oneshot::channel();
         // An error says that the writer is closed already.
         let _ = self.jobs.send(Job::Close(reply));
@@ -145,6 +165,7 @@ impl Writer {
 
     /// Works off what was sent before, closes the connection and ends the thread. Closed already: nothing.
     pub(crate) async fn close(&self) {
+        self.admission.close();
         // An error says that the writer is closed already.
         let _ = self.ask(Job::Close).await;
     }
@@ -177,8 +198,9 @@ impl Thread {
         let mut closing = None;
         loop {
             match self.waiting.pop_front() {
-                Some(Job::Read(script, reply)) => {
+                Some(Job::Read(script, permit, reply)) => {
                     let result = reader::read(&mut self.connection, &mut self.texts, &script).await;
+                    drop(permit);
                     // Whoever gave up waiting gets no answer.
                     let _ = reply.send(result);
                 }
@@ -215,7 +237,8 @@ impl Thread {
     async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
         if let Some(turnstile) = &mut self.turnstile {
             // The first one's time is over first, and this thread has nothing to do before its turn has come.
-            let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, _)) = self.waiting.front() else {
+            let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, ..)) = self.waiting.front()
+            else {
                 return;
             };
             turnstile.enter(*since + self.recovery.busy);
@@ -250,10 +273,10 @@ impl Thread {
 
     /// Creates or upgrades the schema. `Some`: somebody else holds the database.
     async fn ensure(&mut self) -> Option<Held> {
-        let Some(Job::Ensure(since, reply)) = self.waiting.pop_front() else { return None };
+        let Some(Job::Ensure(since, permit, reply)) = self.waiting.pop_front() else { return None };
         match schema::ensure(&mut self.connection, &self.recovery.location).await {
             Err(WfeError::Busy { message, source }) => {
-                self.waiting.push_front(Job::Ensure(since, reply));
+                self.waiting.push_front(Job::Ensure(since, permit, reply));
                 Some(Arc::from(source.unwrap_or_else(|| message.into())))
             }
             result => {
@@ -318,7 +341,7 @@ impl Thread {
                 Job::Write(Request { since, reply, .. }) if since + busy <= now => {
                     let _ = reply.send(Err(error(since)));
                 }
-                Job::Ensure(since, reply) if since + busy <= now => {
+                Job::Ensure(since, _, reply) if since + busy <= now => {
                     let _ = reply.send(Err(error(since)));
                 }
                 job => self.waiting.push_back(job),
@@ -380,8 +403,10 @@ fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
 fn answer(batch: Waiting, outcome: Batch) {
     match outcome {
         Batch::Answered(answers) => {
-            for (request, answer) in batch.into_iter().zip(answers) {
-                let _ = request.reply.send(answer);
+            for (Request { permit, reply, .. }, answer) in batch.into_iter().zip(answers) {
+                // First: whoever has the answer may ask at once.
+                drop(permit);
+                let _ = reply.send(answer);
             }
         }
         Batch::NotBegun(error) | Batch::Ended(error) => {

@@ -161,7 +161,7 @@ layer! {
         }
     }
 
-    // Not `load_many`: by its default body it asks `load`, which a layer may stand in for.
+    // Neither `inspect` nor `load_many`: by their default bodies they ask `load`, which a layer may stand in for.
     StepStore of |inner| steps(inner)? => {
         async fn enlist() -> Result<Owner>;
         async fn start(owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;

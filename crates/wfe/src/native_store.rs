@@ -56,6 +56,10 @@ impl StepStore for NativeStore {
         self.inner()?.load(id).await
     }
 
+    async fn inspect(&self, id: &str) -> Result<Loaded> {
+        self.inner()?.inspect(id).await
+    }
+
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
         self.inner()?.load_many(ids).await
     }

@@ -135,7 +135,7 @@ impl<T: DeserializeOwned> Results<T> {
     }
 
     async fn find_container(&self, store: &dyn StepStore) -> Result<String, StepError> {
-        let loaded = store.load(&self.instance).await?;
+        let loaded = store.inspect(&self.instance).await?;
         // Other iterations have finished for-eaches of the same step: what is around this one has a path in common.
         let is_around = |id: &str| match id.rsplit_once('/') {
             None => true,

@@ -93,6 +93,15 @@ pub trait StepStore: Send + Sync {
     /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
     async fn load(&self, id: &str) -> Result<Loaded>;
 
+    /// As [`load`](Self::load), asked by the program and not by the engine. A store that bounds how much of what the program
+    /// asks waits in it lets this wait for its turn; by default it is [`load`](Self::load).
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load); [`Busy`](crate::WfeError::Busy): too much waited before it for too long.
+    async fn inspect(&self, id: &str) -> Result<Loaded> {
+        self.load(id).await
+    }
+
     /// As [`load`](Self::load), for several instances, in any order; ids under which nothing is stored are passed over. Each
     /// one is consistent in itself. For a store that reads many for little more than one; by default one after the other.
     ///

@@ -15,6 +15,7 @@ use wfe_core::{
 use super::{add_ripening, add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{self, hexadecimal, time},
     error,
     script::{Script, Written},
@@ -115,14 +116,24 @@ impl WorkflowRepository for SqlitePersistenceProvider {
     }
 
     async fn next_definition_sequence(&self, definition_id: &str) -> Result<u64> {
-        self.draw(&format!("definition:{definition_id}")).await
+        self.draw(Caller::Program, &format!("definition:{definition_id}")).await
     }
 }
 
 impl SqlitePersistenceProvider {
-    /// The first column of each row, a text.
+    /// The first column of each row, a text. For the program.
     pub(crate) async fn ids(&self, script: Script, table: &'static str) -> Result<Vec<String>> {
-        let done = self.read(script).await?;
+        self.ids_for(Caller::Program, script, table).await
+    }
+
+    /// As [`ids`](Self::ids), for whoever asks.
+    pub(crate) async fn ids_for(
+        &self,
+        caller: Caller,
+        script: Script,
+        table: &'static str,
+    ) -> Result<Vec<String>> {
+        let done = self.read_for(caller, script).await?;
         let rows = done.iter().flat_map(|done| &done.rows);
         rows.map(|row| {
             row.try_get(0)
@@ -132,11 +143,11 @@ impl SqlitePersistenceProvider {
     }
 
     /// The next number of a named counter: 1, 2, 3 …
-    pub(crate) async fn draw(&self, counter: &str) -> Result<u64> {
+    pub(crate) async fn draw(&self, caller: Caller, counter: &str) -> Result<u64> {
         let mut script = Script::about(counter);
         script.add(&sql::counters::MAKE, [counter.into(), counter.into()]);
         let next = script.add(&sql::counters::NEXT, [counter.into()]);
-        let done = self.writer.run(script).await?;
+        let done = self.writer.run_for(caller, script).await?;
         codec::single_int(done.get(next))
             .and_then(|number| u64::try_from(number).ok())
             .ok_or_else(|| error::corrupt("sqlite_sequence", "seq", counter, "it is no counter", None))

@@ -12,6 +12,7 @@ use wfe_core::{
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{Fields, hexadecimal, single_int, time, to_integer},
     observer::Progress,
     repository::add_ripening,
@@ -71,7 +72,7 @@ impl SqlitePersistenceProvider {
                 ],
             );
             let progress = looks.then(|| script.add(&sql::ownership::PROGRESS, [own.clone()]));
-            let done = self.read(script).await?;
+            let done = self.read_for(Caller::Engine, script).await?;
             let is_mended = self.ripen(done.first()).await?
                 | self.bury(done.get(1)).await?
                 | self.take_from_frozen(looked, progress.and_then(|at| done.get(at))).await?;
@@ -99,7 +100,7 @@ impl SqlitePersistenceProvider {
             let mut script = Script::default();
             script.add(&sql::events::IS_RIPE, [self.now().into()]);
             script.add(&sql::ownership::ACQUIRABLE, [time::millis_bound(as_at).into(), id.into()]);
-            let done = self.read(script).await?;
+            let done = self.read_for(Caller::Engine, script).await?;
             let Some(row) = done.get(1).and_then(|done| done.rows.first()) else { return Ok(None) };
             let One { candidate, owner: other, has_work } = one(row)?;
             if let Some(other) = other {
@@ -127,7 +128,7 @@ impl SqlitePersistenceProvider {
             let mut script = Script::default();
             script.add(&sql::events::IS_RIPE, [self.now().into()]);
             script.add(&sql::ownership::ASKED_OF, [owner.clone(), owner.clone()]);
-            let done = self.read(script).await?;
+            let done = self.read_for(Caller::Engine, script).await?;
             if !self.ripen(done.first()).await? {
                 let rows = done.get(1).into_iter().flat_map(|done| &done.rows);
                 return rows.map(|row| Fields::new(row, "workflows", "").string("id")).collect();
@@ -150,7 +151,7 @@ impl SqlitePersistenceProvider {
                 rows(limit).into(),
             ],
         );
-        let done = self.read(script).await?;
+        let done = self.read_for(Caller::Engine, script).await?;
         let rows = done.iter().flat_map(|done| &done.rows);
         rows.map(|row| {
             let mut fields = Fields::new(row, "workflows", "");
@@ -166,7 +167,7 @@ impl SqlitePersistenceProvider {
         }
         let mut script = Script::default();
         add_ripening(&mut script, self.clock.now());
-        self.writer.run(script).await?;
+        self.writer.run_for(Caller::Engine, script).await?;
         Ok(true)
     }
 
@@ -190,7 +191,7 @@ impl SqlitePersistenceProvider {
             self.add_freeing(&mut script, to_integer("an owner's id", *owner)?);
         }
         if !dead.is_empty() {
-            self.writer.run(script).await?;
+            self.writer.run_for(Caller::Engine, script).await?;
         }
         Ok(())
     }
@@ -212,7 +213,7 @@ impl SqlitePersistenceProvider {
             let seen = [id.into(), rows.into(), fences.into(), revisions.into()];
             script.guard(&sql::ownership::STANDS, seen);
             self.add_freeing(&mut script, id);
-            if let Written::Done(_) = self.writer.write(script).await? {
+            if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
                 tracing::warn!(owner, "an owner gave no sign of life for its lease; its instances are free");
                 is_mended = true;
             }
@@ -233,7 +234,7 @@ impl SqlitePersistenceProvider {
                 [owner.clone(), (*seq).into(), (*fence).into(), (*revision).into(), (*control_number).into()],
             );
         }
-        let done = self.writer.run(script).await?;
+        let done = self.writer.run_for(Caller::Engine, script).await?;
         let taken = candidates.into_iter().zip(&done).filter(|(_, done)| done.changes > 0);
         Ok(taken
             .map(|(candidate, _)| Claimed {

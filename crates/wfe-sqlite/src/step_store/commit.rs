@@ -12,6 +12,7 @@ use wfe_core::{
 use super::control::{self, add_request};
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{self, Fields, json, names, time, to_integer},
     repository::{add_ripening, add_subscription, id_or_fresh, with_id_and_name},
     script::{Script, Value, Written},
@@ -32,7 +33,7 @@ impl SqlitePersistenceProvider {
         loop {
             let Ok(stored_fence) = i64::try_from(fence.0) else { return Ok(Committed::Lost) };
             let script = self.script(stored_fence, step)?;
-            match self.writer.write(script).await? {
+            match self.writer.write_for(Caller::Engine, script).await? {
                 Written::Done(_) => {
                     self.cache.remove(&step.instance_id);
                     return Ok(Committed::Done);
@@ -50,7 +51,7 @@ impl SqlitePersistenceProvider {
     async fn why_not(&self, fence: i64, step: &StepCommit) -> Result<Option<Committed>> {
         let mut script = Script::default();
         script.add(&sql::ownership::FENCE_AND_CONTROL, [(&step.instance_id).into()]);
-        let done = self.read(script).await?;
+        let done = self.read_for(Caller::Engine, script).await?;
         let Some(row) = done.first().and_then(|done| done.rows.first()) else {
             return Ok(Some(Committed::Lost));
         };

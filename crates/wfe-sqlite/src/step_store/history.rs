@@ -9,6 +9,7 @@ use wfe_core::{
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{self, Fields},
     error,
     script::Script,
@@ -95,7 +96,7 @@ impl SqlitePersistenceProvider {
                 CHUNKS.into(),
             ],
         );
-        let done = self.read(script).await?;
+        let done = self.read_for(Caller::Engine, script).await?;
         let place = format!("{container} of {id}");
         let mut items = Vec::new();
         for row in done.iter().flat_map(|done| &done.rows) {

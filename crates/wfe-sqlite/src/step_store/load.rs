@@ -11,6 +11,7 @@ use wfe_core::{
 use super::control;
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{self, Fields, hexadecimal, names},
     script::{Script, Value},
     sql,
@@ -18,7 +19,7 @@ use crate::{
 };
 
 impl SqlitePersistenceProvider {
-    pub(super) async fn load_all(&self, id: &str) -> Result<Loaded> {
+    pub(super) async fn load_all(&self, caller: Caller, id: &str) -> Result<Loaded> {
         loop {
             let copy = self.cache.get(id);
             let mut script = Script::default();
@@ -27,7 +28,7 @@ impl SqlitePersistenceProvider {
             let waits = script.add(&sql::streams::WAITS, [id.into()]);
             let deliveries = script.add(&sql::streams::DELIVERIES, [id.into()]);
             let is_ripe = script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            let done = self.read(script).await?;
+            let done = self.read_for(caller, script).await?;
             if self.ripen(done.get(is_ripe)).await? {
                 continue;
             }
@@ -57,7 +58,7 @@ impl SqlitePersistenceProvider {
             let waits = script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
             let deliveries = script.add(&sql::streams::DELIVERIES_OF_MANY, [list.clone()]);
             let is_ripe = script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            let done = self.read(script).await?;
+            let done = self.read_for(Caller::Engine, script).await?;
             if self.ripen(done.get(is_ripe)).await? {
                 continue;
             }

@@ -1,4 +1,7 @@
 //! [`StepStore`]: how the engine writes.
+//!
+//! What only the engine calls never waits for what the program asks (see [`admission`](crate::admission)); what the program
+//! calls through a host (`start`, `inspect`, requests, pages, work for outsiders) does.
 
 mod claim;
 mod commit;
@@ -24,6 +27,7 @@ use wfe_core::{
 
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{Fields, hexadecimal, time},
     repository::{add_event_existence, add_ripening},
     script::Script,
@@ -36,7 +40,7 @@ const OWNERS: &str = "wfe:owner";
 #[async_trait]
 impl StepStore for SqlitePersistenceProvider {
     async fn enlist(&self) -> Result<Owner> {
-        let id = self.draw(OWNERS).await?;
+        let id = self.draw(Caller::Engine, OWNERS).await?;
         self.owners.enlist(id)
     }
 
@@ -63,7 +67,11 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
-        self.load_all(id).await
+        self.load_all(Caller::Engine, id).await
+    }
+
+    async fn inspect(&self, id: &str) -> Result<Loaded> {
+        self.load_all(Caller::Program, id).await
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
@@ -83,7 +91,7 @@ impl StepStore for SqlitePersistenceProvider {
         add_event_existence(&mut script, event_id);
         add_ripening(&mut script, self.clock.now());
         let finish = script.add(&sql::streams::FINISH_EVENT, [event_id.into()]);
-        let done = self.writer.run(script).await?;
+        let done = self.writer.run_for(Caller::Engine, script).await?;
         Ok(done.get(finish).is_some_and(|done| done.changes > 0))
     }
 
@@ -129,7 +137,7 @@ impl StepStore for SqlitePersistenceProvider {
         // A bound before all that can be stored stands for the first of it: nothing is dated ahead to that.
         let after = time::bound(after).unwrap_or(i64::MIN);
         script.add(&sql::events::NEXT_UNRIPE, [after.into()]);
-        let done = self.read(script).await?;
+        let done = self.read_for(Caller::Engine, script).await?;
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
         Fields::new(row, "events", "").optional_time("event_time")
     }
@@ -160,7 +168,7 @@ impl StepStore for SqlitePersistenceProvider {
     async fn ended(&self, wanted: &[String]) -> Result<Vec<String>> {
         let mut script = Script::default();
         script.add(&sql::ownership::ENDED, [hexadecimal::ids(wanted).into()]);
-        self.ids(script, "workflows").await
+        self.ids_for(Caller::Engine, script, "workflows").await
     }
 
     fn news(&self) -> BoxStream<'static, ()> {

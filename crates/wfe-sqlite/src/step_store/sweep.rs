@@ -5,6 +5,7 @@ use wfe_core::{Result, traits::Swept};
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{Fields, time},
     script::Script,
     sql,
@@ -20,7 +21,7 @@ impl SqlitePersistenceProvider {
             script.add(&sql::events::IS_RIPE, [self.now().into()]);
             let page = script
                 .add(&sql::streams::UNFINISHED, [at.into(), seq.into(), until.into(), rows(limit).into()]);
-            let done = self.read(script).await?;
+            let done = self.read_for(Caller::Engine, script).await?;
             if self.ripen(done.first()).await? {
                 continue;
             }
@@ -45,7 +46,7 @@ impl SqlitePersistenceProvider {
         let Some(id) = after else { return Ok(Some((i64::MIN, 0))) };
         let mut script = Script::default();
         script.add(&sql::streams::PLACE, [id.into()]);
-        let done = self.read(script).await?;
+        let done = self.read_for(Caller::Engine, script).await?;
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
         let mut fields = Fields::new(row, "events", id);
         Ok(Some((fields.int("event_time")?, fields.int("seq")?)))
@@ -62,7 +63,7 @@ impl SqlitePersistenceProvider {
         if script.statements.is_empty() {
             return Ok(0);
         }
-        let done = self.writer.run(script).await?;
+        let done = self.writer.run_for(Caller::Engine, script).await?;
         let finished = finish.and_then(|at| done.get(at)).map_or(0, |done| done.changes);
         Ok(usize::try_from(finished).unwrap_or(usize::MAX))
     }

@@ -28,7 +28,7 @@ impl WorkflowHost {
             let has_ended = self.has_ended();
             let (end, comes) = shared.waiters.wait(id);
             if (shall_look || !comes)
-                && let Some(end) = End::of(shared.store.load(id).await?)
+                && let Some(end) = End::of(shared.store.inspect(id).await?)
             {
                 return end.typed(id);
             }
@@ -53,7 +53,7 @@ impl WorkflowHost {
     /// # Errors
     /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
-        let loaded = self.0.shared.store.load(id).await?;
+        let loaded = self.0.shared.store.inspect(id).await?;
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
         let is_registered = self.0.shared.definition(definition, version).is_some();
         let at_hand = self.0.shared.at_hand.of(id);
@@ -89,7 +89,7 @@ impl WorkflowHost {
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Serialization`](WfeError::Serialization): its data is not a `D`.
     pub async fn data<D: DeserializeOwned>(&self, id: &str) -> Result<D> {
-        let loaded = self.0.shared.store.load(id).await?;
+        let loaded = self.0.shared.store.inspect(id).await?;
         Ok(serde_json::from_value(loaded.instance.data)?)
     }
 

@@ -219,7 +219,7 @@ impl Schedules {
         if instance.status == WorkflowStatus::Runnable
             && tick_of(&instance).and_then(|tick| tick.sleep_until).is_some_and(|until| until <= shared.now())
         {
-            let loaded = shared.store.load(&instance.id).await?;
+            let loaded = shared.store.inspect(&instance.id).await?;
             (instance, is_looked_at) = (loaded.instance, loaded.owner.is_some());
         }
         let failing = tick_of(&instance).filter(|tick| failed_in_a_row(tick) > 0).map(|tick| tick.id.clone());

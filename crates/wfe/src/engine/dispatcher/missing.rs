@@ -2,10 +2,14 @@
 
 use std::{
     collections::HashSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use tokio::task::JoinHandle;
+
 use super::Dispatcher;
+use crate::shared::Shared;
 
 /// Instances read for their definitions at each look. Where more are due, the next look goes on behind them.
 const INSTANCES_AT_MOST: usize = 256;
@@ -26,6 +30,8 @@ pub(super) struct Pace {
     news: bool,
     /// How many due instances earlier looks have read.
     read: usize,
+    /// The look that is under way, and when it began.
+    look: Option<(Instant, JoinHandle<usize>)>,
 }
 
 impl Pace {
@@ -33,7 +39,26 @@ impl Pace {
         self.news = true;
     }
 
+    /// A look is under way. The host is not idle before it has ended.
+    pub fn is_looking(&self) -> bool {
+        self.look.is_some()
+    }
+
+    /// Until the look that is under way has ended.
+    pub async fn look_ends(&mut self) {
+        if let Some((began, look)) = &mut self.look {
+            let (began, read) = (*began, look.await);
+            self.look = None;
+            // An error: it panicked; the next one begins at the same place.
+            self.read = read.unwrap_or(self.read);
+            self.looked(began, Instant::now());
+        }
+    }
+
     fn is_time(&self, now: Instant) -> bool {
+        if self.is_looking() {
+            return false;
+        }
         let Some((end, took)) = self.last else { return true };
         let pause = took.saturating_mul(PAUSE_FOR_LOOK);
         let pause = if self.news { pause } else { pause.max(WITHOUT_NEWS) };
@@ -46,45 +71,55 @@ impl Pace {
 }
 
 impl Dispatcher {
-    /// Tells which definitions due instances need that are not registered here, if it is time to look for that.
-    pub(super) async fn look_for_missing(&mut self) {
+    /// Tells which definitions due instances need that are not registered here, if it is time to look for that. In a task of
+    /// its own: it reads as a program does, which may have to wait, and nothing else has to wait for it.
+    pub(super) fn look_for_missing(&mut self) {
         let began = Instant::now();
         if self.pace.is_time(began) {
             self.pace.news = false;
-            self.report_missing().await;
-            self.pace.looked(began, Instant::now());
+            let busy = self.actors.keys().cloned().collect();
+            let look = tokio::spawn(report(self.shared.clone(), busy, self.pace.read));
+            self.pace.look = Some((began, look));
         }
     }
+}
 
-    async fn report_missing(&mut self) {
-        let provider = &self.shared.provider;
-        let mut due = match provider.get_runnable_instances(self.shared.now()).await {
-            Ok(due) => due,
-            Err(error) => return tracing::warn!(%error, "due instances could not be listed"),
-        };
-        due.retain(|id| !self.actors.contains_key(id));
-        if due.is_empty() {
-            return;
+/// Looks through the next due instances but these, after so many that were read before; gives how many were read by then.
+async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usize {
+    let provider = &shared.provider;
+    let mut due = match provider.get_runnable_instances(shared.now()).await {
+        Ok(due) => due,
+        Err(error) => {
+            tracing::warn!(%error, "due instances could not be listed");
+            return read;
         }
-        let from = self.pace.read % due.len();
-        due.rotate_left(from);
-        due.truncate(INSTANCES_AT_MOST);
-        self.pace.read = from + due.len();
-        let mut seen = HashSet::new();
-        for ids in due.chunks(INSTANCES_AT_ONCE) {
-            let instances = match provider.get_workflow_instances(ids).await {
-                Ok(instances) => instances,
-                Err(error) => return tracing::warn!(%error, "due instances could not be read"),
-            };
-            for instance in instances {
-                let (definition, version) = (instance.workflow_definition_id, instance.version);
-                if !seen.contains(&(definition.clone(), version)) {
-                    self.shared.is_registered(&definition, version, &instance.id);
-                    seen.insert((definition, version));
-                }
+    };
+    due.retain(|id| !busy.contains(id));
+    if due.is_empty() {
+        return read;
+    }
+    let from = read % due.len();
+    due.rotate_left(from);
+    due.truncate(INSTANCES_AT_MOST);
+    let read = from + due.len();
+    let mut seen = HashSet::new();
+    for ids in due.chunks(INSTANCES_AT_ONCE) {
+        let instances = match provider.get_workflow_instances(ids).await {
+            Ok(instances) => instances,
+            Err(error) => {
+                tracing::warn!(%error, "due instances could not be read");
+                return read;
+            }
+        };
+        for instance in instances {
+            let (definition, version) = (instance.workflow_definition_id, instance.version);
+            if !seen.contains(&(definition.clone(), version)) {
+                shared.is_registered(&definition, version, &instance.id);
+                seen.insert((definition, version));
             }
         }
     }
+    read
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ pub(super) async fn run(
     let began = shared.now();
     this.look_and_refill().await;
     this.peek_at_events(began).await;
-    this.look_for_missing().await;
+    this.look_for_missing();
     let mut poll = clock.sleep(interval);
     loop {
         // Out of the calendar, or none: never. The poll looks after it.
@@ -206,6 +206,7 @@ pub(super) async fn run(
             () = tokio::time::sleep_until(this.crowded.unwrap_or(this.looked)), if this.crowded.is_some() => {
                 this.look().await;
             }
+            () = this.pace.look_ends(), if this.pace.is_looking() => {}
             () = shared.post.arrived.notified() => this.deliver().await,
             () = news.notified() => {
                 // Taken before: what becomes due while this host looks is in neither answer otherwise.
@@ -214,13 +215,13 @@ pub(super) async fn run(
                 this.peek_at_timers(before).await;
                 this.peek_at_events(before).await;
                 this.pace.hear();
-                this.look_for_missing().await;
+                this.look_for_missing();
             }
             () = &mut poll => {
                 this.attend().await;
                 // Also those that this host works on: another one may have taken one over and ended it.
                 this.ask_for_ends(shared.waiters.all()).await;
-                this.look_for_missing().await;
+                this.look_for_missing();
                 poll = clock.sleep(interval);
             }
         }

@@ -1,0 +1,200 @@
+//! What waits for the database is bounded: the program's calls wait outside of full queues, and the engine goes on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use futures_util::{FutureExt, StreamExt, stream};
+use serde_json::{Value, json};
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::sync::Notify;
+use wfe::{
+    Outcome, WorkflowHost,
+    definition::{WorkflowBuilder, inline},
+};
+use wfe_core::{
+    Result, WfeError,
+    models::{Event, ExecutionError, WorkflowInstance},
+    traits::{EventRepository, PersistenceProvider, StepCommit, StepStore, WorkflowRepository},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+/// More than a queue takes.
+const MANY: usize = 5_000;
+/// What a queue takes: so many small requests, or so many of a mebibyte.
+const SMALL: i64 = 1024;
+const LARGE: i64 = 64;
+
+/// Another program, which holds the write lock.
+struct Other(SqliteConnection);
+
+impl Other {
+    async fn locks(database: &Path) -> Self {
+        let options = SqliteConnectOptions::new().filename(database);
+        let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+        other.execute("BEGIN IMMEDIATE").await.unwrap();
+        Self(other)
+    }
+
+    /// Lets go of it.
+    async fn unlocks(&mut self) {
+        self.0.execute("ROLLBACK").await.unwrap();
+    }
+
+    async fn count(&mut self) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM workflows").fetch_one(&mut self.0).await.unwrap()
+    }
+}
+
+async fn open(database: &Path, busy: Duration) -> SqlitePersistenceProvider {
+    SqlitePersistenceProvider::file(database).busy_timeout(busy).open().await.unwrap()
+}
+
+fn instance(data: Value) -> WorkflowInstance {
+    WorkflowInstance::new("d", 1, data)
+}
+
+#[tokio::test]
+async fn calls_that_are_dropped_leave_no_more_in_the_queue_than_it_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let store = open(&database, Duration::from_mins(10)).await;
+    let mut other = Other::locks(&database).await;
+    for (description, bound) in [(None, SMALL), (Some("x".repeat(1 << 20)), LARGE)] {
+        let before = other.count().await;
+        let mut one = WorkflowInstance { id: String::new(), description, ..instance(json!(null)) };
+        for _ in 0..4 * bound {
+            assert!(store.create_new_workflow(&one).now_or_never().is_none());
+        }
+        other.unlocks().await;
+        // It comes after them.
+        one.description = None;
+        store.create_new_workflow(&one).await.unwrap();
+        let stored = other.count().await - before - 1;
+        assert!(stored <= bound, "{stored} of at most {bound}");
+        other.0.execute("BEGIN IMMEDIATE").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_the_engine_stores_enters_a_full_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let store = open(&database, Duration::from_mins(10)).await;
+    let owner = store.enlist().await.unwrap();
+    let started = store.start(Some(&owner), &instance(json!(0))).await.unwrap();
+    let mut other = Other::locks(&database).await;
+    for _ in 0..SMALL {
+        assert!(store.create_new_workflow(&instance(json!(null))).now_or_never().is_none());
+    }
+    let commit =
+        StepCommit { instance_id: started.id.clone(), data: Some(json!(1)), ..StepCommit::default() };
+    // Dropped at once: it is stored all the same, for it stands in the queue.
+    assert!(store.commit_step(started.fence.unwrap(), &commit).now_or_never().is_none());
+    let late = store.create_event(&Event::new("e", "k", json!(null))).now_or_never();
+    other.unlocks().await;
+    assert!(late.is_none());
+    store.persist_errors(&[ExecutionError::new(&started.id, "p", "comes last")]).await.unwrap();
+    assert_eq!(store.load(&started.id).await.unwrap().instance.data, json!(1));
+    assert!(store.get_events("e", "k", DateTime::<Utc>::MAX_UTC).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn callers_that_a_full_queue_keeps_out_are_refused_in_time_and_nothing_of_theirs_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let busy = Duration::from_millis(300);
+    let store = open(&database, busy).await;
+    let id = store.create_new_workflow(&instance(json!("there"))).await.unwrap();
+    let mut other = Other::locks(&database).await;
+    let calls = (0..MANY).map(|_| async {
+        let began = Instant::now();
+        let refused = store.create_new_workflow(&instance(json!(null))).await;
+        assert!(matches!(refused, Err(WfeError::Busy { .. })), "{refused:?}");
+        assert!(began.elapsed() >= busy);
+    });
+    let calls = stream::iter(calls).buffer_unordered(MANY).collect::<Vec<()>>();
+    // Reads have a queue of their own.
+    let reads = async {
+        for _ in 0..100 {
+            assert_eq!(store.get_workflow_instance(&id).await.unwrap().data, json!("there"));
+        }
+    };
+    tokio::join!(calls, reads);
+    other.unlocks().await;
+    store.create_new_workflow(&instance(json!(null))).await.unwrap();
+    assert_eq!(other.count().await, 2);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_place_in_a_queue_hears_that_the_store_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let store = open(&database, Duration::from_secs(2)).await;
+    let mut other = Other::locks(&database).await;
+    for _ in 0..SMALL {
+        assert!(store.create_new_workflow(&instance(json!(null))).now_or_never().is_none());
+    }
+    let waits = async {
+        let refused = store.create_new_workflow(&instance(json!(null))).await;
+        assert!(matches!(refused, Err(WfeError::Closed(_))), "{refused:?}");
+        other.unlocks().await;
+    };
+    tokio::join!(biased; waits, store.close());
+}
+
+/// The engine stores the result of a step and answers queries while the program floods the store, which another program has
+/// locked; and all goes on afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_engine_goes_on_while_the_program_fills_the_queues() -> Result<()> {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let store = Arc::new(open(&database, Duration::from_millis(500)).await);
+    let host = WorkflowHost::builder_shared(store.clone()).build();
+    let (begun, end) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begins, ends) = (begun.clone(), end.clone());
+    let held = inline(move |_, _| {
+        let (begins, ends) = (begins.clone(), ends.clone());
+        async move {
+            begins.notify_one();
+            ends.notified().await;
+            Ok(7)
+        }
+    });
+    host.register(
+        WorkflowBuilder::<u32>::new("held", 1).then("step", held.output(|n, data| *data = *n)).build()?,
+    )?;
+    let quick = inline(|_, _| async { Ok(()) });
+    host.register(WorkflowBuilder::<u32>::new("quick", 1).then("step", quick).build()?)?;
+    host.start().await?;
+    let id = host.start_workflow("held", &0_u32).await?;
+    begun.notified().await;
+    let mut other = Other::locks(&database).await;
+    let mut before = other.count().await;
+    let starts = (0..MANY).map(|_| host.start_workflow("quick", &0_u32));
+    let starts = stream::iter(starts).buffer_unordered(MANY).collect::<Vec<_>>();
+    let rest = async {
+        // Its commit stands behind what entered before it, and never outside.
+        end.notify_one();
+        for _ in 0..100 {
+            assert_eq!(host.status(&id).await.unwrap().current_steps, ["step"]);
+            store.load(&id).await.unwrap();
+        }
+    };
+    let (refused, ()) = tokio::join!(starts, rest);
+    assert!(refused.iter().all(|start| matches!(start, Err(WfeError::Busy { .. }))));
+    other.unlocks().await;
+    assert_eq!(host.wait_for::<u32>(&id).await?, Outcome::Completed(7));
+    for _ in 0..2 {
+        let id = host.start_workflow("quick", &0_u32).await?;
+        assert_eq!(host.wait_for::<u32>(&id).await?, Outcome::Completed(0));
+        before += 1;
+    }
+    assert_eq!(other.count().await, before, "nothing of the refused is stored");
+    host.stop().await
+}
