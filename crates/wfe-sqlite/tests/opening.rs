@@ -110,7 +110,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_as_it_was() {
     let before = contents(folder.path());
     match refused(&path).await {
         WfeError::SchemaTooNew { found, supported, location } => {
-            assert_eq!((found, supported, location), (7, 3, path.display().to_string()));
+            assert_eq!((found, supported, location), (7, 4, path.display().to_string()));
         }
         other => panic!("{other:?}"),
     }
