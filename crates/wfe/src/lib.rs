@@ -64,7 +64,7 @@ pub use host::{PublishOptions, StartOptions, WorkflowHost};
 pub use middleware::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart};
 pub use options::HostBuilder;
 pub use outcome::{Guarantees, Idle, Outcome};
-pub use outside::{Activities, ActivityClaim, OpenActivity, OpenTask, UserTasks, Worker};
+pub use outside::{Activities, ActivityClaim, ActivityCtx, OpenActivity, OpenTask, UserTasks, Worker};
 pub use schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Tick, Timetable};
 pub use status::{Held, InstanceStatus, Position, Standstill, Waits};
 pub use wfe_core::{

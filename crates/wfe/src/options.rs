@@ -168,7 +168,8 @@ impl HostBuilder {
         self
     }
 
-    /// How long [`WorkflowHost::stop`] waits for running steps; by default 30 s. Always real time, whatever the
+    /// How long [`WorkflowHost::stop`] waits for running steps, and for what workers work on
+    /// ([`Worker`](crate::Worker)); by default 30 s. Always real time, whatever the
     /// [`clock`](Self::clock): nobody has to move a virtual one for a host to stop.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {

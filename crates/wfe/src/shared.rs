@@ -20,6 +20,7 @@ use crate::{
     native_store::NativeStore,
     options::Options,
     outcome::Guarantees,
+    outside::Claims,
     plain_store::PlainStore,
     post::Post,
     waiters::Waiters,
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub at_hand: AtHand,
     pub missing: Missing,
     pub births: Arc<Births>,
+    pub claims: Arc<Claims>,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
     registry: RwLock<Registry>,
@@ -74,6 +76,7 @@ impl Shared {
             at_hand: AtHand::default(),
             missing: Missing::default(),
             births: Arc::default(),
+            claims: Arc::default(),
             steps: limits::semaphore(options.concurrent_steps),
             registry: RwLock::default(),
             owner: Mutex::default(),

@@ -27,6 +27,8 @@ impl StepError {
     pub const TIMEOUT: &'static str = "timeout";
     /// The code of something from outside (an event's data, a worker's answer) that is not of the expected type.
     pub const UNREADABLE: &'static str = "unreadable";
+    /// The code of what a worker's body returns that gives its activity back instead of answering it.
+    pub const GIVEN_BACK: &'static str = "given-back";
     /// The code of a workflow that was not over at its deadline.
     pub const DEADLINE: &'static str = "deadline";
     /// The code of the failure of a step whose child workflow was cancelled or terminated. It is fatal: somebody has decided

@@ -89,17 +89,15 @@ pub async fn work(db: &Path, manner: Manner) -> Result<(), Failure> {
     }
 }
 
-/// Works on what comes until it is told to end. However long the work takes, a heartbeat renews the lease meanwhile.
+/// Works on what comes until it is told to end, and finishes what it works on then. However long the work takes, a heartbeat
+/// renews the lease meanwhile.
 async fn steady(host: &WorkflowHost, told: oneshot::Receiver<bool>) -> Result<(), Failure> {
     let worker = host.activities().worker(THUMBNAIL, Manner::Steady.name());
-    let work = worker.run(|file: String, _activity| async move {
+    let work = worker.run_until(told, |file: String, _ctx| async move {
         println!("steady: makes a thumbnail of {file}");
         Ok::<_, StepError>(thumbnail(&file, Manner::Steady))
     });
-    tokio::select! {
-        ended = work => Ok(ended?),
-        _ = told => Ok(()),
-    }
+    Ok(work.await?)
 }
 
 /// The next activity that nobody has, or whose lease has run out.

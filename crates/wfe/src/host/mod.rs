@@ -199,25 +199,31 @@ impl WorkflowHost {
     /// stored. A step that takes longer has its cancellation token fired and is left, for a second if it does not block its
     /// thread; it is run again by the next host. Everything else stays in the store for the next start.
     ///
+    /// The host's [workers](crate::Worker) end with it, on a host that was never started too: they claim nothing any more,
+    /// and may finish what they work on within the same grace time. What they have not answered then is dropped and given
+    /// back, so that workers of other hosts get it at once.
+    ///
     /// # Errors
     /// [`Closed`](WfeError::Closed): it was stopped before, or has ended with the runtime that it was started on. Also at once
     /// while another call of this is under way, which it does not wait for.
     pub async fn stop(&self) -> Result<()> {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
-        self.0.shared.post.work_is_there();
-        match stage {
-            Stage::New => Ok(()),
-            Stage::Stopped => Err(WfeError::Closed("the host")),
-            Stage::Running(commands, _, phase) => {
-                phase.send_replace(Phase::Draining);
-                let (answer, stopped) = oneshot::channel();
-                let ended = commands.send(Command::Stop(answer)).is_err() || stopped.await.is_err();
-                if ended {
-                    return Err(WfeError::Closed("the host"));
-                }
-                Ok(())
-            }
+        if matches!(stage, Stage::Stopped) {
+            return Err(WfeError::Closed("the host"));
         }
+        let Shared { claims, post, options, .. } = &*self.0.shared;
+        claims.close();
+        post.work_is_there();
+        let workers = claims.drain(options.grace);
+        let Stage::Running(commands, _, phase) = stage else {
+            workers.await;
+            return Ok(());
+        };
+        phase.send_replace(Phase::Draining);
+        let (answer, stopped) = oneshot::channel();
+        let engine = async { commands.send(Command::Stop(answer)).is_ok() && stopped.await.is_ok() };
+        let (is_stopped, ()) = tokio::join!(engine, workers);
+        if is_stopped { Ok(()) } else { Err(WfeError::Closed("the host")) }
     }
 
     /// Tells the engine, if the host runs; otherwise the next start sees it in the store.

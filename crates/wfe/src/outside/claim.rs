@@ -109,10 +109,6 @@ impl ActivityClaim {
         if is_kept { Ok(expiry) } else { Err(WfeError::SubscriptionNotFound(self.wait.id.clone())) }
     }
 
-    pub(super) fn set_expiry(&mut self, expiry: DateTime<Utc>) {
-        self.expiry = expiry;
-    }
-
     /// Answers with a result; the instance goes on. After [`CommitUnknown`](WfeError::CommitUnknown) the same answer may
     /// be given again: it counts once.
     ///
@@ -143,6 +139,10 @@ impl ActivityClaim {
     /// # Errors
     /// [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): as [`heartbeat`](Self::heartbeat).
     pub async fn release(self) -> Result<()> {
+        self.give_back().await
+    }
+
+    pub(super) async fn give_back(&self) -> Result<()> {
         let shared = self.host.shared();
         shared.provider.clear_subscription_token(&self.wait.id, &self.token).await?;
         shared.post.work_is_there();

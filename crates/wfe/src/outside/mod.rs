@@ -2,11 +2,15 @@
 
 mod activities;
 mod claim;
+mod claims;
+mod ctx;
 mod user_tasks;
 mod worker;
 
 pub use activities::{Activities, OpenActivity};
 pub use claim::ActivityClaim;
+pub(crate) use claims::Claims;
+pub use ctx::ActivityCtx;
 pub use user_tasks::{OpenTask, UserTasks};
 pub use worker::Worker;
 

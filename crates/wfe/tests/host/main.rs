@@ -33,3 +33,4 @@ mod support;
 mod threads;
 mod verbs;
 mod versions;
+mod workers;

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use serde_json::json;
 use tokio::sync::Notify;
 use wfe::{
-    ActivityClaim, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
+    ActivityClaim, ActivityCtx, Lifecycle, OpenTask, Outcome, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, activity, each, inline, user_task},
     models::WorkflowStatus,
@@ -18,9 +18,9 @@ use wfe::{
 
 use crate::support::{Count, Store, Tally, Timed, completed, ended, in_time, nothing, until};
 
-const LEASE: Duration = Duration::from_mins(1);
+pub const LEASE: Duration = Duration::from_mins(1);
 
-fn doubling() -> Definition {
+pub fn doubling() -> Definition {
     WorkflowBuilder::<Tally>::new("double", 1)
         .activity(
             "ask",
@@ -66,12 +66,12 @@ fn buying(keys: &Keys) -> Definition {
         .unwrap()
 }
 
-async fn start(host: &WorkflowHost, definition: &str, sum: u32) -> String {
+pub async fn start(host: &WorkflowHost, definition: &str, sum: u32) -> String {
     host.start_workflow(definition, &Tally { numbers: vec![], sum }).await.unwrap()
 }
 
 /// The next activity, once it is there.
-async fn claim(host: &WorkflowHost, worker: &str) -> ActivityClaim {
+pub async fn claim(host: &WorkflowHost, worker: &str) -> ActivityClaim {
     let mut claim = None;
     until(async || {
         claim = host.activities().claim("double", worker, LEASE).await.unwrap();
@@ -82,12 +82,12 @@ async fn claim(host: &WorkflowHost, worker: &str) -> ActivityClaim {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it reads better at its callers")]
-fn is_refused<T: std::fmt::Debug>(answer: Result<T, WfeError>) {
+pub fn is_refused<T: std::fmt::Debug>(answer: Result<T, WfeError>) {
     assert!(matches!(answer, Err(WfeError::SubscriptionNotFound(_))), "{answer:?}");
 }
 
 /// Counts when it is dropped.
-struct Gone(Count);
+pub struct Gone(pub Count);
 
 impl Drop for Gone {
     fn drop(&mut self) {
@@ -346,8 +346,8 @@ in_time! {
         let client = host.clone();
         let early = start(&host, "double", 1).await;
         let worker = host.activities().worker("double", "w").concurrent(2);
-        let work = tokio::spawn(worker.run(|n: u32, activity| async move {
-            assert_eq!(activity.step, "ask");
+        let work = tokio::spawn(worker.run(|n: u32, ctx: ActivityCtx| async move {
+            assert_eq!(ctx.activity().step, "ask");
             assert_ne!(n, 13, "unlucky");
             if n == 14 { Err(StepError::fatal("refused").with_code("refused")) } else { Ok(2 * n) }
         }));
