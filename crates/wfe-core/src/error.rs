@@ -119,8 +119,9 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// An I/O error or a deadline struck the commit itself: the change **may or may not** become durable, even after
-    /// a later crash. Reload before deciding.
+    /// An I/O error or a deadline struck the commit itself, or the store was found to be lost right after it: the change
+    /// **may or may not** become durable, even after a later crash. Reload before deciding; of a store that is lost, the
+    /// reload says so ([`Unusable`](Self::Unusable)), and there is nothing left to decide.
     #[error("the outcome of the commit is unknown ({message}); read the stored state before deciding")]
     CommitUnknown {
         /// What struck.
@@ -165,7 +166,12 @@ pub enum WfeError {
         /// The newest version that this program knows.
         supported: i64,
     },
-    /// The store cannot be opened: missing folder, not a database, another program's database, read-only, …
+    /// The store cannot be opened: missing folder, not a database, another program's database, read-only, … Or it was
+    /// open, and is lost: its file was removed, renamed, replaced or damaged under it.
+    ///
+    /// From a store that was open it is final: nothing was written, nothing is any more, and every later call says the same,
+    /// until the store is opened anew. A host whose store says so ends. So a store must not give it for what may pass by
+    /// itself.
     #[error("cannot use {}: {reason}", path.display())]
     Unusable {
         /// Which file or address.

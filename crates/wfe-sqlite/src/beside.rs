@@ -151,6 +151,20 @@ impl Shared {
     }
 }
 
+/// Whether somebody has the database at this path open, as far as his lock tells; also while the last one is leaving.
+pub(crate) fn is_held_by_others(database: &Path) -> io::Result<bool> {
+    let bell = match OpenOptions::new().read(true).write(true).open(beside(database, BELL)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        bell => bell?,
+    };
+    match bell.try_lock() {
+        // Given back when it is closed, at once.
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
 /// Opens and holds the bell of a database.
 fn hold(path: PathBuf, patience: Duration) -> Result<Shared> {
     let end = Instant::now() + patience;

@@ -9,7 +9,9 @@ const NOT_NULL: i32 = 1299;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const FULL: i32 = 13;
+const CORRUPT: i32 = 11;
 const PROTOCOL: i32 = 15;
+const NOT_A_DATABASE: i32 = 26;
 
 /// SQLite's extended result code, if SQLite answered at all.
 pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
@@ -30,6 +32,11 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(BUSY | LOCKED | PROTOCOL))
 }
 
+/// Whether the file is damaged ("malformed"), or was overwritten with something else ("not a database").
+pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
+    matches!(primary(error), Some(CORRUPT | NOT_A_DATABASE))
+}
+
 /// Whether the disk (or the configured size) is exhausted.
 pub(crate) fn is_full(error: &sqlx::Error) -> bool {
     primary(error) == Some(FULL)
@@ -47,6 +54,14 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
         WfeError::Full { message, source }
     } else {
         WfeError::Storage { message, source }
+    }
+}
+
+/// SQLite's error that this one was made from.
+pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
+    match error {
+        WfeError::Storage { source: Some(source), .. } => source.downcast_ref(),
+        _ => None,
     }
 }
 

@@ -6,11 +6,18 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
 };
 
 use wfe_core::{BoxError, Result, WfeError};
 
-use crate::{network, schema};
+use crate::{beside, file::Guard, network, open, schema};
+
+/// How long the last one who leaves a removed database may take for that, some ten microseconds as a rule, and how long to
+/// wait before looking again.
+const PATIENCE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The database files that this process has open, by device and inode.
 ///
@@ -19,19 +26,16 @@ use crate::{network, schema};
 /// one after the other.
 static FILES: Mutex<Files> = Mutex::new(Files::new());
 
-type Files = BTreeMap<(u64, u64), Weak<InUse>>;
+type Files = BTreeMap<(u64, u64), Weak<Guard>>;
 
 pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
     WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
 }
 
-/// A database file that SQLite has open in this process, until the last clone of its `Arc` is dropped.
-pub(crate) struct InUse;
-
 /// Makes a missing file, for its owner alone, and refuses whatever can be seen to be unusable before SQLite touches it.
 ///
 /// Hold what it returns for as long as SQLite has the file open: meanwhile, nothing here opens the file again.
-pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
+pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     if path.to_str().is_none() {
         return Err(unusable(path, "its path is not UTF-8, as SQLite needs it; choose another name", None));
     }
@@ -47,12 +51,13 @@ pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
             return Err(unusable(path, reason, Some(Box::new(error))));
         }
     }
+    refuse_removed(path)?;
     // Nothing that holds it can panic half-way through a change.
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
     match create(path) {
         Ok(file) => {
             let found = file.metadata().map_err(|error| not_seen(path, error))?;
-            return Ok(put(&mut files, &found));
+            return put(&mut files, &found, file, path);
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => {
@@ -74,21 +79,48 @@ pub(crate) fn look(path: &Path) -> Result<Arc<InUse>> {
                       remove the others, or make them symbolic links";
         return Err(unusable(path, reason, None));
     }
+    let real = open::real(path)?;
+    let is_another = |guard: &Arc<Guard>| guard.real() == real && guard.is_open();
     if let Some(in_use) = number(&found).and_then(|number| files.get(&number)?.upgrade()) {
         return Ok(in_use);
+    }
+    if files.values().filter_map(Weak::upgrade).any(|guard| is_another(&guard)) {
+        // It would share the log and the `-shm` of the one before.
+        let reason = "this program still has the file open that lay there before; close it first";
+        return Err(unusable(path, reason, None));
     }
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
         unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
     })?;
     header(path, &mut file)?;
-    Ok(put(&mut files, &found))
+    put(&mut files, &found, file, path)
 }
 
-fn put(files: &mut Files, file: &Metadata) -> Arc<InUse> {
-    let in_use = Arc::new(InUse);
+/// Refuses to make a database where another one was that somebody still has open: he would go on with it, as if nothing had
+/// happened, until he looks.
+fn refuse_removed(path: &Path) -> Result<()> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let is_held = beside::is_held_by_others(path).map_err(|error| not_seen(path, error))?;
+        // Asked in this order: whoever holds a lock beside it has made it or found it there before.
+        if !is_held || path.try_exists().map_err(|error| not_seen(path, error))? {
+            return Ok(());
+        }
+        // The last one may be just about to leave.
+        if Instant::now() >= end {
+            let reason = "it was removed while another process, or this one, has it open; stop all that have it open, put \
+                          the file back if it is still wanted, and try again";
+            return Err(unusable(path, reason, None));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn put(files: &mut Files, found: &Metadata, file: File, path: &Path) -> Result<Arc<Guard>> {
+    let guard = Arc::new(Guard::new(file, open::real(path)?));
     files.retain(|_, other| other.strong_count() > 0);
-    files.extend(number(file).map(|number| (number, Arc::downgrade(&in_use))));
-    in_use
+    files.extend(number(found).map(|number| (number, Arc::downgrade(&guard))));
+    Ok(guard)
 }
 
 /// Device and inode.

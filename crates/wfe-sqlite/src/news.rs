@@ -13,7 +13,7 @@ use std::{
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
-use crate::beside::Beside;
+use crate::{beside::Beside, file::Watch};
 
 /// How often the thread looks at the bell of a file: work that another process stored begins after a quarter of the 100 ms
 /// that it may take, on average, and after half of them at the latest. A look wakes a core that may be asleep, which costs
@@ -31,6 +31,7 @@ pub(crate) struct Bell {
 
 struct BellOfFile {
     beside: Arc<Beside>,
+    watch: Watch,
     listening: Mutex<Listening>,
 }
 
@@ -48,9 +49,9 @@ impl Bell {
         Self { rings: Arc::new(watch::Sender::new(0)), file: None }
     }
 
-    pub(crate) fn of_file(beside: Arc<Beside>) -> Self {
+    pub(crate) fn of_file(beside: Arc<Beside>, watch: Watch) -> Self {
         let listening = Mutex::new(Listening { last: [0; 16], is_on: false, is_deaf: false });
-        Self { file: Some(Arc::new(BellOfFile { beside, listening })), ..Self::in_memory() }
+        Self { file: Some(Arc::new(BellOfFile { beside, watch, listening })), ..Self::in_memory() }
     }
 
     /// What lies beside the file; `None`: a database in memory.
@@ -115,6 +116,11 @@ fn look_on(rings: &Weak<watch::Sender<u64>>, file: &Weak<BellOfFile>) {
             // Whoever listens next begins anew.
             listening.is_on = false;
             return;
+        }
+        if file.watch.check_at_times().is_err() {
+            // Whoever listens asks the store, which says so; nothing else can come any more.
+            listening.is_on = false;
+            return strike(&rings);
         }
         file.look(&mut listening, &rings);
     }

@@ -9,7 +9,15 @@ use std::{
 use sqlx::{ConnectOptions, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{Result, WfeError};
 
-use crate::{error, look::unusable, schema};
+use crate::{
+    error,
+    file::{Hold, Watch},
+    look::unusable,
+    schema,
+};
+
+/// Opens the log and the `-shm`, if nothing was read in WAL mode before: now, while it is certain which files lie there.
+const FIRST_READ: &str = "PRAGMA schema_version";
 
 /// Connections that read: with the one that writes, four in all.
 pub(crate) const READERS: usize = 3;
@@ -64,9 +72,16 @@ fn reading(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .pragma("query_only", "ON")
 }
 
-/// Opens a file that was looked at, makes its schema if it is missing, and returns the writing connection and the
-/// reading ones.
-pub(crate) async fn file(path: &Path, busy: Duration) -> Result<(SqliteConnection, Vec<SqliteConnection>)> {
+/// The connections of a file, open, and what guards it meanwhile.
+pub(crate) struct Opened {
+    pub(crate) writer: SqliteConnection,
+    pub(crate) readers: Vec<SqliteConnection>,
+    pub(crate) hold: Hold,
+}
+
+/// Opens a file that was looked at, and makes its schema if it is missing.
+pub(crate) async fn file(path: &Path, watch: &Watch, busy: Duration) -> Result<Opened> {
+    let mut hold = watch.enter().map_err(|loss| loss.unusable())?;
     let end = Instant::now() + busy;
     let writer = loop {
         match prepare(path, busy).await {
@@ -78,10 +93,23 @@ pub(crate) async fn file(path: &Path, busy: Duration) -> Result<(SqliteConnectio
     };
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {
-        let reader = reading(path, busy).connect().await;
-        readers.push(reader.map_err(|error| named(path, opening(error)))?);
+        let reader = async {
+            let mut reader = reading(path, busy).connect().await?;
+            reader.fetch_one(FIRST_READ).await?;
+            Ok(reader)
+        };
+        readers.push(reader.await.map_err(|error| named(path, opening(error)))?);
     }
-    Ok((writer, readers))
+    match hold.begin() {
+        Ok(()) => Ok(Opened { writer, readers, hold }),
+        Err(loss) => {
+            for connection in readers.into_iter().chain([writer]) {
+                // What matters is the loss.
+                let _ = connection.close().await;
+            }
+            Err(loss.unusable())
+        }
+    }
 }
 
 fn opening(error: sqlx::Error) -> WfeError {
@@ -128,6 +156,7 @@ async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     if mode.try_get::<&str, _>(0).map_err(opening)? != "wal" {
         return Err(unusable(path, "its file system offers no shared memory, which the WAL needs", None));
     }
+    connection.fetch_one(FIRST_READ).await.map_err(opening)?;
     Ok(())
 }
 
@@ -155,9 +184,9 @@ mod tests {
     #[tokio::test]
     async fn every_connection_enforces_foreign_keys_and_only_one_writes() {
         let folder = tempfile::tempdir().unwrap();
-        let busy = Duration::from_millis(1234);
-        let _in_use = crate::look::look(&folder.path().join("a.db")).unwrap();
-        let (mut writer, readers) = file(&folder.path().join("a.db"), busy).await.unwrap();
+        let (path, busy) = (folder.path().join("a.db"), Duration::from_millis(1234));
+        let watch = Watch::new(crate::look::look(&path).unwrap(), &path);
+        let Opened { mut writer, readers, hold: _hold } = file(&path, &watch, busy).await.unwrap();
         assert_eq!(readers.len(), 3);
         assert_eq!(pragma(&mut writer, "PRAGMA synchronous").await, 2, "full");
         assert_eq!(pragma(&mut writer, "PRAGMA query_only").await, 0);
@@ -165,7 +194,7 @@ mod tests {
         for mut connection in std::iter::once(writer).chain(readers) {
             assert_eq!(pragma(&mut connection, "PRAGMA foreign_keys").await, 1);
         }
-        let (_, readers) = file(&folder.path().join("a.db"), busy).await.unwrap();
+        let Opened { readers, .. } = file(&path, &watch, busy).await.unwrap();
         for mut reader in readers {
             assert_eq!(pragma(&mut reader, "PRAGMA query_only").await, 1);
             assert_eq!(pragma(&mut reader, "PRAGMA busy_timeout").await, 1234);

@@ -9,10 +9,11 @@ use crate::{
     beside::Beside,
     cache::Cache,
     codec::time,
+    file::Watch,
     liveness::Owners,
     look,
     news::Bell,
-    open,
+    open::{self, Opened},
     options::{Place, SqliteOptions},
     reader::Reader,
     script::{Done, Script},
@@ -48,6 +49,8 @@ pub struct SqlitePersistenceProvider {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: Owners,
     pub(crate) bell: Bell,
+    /// `None`: a database in memory, which nobody can take away.
+    watch: Option<Watch>,
     place: Place,
 }
 
@@ -80,36 +83,36 @@ impl SqlitePersistenceProvider {
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
         let mut recovery =
-            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), busy, in_use: None };
-        let (writer, reader, owners, bell) = match &place {
+            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), busy };
+        let (writer, reader, owners, bell, watch) = match &place {
             Place::Memory => {
                 let bell = Bell::in_memory();
                 let rung = bell.clone();
-                let open = async move || Ok((open::memory().await?, rung, ()));
-                (Writer::start(recovery, open).await?.0, None, Owners::in_memory(options.lease), bell)
+                let open = async move || Ok((open::memory().await?, None, rung, ()));
+                (Writer::start(recovery, open).await?.0, None, Owners::in_memory(options.lease), bell, None)
             }
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
-                let in_use = look::look(&path)?;
-                let real = open::real(&path)?;
-                let owners = Owners::beside(&real, options.lease);
-                recovery.in_use = Some(Arc::clone(&in_use));
+                let watch = Watch::new(look::look(&path)?, &path);
+                let owners = Owners::beside(watch.real(), options.lease);
                 recovery.options = Some(open::writing(&path, busy));
+                let watched = watch.clone();
                 let open = async move || {
                     // On the writer's thread, which may wait for a lock.
-                    let bell = Bell::of_file(Beside::join(&real, busy)?);
-                    let (connection, readers) = open::file(&path, busy).await?;
-                    Ok((connection, bell.clone(), (readers, bell)))
+                    let bell = Bell::of_file(Beside::join(watched.real(), busy)?, watched.clone());
+                    let Opened { writer, readers, hold } = open::file(&path, &watched, busy).await?;
+                    let shared = hold.share();
+                    Ok((writer, Some(hold), bell.clone(), (readers, shared, bell)))
                 };
-                let (mut writer, (readers, bell)) = Writer::start(recovery, open).await?;
-                let reader = Reader::start(readers, in_use, busy, place.name())?;
+                let (mut writer, (readers, hold, bell)) = Writer::start(recovery, open).await?;
+                let reader = Reader::start(readers, hold, busy, place.name())?;
                 // The writer's own thread blocks while others hold the database.
                 writer.admission.time_on(reader.runtime().clone());
-                (writer, Some(reader), owners, bell)
+                (writer, Some(reader), owners, bell, Some(watch))
             }
         };
-        Ok(Self { writer, reader, cache, clock: options.clock, owners, bell, place })
+        Ok(Self { writer, reader, cache, clock: options.clock, owners, bell, watch, place })
     }
 
     /// Finishes what was begun, closes the database and waits for it. Every later call is
@@ -133,6 +136,13 @@ impl SqlitePersistenceProvider {
             Some(reader) => reader.read(caller, script).await,
             None => self.writer.read(caller, script).await,
         }
+    }
+
+    /// Whether the database file is still the one that was opened: now, or as of half a second ago.
+    pub(crate) fn check(&self, at_times: bool) -> Result<()> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let checked = if at_times { watch.check_at_times() } else { watch.check() };
+        checked.map_err(|loss| loss.unusable())
     }
 
     /// The store's clock, as a bound (see [`time::bound`]).

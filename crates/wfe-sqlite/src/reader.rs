@@ -16,7 +16,7 @@ use wfe_core::{Result, WfeError};
 use crate::{
     admission::{Admission, Caller, Permit},
     batch, error,
-    look::InUse,
+    file::Hold,
     script::{Done, Script},
     texts::{Frame, Texts},
     thread::{self, Ended},
@@ -36,16 +36,16 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts the readers' thread on these connections; it keeps `in_use` until they are closed. They are plain
+    /// Starts the readers' thread on these connections; it keeps `hold` until they are closed. They are plain
     /// connections, not a pool: nothing ever opens, recycles or times them out.
     pub(crate) fn start(
         connections: Vec<SqliteConnection>,
-        in_use: Arc<InUse>,
+        hold: Hold,
         busy: Duration,
         location: String,
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let ended = thread::start("wfe-sqlite-read", async move || serve(connections, queue, in_use).await)?;
+        let ended = thread::start("wfe-sqlite-read", async move || serve(connections, queue, hold).await)?;
         let admission = Admission::new(ended.runtime().clone(), busy, location);
         Ok(Self { jobs, ended, admission })
     }
@@ -83,11 +83,7 @@ impl Reader {
     }
 }
 
-async fn serve(
-    connections: Vec<SqliteConnection>,
-    mut queue: mpsc::UnboundedReceiver<Job>,
-    in_use: Arc<InUse>,
-) {
+async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedReceiver<Job>, mut hold: Hold) {
     let count = connections.len();
     let (back, mut idle) = mpsc::unbounded_channel();
     let mut closing = None;
@@ -99,9 +95,15 @@ async fn serve(
         match job {
             Job::Read(script, permit, reply) => {
                 let Some((mut connection, mut texts)) = idle.recv().await else { break };
-                let back = back.clone();
+                let (back, watch) = (back.clone(), hold.watch().clone());
                 tokio::spawn(async move {
-                    let result = read(&mut connection, &mut texts, &script).await;
+                    let result = match watch.check_at_times() {
+                        Ok(()) => read(&mut connection, &mut texts, &script).await.map_err(|error| {
+                            let judged = watch.judge(&error);
+                            judged.map_or_else(|loss| loss.unusable(), |()| error::storage("reading", &error))
+                        }),
+                        Err(loss) => Err(loss.unusable()),
+                    };
                     // The connection first: whoever gets the answer may ask at once. Either receiver may be gone.
                     let _ = back.send((connection, texts));
                     drop(permit);
@@ -114,14 +116,16 @@ async fn serve(
             }
         }
     }
+    let may_close = hold.leave();
     for _ in 0..count {
-        if let Some((connection, _)) = idle.recv().await
-            && let Err(error) = connection.close().await
-        {
+        let Some((connection, _)) = idle.recv().await else { continue };
+        if !may_close {
+            std::mem::forget(connection);
+        } else if let Err(error) = connection.close().await {
             tracing::warn!(%error, "a reading connection did not close cleanly");
         }
     }
-    drop(in_use);
+    drop(hold);
     if let Some(reply) = closing {
         // Whoever asked for the end need not wait for it.
         let _ = reply.send(());
@@ -135,7 +139,7 @@ pub(crate) async fn read(
     connection: &mut SqliteConnection,
     texts: &mut Texts,
     script: &Script,
-) -> Result<Vec<Done>> {
+) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
     let together = script.statements.len() > 1;
     let frame = Frame { opens: together.then_some("BEGIN"), closes: together, ..Frame::default() };
     let sent = batch::send(connection, texts.get(&script.statements, 1, frame), &script.values, 0).await;
@@ -145,7 +149,7 @@ pub(crate) async fn read(
             // Fails only where the transaction was not begun, or has ended by itself.
             let _ = batch::send(connection, "ROLLBACK".into(), [], 0).await;
         }
-        return Err(error::storage("reading", &Arc::new(error)));
+        return Err(Arc::new(error));
     }
     if together {
         done.pop();
@@ -159,15 +163,16 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
-    use crate::look;
+    use crate::{file::Watch, look};
 
     #[tokio::test]
     async fn a_reader_that_stands_still_keeps_the_program_out_and_not_the_engine() {
         let folder = tempfile::tempdir().unwrap();
-        let in_use = look::look(&folder.path().join("a.db")).unwrap();
+        let path = folder.path().join("a.db");
+        let hold = Watch::new(look::look(&path).unwrap(), &path).enter().unwrap();
         // Without a connection, the thread takes one job from the queue and never ends it.
         let busy = Duration::from_millis(50);
-        let reader = Reader::start(Vec::new(), in_use, busy, "a.db".to_owned()).unwrap();
+        let reader = Reader::start(Vec::new(), hold, busy, "a.db".to_owned()).unwrap();
         let mut entered = 0;
         while reader.admission.has_room() {
             assert!(reader.read(Caller::Program, Script::default()).now_or_never().is_none());

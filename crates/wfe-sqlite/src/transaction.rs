@@ -13,6 +13,7 @@ use wfe_core::WfeError;
 use crate::{
     batch::{self, Sent},
     error,
+    file::Loss,
     script::{Done, Script, Statement, Written},
     texts::{Frame, RELEASE, SAVEPOINT, Savepoints, Texts},
 };
@@ -40,6 +41,10 @@ pub(crate) enum Batch {
     Ended(Arc<sqlx::Error>),
     /// The COMMIT failed: nobody knows.
     Unknown(Arc<sqlx::Error>),
+    /// Nothing was written: the database is lost.
+    Lost(Loss),
+    /// The database was found to be lost after the COMMIT: what was written may be in the file that it was.
+    LostSince(Loss),
 }
 
 /// Why the work on a batch stops.
@@ -210,6 +215,10 @@ impl Work<'_> {
         statement: Option<usize>,
         error: sqlx::Error,
     ) -> Result<(), Stop> {
+        if error::is_damage(&error) {
+            // What else the batch read and wrote is as doubtful.
+            return Err(Stop::Ended(Arc::new(error)));
+        }
         let guard = statement.filter(|&at| {
             self.scripts[index].statements.get(at).is_some_and(|statement| statement.is_guard)
                 && error::is_not_null_violation(&error)

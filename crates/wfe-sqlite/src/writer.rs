@@ -24,13 +24,14 @@ use crate::{
     admission::{Admission, Caller, Permit},
     cache::Cache,
     error,
-    look::InUse,
+    file::{Hold, Loss},
     news::Bell,
+    outcome::{Request, Waiting, answer, guarded, is_news},
     reader, schema,
     script::{Done, Script, Written},
     texts::Texts,
     thread::{self, Ended},
-    transaction::{self, Answer, Batch},
+    transaction::{self, Batch},
     turnstile::Turnstile,
 };
 
@@ -46,14 +47,6 @@ enum Job {
     Read(Script, Permit, oneshot::Sender<Result<Vec<Done>>>),
     Ensure(Instant, Permit, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<()>),
-}
-
-struct Request {
-    script: Script,
-    /// When the caller asked: its time runs from here, however many attempts it takes.
-    since: Instant,
-    permit: Permit,
-    reply: oneshot::Sender<Answer>,
 }
 
 /// A way to the writer. The thread ends, its queue worked off, when the last one is dropped.
@@ -73,8 +66,6 @@ pub(crate) struct Recovery {
     pub(crate) location: String,
     /// How long a request waits for whoever else holds the database.
     pub(crate) busy: Duration,
-    /// Kept until the connection is closed; `None`: a database in memory.
-    pub(crate) in_use: Option<Arc<InUse>>,
 }
 
 impl Writer {
@@ -82,20 +73,20 @@ impl Writer {
     /// thread ends, the connection closed.
     pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
     where
-        F: AsyncFnOnce() -> Result<(SqliteConnection, Bell, R)> + Send + 'static,
+        F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Hold>, Bell, R)> + Send + 'static,
         R: Send + 'static,
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
         let (busy, location) = (recovery.busy, recovery.location.clone());
         let ended = thread::start("wfe-sqlite-write", async move || match open().await {
-            Ok((connection, bell, more)) => {
+            Ok((connection, hold, bell, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
                 let turnstile = bell.beside().cloned().map(Turnstile::new);
                 let waiting = VecDeque::new();
-                let thread =
-                    Thread { connection, recovery, texts: Texts::default(), turnstile, bell, waiting };
+                let texts = Texts::default();
+                let thread = Thread { connection, hold, recovery, texts, turnstile, bell, waiting };
                 thread.serve(queue).await;
             }
             Err(error) => {
@@ -179,6 +170,8 @@ impl Writer {
 
 struct Thread {
     connection: SqliteConnection,
+    /// Kept until the connection is closed; `None`: a database in memory.
+    hold: Option<Hold>,
     recovery: Recovery,
     texts: Texts,
     /// `None`: a database in memory, which nobody else has.
@@ -187,8 +180,6 @@ struct Thread {
     /// What was taken from the queue and is not done yet, in its order.
     waiting: VecDeque<Job>,
 }
-
-type Waiting = Vec<Request>;
 
 /// SQLite's word that somebody else holds the database.
 type Held = Arc<dyn Error + Send + Sync>;
@@ -202,7 +193,7 @@ impl Thread {
                     let result = reader::read(&mut self.connection, &mut self.texts, &script).await;
                     drop(permit);
                     // Whoever gave up waiting gets no answer.
-                    let _ = reply.send(result);
+                    let _ = reply.send(result.map_err(|error| error::storage("reading", &error)));
                 }
                 Some(Job::Close(reply)) => {
                     closing = Some(reply);
@@ -218,13 +209,15 @@ impl Thread {
                 },
             }
         }
-        if let Err(error) = self.connection.close().await {
+        if !self.hold.as_mut().is_none_or(Hold::leave) {
+            std::mem::forget(self.connection);
+        } else if let Err(error) = self.connection.close().await {
             tracing::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
         if let Some(beside) = self.bell.beside() {
             beside.leave();
         }
-        drop(self.recovery);
+        drop(self.hold);
         if let Some(reply) = closing {
             // Whoever asked for the end need not wait for it.
             let _ = reply.send(());
@@ -235,6 +228,12 @@ impl Thread {
 
     /// Waits for this process's turn and uses it for what is first in line, with all that has queued up meanwhile.
     async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
+        if let Some(hold) = &self.hold
+            && let Err(loss) = hold.watch().check_at_times()
+        {
+            // No turn is needed to say so.
+            return self.refuse(&loss);
+        }
         if let Some(turnstile) = &mut self.turnstile {
             // The first one's time is over first, and this thread has nothing to do before its turn has come.
             let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, ..)) = self.waiting.front()
@@ -274,7 +273,12 @@ impl Thread {
     /// Creates or upgrades the schema. `Some`: somebody else holds the database.
     async fn ensure(&mut self) -> Option<Held> {
         let Some(Job::Ensure(since, permit, reply)) = self.waiting.pop_front() else { return None };
-        match schema::ensure(&mut self.connection, &self.recovery.location).await {
+        let ensured = schema::ensure(&mut self.connection, &self.recovery.location).await;
+        let ensured = match &self.hold {
+            Some(hold) => ensured.map_err(|error| hold.watch().judged(error)),
+            None => ensured,
+        };
+        match self.check().map_err(|loss| loss.unusable()).and(ensured) {
             Err(WfeError::Busy { message, source }) => {
                 self.waiting.push_front(Job::Ensure(since, permit, reply));
                 Some(Arc::from(source.unwrap_or_else(|| message.into())))
@@ -349,10 +353,38 @@ impl Thread {
         }
     }
 
+    /// Whether the database is still where it was opened.
+    fn check(&self) -> std::result::Result<(), Loss> {
+        self.hold.as_ref().map_or(Ok(()), |hold| hold.watch().check())
+    }
+
+    /// Answers all who wait that the database is lost.
+    fn refuse(&mut self, loss: &Loss) {
+        for job in std::mem::take(&mut self.waiting) {
+            // Whoever gave up waiting gets no answer.
+            match job {
+                Job::Write(Request { reply, .. }) => {
+                    let _ = reply.send(Err(loss.unusable()));
+                }
+                Job::Ensure(_, _, reply) => {
+                    let _ = reply.send(Err(loss.unusable()));
+                }
+                job => self.waiting.push_back(job),
+            }
+        }
+    }
+
     /// Runs these requests in one transaction. An error: somebody else holds the database, and nothing was written.
     async fn attempt(&mut self, batch: &Waiting) -> std::result::Result<Batch, Held> {
+        if let Err(loss) = self.check() {
+            return Ok(Batch::Lost(loss));
+        }
         let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
         let outcome = transaction::run(&mut self.connection, &mut self.texts, &scripts).await;
+        let outcome = match self.hold.as_ref().map(Hold::watch) {
+            Some(watch) => guarded(watch, outcome),
+            None => outcome,
+        };
         if let Batch::Unknown(error) = &outcome {
             tracing::error!(%error, store = self.recovery.location, "the outcome of a commit is unknown");
             self.recovery.cache.clear();
@@ -369,9 +401,10 @@ impl Thread {
         Ok(outcome)
     }
 
-    /// What SQLite knows of a file after an I/O error is in doubt: a new connection reads it afresh.
+    /// What SQLite knows of a file after an I/O error is in doubt: a new connection reads it afresh. Not where the file is
+    /// lost: a connection that is opened beside the others would share their `-shm`, and have another log.
     async fn reopen(&mut self) {
-        let Some(options) = &self.recovery.options else { return };
+        let Some(options) = self.recovery.options.as_ref().filter(|_| self.check().is_ok()) else { return };
         match options.connect().await {
             Ok(connection) => {
                 let old = std::mem::replace(&mut self.connection, connection);
@@ -382,41 +415,6 @@ impl Thread {
             // The old one stays; the next request tries again.
             Err(error) => {
                 tracing::error!(%error, store = self.recovery.location, "the store cannot be opened again");
-            }
-        }
-    }
-}
-
-/// Whether something was stored, for all that is known, that other hosts may have to look at.
-fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
-    match outcome {
-        Batch::Answered(answers) => {
-            let stored = |answer: &Answer| matches!(answer, Ok(Written::Done(_)));
-            batch.iter().zip(answers).any(|(request, answer)| request.script.rings && stored(answer))
-        }
-        Batch::Unknown(_) => batch.iter().any(|request| request.script.rings),
-        Batch::NotBegun(_) | Batch::Ended(_) => false,
-    }
-}
-
-/// Whoever gave up waiting gets no answer: the sends here may fail.
-fn answer(batch: Waiting, outcome: Batch) {
-    match outcome {
-        Batch::Answered(answers) => {
-            for (Request { permit, reply, .. }, answer) in batch.into_iter().zip(answers) {
-                // First: whoever has the answer may ask at once.
-                drop(permit);
-                let _ = reply.send(answer);
-            }
-        }
-        Batch::NotBegun(error) | Batch::Ended(error) => {
-            for request in batch {
-                let _ = request.reply.send(Err(error::storage("writing", &error)));
-            }
-        }
-        Batch::Unknown(error) => {
-            for request in batch {
-                let _ = request.reply.send(Err(error::commit_unknown(&error)));
             }
         }
     }

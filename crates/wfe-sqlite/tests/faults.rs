@@ -66,6 +66,7 @@ async fn child() {
             Ok(_) => "stored",
             Err(WfeError::CommitUnknown { source: Some(_), .. }) => "unknown",
             Err(WfeError::Full { source: Some(_), .. }) => "full",
+            Err(WfeError::Unusable { .. }) => "lost",
             Err(other) => panic!("{other:?}"),
         };
         println!("\n@{answer}");
@@ -356,6 +357,18 @@ async fn a_process_frozen_in_a_commit_makes_writers_busy_in_time_and_its_commit_
         }
     }
     assert_eq!(victim.create("again"), "stored");
+    victim.kill();
+}
+
+#[tokio::test]
+async fn a_commit_whose_database_is_gone_before_its_answer_has_an_unknown_outcome_and_is_the_last_one() {
+    let mut victim = Victim::start(tempfile::tempdir().unwrap());
+    assert_eq!(victim.create("before"), "stored");
+    victim.freeze("during");
+    fs::remove_file(victim.place().path().join("store.db")).unwrap();
+    victim.go_on();
+    assert_eq!(victim.answer(), "unknown");
+    assert_eq!(victim.create("after"), "lost");
     victim.kill();
 }
 

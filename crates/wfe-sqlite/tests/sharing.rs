@@ -90,11 +90,11 @@ async fn opening_a_file_once_more_leaves_the_locks_on_it_where_they_are() {
     let database = folder.path().join("a.db");
     let one = open(&database).await;
     one.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
-    assert_eq!(locks(&database), 1, "SQLite's shared lock");
+    assert_eq!(locks(&database), 2, "SQLite's shared lock, and ours");
     let other = open(&database).await;
-    assert_eq!(locks(&database), 1);
+    assert_eq!(locks(&database), 2);
     other.close().await;
-    assert_eq!(locks(&database), 1);
+    assert_eq!(locks(&database), 2);
     one.close().await;
     assert_eq!(locks(&database), 0);
 }

@@ -189,6 +189,7 @@ layer! {
             name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<EventSubscription>>;
         async fn claim_wait(
             name: &str, token: &str, worker: &str, expiry: DateTime<Utc>) -> Result<Option<EventSubscription>>;
+        async fn verify() -> Result<()>;
         async fn answer_wait(wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool>;
     } and {
         fn news(&self) -> BoxStream<'static, ()> {

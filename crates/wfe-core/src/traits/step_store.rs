@@ -318,6 +318,16 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for outsiders"))
     }
 
+    /// Whether what this store has answered as stored is still there, as far as can be told at once: its file was not
+    /// taken away or damaged under it. A host asks when it stops, so that it does not end well on a store that is lost. By
+    /// default `Ok`.
+    ///
+    /// # Errors
+    /// [`Unusable`](crate::WfeError::Unusable): it is lost. That is final: every later call says the same.
+    async fn verify(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// An item each time that somebody, in this process or another one, may have stored something that a host has to
     /// look at: a start, an event, a control request, a due time, an end. Several may come as one, and some may come for
     /// nothing; a crash of the one who stored can swallow one, so a host polls besides. What was stored before this call

@@ -117,7 +117,12 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
+        self.check(true)?;
         self.owners.beat(owner.id())
+    }
+
+    async fn verify(&self) -> Result<()> {
+        self.check(false)
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {

@@ -1,0 +1,273 @@
+//! Keeps the log of an open database from being taken away, and finds out when one of its files was taken away all the
+//! same.
+//!
+//! * *Prevented*, on Linux: locks of an open file description, beside SQLite's own (see [`locks`](super::locks)). They
+//!   stop SQLite in this process, too, from being the last one: they are given back before the last connection closes.
+//! * *Found*: device and inode of the database, its log and its `-shm`, before each batch and after its COMMIT, and at
+//!   times by whoever reads or only listens. Where there are no such locks, SQLite's are taken again before.
+//! * *After a loss* everybody who asks gets it as an error, nothing is opened beside what is open (it would share the old
+//!   `-shm` and have another log), and what closes last writes nothing, unless nobody else can have come meanwhile.
+//!
+//! What is taken away after a look is found by the next one. Files that are overwritten in place keep their inode: they
+//! are found when SQLite says that they are damaged.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use wfe_core::WfeError;
+
+use super::loss::Loss;
+#[cfg(unix)]
+use super::seen::{self, Seen};
+use crate::error;
+
+/// Who does not write looks so often at most: a loss is found within a second also where his look comes late.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// One for each database file that this process has open, shared by its providers.
+pub(crate) struct Guard {
+    /// Not closed before SQLite's last descriptor of it: that would take away SQLite's locks. `None` once it is closed.
+    database: Option<File>,
+    /// Its path, links followed: its log and its `-shm` lie beside that.
+    real: PathBuf,
+    state: Mutex<State>,
+    /// When somebody looked last, in milliseconds since [`BEGAN`].
+    looked: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those who have connections open, or are about to.
+    open: usize,
+    /// Those of them who have begun and not left yet.
+    working: usize,
+    lost: Option<Loss>,
+    /// Connections were left open for good: nothing must be opened beside them in this process.
+    abandoned: bool,
+    #[cfg(unix)]
+    seen: Option<Seen>,
+    /// This process's own descriptor of the `-shm`, for its lock.
+    #[cfg(unix)]
+    index: Option<File>,
+}
+
+static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Guard {
+    /// Of an open database file that SQLite has not opened yet, or only through this guard.
+    pub(crate) fn new(database: File, real: PathBuf) -> Self {
+        Self { database: Some(database), real, state: Mutex::default(), looked: AtomicU64::new(0) }
+    }
+
+    /// Its path, links followed.
+    pub(crate) fn real(&self) -> &Path {
+        &self.real
+    }
+
+    /// Whether this process has connections open on it.
+    pub(crate) fn is_open(&self) -> bool {
+        let state = self.state();
+        state.open > 0 || state.abandoned
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds it can panic half-way through a change.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        {
+            let index = self.state().index.take();
+            seen::close([self.database.take(), index].into_iter().flatten());
+        }
+    }
+}
+
+/// A database file by the path that led to it: what can be asked of its guard.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    guard: Arc<Guard>,
+    given: Arc<Path>,
+}
+
+impl Watch {
+    pub(crate) fn new(guard: Arc<Guard>, given: &Path) -> Self {
+        Self { guard, given: given.into() }
+    }
+
+    /// The path of the database, links followed.
+    pub(crate) fn real(&self) -> &Path {
+        self.guard.real()
+    }
+
+    /// Before connections are opened.
+    ///
+    /// # Errors
+    /// The file was lost, and what this process had open of it is not closed yet.
+    pub(crate) fn enter(&self) -> Result<Hold, Loss> {
+        let mut state = self.guard.state();
+        self.look(&mut state)?;
+        state.open += 1;
+        Ok(Hold { watch: self.clone(), is_working: false })
+    }
+
+    /// Whether all is in its place, now. An error is final.
+    pub(crate) fn check(&self) -> Result<(), Loss> {
+        self.look(&mut self.guard.state())
+    }
+
+    /// As [`check`](Self::check), but it looks only if nobody has done so for half a second.
+    pub(crate) fn check_at_times(&self) -> Result<(), Loss> {
+        let mut state = self.guard.state();
+        let looked = Duration::from_millis(self.guard.looked.load(Ordering::Relaxed));
+        if BEGAN.elapsed().saturating_sub(looked) < EVERY {
+            return state.lost.clone().map_or(Ok(()), Err);
+        }
+        self.look(&mut state)
+    }
+
+    /// Whether the file is lost after an error of SQLite's: it says so itself, or it failed because the file is gone.
+    pub(crate) fn judge(&self, error: &Arc<sqlx::Error>) -> Result<(), Loss> {
+        let mut state = self.guard.state();
+        if state.lost.is_none() && error::is_damage(error) {
+            state.lost = Some(Loss::damaged(&self.given, Arc::clone(error)));
+        }
+        self.look(&mut state)
+    }
+
+    /// As [`judge`](Self::judge), of an error that was made from SQLite's: itself, or what is said instead of it.
+    pub(crate) fn judged(&self, error: WfeError) -> WfeError {
+        match error::cause(&error).map_or(Ok(()), |cause| self.judge(cause)) {
+            Ok(()) => error,
+            Err(loss) => loss.unusable(),
+        }
+    }
+
+    fn look(&self, state: &mut State) -> Result<(), Loss> {
+        #[cfg(unix)]
+        if let (None, Some(database), Some(seen), Some(index)) =
+            (&state.lost, &self.guard.database, &state.seen, &state.index)
+        {
+            state.lost = seen.look(database, index, &self.given).err();
+        }
+        let now = BEGAN.elapsed().as_millis();
+        self.guard.looked.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
+        state.lost.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// That somebody has connections open; dropped when they are closed.
+pub(crate) struct Hold {
+    watch: Watch,
+    is_working: bool,
+}
+
+impl Hold {
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// The connections are open, and one of them has read in WAL mode.
+    ///
+    /// # Errors
+    /// A file was taken away meanwhile. Close the connections then.
+    pub(crate) fn begin(&mut self) -> Result<(), Loss> {
+        let guard = &self.watch.guard;
+        let mut state = guard.state();
+        self.watch.look(&mut state)?;
+        #[cfg(unix)]
+        if let (None, Some(database)) = (&state.seen, &guard.database) {
+            let seen = Seen::take(database, &mut state.index, &self.watch.given, &guard.real)?;
+            state.seen = Some(seen);
+        }
+        state.working += 1;
+        self.is_working = true;
+        Ok(())
+    }
+
+    /// One more, for connections that were opened together with those of this one.
+    pub(crate) fn share(&self) -> Self {
+        let mut state = self.watch.guard.state();
+        state.open += 1;
+        state.working += usize::from(self.is_working);
+        Self { watch: self.watch.clone(), is_working: self.is_working }
+    }
+
+    /// The connections are about to be closed. `false`: leave them open for good, since nothing else would keep SQLite from
+    /// writing an old log over what others have stored.
+    #[must_use]
+    pub(crate) fn leave(&mut self) -> bool {
+        if !std::mem::take(&mut self.is_working) {
+            return true;
+        }
+        let mut state = self.watch.guard.state();
+        // Also what nobody has found yet.
+        let is_lost = self.watch.look(&mut state).is_err();
+        state.working -= 1;
+        let may_close = state.working > 0 || self.watch.leave_last(&state, is_lost);
+        state.abandoned |= !may_close;
+        #[cfg(unix)]
+        if state.working == 0 {
+            // Not looked at any more: SQLite may have other locks now, and remove the log.
+            state.seen = None;
+        }
+        may_close
+    }
+}
+
+impl Watch {
+    /// Whether the last connection here may be closed.
+    #[cfg(unix)]
+    fn leave_last(&self, state: &State, is_lost: bool) -> bool {
+        let (Some(seen), Some(database), Some(index)) = (&state.seen, &self.guard.database, &state.index)
+        else {
+            return true;
+        };
+        match &state.lost {
+            Some(loss) if is_lost => {
+                (loss.is_of_companion() && seen.heal(database, index, &self.given)) || seen.keeps_log()
+            }
+            _ => {
+                if let Err(error) = seen.give_back(database, index) {
+                    tracing::warn!(%error, database = %self.given.display(), "the log stays beside the database");
+                }
+                true
+            }
+        }
+    }
+
+    /// Elsewhere nobody can take a file away that is open.
+    #[cfg(not(unix))]
+    fn leave_last(&self, _: &State, _: bool) -> bool {
+        true
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Whoever drops it without leaving has connections that close by themselves.
+        let _ = self.leave();
+        let mut state = self.watch.guard.state();
+        state.open -= 1;
+        if state.open > 0 {
+            return;
+        }
+        if state.abandoned {
+            // Nobody must ever open it beside what was abandoned.
+            std::mem::forget(Arc::clone(&self.watch.guard));
+        } else {
+            // Whoever opens it next sees what there is then.
+            state.lost = None;
+        }
+    }
+}

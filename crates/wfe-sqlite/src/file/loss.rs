@@ -1,0 +1,158 @@
+//! What became of a file of the database, told to everybody who asks something of the store afterwards.
+
+use std::{
+    error::Error,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use wfe_core::WfeError;
+
+/// The database is not what lies at its path any more, or cannot be read: nothing must be answered as stored.
+#[derive(Clone, Debug)]
+pub(crate) struct Loss {
+    path: PathBuf,
+    event: Event,
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// The database file is gone.
+    Removed,
+    /// The log or the `-shm` is gone.
+    CompanionRemoved,
+    Replaced,
+    Truncated,
+    /// Its locks were lost, and another process has locked it for itself.
+    #[cfg(unix)]
+    Taken,
+    #[cfg(unix)]
+    NotLocked(Arc<io::Error>),
+    NotSeen(Arc<io::Error>),
+    /// SQLite found that it is damaged or no database.
+    Damaged(Arc<sqlx::Error>),
+}
+
+impl Loss {
+    fn new(path: &Path, event: Event) -> Self {
+        Self { path: path.to_owned(), event }
+    }
+
+    /// From the error of a look at the database file.
+    pub(crate) fn database(path: &Path, error: io::Error) -> Self {
+        Self::unseen(path, error, Event::Removed)
+    }
+
+    /// From the error of a look at the log or the `-shm`.
+    pub(crate) fn companion(path: &Path, error: io::Error) -> Self {
+        Self::unseen(path, error, Event::CompanionRemoved)
+    }
+
+    fn unseen(path: &Path, error: io::Error, missing: Event) -> Self {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        Self::new(path, if is_missing { missing } else { Event::NotSeen(Arc::new(error)) })
+    }
+
+    pub(crate) fn replaced(path: &Path) -> Self {
+        Self::new(path, Event::Replaced)
+    }
+
+    pub(crate) fn truncated(path: &Path) -> Self {
+        Self::new(path, Event::Truncated)
+    }
+
+    pub(crate) fn damaged(path: &Path, error: Arc<sqlx::Error>) -> Self {
+        Self::new(path, Event::Damaged(error))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn taken(path: &Path) -> Self {
+        Self::new(path, Event::Taken)
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn not_locked(path: &Path, error: io::Error) -> Self {
+        Self::new(path, Event::NotLocked(Arc::new(error)))
+    }
+
+    /// Whether only the log or the `-shm` was removed, and the database itself is whole.
+    #[cfg(unix)]
+    pub(crate) fn is_of_companion(&self) -> bool {
+        matches!(self.event, Event::CompanionRemoved)
+    }
+
+    /// For a call of which nothing was written.
+    pub(crate) fn unusable(&self) -> WfeError {
+        WfeError::Unusable { path: self.path.clone(), reason: self.reason(), source: self.cause() }
+    }
+
+    /// For a call whose commit came to its end before the loss was found.
+    pub(crate) fn commit_unknown(&self) -> WfeError {
+        let message = format!("{}: {}", self.path.display(), self.reason());
+        WfeError::CommitUnknown { message, source: Some(Box::new(self.clone())) }
+    }
+
+    /// What happened, and what to do.
+    fn reason(&self) -> String {
+        let advice = match self.event {
+            Event::CompanionRemoved => {
+                "stop all programs that have the database open, and start them again; the last one to close writes back \
+                 what it still has, unless another log was made meanwhile"
+            }
+            Event::Damaged(_) | Event::Truncated => {
+                "stop all programs that have it open, and restore a backup"
+            }
+            _ => {
+                "stop all programs that have it open, put the file back or restore a backup, and start them again"
+            }
+        };
+        format!("{}, so nothing is stored any more: {advice}", self.event)
+    }
+
+    fn cause(&self) -> Option<Box<dyn Error + Send + Sync>> {
+        match &self.event {
+            Event::NotSeen(error) => Some(Box::new(Arc::clone(error))),
+            #[cfg(unix)]
+            Event::NotLocked(error) => Some(Box::new(Arc::clone(error))),
+            Event::Damaged(error) => Some(Box::new(Arc::clone(error))),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.event)
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Removed | Self::CompanionRemoved => f.write_str("it was removed or renamed while it was open"),
+            Self::Replaced => f.write_str("another file was put in its place while it was open"),
+            Self::Truncated => f.write_str("it was emptied while it was open"),
+            #[cfg(unix)]
+            Self::Taken => f.write_str(
+                "its locks were lost (this process has closed the file by other means), and another process has locked it",
+            ),
+            #[cfg(unix)]
+            Self::NotLocked(error) => write!(f, "it cannot be locked any more ({error})"),
+            Self::NotSeen(error) => write!(f, "it cannot be looked at any more ({error})"),
+            Self::Damaged(error) => write!(f, "it was damaged or overwritten ({error})"),
+        }
+    }
+}
+
+impl Error for Loss {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.event {
+            Event::NotSeen(error) => Some(&**error),
+            #[cfg(unix)]
+            Event::NotLocked(error) => Some(&**error),
+            Event::Damaged(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}
