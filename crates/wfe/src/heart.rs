@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::sync::Notify;
 use wfe_core::{
     clock::Clock,
@@ -103,8 +104,11 @@ impl Heart {
             clock.sleep(lease / TICKS).await;
             let now = clock.monotonic();
             let mut lives = true;
-            for owner in self.tick() {
-                if let Err(error) = store.heartbeat(&owner).await {
+            let owners = self.tick();
+            // At the same time: a store that is slow to take one keeps no other from being shown as alive.
+            let beats = join_all(owners.iter().map(|owner| store.heartbeat(owner))).await;
+            for (owner, beat) in owners.iter().zip(beats) {
+                if let Err(error) = beat {
                     tracing::warn!(owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
                     lives = false;
                 }

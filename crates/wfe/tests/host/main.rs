@@ -10,6 +10,7 @@
 mod ahead;
 mod around;
 mod blocking;
+mod busy_store;
 mod by_hand;
 mod children;
 mod clock_range;

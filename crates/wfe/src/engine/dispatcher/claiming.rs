@@ -3,21 +3,24 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::Instant,
 };
 use wfe_core::{
     Result, WfeError,
-    traits::{Claimed, Loaded},
+    traits::{Claimed, Loaded, Owner},
 };
 
-use super::{Dispatcher, Mail, State};
-use crate::limits::take_places;
+use super::Dispatcher;
+use crate::{engine::actor::State, limits::take_places, shared::Shared};
 
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
 const CLAIMS_AT_ONCE: usize = 128;
+
+/// An instance, and its place if those of its definition are limited; `None`: it is left to others.
+type Acquired = Result<Option<(Claimed, Option<OwnedSemaphorePermit>)>>;
 
 impl Dispatcher {
     /// Somebody asked something of an instance: its actor looks, or it is acquired.
@@ -27,10 +30,11 @@ impl Dispatcher {
 
     /// As [`wake`](Self::wake), for many: what they need of the store overlaps.
     pub(super) async fn wake_all(&mut self, mut ids: Vec<String>) {
-        ids.retain(|id| !self.tell(id));
+        ids.retain(|id| !self.actors.tell(id));
         for ids in ids.chunks(CLAIMS_AT_ONCE) {
-            let acquired = join_all(ids.iter().map(|id| self.acquire(id))).await;
-            for (id, acquired) in ids.iter().zip(acquired) {
+            let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(id)).collect();
+            // Each begins when it comes, and not when the last one does.
+            while let Some((id, acquired)) = acquired.next().await {
                 match acquired {
                     Ok(None) => {}
                     Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
@@ -51,27 +55,11 @@ impl Dispatcher {
         }
     }
 
-    /// Tells the instance's actor to look; `false`: it has none here.
-    pub(super) fn tell(&self, id: &str) -> bool {
-        self.actors.get(id).is_some_and(|entry| entry.mail.send(Mail::Look).is_ok())
-    }
-
     /// Makes the instance ours, if nobody has it and its definition is registered here; others are left to hosts that
     /// have it.
-    async fn acquire(&self, id: &str) -> Result<Option<(Claimed, Option<OwnedSemaphorePermit>)>> {
-        // What is asked of it is stored: the first look under a usable clock finds it.
-        if !self.shared.is_clock_usable() {
-            return Ok(None);
-        }
-        let loaded = self.shared.store.load(id).await?;
-        let instance = loaded.instance;
-        if !self.shared.is_registered(&instance.workflow_definition_id, instance.version, id) {
-            return Ok(None);
-        }
-        let claimed = self.shared.store.acquire(&self.owner, id, self.shared.now()).await?;
-        let places = self.shared.options.limits.instances(&instance.workflow_definition_id);
-        // Beyond the limit if need be: what is asked of an instance takes effect.
-        Ok(claimed.map(|claimed| (claimed, places.and_then(|places| take_places(places, 1)))))
+    fn acquire<'a>(&self, id: &'a str) -> impl Future<Output = (&'a str, Acquired)> + use<'a> {
+        let (shared, owner) = (self.shared.clone(), self.owner.clone());
+        async move { (id, acquire(&shared, &owner, id).await) }
     }
 
     /// Claims what is due, as far as there is room.
@@ -184,8 +172,24 @@ impl Dispatcher {
 
     async fn begin_claimed(&mut self, claimed: Claimed, state: State, place: Option<OwnedSemaphorePermit>) {
         let work = self.shared.begin(&claimed.id, self.owner.clone(), place);
-        self.begin(claimed, state, work);
+        self.actors.begin(claimed, state, work);
         // Its actor may begin before the next one is made.
         tokio::task::yield_now().await;
     }
+}
+
+async fn acquire(shared: &Shared, owner: &Owner, id: &str) -> Acquired {
+    // What is asked of it is stored: the first look under a usable clock finds it.
+    if !shared.is_clock_usable() {
+        return Ok(None);
+    }
+    let loaded = shared.store.load(id).await?;
+    let instance = loaded.instance;
+    if !shared.is_registered(&instance.workflow_definition_id, instance.version, id) {
+        return Ok(None);
+    }
+    let claimed = shared.store.acquire(owner, id, shared.now()).await?;
+    let places = shared.options.limits.instances(&instance.workflow_definition_id);
+    // Beyond the limit if need be: what is asked of an instance takes effect.
+    Ok(claimed.map(|claimed| (claimed, places.and_then(|places| take_places(places, 1)))))
 }

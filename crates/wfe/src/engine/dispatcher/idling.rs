@@ -26,8 +26,10 @@ impl Dispatcher {
         // Else it is looked at again when a work has ended, or at the next poll.
         if !self.is_at_work() && !self.backlog && !self.unread && !self.in_doubt && !self.pace.is_looking() {
             let next = self.timers.upcoming().into_iter().chain(self.dates.upcoming()).min();
-            let idle =
-                Idle { next: next.and_then(chrono::DateTime::from_timestamp_millis), works: self.made };
+            let idle = Idle {
+                next: next.and_then(chrono::DateTime::from_timestamp_millis),
+                works: self.actors.made(),
+            };
             for idler in self.idlers.drain(..) {
                 // It fails only if whoever asked has gone away.
                 let _unheard = idler.send(idle);

@@ -77,7 +77,7 @@ impl Dispatcher {
         let began = Instant::now();
         if self.pace.is_time(began) {
             self.pace.news = false;
-            let busy = self.actors.keys().cloned().collect();
+            let busy = self.actors.ids();
             let look = tokio::spawn(report(self.shared.clone(), busy, self.pace.read));
             self.pace.look = Some((began, look));
         }

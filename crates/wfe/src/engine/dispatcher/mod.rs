@@ -1,10 +1,11 @@
+mod actors;
 mod claiming;
+mod commands;
 mod idling;
 mod missing;
 mod timing;
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -16,19 +17,18 @@ use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
-use tracing::Instrument;
-use wfe_core::traits::{Claimed, Owner};
+use wfe_core::traits::Owner;
 
-use super::{
-    Begin, Command, Mail, Phase,
-    actor::{Actor, Parting, State},
-    postman,
+use self::{
+    actors::{Actors, Gone},
+    commands::Commands,
 };
+use super::{Command, Phase, postman};
 use crate::{
     bodies::Bodies,
     outcome::{Guarantees, Idle},
     post::Arrived,
-    shared::{AtWork, Shared},
+    shared::Shared,
     timers::Timers,
 };
 
@@ -43,11 +43,7 @@ const ENDS_AT_ONCE: usize = 1024;
 struct Dispatcher {
     shared: Arc<Shared>,
     owner: Arc<Owner>,
-    bodies: Bodies,
-    phase: watch::Sender<Phase>,
-    gone: mpsc::UnboundedSender<Gone>,
-    actors: HashMap<String, Entry>,
-    made: u64,
+    actors: Arc<Actors>,
     timers: Timers,
     /// When events become due that are dated ahead.
     dates: Timers,
@@ -69,48 +65,6 @@ struct Dispatcher {
     idlers: Vec<oneshot::Sender<Idle>>,
     /// When to look for instances that this host cannot run.
     pace: missing::Pace,
-}
-
-struct Entry {
-    number: u64,
-    mail: mpsc::UnboundedSender<Mail>,
-}
-
-/// An actor has ended.
-pub(super) struct Gone {
-    pub id: String,
-    pub number: u64,
-    pub parting: Parting,
-}
-
-/// Tells that an actor has ended, however it ended.
-struct Farewell {
-    gone: mpsc::UnboundedSender<Gone>,
-    id: String,
-    number: u64,
-    /// `None`: it did not come to its end.
-    parting: Option<Parting>,
-}
-
-impl Farewell {
-    fn say(mut self, parting: Parting) {
-        self.parting = Some(parting);
-    }
-}
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            tracing::error!(
-                instance = self.id,
-                "the engine panicked at this instance, which stands still until another host takes it over, or the next start"
-            );
-        }
-        // What it was asked is not known otherwise.
-        let parting = self.parting.take().unwrap_or(Parting { next: None, is_asked: true });
-        // It fails only if the dispatcher has ended.
-        let _over = self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, parting });
-    }
 }
 
 /// The engine has ended, by whatever way: nobody waits for it any longer.
@@ -136,14 +90,12 @@ pub(super) async fn run(
     let watchdog = shared.watchdog.clone();
     tokio::spawn(async move { watchdog.run().await });
     let bodies = Bodies { shared: shared.clone(), runtime: steps, phase: phase.subscribe() };
+    let mut runtime_gone = bodies.runtime_gone();
+    let actors = Arc::new(Actors::new(shared.clone(), bodies, gone));
     let mut this = Dispatcher {
         shared: shared.clone(),
         owner,
-        bodies,
-        phase,
-        gone,
-        actors: HashMap::new(),
-        made: 0,
+        actors: actors.clone(),
         timers: Timers::new(i64::try_from(shared.options.claim_ahead.as_millis()).unwrap_or(i64::MAX)),
         dates: Timers::new(0),
         backlog: false,
@@ -157,8 +109,8 @@ pub(super) async fn run(
         pace: missing::Pace::default(),
     };
     let _farewell = LastWord(shared.clone());
-    let mut commands = commands; // closed before the last word: whoever hears that sees that the engine has ended
-    let mut runtime_gone = this.bodies.runtime_gone();
+    // Closed before the last word: whoever hears that sees that the engine has ended.
+    let mut commands = Commands::new(shared.clone(), commands, actors, phase);
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
     if let Some(lease) = this.owner.lease() {
@@ -173,8 +125,8 @@ pub(super) async fn run(
     // From before the first look: what comes after it is told.
     let news = listen(shared.store.news());
     let began = shared.now();
-    this.look_and_refill().await;
-    this.peek_at_events(began).await;
+    commands.beside(this.look_and_refill()).await;
+    commands.beside(this.peek_at_events(began)).await;
     this.look_for_missing();
     let mut poll = clock.sleep(interval);
     loop {
@@ -182,13 +134,13 @@ pub(super) async fn run(
         let timer = this.timers.next().and_then(DateTime::from_timestamp_millis);
         let date = this.dates.next().and_then(DateTime::from_timestamp_millis);
         tokio::select! {
-            command = commands.recv() => match command {
+            command = commands.next() => match command {
                 None => return None, // the host was dropped: as if the process had died
                 Some(Command::Stop(answer)) => {
                     this.stop(ended, &news).await;
                     return Some(answer);
                 }
-                Some(command) => this.command(command).await,
+                Some(command) => commands.beside(this.command(command)).await,
             },
             _ = &mut runtime_gone => {
                 if !commands.is_closed() {
@@ -196,36 +148,36 @@ pub(super) async fn run(
                 }
                 return None; // as if the process had died
             }
-            Some(gone) = ended.recv() => this.actors_ended(gone, &mut ended).await,
+            Some(gone) = ended.recv() => commands.beside(this.actors_ended(gone, &mut ended)).await,
             () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
-                this.timers_are_due().await;
+                commands.beside(this.timers_are_due()).await;
             }
             () = async { clock.sleep_until(date.unwrap_or_default()).await }, if date.is_some() => {
-                this.events_are_due().await;
+                commands.beside(this.events_are_due()).await;
             }
             () = tokio::time::sleep_until(this.crowded.unwrap_or(this.looked)), if this.crowded.is_some() => {
-                this.look().await;
+                commands.beside(this.look()).await;
             }
             () = this.pace.look_ends(), if this.pace.is_looking() => {}
-            () = shared.post.arrived.notified() => this.deliver().await,
+            () = shared.post.arrived.notified() => commands.beside(this.deliver()).await,
             () = news.notified() => {
                 // Taken before: what becomes due while this host looks is in neither answer otherwise.
                 let before = shared.now();
-                this.attend().await;
-                this.peek_at_timers(before).await;
-                this.peek_at_events(before).await;
+                commands.beside(this.attend()).await;
+                commands.beside(this.peek_at_timers(before)).await;
+                commands.beside(this.peek_at_events(before)).await;
                 this.pace.hear();
                 this.look_for_missing();
             }
             () = &mut poll => {
-                this.attend().await;
+                commands.beside(this.attend()).await;
                 // Also those that this host works on: another one may have taken one over and ended it.
-                this.ask_for_ends(shared.waiters.all()).await;
+                commands.beside(this.ask_for_ends(shared.waiters.all())).await;
                 this.look_for_missing();
                 poll = clock.sleep(interval);
             }
         }
-        this.tell_if_idle().await;
+        commands.beside(this.tell_if_idle()).await;
     }
 }
 
@@ -245,16 +197,12 @@ fn listen(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
 impl Dispatcher {
     async fn command(&mut self, command: Command) {
         match command {
-            Command::Run(begin) => {
-                let Begin { claimed, loaded, work } = *begin;
-                self.begin(claimed, State::Here(Box::new(loaded)), work);
-            }
             Command::Wake(id) => self.wake(&id).await,
             Command::Look => self.look().await,
             Command::Registered => self.look_and_refill().await,
             Command::Doubt => self.in_doubt = true,
             Command::Idle(answer) => self.idlers.push(answer), // the main loop answers it
-            Command::Stop(answer) => drop(answer),             // the main loop takes it before
+            Command::Run(_) | Command::Stop(_) => {}           // done before
         }
     }
 
@@ -265,9 +213,9 @@ impl Dispatcher {
             self.dates.add(at);
         }
         // The look below takes those that nobody works on, all together and as far as there are places for them.
-        let mut asked: Vec<_> = asked.into_iter().filter(|id| !self.tell(id)).collect();
+        let mut asked: Vec<_> = asked.into_iter().filter(|id| !self.actors.tell(id)).collect();
         for id in woken {
-            self.tell(&id);
+            self.actors.tell(&id);
         }
         asked.extend(self.tell_busy().await);
         self.look().await;
@@ -284,7 +232,7 @@ impl Dispatcher {
         let former: Vec<_> = self.former.iter().filter_map(Weak::upgrade).collect();
         for owner in former.iter().chain([&self.owner.clone()]) {
             match self.shared.store.asked_of(owner).await {
-                Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.tell(id))),
+                Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.tell(id))),
                 // The next poll asks again.
                 Err(error) => tracing::warn!(%error, "requests for busy instances could not be read"),
             }
@@ -334,42 +282,6 @@ impl Dispatcher {
         }
     }
 
-    fn begin(&mut self, claimed: Claimed, state: State, work: AtWork) {
-        self.made += 1;
-        let (mail, box_) = mpsc::unbounded_channel();
-        let (id, number) = (claimed.id.clone(), self.made);
-        let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail.clone(), box_);
-        let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, parting: None };
-        // An actor of the same id that is still there has given the instance back, or another process took it away; then
-        // it looks, and ends. Its number tells it apart.
-        if let Some(before) = self.actors.insert(id.clone(), Entry { number, mail }) {
-            // It fails only if that one has ended.
-            let _ended = before.mail.send(Mail::Look);
-        }
-        // What it runs is told in it: the definition once the instance is read.
-        let span = tracing::info_span!(
-            parent: None,
-            "workflow",
-            instance = id,
-            definition = tracing::field::Empty,
-            version = tracing::field::Empty,
-        );
-        let work = async move {
-            let parting = actor.live(state).await;
-            farewell.say(parting);
-        };
-        tokio::spawn(work.instrument(span));
-    }
-
-    /// `false`: another actor works on that instance by now.
-    fn forget(&mut self, gone: &Gone) -> bool {
-        let is_last = self.actors.get(&gone.id).is_some_and(|entry| entry.number == gone.number);
-        if is_last {
-            self.actors.remove(&gone.id);
-        }
-        is_last
-    }
-
     /// This one has ended, and all that have since: in a burst, more end than this loop could take one by one.
     async fn actors_ended(&mut self, gone: Gone, ended: &mut mpsc::UnboundedReceiver<Gone>) {
         let (mut asked, mut next) = (Vec::new(), Some(gone));
@@ -377,7 +289,7 @@ impl Dispatcher {
             if let Some(next) = gone.parting.next {
                 self.timers.add(next);
             }
-            if self.forget(&gone) && gone.parting.is_asked {
+            if self.actors.forget(&gone) && gone.parting.is_asked {
                 asked.push(gone.id);
             }
             next = ended.try_recv().ok(); // an error: no more for now
@@ -394,25 +306,19 @@ impl Dispatcher {
         }
     }
 
-    /// Lets running bodies end within the grace time.
+    /// Lets running bodies end within the grace time, which runs: whoever sent the command saw to it that nothing begins
+    /// meanwhile.
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, news: &Notify) {
-        // The phase is that of draining already: whoever sent the command saw to it, so that nothing begins meanwhile.
-        // Real time: what it is to be in time for (an operating system that goes down, say) knows of no virtual one.
-        let mut grace = Some(Box::pin(tokio::time::sleep(self.shared.options.grace)));
-        while !self.actors.is_empty() {
+        let actors = self.actors.clone();
+        while !actors.is_empty() {
             tokio::select! {
                 Some(gone) = ended.recv() => {
-                    self.forget(&gone);
+                    actors.forget(&gone);
                 }
                 () = news.notified() => {
                     let asked = self.tell_busy().await;
                     self.wake_all(asked).await;
                     self.ask_for_ends(self.shared.waiters.elsewhere()).await;
-                }
-                () = async { if let Some(grace) = &mut grace { grace.await } }, if grace.is_some() => {
-                    grace = None;
-                    tracing::warn!(instances = self.actors.len(), "the grace time is over; steps still run");
-                    self.phase.send_replace(Phase::Closing);
                 }
             }
         }

@@ -1,0 +1,150 @@
+//! Who works on which instance. One can begin while the main loop waits for the store.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::mpsc;
+use tracing::Instrument;
+use wfe_core::traits::Claimed;
+
+use crate::{
+    bodies::Bodies,
+    engine::{
+        Mail,
+        actor::{Actor, Parting, State},
+    },
+    shared::{AtWork, Shared},
+};
+
+/// The actors of the instances that this host works on.
+pub(super) struct Actors {
+    shared: Arc<Shared>,
+    bodies: Bodies,
+    gone: mpsc::UnboundedSender<Gone>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: HashMap<String, Entry>,
+    made: u64,
+}
+
+struct Entry {
+    number: u64,
+    mail: mpsc::UnboundedSender<Mail>,
+}
+
+/// An actor has ended.
+pub(super) struct Gone {
+    pub id: String,
+    pub number: u64,
+    pub parting: Parting,
+}
+
+/// Tells that an actor has ended, however it ended.
+struct Farewell {
+    gone: mpsc::UnboundedSender<Gone>,
+    id: String,
+    number: u64,
+    /// `None`: it did not come to its end.
+    parting: Option<Parting>,
+}
+
+impl Farewell {
+    fn say(mut self, parting: Parting) {
+        self.parting = Some(parting);
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(
+                instance = self.id,
+                "the engine panicked at this instance, which stands still until another host takes it over, or the next start"
+            );
+        }
+        // What it was asked is not known otherwise.
+        let parting = self.parting.take().unwrap_or(Parting { next: None, is_asked: true });
+        // It fails only if the dispatcher has ended.
+        let _over = self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, parting });
+    }
+}
+
+impl Actors {
+    pub fn new(shared: Arc<Shared>, bodies: Bodies, gone: mpsc::UnboundedSender<Gone>) -> Self {
+        Self { shared, bodies, gone, known: Mutex::default() }
+    }
+
+    /// To be called on the engine's runtime.
+    pub fn begin(&self, claimed: Claimed, state: State, work: AtWork) {
+        let (mail, box_) = mpsc::unbounded_channel();
+        let id = claimed.id.clone();
+        let mut known = self.lock();
+        known.made += 1;
+        let number = known.made;
+        // An actor of the same id that is still there has given the instance back, or another process took it away; then
+        // it looks, and ends. Its number tells it apart.
+        if let Some(before) = known.entries.insert(id.clone(), Entry { number, mail: mail.clone() }) {
+            // It fails only if that one has ended.
+            let _ended = before.mail.send(Mail::Look);
+        }
+        drop(known);
+        let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail, box_);
+        let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, parting: None };
+        // What it runs is told in it: the definition once the instance is read.
+        let span = tracing::info_span!(
+            parent: None,
+            "workflow",
+            instance = id,
+            definition = tracing::field::Empty,
+            version = tracing::field::Empty,
+        );
+        let work = async move {
+            let parting = actor.live(state).await;
+            farewell.say(parting);
+        };
+        tokio::spawn(work.instrument(span));
+    }
+
+    /// Tells the instance's actor to look; `false`: it has none here.
+    pub fn tell(&self, id: &str) -> bool {
+        self.lock().entries.get(id).is_some_and(|entry| entry.mail.send(Mail::Look).is_ok())
+    }
+
+    /// `false`: another actor works on that instance by now.
+    pub fn forget(&self, gone: &Gone) -> bool {
+        let mut known = self.lock();
+        let is_last = known.entries.get(&gone.id).is_some_and(|entry| entry.number == gone.number);
+        if is_last {
+            known.entries.remove(&gone.id);
+        }
+        is_last
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// How many there have been.
+    pub fn made(&self) -> u64 {
+        self.lock().made
+    }
+
+    /// The instances that have one.
+    pub fn ids(&self) -> HashSet<String> {
+        self.lock().entries.keys().cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        // Nothing panics while holding it; if it did, it would still be whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
