@@ -1,0 +1,82 @@
+//! A build of this benchmark on the crates of another Git revision.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::Done;
+
+/// The folder of this workspace.
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Builds it, unless that was done before, and gives the program. What lies here is built on the crates of the revision,
+/// which may be older than this folder.
+pub fn build(revision: &str) -> Done<PathBuf> {
+    let here = Path::new(HERE);
+    let repository = here.parent().ok_or("the benchmark does not lie in a repository")?;
+    let commit = output(
+        git(repository)
+            .args(["rev-parse", "--verify", "--end-of-options"])
+            .arg(format!("{revision}^{{commit}}")),
+    )?;
+    let place = here.join("target/revisions").join(&commit);
+    let checkout = place.join("checkout");
+    if !checkout.exists() {
+        run(git(repository)
+            .args(["worktree", "add", "--force", "--quiet", "--detach"])
+            .arg(&checkout)
+            .arg(&commit))?;
+    }
+    // The same source as of this program, whatever the revision has.
+    let bench = checkout.join("bench");
+    copy(&here.join("src"), &bench.join("src"))?;
+    for file in ["Cargo.toml", "Cargo.lock"] {
+        fs::copy(here.join(file), bench.join(file))?;
+    }
+    eprintln!("building {commit}");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // Not --locked: an earlier revision may do with fewer packages than are locked here.
+    cargo.args(["build", "--release", "--quiet", "--manifest-path"]).arg(bench.join("Cargo.toml"));
+    run(cargo.env("CARGO_TARGET_DIR", place.join("target")))?;
+    Ok(place.join("target/release").join(format!("wfe-bench{}", std::env::consts::EXE_SUFFIX)))
+}
+
+fn git(repository: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.arg("-C").arg(repository);
+    git
+}
+
+fn run(command: &mut Command) -> Done {
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?} failed ({status})").into()) }
+}
+
+fn output(command: &mut Command) -> Done<String> {
+    let output = command.output()?;
+    if !output.status.success() {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("{command:?} failed ({}): {}", output.status, error.trim()).into());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// Puts a folder in the place of another one.
+fn copy(from: &Path, to: &Path) -> Done {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}
