@@ -185,6 +185,7 @@ layer! {
         async fn failures(id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>>;
         async fn last_failures(id: &str, pointers: &[String]) -> Result<Vec<StepFailure>>;
         async fn upcoming_event(after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>>;
+        async fn position_due_events() -> Result<bool>;
         async fn open_waits(
             name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<EventSubscription>>;
         async fn claim_wait(

@@ -117,6 +117,10 @@ impl StepStore for NativeStore {
         self.inner()?.upcoming_event(after).await
     }
 
+    async fn position_due_events(&self) -> Result<bool> {
+        self.inner()?.position_due_events().await
+    }
+
     async fn open_waits(
         &self,
         name: &str,

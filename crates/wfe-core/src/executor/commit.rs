@@ -110,9 +110,11 @@ impl Run {
         self.unanswerable.extend(delta.unanswerable);
         // Consumed: another wait in the same stream may have its next event there already. Overdue: one may have come in
         // time of which nobody has told yet.
-        let overdue = self.status == WorkflowStatus::Runnable && !self.overdue.is_empty();
         let listen = !self.waits.is_empty()
-            && (delta.listen || overdue || !delta.subscribed.is_empty() || !delta.consumed.is_empty());
+            && (delta.listen
+                || self.has_overdue()
+                || !delta.subscribed.is_empty()
+                || !delta.consumed.is_empty());
         let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
         self.events.extend(delta.created.iter().map(LifecycleEvent::started));
         let begun = delta.created.into_iter().map(|child| child.id);

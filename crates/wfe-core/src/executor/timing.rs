@@ -67,6 +67,15 @@ impl Run {
         (!self.is_closing()).then(|| later(self.created, limit))
     }
 
+    /// Whether the time of a wait is over, so that the next [`deliver`](Self::deliver) ends it if it gets nothing by that.
+    /// Events that have become due need their positions
+    /// ([`position_due_events`](crate::traits::StepStore::position_due_events)) before the instance is read for it: one that
+    /// came in time would be missed otherwise.
+    #[must_use]
+    pub fn has_overdue(&self) -> bool {
+        self.status == WorkflowStatus::Runnable && !self.overdue.is_empty()
+    }
+
     /// Does what is due. The limit of a wait only becomes [overdue](Self::meet_limits).
     pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
         while !self.status.is_final()

@@ -113,7 +113,7 @@ impl Run {
     /// last commit of this `Run` was stored. One whose wait is no longer open is passed over; while the instance
     /// stands still, all are. Whether anything has changed.
     ///
-    /// Waits that have lasted too long, and get nothing by this, have timed out.
+    /// Waits that have lasted too long ([`has_overdue`](Self::has_overdue)), and get nothing by this, have timed out.
     ///
     /// # Errors
     /// The state contradicts itself.

@@ -34,6 +34,13 @@ pub const OWN_NAMES: &str = "wfe.";
 /// dropped or its process ended, which others see at once; it is *frozen* when an observer, by its own monotonic clock,
 /// has seen no commit of its instances and no [`heartbeat`](Self::heartbeat) for its lease. An observer that stood
 /// still itself counts only the time in which it looked. What a dead or frozen owner had becomes due and claimable.
+///
+/// # Reads and writes
+/// A read (`load`, `inspect`, `load_many`, `asked_of`, `ended`, `upcoming`, `upcoming_event`, `open_waits`, `finished`,
+/// `items`, `failures`, `last_failures`, and the getters of the other traits) answers from one snapshot and writes nothing,
+/// so that it is answered while another process stands in a commit. An event takes its position in its stream from a write, once
+/// its date has come (see [`position_due_events`](Self::position_due_events)); to a read, an event without a position is
+/// not there.
 #[async_trait]
 pub trait StepStore: Send + Sync {
     /// Registers a host as a possible owner.
@@ -72,8 +79,10 @@ pub trait StepStore: Send + Sync {
     /// whose owner is dead or frozen counts as unowned, and as due if it was running. Suspended and ended instances come only
     /// for their control requests.
     ///
-    /// Writes nothing if there are none. A dropped future and [`CommitUnknown`](crate::WfeError::CommitUnknown) can leave
-    /// instances that `owner` has without knowing it; others can claim them once it is dropped.
+    /// It gives positions to events that have become due first, as
+    /// [`position_due_events`](Self::position_due_events) does, and writes nothing else if there are no such instances. A
+    /// dropped future and [`CommitUnknown`](crate::WfeError::CommitUnknown) can leave instances that `owner` has without
+    /// knowing it; others can claim them once it is dropped.
     async fn claim(
         &self,
         owner: &Owner,
@@ -151,8 +160,8 @@ pub trait StepStore: Send + Sync {
     /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
     async fn finish_event(&self, event_id: &str) -> Result<bool>;
 
-    /// As [`finish_event`](Self::finish_event) for many: looks at the next `limit` unprocessed events that are due, by date
-    /// from the one after the event `after` on (`None`: from the first), and marks processed those that no open wait
+    /// As [`finish_event`](Self::finish_event) for many: looks at the next `limit` unprocessed events that have positions, by
+    /// date from the one after the event `after` on (`None`: from the first), and marks processed those that no open wait
     /// matches, in one transaction. Writes nothing if there are none.
     ///
     /// A host that walks on by [`next`](Swept::next), and begins again from time to time, keeps the unprocessed events down
@@ -258,6 +267,20 @@ pub trait StepStore: Send + Sync {
     /// `None`: there is none; or the store does not tell, which is the default, and leaves such events to polls.
     async fn upcoming_event(&self, _after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         Ok(None)
+    }
+
+    /// Gives positions to the stored events whose dates have come since the last write that did so: in the order of their
+    /// dates, after all positions given before. Whether there were any; if not, nothing was written.
+    ///
+    /// A start, an event that is stored, a commit that has to do with events or children, a claim and
+    /// [`finish_event`](Self::finish_event) give positions too, each before its own effect. Reads do not. A host calls
+    /// this when the time has come that [`upcoming_event`](Self::upcoming_event) told it, and at each poll; if it fails, it
+    /// calls it again. By default `false`, for a store in which an event needs no write to become deliverable.
+    ///
+    /// # Errors
+    /// Those of a write. Nothing is lost then: the next one gives the positions.
+    async fn position_due_events(&self) -> Result<bool> {
+        Ok(false)
     }
 
     /// A page of the open waits of a name that nobody has answered and that take an answer, whatever their keys, in

@@ -73,7 +73,7 @@ impl SqlitePersistenceProvider {
             );
             let progress = looks.then(|| script.add(&sql::ownership::PROGRESS, [own.clone()]));
             let done = self.read_for(Caller::Engine, script).await?;
-            let is_mended = self.ripen(done.first()).await?
+            let is_mended = self.position_due(done.first()).await?
                 | self.bury(done.get(1)).await?
                 | self.take_from_frozen(looked, progress.and_then(|at| done.get(at))).await?;
             if is_mended {
@@ -111,7 +111,7 @@ impl SqlitePersistenceProvider {
                 continue;
             }
             if !has_work {
-                if self.ripen(done.first()).await? {
+                if self.position_due(done.first()).await? {
                     continue;
                 }
                 return Ok(None);
@@ -124,16 +124,11 @@ impl SqlitePersistenceProvider {
 
     pub(super) async fn wanted_of(&self, owner: &Owner) -> Result<Vec<String>> {
         let owner = Value::from(to_integer("an owner's id", owner.id())?);
-        loop {
-            let mut script = Script::default();
-            script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            script.add(&sql::ownership::ASKED_OF, [owner.clone(), owner.clone()]);
-            let done = self.read_for(Caller::Engine, script).await?;
-            if !self.ripen(done.first()).await? {
-                let rows = done.get(1).into_iter().flat_map(|done| &done.rows);
-                return rows.map(|row| Fields::new(row, "workflows", "").string("id")).collect();
-            }
-        }
+        let mut script = Script::default();
+        script.add(&sql::ownership::ASKED_OF, [owner.clone(), owner]);
+        let done = self.read_for(Caller::Engine, script).await?;
+        let rows = done.iter().flat_map(|done| &done.rows);
+        rows.map(|row| Fields::new(row, "workflows", "").string("id")).collect()
     }
 
     pub(super) async fn due_after(
@@ -160,8 +155,15 @@ impl SqlitePersistenceProvider {
         .collect()
     }
 
-    /// Gives places to the events that have become due, if `is_ripe` says that there are any.
-    pub(super) async fn ripen(&self, is_ripe: Option<&Done>) -> Result<bool> {
+    pub(super) async fn position_all_due(&self) -> Result<bool> {
+        let mut script = Script::default();
+        script.add(&sql::events::IS_RIPE, [self.now().into()]);
+        let done = self.read_for(Caller::Engine, script).await?;
+        self.position_due(done.first()).await
+    }
+
+    /// Gives positions to the events that have become due, if `is_ripe` says that there are any.
+    async fn position_due(&self, is_ripe: Option<&Done>) -> Result<bool> {
         if single_int(is_ripe) != Some(1) {
             return Ok(false);
         }

@@ -20,28 +20,22 @@ use crate::{
 
 impl SqlitePersistenceProvider {
     pub(super) async fn load_all(&self, caller: Caller, id: &str) -> Result<Loaded> {
-        loop {
-            let copy = self.cache.get(id);
-            let mut script = Script::default();
-            add_reads(&mut script, id, copy.as_deref());
-            let beside = script.add(&sql::ownership::BESIDE, [id.into()]);
-            let waits = script.add(&sql::streams::WAITS, [id.into()]);
-            let deliveries = script.add(&sql::streams::DELIVERIES, [id.into()]);
-            let is_ripe = script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            let done = self.read_for(caller, script).await?;
-            if self.ripen(done.get(is_ripe)).await? {
-                continue;
-            }
-            let missing = || WfeError::WorkflowNotFound(id.to_owned());
-            let stored = from_reads(&done, id, copy)?.ok_or_else(missing)?;
-            let row = done.get(beside).and_then(|done| done.rows.first()).ok_or_else(missing)?;
-            let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
-            return Ok(Loaded {
-                waits: rows(waits).map(codec::subscription::decode).collect::<Result<_>>()?,
-                deliveries: rows(deliveries).map(delivery).collect::<Result<_>>()?,
-                ..beside_model(row, 0, stored.to_instance(), stored.revision)?
-            });
-        }
+        let copy = self.cache.get(id);
+        let mut script = Script::default();
+        add_reads(&mut script, id, copy.as_deref());
+        let beside = script.add(&sql::ownership::BESIDE, [id.into()]);
+        let waits = script.add(&sql::streams::WAITS, [id.into()]);
+        let deliveries = script.add(&sql::streams::DELIVERIES, [id.into()]);
+        let done = self.read_for(caller, script).await?;
+        let missing = || WfeError::WorkflowNotFound(id.to_owned());
+        let stored = from_reads(&done, id, copy)?.ok_or_else(missing)?;
+        let row = done.get(beside).and_then(|done| done.rows.first()).ok_or_else(missing)?;
+        let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
+        Ok(Loaded {
+            waits: rows(waits).map(codec::subscription::decode).collect::<Result<_>>()?,
+            deliveries: rows(deliveries).map(delivery).collect::<Result<_>>()?,
+            ..beside_model(row, 0, stored.to_instance(), stored.revision)?
+        })
     }
 
     /// With a bounded number of statements, however many ids.
@@ -50,47 +44,41 @@ impl SqlitePersistenceProvider {
             return Ok(Vec::new());
         }
         let list = Value::from(hexadecimal::ids(ids));
-        loop {
-            let mut script = Script::default();
-            let instances = script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
-            let pointers = script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
-            let beside = script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
-            let waits = script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
-            let deliveries = script.add(&sql::streams::DELIVERIES_OF_MANY, [list.clone()]);
-            let is_ripe = script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            let done = self.read_for(Caller::Engine, script).await?;
-            if self.ripen(done.get(is_ripe)).await? {
-                continue;
-            }
-            let (Some(instances), Some(pointers)) = (done.get(instances), done.get(pointers)) else {
-                return Err(short());
-            };
-            let mut found = decode_many(instances, pointers)?;
-            let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
-            let mut loaded = HashMap::with_capacity(found.len());
-            for row in rows(beside) {
-                let id = Fields::new(row, "workflows", "").string("id")?;
-                let (revision, instance) = found.remove(&id).ok_or_else(short)?;
-                loaded.insert(id, beside_model(row, 1, instance, revision)?);
-            }
-            let mut instance_of = HashMap::new();
-            for row in rows(waits) {
-                let wait = codec::subscription::decode(row)?;
-                instance_of.insert(wait.id.clone(), wait.workflow_id.clone());
-                // The wait of an instance that is unknown is nobody's.
-                if let Some(one) = loaded.get_mut(&wait.workflow_id) {
-                    one.waits.push(wait);
-                }
-            }
-            for row in rows(deliveries) {
-                let delivery = delivery(row)?;
-                let id = instance_of.get(&delivery.subscription_id).ok_or_else(short)?;
-                if let Some(one) = loaded.get_mut(id) {
-                    one.deliveries.push(delivery);
-                }
-            }
-            return Ok(loaded.into_values().collect());
+        let mut script = Script::default();
+        let instances = script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
+        let pointers = script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
+        let beside = script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
+        let waits = script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
+        let deliveries = script.add(&sql::streams::DELIVERIES_OF_MANY, [list]);
+        let done = self.read_for(Caller::Engine, script).await?;
+        let (Some(instances), Some(pointers)) = (done.get(instances), done.get(pointers)) else {
+            return Err(short());
+        };
+        let mut found = decode_many(instances, pointers)?;
+        let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
+        let mut loaded = HashMap::with_capacity(found.len());
+        for row in rows(beside) {
+            let id = Fields::new(row, "workflows", "").string("id")?;
+            let (revision, instance) = found.remove(&id).ok_or_else(short)?;
+            loaded.insert(id, beside_model(row, 1, instance, revision)?);
         }
+        let mut instance_of = HashMap::new();
+        for row in rows(waits) {
+            let wait = codec::subscription::decode(row)?;
+            instance_of.insert(wait.id.clone(), wait.workflow_id.clone());
+            // The wait of an instance that is unknown is nobody's.
+            if let Some(one) = loaded.get_mut(&wait.workflow_id) {
+                one.waits.push(wait);
+            }
+        }
+        for row in rows(deliveries) {
+            let delivery = delivery(row)?;
+            let id = instance_of.get(&delivery.subscription_id).ok_or_else(short)?;
+            if let Some(one) = loaded.get_mut(id) {
+                one.deliveries.push(delivery);
+            }
+        }
+        Ok(loaded.into_values().collect())
     }
 }
 

@@ -147,6 +147,10 @@ impl StepStore for SqlitePersistenceProvider {
         Fields::new(row, "events", "").optional_time("event_time")
     }
 
+    async fn position_due_events(&self) -> Result<bool> {
+        self.position_all_due().await
+    }
+
     async fn open_waits(
         &self,
         name: &str,

@@ -24,7 +24,7 @@ pub const KILL_AFTER: &str = "WFE_KILL_AFTER";
 /// A store whose process dies right after its n-th commit: it is stored, but nobody has been told.
 ///
 /// A commit is whatever changed the store through the engine: a start, a step's commit, a claim, an event, a request, a
-/// worker's claim, heartbeat, release and answer, an event marked as processed.
+/// worker's claim, heartbeat, release and answer, an event marked as processed, positions given to events that became due.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -201,6 +201,11 @@ impl Layer for KillAfter {
     async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
         let answer = self.alive()?.finish_events(after, limit).await;
         self.heard(answer, |_| false) // housekeeping, which does not tell how much it changed
+    }
+
+    async fn position_due_events(&self) -> Result<bool> {
+        let answer = self.alive()?.position_due_events().await;
+        self.heard(answer, |has_written| *has_written)
     }
 
     async fn create_event(&self, event: &Event) -> Result<String> {

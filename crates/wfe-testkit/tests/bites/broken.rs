@@ -53,6 +53,7 @@ pub enum Fault {
     OffersNoWork,
     RepeatsFailures,
     SeesNothingAhead,
+    GivesNoPositions,
     FinishesWhatIsNeeded,
     StopsAtTheFirstPageOfEvents,
     TellsOldNews,
@@ -362,6 +363,10 @@ impl Layer for Broken {
     async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         let next = self.steps().upcoming_event(after).await?;
         Ok(next.filter(|_| !self.is(Fault::SeesNothingAhead)))
+    }
+
+    async fn position_due_events(&self) -> Result<bool> {
+        if self.is(Fault::GivesNoPositions) { Ok(false) } else { self.steps().position_due_events().await }
     }
 
     async fn open_waits(

@@ -19,7 +19,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 33] = [
+const FAULTS: [(Fault, &str); 34] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -63,6 +63,10 @@ const FAULTS: [(Fault, &str); 33] = [
     (Fault::TakesOtherAnswers, "work: another answer is refused"),
     (Fault::RepeatsFailures, "errors: failures are read in pages"),
     (Fault::SeesNothingAhead, "news: the next event dated ahead is told of"),
+    (
+        Fault::GivesNoPositions,
+        "positions of events: an event that became due is delivered once it has its position",
+    ),
     (
         Fault::FinishesWhatIsNeeded,
         "finishing events: many events are finished at once but those that waits match",

@@ -13,6 +13,12 @@ impl Actor {
     /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
     /// anything.
     pub(super) async fn look(&mut self, run: &mut Run) -> Result<bool> {
+        // An event that has become due counts for a wait whose time is over, though nobody may have told of it yet.
+        if run.has_overdue()
+            && !storing::position_events(&self.shared, &self.bodies.phase, &self.work.id).await
+        {
+            return Ok(false);
+        }
         let before = self.shared.options.clock.monotonic();
         let loaded = match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
             Some(loaded) => loaded?,

@@ -167,6 +167,22 @@ pub(super) async fn load_or_corrupt(shared: &Shared, phase: &PhaseWatch, id: &st
     }
 }
 
+/// Gives positions to the events that have become due, again and again if the store fails; `false`: the host closes.
+pub(super) async fn position_events(shared: &Shared, phase: &PhaseWatch, instance: &str) -> bool {
+    let mut pause = Pause::new(phase.clone());
+    loop {
+        match shared.store.position_due_events().await {
+            Ok(_) => return true,
+            Err(error) => {
+                report(instance, &error);
+                if !pause.rest().await {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
 /// Suspends an instance that cannot be read, so that nobody tries to again and again; or ends it, if that is what
 /// somebody asks.
 pub(super) async fn suspend_unread(

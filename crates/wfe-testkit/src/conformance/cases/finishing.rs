@@ -196,6 +196,7 @@ async fn many_events_are_finished_at_once_but_those_that_waits_match(bench: Benc
     assert_eq!(store.get_runnable_events(second(99)).await?, ["needed", "next", "ahead"]);
     assert_eq!(sweep(&store).await?.finished, 0);
     bench.clock.set(second(10));
+    steps(&store)?.position_due_events().await?;
     assert_eq!(sweep(&store).await?.finished, 1);
     let consumed = vec![consumed("w", "needed")];
     done(&store, fence, StepCommit { consumed, ..commit("i") }).await?;

@@ -18,6 +18,7 @@ mod liveness;
 mod news;
 mod ownership;
 mod pointers;
+mod positions;
 mod random;
 mod refusals;
 mod set_back;
@@ -51,6 +52,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         history::CASES,
         streams::CASES,
         set_back::CASES,
+        positions::CASES,
         finishing::CASES,
         claiming::CASES,
         ownership::CASES,

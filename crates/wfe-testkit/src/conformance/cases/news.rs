@@ -147,6 +147,7 @@ async fn an_event_for_a_busy_instance_is_asked_of_it(bench: Bench) -> Checked<()
     store.create_event(&event("later", "paid", "1", second(60))).await?;
     assert!(steps.asked_of(&owner).await?.is_empty());
     bench.clock.set(second(60));
+    steps.position_due_events().await?;
     assert_eq!(steps.asked_of(&owner).await?, ["i"]);
     done(&store, fence, StepCommit { consumed: vec![consumed("w", "later")], ..commit("i") }).await?;
     assert!(steps.asked_of(&owner).await?.is_empty());

@@ -56,6 +56,7 @@ async fn an_event_dated_ahead_is_delivered_at_its_date(bench: Bench) -> Checked<
     publish(&store, "e", -50).await?;
     assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
     bench.clock.set(second(-50));
+    steps(&store)?.position_due_events().await?;
     assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
     consume(&store, fence, &[("w", "e")]).await
 }

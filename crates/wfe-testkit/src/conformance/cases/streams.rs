@@ -265,6 +265,7 @@ async fn an_event_dated_ahead_is_delivered_from_its_date_on(bench: Bench) -> Che
     bench.clock.set(second(10) - chrono::TimeDelta::nanoseconds(1));
     assert_eq!(deliveries(&store, "i").await?, pairs(&[]));
     bench.clock.set(second(10));
+    steps(&store)?.position_due_events().await?;
     assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
     consume(&store, fence, &[("w", "e")]).await
 }

@@ -24,7 +24,13 @@ impl Dispatcher {
         self.peek_at_timers(before).await;
         self.peek_at_events(before).await;
         // Else it is looked at again when a work has ended, or at the next poll.
-        if !self.is_at_work() && !self.backlog && !self.unread && !self.in_doubt && !self.pace.is_looking() {
+        if !self.is_at_work()
+            && !self.backlog
+            && !self.unread
+            && !self.in_doubt
+            && !self.pace.is_looking()
+            && self.unpositioned.is_none()
+        {
             let next = self.timers.upcoming().into_iter().chain(self.dates.upcoming()).min();
             let idle = Idle {
                 next: next.and_then(chrono::DateTime::from_timestamp_millis),

@@ -31,6 +31,7 @@ use crate::{
     shared::Shared,
     timers::Timers,
 };
+use timing::Again;
 
 /// After a look at what others stored, the next one has to wait so long, so that one that stores without pause costs this
 /// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. The same
@@ -47,6 +48,8 @@ struct Dispatcher {
     timers: Timers,
     /// When events become due that are dated ahead.
     dates: Timers,
+    /// Events that have become due may have no positions yet, because the store failed; when it is asked again.
+    unpositioned: Option<Again>,
     /// Something is or may be due, but there was no room for it.
     backlog: bool,
     /// There is little room for it again; when to look for what fits in.
@@ -98,6 +101,7 @@ pub(super) async fn run(
         actors: actors.clone(),
         timers: Timers::new(i64::try_from(shared.options.claim_ahead.as_millis()).unwrap_or(i64::MAX)),
         dates: Timers::new(0),
+        unpositioned: None,
         backlog: false,
         crowded: None,
         looked: Instant::now(),
@@ -125,6 +129,7 @@ pub(super) async fn run(
     // From before the first look: what comes after it is told.
     let news = listen(shared.store.news());
     let began = shared.now();
+    commands.beside(this.position_events()).await;
     commands.beside(this.look_and_refill()).await;
     commands.beside(this.peek_at_events(began)).await;
     this.look_for_missing();
@@ -154,6 +159,9 @@ pub(super) async fn run(
             }
             () = async { clock.sleep_until(date.unwrap_or_default()).await }, if date.is_some() => {
                 commands.beside(this.events_are_due()).await;
+            }
+            () = Again::come(this.unpositioned.as_ref()), if this.unpositioned.is_some() => {
+                commands.beside(this.deliver_dated()).await;
             }
             () = tokio::time::sleep_until(this.crowded.unwrap_or(this.looked)), if this.crowded.is_some() => {
                 commands.beside(this.look()).await;
@@ -245,6 +253,7 @@ impl Dispatcher {
         if self.in_doubt {
             self.become_another().await;
         }
+        self.position_events().await;
         let asked = self.tell_busy().await;
         if self.unread {
             self.look_and_refill().await;

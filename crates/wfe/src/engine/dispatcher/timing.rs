@@ -1,12 +1,48 @@
 //! When the dispatcher looks again by itself.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use wfe_core::WfeError;
 
 use super::Dispatcher;
 use crate::post::millis_rounded_up;
 
 /// Due times read from the store at once: enough for minutes of a busy store, little enough to hold.
 const TIMERS_AT_ONCE: usize = 1024;
+
+/// The first pause before a store that failed is asked again, and the longest one: one that is busy was waited for already
+/// and is asked at once, but not without pause; one that is down is asked twelve times a minute.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// When something that has failed is tried again. Real time: a store is no faster under a virtual clock.
+#[derive(Debug)]
+pub(super) struct Again {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Again {
+    fn soon() -> Self {
+        Self { at: Instant::now() + FIRST_PAUSE, pause: FIRST_PAUSE }
+    }
+
+    /// After a pause that is longer than the one before.
+    fn after(before: Option<Self>) -> Self {
+        let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+        Self { at: Instant::now() + pause, pause }
+    }
+
+    /// Until it is time; `None`: never.
+    pub async fn come(again: Option<&Self>) {
+        match again {
+            Some(again) => tokio::time::sleep_until(again.at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
 
 impl Dispatcher {
     pub(super) async fn timers_are_due(&mut self) {
@@ -21,12 +57,46 @@ impl Dispatcher {
     }
 
     pub(super) async fn events_are_due(&mut self) {
-        let before = self.shared.now();
-        let due = self.dates.take_due(before.timestamp_millis());
+        let due = self.dates.take_due(self.shared.now().timestamp_millis());
         if due.now || due.refill {
+            self.deliver_dated().await;
+        }
+    }
+
+    /// Delivers the events whose dates have come. If the store fails, so is it done in a while: nothing else may tell of them
+    /// once more.
+    pub(super) async fn deliver_dated(&mut self) {
+        let before = self.shared.now();
+        if self.position_events().await {
             self.deliver().await;
             self.shared.post.sweep();
             self.peek_at_events(before).await;
+        }
+    }
+
+    /// Gives positions to the events that have become due, without which they reach nobody: also where there is no room to
+    /// claim, or nothing that could be claimed, since an instance that is at work may wait for one. `false`: the store has
+    /// failed, and is asked again in a while.
+    pub(super) async fn position_events(&mut self) -> bool {
+        match self.shared.store.position_due_events().await {
+            Ok(had_some) => {
+                self.unpositioned = None;
+                if had_some {
+                    self.shared.post.sweep();
+                }
+                true
+            }
+            Err(error) => {
+                let before = self.unpositioned.take();
+                self.unpositioned = Some(if matches!(error, WfeError::Busy { .. }) {
+                    tracing::debug!(%error, "events that became due wait for the store");
+                    Again::soon()
+                } else {
+                    tracing::warn!(%error, "events that became due could not get their positions");
+                    Again::after(before)
+                });
+                false
+            }
         }
     }
 

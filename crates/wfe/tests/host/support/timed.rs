@@ -1,9 +1,9 @@
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tempfile::TempDir;
 use wfe::{HostBuilder, WorkflowHost, definition::Definition, traits::PersistenceProvider};
-use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_sqlite::{BUSY_TIMEOUT, SqlitePersistenceProvider};
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
 use super::started;
@@ -48,13 +48,26 @@ impl Timed {
     }
 
     pub async fn provider(&self) -> Arc<dyn PersistenceProvider> {
-        match &self.place {
-            Place::Memory(provider) => provider.clone(),
-            Place::File(folder) => {
-                let path = folder.path().join("state.db");
-                let provider = SqlitePersistenceProvider::file(path).clock(self.clock.clone()).open().await;
+        self.patient(BUSY_TIMEOUT).await
+    }
+
+    /// A provider that waits so long for others that hold the file.
+    pub async fn patient(&self, busy: Duration) -> Arc<dyn PersistenceProvider> {
+        match (&self.place, self.path()) {
+            (Place::Memory(provider), _) => provider.clone(),
+            (Place::File(_), path) => {
+                let file = SqlitePersistenceProvider::file(path.unwrap()).clock(self.clock.clone());
+                let provider = file.busy_timeout(busy).open().await;
                 Arc::new(Layered(Silent(Arc::new(provider.unwrap()))))
             }
+        }
+    }
+
+    /// `None`: in memory.
+    pub fn path(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Memory(_) => None,
+            Place::File(folder) => Some(folder.path().join("state.db")),
         }
     }
 
