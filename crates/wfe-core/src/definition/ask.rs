@@ -66,13 +66,13 @@ pub(crate) fn receive<D: Data, T: DeserializeOwned + Send + 'static>(
 /// A change of the data. On a copy: a closure that panics half-way must not leave half a change. Cloning, serializing and
 /// dropping are the user's code too.
 pub(crate) fn change<D: Data>(what: &'static str, f: impl FnOnce(&mut D) + Send + 'static) -> Apply {
-    Box::new(move |newest: &AnyData| {
+    Apply::new(move |newest: &AnyData| {
         let newest = newest.downcast_ref::<D>().ok_or_else(another_type)?;
         std::panic::catch_unwind(AssertUnwindSafe(move || {
             let mut data = newest.clone();
             f(&mut data);
             let value = storable("the data", &data)?;
-            Ok((Arc::new(data) as AnyData, value))
+            Ok((AnyData::new(data), value))
         }))
         .unwrap_or_else(|payload| Err(StepError::from_panic(what, payload)))
     })

@@ -3,13 +3,56 @@ use std::{any::Any, fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use crate::steps::{Ctx, Next, StepError};
+use crate::steps::{Ctx, Next, StepError, drop_contained};
 
-/// An instance's data with its type forgotten; the definition knows it.
-pub(crate) type AnyData = Arc<dyn Any + Send + Sync>;
+/// An instance's data with its type forgotten; the definition knows it. A panic when it is dropped stops nothing.
+#[derive(Clone)]
+pub(crate) struct AnyData(Option<Arc<dyn Any + Send + Sync>>); // `None` only while it is dropped
 
-/// A step's output closures: from the newest data, new data and its JSON.
-pub(crate) type Apply = Box<dyn FnOnce(&AnyData) -> Result<(AnyData, Value), StepError> + Send>;
+impl AnyData {
+    pub fn new<D: Any + Send + Sync>(data: D) -> Self {
+        Self(Some(Arc::new(data)))
+    }
+
+    /// `None`: it is of another type.
+    pub fn downcast_ref<D: Any>(&self) -> Option<&D> {
+        self.0.as_deref().and_then(<dyn Any + Send + Sync>::downcast_ref)
+    }
+
+    /// `None`: it is of another type.
+    pub fn downcast<D: Any + Send + Sync>(&self) -> Option<Arc<D>> {
+        self.0.clone()?.downcast().ok()
+    }
+}
+
+impl Drop for AnyData {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(drop_contained);
+    }
+}
+
+/// A step's output closures: from the newest data, new data and its JSON. A panic when they are dropped without having
+/// been called (nobody wants the result any more) stops nothing.
+pub(crate) struct Apply(Option<Box<ApplyOnce>>); // `None` only while it is dropped
+
+type ApplyOnce = dyn FnOnce(&AnyData) -> Result<(AnyData, Value), StepError> + Send;
+
+impl Apply {
+    pub fn new(apply: impl FnOnce(&AnyData) -> Result<(AnyData, Value), StepError> + Send + 'static) -> Self {
+        Self(Some(Box::new(apply)))
+    }
+
+    pub fn call(mut self, newest: &AnyData) -> Result<(AnyData, Value), StepError> {
+        let apply = self.0.take().ok_or_else(|| StepError::fatal("the outputs were dropped"))?;
+        apply(newest)
+    }
+}
+
+impl Drop for Apply {
+    fn drop(&mut self) {
+        self.0.take().into_iter().for_each(drop_contained);
+    }
+}
 
 /// What a body that ended well leaves.
 pub(crate) enum Answer {

@@ -208,7 +208,7 @@ impl Definition {
             deadline,
             data_type: TypeId::of::<D>(),
             data_name: std::any::type_name::<D>(),
-            decode: |value| D::deserialize(value).map(|data| Arc::new(data) as AnyData),
+            decode: |value| D::deserialize(value).map(AnyData::new),
             nodes,
             by_id,
         })))

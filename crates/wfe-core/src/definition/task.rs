@@ -268,7 +268,7 @@ impl<T: Item, D: Data, I: Item> Task<Vec<T>, D, I, Inline<Vec<T>, D, I>> {
 }
 
 fn typed<D: Data, I: Item>(data: &AnyData, item: Option<Value>) -> Result<(Arc<D>, I), StepError> {
-    let data = data.clone().downcast().map_err(|_| another_type())?;
+    let data = data.downcast().ok_or_else(another_type)?;
     let item = serde_json::from_value(item.unwrap_or(Value::Null))
         .map_err(|e| StepError::fatal(e).with_code(StepError::DEFINITION))?;
     Ok((data, item))

@@ -19,6 +19,8 @@ pub(super) const WHY_AGAIN: &str = "why-again";
 impl Run {
     /// The pointer has failed: it is tried again later, or what its policy says happens.
     pub(super) fn fail(&mut self, at: &str, error: &StepError, env: &mut Env<'_>) -> Result<()> {
+        let unreadable = error.unreadable();
+        let error = unreadable.as_ref().unwrap_or(error);
         let node = self.node_of(at)?;
         let (policy, step, is_saga) = (node.policy.clone(), node.id.to_string(), node.primitive.is_saga());
         let has_body = node.primitive.body().is_some();
@@ -203,16 +205,17 @@ pub(super) fn step_failure(
     error: &StepError,
     now: DateTime<Utc>,
 ) -> StepFailure {
+    let causes = error.causes();
     StepFailure {
         error: ExecutionError {
             error_time: now,
             workflow_id: instance.to_owned(),
             execution_pointer_id: pointer.to_owned(),
-            message: error.to_string(),
+            message: causes.first().cloned().unwrap_or_default(),
         },
         step,
         attempt,
         code: error.code().to_owned(),
-        causes: error.chain().map(ToString::to_string).collect(),
+        causes,
     }
 }

@@ -274,7 +274,7 @@ impl Run {
                 Some((data, _)) => data,
                 None => self.data.as_ref().ok_or_else(parked)?,
             };
-            changed = Some(apply(newest)?);
+            changed = Some(apply.call(newest)?);
         }
         if let Some((data, value)) = changed
             && value != self.value

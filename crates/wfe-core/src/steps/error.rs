@@ -1,11 +1,24 @@
-use std::{any::Any, borrow::Cow, error::Error, fmt, panic::AssertUnwindSafe};
+use std::{
+    any::Any,
+    borrow::Cow,
+    error::Error,
+    fmt::{self, Write},
+    panic::AssertUnwindSafe,
+};
 
 use crate::BoxError;
+
+/// Far more causes than any error has that does not go round in a circle.
+const LONGEST_CHAIN: usize = 256;
 
 /// Why a step failed, and whether another attempt makes sense.
 ///
 /// Any standard error becomes a retryable one through `?`. It is not an [`Error`] itself (that would forbid
-/// the conversion), but keeps its source, all of whose causes are stored with the failure.
+/// the conversion), but keeps its source, whose causes are stored with the failure.
+///
+/// The source is a type of the program's own: its `Display`, `source` and `Drop` run in the engine too. A panic in one
+/// of them stays with the step: an error whose message cannot be had is stored with the code
+/// [`StepError::PANIC`], as if the step's body had panicked.
 pub struct StepError {
     code: Cow<'static, str>,
     retryable: bool,
@@ -15,7 +28,7 @@ pub struct StepError {
 impl StepError {
     /// The code of an error that was given none.
     pub const ERROR: &'static str = "error";
-    /// The code of a panic in a step's body or in one of its closures.
+    /// The code of a panic in a step's body, in one of its closures, or in the `Display` of its error.
     pub const PANIC: &'static str = "panic";
     /// The code of a value that does not fit JSON, or that no store takes ([`limits`](crate::limits)): the failure of the step
     /// that made it, fatal, because another attempt would make the same value. Also of an instance whose step's result the
@@ -83,10 +96,49 @@ impl StepError {
         self.chain().find_map(|e| e.downcast_ref())
     }
 
-    /// The error and its causes, outermost first.
+    /// The error and its causes, outermost first; at most 256, since nothing keeps a type from naming itself as its cause.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let first: &(dyn Error + 'static) = &*self.source;
-        std::iter::successors(Some(first), |e| (*e).source())
+        let mut last = None;
+        // Each cause is asked for when its turn comes, and not before: that may panic.
+        let next = move || {
+            last = Some(last.map_or(Some(first), |last: &(dyn Error + 'static)| last.source())?);
+            last
+        };
+        std::iter::from_fn(next).take(LONGEST_CHAIN)
+    }
+
+    /// The messages of the error and its causes, outermost first; never empty. In place of a message that cannot be had,
+    /// because its `Display` (or the `source` that leads to it) panics, it says so, and ends there.
+    #[must_use]
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = Vec::new();
+        if let Err(panicked) = self.read_causes(&mut causes) {
+            causes.push(panicked.source.to_string());
+        }
+        causes
+    }
+
+    /// What this error counts as if its messages cannot all be had: as a panic of the step. `None`: they can.
+    pub(crate) fn unreadable(&self) -> Option<Self> {
+        let mut panicked = self.read_causes(&mut Vec::new()).err()?;
+        panicked.retryable = self.retryable;
+        Some(panicked)
+    }
+
+    /// The messages as far as they can be had, and the panic at which they end.
+    fn read_causes(&self, causes: &mut Vec<String>) -> Result<(), Self> {
+        let read = AssertUnwindSafe(|| {
+            for cause in self.chain() {
+                let mut message = String::new();
+                // `to_string` would panic where `Display` gives an error: the message up to there is what there is.
+                if write!(message, "{cause}").is_err() {
+                    message.push_str(" (its `Display` failed)");
+                }
+                causes.push(message);
+            }
+        });
+        std::panic::catch_unwind(read).map_err(|payload| Self::from_panic("the error's own code", payload))
     }
 
     /// An error that was told from elsewhere, with the messages of its causes, outermost first.
@@ -114,6 +166,20 @@ impl StepError {
     }
 }
 
+impl Drop for StepError {
+    fn drop(&mut self) {
+        // Of a type without a size, so that nothing is allocated.
+        drop_contained(std::mem::replace(&mut self.source, Box::new(Dropped)));
+    }
+}
+
+/// Drops a value of the user's: a panic in that is told by the panic hook, and stops nothing else.
+pub(crate) fn drop_contained<T>(value: T) {
+    if let Err(payload) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        drop_payload(payload);
+    }
+}
+
 /// Drops what a caught panic left; that is the user's code too, and may panic.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(again) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
@@ -121,6 +187,18 @@ pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
         std::mem::forget(again);
     }
 }
+
+/// In place of an error that is being dropped.
+#[derive(Debug)]
+struct Dropped;
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the error was dropped")
+    }
+}
+
+impl Error for Dropped {}
 
 /// One message of a chain of causes.
 #[derive(Debug)]
@@ -182,6 +260,63 @@ mod tests {
             (error.code(), &*error.to_string()),
             (StepError::PANIC, "it panicked: it left no message")
         );
+    }
+
+    /// An error whose own code panics: in `Display`, in `source`, or when it is dropped.
+    #[derive(Debug)]
+    struct Rude(&'static str);
+
+    impl fmt::Display for Rude {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self.0 {
+                "display" => panic!("no words"),
+                "fails" => f.write_str("half a").and(Err(fmt::Error)),
+                _ => f.write_str("rude"),
+            }
+        }
+    }
+
+    impl Error for Rude {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            match self.0 {
+                "source" => panic!("no cause"),
+                "circle" => Some(self),
+                _ => None,
+            }
+        }
+    }
+
+    impl Drop for Rude {
+        fn drop(&mut self) {
+            assert!(self.0 != "drop", "no end");
+        }
+    }
+
+    #[test]
+    fn an_error_whose_own_code_panics_counts_as_a_panic_of_the_step() {
+        for (what, causes) in [
+            ("display", vec!["the error's own code panicked: no words"]),
+            ("source", vec!["rude", "the error's own code panicked: no cause"]),
+        ] {
+            let error = StepError::fatal(Rude(what)).with_code("mine");
+            assert_eq!(error.causes(), causes);
+            let counts_as = error.unreadable().unwrap();
+            assert_eq!((counts_as.code(), counts_as.is_retryable()), (StepError::PANIC, false));
+        }
+    }
+
+    #[test]
+    fn an_error_whose_display_fails_goes_round_in_a_circle_or_panics_when_dropped_keeps_its_code() {
+        let failing = StepError::retryable(Rude("fails"));
+        assert_eq!(failing.causes(), ["half a (its `Display` failed)"]);
+        let circle = StepError::retryable(Rude("circle"));
+        assert_eq!(circle.causes().len(), LONGEST_CHAIN);
+        assert!(circle.find::<io::Error>().is_none());
+        let dropped = StepError::retryable(Rude("drop"));
+        assert_eq!(dropped.causes(), ["rude"]);
+        for error in [failing, circle, dropped] {
+            assert!(error.unreadable().is_none());
+        }
     }
 
     #[test]

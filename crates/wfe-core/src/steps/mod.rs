@@ -15,7 +15,7 @@ pub use results::{ItemFailure, ItemResult, Results};
 pub use step::{BlockingStep, Step, StepResult};
 
 pub(crate) use context::Place;
-pub(crate) use error::drop_payload;
+pub(crate) use error::{drop_contained, drop_payload};
 pub(crate) use results::INDEX;
 pub(crate) use results::LAST;
 pub(crate) use results::{RESCUED, result_of};

@@ -22,6 +22,18 @@ pub enum WorkerAnswer {
 }
 
 impl WorkerAnswer {
+    /// That it could not be done, for this reason.
+    #[must_use]
+    pub fn failure(error: &StepError) -> Self {
+        let unreadable = error.unreadable();
+        let error = unreadable.as_ref().unwrap_or(error);
+        Self::Failure {
+            code: error.code().to_owned(),
+            causes: error.causes(),
+            retryable: error.is_retryable(),
+        }
+    }
+
     /// The result, or the failure as a step's own.
     pub(crate) fn into_result(self) -> Result<Value, StepError> {
         match self {

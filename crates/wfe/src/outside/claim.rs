@@ -126,12 +126,7 @@ impl ActivityClaim {
     /// # Errors
     /// As [`succeed`](Self::succeed).
     pub async fn fail(&self, error: &StepError) -> Result<()> {
-        self.answer(&WorkerAnswer::Failure {
-            code: error.code().to_owned(),
-            causes: error.chain().map(ToString::to_string).collect(),
-            retryable: error.is_retryable(),
-        })
-        .await
+        self.answer(&WorkerAnswer::failure(error)).await
     }
 
     /// Gives it back: the next worker gets it at once.

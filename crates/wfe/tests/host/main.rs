@@ -23,6 +23,7 @@ mod lifecycle;
 mod limits;
 mod loops;
 mod outside;
+mod panicking;
 mod positions;
 mod recovery;
 mod schedules;
