@@ -139,7 +139,9 @@ impl Owners {
 
 /// Two numbers in words, for whoever looks into the file; always as long, so that a new one covers the old one.
 fn write_sign(mut file: &File, path: &Path, sign: Sign) -> Result<()> {
-    let text = format!("lease {:>20} ms, heartbeat {:>20}\n", sign.lease.as_millis(), sign.beat);
+    // One of more milliseconds than that lasts for ever all the same.
+    let lease = u64::try_from(sign.lease.as_millis()).unwrap_or(u64::MAX);
+    let text = format!("lease {lease:>20} ms, heartbeat {:>20}\n", sign.beat);
     // In one write, so that nobody reads half of it.
     file.rewind().and_then(|()| file.write_all(text.as_bytes())).map_err(|error| failed("write", path, error))
 }

@@ -6,6 +6,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use crate::options::LEASE;
+
 /// What an owner has, as sums over its instances: of their row numbers, which are never used twice, and of what every
 /// claim and commit raises. Two looks find the same only where nothing has happened, or by an accident that no workload
 /// repeats.
@@ -46,9 +48,10 @@ struct Seen {
 }
 
 impl Observer {
-    /// An observer that looks often enough for its own lease.
+    /// An observer that looks often enough for its own lease, and for the default one: that its own lease is longer must
+    /// not keep it from finding others that are frozen.
     pub(crate) fn new(lease: Duration) -> Self {
-        Self { every: lease / LOOKS, looked: None, seen: HashMap::new() }
+        Self { every: lease.min(LEASE) / LOOKS, looked: None, seen: HashMap::new() }
     }
 
     /// Whether it is time to look again.
@@ -120,6 +123,16 @@ mod tests {
             assert!(observer.look(second * SECOND, owner(1, 0)).is_empty(), "{second}");
         }
         assert_eq!(observer.look(1_012 * SECOND, owner(1, 0)).len(), 1, "4 s counted before, 12 s since");
+    }
+
+    #[test]
+    fn an_observer_whose_own_lease_is_for_ever_finds_others_that_are_frozen() {
+        let mut observer = Observer::new(Duration::MAX);
+        let looks = (0..40).filter(|second| {
+            let is_due = observer.is_due(*second * SECOND);
+            is_due && !observer.look(*second * SECOND, owner(1, 0)).is_empty()
+        });
+        assert!(looks.count() > 0);
     }
 
     #[test]

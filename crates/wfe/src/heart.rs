@@ -19,6 +19,8 @@ use wfe_core::{
 const TICKS: u32 = 6;
 /// Ticks without a commit after which a heartbeat is due.
 const STILL: u64 = 2;
+/// A timer is no more exact: whatever the lease of a store is, its heartbeats take no whole core.
+const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
 /// The works under way in this host. Commits are signs of life to other processes; where a work comes to none for long,
 /// because its step takes long, a heartbeat says that its owner lives. While works are short, or none is under way,
@@ -101,7 +103,7 @@ impl Heart {
                 // To claim is a sign of life.
                 self.set_steady(Some(Steady::tick(None, clock.monotonic(), lease)));
             }
-            clock.sleep(lease / TICKS).await;
+            clock.sleep(tick(lease)).await;
             let now = clock.monotonic();
             let mut lives = true;
             let owners = self.tick();
@@ -149,6 +151,11 @@ impl Heart {
     }
 }
 
+/// How long it is from one tick to the next.
+fn tick(lease: Duration) -> Duration {
+    (lease / TICKS).max(SHORTEST_TICK)
+}
+
 /// Nothing panics while holding one; if it did, the values would still be whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,6 +198,15 @@ mod tests {
         assert_eq!(ids(heart.tick()), [1]);
         drop(slow);
         assert!(heart.tick().is_empty());
+    }
+
+    #[test]
+    fn the_heart_of_the_shortest_lease_beats_no_faster_than_a_timer_and_that_of_the_longest_beats() {
+        for lease in [Duration::ZERO, Duration::from_nanos(1)] {
+            assert_eq!(tick(lease), SHORTEST_TICK);
+        }
+        assert_eq!(tick(Duration::from_secs(6)), Duration::from_secs(1));
+        assert_eq!(tick(Duration::MAX), Duration::MAX / TICKS);
     }
 
     #[test]

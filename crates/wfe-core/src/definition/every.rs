@@ -72,15 +72,19 @@ impl Every {
             Rhythm::Interval(interval) if interval.is_zero() => {
                 Some("its interval is 0, it must be longer".to_owned())
             }
-            Rhythm::Interval(_) | Rhythm::Cron { cron: Ok(_), .. } => {
-                let first = self.next(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH);
-                first.is_none().then(|| "its time never comes".to_owned())
-            }
+            Rhythm::Interval(interval) => self.has_no_time().then(|| {
+                format!("its interval is {interval:?}, longer than all years: its time never comes")
+            }),
+            Rhythm::Cron { cron: Ok(_), .. } => self.has_no_time().then(|| "its time never comes".to_owned()),
             Rhythm::Cron { expression, cron: Err(e), .. } => {
                 Some(format!("its cron expression {expression:?} makes no sense: {e}"))
             }
             Rhythm::Unknown(problem) => Some(problem.clone()),
         }
+    }
+
+    fn has_no_time(&self) -> bool {
+        self.next(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH).is_none()
     }
 
     /// The first time after `now`. An interval counts from `previous`. `None`: never again.
@@ -96,7 +100,7 @@ impl Every {
                 // Whole intervals that were missed are passed over: as many as make the time lie ahead.
                 let (interval, missed) = (nanos(interval)?, nanos(now - next)?);
                 let whole = (missed / interval).checked_add(1)?.checked_mul(interval)?;
-                next.checked_add_signed(chrono::Duration::nanoseconds(i64::try_from(whole).ok()?))
+                next.checked_add_signed(span(whole)?)
             }
             Rhythm::Cron { cron: Ok(cron), zone, .. } => {
                 // An error: the expression has no further time.
@@ -110,6 +114,13 @@ impl Every {
 fn nanos(span: chrono::Duration) -> Option<i128> {
     let whole = i128::from(span.num_seconds()).checked_mul(1_000_000_000)?;
     whole.checked_add(i128::from(span.subsec_nanos()))
+}
+
+/// So many nanoseconds; `None`: more than a span of time holds.
+fn span(nanos: i128) -> Option<chrono::Duration> {
+    const SECOND: i128 = 1_000_000_000;
+    let whole = i64::try_from(nanos.div_euclid(SECOND)).ok()?;
+    chrono::Duration::new(whole, u32::try_from(nanos.rem_euclid(SECOND)).ok()?)
 }
 
 #[cfg(test)]
@@ -192,6 +203,15 @@ mod tests {
         }
         let over = Every::cron("0 0 0 1 1 * 2020");
         assert_eq!((over.problem(), over.next(now, now)), (None, None));
+    }
+
+    #[test]
+    fn an_interval_that_was_missed_for_longer_than_nanoseconds_count_comes_again() {
+        let every = Every::interval(Duration::from_nanos(3));
+        let (first, last) =
+            (DateTime::from_timestamp_nanos(i64::MIN), DateTime::from_timestamp_nanos(i64::MAX));
+        let next = every.next(first, last).unwrap();
+        assert!(next > last && next - last <= chrono::TimeDelta::nanoseconds(3));
     }
 
     #[test]

@@ -129,7 +129,9 @@ impl Retry {
         let full = Duration::try_from_secs_f64(self.first_pause.as_secs_f64() * power)
             .unwrap_or(Duration::MAX) // the power overflowed: any cap is shorter
             .min(self.longest_pause);
-        Some(full.mul_f64(1.0 - self.jitter * random))
+        // As a number of seconds it is rounded: it may have become a little longer, or too long for a duration.
+        let pause = Duration::try_from_secs_f64(full.as_secs_f64() * (1.0 - self.jitter * random));
+        Some(pause.map_or(full, |pause| pause.min(full)))
     }
 
     pub(crate) fn problem(&self) -> Option<String> {
@@ -219,6 +221,48 @@ mod tests {
         let pauses: Vec<_> =
             (1..=5).map(|n| retry.pause(n, &error(), 0.9).map(|p| p.as_secs_f64())).collect();
         assert_eq!(pauses, [Some(1.0), Some(2.0), Some(3.0), Some(3.0), None]);
+    }
+
+    const TIMES: [Duration; 9] = [
+        Duration::ZERO,
+        Duration::from_nanos(1),
+        Duration::from_micros(999),
+        Duration::from_secs(1),
+        Duration::new(1 << 53, 1), // above, seconds as a double are rounded
+        Duration::from_millis(i64::MAX as u64),
+        Duration::from_secs(u64::MAX / 2),
+        Duration::from_secs(u64::MAX),
+        Duration::MAX,
+    ];
+    const FACTORS: [f64; 10] =
+        [f64::NAN, f64::NEG_INFINITY, -1.0, 0.0, 1.0, 1.0 + f64::EPSILON, 2.0, 1e9, f64::MAX, f64::INFINITY];
+    const PARTS: [f64; 8] =
+        [f64::NAN, -0.1, 0.0, f64::MIN_POSITIVE, 0.5, 1.0 - f64::EPSILON, 1.0, f64::INFINITY];
+
+    #[test]
+    fn whatever_the_numbers_a_pause_is_refused_or_lies_between_its_bounds() {
+        let mut accepted = 0;
+        for (first, longest) in TIMES.iter().flat_map(|a| TIMES.map(|b| (*a, b))) {
+            for (factor, jitter) in FACTORS.iter().flat_map(|a| PARTS.map(|b| (*a, b))) {
+                let retry = Retry::up_to(u32::MAX)
+                    .first_pause(first)
+                    .longest_pause(longest)
+                    .factor(factor)
+                    .jitter(jitter);
+                if let Some(problem) = retry.problem() {
+                    assert!(problem.contains("factor") || problem.contains("jitter"), "{problem}");
+                    continue;
+                }
+                accepted += 1;
+                for (failed, random) in [(1, 0.0), (2, 0.5), (u32::MAX, 1.0 - f64::EPSILON)] {
+                    let pause = retry.pause(failed, &error(), random).unwrap();
+                    assert!(pause <= longest, "{retry:?} {failed} {random}: {pause:?}");
+                    let shortest = first.min(longest).as_secs_f64() * (1.0 - jitter) * (1.0 - 1e-9);
+                    assert!(pause.as_secs_f64() + 1e-9 >= shortest, "{retry:?} {failed} {random}: {pause:?}");
+                }
+            }
+        }
+        assert_eq!(accepted, TIMES.len() * TIMES.len() * 5 * 5);
     }
 
     #[test]

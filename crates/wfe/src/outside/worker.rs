@@ -9,7 +9,7 @@ use futures_util::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wfe_core::{Advice, Result, WfeError, steps::StepError};
+use wfe_core::{Advice, Result, WfeError, limits::later, steps::StepError};
 
 use super::{Activities, ActivityClaim, ActivityCtx, claims::Held};
 
@@ -18,6 +18,8 @@ use super::{Activities, ActivityClaim, ActivityCtx, claims::Held};
 const LEASE: Duration = Duration::from_secs(30);
 /// Heartbeats in a lease: two may be lost.
 const BEATS: u32 = 3;
+/// A timer is no more exact than a millisecond: heartbeats of a shorter lease would come without a pause, and too late.
+const SHORTEST_LEASE: Duration = Duration::from_millis(BEATS as u64);
 /// Between two tries to store an answer. Real time: a store is no faster under a virtual clock.
 const PAUSE: Duration = Duration::from_millis(100);
 /// By how much the store's clock may be behind the host's.
@@ -67,6 +69,7 @@ impl Worker {
     }
 
     /// For how long an activity is claimed; by default 30 s. While it is worked on, a heartbeat comes three times as often.
+    /// Less than 3 ms is refused when it is [run](Self::run).
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
@@ -115,8 +118,8 @@ impl Worker {
     /// ```
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid) and [`Unsupported`](WfeError::Unsupported): as [`Activities::claim`]. Other errors
-    /// of the store are logged, and it is asked again.
+    /// [`Invalid`](WfeError::Invalid) and [`Unsupported`](WfeError::Unsupported): as [`Activities::claim`]; also a
+    /// [lease](Self::lease) of less than 3 ms. Other errors of the store are logged, and it is asked again.
     pub async fn run_until<I, O, W, F>(self, stop: impl Future, work: W) -> Result<()>
     where
         I: DeserializeOwned,
@@ -124,6 +127,12 @@ impl Worker {
         W: Fn(I, ActivityCtx) -> F + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
+        if self.lease < SHORTEST_LEASE {
+            return Err(WfeError::Invalid(format!(
+                "the lease of the worker {:?} is {:?}, it must be {SHORTEST_LEASE:?} or longer",
+                self.who, self.lease
+            )));
+        }
         let host = self.activities.host().clone();
         let (shared, clock) = (host.shared(), &host.shared().options.clock);
         let mut signs = shared.post.work();
@@ -210,7 +219,7 @@ impl Worker {
     async fn next_free(&self) -> Option<DateTime<Utc>> {
         let open = self.activities.open(&self.name, None, LOOKS).await.ok()?; // the poll looks again
         let first = open.rows.into_iter().filter_map(|open| open.held?.until).min()?;
-        Some(first.max(self.activities.host().shared().now() + BEHIND))
+        Some(first.max(later(self.activities.host().shared().now(), BEHIND)))
     }
 
     async fn work_on<I, O, W, F>(&self, held: Held, work: &W, end: &End)
@@ -294,7 +303,7 @@ impl Worker {
             clock.sleep((self.lease / BEATS).saturating_sub(passed)).await;
             since = clock.monotonic();
             match held.claim.renew().await {
-                Ok(later) => *expiry = later,
+                Ok(renewed) => *expiry = renewed,
                 Err(error @ WfeError::SubscriptionNotFound(_)) => return error,
                 Err(error) => tracing::warn!(activity = self.name, %error, "a heartbeat failed"),
             }
@@ -323,7 +332,7 @@ impl Worker {
                     continue;
                 }
                 // The lease ran out while the store was busy, but nobody else need have the claim.
-                WfeError::SubscriptionNotFound(_) if expiry <= shared.now() + BEHIND => {
+                WfeError::SubscriptionNotFound(_) if expiry <= later(shared.now(), BEHIND) => {
                     match claim.renew().await {
                         Ok(later) => {
                             expiry = later;

@@ -20,7 +20,7 @@ use wfe_core::{
 
 use super::{
     tick::Tick,
-    timetable::{CatchUp, Timetable, due, next_tick},
+    timetable::{CatchUp, Due, Timetable, due, next_tick},
 };
 use crate::host::{Inner, WorkflowHost};
 
@@ -92,7 +92,7 @@ async fn tick(host: &Weak<Inner>, ctx: &Ctx, spec: &Spec) -> StepResult {
     let host = host.ok_or_else(|| StepError::retryable("the host has ended"))?;
     let (every, now) = (spec.timetable.every(), host.shared().now());
     let last = ctx.state::<Ticked>()?.map_or(spec.created, |ticked| ticked.last);
-    let (ticks, newest) = due(&every, last, now, spec.catch_up);
+    let Due { ticks, newest } = due(&every, last, now, spec.catch_up);
     for tick in ticks {
         host.start_scheduled(spec, Tick::new(ctx.instance_id(), tick).reference()).await?;
     }

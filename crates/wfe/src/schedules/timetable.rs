@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -100,24 +100,43 @@ pub enum CatchUp {
 /// A busy host is late, too; in well under this.
 const MISSED: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
-/// The ticks after `last` that are due and to be run, oldest first, and the newest of all that are due.
-pub(super) fn due(
-    every: &Every,
-    last: DateTime<Utc>,
-    now: DateTime<Utc>,
-    catch_up: CatchUp,
-) -> (Vec<DateTime<Utc>>, Option<DateTime<Utc>>) {
+/// The ticks after `last` that are due and to be run, oldest first.
+pub(super) fn due(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, catch_up: CatchUp) -> Due<'_> {
     let most = match catch_up {
         CatchUp::One | CatchUp::None => 1,
-        CatchUp::All(most) => usize::try_from(most.max(1)).unwrap_or(usize::MAX),
+        CatchUp::All(most) => u64::from(most.max(1)),
     };
-    let mut ticks = newest(every, last, now, most);
-    let newest = ticks.back().copied();
+    let (mut ticks, newest) = newest(every, last, now, most);
     let is_missed = newest.is_some_and(|newest| now - newest > MISSED);
     if is_missed && matches!(catch_up, CatchUp::None | CatchUp::All(0)) {
-        ticks.clear();
+        ticks.now = ticks.at; // none
     }
-    (ticks.into(), newest)
+    Due { ticks, newest }
+}
+
+pub(super) struct Due<'e> {
+    pub ticks: Ticks<'e>,
+    /// The newest of all that are due, whether it is to be run or not.
+    pub newest: Option<DateTime<Utc>>,
+}
+
+/// Ticks, computed one by one: however many there are, they take no memory.
+pub(super) struct Ticks<'e> {
+    every: &'e Every,
+    last: DateTime<Utc>,
+    /// They come after this time,
+    at: DateTime<Utc>,
+    /// and not after this one.
+    now: DateTime<Utc>,
+}
+
+impl Iterator for Ticks<'_> {
+    type Item = DateTime<Utc>;
+
+    fn next(&mut self) -> Option<DateTime<Utc>> {
+        self.at = self.every.next(self.last, self.at).filter(|tick| *tick <= self.now)?;
+        Some(self.at)
+    }
 }
 
 /// The first tick after `now`. `None`: there is none, or none that a store could hold.
@@ -125,23 +144,26 @@ pub(super) fn next_tick(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>) 
     every.next(last, now).filter(|next| next.timestamp_nanos_opt().is_some())
 }
 
-/// The newest ticks after `last` and up to `now`, at most `most`. Looks back from `now` twice as far each time, so that
-/// what it costs grows with the answer and not with the time that has passed.
-fn newest(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, most: usize) -> VecDeque<DateTime<Utc>> {
-    let mut back = chrono::TimeDelta::seconds(1);
+/// The newest ticks after `last` and up to `now`, at most `most`, and the newest one of them. Looks back from `now` twice as
+/// far each time, so that what it costs grows with the answer and not with the time that has passed; at first no further
+/// than a few of the shortest intervals.
+fn newest(
+    every: &Every,
+    last: DateTime<Utc>,
+    now: DateTime<Utc>,
+    most: u64,
+) -> (Ticks<'_>, Option<DateTime<Utc>>) {
+    let mut back = chrono::TimeDelta::microseconds(1);
     loop {
         let from = now.checked_sub_signed(back).map_or(last, |from| from.max(last));
-        let (mut ticks, mut at, mut seen) = (VecDeque::new(), from, 0_usize);
-        while let Some(tick) = every.next(last, at).filter(|tick| *tick <= now) {
-            ticks.push_back(tick);
-            seen += 1;
-            if ticks.len() > most {
-                ticks.pop_front();
-            }
-            at = tick;
-        }
+        let ticks = || Ticks { every, last, at: from, now };
+        let (seen, newest) = ticks().fold((0_u64, None), |(seen, _), tick| (seen + 1, Some(tick)));
         if seen >= most || from <= last {
-            return ticks;
+            let mut ticks = ticks();
+            for _ in most..seen {
+                ticks.next();
+            }
+            return (ticks, newest);
         }
         back = back.checked_mul(2).unwrap_or(chrono::TimeDelta::MAX);
     }
@@ -156,7 +178,7 @@ mod tests {
     }
 
     fn run(every: &Every, last: &str, now: &str, catch_up: CatchUp) -> Vec<DateTime<Utc>> {
-        due(every, at(last), at(now), catch_up).0
+        due(every, at(last), at(now), catch_up).ticks.collect()
     }
 
     #[test]
@@ -168,7 +190,7 @@ mod tests {
         assert_eq!(run(&hourly, last, now, CatchUp::All(3)), [hour(3), hour(4), hour(5)]);
         assert_eq!(run(&hourly, last, now, CatchUp::All(99)), [1, 2, 3, 4, 5].map(hour));
         assert!(run(&hourly, last, now, CatchUp::None).is_empty());
-        assert_eq!(due(&hourly, at(last), at(now), CatchUp::None).1, Some(hour(5)));
+        assert_eq!(due(&hourly, at(last), at(now), CatchUp::None).newest, Some(hour(5)));
         assert_eq!(run(&hourly, last, "2030-01-01T05:00:01Z", CatchUp::None), [hour(5)], "not missed");
         assert!(run(&hourly, last, "2030-01-01T00:59:59Z", CatchUp::All(9)).is_empty());
     }
@@ -179,6 +201,9 @@ mod tests {
         let (last, now) = ("1970-01-01T00:00:00Z", "2262-01-01T00:00:00Z");
         assert_eq!(run(&every, last, now, CatchUp::One).len(), 1);
         assert_eq!(run(&every, last, now, CatchUp::All(1000)).len(), 1000);
+        let shortest = Every::interval(Duration::from_nanos(1));
+        assert_eq!(run(&shortest, last, now, CatchUp::One), [at(now)]);
+        assert_eq!(run(&shortest, last, now, CatchUp::All(5_000)).len(), 5_000);
         let cron = Every::cron("* * * * * *");
         assert_eq!(run(&cron, last, now, CatchUp::One), [at(now)]);
     }

@@ -22,6 +22,7 @@ mod late_answers;
 mod lifecycle;
 mod limits;
 mod loops;
+mod numbers;
 mod outside;
 mod panicking;
 mod positions;

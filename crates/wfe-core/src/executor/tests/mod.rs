@@ -22,6 +22,7 @@ mod mismatch;
 mod moving;
 mod moving_in_undo;
 mod nested;
+mod numbers;
 mod outside;
 mod properties;
 mod random;

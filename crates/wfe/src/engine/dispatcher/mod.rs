@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream::BoxStream};
 use tokio::{
     runtime::Handle,
@@ -135,9 +135,8 @@ pub(super) async fn run(
     this.look_for_missing();
     let mut poll = clock.sleep(interval);
     loop {
-        // Out of the calendar, or none: never. The poll looks after it.
-        let timer = this.timers.next().and_then(DateTime::from_timestamp_millis);
-        let date = this.dates.next().and_then(DateTime::from_timestamp_millis);
+        let timer = this.timers.next().and_then(in_calendar);
+        let date = this.dates.next().and_then(in_calendar);
         tokio::select! {
             command = commands.next() => match command {
                 None => return None, // the host was dropped: as if the process had died
@@ -187,6 +186,12 @@ pub(super) async fn run(
         }
         commands.beside(this.tell_if_idle()).await;
     }
+}
+
+/// The time of a timer. Behind the calendar, `None`: it never comes. Before the calendar, which is where a time lies that is
+/// looked at long enough ahead: at once.
+fn in_calendar(millis: i64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(millis).or((millis < 0).then_some(DateTime::<Utc>::MIN_UTC))
 }
 
 /// Tells of what others stored, in a task of its own, so that listening costs the main loop nothing.
@@ -306,7 +311,7 @@ impl Dispatcher {
         self.wake_all(asked).await;
         let room = if self.backlog { self.shared.room() } else { 0 };
         // A quarter free: claims come in batches, not one for each instance that ends.
-        let has_room = room * 4 >= self.shared.options.concurrent_instances;
+        let has_room = room >= self.shared.options.concurrent_instances.div_ceil(4);
         if has_room || self.starved.iter().any(|places| places.available_permits() > 0) {
             self.look().await;
         } else if room > 0 {
