@@ -202,6 +202,16 @@ pub enum WfeError {
     /// Somebody else owns the instance now: what this owner computed is void.
     #[error("workflow {0:?} has another owner now; what was computed here is void")]
     LostOwnership(String),
+    /// Others cannot see any more that this owner lives, or could not at some time: they may take over whatever it has.
+    /// Nothing was written. What it has under way goes on until a commit says otherwise; for what is to come, enlist a new
+    /// owner.
+    #[error("owner {owner} may be dead to others ({reason}); enlist a new one")]
+    OwnerLost {
+        /// Which owner.
+        owner: u64,
+        /// What became of its sign of life.
+        reason: String,
+    },
     /// A status change that makes no sense.
     #[error("{change} is not possible in status {from}")]
     IllegalTransition {
@@ -242,9 +252,10 @@ impl WfeError {
     pub fn advice(&self) -> Advice {
         match self {
             Self::Busy { .. } | Self::LockFailed(_) | Self::Full { .. } => Advice::Retry,
-            Self::CommitUnknown { .. } | Self::LostOwnership(_) | Self::AlreadyExists { .. } => {
-                Advice::Reload
-            }
+            Self::CommitUnknown { .. }
+            | Self::LostOwnership(_)
+            | Self::OwnerLost { .. }
+            | Self::AlreadyExists { .. } => Advice::Reload,
             _ => Advice::GiveUp,
         }
     }

@@ -7,7 +7,7 @@
 //! removed by the next last one.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     hash::{BuildHasher, RandomState},
     io,
     path::{Path, PathBuf},
@@ -23,7 +23,8 @@ use wfe_core::{Result, WfeError};
 
 use crate::{
     companions::{BELL, GATE, TURN, beside},
-    look::{self, unusable},
+    look::unusable,
+    sidecars::{self, Sidecars},
 };
 
 /// How long to wait before looking again whether the last one of before has removed its files: that takes it some ten
@@ -48,18 +49,21 @@ pub(crate) struct Shared {
 }
 
 impl Beside {
-    /// Joins those who use the database at this path, links already followed; waits at most `patience` for somebody who
-    /// is just about to remove the files.
-    pub(crate) fn join(database: &Path, patience: Duration) -> Result<Arc<Self>> {
+    /// Joins those who use the database; waits at most `patience` for somebody who is just about to remove the files.
+    pub(crate) fn join(sidecars: &Sidecars, patience: Duration) -> Result<Arc<Self>> {
         // The bell first: nobody removes any of them while somebody holds it.
-        let bell = hold(beside(database, BELL), patience)?;
-        let open = |path: PathBuf| match open_or_make(&path) {
-            Ok(file) => Ok(Shared { file, path }),
-            Err(error) => Err(failed(&path, error)),
+        let bell = hold(sidecars, patience)?;
+        let gate = match open(sidecars, GATE) {
+            Ok(gate) => gate,
+            Err(error) => return Err(left(&[&bell], error)),
+        };
+        let turn = match open(sidecars, TURN) {
+            Ok(turn) => turn,
+            Err(error) => return Err(left(&[&gate, &bell], error)),
         };
         Ok(Arc::new(Self {
-            gate: open(beside(database, GATE))?,
-            turn: open(beside(database, TURN))?,
+            gate,
+            turn,
             bell,
             tag: RandomState::new().hash_one(std::process::id()),
             count: AtomicU64::new(0),
@@ -102,32 +106,10 @@ impl Beside {
 
     /// Leaves those who use the database; the last one removes the files. Twice is fine.
     pub(crate) fn leave(&self) {
-        if !self.has_left.swap(true, Ordering::Relaxed)
-            && let Err(error) = self.clear()
-        {
-            tracing::warn!(%error, file = %self.bell.path.display(), "lock files were left behind");
-        }
-    }
-
-    fn clear(&self) -> io::Result<()> {
-        // Not every system turns a shared lock into an exclusive one, so it is given back first. Of several who leave
-        // at once, whoever fails to get it met one who tries after him, or who is removing the files.
-        self.bell.file.unlock()?;
-        match self.bell.file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-        if look::is_same(&self.bell.file, &self.bell.path)? {
+        if !self.has_left.swap(true, Ordering::Relaxed) {
             // The bell last: it is what whoever comes now looks at first.
-            for shared in [&self.gate, &self.turn, &self.bell] {
-                match fs::remove_file(&shared.path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
+            leave(&[&self.gate, &self.turn, &self.bell]);
         }
-        self.bell.file.unlock()
     }
 }
 
@@ -153,8 +135,17 @@ impl Shared {
 
 /// Whether somebody has the database at this path open, as far as his lock tells; also while the last one is leaving.
 pub(crate) fn is_held_by_others(database: &Path) -> io::Result<bool> {
-    let bell = match OpenOptions::new().read(true).write(true).open(beside(database, BELL)) {
+    let path = beside(database, BELL);
+    // Whatever must not be used is refused by whoever joins.
+    let bell = match fs::symlink_metadata(&path) {
+        Ok(found) if found.is_file() => sidecars::open_unfollowed(&path),
+        Ok(_) => return Ok(false),
+        Err(error) => Err(error),
+    };
+    let bell = match bell {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        // Another user's.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
         bell => bell?,
     };
     match bell.try_lock() {
@@ -165,11 +156,51 @@ pub(crate) fn is_held_by_others(database: &Path) -> io::Result<bool> {
     }
 }
 
+/// Leaves those who use the database; the last one removes these files, of which the bell comes last.
+fn leave(files: &[&Shared]) {
+    let Some(bell) = files.last() else { return };
+    if let Err(error) = clear(bell, files) {
+        tracing::warn!(%error, file = %bell.path.display(), "lock files were left behind");
+    }
+}
+
+fn clear(bell: &Shared, files: &[&Shared]) -> io::Result<()> {
+    // Not every system turns a shared lock into an exclusive one, so it is given back first. Of several who leave at
+    // once, whoever fails to get it met one who tries after him, or who is removing the files.
+    bell.file.unlock()?;
+    match bell.file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(()),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    if sidecars::is_same(&bell.file, &bell.path)? {
+        for shared in files {
+            sidecars::remove(&shared.file, &shared.path)?;
+        }
+    }
+    bell.file.unlock()
+}
+
+/// Leaves what could not be joined because of this error.
+fn left(files: &[&Shared], error: WfeError) -> WfeError {
+    leave(files);
+    error
+}
+
+fn open(sidecars: &Sidecars, suffix: &str) -> Result<Shared> {
+    let path = sidecars.path(suffix);
+    match sidecars.open_or_create(&path) {
+        Ok(file) => Ok(Shared { file, path }),
+        Err(error) => Err(failed(&path, error)),
+    }
+}
+
 /// Opens and holds the bell of a database.
-fn hold(path: PathBuf, patience: Duration) -> Result<Shared> {
+fn hold(sidecars: &Sidecars, patience: Duration) -> Result<Shared> {
+    let path = sidecars.path(BELL);
     let end = Instant::now() + patience;
     loop {
-        let attempt = open_or_make(&path).and_then(|file| Ok((is_held(&file, &path)?, file)));
+        let attempt = sidecars.open_or_create(&path).and_then(|file| Ok((is_held(&file, &path)?, file)));
         match attempt.map_err(|error| failed(&path, error))? {
             (true, file) => return Ok(Shared { file, path }),
             (false, _) if Instant::now() < end => thread::sleep(PAUSE),
@@ -189,23 +220,9 @@ fn hold(path: PathBuf, patience: Duration) -> Result<Shared> {
 /// Holds a bell. `false`: the last one of before is removing it, or did so before it was locked here.
 fn is_held(bell: &File, path: &Path) -> io::Result<bool> {
     match bell.try_lock_shared() {
-        Ok(()) => look::is_same(bell, path),
+        Ok(()) => sidecars::is_same(bell, path),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
-    }
-}
-
-fn open_or_make(path: &Path) -> io::Result<File> {
-    loop {
-        match OpenOptions::new().read(true).write(true).open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            result => return result,
-        }
-        match look::create(path) {
-            // Somebody else was faster.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            result => return result,
-        }
     }
 }
 
@@ -253,10 +270,20 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
+    /// A folder with a database, and its sidecars.
+    fn place() -> (tempfile::TempDir, Sidecars) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.db"), "").unwrap();
+        let sidecars = Sidecars::of(&folder.path().join("a.db")).unwrap();
+        (folder, sidecars)
+    }
+
+    /// What lies in the folder beside the database.
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
         let mut names: Vec<_> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name != "a.db");
         names.sort();
         names
     }
@@ -265,10 +292,9 @@ mod tests {
 
     #[test]
     fn the_last_one_removes_the_files_and_no_other_does() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("a.db");
+        let (folder, sidecars) = place();
         let (one, other) =
-            (Beside::join(&database, PATIENCE).unwrap(), Beside::join(&database, PATIENCE).unwrap());
+            (Beside::join(&sidecars, PATIENCE).unwrap(), Beside::join(&sidecars, PATIENCE).unwrap());
         one.leave();
         assert_eq!(names(folder.path()), ALL);
         // Whoever still has it open after it left harms nobody.
@@ -282,11 +308,11 @@ mod tests {
 
     #[test]
     fn what_a_killed_process_left_is_used_again_and_removed_by_the_next_last_one() {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, sidecars) = place();
         for name in ALL {
             fs::write(folder.path().join(name), "left behind").unwrap();
         }
-        let one = Beside::join(&folder.path().join("a.db"), PATIENCE).unwrap();
+        let one = Beside::join(&sidecars, PATIENCE).unwrap();
         assert_eq!(names(folder.path()), ALL);
         one.leave();
         assert!(names(folder.path()).is_empty());
@@ -294,15 +320,14 @@ mod tests {
 
     #[test]
     fn whoever_joins_while_the_last_one_leaves_has_files_that_stay() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("a.db");
+        let (folder, sidecars) = place();
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let beside = Beside::join(&database, PATIENCE).unwrap();
+                        let beside = Beside::join(&sidecars, PATIENCE).unwrap();
                         for shared in [&beside.gate, &beside.turn, &beside.bell] {
-                            assert!(look::is_same(&shared.file, &shared.path).unwrap());
+                            assert!(sidecars::is_same(&shared.file, &shared.path).unwrap());
                         }
                         beside.leave();
                     }
@@ -314,31 +339,30 @@ mod tests {
 
     #[test]
     fn a_bell_that_was_removed_before_it_was_locked_holds_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.db-bell");
-        let file = open_or_make(&path).unwrap();
+        let (_folder, sidecars) = place();
+        let path = sidecars.path(BELL);
+        let file = sidecars.open_or_create(&path).unwrap();
         fs::remove_file(&path).unwrap();
         assert!(!is_held(&file, &path).unwrap());
-        let another = open_or_make(&path).unwrap();
+        let another = sidecars.open_or_create(&path).unwrap();
         assert!(!is_held(&file, &path).unwrap());
         assert!(is_held(&another, &path).unwrap());
     }
 
     #[test]
     fn a_bell_that_somebody_holds_for_himself_is_busy_in_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let bell = File::create(folder.path().join("a.db-bell")).unwrap();
+        let (_folder, sidecars) = place();
+        let bell = File::create(sidecars.path(BELL)).unwrap();
         bell.lock().unwrap();
-        let joined = Beside::join(&folder.path().join("a.db"), Duration::from_millis(1));
+        let joined = Beside::join(&sidecars, Duration::from_millis(1));
         assert!(matches!(joined, Err(WfeError::Busy { .. })));
     }
 
     #[test]
     fn each_ring_is_heard_by_all_as_something_new() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = folder.path().join("a.db");
+        let (_folder, sidecars) = place();
         let (one, other) =
-            (Beside::join(&database, PATIENCE).unwrap(), Beside::join(&database, PATIENCE).unwrap());
+            (Beside::join(&sidecars, PATIENCE).unwrap(), Beside::join(&sidecars, PATIENCE).unwrap());
         assert_eq!(one.heard().unwrap(), [0; 16]);
         let mut heard = std::collections::HashSet::from([[0; 16]]);
         for ringer in [&one, &one, &other, &one, &other] {

@@ -9,6 +9,9 @@ pub(crate) const TURN: &str = "-turn";
 pub(crate) const BELL: &str = "-bell";
 pub(crate) const OWNER: &str = "-owner-";
 
+/// The same of SQLite's own: write-ahead log, shared memory, rollback journal.
+pub(crate) const SQLITES: [&str; 3] = ["-wal", "-shm", "-journal"];
+
 /// The path that goes on with this.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -35,6 +38,6 @@ pub fn is_companion(database: &Path, other: &Path) -> bool {
     let Some(suffix) = other.strip_prefix(database) else { return false };
     match suffix.strip_prefix(OWNER.as_bytes()) {
         Some(id) => !id.is_empty() && id.iter().all(u8::is_ascii_digit),
-        None => ["-wal", "-shm", "-journal", GATE, TURN, BELL].iter().any(|own| own.as_bytes() == suffix),
+        None => SQLITES.iter().chain(&[GATE, TURN, BELL]).any(|own| own.as_bytes() == suffix),
     }
 }

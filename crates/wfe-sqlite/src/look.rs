@@ -126,36 +126,27 @@ fn put(files: &mut Files, found: &Metadata, file: File, path: &Path) -> Result<A
 /// Device and inode.
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-fn number(file: &Metadata) -> Option<(u64, u64)> {
+pub(crate) fn number(file: &Metadata) -> Option<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
     Some((file.dev(), file.ino()))
 }
 
 /// Under how many names the file can be found.
 #[cfg(unix)]
-fn links(file: &Metadata) -> u64 {
+pub(crate) fn links(file: &Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::nlink(file)
 }
 
 /// Elsewhere the standard library does not tell.
 #[cfg(not(unix))]
-fn links(_: &Metadata) -> u64 {
+pub(crate) fn links(_: &Metadata) -> u64 {
     1
 }
 
 /// Elsewhere locks belong to a handle, and closing another one does them no harm.
 #[cfg(not(unix))]
-fn number(_: &Metadata) -> Option<(u64, u64)> {
+pub(crate) fn number(_: &Metadata) -> Option<(u64, u64)> {
     None
-}
-
-/// Whether the path still leads to this open file. Elsewhere than on Unix an open file cannot be removed.
-pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
-    match fs::metadata(path) {
-        Ok(found) => Ok(number(&found) == number(&file.metadata()?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 fn not_seen(path: &Path, error: io::Error) -> WfeError {

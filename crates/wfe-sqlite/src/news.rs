@@ -13,7 +13,7 @@ use std::{
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
-use crate::{beside::Beside, file::Watch};
+use crate::{beside::Beside, file::Watch, liveness::Owners};
 
 /// How often the thread looks at the bell of a file: work that another process stored begins after a quarter of the 100 ms
 /// that it may take, on average, and after half of them at the latest. A look wakes a core that may be asleep, which costs
@@ -32,6 +32,8 @@ pub(crate) struct Bell {
 struct BellOfFile {
     beside: Arc<Beside>,
     watch: Watch,
+    /// The owners that the thread looks after.
+    owners: Arc<Owners>,
     listening: Mutex<Listening>,
 }
 
@@ -49,9 +51,9 @@ impl Bell {
         Self { rings: Arc::new(watch::Sender::new(0)), file: None }
     }
 
-    pub(crate) fn of_file(beside: Arc<Beside>, watch: Watch) -> Self {
+    pub(crate) fn of_file(beside: Arc<Beside>, watch: Watch, owners: Arc<Owners>) -> Self {
         let listening = Mutex::new(Listening { last: [0; 16], is_on: false, is_deaf: false });
-        Self { file: Some(Arc::new(BellOfFile { beside, watch, listening })), ..Self::in_memory() }
+        Self { file: Some(Arc::new(BellOfFile { beside, watch, owners, listening })), ..Self::in_memory() }
     }
 
     /// What lies beside the file; `None`: a database in memory.
@@ -111,6 +113,7 @@ fn look_on(rings: &Weak<watch::Sender<u64>>, file: &Weak<BellOfFile>) {
     loop {
         thread::sleep(EVERY);
         let (Some(rings), Some(file)) = (rings.upgrade(), file.upgrade()) else { return };
+        file.owners.look_after_all();
         let mut listening = file.lock();
         if rings.is_closed() {
             // Whoever listens next begins anew.

@@ -17,6 +17,7 @@ use crate::{
     options::{Place, SqliteOptions},
     reader::Reader,
     script::{Done, Script},
+    sidecars::Sidecars,
     writer::{Recovery, Writer},
 };
 
@@ -47,7 +48,7 @@ pub struct SqlitePersistenceProvider {
     reader: Option<Reader>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) owners: Owners,
+    pub(crate) owners: Arc<Owners>,
     pub(crate) bell: Bell,
     /// `None`: a database in memory, which nobody can take away.
     watch: Option<Watch>,
@@ -89,18 +90,22 @@ impl SqlitePersistenceProvider {
                 let bell = Bell::in_memory();
                 let rung = bell.clone();
                 let open = async move || Ok((open::memory().await?, None, rung, ()));
-                (Writer::start(recovery, open).await?.0, None, Owners::in_memory(options.lease), bell, None)
+                let owners = Arc::new(Owners::in_memory(options.lease));
+                (Writer::start(recovery, open).await?.0, None, owners, bell, None)
             }
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
                 let watch = Watch::new(look::look(&path)?, &path);
-                let owners = Owners::beside(watch.real(), options.lease);
+                let sidecars = Sidecars::of(watch.real())?;
+                sidecars.check_sqlites()?;
+                let owners = Arc::new(Owners::beside(sidecars.clone(), options.lease));
+                let looked_after = Arc::clone(&owners);
                 recovery.options = Some(open::writing(&path, busy));
                 let watched = watch.clone();
                 let open = async move || {
                     // On the writer's thread, which may wait for a lock.
-                    let bell = Bell::of_file(Beside::join(watched.real(), busy)?, watched.clone());
+                    let bell = Bell::of_file(Beside::join(&sidecars, busy)?, watched.clone(), looked_after);
                     let Opened { writer, readers, hold } = open::file(&path, &watched, busy).await?;
                     let shared = hold.share();
                     Ok((writer, Some(hold), bell.clone(), (readers, shared, bell)))

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::oneshot};
 use wfe_core::{Result, WfeError};
 
 /// Tells when a thread has ended.
@@ -29,6 +29,25 @@ impl Ended {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         matches!(end.recv_timeout(longest), Err(mpsc::RecvTimeoutError::Disconnected))
     }
+}
+
+/// Lets so much time pass. On a thread of its own: the caller's runtime need not have a clock, and it may be a virtual one.
+pub(crate) async fn pause(time: Duration) -> Result<()> {
+    let (passed, has_passed) = oneshot::channel();
+    let sleep = move || {
+        thread::sleep(time);
+        // Whoever gave up waiting need not be told.
+        let _ = passed.send(());
+    };
+    thread::Builder::new().name("wfe-sqlite-pause".to_owned()).spawn(sleep).map_err(|error| {
+        WfeError::Storage {
+            message: "cannot start a thread to wait on".to_owned(),
+            source: Some(Box::new(error)),
+        }
+    })?;
+    // An error: the thread has ended by itself, and waiting with it.
+    let _ = has_passed.await;
+    Ok(())
 }
 
 /// Starts a thread with a runtime of its own for `body`.

@@ -280,6 +280,7 @@ fn average(before: Duration, new: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sidecars::Sidecars;
 
     /// Longer than any test.
     const LATER: Duration = Duration::from_mins(1);
@@ -288,11 +289,13 @@ mod tests {
 
     impl Place {
         fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("a.db"), "").unwrap();
+            Self(folder)
         }
 
         fn beside(&self) -> Arc<Beside> {
-            Beside::join(&self.0.path().join("a.db"), LATER).unwrap()
+            Beside::join(&Sidecars::of(&self.0.path().join("a.db")).unwrap(), LATER).unwrap()
         }
 
         fn turnstile(&self) -> Turnstile {

@@ -44,6 +44,11 @@ pub const OWN_NAMES: &str = "wfe.";
 #[async_trait]
 pub trait StepStore: Send + Sync {
     /// Registers a host as a possible owner.
+    ///
+    /// The owner's sign of life can be lost while it lives: somebody removes a lock file, say. The store looks after it,
+    /// and mends what it can; but others may have taken the owner for dead by then, so that it gets nothing any more:
+    /// [`OwnerLost`](crate::WfeError::OwnerLost) says so, and the host enlists another one. What the lost one still has
+    /// under way stays its own unless somebody has taken it over, which its next commit tells, as ever.
     async fn enlist(&self) -> Result<Owner>;
 
     /// Stores a new instance, atomically across processes.
@@ -54,7 +59,8 @@ pub trait StepStore: Send + Sync {
     /// [`create_new_workflow`](super::WorkflowRepository::create_new_workflow).
     ///
     /// # Errors
-    /// Those of [`create_new_workflow`](super::WorkflowRepository::create_new_workflow).
+    /// Those of [`create_new_workflow`](super::WorkflowRepository::create_new_workflow);
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), see [`enlist`](Self::enlist).
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;
 
     /// Stores a step's whole effect in one transaction, or nothing; see [`Committed`].
@@ -83,6 +89,9 @@ pub trait StepStore: Send + Sync {
     /// [`position_due_events`](Self::position_due_events) does, and writes nothing else if there are no such instances. A
     /// dropped future and [`CommitUnknown`](crate::WfeError::CommitUnknown) can leave instances that `owner` has without
     /// knowing it; others can claim them once it is dropped.
+    ///
+    /// # Errors
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), see [`enlist`](Self::enlist).
     async fn claim(
         &self,
         owner: &Owner,
@@ -93,6 +102,9 @@ pub trait StepStore: Send + Sync {
 
     /// As [`claim`](Self::claim), for one instance; `None`: it is unknown, another one owns it, or it has nothing to do.
     /// Whether an owner is frozen is judged by [`claim`](Self::claim) only.
+    ///
+    /// # Errors
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), see [`enlist`](Self::enlist).
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
 
     /// One consistent snapshot of what the engine has to know of an instance.

@@ -15,9 +15,10 @@ use crate::{
     admission::Caller,
     codec::{Fields, hexadecimal, single_int, time, to_integer},
     observer::Progress,
+    owner_files::{Life, SECOND_LOOK},
     repository::add_ripening,
     script::{Done, Script, Value, Written},
-    sql,
+    sql, thread,
 };
 
 /// An instance that could be claimed, as it was read.
@@ -48,6 +49,7 @@ impl SqlitePersistenceProvider {
         if definitions.is_empty() || limit == 0 {
             return Ok(Vec::new());
         }
+        self.owners.look_after(owner.id())?;
         let definitions = Value::from(hexadecimal::definitions(definitions));
         let own = Value::from(to_integer("an owner's id", owner.id())?);
         loop {
@@ -96,6 +98,7 @@ impl SqlitePersistenceProvider {
         id: &str,
         as_at: DateTime<Utc>,
     ) -> Result<Option<Claimed>> {
+        self.owners.look_after(owner.id())?;
         loop {
             let mut script = Script::default();
             script.add(&sql::events::IS_RIPE, [self.now().into()]);
@@ -104,10 +107,11 @@ impl SqlitePersistenceProvider {
             let Some(row) = done.get(1).and_then(|done| done.rows.first()) else { return Ok(None) };
             let One { candidate, owner: other, has_work } = one(row)?;
             if let Some(other) = other {
-                if self.owners.is_alive(other)? {
+                let dead = self.dead_of(&[other]).await?;
+                if dead.is_empty() {
                     return Ok(None);
                 }
-                self.free(&[other]).await?;
+                self.free(&dead).await?;
                 continue;
             }
             if !has_work {
@@ -175,15 +179,29 @@ impl SqlitePersistenceProvider {
 
     /// Frees what belongs to those of these owners that are dead; whether there was one.
     async fn bury(&self, owners: Option<&Done>) -> Result<bool> {
-        let mut dead = Vec::new();
-        for row in owners.into_iter().flat_map(|done| &done.rows) {
-            let owner = Fields::new(row, "workflows", "").number("owner")?;
-            if !self.owners.is_alive(owner)? {
-                dead.push(owner);
-            }
-        }
+        let owners = owners.into_iter().flat_map(|done| &done.rows);
+        let owners = owners.map(|row| Fields::new(row, "workflows", "").number("owner"));
+        let dead = self.dead_of(&owners.collect::<Result<Vec<_>>>()?).await?;
         self.free(&dead).await?;
         Ok(!dead.is_empty())
+    }
+
+    /// Those of these owners that are dead. One of which there is nothing to be found is looked at again a little later:
+    /// if it lives, it puts back what was taken from it.
+    async fn dead_of(&self, owners: &[u64]) -> Result<Vec<u64>> {
+        let (mut dead, mut missing) = (Vec::new(), Vec::new());
+        for &owner in owners {
+            match self.owners.life(owner) {
+                Life::Alive => {}
+                Life::Dead => dead.push(owner),
+                Life::Missing => missing.push(owner),
+            }
+        }
+        if !missing.is_empty() {
+            thread::pause(SECOND_LOOK).await?;
+            dead.extend(missing.into_iter().filter(|&owner| self.owners.life(owner) != Life::Alive));
+        }
+        Ok(dead)
     }
 
     async fn free(&self, dead: &[u64]) -> Result<()> {
@@ -209,7 +227,7 @@ impl SqlitePersistenceProvider {
         let Some(progress) = progress else { return Ok(false) };
         let progress = progress.rows.iter().map(read_progress).collect::<Result<Vec<_>>>()?;
         let mut is_mended = false;
-        for Progress { owner, rows, fences, revisions } in self.owners.look(looked, progress)? {
+        for Progress { owner, rows, fences, revisions } in self.owners.look(looked, progress) {
             let id = to_integer("an owner's id", owner)?;
             let mut script = Script::default();
             let seen = [id.into(), rows.into(), fences.into(), revisions.into()];

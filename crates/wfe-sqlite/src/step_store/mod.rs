@@ -12,6 +12,8 @@ mod start;
 mod sweep;
 mod work;
 
+use std::hash::{BuildHasher, RandomState};
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
@@ -40,8 +42,8 @@ const OWNERS: &str = "wfe:owner";
 #[async_trait]
 impl StepStore for SqlitePersistenceProvider {
     async fn enlist(&self) -> Result<Owner> {
-        let id = self.draw(Caller::Engine, OWNERS).await?;
-        self.owners.enlist(id)
+        let number = self.draw(Caller::Engine, OWNERS).await?;
+        self.owners.enlist(owner_id(number))
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
@@ -183,6 +185,14 @@ impl StepStore for SqlitePersistenceProvider {
     fn news(&self) -> BoxStream<'static, ()> {
         self.bell.listen()
     }
+}
+
+/// The id of the owner that was drawn as the `number`-th: that number, so that no other owner has it, and 32 bits by chance.
+/// Its lock file is named by it, and nobody who may write to the folder can make that before the owner does.
+fn owner_id(number: u64) -> u64 {
+    // Keyed by chance anew.
+    let chance = RandomState::new().hash_one(number) >> 32;
+    (number & 0x7fff_ffff) << 32 | chance
 }
 
 /// A number of rows as SQLite takes it; more than it can count are all.

@@ -23,6 +23,9 @@ impl SqlitePersistenceProvider {
         owner: Option<&Owner>,
         instance: &WorkflowInstance,
     ) -> Result<Started> {
+        if let Some(owner) = owner {
+            self.owners.look_after(owner.id())?;
+        }
         let instance = with_id_and_name(instance)?;
         let new = New::encode(&instance)?;
         let id = instance.id.clone();

@@ -146,10 +146,17 @@ async fn store_new(
     let limited = shared.options.limits.instances(&instance.workflow_definition_id);
     let place = limited.and_then(|places| take_places(places, 1));
     let has_room = commands.is_some() && shared.room() > 0 && place.is_some() == limited.is_some();
-    let owner = if has_room { shared.owner() } else { None };
+    let mut owner = if has_room { shared.owner() } else { None };
     // Without an owner anybody may claim it, this host too, as soon as it is stored.
-    let _birth = owner.is_none().then(|| shared.births.of_definition(&instance.workflow_definition_id));
-    let started = match shared.store.start(owner.as_deref(), &instance).await {
+    let birth = || shared.births.of_definition(&instance.workflow_definition_id);
+    let mut _birth = owner.is_none().then(birth);
+    let mut started = shared.store.start(owner.as_deref(), &instance).await;
+    if let Err(WfeError::OwnerLost { .. }) = started {
+        // Nothing was stored. The engine's next look finds that it needs another owner.
+        (owner, _birth) = (None, Some(birth()));
+        started = shared.store.start(None, &instance).await;
+    }
+    let started = match started {
         Ok(started) => started,
         Err(error) => {
             if matches!(error, WfeError::CommitUnknown { .. })

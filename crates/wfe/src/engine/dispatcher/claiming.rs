@@ -32,20 +32,35 @@ impl Dispatcher {
     pub(super) async fn wake_all(&mut self, mut ids: Vec<String>) {
         ids.retain(|id| !self.actors.tell(id));
         for ids in ids.chunks(CLAIMS_AT_ONCE) {
-            let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(id)).collect();
-            // Each begins when it comes, and not when the last one does.
-            while let Some((id, acquired)) = acquired.next().await {
-                match acquired {
-                    Ok(None) => {}
-                    Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
-                    // The poll looks again.
-                    Err(error) => {
-                        self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
-                        tracing::warn!(instance = id, %error, "the instance could not be acquired");
+            let lost = self.wake_some(ids).await;
+            if !lost.is_empty() {
+                self.become_another().await;
+                let lost: Vec<_> = lost.into_iter().map(str::to_owned).collect();
+                self.wake_some(&lost).await;
+            }
+        }
+    }
+
+    /// Gives those that could not be acquired because others may take this host's owner for dead.
+    async fn wake_some<'a>(&mut self, ids: &'a [String]) -> Vec<&'a str> {
+        let mut lost = Vec::new();
+        let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(id)).collect();
+        // Each begins when it comes, and not when the last one does.
+        while let Some((id, acquired)) = acquired.next().await {
+            match acquired {
+                Ok(None) => {}
+                Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
+                // The poll looks again.
+                Err(error) => {
+                    self.in_doubt |= is_doubtful(&error);
+                    tracing::warn!(instance = id, %error, "the instance could not be acquired");
+                    if let WfeError::OwnerLost { .. } = error {
+                        lost.push(id);
                     }
                 }
             }
         }
+        lost
     }
 
     /// As [`wake_all`](Self::wake_all), after a look that has claimed those for which there was room.
@@ -64,10 +79,17 @@ impl Dispatcher {
 
     /// Claims what is due, as far as there is room.
     pub(super) async fn look(&mut self) {
-        if let Err(error) = self.claim().await {
+        let mut claimed = self.claim().await;
+        if let Err(error @ WfeError::OwnerLost { .. }) = &claimed {
+            tracing::warn!(%error, "this host goes on as another owner");
+            self.in_doubt = true;
+            self.become_another().await;
+            claimed = self.claim().await;
+        }
+        if let Err(error) = claimed {
             // The poll looks again.
             self.backlog = true;
-            self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
+            self.in_doubt |= is_doubtful(&error);
             tracing::warn!(%error, "due instances could not be claimed");
         }
         self.looked = Instant::now();
@@ -192,4 +214,10 @@ async fn acquire(shared: &Shared, owner: &Owner, id: &str) -> Acquired {
     let places = shared.options.limits.instances(&instance.workflow_definition_id);
     // Beyond the limit if need be: what is asked of an instance takes effect.
     Ok(claimed.map(|claimed| (claimed, places.and_then(|places| take_places(places, 1)))))
+}
+
+/// Whether this host needs another owner: the store may have given the one that it has something that nobody here knows of,
+/// or gives it nothing any more.
+fn is_doubtful(error: &WfeError) -> bool {
+    matches!(error, WfeError::CommitUnknown { .. } | WfeError::OwnerLost { .. })
 }

@@ -281,7 +281,7 @@ impl Dispatcher {
 
     /// A commit of unknown outcome may have given this owner an instance that nobody here works on. With a new owner in
     /// its place it is a dead owner's, and free, as soon as the works that the former owner has under way are done; they
-    /// are not disturbed.
+    /// are not disturbed. Likewise one that others may take for dead.
     async fn become_another(&mut self) {
         match self.shared.store.enlist().await {
             Ok(owner) => {
@@ -291,7 +291,7 @@ impl Dispatcher {
                 self.in_doubt = false;
             }
             Err(error) => {
-                tracing::warn!(%error, "no new owner could be enlisted after a commit of unknown outcome");
+                tracing::warn!(%error, "no new owner could be enlisted; it is tried again");
             }
         }
     }

@@ -1,0 +1,453 @@
+//! The lock files of owners, `<database>-owner-<id>`: how an owner of a file shows that it lives.
+//!
+//! An owner holds an exclusive lock on its file for as long as it lives: the operating system frees it at the moment
+//! its process dies, and nothing need be written for that. What a dead owner leaves behind is removed by the next one
+//! that looks. The file holds the owner's lease and its heartbeats, by which a frozen one is found (see
+//! [`observer`](crate::observer)).
+//!
+//! A cleaner of folders, or a careless hand, can take the file of a living owner away. Others then take it for dead, so
+//! its own provider looks after it, each 50 ms while a host listens and at each claim, and puts it back. Who finds no
+//! file looks once more a little later before it judges ([`SECOND_LOOK`]): what the owner runs goes on undisturbed then.
+//! For what it would claim from now on the owner counts as lost all the same: somebody may have judged already, and
+//! would free whatever it has by the time when that judgement is carried out. A new owner has nothing to fear from it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use wfe_core::{Result, WfeError};
+
+use crate::{
+    companions::OWNER,
+    liveness::lock,
+    observer::Sign,
+    sidecars::{self, Sidecars, is_refusal},
+};
+
+/// How long to wait for somebody else to let go of an owner's file.
+const PATIENCE: Duration = Duration::from_millis(200);
+/// How much later whoever finds no file of an owner looks again: three of the looks by which it is put back.
+pub(crate) const SECOND_LOOK: Duration = Duration::from_millis(150);
+
+/// What an owner's file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Somebody holds it.
+    Alive,
+    /// Nobody held it, and it was removed.
+    Dead,
+    /// It is not there.
+    Missing,
+}
+
+/// The owners' files beside one database, as one provider sees them.
+pub(crate) struct OwnerFiles {
+    sidecars: Sidecars,
+    /// What their names begin with.
+    prefix: PathBuf,
+    /// Those that are held here.
+    held: Mutex<HashMap<u64, Weak<OwnerFile>>>,
+    /// Those of others that could not be looked at, which was reported.
+    unseen: Mutex<HashSet<u64>>,
+}
+
+/// An owner's file, held until it is dropped.
+pub(crate) struct OwnerFile {
+    id: u64,
+    path: PathBuf,
+    sidecars: Sidecars,
+    held: Mutex<Held>,
+}
+
+struct Held {
+    file: File,
+    sign: Sign,
+    /// It was found missing, now or before.
+    is_lost: bool,
+    /// Why it could not be put back.
+    is_gone: Option<String>,
+}
+
+impl OwnerFiles {
+    pub(crate) fn new(sidecars: Sidecars) -> Self {
+        let prefix = sidecars.path(OWNER);
+        Self { sidecars, prefix, held: Mutex::default(), unseen: Mutex::default() }
+    }
+
+    fn path(&self, id: u64) -> PathBuf {
+        self.sidecars.path(&format!("{OWNER}{id}"))
+    }
+
+    /// Makes the file of a new owner, once what dead ones left is swept away.
+    pub(crate) fn make(&self, id: u64, lease: Duration) -> Result<Arc<OwnerFile>> {
+        self.sweep()?;
+        let path = self.path(id);
+        let sign = Sign { lease, beat: 0 };
+        let file = take(&self.sidecars, &path, sign)?;
+        let held = Mutex::new(Held { file, sign, is_lost: false, is_gone: None });
+        let made = Arc::new(OwnerFile { id, path, sidecars: self.sidecars.clone(), held });
+        let mut all = lock(&self.held);
+        all.retain(|_, other| other.strong_count() > 0);
+        all.insert(id, Arc::downgrade(&made));
+        Ok(made)
+    }
+
+    fn held(&self, id: u64) -> Option<Arc<OwnerFile>> {
+        lock(&self.held).get(&id)?.upgrade()
+    }
+
+    /// Looks after the file of an owner. One that is held elsewhere is none of this provider's business.
+    pub(crate) fn look_after(&self, id: u64) -> Result<()> {
+        self.held(id).map_or(Ok(()), |file| file.look_after())
+    }
+
+    /// Looks after all that are held here.
+    pub(crate) fn look_after_all(&self) {
+        let all: Vec<_> = lock(&self.held).values().filter_map(Weak::upgrade).collect();
+        for file in all {
+            // It was told; whoever claims hears of it.
+            let _ = file.look_after();
+        }
+    }
+
+    /// Whether an owner lives. One of which that cannot be told keeps what it has, and hinders nobody else's work.
+    pub(crate) fn life(&self, id: u64) -> Life {
+        life(&self.sidecars, &self.path(id)).unwrap_or_else(|error| {
+            self.report_unseen(id, &error);
+            Life::Alive
+        })
+    }
+
+    fn report_unseen(&self, id: u64, error: &WfeError) {
+        if lock(&self.unseen).insert(id) {
+            tracing::error!(owner = id, %error, "it cannot be told whether this owner lives: what it has stays its own");
+        }
+    }
+
+    /// One more heartbeat of an owner.
+    pub(crate) fn beat(&self, id: u64, lease: Duration) -> Result<()> {
+        if let Some(file) = self.held(id) {
+            return file.beat();
+        }
+        let path = self.path(id);
+        let file = self.sidecars.open(&path).map_err(|error| failed("open", &path, error))?;
+        // Its only writer is the owner, and one that was cut short says nothing that matters any more.
+        let sign = read_sign(&file, &path)?.unwrap_or(Sign { lease, beat: 0 });
+        write_sign(&file, &path, Sign { beat: sign.beat.wrapping_add(1), ..sign })
+    }
+
+    /// `None`: it is dead, or was just born, or that cannot be told.
+    pub(crate) fn sign(&self, id: u64) -> Option<Sign> {
+        let path = self.path(id);
+        let sign = match self.sidecars.open(&path) {
+            Ok(file) => read_sign(&file, &path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound || is_refusal(&error) => Ok(None),
+            Err(error) => Err(failed("open", &path, error)),
+        };
+        sign.unwrap_or_else(|error| {
+            self.report_unseen(id, &error);
+            None
+        })
+    }
+
+    /// Removes what dead owners left behind, even those that owned nothing.
+    fn sweep(&self) -> Result<()> {
+        let (Some(folder), Some(name)) = (self.prefix.parent(), self.prefix.file_name()) else {
+            return Ok(());
+        };
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let name = name.as_encoded_bytes();
+        let listed = |error| failed("list the folder of", &self.prefix, error);
+        for entry in fs::read_dir(folder).map_err(listed)? {
+            let entry = entry.map_err(listed)?;
+            let found = entry.file_name();
+            if let Some(id) = found.as_encoded_bytes().strip_prefix(name)
+                && !id.is_empty()
+                && id.iter().all(u8::is_ascii_digit)
+                && let Err(error) = life(&self.sidecars, &entry.path())
+            {
+                // It keeps nobody from starting.
+                tracing::warn!(%error, "what may be a dead owner's lock file was left where it is");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl OwnerFile {
+    /// Looks whether others still find this file; if they do not, it is put back, and the owner is lost all the same.
+    fn look_after(&self) -> Result<()> {
+        let held = self.look()?;
+        if held.is_lost { Err(self.lost(&held)) } else { Ok(()) }
+    }
+
+    fn beat(&self) -> Result<()> {
+        let mut held = self.look()?;
+        held.sign.beat = held.sign.beat.wrapping_add(1);
+        write_sign(&held.file, &self.path, held.sign)?;
+        // One that was put back shows that what the owner still runs is its own.
+        if held.is_gone.is_some() { Err(self.lost(&held)) } else { Ok(()) }
+    }
+
+    fn look(&self) -> Result<std::sync::MutexGuard<'_, Held>> {
+        let mut held = lock(&self.held);
+        if sidecars::is_same(&held.file, &self.path).map_err(|error| failed("look at", &self.path, error))? {
+            return Ok(held);
+        }
+        held.is_gone = match take(&self.sidecars, &self.path, held.sign) {
+            Ok(file) => {
+                held.file = file;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        if !std::mem::replace(&mut held.is_lost, true) {
+            tracing::error!(
+                owner = self.id,
+                file = %self.path.display(),
+                not_put_back = held.is_gone,
+                "this host's lock file was removed or replaced: others may take over what it runs. It goes on as another owner"
+            );
+        }
+        Ok(held)
+    }
+
+    fn lost(&self, held: &Held) -> WfeError {
+        let reason = match &held.is_gone {
+            None => format!("its lock file {} was removed or replaced", self.path.display()),
+            Some(error) => format!(
+                "its lock file {} was removed or replaced, and could not be put back: {error}",
+                self.path.display()
+            ),
+        };
+        WfeError::OwnerLost { owner: self.id, reason }
+    }
+}
+
+impl Drop for OwnerFile {
+    fn drop(&mut self) {
+        // What somebody else has put there stays. Not removable: whoever looks next finds it unlocked, which says the
+        // same as a missing one.
+        let held = self.held.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Err(error) = sidecars::remove(&held.file, &self.path) {
+            tracing::debug!(%error, file = %self.path.display(), "an owner's lock file was left behind");
+        }
+    }
+}
+
+/// Holds the file at this path, with this sign in it; makes it if it is missing.
+fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
+    // Before it is locked here, somebody who looks for dead owners can lock and remove it: then once more. That takes
+    // microseconds; who holds it for longer is an owner of a deleted database of the same name.
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let file = sidecars.open_or_create(path).map_err(|error| failed("make", path, error))?;
+        match file.try_lock() {
+            Ok(()) if is_same(&file, path)? => {
+                write_sign(&file, path, sign)?;
+                return Ok(file);
+            }
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
+            Err(error @ TryLockError::WouldBlock) if Instant::now() >= end => {
+                return Err(failed("lock", path, error.into()));
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) => thread::yield_now(),
+        }
+    }
+}
+
+/// Whether somebody holds this file; one that nobody holds is removed. Whatever must not be used is nobody's sign of
+/// life, and stays where it is.
+fn life(sidecars: &Sidecars, path: &Path) -> Result<Life> {
+    loop {
+        let file = match sidecars.open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Life::Missing),
+            Err(error) if is_refusal(&error) => {
+                tracing::debug!(%error, file = %path.display(), "this is no owner's lock file");
+                return Ok(Life::Missing);
+            }
+            Err(error) => return Err(failed("open", path, error)),
+        };
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(Life::Alive),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
+            // As long as the path leads to the locked file, nobody else removes it. Else there may be another one by
+            // now, whose owner lives.
+            Ok(()) if sidecars::remove(&file, path).map_err(|error| failed("remove", path, error))? => {
+                return Ok(Life::Dead);
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Two numbers in words, for whoever looks into the file; always as long, so that a new one covers the old one.
+fn write_sign(mut file: &File, path: &Path, sign: Sign) -> Result<()> {
+    // One of more milliseconds than that lasts for ever all the same.
+    let lease = u64::try_from(sign.lease.as_millis()).unwrap_or(u64::MAX);
+    let text = format!("lease {lease:>20} ms, heartbeat {:>20}\n", sign.beat);
+    // In one write, so that nobody reads half of it.
+    file.rewind().and_then(|()| file.write_all(text.as_bytes())).map_err(|error| failed("write", path, error))
+}
+
+/// `None`: there is none in it yet.
+fn read_sign(file: &File, path: &Path) -> Result<Option<Sign>> {
+    let mut text = String::new();
+    file.take(128).read_to_string(&mut text).map_err(|error| failed("read", path, error))?;
+    let mut numbers = text.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+    Ok(match (numbers.next(), numbers.next()) {
+        (Some(lease), Some(beat)) => Some(Sign { lease: Duration::from_millis(lease), beat }),
+        _ => None,
+    })
+}
+
+fn is_same(file: &File, path: &Path) -> Result<bool> {
+    sidecars::is_same(file, path).map_err(|error| failed("look at", path, error))
+}
+
+fn failed(what: &str, path: &Path, error: io::Error) -> WfeError {
+    WfeError::Storage {
+        message: format!("cannot {what} the owner's file {} ({error})", path.display()),
+        source: Some(Box::new(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(16);
+
+    /// A folder with a database, and its owners' files.
+    fn place() -> (tempfile::TempDir, OwnerFiles) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.db"), "").unwrap();
+        let files = OwnerFiles::new(Sidecars::of(&folder.path().join("a.db")).unwrap());
+        (folder, files)
+    }
+
+    /// What lies in the folder beside the database.
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name != "a.db").collect();
+        names.sort();
+        names
+    }
+
+    fn is_lost(result: &Result<()>) -> bool {
+        matches!(result, Err(WfeError::OwnerLost { owner: 1, .. }))
+    }
+
+    #[test]
+    fn what_a_killed_owner_left_is_swept_and_other_files_are_not_touched() {
+        let (folder, files) = place();
+        for name in ["a.db-owner-7", "a.db-owner-x", "a.db-owner-", "b.db-owner-7"] {
+            File::create(folder.path().join(name)).unwrap();
+        }
+        let _one = files.make(8, LEASE).unwrap();
+        assert_eq!(names(folder.path()), ["a.db-owner-", "a.db-owner-8", "a.db-owner-x", "b.db-owner-7"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_owners_file_keeps_nobody_from_starting_and_is_nobodys_sign_of_life() {
+        let (folder, files) = place();
+        fs::create_dir(folder.path().join("a.db-owner-5")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.db-owner-6")).unwrap();
+        nix::unistd::mkfifo(&folder.path().join("a.db-owner-7"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let one = files.make(1, LEASE).unwrap();
+        for id in [5, 6, 7] {
+            assert_eq!((files.life(id), files.sign(id)), (Life::Missing, None), "{id}");
+        }
+        drop(one);
+        assert_eq!(names(folder.path()), ["a.db-owner-5", "a.db-owner-6", "a.db-owner-7"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_taken_away_or_replaced_is_put_back_and_its_owner_is_lost() {
+        for how in ["removed", "renamed", "replaced"] {
+            let (folder, files) = place();
+            let one = files.make(1, LEASE).unwrap();
+            files.look_after(1).unwrap();
+            files.beat(1, LEASE).unwrap();
+            fs::rename(&one.path, folder.path().join("elsewhere")).unwrap();
+            match how {
+                "removed" => fs::remove_file(folder.path().join("elsewhere")).unwrap(),
+                "replaced" => fs::write(&one.path, "another's").unwrap(),
+                _ => {}
+            }
+            assert!(is_lost(&files.look_after(1)), "{how}");
+            assert_eq!(files.life(1), Life::Alive, "{how}");
+            // It says what the one before said, and goes on.
+            files.beat(1, LEASE).unwrap();
+            assert_eq!(files.sign(1), Some(Sign { lease: LEASE, beat: 2 }), "{how}");
+            // For ever: somebody may have taken it for dead meanwhile.
+            assert!(is_lost(&files.look_after(1)), "{how}");
+            let other = files.make(2, LEASE).unwrap();
+            files.look_after(2).unwrap();
+            drop((one, other));
+            assert!(!folder.path().join("a.db-owner-1").exists(), "{how}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_cannot_be_put_back_is_told_and_what_lies_there_instead_stays() {
+        let (_folder, files) = place();
+        let one = files.make(1, LEASE).unwrap();
+        let path = one.path.clone();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        for _ in 0..2 {
+            assert!(is_lost(&files.look_after(1)) && is_lost(&files.beat(1, LEASE)));
+            assert_eq!(files.life(1), Life::Missing);
+        }
+        drop(one);
+        assert!(path.is_dir());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_ends_removes_only_his_own_file() {
+        let (_folder, files) = place();
+        let one = files.make(1, LEASE).unwrap();
+        let path = one.path.clone();
+        fs::remove_file(&path).unwrap();
+        let other = File::create(&path).unwrap();
+        other.lock().unwrap();
+        drop(one);
+        assert!(sidecars::is_same(&other, &path).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_was_slow_to_bury_the_dead_does_not_remove_the_file_of_the_living() {
+        let (_folder, files) = place();
+        let path = files.path(1);
+        let left = File::create(&path).unwrap();
+        // Somebody else is faster, and a new owner takes the place.
+        fs::remove_file(&path).unwrap();
+        let _one = files.make(1, LEASE).unwrap();
+        left.try_lock().unwrap();
+        assert!(!sidecars::remove(&left, &path).unwrap());
+        assert_eq!(files.life(1), Life::Alive);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_owners_file_is_for_its_user_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_folder, files) = place();
+        let one = files.make(1, LEASE).unwrap();
+        assert_eq!(fs::metadata(&one.path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}
