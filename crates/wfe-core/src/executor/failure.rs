@@ -213,6 +213,6 @@ pub(super) fn step_failure(
         step,
         attempt,
         code: error.code().to_owned(),
-        causes: error.chain().map(ToString::to_string).collect(),
+        causes: error.messages(),
     }
 }

@@ -1,11 +1,15 @@
 use std::{any::Any, borrow::Cow, error::Error, fmt, panic::AssertUnwindSafe};
 
-use crate::BoxError;
+use crate::{
+    BoxError,
+    redact::{message, redact_boxed},
+};
 
 /// Why a step failed, and whether another attempt makes sense.
 ///
 /// Any standard error becomes a retryable one through `?`. It is not an [`Error`] itself (that would forbid
-/// the conversion), but keeps its source, all of whose causes are stored with the failure.
+/// the conversion), but keeps its source, all of whose causes are stored with the failure. An error of `serde_json` is kept
+/// without its text, which can quote data ([`redact`](crate::redact())).
 pub struct StepError {
     code: Cow<'static, str>,
     retryable: bool,
@@ -21,6 +25,9 @@ impl StepError {
     /// that made it, fatal, because another attempt would make the same value. Also of an instance whose step's result the
     /// store refuses for a reason of its own.
     pub const UNSTORABLE: &'static str = "unstorable";
+    /// The code of an instance that was suspended because a stored value of it does not decode, or because what is stored of
+    /// it cannot be. Its cause names table, column and row.
+    pub const CORRUPT: &'static str = "corrupt";
     /// The code of an instance that does not fit its definition any more.
     pub const DEFINITION: &'static str = "definition";
     /// The code of a body, or of a wait, that took longer than it may.
@@ -43,13 +50,13 @@ impl StepError {
 
     /// An error that may pass: tried again as far as the step's retry policy allows.
     pub fn retryable(source: impl Into<BoxError>) -> Self {
-        Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: source.into() }
+        Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: redact_boxed(source.into()) }
     }
 
     /// An error that will not pass: the step is not tried again, unless its retry policy says so expressly
     /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)).
     pub fn fatal(source: impl Into<BoxError>) -> Self {
-        Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: source.into() }
+        Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: redact_boxed(source.into()) }
     }
 
     /// The same error with a code by which programs tell it apart; stored with the failure.
@@ -87,6 +94,13 @@ impl StepError {
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let first: &(dyn Error + 'static) = &*self.source;
         std::iter::successors(Some(first), |e| (*e).source())
+    }
+
+    /// The messages of the error and its causes, outermost first: as they are stored with the failure. Those of `serde_json`
+    /// come without their texts, which can quote data ([`redact`](crate::redact())).
+    #[must_use]
+    pub fn messages(&self) -> Vec<String> {
+        self.chain().map(message).collect()
     }
 
     /// An error that was told from elsewhere, with the messages of its causes, outermost first.

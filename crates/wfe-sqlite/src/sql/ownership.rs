@@ -18,21 +18,22 @@ macro_rules! intervention {
     };
 }
 
-/// A new instance with what is beside the model: owner, fence, start key and parent, then revision and model.
-pub(crate) const INSERT: Sql<17> = Sql::new(concat!(
-    "INSERT INTO workflows (owner, fence, start_key, parent, revision, id, name, root_workflow_id, \
+/// A new instance with what is beside the model: owner, fence, start key, parent, and whether it has pointers (1 or NULL),
+/// then revision and model.
+pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
+    "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
-     data, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+     data, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
     ") RETURNING seq"
 ));
 
 /// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
 /// pointers: no one else ever sees it.
-pub(crate) const INSERT_CHILD: Sql<15> = Sql::new(concat!(
-    "INSERT INTO workflows (owner, parent, revision, id, name, root_workflow_id, workflow_definition_id, version, \
+pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
+    "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, version, \
      description, reference, next_execution, status, create_time, complete_time, data, born) \
-     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
     " WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)"
 ));
@@ -62,21 +63,26 @@ pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     " FROM workflows WHERE id = ?"
 ));
 
-/// What every commit does: by how much the revision and the number of completions grow.
+/// What every commit that stores live pointers does: by how much the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
+    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
+);
+
+/// As `COMMIT`, for one that stores none: what has not begun has not begun by it.
+pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
 );
 
 /// As `COMMIT`, for the commit with which nothing is left to run now: when to look again, and the ownership given back. One
 /// statement instead of three, because each of them would touch `workflows_due`.
 pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, \
+    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL WHERE id = ?",
 );
 
 /// As `COMMIT_AND_PARK`, for the commit that ends the instance: status, ending, cause and time too.
 pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, \
+    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE id = ?",
 );
 
@@ -166,6 +172,12 @@ pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
     super::streams::matches!()
 ));
 
+/// Whether this instance has not ended, had live pointers, and has none any more.
+pub(crate) const HAS_LOST_POINTERS: Sql<1> = Sql::new(
+    "SELECT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND begun = 1 AND status IN ('Runnable', 'Suspended') \
+       AND NOT EXISTS (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'live'))",
+);
+
 /// Those ids of a JSON list (in hexadecimal) under which nothing is stored that may still run.
 pub(crate) const ENDED: Sql<1> = Sql::new(
     "SELECT wanted.id FROM (SELECT CAST(unhex(value) AS TEXT) AS id FROM json_each(?)) AS wanted WHERE NOT EXISTS \
@@ -235,6 +247,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("MAY_COMMIT", MAY_COMMIT.text()),
     ("FENCE_AND_CONTROL", FENCE_AND_CONTROL.text()),
     ("COMMIT", COMMIT.text()),
+    ("COMMIT_WITHOUT_POINTERS", COMMIT_WITHOUT_POINTERS.text()),
     ("COMMIT_AND_PARK", COMMIT_AND_PARK.text()),
     ("COMMIT_AND_END", COMMIT_AND_END.text()),
     ("SET_STATUS", SET_STATUS.text()),
@@ -252,6 +265,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("STANDS", STANDS.text()),
     ("FREE", FREE.text()),
     ("ASKED_OF", ASKED_OF.text()),
+    ("HAS_LOST_POINTERS", HAS_LOST_POINTERS.text()),
     ("ENDED", ENDED.text()),
     ("CLAIMABLE", CLAIMABLE.text()),
     ("ACQUIRABLE", ACQUIRABLE.text()),

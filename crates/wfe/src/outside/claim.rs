@@ -128,7 +128,7 @@ impl ActivityClaim {
     pub async fn fail(&self, error: &StepError) -> Result<()> {
         self.answer(&WorkerAnswer::Failure {
             code: error.code().to_owned(),
-            causes: error.chain().map(ToString::to_string).collect(),
+            causes: error.messages(),
             retryable: error.is_retryable(),
         })
         .await

@@ -12,6 +12,7 @@ mod by_hand;
 mod cancelling;
 mod children;
 mod closing;
+mod consistency;
 mod control;
 mod definitions;
 mod for_each;

@@ -33,17 +33,23 @@ impl Dispatcher {
         ids.retain(|id| !self.actors.tell(id));
         for ids in ids.chunks(CLAIMS_AT_ONCE) {
             let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(id)).collect();
+            let mut is_corrupt = false;
             // Each begins when it comes, and not when the last one does.
             while let Some((id, acquired)) = acquired.next().await {
                 match acquired {
                     Ok(None) => {}
                     Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
+                    // Its definition is not known here, but to the store: a claim takes it, and suspends or ends it.
+                    Err(WfeError::Corrupt { .. }) => is_corrupt = true,
                     // The poll looks again.
                     Err(error) => {
                         self.in_doubt |= matches!(error, WfeError::CommitUnknown { .. });
                         tracing::warn!(instance = id, %error, "the instance could not be acquired");
                     }
                 }
+            }
+            if is_corrupt {
+                self.look().await;
             }
         }
     }
@@ -157,8 +163,9 @@ impl Dispatcher {
         tokio::spawn(async move {
             match store.load_many(&ids).await {
                 Ok(loaded) => {
-                    for loaded in loaded {
-                        if let Some(read) = wanted.remove(&loaded.instance.id) {
+                    for (id, loaded) in loaded {
+                        // One that cannot be read is read by its actor, which sees to it.
+                        if let (Some(read), Ok(loaded)) = (wanted.remove(&id), loaded) {
                             // It fails only if the actor has ended.
                             let _void = read.send(loaded);
                         }
