@@ -97,8 +97,11 @@ mod tests {
             let boxed: BoxError = Box::new(raw());
             let error = WfeError::from(boxed);
             assert!(!tells(&error).contains(SECRET), "{error:?}");
-            for error in [StepError::from(raw()), StepError::fatal(raw()), StepError::retryable(Box::new(raw()) as BoxError)]
-            {
+            for error in [
+                StepError::from(raw()),
+                StepError::fatal(raw()),
+                StepError::retryable(Box::new(raw()) as BoxError),
+            ] {
                 assert!(!format!("{error} {error:?} {:?}", error.messages()).contains(SECRET), "{error:?}");
                 assert!(error.find::<serde_json::Error>().is_some(), "predicates find it as ever");
             }
@@ -114,13 +117,16 @@ mod tests {
         let error = StepError::fatal(Unreadable(of_a_text()));
         assert_eq!(
             error.messages(),
-            ["the order cannot be read", "the value has another type or shape than expected at line 2 column 21"]
+            [
+                "the order cannot be read",
+                "the value has another type or shape than expected at line 2 column 21"
+            ]
         );
     }
 
     #[test]
     fn what_has_no_payload_is_told_in_full() {
-        let error = serde_json::from_str::<u32>("{").unwrap_err();
+        let error = serde_json::from_str::<serde_json::Value>("{").unwrap_err();
         let text = error.to_string();
         assert_eq!(redact(error).to_string(), text);
     }

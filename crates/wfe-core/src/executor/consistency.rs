@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{
-    closing::closing,
+    closing::{closing, ends_behind},
     moves::branch_path,
     waiting::last_wait,
 };
@@ -59,22 +59,19 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     waits
 }
 
-/// Whether the main path has come to an end. A suspended instance whose last step has ended since stands at no step, and ends
-/// when it is resumed.
+/// Whether the main path has come to an end, or a saga was undone behind which the instance ends. A suspended instance in which
+/// that has happened stands at no step, and ends when it is resumed.
 fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
-    pointers.iter().filter(|pointer| pointer.scope.is_empty()).any(|pointer| {
-        let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
-        // A step that is gone from the definition tells nothing.
-        node.is_none_or(|node| node.next.is_none())
-    })
+    pointers.iter().any(ends_behind)
+        || pointers.iter().filter(|pointer| pointer.scope.is_empty()).any(|pointer| {
+            let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
+            // A step that is gone from the definition tells nothing.
+            node.is_none_or(|node| node.next.is_none())
+        })
 }
 
 /// A pointer without its container, or a container without a branch that it waits for.
-fn gone(
-    instance: &str,
-    pointers: &[ExecutionPointer],
-    active: &[&ExecutionPointer],
-) -> Option<WfeError> {
+fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPointer]) -> Option<WfeError> {
     let is_nested = active.iter().any(|pointer| !(pointer.scope.is_empty() && pointer.children.is_empty()));
     if !is_nested {
         return None;
@@ -82,7 +79,12 @@ fn gone(
     let live: HashSet<&str> = pointers.iter().map(|pointer| pointer.id.as_str()).collect();
     let at_work: BTreeSet<&str> = active.iter().map(|pointer| pointer.id.as_str()).collect();
     let lost = |id: &str, why: &str| {
-        Some(corrupt("execution_pointers", "id", format!("{id} of {instance}"), &format!("the row is gone: {why}")))
+        Some(corrupt(
+            "execution_pointers",
+            "id",
+            format!("{id} of {instance}"),
+            &format!("the row is gone: {why}"),
+        ))
     };
     for pointer in active {
         if let Some(container) = pointer.scope.last().filter(|container| !live.contains(container.as_str())) {
@@ -123,7 +125,9 @@ fn overlooked(
     let has_deadline = definition.is_some_and(|definition| definition.deadline().is_some());
     let why = match active.iter().find(|pointer| is_due(pointer)) {
         Some(pointer) => format!("{:?} is due by time", pointer.id),
-        None if has_deadline && closing(&instance.execution_pointers).is_none() => "it has a deadline".to_owned(),
+        None if has_deadline && closing(&instance.execution_pointers).is_none() => {
+            "it has a deadline".to_owned()
+        }
         None => return None,
     };
     Some(corrupt(

@@ -39,7 +39,6 @@ impl<'r> Fields<'r> {
         self.next += 1;
     }
 
-
     /// The column that names the row, from here on. If it does not decode itself, the row is named by what can be read of it.
     pub(crate) fn key(&mut self, column: &'static str) -> Result<&'r str> {
         let at = self.next;

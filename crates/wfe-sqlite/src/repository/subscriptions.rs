@@ -39,7 +39,8 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
         let mut script = Script::default();
         script.add(&sql::subscriptions::LOAD, [subscription_id.into()]);
         let done = self.read(script).await?;
-        let row = done.first().and_then(|done| done.rows.first()).ok_or_else(|| not_found(subscription_id))?;
+        let row =
+            done.first().and_then(|done| done.rows.first()).ok_or_else(|| not_found(subscription_id))?;
         codec::subscription::decode(row)
     }
 

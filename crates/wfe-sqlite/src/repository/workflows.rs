@@ -31,7 +31,8 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let mut script = Script::about(&id).ringing();
         add_guards(&mut script, &instance);
         add_ripening(&mut script, self.clock.now());
-        let inserted = script.add_with(&sql::workflows::INSERT, [new.revision.into(), new.begun()], &new.columns, []);
+        let inserted =
+            script.add_with(&sql::workflows::INSERT, [new.revision.into(), new.begun()], &new.columns, []);
         new.add_pointers(&mut script, &id);
         let done = self.writer.run(script).await?;
         if let Some(seq) = codec::single_int(done.get(inserted)) {

@@ -104,9 +104,10 @@ impl SqlitePersistenceProvider {
             let chunk: Vec<Box<RawValue>> = fields.json("item_values")?;
             let wanted = (first..).zip(chunk).filter(|(index, _)| (from..until).contains(index));
             for (_, item) in wanted {
-                items.push(serde_json::from_str(item.get()).map_err(|source| {
-                    fields.not_json("item_values", source)
-                })?);
+                items.push(
+                    serde_json::from_str(item.get())
+                        .map_err(|source| fields.not_json("item_values", source))?,
+                );
             }
         }
         Ok(items)

@@ -103,7 +103,8 @@ impl SqlitePersistenceProvider {
             }
             // Open by now: somebody has mended it.
             if !fields.flag("is_open")? && fields.optional_int("terminated")? == Some(0) {
-                let message = format!("a pointer of {id:?} stands at it, but it is closed, and nobody closed it");
+                let message =
+                    format!("a pointer of {id:?} stands at it, but it is closed, and nobody closed it");
                 return Err(fields.corrupt("is_open", message, None));
             }
         }

@@ -104,9 +104,8 @@ pub(super) fn history(
     let skip = usize::try_from(after).unwrap_or(usize::MAX);
     let page = (1..).zip(rows).skip(skip).take(limit);
     page.map(|(number, row)| {
-        let pointer = serde_json::from_value(row).map_err(|error| {
-            corrupt(format!("{number} of {container} of {}", instance.id), HISTORY, error)
-        });
+        let pointer = serde_json::from_value(row)
+            .map_err(|error| corrupt(format!("{number} of {container} of {}", instance.id), HISTORY, error));
         (number, pointer.map(|pointer| Finished { number, pointer }))
     })
     .collect()

@@ -18,10 +18,7 @@ use crate::{
 const HOUR: Duration = Duration::from_hours(1);
 
 /// What is told of the instance once this is done to it: table, column and row.
-fn told(
-    world: &World,
-    change: impl FnOnce(&mut Loaded),
-) -> Option<(&'static str, &'static str, String)> {
+fn told(world: &World, change: impl FnOnce(&mut Loaded)) -> Option<(&'static str, &'static str, String)> {
     let mut loaded = Loaded { owner: None, ..world.loaded() };
     assert!(contradiction(&loaded, Some(&world.definition)).is_none());
     change(&mut loaded);
