@@ -21,18 +21,10 @@ use crate::{
 /// How an instance with these pointers ends when its open sagas are undone; `None`: it does nothing of the kind.
 #[must_use]
 pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
-    let mut undone = pointers.into_iter().filter(|p| p.active && p.status == PointerStatus::Running);
-    undone.find_map(ending_behind)
-}
-
-/// Whether the pointer is a saga, undone or about it, behind which its instance ends.
-pub(super) fn ends_behind(pointer: &ExecutionPointer) -> bool {
-    ending_behind(pointer).is_some()
-}
-
-fn ending_behind(pointer: &ExecutionPointer) -> Option<Ending> {
-    pointer.extension_attributes.get(KIND).filter(|kind| *kind == "saga")?;
-    Ending::deserialize(&pointer.persistence_data.as_ref()?["undoing"]["end"][0]).ok()
+    let is_saga = |p: &ExecutionPointer| p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga");
+    let mut undone =
+        pointers.into_iter().filter(|p| p.active && p.status == PointerStatus::Running && is_saga(p));
+    undone.find_map(|p| Ending::deserialize(&p.persistence_data.as_ref()?["undoing"]["end"][0]).ok())
 }
 
 impl Run {

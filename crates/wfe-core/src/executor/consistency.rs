@@ -3,11 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{
-    closing::{closing, ends_behind},
-    moves::branch_path,
-    waiting::last_wait,
-};
+use super::{closing::closing, moves::branch_path, waiting::last_wait};
 use crate::{
     WfeError,
     definition::Definition,
@@ -59,15 +55,16 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     waits
 }
 
-/// Whether the main path has come to an end, or a saga was undone behind which the instance ends. A suspended instance in which
-/// that has happened stands at no step, and ends when it is resumed.
+/// Whether the main path has come to an end, or a saga was undone, behind which the instance may end. A suspended instance in
+/// which that has happened stands at no step, and ends when it is resumed.
 fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
-    pointers.iter().any(ends_behind)
-        || pointers.iter().filter(|pointer| pointer.scope.is_empty()).any(|pointer| {
-            let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
-            // A step that is gone from the definition tells nothing.
-            node.is_none_or(|node| node.next.is_none())
-        })
+    let is_undone = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
+    let ends_the_path = |pointer: &ExecutionPointer| {
+        let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
+        // A step that is gone from the definition tells nothing.
+        pointer.scope.is_empty() && node.is_none_or(|node| node.next.is_none())
+    };
+    pointers.iter().any(|pointer| is_undone(pointer) || ends_the_path(pointer))
 }
 
 /// A pointer without its container, or a container without a branch that it waits for.

@@ -11,6 +11,8 @@ pub(crate) mod subscription;
 pub(crate) mod time;
 pub(crate) mod workflow;
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
@@ -108,6 +110,15 @@ impl<'r> Fields<'r> {
     pub(crate) fn number<T: TryFrom<i64>>(&mut self, column: &'static str) -> Result<T> {
         let value = self.int(column)?;
         T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range"), None))
+    }
+
+    /// An integer within bounds.
+    pub(crate) fn within(&mut self, column: &'static str, bounds: RangeInclusive<i64>) -> Result<i64> {
+        let value = self.int(column)?;
+        if bounds.contains(&value) {
+            return Ok(value);
+        }
+        Err(self.corrupt(column, format!("{value} is out of range"), None))
     }
 
     /// A nullable integer that must fit into a smaller or unsigned type.

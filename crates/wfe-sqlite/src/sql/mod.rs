@@ -144,6 +144,8 @@ mod tests {
             (super::ownership::STANDS.text(), "workflows_owned (owner=?)"),
             (super::ownership::OWNERS.text(), "COVERING INDEX workflows_owned (owner>?)"),
             (super::ownership::PROGRESS.text(), "workflows_owned (owner>?)"),
+            (super::ownership::OF_OWNER.text(), "workflows_owned (owner=?)"),
+            (super::ownership::CLEAR_OWNER.text(), "workflows_owned (owner=?)"),
             (super::ownership::ENDED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (
                 super::ownership::START_IS_FREE.text(),

@@ -4,8 +4,7 @@ use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
     executor::{ChildEnd, Lifecycle, LifecycleEvent, Run},
-    limits::nearest_time,
-    models::{ExecutionError, WorkflowStatus},
+    models::WorkflowStatus,
     steps::StepError,
     traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
 };
@@ -199,20 +198,8 @@ pub(super) async fn suspend_unread(
     id: &str,
     error: WfeError,
 ) {
-    let error = StepError::fatal(error);
-    let now = nearest_time(shared.now());
-    let failure = StepFailure {
-        error: ExecutionError {
-            error_time: now,
-            workflow_id: id.to_owned(),
-            execution_pointer_id: String::new(),
-            message: error.to_string(),
-        },
-        step: String::new(),
-        attempt: 1,
-        code: StepError::CORRUPT.to_owned(),
-        causes: error.messages(),
-    };
+    let failure = StepFailure::corrupt(id, error, shared.now());
+    let now = failure.error.error_time;
     let mut commit = StepCommit {
         instance_id: id.to_owned(),
         status: Some(WorkflowStatus::Suspended),
