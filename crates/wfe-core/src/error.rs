@@ -1,5 +1,7 @@
 use std::{error::Error, fmt, path::PathBuf};
 
+use crate::redact::{Redacted, redact, redact_boxed};
+
 /// A source error of any kind.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -88,9 +90,10 @@ pub enum WfeError {
     /// The store failed in a way that no other variant describes.
     #[error("the store failed: {0}")]
     Persistence(String),
-    /// A value could not be turned into JSON or back.
-    #[error("a value does not fit its type: {0}")]
-    Serialization(#[from] serde_json::Error),
+    /// A value could not be turned into JSON or back. Told without the text of the error, which can quote the value: made by
+    /// `?`, it holds none ([`redact`](crate::redact())).
+    #[error("a value does not fit its type: {}", Redacted(.0))]
+    Serialization(#[source] serde_json::Error),
     /// A step's body failed.
     #[error("the step failed: {0}")]
     StepExecution(String),
@@ -99,7 +102,7 @@ pub enum WfeError {
     Cancelled,
     /// An error from elsewhere.
     #[error(transparent)]
-    Other(#[from] BoxError),
+    Other(BoxError),
 
     /// The id or name is taken.
     #[error("{kind} {id:?} exists already; choose another id, or read the stored one")]
@@ -244,6 +247,18 @@ pub enum WfeError {
 
 fn no_version(version: u32) -> String {
     if version == 0 { "no version".to_owned() } else { format!("no version {version}") }
+}
+
+impl From<serde_json::Error> for WfeError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Serialization(redact(error))
+    }
+}
+
+impl From<BoxError> for WfeError {
+    fn from(error: BoxError) -> Self {
+        Self::Other(redact_boxed(error))
+    }
 }
 
 impl WfeError {

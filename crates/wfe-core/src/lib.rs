@@ -6,15 +6,20 @@
 //! * [`executor`]: how an instance moves, without any I/O.
 //! * [`WfeError`]: every way in which the contract can fail, and what the caller can do about it.
 //! * [`limits`]: which values no store need hold.
+//! * [`redact`](redact()): errors without the values that they quote.
 //! * [`clock`]: where time comes from.
 
 pub mod clock;
+mod corrupt;
 pub mod definition;
 mod error;
 pub mod executor;
 pub mod limits;
 pub mod models;
+mod redact;
 pub mod steps;
 pub mod traits;
 
+pub use corrupt::CorruptValues;
 pub use error::{Advice, BoxError, Kind, Result, WfeError};
+pub use redact::redact;

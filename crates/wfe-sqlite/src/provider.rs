@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use wfe_core::{Result, clock::Clock};
+use wfe_core::{CorruptValues, Result, WfeError, clock::Clock};
 
 use crate::{
     admission::Caller,
@@ -52,6 +52,7 @@ pub struct SqlitePersistenceProvider {
     pub(crate) bell: Bell,
     /// `None`: a database in memory, which nobody can take away.
     watch: Option<Watch>,
+    corrupt: CorruptValues,
     place: Place,
 }
 
@@ -117,7 +118,8 @@ impl SqlitePersistenceProvider {
                 (writer, Some(reader), owners, bell, Some(watch))
             }
         };
-        Ok(Self { writer, reader, cache, clock: options.clock, owners, bell, watch, place })
+        let corrupt = CorruptValues::default();
+        Ok(Self { writer, reader, cache, clock: options.clock, owners, bell, watch, corrupt, place })
     }
 
     /// Finishes what was begun, closes the database and waits for it. Every later call is
@@ -148,6 +150,30 @@ impl SqlitePersistenceProvider {
         let Some(watch) = &self.watch else { return Ok(()) };
         let checked = if at_times { watch.check_at_times() } else { watch.check() };
         checked.map_err(|loss| loss.unusable())
+    }
+
+    /// Those of many rows that decode. The others are reported and left out: one row spoils itself only.
+    pub(crate) fn sound<T>(&self, rows: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
+        rows.into_iter().filter_map(|row| self.sound_one(row).transpose()).collect()
+    }
+
+    /// One of many rows; `None`: it does not decode, and was reported.
+    pub(crate) fn sound_one<T>(&self, row: Result<T>) -> Result<Option<T>> {
+        match row {
+            Ok(row) => Ok(Some(row)),
+            Err(error @ WfeError::Corrupt { .. }) => {
+                self.report(&error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tells of a corrupt value, once for each row and column.
+    pub(crate) fn report(&self, error: &WfeError) {
+        if self.corrupt.is_new(error) {
+            tracing::error!(store = self.place.name(), %error, "a stored row does not decode; it is left out");
+        }
     }
 
     /// The store's clock, as a bound (see [`time::bound`]).

@@ -48,9 +48,17 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
     let found = found(connection, location).await?;
     let Ok(done) = usize::try_from(found) else { return Err(not_ours(location)) };
+    // A new column makes SQLite look through all rows of its table, and refuse it for one that breaks a CHECK. Such a row
+    // spoils itself only, wherever it is read.
+    connection.execute("PRAGMA ignore_check_constraints = ON").await.map_err(failed)?;
+    let mut result = Ok(());
     for upgrade in UPGRADES.iter().skip(done) {
-        connection.execute(*upgrade).await.map_err(failed)?;
+        if result.is_ok() {
+            result = connection.execute(*upgrade).await.map(drop);
+        }
     }
+    connection.execute("PRAGMA ignore_check_constraints = OFF").await.map_err(failed)?;
+    result.map_err(failed)?;
     if found < VERSION {
         connection.execute(IDENTIFY).await.map_err(failed)?;
     }

@@ -83,24 +83,30 @@ pub(crate) fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> 
     })))
 }
 
-/// What `workflows::LOAD_MANY` and `pointers::LOAD_MANY` say: instances with their revisions, by id.
-pub(crate) fn decode_many(
-    instances: &Done,
-    pointers: &Done,
-) -> Result<HashMap<String, (i64, WorkflowInstance)>> {
+/// Instances by their ids, each with its revision, or with what does not decode about it.
+pub(crate) type Found = HashMap<String, Result<(i64, WorkflowInstance)>>;
+
+/// What `workflows::LOAD_MANY` and `pointers::LOAD_MANY` say.
+pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
     let (mut found, mut ids) = (HashMap::new(), HashMap::new());
     for row in &instances.rows {
-        let (seq, revision, instance, _) = codec::workflow::decode(row)?;
-        ids.insert(seq, instance.id.clone());
-        found.insert(instance.id.clone(), (revision, instance));
+        // It was found by its id, which is a text that came from here.
+        let (seq, id) = codec::workflow::key(row)?;
+        ids.insert(seq, id.to_owned());
+        let decoded = codec::workflow::decode(row);
+        found.insert(id.to_owned(), decoded.map(|(_, revision, instance, _)| (revision, instance)));
     }
     for row in &pointers.rows {
         let seq = Fields::new(row, "execution_pointers", "").int("workflow")?;
         // Both statements read the same snapshot, and the foreign key holds.
         if let Some(id) = ids.get(&seq)
-            && let Some((_, instance)) = found.get_mut(id)
+            && let Some(one) = found.get_mut(id)
+            && let Ok((_, instance)) = one
         {
-            instance.execution_pointers.push(codec::pointer::decode(row, 1, id)?.1);
+            match codec::pointer::decode(row, 1, id) {
+                Ok((_, pointer, _)) => instance.execution_pointers.push(pointer),
+                Err(error) => *one = Err(error),
+            }
         }
     }
     Ok(found)
@@ -141,6 +147,11 @@ impl New {
                 .map(codec::pointer::encode)
                 .collect::<Result<_>>()?,
         })
+    }
+
+    /// Whether it has pointers.
+    pub(crate) fn begun(&self) -> Value {
+        begun(self.pointers.len())
     }
 
     /// The copy to keep once it is stored as row `seq`.
@@ -189,12 +200,18 @@ pub(crate) fn add_difference(
     Ok(Stored { seq: stored.seq, revision, instance, pointers, weight })
 }
 
+/// Whether an instance with so many pointers has begun; without any, it begins at its first step.
+fn begun(pointers: usize) -> Value {
+    (pointers > 0).then_some(1_i64).into()
+}
+
 fn instance_difference(
     script: &mut Script,
     stored: &Stored,
     new: &WorkflowInstance,
     revision: i64,
 ) -> Result<(Arc<WorkflowInstance>, usize)> {
+    let begun = begun(new.execution_pointers.len());
     let old = &*stored.instance;
     let name = if new.name.is_empty() { &old.name } else { &new.name };
     let same_data = json::same(&old.data, &new.data);
@@ -211,7 +228,7 @@ fn instance_difference(
     let (seq, revision) = (Value::from(stored.seq), Value::from(revision));
     if same_state && same_rest && same_data {
         // The common case of a step: nothing is copied, however large the data.
-        script.add(&sql::workflows::TOUCH, [revision, seq]);
+        script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
         return Ok((Arc::clone(&stored.instance), stored.weight));
     }
     // Before it is cloned, which would overflow the stack.
@@ -251,6 +268,7 @@ fn instance_difference(
             &sql::workflows::UPDATE,
             [
                 revision,
+                begun,
                 name,
                 root,
                 definition,
@@ -265,9 +283,9 @@ fn instance_difference(
             ],
         );
     } else if same_state {
-        script.add(&sql::workflows::TOUCH, [revision, seq]);
+        script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
     } else {
-        script.add(&sql::workflows::UPDATE_STATE, [revision, next, status, completed, seq]);
+        script.add(&sql::workflows::UPDATE_STATE, [revision, begun, next, status, completed, seq]);
     }
     Ok((Arc::new(kept), weight))
 }

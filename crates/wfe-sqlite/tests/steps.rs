@@ -143,13 +143,13 @@ async fn finished_pointers_leave_the_instance_and_are_read_in_pages() {
         let (mut after, mut pages) = (0, Vec::new());
         loop {
             let page = store.finished(&one.id, &container.id, after, 4).await.unwrap();
-            let Some(last) = page.last() else { break };
-            assert_eq!(page[0].number, after + 1);
-            after = last.number;
-            pages.extend(page.into_iter().map(|finished| finished.pointer));
+            let Some((last, _)) = page.last() else { break };
+            assert_eq!(page[0].0, after + 1);
+            after = *last;
+            pages.extend(page.into_iter().map(|(_, finished)| finished.unwrap().pointer));
         }
         assert_eq!(pages, all);
-        assert_eq!(store.finished(&one.id, "", 0, 9).await.unwrap(), []);
+        assert!(store.finished(&one.id, "", 0, 9).await.unwrap().is_empty());
         // As deep as the parser reads: the list around the items must not make them deeper.
         let deep = (0..127).fold(json!(1), |value, _| Value::Array(vec![value]));
         let mut commit = step(&one.id);

@@ -171,11 +171,13 @@ layer! {
             -> Result<Vec<Claimed>>;
         async fn acquire(owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
         async fn load(id: &str) -> Result<Loaded>;
+        async fn check_closed_waits(id: &str, waits: &[String]) -> Result<()>;
         async fn request(id: &str, control: Control) -> Result<()>;
         async fn intervene(id: &str, intervention: &Intervention) -> Result<()>;
         async fn finish_event(event_id: &str) -> Result<bool>;
         async fn finish_events(after: Option<&str>, limit: usize) -> Result<Swept>;
-        async fn finished(id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>>;
+        async fn finished(
+            id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<(u64, Result<Finished>)>>;
         async fn items(id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>>;
         async fn upcoming(
             definitions: &[(String, u32)], after: DateTime<Utc>, limit: usize) -> Result<Vec<(i64, String)>>;

@@ -60,8 +60,12 @@ impl StepStore for NativeStore {
         self.inner()?.inspect(id).await
     }
 
-    async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
+    async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
         self.inner()?.load_many(ids).await
+    }
+
+    async fn check_closed_waits(&self, id: &str, waits: &[String]) -> Result<()> {
+        self.inner()?.check_closed_waits(id, waits).await
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
@@ -80,7 +84,13 @@ impl StepStore for NativeStore {
         self.inner()?.finish_events(after, limit).await
     }
 
-    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
+    async fn finished(
+        &self,
+        id: &str,
+        container: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Result<Finished>)>> {
         self.inner()?.finished(id, container, after, limit).await
     }
 

@@ -6,10 +6,11 @@ use std::sync::{
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use wfe_core::{
+    CorruptValues, Result, WfeError,
     definition::{Definition, Registry},
-    executor::{Env, LifecycleEvent},
+    executor::{Env, LifecycleEvent, contradiction, lost_waits},
     limits::{later, nanos, nearest_time},
-    traits::{Owner, PersistenceProvider, StepStore},
+    traits::{Loaded, Owner, PersistenceProvider, StepStore},
 };
 
 use crate::{
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
     pub at_hand: AtHand,
     pub missing: Missing,
+    corrupt: CorruptValues,
     pub births: Arc<Births>,
     pub claims: Arc<Claims>,
     /// One permit for each body that may run.
@@ -75,6 +77,7 @@ impl Shared {
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
             at_hand: AtHand::default(),
             missing: Missing::default(),
+            corrupt: CorruptValues::default(),
             births: Arc::default(),
             claims: Arc::default(),
             steps: limits::semaphore(options.concurrent_steps),
@@ -140,12 +143,58 @@ impl Shared {
         self.registry.read().unwrap_or_else(PoisonError::into_inner).find(id, version).cloned()
     }
 
-    pub fn register(&self, definition: Definition) -> wfe_core::Result<()> {
+    pub fn register(&self, definition: Definition) -> Result<()> {
         self.registry.write().unwrap_or_else(PoisonError::into_inner).register(definition)
     }
 
     pub fn definitions(&self) -> Vec<(String, u32)> {
         self.registry.read().unwrap_or_else(PoisonError::into_inner).keys()
+    }
+
+    /// An instance as it is stored, if that can be: for the engine.
+    pub async fn read(&self, id: &str) -> Result<Loaded> {
+        self.checked(self.store.load(id).await?).await
+    }
+
+    /// As [`read`](Self::read), for the program.
+    pub async fn inspect(&self, id: &str) -> Result<Loaded> {
+        self.checked(self.store.inspect(id).await?).await
+    }
+
+    async fn checked(&self, loaded: Loaded) -> Result<Loaded> {
+        if let Some(error) = self.contradiction(&loaded) {
+            return Err(error);
+        }
+        let lost = lost_waits(&loaded);
+        if !lost.is_empty() {
+            self.store.check_closed_waits(&loaded.instance.id, &lost).await?;
+        }
+        Ok(loaded)
+    }
+
+    /// Whether what was loaded can be, without a further look at the store.
+    pub fn is_sound(&self, loaded: &Loaded) -> bool {
+        self.contradiction(loaded).is_none() && lost_waits(loaded).is_empty()
+    }
+
+    fn contradiction(&self, loaded: &Loaded) -> Option<WfeError> {
+        let instance = &loaded.instance;
+        let definition = self.definition(&instance.workflow_definition_id, instance.version);
+        contradiction(loaded, definition.as_ref())
+    }
+
+    /// One of many rows; `None`: it does not decode, and was reported, once.
+    pub fn sound<T>(&self, row: Result<T>) -> Result<Option<T>> {
+        match row {
+            Ok(row) => Ok(Some(row)),
+            Err(error @ WfeError::Corrupt { .. }) => {
+                if self.corrupt.is_new(&error) {
+                    tracing::error!(%error, "a stored row does not decode; it is left out");
+                }
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Who this host is to the store, while it runs.

@@ -55,6 +55,7 @@ mod away;
 mod by_hand;
 mod closing;
 mod commit;
+mod consistency;
 mod control;
 mod effects;
 mod failure;
@@ -74,6 +75,7 @@ mod waiting;
 mod tests;
 
 pub use closing::closing;
+pub use consistency::{contradiction, lost_waits};
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
 pub use failure::{failed_in_a_row, why_again};
 pub use keys::{idempotency_key, idempotency_key_of_path};

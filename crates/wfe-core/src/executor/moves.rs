@@ -304,6 +304,13 @@ pub(super) fn branch_key<'a>(container: &str, inside: &'a str) -> &'a str {
     name.split_once('#').map_or(name, |(key, _)| key)
 }
 
+/// What the paths of all pointers in the branch of `container` begin with in which the pointer `inside` is; `None`: it is not
+/// inside of the container.
+pub(super) fn branch_path(container: &str, inside: &str) -> Option<String> {
+    let rest = inside.strip_prefix(container)?.strip_prefix('/')?;
+    Some(format!("{container}/{}/", rest.split('/').next()?))
+}
+
 /// The part of the pointer's path that names that branch: its key, and which time it is.
 fn branch_name<'a>(container: &str, inside: &'a str) -> &'a str {
     let rest = inside.get(container.len() + 1..).unwrap_or_default();

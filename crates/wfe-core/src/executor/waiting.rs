@@ -199,7 +199,8 @@ impl Run {
     }
 }
 
-fn last_wait(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
+/// The wait that the pointer opened last; `None`: it has opened none.
+pub(super) fn last_wait(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
     let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64)?;
     Some(wait_id(instance, &pointer.id, count))
 }

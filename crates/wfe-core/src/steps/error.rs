@@ -6,7 +6,10 @@ use std::{
     panic::AssertUnwindSafe,
 };
 
-use crate::BoxError;
+use crate::{
+    BoxError,
+    redact::{Message, redact_boxed},
+};
 
 /// Far more causes than any error has that does not go round in a circle.
 const LONGEST_CHAIN: usize = 256;
@@ -14,7 +17,8 @@ const LONGEST_CHAIN: usize = 256;
 /// Why a step failed, and whether another attempt makes sense.
 ///
 /// Any standard error becomes a retryable one through `?`. It is not an [`Error`] itself (that would forbid
-/// the conversion), but keeps its source, whose causes are stored with the failure.
+/// the conversion), but keeps its source, whose causes are stored with the failure. An error of `serde_json` is kept without
+/// its text, which can quote data ([`redact`](crate::redact())).
 ///
 /// The source is a type of the program's own: its `Display`, `source` and `Drop` run in the engine too. A panic in one
 /// of them stays with the step: an error whose message cannot be had is stored with the code
@@ -34,6 +38,9 @@ impl StepError {
     /// that made it, fatal, because another attempt would make the same value. Also of an instance whose step's result the
     /// store refuses for a reason of its own.
     pub const UNSTORABLE: &'static str = "unstorable";
+    /// The code of an instance that was suspended because a stored value of it does not decode, or because what is stored of
+    /// it cannot be. Its cause names table, column and row.
+    pub const CORRUPT: &'static str = "corrupt";
     /// The code of an instance that does not fit its definition any more.
     pub const DEFINITION: &'static str = "definition";
     /// The code of a body, or of a wait, that took longer than it may.
@@ -56,13 +63,13 @@ impl StepError {
 
     /// An error that may pass: tried again as far as the step's retry policy allows.
     pub fn retryable(source: impl Into<BoxError>) -> Self {
-        Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: source.into() }
+        Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: redact_boxed(source.into()) }
     }
 
     /// An error that will not pass: the step is not tried again, unless its retry policy says so expressly
     /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)).
     pub fn fatal(source: impl Into<BoxError>) -> Self {
-        Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: source.into() }
+        Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: redact_boxed(source.into()) }
     }
 
     /// The same error with a code by which programs tell it apart; stored with the failure.
@@ -108,7 +115,8 @@ impl StepError {
         std::iter::from_fn(next).take(LONGEST_CHAIN)
     }
 
-    /// The messages of the error and its causes, outermost first; never empty. In place of a message that cannot be had,
+    /// The messages of the error and its causes, outermost first, as they are stored with the failure; never empty. Those of
+    /// `serde_json` come without their texts, which can quote data ([`redact`](crate::redact())). In place of a message that cannot be had,
     /// because its `Display` (or the `source` that leads to it) panics, it says so, and ends there.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
@@ -132,7 +140,7 @@ impl StepError {
             for cause in self.chain() {
                 let mut message = String::new();
                 // `to_string` would panic where `Display` gives an error: the message up to there is what there is.
-                if write!(message, "{cause}").is_err() {
+                if write!(message, "{}", Message(cause)).is_err() {
                     message.push_str(" (its `Display` failed)");
                 }
                 causes.push(message);

@@ -61,7 +61,7 @@ pub struct Results<T> {
     step: String,
     container: Option<String>,
     after: u64,
-    page: VecDeque<Finished>,
+    page: VecDeque<(u64, crate::Result<Finished>)>,
     at_end: bool,
     item: PhantomData<fn() -> T>,
 }
@@ -95,11 +95,13 @@ impl<T: DeserializeOwned> Results<T> {
     /// The next result; `None` after the last one.
     ///
     /// # Errors
-    /// No finished for-each of this id can be seen from here, an item is not a `T` (both fatal), or the store failed.
+    /// No finished for-each of this id can be seen from here, an item is not a `T`, what is stored of one does not decode (all
+    /// fatal), or the store failed. After one that is about a single item, the next call goes on behind that.
     pub async fn next(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
         loop {
-            while let Some(row) = self.page.pop_front() {
-                self.after = row.number;
+            while let Some((number, row)) = self.page.pop_front() {
+                self.after = number;
+                let row = row.map_err(|corrupt| StepError::fatal(corrupt).with_code(StepError::CORRUPT))?;
                 if row.pointer.extension_attributes.contains_key(LAST) {
                     return item_result(row.pointer).map(Some);
                 }

@@ -5,9 +5,14 @@ use serde_json::Value;
 #[cfg(doc)]
 use super::StepStore;
 use super::{Control, ControlRequest};
-use crate::models::{
-    Event, EventSubscription, ExecutionError, ExecutionPointer, ScheduledCommand, WorkflowInstance,
-    WorkflowStatus,
+use crate::{
+    WfeError,
+    limits::nearest_time,
+    models::{
+        Event, EventSubscription, ExecutionError, ExecutionPointer, ScheduledCommand, WorkflowInstance,
+        WorkflowStatus,
+    },
+    steps::StepError,
 };
 
 /// How an instance came to its end.
@@ -36,6 +41,22 @@ pub struct StepFailure {
     pub code: String,
     /// The messages of the error and its sources, outermost first.
     pub causes: Vec<String>,
+}
+
+impl StepFailure {
+    /// Why the instance `id` is suspended by whoever takes it up: by this error, something stored of it is corrupt. Its code is
+    /// [`StepError::CORRUPT`], its causes name table, column and row.
+    #[must_use]
+    pub fn corrupt(id: &str, error: WfeError, time: DateTime<Utc>) -> Self {
+        let causes = StepError::fatal(error).causes();
+        let error = ExecutionError {
+            error_time: nearest_time(time),
+            workflow_id: id.to_owned(),
+            execution_pointer_id: String::new(),
+            message: causes.first().cloned().unwrap_or_default(),
+        };
+        Self { error, step: String::new(), attempt: 1, code: StepError::CORRUPT.to_owned(), causes }
+    }
 }
 
 /// An event reaches a wait.

@@ -111,7 +111,8 @@ pub trait StepStore: Send + Sync {
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode; or the instance has not ended, had live
+    ///   pointers once, and has none any more, so that it would begin anew.
     async fn load(&self, id: &str) -> Result<Loaded>;
 
     /// As [`load`](Self::load), asked by the program and not by the engine. A store that bounds how much of what the program
@@ -123,22 +124,30 @@ pub trait StepStore: Send + Sync {
         self.load(id).await
     }
 
-    /// As [`load`](Self::load), for several instances, in any order; ids under which nothing is stored are passed over. Each
-    /// one is consistent in itself. For a store that reads many for little more than one; by default one after the other.
-    ///
-    /// # Errors
-    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value of one of them does not decode. The others are not read then:
-    /// load each by itself to tell them apart.
-    async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
+    /// As [`load`](Self::load), for several instances, each with its id, in any order; ids under which nothing is stored are
+    /// passed over. Each one is consistent in itself: one that is [`Corrupt`](crate::WfeError::Corrupt) spoils no other. For a
+    /// store that reads many for little more than one; by default one after the other.
+    async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
         let mut loaded = Vec::with_capacity(ids.len());
         for id in ids {
             match self.load(id).await {
-                Ok(one) => loaded.push(one),
                 Err(WfeError::WorkflowNotFound(_)) => {}
+                one @ (Ok(_) | Err(WfeError::Corrupt { .. })) => loaded.push((id.clone(), one)),
                 Err(error) => return Err(error),
             }
         }
         Ok(loaded)
+    }
+
+    /// Why these waits of the instance `id`, at which pointers of it stand, are not open. `Ok`: each of them was closed by
+    /// [`terminate_subscription`](super::SubscriptionRepository::terminate_subscription), or may have been; the instance opens
+    /// others in their place. By default a store cannot tell.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::WfeError::Corrupt): the row of one of them is gone, or of another instance, or was closed in a way in
+    /// which no wait is closed while its pointer stands at it.
+    async fn check_closed_waits(&self, _id: &str, _waits: &[String]) -> Result<()> {
+        Ok(())
     }
 
     /// Stores a control request beside the instance, where no later write of a worker overwrites it. A newer request
@@ -187,11 +196,15 @@ pub trait StepStore: Send + Sync {
     }
 
     /// History rows of the pointers whose innermost container is the pointer `container` (empty: the main path), in
-    /// order of completion: those with a number above `after`, at most `limit`. An unknown instance has none.
-    ///
-    /// # Errors
-    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
-    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>>;
+    /// order of completion: those with a number above `after`, at most `limit`, each with its number. An unknown instance has
+    /// none. A row that does not decode is [`Corrupt`](crate::WfeError::Corrupt) in its place, and spoils no other.
+    async fn finished(
+        &self,
+        id: &str,
+        container: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Result<Finished>)>>;
 
     /// The items of a container from position `from` (the first is 0), in order. At least one if there are any, at
     /// most `limit`; a store may give fewer than `limit` when they are large. An unknown container has none.
@@ -232,6 +245,8 @@ pub trait StepStore: Send + Sync {
         for id in ids {
             match self.load(id).await {
                 Ok(loaded) if !loaded.instance.status.is_final() => {}
+                // Whether it has ended cannot be read. Whoever waits for it asks for it alone, and is told.
+                Err(WfeError::Corrupt { .. }) => {}
                 Ok(_) | Err(WfeError::WorkflowNotFound(_)) => ended.push(id.clone()),
                 Err(error) => return Err(error),
             }
@@ -239,11 +254,11 @@ pub trait StepStore: Send + Sync {
         Ok(ended)
     }
 
-    /// A page of the stored failures of one instance, oldest first. An unknown instance has none.
+    /// A page of the stored failures of one instance, oldest first. An unknown instance has none. One that does not decode is
+    /// left out and reported: so a page may be shorter than `limit` although others follow, as its `next` tells.
     ///
     /// # Errors
-    /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
-    /// * [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default.
+    /// [`Unsupported`](crate::WfeError::Unsupported): the store does not offer it, which is the default.
     async fn failures(&self, _id: &str, _after: Option<Cursor>, _limit: usize) -> Result<Page<ErrorRecord>> {
         Err(WfeError::Unsupported("to read the failures of an instance"))
     }
@@ -297,7 +312,8 @@ pub trait StepStore: Send + Sync {
 
     /// A page of the open waits of a name that nobody has answered and that take an answer, whatever their keys, in
     /// the order in which they were stored: work for outsiders, and (in the fields of its token) who has it. The name
-    /// is one of the engine's [`OWN_NAMES`].
+    /// is one of the engine's [`OWN_NAMES`]. One that does not decode is left out and reported: so a page may be shorter than
+    /// `limit` although others follow, as its `next` tells.
     ///
     /// # Errors
     /// * [`Invalid`](crate::WfeError::Invalid): a name of another kind.
@@ -312,7 +328,7 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for outsiders"))
     }
 
-    /// Gives the oldest of these waits that no live token holds to this one, until `expiry` by the store's clock: of two
+    /// Gives the oldest of these waits that decode and that no live token holds to this one, until `expiry` by the store's clock: of two
     /// workers one gets it. `None`: there is none, and nothing was written. A worker prolongs and returns what it has
     /// through [`set_subscription_token`](super::SubscriptionRepository::set_subscription_token) and
     /// [`clear_subscription_token`](super::SubscriptionRepository::clear_subscription_token).

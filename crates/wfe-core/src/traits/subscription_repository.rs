@@ -17,10 +17,8 @@ pub trait SubscriptionRepository: Send + Sync {
     /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
     async fn create_event_subscription(&self, subscription: &EventSubscription) -> Result<String>;
 
-    /// The open waits for this name and key with `subscribe_as_of <= as_of`, oldest first.
-    ///
-    /// # Errors
-    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    /// The open waits for this name and key with `subscribe_as_of <= as_of`, oldest first. One that does not decode is left
+    /// out, and reported.
     async fn get_subscriptions(
         &self,
         event_name: &str,
@@ -41,11 +39,8 @@ pub trait SubscriptionRepository: Send + Sync {
     /// [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): none has this id.
     async fn terminate_subscription(&self, subscription_id: &str) -> Result<()>;
 
-    /// The oldest open wait for this name and key with `subscribe_as_of <= as_of` that no live token holds; `None`:
-    /// there is none.
-    ///
-    /// # Errors
-    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    /// The oldest open wait for this name and key with `subscribe_as_of <= as_of` that decodes and that no live token holds;
+    /// `None`: there is none.
     async fn get_first_open_subscription(
         &self,
         event_name: &str,

@@ -61,10 +61,7 @@ pub trait WorkflowRepository: Send + Sync {
     async fn get_workflow_instance_by_name(&self, name: &str) -> Result<WorkflowInstance>;
 
     /// The instances with these ids, in the order asked, missing ones skipped; one consistent snapshot each, and a
-    /// bounded number of statements however many ids.
-    ///
-    /// # Errors
-    /// [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
+    /// bounded number of statements however many ids. One that does not decode is left out, and reported.
     async fn get_workflow_instances(&self, workflow_ids: &[String]) -> Result<Vec<WorkflowInstance>>;
 
     /// 1, 2, 3 … for each definition id: atomic across processes, and never reused, even after a purge.

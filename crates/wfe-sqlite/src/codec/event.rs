@@ -27,8 +27,7 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize) -> Result<Event> {
     for _ in 0..skip {
         fields.skip();
     }
-    let id = fields.text("id")?;
-    fields.named(id);
+    let id = fields.key("id")?;
     Ok(Event {
         id: id.to_owned(),
         event_name: fields.string("event_name")?,

@@ -37,14 +37,12 @@ pub(crate) fn encode(failure: &StepFailure) -> Result<[Value; 8]> {
 
 /// A failure and its number.
 pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
-    let mut fields = Fields::new(row, "execution_errors", "");
+    let place = Fields::new(row, "execution_errors", "").int("seq")?.to_string();
+    let mut fields = Fields::new(row, "execution_errors", &place);
     let cursor = Cursor(fields.number("seq")?);
-    let error_time = fields.time("error_time")?;
-    let id = fields.text("workflow_id")?;
-    fields.named(id);
     let error = ExecutionError {
-        error_time,
-        workflow_id: id.to_owned(),
+        error_time: fields.time("error_time")?,
+        workflow_id: fields.string("workflow_id")?,
         execution_pointer_id: fields.string("execution_pointer_id")?,
         message: fields.string("message")?,
     };

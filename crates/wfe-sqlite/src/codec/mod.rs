@@ -11,10 +11,12 @@ pub(crate) mod subscription;
 pub(crate) mod time;
 pub(crate) mod workflow;
 
+use std::ops::RangeInclusive;
+
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
-use wfe_core::{BoxError, Result, WfeError};
+use wfe_core::{BoxError, Result, WfeError, redact};
 
 use crate::error;
 
@@ -39,9 +41,21 @@ impl<'r> Fields<'r> {
         self.next += 1;
     }
 
-    /// Names the row, once it has told its id.
-    pub(crate) fn named(&mut self, id: &'r str) {
-        self.id = id;
+    /// The column that names the row, from here on. If it does not decode itself, the row is named by what can be read of it.
+    pub(crate) fn key(&mut self, column: &'static str) -> Result<&'r str> {
+        let at = self.next;
+        match self.text(column) {
+            Ok(id) => {
+                self.id = id;
+                Ok(id)
+            }
+            Err(WfeError::Corrupt { table, column, message, source, .. }) => {
+                let bytes = self.row.try_get_unchecked::<&[u8], _>(at).unwrap_or_default();
+                let row = String::from_utf8_lossy(bytes).into_owned();
+                Err(WfeError::Corrupt { table, column, row, message, source })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn get<T>(&mut self, column: &'static str) -> Result<T>
@@ -98,6 +112,15 @@ impl<'r> Fields<'r> {
         T::try_from(value).map_err(|_| self.corrupt(column, format!("{value} is out of range"), None))
     }
 
+    /// An integer within bounds.
+    pub(crate) fn within(&mut self, column: &'static str, bounds: RangeInclusive<i64>) -> Result<i64> {
+        let value = self.int(column)?;
+        if bounds.contains(&value) {
+            return Ok(value);
+        }
+        Err(self.corrupt(column, format!("{value} is out of range"), None))
+    }
+
     /// A nullable integer that must fit into a smaller or unsigned type.
     pub(crate) fn optional_number<T: TryFrom<i64>>(&mut self, column: &'static str) -> Result<Option<T>> {
         let Some(value) = self.optional_int(column)? else { return Ok(None) };
@@ -127,15 +150,13 @@ impl<'r> Fields<'r> {
     }
 
     fn parse<T: DeserializeOwned>(&self, column: &'static str, text: &str) -> Result<T> {
-        serde_json::from_str(text).map_err(|source| {
-            self.corrupt(column, "it is not the JSON expected there", Some(Box::new(source)))
-        })
+        serde_json::from_str(text).map_err(|source| self.not_json(column, source))
     }
 
     /// A column that a list of names decodes.
     pub(crate) fn name<T>(&mut self, column: &'static str, of: impl Fn(&str) -> Option<T>) -> Result<T> {
         let text = self.text(column)?;
-        of(text).ok_or_else(|| self.corrupt(column, format!("{text:?} is not one of its values"), None))
+        of(text).ok_or_else(|| self.corrupt(column, "it is none of the names that stand there", None))
     }
 
     /// A nullable column that a list of names decodes.
@@ -147,7 +168,12 @@ impl<'r> Fields<'r> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         of(text)
             .map(Some)
-            .ok_or_else(|| self.corrupt(column, format!("{text:?} is not one of its values"), None))
+            .ok_or_else(|| self.corrupt(column, "it is none of the names that stand there", None))
+    }
+
+    pub(crate) fn not_json(&self, column: &'static str, source: serde_json::Error) -> WfeError {
+        let source = redact(source);
+        self.corrupt(column, format!("it is not the JSON expected there: {source}"), Some(Box::new(source)))
     }
 
     pub(crate) fn corrupt(

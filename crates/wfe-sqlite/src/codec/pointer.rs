@@ -116,7 +116,7 @@ fn attributes(fields: &mut Fields<'_>) -> Result<HashMap<String, serde_json::Val
     }
     serde_json::from_str::<HashMap<String, Box<RawValue>>>(text)
         .and_then(json::map)
-        .map_err(|source| fields.corrupt(COLUMN, "it is not the JSON expected there", Some(Box::new(source))))
+        .map_err(|source| fields.not_json(COLUMN, source))
 }
 
 fn strings(fields: &mut Fields<'_>, column: &'static str) -> Result<Vec<String>> {

@@ -23,11 +23,17 @@ pub(crate) fn encode(subscription: &EventSubscription, id: &str) -> Result<[Valu
     ])
 }
 
+/// The id of a subscription's instance.
+pub(crate) fn instance(row: &SqliteRow) -> Result<&str> {
+    let mut fields = Fields::new(row, "event_subscriptions", "");
+    fields.skip();
+    fields.text("workflow_id")
+}
+
 /// A subscription.
 pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, "event_subscriptions", "");
-    let id = fields.text("id")?;
-    fields.named(id);
+    let id = fields.key("id")?;
     Ok(EventSubscription {
         id: id.to_owned(),
         workflow_id: fields.string("workflow_id")?,

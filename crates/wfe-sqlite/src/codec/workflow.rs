@@ -26,13 +26,20 @@ pub(crate) fn encode(instance: &WorkflowInstance) -> Result<[Value; 12]> {
     ])
 }
 
+/// The row number and the id of a row as below.
+pub(crate) fn key(row: &SqliteRow) -> Result<(i64, &str)> {
+    let mut fields = Fields::new(row, TABLE, "");
+    let seq = fields.int("seq")?;
+    fields.skip();
+    Ok((seq, fields.key("id")?))
+}
+
 /// An instance without its pointers, from a row of `seq`, `revision` and the model's columns: these two, the instance,
 /// and the bytes of its texts.
 pub(crate) fn decode(row: &SqliteRow) -> Result<(i64, i64, WorkflowInstance, usize)> {
     let mut fields = Fields::new(row, TABLE, "");
     let (seq, revision) = (fields.int("seq")?, fields.int("revision")?);
-    let id = fields.text("id")?;
-    fields.named(id);
+    let id = fields.key("id")?;
     let instance = WorkflowInstance {
         id: id.to_owned(),
         name: fields.string("name")?,

@@ -45,9 +45,8 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
         let mut pending = Script::default();
         loop {
             let page = self.due(as_of, after).await?;
-            let is_last = page.len() < PAGE as usize;
-            for (seq, mut command) in page {
-                after = (command.execute_time, seq);
+            after = page.last.unwrap_or(after);
+            for (seq, mut command) in page.commands {
                 if !seen.insert(seq) {
                     continue;
                 }
@@ -67,7 +66,7 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
                     }
                 }
             }
-            if is_last {
+            if page.last.is_none() {
                 break;
             }
         }
@@ -79,12 +78,22 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
-    async fn due(&self, as_of: i64, after: (i64, i64)) -> Result<Vec<(i64, ScheduledCommand)>> {
+    async fn due(&self, as_of: i64, after: (i64, i64)) -> Result<Due> {
         let mut script = Script::default();
         script.add(&sql::commands::DUE, [as_of.into(), after.0.into(), after.1.into(), PAGE.into()]);
         let done = self.read(script).await?;
-        done.iter().flat_map(|done| &done.rows).map(codec::command::decode).collect()
+        let rows = || done.iter().flat_map(|done| &done.rows);
+        // By the last one that was read, whether it decodes or not: those behind it are due in either case.
+        let last = rows().last().filter(|_| rows().count() == PAGE as usize).map(codec::command::place);
+        Ok(Due { commands: self.sound(rows().map(codec::command::decode))?, last: last.transpose()? })
     }
+}
+
+/// A page of due commands.
+struct Due {
+    commands: Vec<(i64, ScheduledCommand)>,
+    /// Where the next page begins; `None`: this is the last one.
+    last: Option<(i64, i64)>,
 }
 
 /// Generation and time of a command just taken; `None`: it is gone, or no longer due.

@@ -38,14 +38,16 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
     async fn get_subscription(&self, subscription_id: &str) -> Result<EventSubscription> {
         let mut script = Script::default();
         script.add(&sql::subscriptions::LOAD, [subscription_id.into()]);
-        let found = self.subscriptions(script).await?;
-        found.into_iter().next().ok_or_else(|| not_found(subscription_id))
+        let done = self.read(script).await?;
+        let row =
+            done.first().and_then(|done| done.rows.first()).ok_or_else(|| not_found(subscription_id))?;
+        codec::subscription::decode(row)
     }
 
     async fn terminate_subscription(&self, subscription_id: &str) -> Result<()> {
         let mut script = Script::about(subscription_id);
         script.guard_or(&sql::subscriptions::EXISTS, [subscription_id.into()], not_found(subscription_id));
-        script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
+        script.add(&sql::subscriptions::TERMINATE, [subscription_id.into()]);
         self.writer.run(script).await?;
         Ok(())
     }
@@ -61,7 +63,17 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
             &sql::subscriptions::FIRST_FREE,
             [event_name.into(), event_key.into(), time::bound(as_of).into(), self.now().into()],
         );
-        Ok(self.subscriptions(script).await?.into_iter().next())
+        let done = self.read(script).await?;
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
+        if let Some(first) = self.sound_one(codec::subscription::decode(row))? {
+            return Ok(Some(first));
+        }
+        // Rare, so that it may read all: the oldest of those that decode.
+        let (open, now) = (self.get_subscriptions(event_name, event_key, as_of).await?, self.clock.now());
+        let is_free = |wait: &EventSubscription| {
+            wait.external_token.is_none() || wait.external_token_expiry.is_some_and(|expiry| expiry <= now)
+        };
+        Ok(open.into_iter().find(is_free))
     }
 
     async fn set_subscription_token(
@@ -105,7 +117,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
 impl SqlitePersistenceProvider {
     async fn subscriptions(&self, script: Script) -> Result<Vec<EventSubscription>> {
         let done = self.read(script).await?;
-        done.iter().flat_map(|done| &done.rows).map(codec::subscription::decode).collect()
+        self.sound(done.iter().flat_map(|done| &done.rows).map(codec::subscription::decode))
     }
 }
 

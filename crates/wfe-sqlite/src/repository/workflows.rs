@@ -1,10 +1,9 @@
 //! [`WorkflowRepository`].
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use sqlx::Row;
 use wfe_core::{
     Kind, Result, WfeError,
     limits::check_json,
@@ -16,7 +15,7 @@ use super::{add_ripening, add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
     admission::Caller,
-    codec::{self, hexadecimal, time},
+    codec::{self, Fields, hexadecimal, time},
     error,
     script::{Script, Written},
     sql,
@@ -32,7 +31,8 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let mut script = Script::about(&id).ringing();
         add_guards(&mut script, &instance);
         add_ripening(&mut script, self.clock.now());
-        let inserted = script.add_with(&sql::workflows::INSERT, [new.revision.into()], &new.columns, []);
+        let inserted =
+            script.add_with(&sql::workflows::INSERT, [new.revision.into(), new.begun()], &new.columns, []);
         new.add_pointers(&mut script, &id);
         let done = self.writer.run(script).await?;
         if let Some(seq) = codec::single_int(done.get(inserted)) {
@@ -111,8 +111,13 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let [instances, pointers] = &done[..] else {
             return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
         };
-        let found = decode_many(instances, pointers)?;
-        Ok(workflow_ids.iter().filter_map(|id| found.get(id).map(|(_, instance)| instance.clone())).collect())
+        let mut found = HashMap::new();
+        for (id, instance) in decode_many(instances, pointers)? {
+            if let Some((_, instance)) = self.sound_one(instance)? {
+                found.insert(id, instance);
+            }
+        }
+        Ok(workflow_ids.iter().filter_map(|id| found.get(id).cloned()).collect())
     }
 
     async fn next_definition_sequence(&self, definition_id: &str) -> Result<u64> {
@@ -121,7 +126,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
-    /// The first column of each row, a text. For the program.
+    /// The first column of each row, an id; those that are no text are left out. For the program.
     pub(crate) async fn ids(&self, script: Script, table: &'static str) -> Result<Vec<String>> {
         self.ids_for(Caller::Program, script, table).await
     }
@@ -135,11 +140,7 @@ impl SqlitePersistenceProvider {
     ) -> Result<Vec<String>> {
         let done = self.read_for(caller, script).await?;
         let rows = done.iter().flat_map(|done| &done.rows);
-        rows.map(|row| {
-            row.try_get(0)
-                .map_err(|source| error::corrupt(table, "id", "", "it is no text", Some(Box::new(source))))
-        })
-        .collect()
+        self.sound(rows.map(|row| Fields::new(row, table, "").key("id").map(str::to_owned)))
     }
 
     /// The next number of a named counter: 1, 2, 3 …

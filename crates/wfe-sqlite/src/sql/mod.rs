@@ -113,6 +113,7 @@ mod tests {
             ),
             // As many as the list asks after.
             ("ENDED", &["SCAN json_each"]),
+            ("FATES", &["SCAN json_each"]),
         ];
         let (mut connection, mut costly) = (open::memory().await.unwrap(), Vec::new());
         for (all, _) in FILES {
@@ -143,6 +144,8 @@ mod tests {
             (super::ownership::STANDS.text(), "workflows_owned (owner=?)"),
             (super::ownership::OWNERS.text(), "COVERING INDEX workflows_owned (owner>?)"),
             (super::ownership::PROGRESS.text(), "workflows_owned (owner>?)"),
+            (super::ownership::OF_OWNER.text(), "workflows_owned (owner=?)"),
+            (super::ownership::CLEAR_OWNER.text(), "workflows_owned (owner=?)"),
             (super::ownership::ENDED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (
                 super::ownership::START_IS_FREE.text(),
@@ -213,7 +216,9 @@ mod tests {
             ),
             (super::work::LIST.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
             (super::work::IS_ANY_FREE.text(), "event_subscriptions_work (event_name=?)"),
-            (super::work::CLAIM.text(), "event_subscriptions_work (event_name=?)"),
+            (super::work::CLAIM.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
+            (super::subscriptions::FATES.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
+            (super::ownership::HAS_LOST_POINTERS.text(), "execution_pointers_id (workflow=? AND kind=?)"),
             (super::commands::DUE.text(), "scheduled_commands_due ("),
         ];
         let (mut connection, mut wrong) = (open::memory().await.unwrap(), Vec::new());
@@ -235,6 +240,7 @@ mod tests {
         for text in [
             ownership::MAY_COMMIT.text(),
             ownership::COMMIT.text(),
+            ownership::COMMIT_WITHOUT_POINTERS.text(),
             ownership::COMMIT_AND_PARK.text(),
             ownership::COMMIT_AND_END.text(),
             ownership::SET_STATUS.text(),

@@ -18,21 +18,48 @@ macro_rules! intervention {
     };
 }
 
-/// A new instance with what is beside the model: owner, fence, start key and parent, then revision and model.
-pub(crate) const INSERT: Sql<17> = Sql::new(concat!(
-    "INSERT INTO workflows (owner, fence, start_key, parent, revision, id, name, root_workflow_id, \
+/// The highest fence that a row may have: below it, each change of owner raises it. (The schema's CHECKs have the same bounds.)
+macro_rules! last_fence {
+    () => {
+        "4611686018427387904"
+    };
+}
+
+/// The highest revision that a row may have. Positions of pointers are a million times as high.
+macro_rules! last_revision {
+    () => {
+        "4398046511104"
+    };
+}
+
+/// See `last_fence`.
+pub(crate) const LAST_FENCE: i64 = 1 << 62;
+/// See `last_revision`.
+pub(crate) const LAST_REVISION: i64 = 1 << 42;
+
+/// What a claim has to know of an instance.
+macro_rules! candidate {
+    () => {
+        "seq, id, fence, claims, revision, control_number, completions"
+    };
+}
+
+/// A new instance with what is beside the model: owner, fence, start key, parent, and whether it has pointers (1 or NULL),
+/// then revision and model.
+pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
+    "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
-     data, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+     data, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
     ") RETURNING seq"
 ));
 
 /// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
 /// pointers: no one else ever sees it.
-pub(crate) const INSERT_CHILD: Sql<15> = Sql::new(concat!(
-    "INSERT INTO workflows (owner, parent, revision, id, name, root_workflow_id, workflow_definition_id, version, \
+pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
+    "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, version, \
      description, reference, next_execution, status, create_time, complete_time, data, born) \
-     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
     " WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)"
 ));
@@ -62,21 +89,26 @@ pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     " FROM workflows WHERE id = ?"
 ));
 
-/// What every commit does: by how much the revision and the number of completions grow.
+/// What every commit that stores live pointers does: by how much the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
+    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
+);
+
+/// As `COMMIT`, for one that stores none: what has not begun has not begun by it.
+pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
 );
 
 /// As `COMMIT`, for the commit with which nothing is left to run now: when to look again, and the ownership given back. One
 /// statement instead of three, because each of them would touch `workflows_due`.
 pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, \
+    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL WHERE id = ?",
 );
 
 /// As `COMMIT_AND_PARK`, for the commit that ends the instance: status, ending, cause and time too.
 pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, \
+    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE id = ?",
 );
 
@@ -133,26 +165,70 @@ pub(crate) const OWNERS: Sql<1> = Sql::new(
 );
 
 /// What shows whether they go on, for every owner but this one: which instances they have, and how far each is. The first
-/// (`seq` is never used twice) tells an owner that runs one short instance after the other from one that stands still.
+/// (`seq` is never used twice) tells an owner that runs one short instance after the other from one that stands still. Of each
+/// number the lowest 32 bits, so that no sum overflows whatever one row holds.
 pub(crate) const PROGRESS: Sql<1> = Sql::new(
-    "SELECT owner, sum(seq), sum(fence), sum(revision) FROM workflows INDEXED BY workflows_owned \
-     WHERE owner IS NOT NULL AND owner <> ? GROUP BY owner",
+    "SELECT owner, sum(seq & 4294967295), sum(fence & 4294967295), sum(revision & 4294967295) \
+     FROM workflows INDEXED BY workflows_owned WHERE owner > 0 AND owner <> ? GROUP BY owner",
 );
 
 /// Guard: this owner stands where it stood.
 pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
-    "EXISTS (SELECT 1 FROM workflows WHERE owner = ? \
-     GROUP BY owner HAVING sum(seq) = ? AND sum(fence) = ? AND sum(revision) = ?)"
+    "EXISTS (SELECT 1 FROM workflows WHERE owner = ? GROUP BY owner HAVING sum(seq & 4294967295) = ? \
+     AND sum(fence & 4294967295) = ? AND sum(revision & 4294967295) = ?)"
 ));
 
 /// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (three times), also if somebody has
-/// set the clock back since.
-pub(crate) const FREE: Sql<4> = Sql::new(
-    "UPDATE workflows SET owner = NULL, fence = fence + 1, \
-       revision = revision + iif(status = 'Runnable' AND next_execution > ?, 1, 0), \
+/// set the clock back since. What is out of bounds in one row keeps no other from being freed; who claims that one finds it.
+pub(crate) const FREE: Sql<4> = Sql::new(concat!(
+    "UPDATE workflows SET owner = NULL, fence = min(max(fence, 0), ",
+    last_fence!(),
+    " - 1) + 1, revision = min(max(revision, 1), ",
+    last_revision!(),
+    " - 1) + iif(status = 'Runnable' AND next_execution > ?, 1, 0), \
        next_execution = iif(status = 'Runnable' AND next_execution > ?, ?, next_execution) \
-     WHERE owner = ?",
-);
+     WHERE owner = ?"
+));
+
+/// The instances that have not ended of an owner who can be none, as candidates, and that owner.
+pub(crate) const OF_OWNER: Sql<1> = Sql::new(concat!(
+    "SELECT ",
+    candidate!(),
+    ", owner FROM workflows INDEXED BY workflows_owned WHERE owner = ? AND status IN ('Runnable', 'Suspended')"
+));
+
+/// What has ended has no owner, whatever stands there.
+pub(crate) const CLEAR_OWNER: Sql<1> =
+    Sql::new("UPDATE workflows SET owner = NULL WHERE owner = ? AND status NOT IN ('Runnable', 'Suspended')");
+
+/// Guard: an instance that has not ended is still as it was read: `seq`, fence, claims, revision, owner.
+pub(crate) const IS_AS_READ: Sql<5> = Sql::new(guard!(
+    "EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND fence = ? AND claims = ? AND revision = ? AND owner IS ? \
+     AND status IN ('Runnable', 'Suspended'))"
+));
+
+/// Suspends the instance with this `seq` (last) for a cause. What only the engine uses, and what is out of bounds there, becomes
+/// such that somebody can claim the instance again: to end it, or to resume it when it is mended.
+pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
+    "UPDATE workflows SET status = 'Suspended', ending = NULL, cause = ?, next_execution = NULL, owner = NULL, claims = 0, \
+       fence = iif(fence BETWEEN 0 AND ",
+    last_fence!(),
+    " / 2, fence + 1, ",
+    last_fence!(),
+    " / 2), revision = iif(revision BETWEEN 1 AND ",
+    last_revision!(),
+    " / 2, revision + 1, ",
+    last_revision!(),
+    " / 2), control_number = iif(control_number BETWEEN 0 AND ",
+    last_fence!(),
+    " / 2, control_number, ",
+    last_fence!(),
+    " / 2), completions = iif(completions BETWEEN 0 AND ",
+    last_fence!(),
+    " / 2, completions, ",
+    last_fence!(),
+    " / 2) WHERE seq = ?"
+));
 
 /// Those of an owner's instances (twice) that somebody wants something of: as `CLAIMABLE`, but owned.
 pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
@@ -166,6 +242,12 @@ pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
     super::streams::matches!()
 ));
 
+/// Whether this instance has not ended, had live pointers, and has none any more.
+pub(crate) const HAS_LOST_POINTERS: Sql<1> = Sql::new(
+    "SELECT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND begun = 1 AND status IN ('Runnable', 'Suspended') \
+       AND NOT EXISTS (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'live'))",
+);
+
 /// Those ids of a JSON list (in hexadecimal) under which nothing is stored that may still run.
 pub(crate) const ENDED: Sql<1> = Sql::new(
     "SELECT wanted.id FROM (SELECT CAST(unhex(value) AS TEXT) AS id FROM json_each(?)) AS wanted WHERE NOT EXISTS \
@@ -176,7 +258,9 @@ pub(crate) const ENDED: Sql<1> = Sql::new(
 /// unprocessed event matches: earliest due first. The event that a wait takes next is unprocessed and
 /// wanted, unless somebody marked it by hand: so this begins with these few, not with the many waits.
 pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
-    "SELECT seq, id, fence, claims, revision, control_number FROM workflows WHERE seq IN (\
+    "SELECT ",
+    candidate!(),
+    " FROM workflows WHERE seq IN (\
        SELECT seq FROM (SELECT seq FROM workflows INDEXED BY workflows_due \
          WHERE status = 'Runnable' AND next_execution IS NOT NULL AND next_execution <= ? AND owner IS NULL AND ",
     is_of_definitions!(),
@@ -199,7 +283,9 @@ pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
 
 /// One instance, its owner, and whether it has anything to do by this time (in milliseconds).
 pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
-    "SELECT seq, id, fence, claims, revision, control_number, owner, \
+    "SELECT ",
+    candidate!(),
+    ", owner, \
        (status = 'Runnable' AND next_execution IS NOT NULL AND next_execution <= ?) \
        OR (control IS NOT NULL AND status IN ('Runnable', 'Suspended')) \
        OR (status = 'Runnable' AND EXISTS (SELECT 1 FROM event_subscriptions AS s \
@@ -212,7 +298,7 @@ pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
 /// Makes an unowned instance the caller's (first), if it is still as it was read: `seq`, fence, revision, number of
 /// the last control request.
 pub(crate) const CLAIM: Sql<5> = Sql::new(
-    "UPDATE workflows SET owner = ?, fence = fence + 1, claims = claims + 1 \
+    "UPDATE workflows SET owner = ?, fence = fence + 1, claims = min(claims + 1, 4294967295) \
      WHERE seq = ? AND owner IS NULL AND fence = ? AND revision = ? AND control_number = ?",
 );
 
@@ -235,6 +321,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("MAY_COMMIT", MAY_COMMIT.text()),
     ("FENCE_AND_CONTROL", FENCE_AND_CONTROL.text()),
     ("COMMIT", COMMIT.text()),
+    ("COMMIT_WITHOUT_POINTERS", COMMIT_WITHOUT_POINTERS.text()),
     ("COMMIT_AND_PARK", COMMIT_AND_PARK.text()),
     ("COMMIT_AND_END", COMMIT_AND_END.text()),
     ("SET_STATUS", SET_STATUS.text()),
@@ -251,10 +338,29 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("PROGRESS", PROGRESS.text()),
     ("STANDS", STANDS.text()),
     ("FREE", FREE.text()),
+    ("OF_OWNER", OF_OWNER.text()),
+    ("CLEAR_OWNER", CLEAR_OWNER.text()),
+    ("IS_AS_READ", IS_AS_READ.text()),
+    ("QUARANTINE", QUARANTINE.text()),
     ("ASKED_OF", ASKED_OF.text()),
+    ("HAS_LOST_POINTERS", HAS_LOST_POINTERS.text()),
     ("ENDED", ENDED.text()),
     ("CLAIMABLE", CLAIMABLE.text()),
     ("ACQUIRABLE", ACQUIRABLE.text()),
     ("CLAIM", CLAIM.text()),
     ("UPCOMING", UPCOMING.text()),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_in_statements_and_schema_are_those_of_the_codec() {
+        let schema = include_str!("version_4.sql");
+        for (text, bound) in [(last_fence!(), LAST_FENCE), (last_revision!(), LAST_REVISION)] {
+            assert_eq!(text, bound.to_string());
+            assert!(schema.contains(text));
+        }
+    }
+}

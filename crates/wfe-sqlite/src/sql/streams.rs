@@ -129,9 +129,9 @@ pub(crate) const PLACE: Sql<1> = Sql::new("SELECT event_time, seq FROM events WH
 /// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third): whether
 /// each is needed, and whether it is marked as wanted.
 pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
-    "SELECT e.seq, e.id, e.wanted, ",
+    "SELECT e.event_time, e.seq, e.wanted, ",
     is_needed!(),
-    " FROM events AS e INDEXED BY events_unprocessed WHERE e.is_processed = 0 AND e.position IS NOT NULL \
+    ", e.id FROM events AS e INDEXED BY events_unprocessed WHERE e.is_processed = 0 AND e.position IS NOT NULL \
      AND (e.event_time, e.seq) > (?, ?) AND e.event_time <= ? ORDER BY e.event_time, e.seq LIMIT ?"
 ));
 

@@ -17,9 +17,9 @@ pub(crate) const ID_IS_FREE: Sql<1> =
 /// A new open wait; then its instance and `subscribe_as_of` again. If that is when the instance was created, it is told
 /// after which position that was.
 pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
-    "INSERT INTO event_subscriptions (kind, is_open, ",
+    "INSERT INTO event_subscriptions (kind, is_open, terminated, ",
     model!(),
-    ", born) VALUES ('wait', 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+    ", born) VALUES ('wait', 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
      (SELECT born FROM workflows WHERE id = ? AND create_time = ?))"
 ));
 
@@ -50,7 +50,17 @@ pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM event_s
 pub(crate) const IS_OPEN: Sql<1> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1)"));
 
-/// Closes a wait.
+/// Closes a wait because a caller says so.
+pub(crate) const TERMINATE: Sql<1> =
+    Sql::new("UPDATE event_subscriptions SET is_open = 0, terminated = 1 WHERE id = ? AND is_open = 1");
+
+/// What became of some waits: a JSON list of their ids, in hexadecimal.
+pub(crate) const FATES: Sql<1> = Sql::new(
+    "SELECT id, workflow_id, is_open, terminated FROM event_subscriptions \
+     WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))",
+);
+
+/// Closes a wait together with its pointer.
 pub(crate) const CLOSE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1");
 
@@ -82,6 +92,8 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("FIRST_FREE", FIRST_FREE.text()),
     ("EXISTS", EXISTS.text()),
     ("IS_OPEN", IS_OPEN.text()),
+    ("TERMINATE", TERMINATE.text()),
+    ("FATES", FATES.text()),
     ("CLOSE", CLOSE.text()),
     ("SET_TOKEN", SET_TOKEN.text()),
     ("HOLDS", HOLDS.text()),

@@ -35,13 +35,15 @@ pub(crate) const IS_ANY_FREE: Sql<2> = Sql::new(concat!(
     " AND event_name = ? AND (external_token IS NULL OR external_token_expiry <= ?))"
 ));
 
-/// Gives the oldest of them to a token, with worker and expiry.
-pub(crate) const CLAIM: Sql<5> = Sql::new(concat!(
+/// Gives the oldest of them behind a row (fifth) to a token, with worker and expiry; last, the time.
+pub(crate) const CLAIM: Sql<6> = Sql::new(concat!(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE seq = (SELECT seq FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
     is_work!(),
-    " AND event_name = ? AND (external_token IS NULL OR external_token_expiry <= ?) ORDER BY seq LIMIT 1) RETURNING ",
-    model!()
+    " AND event_name = ? AND seq > ? AND (external_token IS NULL OR external_token_expiry <= ?) \
+       ORDER BY seq LIMIT 1) RETURNING ",
+    model!(),
+    ", seq"
 ));
 
 /// Guard: this wait is open and unanswered, and a live token that is named (second and third; NULL: none is) holds it.

@@ -25,27 +25,28 @@ pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
 pub(crate) const IS_AT: Sql<2> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND revision = ?)"));
 
-/// A new instance: its revision, then the model. As every statement that makes one, it comes after the two that give due
+/// A new instance: its revision, whether it has pointers (1 or NULL), then the model. As every statement that makes one, it comes after the two that give due
 /// events their positions: what became due before is not for it.
-pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
-    "INSERT INTO workflows (revision, ",
+pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
+    "INSERT INTO workflows (revision, begun, ",
     model!(),
-    ", born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+    ", born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
     ") RETURNING seq"
 ));
 
-/// Nothing of the row itself changed. (An UPDATE rewrites the entry of every index of which it names a column.)
-pub(crate) const TOUCH: Sql<2> = Sql::new("UPDATE workflows SET revision = ? WHERE seq = ?");
+/// Nothing of the row itself changed, but for whether it has pointers (1 or NULL), here and below. (An UPDATE rewrites the
+/// entry of every index of which it names a column.)
+pub(crate) const TOUCH: Sql<3> = Sql::new("UPDATE workflows SET revision = ?, begun = ? WHERE seq = ?");
 
 /// What changes while an instance runs.
-pub(crate) const UPDATE_STATE: Sql<5> = Sql::new(
-    "UPDATE workflows SET revision = ?, next_execution = ?, status = ?, complete_time = ? WHERE seq = ?",
+pub(crate) const UPDATE_STATE: Sql<6> = Sql::new(
+    "UPDATE workflows SET revision = ?, begun = ?, next_execution = ?, status = ?, complete_time = ? WHERE seq = ?",
 );
 
 /// All of the model but id and data.
-pub(crate) const UPDATE: Sql<12> = Sql::new(
-    "UPDATE workflows SET revision = ?, name = ?, root_workflow_id = ?, workflow_definition_id = ?, version = ?, \
+pub(crate) const UPDATE: Sql<13> = Sql::new(
+    "UPDATE workflows SET revision = ?, begun = ?, name = ?, root_workflow_id = ?, workflow_definition_id = ?, version = ?, \
      description = ?, reference = ?, next_execution = ?, status = ?, create_time = ?, complete_time = ? \
      WHERE seq = ?",
 );

@@ -5,21 +5,26 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
-    Result,
-    traits::{Claimed, Fence, Owner},
+    Result, WfeError,
+    traits::{Claimed, Fence, Owner, StepFailure},
 };
 
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
     admission::Caller,
-    codec::{Fields, hexadecimal, single_int, time, to_integer},
+    codec::{self, Fields, hexadecimal, single_int, time, to_integer},
     observer::Progress,
     owner_files::{Life, SECOND_LOOK},
     repository::add_ripening,
     script::{Done, Script, Value, Written},
-    sql, thread,
+    sql,
+    sql::ownership::{LAST_FENCE, LAST_REVISION},
+    thread,
 };
+
+/// How many columns tell of a candidate.
+const CANDIDATE: usize = 7;
 
 /// An instance that could be claimed, as it was read.
 struct Candidate {
@@ -81,11 +86,11 @@ impl SqlitePersistenceProvider {
             if is_mended {
                 continue;
             }
-            let candidates = done.get(2).into_iter().flat_map(|done| &done.rows).map(candidate);
-            let candidates = candidates.collect::<Result<Vec<_>>>()?;
-            let found_some = !candidates.is_empty();
+            let found_some = done.get(2).is_some_and(|done| !done.rows.is_empty());
+            let (candidates, corrupt) = candidates(done.get(2))?;
+            self.quarantine(corrupt).await?;
             let claimed = self.take(owner, candidates).await?;
-            // Others took all of them: there may be more.
+            // Others took all of them, or they were suspended: there may be more.
             if !claimed.is_empty() || !found_some {
                 return Ok(claimed);
             }
@@ -105,7 +110,14 @@ impl SqlitePersistenceProvider {
             script.add(&sql::ownership::ACQUIRABLE, [time::millis_bound(as_at).into(), id.into()]);
             let done = self.read_for(Caller::Engine, script).await?;
             let Some(row) = done.get(1).and_then(|done| done.rows.first()) else { return Ok(None) };
-            let One { candidate, owner: other, has_work } = one(row)?;
+            let One { candidate, owner: other, has_work } = match one(row) {
+                Ok(one) => one,
+                Err(error) => {
+                    let owner = owner_of(row)?;
+                    self.quarantine(vec![Corrupt { stamp: stamp(row, owner)?, error }]).await?;
+                    return Ok(None);
+                }
+            };
             if let Some(other) = other {
                 let dead = self.dead_of(&[other]).await?;
                 if dead.is_empty() {
@@ -132,7 +144,7 @@ impl SqlitePersistenceProvider {
         script.add(&sql::ownership::ASKED_OF, [owner.clone(), owner]);
         let done = self.read_for(Caller::Engine, script).await?;
         let rows = done.iter().flat_map(|done| &done.rows);
-        rows.map(|row| Fields::new(row, "workflows", "").string("id")).collect()
+        self.sound(rows.map(|row| Fields::new(row, "workflows", "").key("id").map(str::to_owned)))
     }
 
     pub(super) async fn due_after(
@@ -152,11 +164,10 @@ impl SqlitePersistenceProvider {
         );
         let done = self.read_for(Caller::Engine, script).await?;
         let rows = done.iter().flat_map(|done| &done.rows);
-        rows.map(|row| {
+        self.sound(rows.map(|row| {
             let mut fields = Fields::new(row, "workflows", "");
-            Ok((fields.int("next_execution")?, fields.string("id")?))
-        })
-        .collect()
+            Ok((fields.int("next_execution")?, fields.key("id")?.to_owned()))
+        }))
     }
 
     pub(super) async fn position_all_due(&self) -> Result<bool> {
@@ -177,13 +188,61 @@ impl SqlitePersistenceProvider {
         Ok(true)
     }
 
-    /// Frees what belongs to those of these owners that are dead; whether there was one.
+    /// Frees what belongs to those of these owners that are dead, and suspends what belongs to one who can be none; whether
+    /// there was one of either.
     async fn bury(&self, owners: Option<&Done>) -> Result<bool> {
-        let owners = owners.into_iter().flat_map(|done| &done.rows);
-        let owners = owners.map(|row| Fields::new(row, "workflows", "").number("owner"));
-        let dead = self.dead_of(&owners.collect::<Result<Vec<_>>>()?).await?;
+        let (mut known, mut is_mended) = (Vec::new(), false);
+        for row in owners.into_iter().flat_map(|done| &done.rows) {
+            let number = Fields::new(row, "workflows", "").int("owner")?;
+            if let Ok(owner) = u64::try_from(number) {
+                known.push(owner);
+            } else {
+                self.quarantine_owned(number).await?;
+                is_mended = true;
+            }
+        }
+        let dead = self.dead_of(&known).await?;
         self.free(&dead).await?;
-        Ok(!dead.is_empty())
+        Ok(is_mended || !dead.is_empty())
+    }
+
+    /// Suspends all that belongs to a number that no owner has.
+    async fn quarantine_owned(&self, owner: i64) -> Result<()> {
+        let mut script = Script::default();
+        script.add(&sql::ownership::OF_OWNER, [owner.into()]);
+        let done = self.read_for(Caller::Engine, script).await?;
+        let mut corrupt = Vec::new();
+        for row in done.iter().flat_map(|done| &done.rows) {
+            if let Err(error) = read_owned(row) {
+                corrupt.push(Corrupt { stamp: stamp(row, Some(owner))?, error });
+            }
+        }
+        self.quarantine(corrupt).await?;
+        let mut script = Script::default();
+        script.add(&sql::ownership::CLEAR_OWNER, [owner.into()]);
+        self.writer.run_for(Caller::Engine, script).await?;
+        Ok(())
+    }
+
+    /// Suspends instances that cannot be claimed because of what stands in their rows, and says so there and in the log. Those
+    /// that have changed since they were read are left to the next look.
+    async fn quarantine(&self, corrupt: Vec<Corrupt>) -> Result<()> {
+        for Corrupt { stamp: Stamp { seq, fence, claims, revision, owner }, error } in corrupt {
+            let WfeError::Corrupt { row: id, .. } = &error else { return Err(error) };
+            let id = id.clone();
+            let told = error.to_string();
+            let failure = StepFailure::corrupt(&id, error, self.clock.now());
+            let mut script = Script::about(&id).ringing();
+            let as_read = [seq.into(), fence.into(), claims.into(), revision.into(), owner.into()];
+            script.guard(&sql::ownership::IS_AS_READ, as_read);
+            script.add(&sql::ownership::QUARANTINE, [codec::failure::cause(&failure)?.into(), seq.into()]);
+            script.add(&sql::errors::INSERT, codec::failure::encode(&failure)?);
+            if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
+                self.cache.remove(&id);
+                tracing::error!(instance = id, error = told, "an instance is suspended: its row is corrupt");
+            }
+        }
+        Ok(())
     }
 
     /// Those of these owners that are dead. One of which there is nothing to be found is looked at again a little later:
@@ -225,7 +284,7 @@ impl SqlitePersistenceProvider {
     /// may be back in this very moment: then they keep it.
     async fn take_from_frozen(&self, looked: Duration, progress: Option<&Done>) -> Result<bool> {
         let Some(progress) = progress else { return Ok(false) };
-        let progress = progress.rows.iter().map(read_progress).collect::<Result<Vec<_>>>()?;
+        let progress = self.sound(progress.rows.iter().map(read_progress))?;
         let mut is_mended = false;
         for Progress { owner, rows, fences, revisions } in self.owners.look(looked, progress) {
             let id = to_integer("an owner's id", owner)?;
@@ -276,24 +335,68 @@ fn read_progress(row: &SqliteRow) -> Result<Progress> {
     })
 }
 
-fn candidate(row: &SqliteRow) -> Result<Candidate> {
-    read_candidate(&mut Fields::new(row, "workflows", ""))
+/// A row that is no candidate, although it is due.
+struct Corrupt {
+    stamp: Stamp,
+    error: WfeError,
+}
+
+/// By what such a row is known to be still as it was read.
+struct Stamp {
+    seq: i64,
+    fence: i64,
+    claims: i64,
+    revision: i64,
+    owner: Option<i64>,
+}
+
+/// Those that can be claimed, and those that cannot.
+fn candidates(done: Option<&Done>) -> Result<(Vec<Candidate>, Vec<Corrupt>)> {
+    let (mut sound, mut corrupt) = (Vec::new(), Vec::new());
+    for row in done.into_iter().flat_map(|done| &done.rows) {
+        match read_candidate(&mut Fields::new(row, "workflows", "")) {
+            Ok(candidate) => sound.push(candidate),
+            Err(error) => corrupt.push(Corrupt { stamp: stamp(row, None)?, error }),
+        }
+    }
+    Ok((sound, corrupt))
 }
 
 fn one(row: &SqliteRow) -> Result<One> {
-    let mut fields = Fields::new(row, "workflows", "");
-    let candidate = read_candidate(&mut fields)?;
-    let owner = fields.optional_number("owner")?;
+    let (candidate, owner, mut fields) = read_owned(row)?;
     Ok(One { candidate, owner, has_work: fields.flag("status")? })
 }
 
+/// A candidate and its owner, then what follows in the row.
+fn read_owned(row: &SqliteRow) -> Result<(Candidate, Option<u64>, Fields<'_>)> {
+    let mut fields = Fields::new(row, "workflows", "");
+    let candidate = read_candidate(&mut fields)?;
+    let owner = fields.optional_number("owner")?;
+    Ok((candidate, owner, fields))
+}
+
 fn read_candidate(fields: &mut Fields<'_>) -> Result<Candidate> {
-    Ok(Candidate {
-        seq: fields.int("seq")?,
-        id: fields.string("id")?,
-        fence: fields.int("fence")?,
-        claims: fields.number("claims")?,
-        revision: fields.int("revision")?,
-        control_number: fields.int("control_number")?,
-    })
+    let seq = fields.int("seq")?;
+    let id = fields.key("id")?.to_owned();
+    let fence = fields.within("fence", 0..=LAST_FENCE - 1)?;
+    let claims = fields.number("claims")?;
+    let revision = fields.within("revision", 1..=LAST_REVISION - 1)?;
+    let control_number = fields.within("control_number", 0..=LAST_FENCE - 1)?;
+    fields.within("completions", 0..=LAST_FENCE - 1)?;
+    Ok(Candidate { seq, id, fence, claims, revision, control_number })
+}
+
+fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {
+    let mut fields = Fields::new(row, "workflows", "");
+    let seq = fields.int("seq")?;
+    fields.skip();
+    let (fence, claims, revision) = (fields.int("fence")?, fields.int("claims")?, fields.int("revision")?);
+    Ok(Stamp { seq, fence, claims, revision, owner })
+}
+
+/// The owner behind a candidate's columns.
+fn owner_of(row: &SqliteRow) -> Result<Option<i64>> {
+    let mut fields = Fields::new(row, "workflows", "");
+    (0..CANDIDATE).for_each(|_| fields.skip());
+    fields.optional_int("owner")
 }

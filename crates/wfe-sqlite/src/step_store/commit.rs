@@ -156,7 +156,7 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     let complete_time = step.complete_time.map(|time| time::nanos("a workflow's complete_time", time));
     let complete_time = complete_time.transpose()?.map(Value::from);
     let status = step.status.map(|status| new_status(step, status)).transpose()?;
-    match (step.release, step.next_execution, status, complete_time) {
+    match (step.release && !step.upserted.is_empty(), step.next_execution, status, complete_time) {
         (true, Some(next), None, None) => {
             script.add(&sql::ownership::COMMIT_AND_PARK, [raise, completions, next.into(), id.clone()]);
         }
@@ -166,8 +166,13 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
                 [raise, completions, next.into(), status, ending, cause, complete_time, id.clone()],
             );
         }
-        (release, next_execution, status, complete_time) => {
-            script.add(&sql::ownership::COMMIT, [raise, completions, id.clone()]);
+        (_, next_execution, status, complete_time) => {
+            let grows = [raise, completions, id.clone()];
+            if step.upserted.is_empty() {
+                script.add(&sql::ownership::COMMIT_WITHOUT_POINTERS, grows);
+            } else {
+                script.add(&sql::ownership::COMMIT, grows);
+            }
             if let Some([status, ending, cause]) = status {
                 script.add(&sql::ownership::SET_STATUS, [status, ending, cause, id.clone()]);
             }
@@ -177,7 +182,7 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
             if let Some(complete_time) = complete_time {
                 script.add(&sql::ownership::SET_COMPLETE_TIME, [complete_time, id.clone()]);
             }
-            if release {
+            if step.release {
                 script.add(&sql::ownership::RELEASE, [id.clone()]);
             }
         }
@@ -273,7 +278,7 @@ fn add_child(script: &mut Script, parent: &Value, child: &WorkflowInstance) -> R
     );
     script.add_with(
         &sql::ownership::INSERT_CHILD,
-        [parent.clone(), new.revision.into()],
+        [parent.clone(), new.begun(), new.revision.into()],
         &new.columns,
         [id.clone()],
     );

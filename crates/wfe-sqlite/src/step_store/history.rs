@@ -11,7 +11,6 @@ use crate::{
     SqlitePersistenceProvider,
     admission::Caller,
     codec::{self, Fields},
-    error,
     script::Script,
     sql,
 };
@@ -26,18 +25,17 @@ impl SqlitePersistenceProvider {
         container: &str,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<Finished>> {
+    ) -> Result<Vec<(u64, Result<Finished>)>> {
         let Ok(after) = i64::try_from(after) else { return Ok(Vec::new()) };
         let mut script = Script::default();
         script.add(&sql::pointers::HISTORY, [id.into(), container.into(), after.into(), rows(limit).into()]);
         let done = self.read(script).await?;
         let rows = done.iter().flat_map(|done| &done.rows);
         rows.map(|row| {
-            let (number, pointer, _) = codec::pointer::decode(row, 0, id)?;
-            let number = u64::try_from(number).map_err(|source| {
-                error::corrupt("execution_pointers", "number", id, "it is negative", Some(Box::new(source)))
-            })?;
-            Ok(Finished { number, pointer })
+            // Above `after`, which is not negative.
+            let number = Fields::new(row, "execution_pointers", id).number("number")?;
+            let pointer = codec::pointer::decode(row, 0, id).map(|(_, pointer, _)| pointer);
+            Ok((number, pointer.map(|pointer| Finished { number, pointer })))
         })
         .collect()
     }
@@ -54,10 +52,11 @@ impl SqlitePersistenceProvider {
         let mut script = Script::default();
         script.add(&sql::errors::OF_INSTANCE, [id.into(), after.into(), super::rows(limit).into()]);
         let done = self.read(script).await?;
-        let rows = done.iter().flat_map(|done| &done.rows).map(codec::failure::decode);
-        let rows = rows.collect::<Result<Vec<_>>>()?;
-        let next = rows.last().map(|row| row.cursor).filter(|_| rows.len() == limit);
-        Ok(Page { rows, next })
+        let read = || done.iter().flat_map(|done| &done.rows);
+        // By the last one that was read, whether it decodes or not: what is behind it can be read in either case.
+        let last = read().last().filter(|_| read().count() == limit);
+        let next = last.map(|row| Fields::new(row, "execution_errors", id).number("seq")).transpose()?;
+        Ok(Page { rows: self.sound(read().map(codec::failure::decode))?, next: next.map(Cursor) })
     }
 
     pub(super) async fn last_failures_of(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
@@ -70,7 +69,7 @@ impl SqlitePersistenceProvider {
         }
         let done = self.read(script).await?;
         let rows = done.iter().flat_map(|done| &done.rows).map(codec::failure::decode);
-        rows.map(|record| Ok(record?.failure)).collect()
+        Ok(self.sound(rows)?.into_iter().map(|record| record.failure).collect())
     }
 
     pub(super) async fn items_of(
@@ -105,9 +104,10 @@ impl SqlitePersistenceProvider {
             let chunk: Vec<Box<RawValue>> = fields.json("item_values")?;
             let wanted = (first..).zip(chunk).filter(|(index, _)| (from..until).contains(index));
             for (_, item) in wanted {
-                items.push(serde_json::from_str(item.get()).map_err(|source| {
-                    fields.corrupt("item_values", "it is not the JSON expected there", Some(Box::new(source)))
-                })?);
+                items.push(
+                    serde_json::from_str(item.get())
+                        .map_err(|source| fields.not_json("item_values", source))?,
+                );
             }
         }
         Ok(items)

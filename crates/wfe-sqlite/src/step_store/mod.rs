@@ -76,8 +76,12 @@ impl StepStore for SqlitePersistenceProvider {
         self.load_all(Caller::Program, id).await
     }
 
-    async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
+    async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
         self.load_several(ids).await
+    }
+
+    async fn check_closed_waits(&self, id: &str, waits: &[String]) -> Result<()> {
+        self.check_closed(id, waits).await
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
@@ -101,7 +105,13 @@ impl StepStore for SqlitePersistenceProvider {
         self.sweep(after, limit).await
     }
 
-    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
+    async fn finished(
+        &self,
+        id: &str,
+        container: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Result<Finished>)>> {
         self.history(id, container, after, limit).await
     }
 

@@ -42,7 +42,8 @@ impl SqlitePersistenceProvider {
             add_guards(&mut script, &instance);
             add_ripening(&mut script, self.clock.now());
             let key = Value::from(&instance.reference);
-            let beside = [owner_id.into(), fence.into(), key.clone(), Value::Null, new.revision.into()];
+            let beside =
+                [owner_id.into(), fence.into(), key.clone(), Value::Null, new.begun(), new.revision.into()];
             let inserted = script.add_with(&sql::ownership::INSERT, beside, &new.columns, []);
             new.add_pointers(&mut script, &id);
             match self.writer.write(script).await? {

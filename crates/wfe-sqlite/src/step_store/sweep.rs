@@ -13,25 +13,32 @@ use crate::{
 
 impl SqlitePersistenceProvider {
     pub(super) async fn sweep(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
-        let Some((at, seq)) = self.place_of(after).await? else { return Ok(Swept::default()) };
+        let Some((mut at, mut seq)) = self.place_of(after).await? else { return Ok(Swept::default()) };
         // Whatever has a position is due by the clock that gave it, unless that was set back since.
         let until = time::bound(self.clock.now());
-        let mut script = Script::default();
-        script.add(&sql::streams::UNFINISHED, [at.into(), seq.into(), until.into(), rows(limit).into()]);
-        let done = self.read_for(Caller::Engine, script).await?;
-        let (mut free, mut missed, mut last, mut looked_at) = (Vec::new(), Vec::new(), None, 0);
-        for row in done.iter().flat_map(|done| &done.rows) {
-            let mut fields = Fields::new(row, "events", "");
-            let (seq, id) = (fields.int("seq")?, fields.string("id")?);
-            match (fields.flag("wanted")?, fields.flag("is_processed")?) {
-                (_, false) => free.push(seq),
-                (false, true) => missed.push(seq),
-                (true, true) => {}
+        let mut finished = 0;
+        loop {
+            let mut script = Script::default();
+            script.add(&sql::streams::UNFINISHED, [at.into(), seq.into(), until.into(), rows(limit).into()]);
+            let done = self.read_for(Caller::Engine, script).await?;
+            let (mut free, mut missed, mut last, mut looked_at) = (Vec::new(), Vec::new(), None, 0);
+            for row in done.iter().flat_map(|done| &done.rows) {
+                let mut fields = Fields::new(row, "events", "");
+                (at, seq) = (fields.int("event_time")?, fields.int("seq")?);
+                match (fields.flag("wanted")?, fields.flag("is_processed")?) {
+                    (_, false) => free.push(seq),
+                    (false, true) => missed.push(seq),
+                    (true, true) => {}
+                }
+                (last, looked_at) = (self.sound_one(fields.key("id"))?, looked_at + 1);
             }
-            (last, looked_at) = (Some(id), looked_at + 1);
+            finished += self.finish_listed(&free, &missed).await?;
+            // Where the last one has no id that could be told, this goes on behind it itself.
+            if looked_at < limit || last.is_some() {
+                let next = last.filter(|_| looked_at == limit).map(str::to_owned);
+                return Ok(Swept { finished, next });
+            }
         }
-        let finished = self.finish_listed(&free, &missed).await?;
-        Ok(Swept { finished, next: last.filter(|_| looked_at == limit) })
     }
 
     /// Where to go on; `None`: that event is gone.

@@ -1,6 +1,7 @@
 //! Work for outsiders: waits that are listed and claimed by name, and answered by one event.
 
 use chrono::{DateTime, Utc};
+use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Kind, Result, WfeError,
     models::{Event, EventSubscription},
@@ -33,15 +34,11 @@ impl SqlitePersistenceProvider {
         let mut script = Script::default();
         script.add(&sql::work::LIST, [name.into(), after.into(), rows(limit).into()]);
         let done = self.read(script).await?;
-        let (mut waits, mut last) = (Vec::new(), None);
-        for row in done.iter().flat_map(|done| &done.rows) {
-            waits.push(codec::subscription::decode(row)?);
-            let mut fields = Fields::new(row, "event_subscriptions", "");
-            (0..MODEL).for_each(|_| fields.skip());
-            last = Some(Cursor(fields.number("seq")?));
-        }
-        let next = last.filter(|_| waits.len() == limit);
-        Ok(Page { rows: waits, next })
+        let read = || done.iter().flat_map(|done| &done.rows);
+        // By the last one that was read, whether it decodes or not: what is behind it can be read in either case.
+        let last = read().last().filter(|_| read().count() == limit);
+        let next = last.map(|row| seq(row).number("seq")).transpose()?.map(Cursor);
+        Ok(Page { rows: self.sound(read().map(codec::subscription::decode))?, next })
     }
 
     pub(super) async fn claim_work(
@@ -58,13 +55,21 @@ impl SqlitePersistenceProvider {
         if single_int(self.read(script).await?.first()) != Some(1) {
             return Ok(None);
         }
-        let mut script = Script::about(name);
-        script.add(
-            &sql::work::CLAIM,
-            [token.into(), worker.into(), expiry.into(), name.into(), self.now().into()],
-        );
-        let done = self.writer.run(script).await?;
-        done.iter().flat_map(|done| &done.rows).map(codec::subscription::decode).next().transpose()
+        let mut after = i64::MIN;
+        loop {
+            let mut script = Script::about(name);
+            script.add(
+                &sql::work::CLAIM,
+                [token.into(), worker.into(), expiry.into(), name.into(), after.into(), self.now().into()],
+            );
+            let done = self.writer.run(script).await?;
+            let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
+            if let Some(wait) = self.sound_one(codec::subscription::decode(row))? {
+                return Ok(Some(wait));
+            }
+            // It stays with this token until the lease is over, and the next one behind it is claimed.
+            after = seq(row).int("seq")?;
+        }
     }
 
     pub(super) async fn answer(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
@@ -103,6 +108,13 @@ impl SqlitePersistenceProvider {
             _ => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
         }
     }
+}
+
+/// A row of the model's columns and its number, from the number on.
+fn seq(row: &SqliteRow) -> Fields<'_> {
+    let mut fields = Fields::new(row, "event_subscriptions", "");
+    (0..MODEL).for_each(|_| fields.skip());
+    fields
 }
 
 /// Only these names are indexed apart from their keys.

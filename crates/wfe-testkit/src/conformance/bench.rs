@@ -6,7 +6,7 @@ use wfe_core::{
     Result, WfeError,
     clock::Clock,
     models::WorkflowInstance,
-    traits::{Committed, Fence, Owner, PersistenceProvider, StepCommit, StepStore},
+    traits::{Committed, Fence, Finished, Owner, PersistenceProvider, StepCommit, StepStore},
 };
 
 use super::{
@@ -104,6 +104,23 @@ pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked
 pub(super) async fn done(store: &Store, fence: Fence, commit: StepCommit) -> Checked<()> {
     assert_eq!(steps(store)?.commit_step(fence, &commit).await?, Committed::Done);
     Ok(())
+}
+
+/// A page of history, all of whose rows decode, each under its own number.
+pub(super) async fn finished_rows(
+    store: &Store,
+    id: &str,
+    container: &str,
+    after: u64,
+    limit: usize,
+) -> Checked<Vec<Finished>> {
+    let mut rows = Vec::new();
+    for (number, row) in steps(store)?.finished(id, container, after, limit).await? {
+        let row = row?;
+        assert_eq!(row.number, number);
+        rows.push(row);
+    }
+    Ok(rows)
 }
 
 /// A harness with one of its places, its type forgotten: cases are compiled once, not once for each store.

@@ -67,7 +67,9 @@ impl TestHost {
             let after = all.last().map_or(0, |row| row.number);
             let page = steps.finished(id, container, after, PAGE).await?;
             let is_last = page.len() < PAGE;
-            all.extend(page);
+            for (_, row) in page {
+                all.push(row?);
+            }
             if is_last {
                 return Ok(all);
             }

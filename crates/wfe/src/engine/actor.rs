@@ -136,11 +136,11 @@ impl Actor {
         let mut here = match state {
             State::Here(loaded) => Some(*loaded),
             State::Coming(loaded) => match loaded.await {
-                Ok(loaded) => {
+                Ok(loaded) if self.shared.is_sound(&loaded) => {
                     self.await_start(&loaded).await;
                     Some(loaded)
                 }
-                Err(_) => None, // it does not come this way
+                Ok(_) | Err(_) => None, // it does not come this way
             },
             State::Stored => None,
         };
@@ -201,14 +201,14 @@ impl Actor {
     async fn read_instance(&mut self) -> Option<Loaded> {
         let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
         let before = shared.options.clock.monotonic();
-        match storing::load_or_corrupt(shared, phase, id).await? {
+        match storing::read_or_corrupt(shared, phase, id).await? {
             Ok(loaded) => {
                 self.await_start(&loaded).await;
                 self.seen = before;
                 Some(loaded)
             }
             Err(corrupt) => {
-                storing::suspend_unread(shared, phase, self.claimed.fence, id, &corrupt).await;
+                storing::suspend_unread(shared, phase, self.claimed.fence, id, corrupt).await;
                 None
             }
         }
@@ -239,7 +239,9 @@ impl Actor {
             }
             Ok(Err(error)) => {
                 tracing::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
-                Err(Parked::whole(StepError::fatal(error).with_code(StepError::DEFINITION)))
+                let is_corrupt = matches!(error, WfeError::Corrupt { .. });
+                let code = if is_corrupt { StepError::CORRUPT } else { StepError::DEFINITION };
+                Err(Parked::whole(StepError::fatal(error).with_code(code)))
             }
             Err(payload) => {
                 let error = StepError::from_panic("working on the instance", payload);

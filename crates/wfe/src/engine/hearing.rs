@@ -20,7 +20,7 @@ impl Actor {
             return Ok(false);
         }
         let before = self.shared.options.clock.monotonic();
-        let loaded = match storing::load_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
+        let loaded = match storing::read_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
             Some(loaded) => loaded?,
             None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
             // Somebody has taken it out of the store. A wait whose limit has passed would be looked after for ever.

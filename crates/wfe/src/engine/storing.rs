@@ -1,11 +1,10 @@
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
     executor::{ChildEnd, Lifecycle, LifecycleEvent, Run},
-    limits::nearest_time,
-    models::{ExecutionError, WorkflowStatus},
+    models::WorkflowStatus,
     steps::StepError,
     traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
 };
@@ -140,21 +139,28 @@ pub(super) async fn release(shared: &Shared, phase: &PhaseWatch, fence: Fence, i
 
 /// Reads the instance, again and again if the store fails; `None`: it is gone, or the host closes.
 pub(super) async fn load(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Loaded> {
-    match load_or_corrupt(shared, phase, id).await {
+    match again_and_again(phase, id, || shared.store.load(id)).await {
         Some(Ok(loaded)) => Some(loaded),
         Some(Err(_)) | None => None,
     }
 }
 
-/// As [`load`]; an error is one of a stored value that does not decode.
-pub(super) async fn load_or_corrupt(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Result<Loaded>> {
+/// As [`load`], for whoever takes the instance up; an error is [`Corrupt`](WfeError::Corrupt).
+pub(super) async fn read_or_corrupt(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Result<Loaded>> {
+    again_and_again(phase, id, || shared.read(id)).await
+}
+
+async fn again_and_again<F>(phase: &PhaseWatch, id: &str, read: impl Fn() -> F) -> Option<Result<Loaded>>
+where
+    F: Future<Output = Result<Loaded>>,
+{
     let mut pause = Pause::new(phase.clone());
     loop {
-        match shared.store.load(id).await {
+        match read().await {
             Ok(loaded) => return Some(Ok(loaded)),
             Err(WfeError::WorkflowNotFound(_)) => return None,
             Err(error @ WfeError::Corrupt { .. }) => {
-                report(id, &error);
+                tracing::error!(instance = id, %error, "the instance cannot be read");
                 return Some(Err(error));
             }
             Err(error) => {
@@ -190,21 +196,10 @@ pub(super) async fn suspend_unread(
     phase: &PhaseWatch,
     fence: Fence,
     id: &str,
-    error: &WfeError,
+    error: WfeError,
 ) {
-    let now = nearest_time(shared.now());
-    let failure = StepFailure {
-        error: ExecutionError {
-            error_time: now,
-            workflow_id: id.to_owned(),
-            execution_pointer_id: String::new(),
-            message: error.to_string(),
-        },
-        step: String::new(),
-        attempt: 1,
-        code: "corrupt".to_owned(),
-        causes: vec![error.to_string()],
-    };
+    let failure = StepFailure::corrupt(id, error, shared.now());
+    let now = failure.error.error_time;
     let mut commit = StepCommit {
         instance_id: id.to_owned(),
         status: Some(WorkflowStatus::Suspended),

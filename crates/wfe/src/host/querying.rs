@@ -51,9 +51,12 @@ impl WorkflowHost {
     /// Where an instance stands, and why it waits.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
+    /// * [`Corrupt`](WfeError::Corrupt): something stored of it does not decode, or cannot be: it has begun, but its pointers
+    ///   are gone; it waits for an event, but the row of that wait is gone; it is due, but without a time at which anybody
+    ///   would look at it. The error names the row. A host that takes such an instance up suspends it.
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
-        let loaded = self.0.shared.store.inspect(id).await?;
+        let loaded = self.0.shared.inspect(id).await?;
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
         let is_registered = self.0.shared.definition(definition, version).is_some();
         let at_hand = self.0.shared.at_hand.of(id);

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::Value;
 use wfe_core::{
@@ -19,7 +19,7 @@ use crate::{WorkflowHost, host::RESERVED, shared::Shared, status::Held};
 /// out goes to the next worker, and the late answer of the first one is refused.
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::{collections::HashSet, time::Duration};
 /// use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, activity}};
 /// use wfe_sqlite::SqlitePersistenceProvider;
 ///
@@ -148,13 +148,27 @@ impl Activities {
         // Not from the host's own source of randomness: hosts with the same seed must not have the same tokens.
         let token = format!("{:032x}", fastrand::u128(..));
         let expiry = later(shared.now(), lease);
-        let Some(wait) = shared.store.claim_wait(&name, &token, worker, expiry).await? else {
-            return Ok(None);
-        };
-        let activity = OpenActivity::of_all(shared, std::slice::from_ref(&wait)).await?.pop();
-        let claim =
-            |activity| ActivityClaim::new(self.0.clone(), activity, wait, token, worker, lease, expiry);
-        Ok(activity.map(claim))
+        let mut passed_over = HashSet::new();
+        while let Some(wait) = shared.store.claim_wait(&name, &token, worker, expiry).await? {
+            let activity = OpenActivity::of_all(shared, std::slice::from_ref(&wait)).await?.pop();
+            if let Some(activity) = activity {
+                return Ok(Some(ActivityClaim::new(
+                    self.0.clone(),
+                    activity,
+                    wait,
+                    token,
+                    worker,
+                    lease,
+                    expiry,
+                )));
+            }
+            // Its instance cannot be read, or does not wait for it any more. It is held until the lease is over, so that the
+            // next one comes; a lease that is over already leaves no other way than to give up.
+            if !passed_over.insert(wait.id) {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// A worker in this process, which does the activities of this name one after the other, or several at once.

@@ -4,6 +4,7 @@ use wfe_core::{
     definition::to_value,
     executor::USER_TASK,
     models::EventSubscription,
+    redact,
     steps::{UserAnswer, UserTaskView, WorkerAnswer},
     traits::{Cursor, Page},
 };
@@ -72,11 +73,18 @@ pub struct OpenTask {
 impl OpenTask {
     fn of(wait: &EventSubscription) -> Result<Self> {
         let null = serde_json::Value::Null;
+        let task = UserTaskView::deserialize(wait.subscription_data.as_ref().unwrap_or(&null));
         Ok(Self {
             id: wait.id.clone(),
             instance_id: wait.workflow_id.clone(),
             pointer: wait.execution_pointer_id.clone(),
-            task: UserTaskView::deserialize(wait.subscription_data.as_ref().unwrap_or(&null))?,
+            task: task.map_err(|source| WfeError::Corrupt {
+                table: "event_subscriptions",
+                column: "subscription_data",
+                row: wait.id.clone(),
+                message: "it is no user task".to_owned(),
+                source: Some(Box::new(redact(source))),
+            })?,
         })
     }
 }
@@ -94,7 +102,8 @@ impl UserTasks {
     /// `limit` only if there are no more.
     ///
     /// For one assignee, the open tasks of all are looked through until the page is full: what it costs grows with those of
-    /// others that lie between, what is in memory does not.
+    /// others that lie between, what is in memory does not. A task whose stored row does not decode is left out, and logged
+    /// once.
     ///
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store does not offer it.
@@ -130,7 +139,8 @@ impl UserTasks {
             let page = store.open_waits(USER_TASK, after, size).await?;
             let mut found = Vec::new();
             for (at, wait) in page.rows.iter().enumerate() {
-                let open = OpenTask::of(wait)?;
+                // One that is none is nobody's to answer, and hides no other.
+                let Some(open) = self.0.shared().sound(OpenTask::of(wait))? else { continue };
                 if assignee.is_some() && open.task.assignee.as_deref() != assignee {
                     continue;
                 }
@@ -154,6 +164,7 @@ impl UserTasks {
     /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): there is no such task, it was answered, given to
     ///   somebody else, or the instance does not wait for it any more.
     /// * [`Invalid`](WfeError::Invalid): the task has no such option, or this is no user task.
+    /// * [`Corrupt`](WfeError::Corrupt): its stored row does not decode.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
     /// * [`CommitUnknown`](WfeError::CommitUnknown): the answer may count. Look whether the task is still open.
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]

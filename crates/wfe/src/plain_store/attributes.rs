@@ -7,6 +7,7 @@ use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
     models::{ExecutionPointer, WorkflowInstance},
+    redact,
     traits::{Ending, Finished, StepCommit, StepFailure},
 };
 
@@ -85,7 +86,7 @@ pub(super) fn take_end(instance: &mut WorkflowInstance) -> Result<(Option<Ending
     let first = instance.execution_pointers.first();
     let end = match first.and_then(|first| first.extension_attributes.get(END)) {
         None => End { ending: None, cause: None },
-        Some(end) => End::deserialize(end)?,
+        Some(end) => End::deserialize(end).map_err(|error| corrupt(instance.id.clone(), END, error))?,
     };
     for pointer in &mut instance.execution_pointers {
         pointer.extension_attributes.retain(|key, _| !is_private(key));
@@ -98,12 +99,27 @@ pub(super) fn history(
     container: &str,
     after: u64,
     limit: usize,
-) -> Result<Vec<Finished>> {
-    let Some(Value::Array(rows)) = attribute(instance, container, HISTORY) else { return Ok(Vec::new()) };
+) -> Vec<(u64, Result<Finished>)> {
+    let Some(Value::Array(rows)) = attribute(instance, container, HISTORY) else { return Vec::new() };
     let skip = usize::try_from(after).unwrap_or(usize::MAX);
-    let page = rows.into_iter().enumerate().skip(skip).take(limit);
-    page.map(|(at, row)| Ok(Finished { number: at as u64 + 1, pointer: serde_json::from_value(row)? }))
-        .collect()
+    let page = (1..).zip(rows).skip(skip).take(limit);
+    page.map(|(number, row)| {
+        let pointer = serde_json::from_value(row)
+            .map_err(|error| corrupt(format!("{number} of {container} of {}", instance.id), HISTORY, error));
+        (number, pointer.map(|pointer| Finished { number, pointer }))
+    })
+    .collect()
+}
+
+/// What is kept in an attribute does not decode.
+fn corrupt(row: String, attribute: &str, error: serde_json::Error) -> WfeError {
+    WfeError::Corrupt {
+        table: "execution_pointers",
+        column: "extension_attributes",
+        row,
+        message: format!("its {attribute:?} is not what this host keeps there"),
+        source: Some(Box::new(redact(error))),
+    }
 }
 
 pub(super) fn items(instance: &WorkflowInstance, container: &str, from: u64, limit: usize) -> Vec<Value> {

@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use wfe_core::{
-    Kind, Result, WfeError,
+    CorruptValues, Kind, Result, WfeError,
     models::WorkflowInstance,
     traits::{
         Claimed, Committed, Control, Fence, Finished, Loaded, Owner, PersistenceProvider, Started,
@@ -37,15 +37,38 @@ pub(crate) struct PlainStore {
     provider: Arc<dyn PersistenceProvider>,
     /// Held over each whole call: what is read here is still so when it is written.
     ownership: Mutex<Ownership>,
+    corrupt: CorruptValues,
 }
 
 impl PlainStore {
     pub fn new(provider: Arc<dyn PersistenceProvider>) -> Self {
-        Self { provider, ownership: Mutex::default() }
+        Self { provider, ownership: Mutex::default(), corrupt: CorruptValues::default() }
     }
 
     async fn lock(&self) -> MutexGuard<'_, Ownership> {
         self.ownership.lock().await
+    }
+
+    /// Those of these instances that can be read. A provider that gives none of them because of one is asked for each.
+    async fn instances(&self, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
+        match self.provider.get_workflow_instances(ids).await {
+            Err(WfeError::Corrupt { .. }) => {}
+            read => return read,
+        }
+        let mut instances = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.provider.get_workflow_instance(id).await {
+                Ok(instance) => instances.push(instance),
+                Err(WfeError::WorkflowNotFound(_)) => {}
+                Err(error @ WfeError::Corrupt { .. }) => {
+                    if self.corrupt.is_new(&error) {
+                        tracing::error!(instance = id, %error, "an instance cannot be read; it is left out");
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(instances)
     }
 }
 
@@ -128,7 +151,7 @@ impl StepStore for PlainStore {
         ids.retain(|id| ownership.is_free(id));
         let mut claimed: Vec<Claimed> = Vec::new();
         for chunk in ids.chunks(CHUNK) {
-            for instance in self.provider.get_workflow_instances(chunk).await? {
+            for instance in self.instances(chunk).await? {
                 let key = (instance.workflow_definition_id, instance.version);
                 if claimed.len() < limit && definitions.contains(&key) && ownership.is_free(&instance.id) {
                     claimed.push(ownership.take(&instance.id, owner));
@@ -188,10 +211,16 @@ impl StepStore for PlainStore {
         Err(WfeError::Invalid(format!("event {event_id:?}: {NO_EVENTS}")))
     }
 
-    async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
+    async fn finished(
+        &self,
+        id: &str,
+        container: &str,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, Result<Finished>)>> {
         let _whole = self.lock().await;
         match self.provider.get_workflow_instance(id).await {
-            Ok(instance) => attributes::history(&instance, container, after, limit),
+            Ok(instance) => Ok(attributes::history(&instance, container, after, limit)),
             Err(WfeError::WorkflowNotFound(_)) => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -216,7 +245,7 @@ impl StepStore for PlainStore {
         let ids = self.provider.get_runnable_instances(DateTime::<Utc>::MAX_UTC).await?;
         let mut upcoming = Vec::new();
         for chunk in ids.chunks(CHUNK) {
-            for instance in self.provider.get_workflow_instances(chunk).await? {
+            for instance in self.instances(chunk).await? {
                 let key = (instance.workflow_definition_id, instance.version);
                 if let Some(at) = instance.next_execution
                     && at > after.timestamp_millis()

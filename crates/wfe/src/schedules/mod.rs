@@ -15,6 +15,7 @@ use wfe_core::{
     definition::{Data, to_value},
     executor::{ACTIVITY, failed_in_a_row},
     models::{ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
+    redact,
     traits::{Cursor, Page, StepFailure},
 };
 
@@ -207,7 +208,8 @@ impl Schedules {
     /// How a schedule stands.
     ///
     /// # Errors
-    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
+    /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
+    /// * [`Corrupt`](WfeError::Corrupt): what is stored of it does not decode.
     pub async fn get(&self, id: &str) -> Result<ScheduleStatus> {
         self.status_of(self.find(id).await?).await
     }
@@ -236,7 +238,7 @@ impl Schedules {
 
     /// A page of all schedules, oldest first. A new one is in it as soon as a host that knows its definition has taken it
     /// up. A page may be shorter than `limit` although others follow: [`Page::next`] tells. One that this program cannot
-    /// read is left out, with a warning in the log.
+    /// read is left out, and logged once.
     ///
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
@@ -248,14 +250,7 @@ impl Schedules {
         // One may have ended meanwhile.
         let mut rows = Vec::new();
         for instance in instances.into_iter().filter(|instance| !instance.status.is_final()) {
-            let id = instance.id.clone();
-            match self.status_of(instance).await {
-                Ok(status) => rows.push(status),
-                Err(error @ WfeError::Serialization(_)) => {
-                    tracing::warn!(instance = id, %error, "a listed schedule cannot be read; it is left out");
-                }
-                Err(error) => return Err(error),
-            }
+            rows.extend(shared.sound(self.status_of(instance).await)?);
         }
         Ok(Page { rows, next: page.next })
     }
@@ -268,7 +263,7 @@ impl Schedules {
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn trigger(&self, id: &str) -> Result<String> {
         let instance = self.find(id).await?;
-        let spec = Spec::deserialize(&instance.data)?;
+        let spec = spec_of(&instance)?;
         let reference = format!("{}/trigger/{:032x}", instance.id, fastrand::u128(..));
         self.0.start_scheduled(&spec, reference).await
     }
@@ -331,12 +326,30 @@ fn tick_of(instance: &WorkflowInstance) -> Option<&ExecutionPointer> {
     instance.execution_pointers.iter().find(|pointer| pointer.step_name.as_deref() == Some(TICK))
 }
 
+fn spec_of(instance: &WorkflowInstance) -> Result<Spec> {
+    Spec::deserialize(&instance.data)
+        .map_err(|source| not_of_a_schedule("workflows", "data", instance.id.clone(), source))
+}
+
+fn not_of_a_schedule(
+    table: &'static str,
+    column: &'static str,
+    row: String,
+    source: serde_json::Error,
+) -> WfeError {
+    let message = "it is not what this program keeps of a schedule".to_owned();
+    WfeError::Corrupt { table, column, row, message, source: Some(Box::new(redact(source))) }
+}
+
 impl ScheduleStatus {
     fn of(instance: WorkflowInstance) -> Result<Self> {
-        let spec = Spec::deserialize(&instance.data)?;
+        let spec = spec_of(&instance)?;
         let tick = tick_of(&instance);
-        let ticked =
-            tick.and_then(|tick| tick.persistence_data.as_ref()).map(Ticked::deserialize).transpose()?;
+        let ticked = tick.and_then(|tick| tick.persistence_data.as_ref()).map(Ticked::deserialize);
+        let ticked = ticked.transpose().map_err(|source| {
+            let row = format!("{} of {}", tick.map_or(TICK, |tick| &tick.id), instance.id);
+            not_of_a_schedule("execution_pointers", "persistence_data", row, source)
+        })?;
         let asleep = tick.filter(|tick| tick.status == PointerStatus::Sleeping);
         // Its first sleep counts from when it was made, which is no tick.
         let last = ticked.map(|ticked| ticked.last).filter(|last| *last != spec.created);

@@ -9,6 +9,7 @@ use crate::{
     definition::{Answer, Body},
     executor::{Env, Moved, Primitive, Run, Want, moves::branch_of},
     models::{ExecutionPointer, PointerChange, PointerStatus},
+    redact,
     steps::INDEX,
     traits::Items,
 };
@@ -198,8 +199,8 @@ impl Primitive for ForEach {
             return Err(format!("is a for-each now, but was {}", pointer.status));
         }
         let kept = pointer.persistence_data.clone().unwrap_or(Value::Null);
-        let cursor: Cursor =
-            serde_json::from_value(kept).map_err(|e| format!("has a cursor that does not decode ({e})"))?;
+        let cursor: Cursor = serde_json::from_value(kept)
+            .map_err(|e| format!("has a cursor that does not decode ({})", redact(e)))?;
         let from = cursor.next;
         let asked = from < cursor.total;
         run.windows.insert(pointer.id.clone(), Window { cursor, values: VecDeque::new(), asked });

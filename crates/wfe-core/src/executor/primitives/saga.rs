@@ -8,6 +8,7 @@ use crate::{
         undoing::{SagaState, UNDO},
     },
     models::ExecutionPointer,
+    redact,
 };
 
 /// Saga: all of its branch, or none of it. How it is undone stands in [`undoing`](crate::executor::undoing).
@@ -37,7 +38,7 @@ impl Primitive for Saga {
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
         let kept = pointer.persistence_data.clone().unwrap_or_default();
         if let Err(e) = SagaState::deserialize(kept) {
-            return Err(format!("has a state that does not decode ({e})"));
+            return Err(format!("has a state that does not decode ({})", redact(e)));
         }
         run.reopen_saga(&pointer.id).map_err(|e| format!("cannot be undone further ({e})"))
     }

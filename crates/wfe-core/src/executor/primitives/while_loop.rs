@@ -5,6 +5,7 @@ use crate::{
     definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::branch_of},
     models::{ExecutionPointer, PointerStatus},
+    redact,
 };
 
 /// While: asks its condition before each round, and runs its branch as long as it holds. A round that has ended is
@@ -62,7 +63,7 @@ impl Primitive for While {
     fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
         match rounds(pointer.persistence_data.as_ref()) {
             Ok(_) => Ok(()),
-            Err(e) => Err(format!("has a count of rounds that does not decode ({e})")),
+            Err(e) => Err(format!("has a count of rounds that does not decode ({})", redact(e))),
         }
     }
 }

@@ -12,6 +12,7 @@ mod by_hand;
 mod cancelling;
 mod children;
 mod closing;
+mod consistency;
 mod contained;
 mod control;
 mod definitions;

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::stream::Stream;
 use crate::{
     definition::{Data, Definition, Registry},
-    executor::{Effects, Env, Job, Lifecycle, Run},
+    executor::{Effects, Env, Job, Lifecycle, Run, contradiction, lost_waits},
     limits,
     models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     steps::StepError,
@@ -464,7 +464,13 @@ impl World {
             self.control = None;
         }
         self.failures.extend(commit.failures.clone());
+        let owner = (!commit.release).then_some(1);
         self.commits.push(commit);
+        // Whatever a step does: nothing that the executor stores is ever taken for a loss of rows.
+        let stored = Loaded { owner, ..self.loaded() };
+        let contradiction = contradiction(&stored, Some(&self.definition));
+        assert!(contradiction.is_none(), "{contradiction:?}\n{stored:#?}");
+        assert_eq!(lost_waits(&stored), Vec::<String>::new());
     }
 }
 

@@ -296,7 +296,7 @@ async fn everything_is_stored(store: &Store) -> Checked<()> {
     assert_eq!(loaded.instance, expected);
     assert_eq!(loaded.cause, Some(failure("i", "declined")));
     assert_eq!(loaded.waits, [wait("new", "i", "name", "key", second(0))]);
-    let finished = steps.finished("i", "box", 0, 9).await?;
+    let finished = finished_rows(&store, "i", "box", 0, 9).await?;
     assert_eq!(finished, [Finished { number: 1, pointer: finished_pointer("a", &["box"]) }]);
     assert_eq!(steps.items("i", "box", 0, 9).await?, [json!(1), Value::Null]);
     assert_eq!(store.get_event("published").await?, event("published", "name", "other", second(0)));
@@ -375,7 +375,7 @@ async fn persist_workflow_leaves_what_stands_beside_the_model(bench: Bench) -> C
     assert_eq!(after.fence, before.fence);
     assert_eq!((after.ending, &after.cause), (Some(Ending::Failed), &before.cause));
     assert_eq!(after.parent.as_deref(), Some("parent"));
-    let finished = steps.finished("i", "box", 0, 9).await?;
+    let finished = finished_rows(&store, "i", "box", 0, 9).await?;
     assert_eq!(finished, [Finished { number: 1, pointer: finished_pointer("a", &["box"]) }]);
     assert_eq!(steps.items("i", "box", 0, 9).await?, [json!(1)]);
     Ok(())
@@ -397,7 +397,7 @@ async fn a_large_commit_is_stored(bench: Bench) -> Checked<()> {
     done(&store, fence, large).await?;
     assert_eq!(store.get_workflow_instance("i").await?.execution_pointers, upserted);
     assert_eq!(steps(&store)?.load("i").await?.waits.len(), subscribed.len());
-    let history = steps(&store)?.finished("i", "", 0, 2_000).await?;
+    let history = finished_rows(&store, "i", "", 0, 2_000).await?;
     assert_eq!(history.into_iter().map(|row| row.pointer).collect::<Vec<_>>(), finished);
     Ok(())
 }

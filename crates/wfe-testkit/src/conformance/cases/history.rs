@@ -28,7 +28,7 @@ async fn finish(store: &Store, fence: Fence, pointers: &[(&str, &[&str])]) -> Ch
 }
 
 async fn page(store: &Store, container: &str, after: u64, limit: usize) -> Checked<Vec<(u64, String)>> {
-    let rows = steps(store)?.finished("i", container, after, limit).await?;
+    let rows = finished_rows(store, "i", container, after, limit).await?;
     Ok(rows.into_iter().map(|row| (row.number, row.pointer.id)).collect())
 }
 
@@ -90,7 +90,7 @@ async fn a_pointer_comes_back_from_history_as_it_left(bench: Bench) -> Checked<(
     null.outcome = Some(Value::Null);
     let gone = [full_pointer("p", 1), null, full_pointer("new", 2)];
     done(&store, fence, StepCommit { finished: gone.to_vec(), ..commit("i") }).await?;
-    let stored = steps(&store)?.finished("i", "inner", 0, 9).await?;
+    let stored = finished_rows(&store, "i", "inner", 0, 9).await?;
     let expected: Vec<_> = (1..).zip(gone).map(|(number, pointer)| Finished { number, pointer }).collect();
     assert_eq!(stored, expected);
     Ok(())
@@ -105,7 +105,7 @@ async fn history_of_an_unknown_instance_or_container_is_empty(bench: Bench) -> C
     assert_eq!(page(&store, "", 0, 9).await?, rows(&[]));
     assert_eq!(page(&store, "box", 1, 9).await?, rows(&[]));
     assert_eq!(page(&store, "box", u64::MAX, 9).await?, rows(&[]));
-    assert_eq!(steps(&store)?.finished("unknown", "box", 0, 9).await?, []);
+    assert_eq!(finished_rows(&store, "unknown", "box", 0, 9).await?, []);
     Ok(())
 }
 
@@ -114,11 +114,11 @@ async fn history_of_two_instances_is_apart(bench: Bench) -> Checked<()> {
     let (_owner, fence) = owned(&store, &instance_with("i", &["p"])).await?;
     let (_other, other) = owned(&store, &instance_with("j", &["p"])).await?;
     finish(&store, fence, &[("p", &["box"])]).await?;
-    assert_eq!(steps(&store)?.finished("j", "box", 0, 9).await?, []);
+    assert_eq!(finished_rows(&store, "j", "box", 0, 9).await?, []);
     let finished = vec![full_pointer("q", 1), finished_pointer("p", &["box"])];
     done(&store, other, StepCommit { finished, ..commit("j") }).await?;
     assert_eq!(page(&store, "box", 0, 9).await?, rows(&[(1, "p")]));
-    let theirs = steps(&store)?.finished("j", "box", 0, 9).await?;
+    let theirs = finished_rows(&store, "j", "box", 0, 9).await?;
     assert_eq!(theirs, [Finished { number: 2, pointer: finished_pointer("p", &["box"]) }]);
     Ok(())
 }

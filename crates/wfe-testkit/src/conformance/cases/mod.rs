@@ -77,7 +77,7 @@ mod prelude {
     };
 
     pub(super) use crate::conformance::{
-        bench::{Bench, Store, done, must_keep_commands, offered, owned, steps},
+        bench::{Bench, Store, done, finished_rows, must_keep_commands, offered, owned, steps},
         case::{Checked, Stop, assert_err, cases, unmet},
         samples::{
             DEFINITION, commit, consumed, definitions, event, failure, finished_pointer, full_instance,

@@ -29,8 +29,9 @@ async fn an_event_that_became_due_is_delivered_once_it_has_its_position(bench: B
     bench.clock.set(second(10));
     steps.position_due_events().await?;
     assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
-    let many = steps.load_many(&texts(&["i"])).await?;
-    assert_eq!(many, [steps.load("i").await?]);
+    let mut many = steps.load_many(&texts(&["i"])).await?;
+    let Some((_, Ok(one))) = many.pop() else { unmet("the instance is not among many") };
+    assert_eq!(one, steps.load("i").await?);
     // A clock that is set back takes none away.
     bench.clock.set(second(0));
     assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));

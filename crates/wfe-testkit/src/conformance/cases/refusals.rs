@@ -55,7 +55,7 @@ async fn nothing_is_written(store: &Store, bench: &Bench) -> Checked<()> {
     assert_eq!((loaded.cause, loaded.control), (None, None));
     assert_eq!(loaded.waits[..1], [wait("old", "i", "name", "old", second(0))]);
     assert_err!(store.get_subscription("new").await, WfeError::SubscriptionNotFound(_));
-    assert_eq!(steps.finished("i", "box", 0, 9).await?, []);
+    assert_eq!(finished_rows(store, "i", "box", 0, 9).await?, []);
     assert_eq!(steps.items("i", "box", 0, 9).await?, Vec::<Value>::new());
     assert_err!(store.get_event("published").await, WfeError::EventNotFound(_));
     assert_err!(store.get_workflow_instance("child").await, WfeError::WorkflowNotFound(_));

@@ -43,13 +43,15 @@ impl Dispatcher {
 
     /// Gives those that could not be acquired because others may take this host's owner for dead.
     async fn wake_some<'a>(&mut self, ids: &'a [String]) -> Vec<&'a str> {
-        let mut lost = Vec::new();
+        let (mut lost, mut is_corrupt) = (Vec::new(), false);
         let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(id)).collect();
         // Each begins when it comes, and not when the last one does.
         while let Some((id, acquired)) = acquired.next().await {
             match acquired {
                 Ok(None) => {}
                 Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
+                // Its definition is not known here, but to the store: a claim takes it, and suspends or ends it.
+                Err(WfeError::Corrupt { .. }) => is_corrupt = true,
                 // The poll looks again.
                 Err(error) => {
                     self.in_doubt |= is_doubtful(&error);
@@ -59,6 +61,9 @@ impl Dispatcher {
                     }
                 }
             }
+        }
+        if is_corrupt {
+            self.look().await;
         }
         lost
     }
@@ -179,8 +184,9 @@ impl Dispatcher {
         tokio::spawn(async move {
             match store.load_many(&ids).await {
                 Ok(loaded) => {
-                    for loaded in loaded {
-                        if let Some(read) = wanted.remove(&loaded.instance.id) {
+                    for (id, loaded) in loaded {
+                        // One that cannot be read is read by its actor, which sees to it.
+                        if let (Some(read), Ok(loaded)) = (wanted.remove(&id), loaded) {
                             // It fails only if the actor has ended.
                             let _void = read.send(loaded);
                         }

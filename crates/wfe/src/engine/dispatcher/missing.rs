@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
+use wfe_core::WfeError;
 
 use super::Dispatcher;
 use crate::shared::Shared;
@@ -106,6 +107,8 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
     for ids in due.chunks(INSTANCES_AT_ONCE) {
         let instances = match provider.get_workflow_instances(ids).await {
             Ok(instances) => instances,
+            // A store that does not leave it out: the others of these are read with other ones the next time.
+            Err(WfeError::Corrupt { .. }) => continue,
             Err(error) => {
                 tracing::warn!(%error, "due instances could not be read");
                 return read;

@@ -1,0 +1,140 @@
+//! What the rows of an instance tell to be impossible, because rows were removed or changed behind the engine's back. Going
+//! on from there could run steps again that have finished, leave some out, or wait for ever.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::{closing::closing, moves::branch_path, waiting::last_wait};
+use crate::{
+    WfeError,
+    definition::Definition,
+    models::{ExecutionPointer, PointerStatus, WorkflowStatus},
+    traits::Loaded,
+};
+
+/// What cannot be about a stored instance that has not ended: a [`Corrupt`](WfeError::Corrupt) that names the place. `None`:
+/// nothing. With its definition, more can be told.
+///
+/// Asked by whoever takes an instance up, before [`Run::open`](super::Run::open), and by whoever tells how one stands. What
+/// has to be asked of the store besides are its [`lost_waits`].
+#[must_use]
+pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option<WfeError> {
+    let instance = &loaded.instance;
+    if instance.status.is_final() {
+        return None;
+    }
+    let pointers = &instance.execution_pointers;
+    let active: Vec<&ExecutionPointer> = pointers.iter().filter(|pointer| pointer.active).collect();
+    if active.is_empty() && !pointers.is_empty() && definition.is_some_and(|d| !may_be_over(pointers, d)) {
+        return Some(corrupt(
+            "execution_pointers",
+            "workflow",
+            instance.id.clone(),
+            "the instance is not over, but it stands at no step: rows of it are gone",
+        ));
+    }
+    gone(&instance.id, pointers, &active).or_else(|| overlooked(loaded, &active, definition))
+}
+
+/// The waits of its pointers that are not among its open ones. A wait that somebody closed by hand
+/// ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)) is opened again when the instance
+/// is; anything else is a fault of the store's rows, which
+/// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) tells apart.
+#[must_use]
+pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
+    let instance = &loaded.instance;
+    let is_waiting = |p: &&ExecutionPointer| p.active && p.status == PointerStatus::WaitingForEvent;
+    let mut waits: Vec<String> = Vec::new();
+    if !instance.status.is_final() {
+        let waiting = instance.execution_pointers.iter().filter(is_waiting);
+        waits.extend(waiting.filter_map(|pointer| last_wait(&instance.id, pointer)));
+    }
+    if !waits.is_empty() {
+        let open: HashSet<&str> = loaded.waits.iter().map(|wait| wait.id.as_str()).collect();
+        waits.retain(|wait| !open.contains(wait.as_str()));
+    }
+    waits
+}
+
+/// Whether the main path has come to an end, or a saga was undone, behind which the instance may end. A suspended instance in
+/// which that has happened stands at no step, and ends when it is resumed.
+fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
+    let is_undone = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
+    let ends_the_path = |pointer: &ExecutionPointer| {
+        let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
+        // A step that is gone from the definition tells nothing.
+        pointer.scope.is_empty() && node.is_none_or(|node| node.next.is_none())
+    };
+    pointers.iter().any(|pointer| is_undone(pointer) || ends_the_path(pointer))
+}
+
+/// A pointer without its container, or a container without a branch that it waits for.
+fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPointer]) -> Option<WfeError> {
+    let is_nested = active.iter().any(|pointer| !(pointer.scope.is_empty() && pointer.children.is_empty()));
+    if !is_nested {
+        return None;
+    }
+    let live: HashSet<&str> = pointers.iter().map(|pointer| pointer.id.as_str()).collect();
+    let at_work: BTreeSet<&str> = active.iter().map(|pointer| pointer.id.as_str()).collect();
+    let lost = |id: &str, why: &str| {
+        Some(corrupt(
+            "execution_pointers",
+            "id",
+            format!("{id} of {instance}"),
+            &format!("the row is gone: {why}"),
+        ))
+    };
+    for pointer in active {
+        if let Some(container) = pointer.scope.last().filter(|container| !live.contains(container.as_str())) {
+            return lost(container, &format!("{:?} is inside of it", pointer.id));
+        }
+        if pointer.status != PointerStatus::Running {
+            continue;
+        }
+        for child in &pointer.children {
+            let Some(path) = branch_path(&pointer.id, child) else { continue };
+            let next = at_work.range(path.as_str()..).next();
+            if !next.is_some_and(|id| id.starts_with(&path)) {
+                return lost(child, &format!("{:?} waits for the end of its branch", pointer.id));
+            }
+        }
+    }
+    None
+}
+
+/// An instance that nobody would ever look at again, although time alone has something for it to do.
+fn overlooked(
+    loaded: &Loaded,
+    active: &[&ExecutionPointer],
+    definition: Option<&Definition>,
+) -> Option<WfeError> {
+    let instance = &loaded.instance;
+    let is_looked_at = loaded.owner.is_some()
+        || loaded.control.is_some()
+        || instance.next_execution.is_some_and(|at| at != i64::MAX);
+    if instance.status != WorkflowStatus::Runnable || is_looked_at {
+        return None;
+    }
+    let is_due = |pointer: &&ExecutionPointer| match pointer.status {
+        PointerStatus::Pending | PointerStatus::Sleeping => true,
+        PointerStatus::WaitingForEvent | PointerStatus::Running => pointer.sleep_until.is_some(),
+        _ => false,
+    };
+    let has_deadline = definition.is_some_and(|definition| definition.deadline().is_some());
+    let why = match active.iter().find(|pointer| is_due(pointer)) {
+        Some(pointer) => format!("{:?} is due by time", pointer.id),
+        None if has_deadline && closing(&instance.execution_pointers).is_none() => {
+            "it has a deadline".to_owned()
+        }
+        None => return None,
+    };
+    Some(corrupt(
+        "workflows",
+        "next_execution",
+        instance.id.clone(),
+        &format!("nobody would look at the instance again, although {why}: set it to 0"),
+    ))
+}
+
+fn corrupt(table: &'static str, column: &'static str, row: String, message: &str) -> WfeError {
+    WfeError::Corrupt { table, column, row, message: message.to_owned(), source: None }
+}
