@@ -13,6 +13,8 @@ pub mod definition;
 mod error;
 pub mod executor;
 pub mod limits;
+#[doc(hidden)]
+pub mod logging;
 pub mod models;
 pub mod steps;
 pub mod traits;

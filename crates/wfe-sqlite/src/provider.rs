@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use wfe_core::{Result, clock::Clock};
+use wfe_core::{Result, clock::Clock, logging};
 
 use crate::{
     admission::Caller,
@@ -164,7 +164,7 @@ impl Drop for SqlitePersistenceProvider {
     fn drop(&mut self) {
         let read = self.reader.as_ref().is_none_or(|reader| reader.close_within(LAST_WAIT));
         if !(read && self.writer.close_within(LAST_WAIT)) {
-            tracing::debug!(store = self.place.name(), "the store is closed in the background");
+            logging::debug!(store = self.place.name(), "the store is closed in the background");
         }
     }
 }

@@ -9,6 +9,7 @@ use wfe_core::{
     definition::{Definition, Registry},
     executor::{Env, LifecycleEvent},
     limits::{later, nanos, nearest_time},
+    logging,
     traits::{Owner, PersistenceProvider, StepStore},
 };
 
@@ -102,7 +103,7 @@ impl Shared {
             }
             Err(error) => {
                 if !self.is_clock_reported.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%now, %error, "no instance goes on until the clock is set right");
+                    logging::error!(%now, %error, "no instance goes on until the clock is set right");
                 }
                 false
             }

@@ -14,6 +14,7 @@ use wfe_core::{
     Kind, Result, WfeError,
     definition::{Data, to_value},
     executor::{ACTIVITY, failed_in_a_row},
+    logging,
     models::{ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     traits::{Cursor, Page, StepFailure},
 };
@@ -252,7 +253,7 @@ impl Schedules {
             match self.status_of(instance).await {
                 Ok(status) => rows.push(status),
                 Err(error @ WfeError::Serialization(_)) => {
-                    tracing::warn!(instance = id, %error, "a listed schedule cannot be read; it is left out");
+                    logging::warn!(instance = id, %error, "a listed schedule cannot be read; it is left out");
                 }
                 Err(error) => return Err(error),
             }

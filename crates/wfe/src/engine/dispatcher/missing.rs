@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
+use wfe_core::logging;
 
 use super::Dispatcher;
 use crate::shared::Shared;
@@ -90,7 +91,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
     let mut due = match provider.get_runnable_instances(shared.now()).await {
         Ok(due) => due,
         Err(error) => {
-            tracing::warn!(%error, "due instances could not be listed");
+            logging::warn!(%error, "due instances could not be listed");
             return read;
         }
     };
@@ -107,7 +108,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
         let instances = match provider.get_workflow_instances(ids).await {
             Ok(instances) => instances,
             Err(error) => {
-                tracing::warn!(%error, "due instances could not be read");
+                logging::warn!(%error, "due instances could not be read");
                 return read;
             }
         };
