@@ -15,6 +15,8 @@ pub mod definition;
 mod error;
 pub mod executor;
 pub mod limits;
+#[doc(hidden)]
+pub mod logging;
 pub mod models;
 mod redact;
 pub mod steps;

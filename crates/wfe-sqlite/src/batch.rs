@@ -7,6 +7,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use futures_util::{FutureExt, TryStreamExt};
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor, SqliteConnection, sqlite::SqliteArguments};
+use wfe_core::logging;
 
 use crate::script::{Done, Value};
 
@@ -31,6 +32,16 @@ const NAP: Duration = Duration::from_micros(3);
 ///
 /// Not to be dropped before it ends: a transaction that the text opened would stay open.
 pub(crate) async fn send<'v>(
+    connection: &mut SqliteConnection,
+    text: Arc<str>,
+    values: impl IntoIterator<Item = &'v Value>,
+    expected: usize,
+) -> Sent {
+    // A subscriber that panics in SQLite's thread would end that.
+    logging::unlogged(fetch(connection, text, values, expected)).await
+}
+
+async fn fetch<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
     values: impl IntoIterator<Item = &'v Value>,

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wfe_core::{Result, WfeError};
+use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     companions::{BELL, GATE, TURN, beside},
@@ -160,7 +160,7 @@ pub(crate) fn is_held_by_others(database: &Path) -> io::Result<bool> {
 fn leave(files: &[&Shared]) {
     let Some(bell) = files.last() else { return };
     if let Err(error) = clear(bell, files) {
-        tracing::warn!(%error, file = %bell.path.display(), "lock files were left behind");
+        logging::warn!(%error, file = %bell.path.display(), "lock files were left behind");
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
+use wfe_core::logging;
 
 use crate::{beside::Beside, file::Watch, liveness::Owners};
 
@@ -65,7 +66,7 @@ impl Bell {
     pub(crate) fn ring(&self) {
         let Some(file) = &self.file else { return strike(&self.rings) };
         if let Err(error) = file.beside.ring() {
-            tracing::warn!(%error, "others could not be told of what was stored; their polls find it");
+            logging::warn!(%error, "others could not be told of what was stored; their polls find it");
         }
     }
 
@@ -99,7 +100,7 @@ impl Bell {
         let started =
             thread::Builder::new().name("wfe-sqlite-news".to_owned()).spawn(move || look_on(&rings, &file));
         if let Err(error) = &started {
-            tracing::warn!(%error, "no thread could be started to hear of what other processes store; polls find it");
+            logging::warn!(%error, "no thread could be started to hear of what other processes store; polls find it");
         }
         started.is_ok()
     }
@@ -153,7 +154,7 @@ impl BellOfFile {
             }
             Err(error) => {
                 if !std::mem::replace(&mut listening.is_deaf, true) {
-                    tracing::warn!(%error, "it cannot be heard whether other processes stored something");
+                    logging::warn!(%error, "it cannot be heard whether other processes stored something");
                 }
                 None
             }

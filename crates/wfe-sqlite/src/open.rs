@@ -7,7 +7,7 @@ use std::{
 };
 
 use sqlx::{ConnectOptions, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions};
-use wfe_core::{Result, WfeError};
+use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     error,
@@ -34,11 +34,10 @@ const SLICE: Duration = Duration::from_millis(100);
 /// The one connection of a database in memory, which lives as long as it does.
 pub(crate) async fn memory() -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new().filename(":memory:").in_memory(true);
-    let mut connection = common(options)
-        .connect()
+    let mut connection = logging::unlogged(common(options).connect())
         .await
         .map_err(|error| error::storage("opening a database in memory", &Arc::new(error)))?;
-    schema::ensure(&mut connection, ":memory:").await?;
+    logging::unlogged(schema::ensure(&mut connection, ":memory:")).await?;
     Ok(connection)
 }
 
@@ -84,7 +83,7 @@ pub(crate) async fn file(path: &Path, watch: &Watch, busy: Duration) -> Result<O
     let mut hold = watch.enter().map_err(|loss| loss.unusable())?;
     let end = Instant::now() + busy;
     let writer = loop {
-        match prepare(path, busy).await {
+        match logging::unlogged(prepare(path, busy)).await {
             Ok(connection) => break connection,
             // Others make the same file at this moment. SQLite's own waiting does not cover the change to WAL.
             Err(WfeError::Busy { .. }) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
@@ -98,14 +97,14 @@ pub(crate) async fn file(path: &Path, watch: &Watch, busy: Duration) -> Result<O
             reader.fetch_one(FIRST_READ).await?;
             Ok(reader)
         };
-        readers.push(reader.await.map_err(|error| named(path, opening(error)))?);
+        readers.push(logging::unlogged(reader).await.map_err(|error| named(path, opening(error)))?);
     }
     match hold.begin() {
         Ok(()) => Ok(Opened { writer, readers, hold }),
         Err(loss) => {
             for connection in readers.into_iter().chain([writer]) {
                 // What matters is the loss.
-                let _ = connection.close().await;
+                let _ = logging::unlogged(connection.close()).await;
             }
             Err(loss.unusable())
         }

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wfe_core::{Result, WfeError};
+use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     companions::OWNER,
@@ -126,7 +126,7 @@ impl OwnerFiles {
 
     fn report_unseen(&self, id: u64, error: &WfeError) {
         if lock(&self.unseen).insert(id) {
-            tracing::error!(owner = id, %error, "it cannot be told whether this owner lives: what it has stays its own");
+            logging::error!(owner = id, %error, "it cannot be told whether this owner lives: what it has stays its own");
         }
     }
 
@@ -173,7 +173,7 @@ impl OwnerFiles {
                 && let Err(error) = life(&self.sidecars, &entry.path())
             {
                 // It keeps nobody from starting.
-                tracing::warn!(%error, "what may be a dead owner's lock file was left where it is");
+                logging::warn!(%error, "what may be a dead owner's lock file was left where it is");
             }
         }
         Ok(())
@@ -208,7 +208,7 @@ impl OwnerFile {
             Err(error) => Some(error.to_string()),
         };
         if !std::mem::replace(&mut held.is_lost, true) {
-            tracing::error!(
+            logging::error!(
                 owner = self.id,
                 file = %self.path.display(),
                 not_put_back = held.is_gone,
@@ -236,7 +236,7 @@ impl Drop for OwnerFile {
         // same as a missing one.
         let held = self.held.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Err(error) = sidecars::remove(&held.file, &self.path) {
-            tracing::debug!(%error, file = %self.path.display(), "an owner's lock file was left behind");
+            logging::debug!(%error, file = %self.path.display(), "an owner's lock file was left behind");
         }
     }
 }
@@ -270,7 +270,7 @@ fn life(sidecars: &Sidecars, path: &Path) -> Result<Life> {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Life::Missing),
             Err(error) if is_refusal(&error) => {
-                tracing::debug!(%error, file = %path.display(), "this is no owner's lock file");
+                logging::debug!(%error, file = %path.display(), "this is no owner's lock file");
                 return Ok(Life::Missing);
             }
             Err(error) => return Err(failed("open", path, error)),

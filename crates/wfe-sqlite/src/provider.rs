@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use wfe_core::{CorruptValues, Result, WfeError, clock::Clock};
+use wfe_core::{CorruptValues, Result, WfeError, clock::Clock, logging};
 
 use crate::{
     admission::Caller,
@@ -172,7 +172,7 @@ impl SqlitePersistenceProvider {
     /// Tells of a corrupt value, once for each row and column.
     pub(crate) fn report(&self, error: &WfeError) {
         if self.corrupt.is_new(error) {
-            tracing::error!(store = self.place.name(), %error, "a stored row does not decode; it is left out");
+            logging::error!(store = self.place.name(), %error, "a stored row does not decode; it is left out");
         }
     }
 
@@ -190,7 +190,7 @@ impl Drop for SqlitePersistenceProvider {
     fn drop(&mut self) {
         let read = self.reader.as_ref().is_none_or(|reader| reader.close_within(LAST_WAIT));
         if !(read && self.writer.close_within(LAST_WAIT)) {
-            tracing::debug!(store = self.place.name(), "the store is closed in the background");
+            logging::debug!(store = self.place.name(), "the store is closed in the background");
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
 };
-use wfe_core::{Result, WfeError};
+use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     admission::{Admission, Caller, Permit},
@@ -121,8 +121,8 @@ async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedRec
         let Some((connection, _)) = idle.recv().await else { continue };
         if !may_close {
             std::mem::forget(connection);
-        } else if let Err(error) = connection.close().await {
-            tracing::warn!(%error, "a reading connection did not close cleanly");
+        } else if let Err(error) = logging::unlogged(connection.close()).await {
+            logging::warn!(%error, "a reading connection did not close cleanly");
         }
     }
     drop(hold);

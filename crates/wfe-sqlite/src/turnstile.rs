@@ -18,6 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use wfe_core::logging;
+
 use crate::beside::{Beside, Shared};
 
 /// How long a lock must stand still, while somebody waits for it, to be passed by: much longer than a transaction
@@ -175,7 +177,7 @@ impl Turnstile {
             Ok(()) => self.is_unstamped = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.is_unstamped, true) {
-                    tracing::warn!(%error, "a lock beside the database could not be stamped; others may pass it by");
+                    logging::warn!(%error, "a lock beside the database could not be stamped; others may pass it by");
                 }
             }
         }
@@ -240,7 +242,7 @@ impl Turnstile {
 
     fn report(&mut self, error: &io::Error) {
         self.is_broken = true;
-        tracing::warn!(%error, "the locks beside the database do not work; its writers take no turns any more");
+        logging::warn!(%error, "the locks beside the database do not work; its writers take no turns any more");
     }
 
     fn shared(&self, which: Which) -> &Shared {

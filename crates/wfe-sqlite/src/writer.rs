@@ -18,7 +18,7 @@ use std::{
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot};
-use wfe_core::{Result, WfeError};
+use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     admission::{Admission, Caller, Permit},
@@ -211,8 +211,8 @@ impl Thread {
         }
         if !self.hold.as_mut().is_none_or(Hold::leave) {
             std::mem::forget(self.connection);
-        } else if let Err(error) = self.connection.close().await {
-            tracing::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
+        } else if let Err(error) = logging::unlogged(self.connection.close()).await {
+            logging::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
         if let Some(beside) = self.bell.beside() {
             beside.leave();
@@ -273,7 +273,7 @@ impl Thread {
     /// Creates or upgrades the schema. `Some`: somebody else holds the database.
     async fn ensure(&mut self) -> Option<Held> {
         let Some(Job::Ensure(since, permit, reply)) = self.waiting.pop_front() else { return None };
-        let ensured = schema::ensure(&mut self.connection, &self.recovery.location).await;
+        let ensured = logging::unlogged(schema::ensure(&mut self.connection, &self.recovery.location)).await;
         let ensured = match &self.hold {
             Some(hold) => ensured.map_err(|error| hold.watch().judged(error)),
             None => ensured,
@@ -386,7 +386,7 @@ impl Thread {
             None => outcome,
         };
         if let Batch::Unknown(error) = &outcome {
-            tracing::error!(%error, store = self.recovery.location, "the outcome of a commit is unknown");
+            logging::error!(%error, store = self.recovery.location, "the outcome of a commit is unknown");
             self.recovery.cache.clear();
         }
         match outcome {
@@ -405,16 +405,16 @@ impl Thread {
     /// lost: a connection that is opened beside the others would share their `-shm`, and have another log.
     async fn reopen(&mut self) {
         let Some(options) = self.recovery.options.as_ref().filter(|_| self.check().is_ok()) else { return };
-        match options.connect().await {
+        match logging::unlogged(options.connect()).await {
             Ok(connection) => {
                 let old = std::mem::replace(&mut self.connection, connection);
-                if let Err(error) = old.close().await {
-                    tracing::warn!(%error, store = self.recovery.location, "a connection did not close cleanly");
+                if let Err(error) = logging::unlogged(old.close()).await {
+                    logging::warn!(%error, store = self.recovery.location, "a connection did not close cleanly");
                 }
             }
             // The old one stays; the next request tries again.
             Err(error) => {
-                tracing::error!(%error, store = self.recovery.location, "the store cannot be opened again");
+                logging::error!(%error, store = self.recovery.location, "the store cannot be opened again");
             }
         }
     }

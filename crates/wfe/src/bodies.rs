@@ -6,10 +6,10 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender, oneshot},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
 use wfe_core::{
     definition::BodyEnd,
     executor::{Job, Lifecycle, LifecycleEvent},
+    logging::{self, Span},
     steps::StepError,
 };
 
@@ -71,7 +71,7 @@ impl Bodies {
                 None => report.in_doubt(),
             }
         };
-        tokio::spawn(waiting.instrument(span));
+        tokio::spawn(span.instrument(waiting));
     }
 
     /// Ends with an error, as soon as the program's runtime is gone: no body runs any more, and none ever will.
@@ -151,7 +151,7 @@ impl Bodies {
             middleware::run_inside(&shared.options.step_middleware, &ctx, number, body).await
         };
         self.runtime.spawn(async move {
-            let body = watchdog.watch(instance.clone(), &step, body).instrument(span);
+            let body = span.instrument(watchdog.watch(instance.clone(), &step, body));
             let end = tokio::select! {
                 biased;
                 end = body => Some(end),
@@ -161,7 +161,7 @@ impl Bodies {
             if let Some(end) = end {
                 report.ended(end);
             } else {
-                tracing::info!(
+                logging::info!(
                     instance = &*instance,
                     step,
                     "the step went on for a second after its cancellation token had fired, and was dropped"
@@ -178,7 +178,7 @@ async fn parted(token: &CancellationToken) {
 }
 
 fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
-    tracing::info_span!(
+    logging::info_span!(
         "step",
         instance = &*event.instance_id,
         definition = &*event.definition_id,

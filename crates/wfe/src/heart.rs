@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use wfe_core::{
     clock::Clock,
+    logging,
     traits::{Owner, StepStore},
 };
 
@@ -111,7 +112,7 @@ impl Heart {
             let beats = join_all(owners.iter().map(|owner| store.heartbeat(owner))).await;
             for (owner, beat) in owners.iter().zip(beats) {
                 if let Err(error) = beat {
-                    tracing::warn!(owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
+                    logging::warn!(owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
                     lives = false;
                 }
             }

@@ -36,6 +36,13 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Panics
+//!
+//! A panic in what you write for a workflow is a failure of the step or the instance that it belongs to; one in a `tracing`
+//! subscriber (standard error on a full disk, say) loses the event, and nothing else happens. By Rust's own rules some end the
+//! process all the same: any under `panic = "abort"`, one that leaves a `Drop` of yours while another panic unwinds, and
+//! one in a panic hook.
 
 mod births;
 mod bodies;

@@ -6,6 +6,7 @@ use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
     definition::BodyEnd,
+    logging,
     steps::{Ctx, StepError},
     traits::{Ending, StepFailure},
 };
@@ -181,7 +182,7 @@ pub(crate) async fn ended(chain: &[Arc<dyn WorkflowMiddleware>], end: &WorkflowE
     for middleware in chain.iter().rev() {
         if let Err(payload) = AssertUnwindSafe(middleware.ended(end)).catch_unwind().await {
             let error = StepError::from_panic("a middleware", payload);
-            tracing::error!(instance = end.instance_id, %error, "the instance has ended all the same");
+            logging::error!(instance = end.instance_id, %error, "the instance has ended all the same");
         }
     }
 }

@@ -3,6 +3,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use wfe_core::logging;
+
 /// Which definitions that stored instances need, and that are not registered here, have been told of.
 #[derive(Default)]
 pub(crate) struct Missing(Mutex<HashSet<(String, u32)>>);
@@ -15,7 +17,7 @@ impl Missing {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if told.insert((definition.to_owned(), version)) {
             drop(told);
-            tracing::warn!(
+            logging::warn!(
                 definition,
                 version,
                 instance,

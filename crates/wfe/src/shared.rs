@@ -10,6 +10,7 @@ use wfe_core::{
     definition::{Definition, Registry},
     executor::{Env, LifecycleEvent, contradiction, lost_waits},
     limits::{later, nanos, nearest_time},
+    logging,
     traits::{Loaded, Owner, PersistenceProvider, StepStore},
 };
 
@@ -105,7 +106,7 @@ impl Shared {
             }
             Err(error) => {
                 if !self.is_clock_reported.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%now, %error, "no instance goes on until the clock is set right");
+                    logging::error!(%now, %error, "no instance goes on until the clock is set right");
                 }
                 false
             }
@@ -189,7 +190,7 @@ impl Shared {
             Ok(row) => Ok(Some(row)),
             Err(error @ WfeError::Corrupt { .. }) => {
                 if self.corrupt.is_new(&error) {
-                    tracing::error!(%error, "a stored row does not decode; it is left out");
+                    logging::error!(%error, "a stored row does not decode; it is left out");
                 }
                 Ok(None)
             }

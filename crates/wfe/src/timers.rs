@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use wfe_core::logging;
+
 /// When something becomes due, in milliseconds. One entry for each time, not for each instance: what is due is claimed
 /// together.
 #[derive(Debug)]
@@ -68,7 +70,7 @@ impl Timers {
             self.insert(at);
         }
         self.horizon = horizon.filter(|_| more);
-        tracing::trace!(before, now = self.due.len(), "timers read from the store");
+        logging::trace!(before, now = self.due.len(), "timers read from the store");
     }
 
     /// When to look next.

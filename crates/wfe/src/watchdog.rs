@@ -11,6 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use wfe_core::logging;
 
 /// An asynchronous body that keeps its thread for longer than this is reported, and a blocking one that goes on for
 /// longer than this after its token was fired.
@@ -50,13 +51,13 @@ impl Watch {
     fn report(&self) {
         let (instance, step) = (&*self.instance, &*self.step);
         if self.token.is_none() {
-            tracing::warn!(
+            logging::warn!(
                 instance,
                 step,
                 "the step has kept its thread for over a second without yielding; declare it as blocking"
             );
         } else {
-            tracing::warn!(
+            logging::warn!(
                 instance,
                 step,
                 "the blocking step goes on for over a second after its cancellation token has fired; it keeps its thread and \

@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wfe_core::WfeError;
+use wfe_core::{WfeError, logging};
 
 use super::loss::Loss;
 #[cfg(unix)]
@@ -239,7 +239,7 @@ impl Watch {
             }
             _ => {
                 if let Err(error) = seen.give_back(database, index) {
-                    tracing::warn!(%error, database = %self.given.display(), "the log stays beside the database");
+                    logging::warn!(%error, database = %self.given.display(), "the log stays beside the database");
                 }
                 true
             }

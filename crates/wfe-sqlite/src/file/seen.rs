@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::libc;
+use wfe_core::logging;
 
 use super::{
     locks::{self, DMS, Kind, Lock, SHARED},
@@ -133,7 +134,7 @@ impl Seen {
         let again =
             Kind::Posix.set(database, SHARED, Lock::Read).and_then(|()| lock(self.kind, database, index));
         if let Err(error) = again {
-            tracing::warn!(%error, database = %given.display(), "the locks of a lost database could not be taken again");
+            logging::warn!(%error, database = %given.display(), "the locks of a lost database could not be taken again");
         }
         false
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
-    Result, WfeError,
+    Result, WfeError, logging,
     traits::{Claimed, Fence, Owner, StepFailure},
 };
 
@@ -239,7 +239,7 @@ impl SqlitePersistenceProvider {
             script.add(&sql::errors::INSERT, codec::failure::encode(&failure)?);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
                 self.cache.remove(&id);
-                tracing::error!(instance = id, error = told, "an instance is suspended: its row is corrupt");
+                logging::error!(instance = id, error = told, "an instance is suspended: its row is corrupt");
             }
         }
         Ok(())
@@ -266,7 +266,7 @@ impl SqlitePersistenceProvider {
     async fn free(&self, dead: &[u64]) -> Result<()> {
         let mut script = Script::default();
         for owner in dead {
-            tracing::info!(owner, "an owner died; its instances are free");
+            logging::info!(owner, "an owner died; its instances are free");
             self.add_freeing(&mut script, to_integer("an owner's id", *owner)?);
         }
         if !dead.is_empty() {
@@ -293,7 +293,7 @@ impl SqlitePersistenceProvider {
             script.guard(&sql::ownership::STANDS, seen);
             self.add_freeing(&mut script, id);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
-                tracing::warn!(owner, "an owner gave no sign of life for its lease; its instances are free");
+                logging::warn!(owner, "an owner gave no sign of life for its lease; its instances are free");
                 is_mended = true;
             }
         }

@@ -3,10 +3,10 @@ use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Durati
 use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
 use wfe_core::{
     Result, WfeError,
     executor::{Effects, Job, Lifecycle, Run, RunningBodies, Want},
+    logging::{self, Span},
     steps::StepError,
     traits::{Claimed, Loaded},
 };
@@ -151,7 +151,7 @@ impl Actor {
                 None => self.read_instance().await?,
             };
             if at_hand.fence != self.claimed.fence {
-                tracing::warn!(instance = self.work.id, "another process goes on with the instance");
+                logging::warn!(instance = self.work.id, "another process goes on with the instance");
                 return None;
             }
             let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
@@ -190,7 +190,7 @@ impl Actor {
                     // Even the note that it is parked was refused. It stays owned, so that nothing loops here; other
                     // hosts may try it, a lease each, until it counts as poison.
                     let error = next.reason();
-                    tracing::error!(instance = self.work.id, %error, "the instance cannot be parked");
+                    logging::error!(instance = self.work.id, %error, "the instance cannot be parked");
                     return None;
                 }
             }
@@ -234,18 +234,18 @@ impl Actor {
         match worked {
             Ok(Ok(worked)) => worked,
             Ok(Err(error @ WfeError::LostOwnership(_))) => {
-                tracing::warn!(%error, "another process goes on with the instance");
+                logging::warn!(%error, "another process goes on with the instance");
                 Ok(Worked::Over(None))
             }
             Ok(Err(error)) => {
-                tracing::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
+                logging::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
                 let is_corrupt = matches!(error, WfeError::Corrupt { .. });
                 let code = if is_corrupt { StepError::CORRUPT } else { StepError::DEFINITION };
                 Err(Parked::whole(StepError::fatal(error).with_code(code)))
             }
             Err(payload) => {
                 let error = StepError::from_panic("working on the instance", payload);
-                tracing::error!(instance = self.work.id, %error, "the instance is suspended");
+                logging::error!(instance = self.work.id, %error, "the instance is suspended");
                 Err(Parked::whole(error))
             }
         }
@@ -302,7 +302,7 @@ impl Actor {
                 Stored::Void => return Ok(Ok(Worked::Over(None))),
                 Stored::Stale => return Ok(Ok(Worked::Again(run.leave_bodies()))),
                 Stored::Refused(reason) => {
-                    tracing::warn!(instance = self.work.id, error = %reason, "the store refuses a commit");
+                    logging::warn!(instance = self.work.id, error = %reason, "the store refuses a commit");
                     if self.shared.with_env(|env| run.refused(&reason, env))? {
                         continue;
                     }
@@ -383,7 +383,7 @@ impl Actor {
             data: end.data.clone(),
         };
         let told = async move { middleware::ended(&chain, &end).await };
-        self.bodies.runtime.spawn(told.in_current_span());
+        self.bodies.runtime.spawn(Span::current().instrument(told));
     }
 }
 

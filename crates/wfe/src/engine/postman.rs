@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use wfe_core::WfeError;
+use wfe_core::{WfeError, logging};
 
 use crate::shared::Shared;
 
@@ -39,7 +39,7 @@ async fn sweep(shared: &Shared) -> bool {
             Ok(swept) => after = swept.next,
             Err(WfeError::Unsupported(_)) => break,
             Err(error) => {
-                tracing::debug!(%error, "the unprocessed events could not be looked through");
+                logging::debug!(%error, "the unprocessed events could not be looked through");
                 return false;
             }
         }
@@ -47,7 +47,7 @@ async fn sweep(shared: &Shared) -> bool {
     match shared.provider.get_runnable_events(shared.now()).await {
         Ok(ids) => finish(shared, &ids).await,
         Err(error) => {
-            tracing::debug!(%error, "the unprocessed events could not be read");
+            logging::debug!(%error, "the unprocessed events could not be read");
             false
         }
     }
@@ -62,7 +62,7 @@ async fn finish(shared: &Shared, ids: &[String]) -> bool {
             match done {
                 Ok(_) | Err(WfeError::EventNotFound(_)) => {}
                 Err(error) => {
-                    tracing::debug!(%error, "an event could not be marked as processed");
+                    logging::debug!(%error, "an event could not be marked as processed");
                     is_well = false;
                 }
             }

@@ -4,6 +4,7 @@ use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
     executor::{ChildEnd, Lifecycle, LifecycleEvent, Run},
+    logging,
     models::WorkflowStatus,
     steps::StepError,
     traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
@@ -57,7 +58,7 @@ pub(super) async fn store(
                 return Ok(Stored::Done);
             }
             Ok(Committed::Lost) => {
-                tracing::warn!(
+                logging::warn!(
                     instance = run.id(),
                     "another process owns the instance now; what was computed here since is void"
                 );
@@ -71,7 +72,7 @@ pub(super) async fn store(
         };
         match error {
             WfeError::CommitUnknown { .. } => {
-                tracing::warn!(instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
+                logging::warn!(instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
                 match load(shared, phase, run.id()).await {
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
@@ -160,7 +161,7 @@ where
             Ok(loaded) => return Some(Ok(loaded)),
             Err(WfeError::WorkflowNotFound(_)) => return None,
             Err(error @ WfeError::Corrupt { .. }) => {
-                tracing::error!(instance = id, %error, "the instance cannot be read");
+                logging::error!(instance = id, %error, "the instance cannot be read");
                 return Some(Err(error));
             }
             Err(error) => {
@@ -286,11 +287,11 @@ fn report(instance: &str, error: &WfeError) {
     match error {
         // Passes by itself, and soon.
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
-            tracing::debug!(instance, %error, "the store is asked again");
+            logging::debug!(instance, %error, "the store is asked again");
         }
         // Passes once somebody makes room: it has to be told.
-        WfeError::Full { .. } => tracing::warn!(instance, %error, "the store is full; it is asked again"),
-        _ => tracing::error!(instance, %error, "the store failed; it is asked again"),
+        WfeError::Full { .. } => logging::warn!(instance, %error, "the store is full; it is asked again"),
+        _ => logging::error!(instance, %error, "the store failed; it is asked again"),
     }
 }
 

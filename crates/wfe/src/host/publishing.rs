@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use wfe_core::{Result, WfeError, definition::to_value, models::Event};
+use wfe_core::{Result, WfeError, definition::to_value, logging, models::Event};
 
 use super::{RESERVED, WorkflowHost};
 use crate::{outcome::Guarantees, shared::Shared};
@@ -133,7 +133,7 @@ impl WorkflowHost {
             && let Err(error) = shared.store.finish_event(id).await
         {
             // It stays unprocessed, which the next host that starts mends.
-            tracing::debug!(event = id, %error, "the event could not be marked as processed");
+            logging::debug!(event = id, %error, "the event could not be marked as processed");
         }
     }
 }

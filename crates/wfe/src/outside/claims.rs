@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle, time::timeout};
-use wfe_core::WfeError;
+use wfe_core::{WfeError, logging};
 
 use super::ActivityClaim;
 
@@ -66,7 +66,7 @@ impl Claims {
         if timeout(PARTING, counts.wait_for(|counts| counts.worked_on == 0)).await.is_err() {
             let claims = counts.borrow().worked_on;
             let waited = began.elapsed();
-            tracing::warn!(
+            logging::warn!(
                 claims,
                 ?waited,
                 "workers do not end; what they have claimed is theirs until the leases run out"
@@ -140,7 +140,7 @@ impl Held {
             match claim.give_back().await {
                 // Not found: it was somebody else's already, or nobody waits for it any more.
                 Ok(()) | Err(WfeError::SubscriptionNotFound(_)) => {}
-                Err(error) => tracing::warn!(
+                Err(error) => logging::warn!(
                     activity = claim.activity().name,
                     %error,
                     "a claim could not be given back; others get it when its lease has run out"

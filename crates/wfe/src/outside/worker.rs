@@ -9,7 +9,7 @@ use futures_util::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wfe_core::{Advice, Result, WfeError, limits::later, steps::StepError};
+use wfe_core::{Advice, Result, WfeError, limits::later, logging, steps::StepError};
 
 use super::{Activities, ActivityClaim, ActivityCtx, claims::Held};
 
@@ -179,7 +179,7 @@ impl Worker {
                             end.stopping.cancel();
                         }
                         Err(error) => {
-                            tracing::warn!(activity = self.name, %error, "no activity could be claimed; it is tried again");
+                            logging::warn!(activity = self.name, %error, "no activity could be claimed; it is tried again");
                         }
                     }
                 }
@@ -234,7 +234,7 @@ impl Worker {
         }
         let mut expiry = held.claim.expiry();
         if expiry <= self.activities.host().shared().now() {
-            tracing::warn!(
+            logging::warn!(
                 activity = self.name,
                 lease = ?self.lease,
                 "the store has answered a claim when its lease had run out; it is given back"
@@ -252,11 +252,11 @@ impl Worker {
                 }
             }
             Worked::Lost(error) => {
-                tracing::warn!(activity = self.name, %error, "a claim is lost; what was done for it is void");
+                logging::warn!(activity = self.name, %error, "a claim is lost; what was done for it is void");
                 held.forget();
             }
             Worked::NoTime => {
-                tracing::warn!(
+                logging::warn!(
                     activity = self.name,
                     "the grace time is over; what is still worked on is given back"
                 );
@@ -305,7 +305,7 @@ impl Worker {
             match held.claim.renew().await {
                 Ok(renewed) => *expiry = renewed,
                 Err(error @ WfeError::SubscriptionNotFound(_)) => return error,
-                Err(error) => tracing::warn!(activity = self.name, %error, "a heartbeat failed"),
+                Err(error) => logging::warn!(activity = self.name, %error, "a heartbeat failed"),
             }
         }
     }
@@ -344,14 +344,14 @@ impl Worker {
                 error => error,
             };
             if error.advice() == Advice::GiveUp {
-                tracing::warn!(activity = self.name, %error, "an answer was refused");
+                logging::warn!(activity = self.name, %error, "an answer was refused");
                 return false;
             }
             if end.over.is_cancelled() {
-                tracing::warn!(activity = self.name, %error, "the grace time is over; an answer could not be stored");
+                logging::warn!(activity = self.name, %error, "the grace time is over; an answer could not be stored");
                 return false;
             }
-            tracing::debug!(activity = self.name, %error, "an answer is stored again");
+            logging::debug!(activity = self.name, %error, "an answer is stored again");
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -20,7 +20,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 use wfe_core::{
-    CorruptValues, Kind, Result, WfeError,
+    CorruptValues, Kind, Result, WfeError, logging,
     models::WorkflowInstance,
     traits::{
         Claimed, Committed, Control, Fence, Finished, Loaded, Owner, PersistenceProvider, Started,
@@ -62,7 +62,7 @@ impl PlainStore {
                 Err(WfeError::WorkflowNotFound(_)) => {}
                 Err(error @ WfeError::Corrupt { .. }) => {
                     if self.corrupt.is_new(&error) {
-                        tracing::error!(instance = id, %error, "an instance cannot be read; it is left out");
+                        logging::error!(instance = id, %error, "an instance cannot be read; it is left out");
                     }
                 }
                 Err(error) => return Err(error),
@@ -132,7 +132,7 @@ impl StepStore for PlainStore {
             let errors: Vec<_> = step.failures.iter().map(|failure| failure.error.clone()).collect();
             // The step's effect is stored: failing here would make the caller store it again.
             if let Err(error) = self.provider.persist_errors(&errors).await {
-                tracing::error!(instance = id, %error, "failures of a step could not be stored");
+                logging::error!(instance = id, %error, "failures of a step could not be stored");
             }
         }
         Ok(Committed::Done)

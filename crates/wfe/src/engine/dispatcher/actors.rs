@@ -6,8 +6,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use tracing::Instrument;
-use wfe_core::traits::Claimed;
+use wfe_core::{logging, traits::Claimed};
 
 use crate::{
     bodies::Bodies,
@@ -62,7 +61,7 @@ impl Farewell {
 impl Drop for Farewell {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            tracing::error!(
+            logging::error!(
                 instance = self.id,
                 "the engine panicked at this instance, which stands still until another host takes it over, or the next start"
             );
@@ -96,18 +95,18 @@ impl Actors {
         let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail, box_);
         let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, parting: None };
         // What it runs is told in it: the definition once the instance is read.
-        let span = tracing::info_span!(
+        let span = logging::info_span!(
             parent: None,
             "workflow",
             instance = id,
-            definition = tracing::field::Empty,
-            version = tracing::field::Empty,
+            definition = logging::tracing::field::Empty,
+            version = logging::tracing::field::Empty,
         );
         let work = async move {
             let parting = actor.live(state).await;
             farewell.say(parting);
         };
-        tokio::spawn(work.instrument(span));
+        tokio::spawn(span.instrument(work));
     }
 
     /// Tells the instance's actor to look; `false`: it has none here.

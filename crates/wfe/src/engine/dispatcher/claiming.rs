@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 use wfe_core::{
-    Result, WfeError,
+    Result, WfeError, logging,
     traits::{Claimed, Loaded, Owner},
 };
 
@@ -55,7 +55,7 @@ impl Dispatcher {
                 // The poll looks again.
                 Err(error) => {
                     self.in_doubt |= is_doubtful(&error);
-                    tracing::warn!(instance = id, %error, "the instance could not be acquired");
+                    logging::warn!(instance = id, %error, "the instance could not be acquired");
                     if let WfeError::OwnerLost { .. } = error {
                         lost.push(id);
                     }
@@ -86,7 +86,7 @@ impl Dispatcher {
     pub(super) async fn look(&mut self) {
         let mut claimed = self.claim().await;
         if let Err(error @ WfeError::OwnerLost { .. }) = &claimed {
-            tracing::warn!(%error, "this host goes on as another owner");
+            logging::warn!(%error, "this host goes on as another owner");
             self.in_doubt = true;
             self.become_another().await;
             claimed = self.claim().await;
@@ -95,7 +95,7 @@ impl Dispatcher {
             // The poll looks again.
             self.backlog = true;
             self.in_doubt |= is_doubtful(&error);
-            tracing::warn!(%error, "due instances could not be claimed");
+            logging::warn!(%error, "due instances could not be claimed");
         }
         self.looked = Instant::now();
     }
@@ -192,7 +192,7 @@ impl Dispatcher {
                         }
                     }
                 }
-                Err(error) => tracing::debug!(%error, "claimed instances are read one by one"),
+                Err(error) => logging::debug!(%error, "claimed instances are read one by one"),
             }
         });
         coming

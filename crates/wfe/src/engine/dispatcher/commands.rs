@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, future::Future, pin::pin, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
+use wfe_core::logging;
 
 use super::actors::Actors;
 use crate::{
@@ -85,7 +86,7 @@ impl Commands {
         let (grace, actors, phase) = (self.shared.options.grace, self.actors.clone(), self.phase.clone());
         tokio::spawn(async move {
             tokio::time::sleep(grace).await;
-            tracing::warn!(instances = actors.len(), "the grace time is over; steps still run");
+            logging::warn!(instances = actors.len(), "the grace time is over; steps still run");
             phase.send_replace(Phase::Closing);
         });
     }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
-use wfe_core::WfeError;
+use wfe_core::{WfeError, logging};
 
 use super::Dispatcher;
 use crate::shared::Shared;
@@ -91,7 +91,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
     let mut due = match provider.get_runnable_instances(shared.now()).await {
         Ok(due) => due,
         Err(error) => {
-            tracing::warn!(%error, "due instances could not be listed");
+            logging::warn!(%error, "due instances could not be listed");
             return read;
         }
     };
@@ -110,7 +110,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
             // A store that does not leave it out: the others of these are read with other ones the next time.
             Err(WfeError::Corrupt { .. }) => continue,
             Err(error) => {
-                tracing::warn!(%error, "due instances could not be read");
+                logging::warn!(%error, "due instances could not be read");
                 return read;
             }
         };

@@ -17,7 +17,7 @@ use tokio::{
     sync::{Notify, Semaphore, mpsc, oneshot, watch},
     time::Instant,
 };
-use wfe_core::traits::Owner;
+use wfe_core::{logging, traits::Owner};
 
 use self::{
     actors::{Actors, Gone},
@@ -148,7 +148,7 @@ pub(super) async fn run(
             },
             _ = &mut runtime_gone => {
                 if !commands.is_closed() {
-                    tracing::warn!("the runtime on which this host was started is gone: no step can run, and the host ends");
+                    logging::warn!("the runtime on which this host was started is gone: no step can run, and the host ends");
                 }
                 return None; // as if the process had died
             }
@@ -247,7 +247,7 @@ impl Dispatcher {
             match self.shared.store.asked_of(owner).await {
                 Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.tell(id))),
                 // The next poll asks again.
-                Err(error) => tracing::warn!(%error, "requests for busy instances could not be read"),
+                Err(error) => logging::warn!(%error, "requests for busy instances could not be read"),
             }
         }
         left
@@ -274,7 +274,7 @@ impl Dispatcher {
         for ids in waited_for.chunks(ENDS_AT_ONCE) {
             match self.shared.store.ended(ids).await {
                 Ok(ended) => ended.iter().for_each(|id| self.shared.waiters.nudge(id)),
-                Err(error) => tracing::warn!(%error, "it could not be read which instances have ended"),
+                Err(error) => logging::warn!(%error, "it could not be read which instances have ended"),
             }
         }
     }
@@ -291,7 +291,7 @@ impl Dispatcher {
                 self.in_doubt = false;
             }
             Err(error) => {
-                tracing::warn!(%error, "no new owner could be enlisted; it is tried again");
+                logging::warn!(%error, "no new owner could be enlisted; it is tried again");
             }
         }
     }

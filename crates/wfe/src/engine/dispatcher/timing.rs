@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
-use wfe_core::WfeError;
+use wfe_core::{WfeError, logging};
 
 use super::Dispatcher;
 use crate::post::millis_rounded_up;
@@ -89,10 +89,10 @@ impl Dispatcher {
             Err(error) => {
                 let before = self.unpositioned.take();
                 self.unpositioned = Some(if matches!(error, WfeError::Busy { .. }) {
-                    tracing::debug!(%error, "events that became due wait for the store");
+                    logging::debug!(%error, "events that became due wait for the store");
                     Again::soon()
                 } else {
-                    tracing::warn!(%error, "events that became due could not get their positions");
+                    logging::warn!(%error, "events that became due could not get their positions");
                     Again::after(before)
                 });
                 false
@@ -105,7 +105,7 @@ impl Dispatcher {
         match self.shared.store.upcoming_event(after).await {
             Ok(date) => date.into_iter().for_each(|date| self.dates.add(millis_rounded_up(date))),
             // The next poll asks again.
-            Err(error) => tracing::warn!(%error, "the next event that is dated ahead could not be read"),
+            Err(error) => logging::warn!(%error, "the next event that is dated ahead could not be read"),
         }
     }
 
@@ -129,7 +129,7 @@ impl Dispatcher {
             Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add_left(at)),
             Err(error) => {
                 self.unread = true;
-                tracing::warn!(%error, "the next due time could not be read");
+                logging::warn!(%error, "the next due time could not be read");
             }
         }
     }
@@ -149,7 +149,7 @@ impl Dispatcher {
                 // Until the poll has read them, it alone finds what becomes due.
                 self.unread = true;
                 self.timers.refill([], false);
-                tracing::warn!(%error, "due times could not be read");
+                logging::warn!(%error, "due times could not be read");
             }
         }
     }
