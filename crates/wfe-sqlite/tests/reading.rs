@@ -44,6 +44,7 @@ const READS: &[&str] = &[
     "load",
     "inspect",
     "load_many",
+    "check_closed_waits",
     "asked_of",
     "ended",
     "upcoming",
@@ -228,6 +229,7 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     assert_eq!(read!(inspect("i")), loaded);
     let many = read!(load_many(&ids())).into_iter().map(|(_, one)| one.unwrap().deliveries);
     assert_eq!(many.collect::<Vec<_>>(), [vec![]]);
+    read!(check_closed_waits("i", &["w".to_owned()]));
     assert_eq!(read!(asked_of(&place.owner)), Vec::<String>::new());
     assert_eq!(read!(ended(&ids())), ["unknown"]);
     assert_eq!(read!(upcoming(&definitions, now, 9)), []);

@@ -77,7 +77,7 @@ pub use status::{Held, InstanceStatus, Position, Standstill, Waits};
 pub use wfe_core::{
     Advice, BoxError, Kind, Result, WfeError, clock, definition,
     executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, Lifecycle, LifecycleEvent, USER_TASK},
-    models, steps, traits,
+    models, redact, steps, traits,
 };
 
 /// The README's quick starts are compiled and run.

@@ -15,6 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
+use sqlx::{ConnectOptions, Executor, sqlite::SqliteConnectOptions};
+
 use tracing::{
     Event, Id, Subscriber,
     field::{Field, Visit},
@@ -27,8 +30,8 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope},
 };
 use wfe::{
-    WorkflowHost,
-    definition::{Inline, Retry, Task, WorkflowBuilder, blocking, inline},
+    WfeError, WorkflowHost,
+    definition::{Inline, Retry, Task, WorkflowBuilder, activity, blocking, event, inline},
     steps::{Ctx, StepError},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -179,4 +182,110 @@ async fn a_body_that_never_yields_is_logged_once() {
     let told = SAID.with(TEXT);
     assert_eq!((end, told.len()), (wfe::Outcome::Completed(1), 1), "not before a second is over");
     assert_eq!((&*told[0].fields["instance"], &*told[0].fields["step"]), (&*id, "spins"));
+}
+
+/// What must be told to nobody but those who ask for the data itself.
+const SECRET: &str = "4111-1111-1111-1111";
+
+/// An error and its causes, as people and logs tell them.
+fn tells(error: &(dyn std::error::Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    chain.map(|error| format!("{error} {error:?}\n")).collect()
+}
+
+#[track_caller]
+fn keeps_the_secret<T: fmt::Debug>(answer: wfe::Result<T>) {
+    let error = answer.expect_err("it does not fit");
+    let told = tells(&error);
+    assert!(!told.contains(SECRET), "{told}");
+}
+
+/// Each step reads the secret as something that it is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_its_type_is_told_by_kind_and_place_and_never_quoted() {
+    LazyLock::force(&SAID);
+    #[derive(Debug, Clone, Serialize, Deserialize)]
+    struct Card(String);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let provider = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
+    let host = WorkflowHost::builder(provider).poll_interval(Duration::from_millis(20)).build();
+    let parses = inline(|_, card: Arc<Card>| async move {
+        let _number: u32 = serde_json::from_value(card.0.clone().into())?;
+        Ok(())
+    });
+    let keeps = inline(|ctx: Ctx, card: Arc<Card>| async move {
+        if ctx.state::<Card>().is_ok_and(|kept| kept.is_none()) {
+            return wfe::steps::Next::sleep(Duration::ZERO).keeping(&*card);
+        }
+        let _number: Option<u32> = ctx.state()?;
+        Ok(wfe::steps::Next::Done)
+    });
+    let works = activity("charge", |card: &Card, ()| card.clone()).output(|_: &u32, _: &mut Card| {});
+    let takes = event("paid", |_: &Card, ()| "k").output(|_: &u32, _: &mut Card| {});
+    for definition in [
+        WorkflowBuilder::<Card>::new("parses", 1).then("s", parses).build(),
+        WorkflowBuilder::<Card>::new("keeps", 1).then("s", keeps).build(),
+        WorkflowBuilder::<Card>::new("works", 1).activity("s", works).build(),
+        WorkflowBuilder::<Card>::new("takes", 1).wait_for("s", takes).build(),
+        WorkflowBuilder::<Card>::new("waits", 1).wait_for("s", event("never", |_: &Card, ()| "k")).build(),
+    ] {
+        host.register(definition.unwrap()).unwrap();
+    }
+    host.start().await.unwrap();
+    let card = Card(SECRET.to_owned());
+    let mut ids = Vec::new();
+    for definition in ["parses", "keeps", "works", "takes", "waits", "waits"] {
+        ids.push(host.start_workflow(definition, &card).await.unwrap());
+    }
+    host.publish_event("paid", "k", &SECRET).await.unwrap();
+    let claim = loop {
+        if let Some(claim) = host.activities().claim("charge", "w", Duration::from_secs(60)).await.unwrap() {
+            break claim;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    };
+    keeps_the_secret(claim.input::<u32>());
+    claim.succeed(&SECRET).await.unwrap();
+    for id in &ids[..4] {
+        let failed = async {
+            while host.failures(id).next().await.unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, failed).await.expect("it fails");
+        let failures = host.failures(id).all().await.unwrap();
+        assert!(!format!("{failures:?}").contains(SECRET), "{failures:?}");
+    }
+    keeps_the_secret(host.data::<u32>(&ids[4]).await);
+    // Rows that quote it themselves.
+    let mut hand = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    let spoils = [
+        format!("UPDATE workflows SET data = '{{\"{SECRET}\"' WHERE id = '{}'", ids[4]),
+        format!(
+            "UPDATE execution_pointers SET children = '\"{SECRET}\"' WHERE workflow = (SELECT seq FROM workflows WHERE id = '{}')",
+            ids[5]
+        ),
+    ];
+    for (spoils, id) in spoils.into_iter().zip(&ids[4..]) {
+        hand.execute(sqlx::AssertSqlSafe(spoils)).await.unwrap();
+        assert!(matches!(host.status(id).await, Err(WfeError::Corrupt { .. })));
+        keeps_the_secret(host.status(id).await);
+        host.resume(id).await.unwrap();
+        let found = async {
+            while host.failures(id).next().await.unwrap().is_none() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, found).await.expect("it is found corrupt");
+        let failures = host.failures(id).all().await.unwrap();
+        assert!(!format!("{failures:?}").contains(SECRET), "{failures:?}");
+    }
+    host.stop().await.unwrap();
+    let said = SAID.lock();
+    let quotes = said.iter().find(|said| {
+        let fields = said.around.iter().flat_map(|(_, fields)| fields).chain(&said.fields);
+        fields.into_iter().any(|(_, value)| value.contains(SECRET))
+    });
+    assert!(quotes.is_none(), "{quotes:?}");
 }

@@ -15,6 +15,7 @@ mod by_hand;
 mod children;
 mod clock_range;
 mod control;
+mod corrupt;
 mod events;
 mod failures;
 mod idle;

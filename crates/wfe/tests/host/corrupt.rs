@@ -1,0 +1,317 @@
+//! Rows that were lost or spoilt behind the engine's back: each stops its own instance, with the place named, and no other.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use wfe::{
+    NewSchedule, Outcome, Timetable, WfeError, WorkflowHost,
+    definition::{Definition, WorkflowBuilder, event, inline, user_task},
+    steps::UserAnswer,
+    traits::PersistenceProvider,
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+use crate::support::{Count, Store, Tally, completed, ended, nothing, started, until};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Somebody who changes rows by hand, with neither CHECKs nor triggers.
+struct Hand(SqliteConnection);
+
+impl Hand {
+    async fn at(path: &Path) -> Self {
+        let mut hand = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+        hand.execute("PRAGMA ignore_check_constraints = ON").await.unwrap();
+        let triggers: Vec<String> =
+            sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+                .fetch_all(&mut hand)
+                .await
+                .unwrap();
+        for trigger in triggers {
+            hand.execute(sqlx::AssertSqlSafe(format!("DROP TRIGGER {trigger}"))).await.unwrap();
+        }
+        Self(hand)
+    }
+
+    /// Does this; a `?` is the instance.
+    async fn does(&mut self, statement: &str, id: &str) {
+        let text = sqlx::AssertSqlSafe(statement.replace('?', &format!("'{id}'")));
+        assert!(self.0.execute(text).await.unwrap().rows_affected() > 0, "{statement}");
+    }
+
+    /// Status and cause, from the row itself.
+    async fn row(&mut self, id: &str) -> (String, String) {
+        let row: (String, Option<String>) =
+            sqlx::query_as("SELECT status, cause FROM workflows WHERE id = ?")
+                .bind(id)
+                .fetch_one(&mut self.0)
+                .await
+                .unwrap();
+        (row.0, row.1.unwrap_or_default())
+    }
+
+    /// Waits until the instance is suspended, and compares why.
+    async fn is_suspended(&mut self, id: &str, place: &str) {
+        until(async || self.row(id).await.0 == "Suspended").await;
+        let cause = self.row(id).await.1;
+        assert!(cause.contains("\"code\":\"corrupt\"") && cause.contains(place), "{cause}");
+    }
+}
+
+/// Table, column and row that `status` names.
+async fn told(host: &WorkflowHost, id: &str) -> (&'static str, &'static str, String) {
+    match host.status(id).await {
+        Err(WfeError::Corrupt { table, column, row, .. }) => (table, column, row),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A host that keeps no copies of what others change.
+async fn host(store: &Store, definitions: &[&Definition]) -> WorkflowHost {
+    let provider =
+        SqlitePersistenceProvider::file(store.path().unwrap()).cache_bytes(0).open().await.unwrap();
+    let host = WorkflowHost::builder_shared(Arc::new(provider) as Arc<dyn PersistenceProvider>);
+    started(host.poll_interval(Duration::from_millis(20)).build(), definitions).await
+}
+
+/// A step with an effect outside, then a wait.
+fn pays(paid: &Count) -> Definition {
+    let paid = paid.clone();
+    WorkflowBuilder::<Tally>::new("pays", 1)
+        .then(
+            "pay",
+            inline(move |_, _: Arc<Tally>| {
+                paid.up();
+                async { Ok(()) }
+            }),
+        )
+        .wait_for("wait", event("delivered", |_: &Tally, ()| "k"))
+        .then("end", nothing())
+        .build()
+        .unwrap()
+}
+
+/// An instance that has paid and waits; its host has stopped.
+async fn waiting(store: &Store, definition: &Definition) -> String {
+    let first = host(store, &[definition]).await;
+    let id = first.start_workflow("pays", &Tally::default()).await.unwrap();
+    until(async || first.status(&id).await.unwrap().current_steps == ["wait"]).await;
+    first.stop().await.unwrap();
+    id
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_pointers_are_gone_does_not_begin_again() {
+    let (store, paid) = (Store::file(), Count::default());
+    let definition = pays(&paid);
+    let id = waiting(&store, &definition).await;
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    hand.does(
+        "DELETE FROM execution_pointers WHERE workflow = (SELECT seq FROM workflows WHERE id = ?)",
+        &id,
+    )
+    .await;
+    let asks = store.builder().await.build();
+    assert_eq!(told(&asks, &id).await, ("execution_pointers", "workflow", id.clone()));
+    let host = host(&store, &[&definition]).await;
+    host.publish_event("delivered", "k", &()).await.unwrap();
+    hand.is_suspended(&id, "execution_pointers.workflow").await;
+    assert_eq!((paid.get(), told(&host, &id).await.2), (1, id.clone()));
+    // A resume that finds it as it was leaves it so; an end is an end.
+    host.resume(&id).await.unwrap();
+    let mut failures = 0;
+    until(async || {
+        failures = host.failures(&id).all().await.unwrap().len();
+        failures == 2
+    })
+    .await;
+    assert_eq!((hand.row(&id).await.0.as_str(), paid.get()), ("Suspended", 1));
+    host.terminate(&id).await.unwrap();
+    assert_eq!(ended(&host, &id).await, Outcome::Terminated);
+    assert_eq!(paid.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_was_put_back_lets_the_instance_go_on() {
+    let (store, paid) = (Store::file(), Count::default());
+    let definition = pays(&paid);
+    let id = waiting(&store, &definition).await;
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    let of = "WHERE id = 'wait' AND workflow = (SELECT seq FROM workflows WHERE id = ?)";
+    hand.does(&format!("UPDATE execution_pointers SET scope = '{{' {of}"), &id).await;
+    let host = host(&store, &[&definition]).await;
+    host.publish_event("delivered", "k", &()).await.unwrap();
+    hand.is_suspended(&id, "execution_pointers.scope, row wait of").await;
+    hand.does(&format!("UPDATE execution_pointers SET scope = '[]' {of}"), &id).await;
+    host.resume(&id).await.unwrap();
+    completed(&host, &id).await;
+    assert_eq!(paid.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_whose_row_is_gone_closed_or_another_instances_is_told_and_stops_its_instance() {
+    for (spoils, column) in [
+        ("DELETE FROM event_subscriptions WHERE workflow_id = ?", "id"),
+        ("UPDATE event_subscriptions SET is_open = 0 WHERE workflow_id = ?", "is_open"),
+        ("UPDATE event_subscriptions SET workflow_id = 'other' WHERE workflow_id = ?", "workflow_id"),
+    ] {
+        let (store, paid) = (Store::file(), Count::default());
+        let definition = pays(&paid);
+        let id = waiting(&store, &definition).await;
+        let mut hand = Hand::at(&store.path().unwrap()).await;
+        hand.does(spoils, &id).await;
+        let wait = format!("{id}//wait//1");
+        let asks = store.builder().await.build();
+        assert_eq!(told(&asks, &id).await, ("event_subscriptions", column, wait));
+        let host = host(&store, &[&definition]).await;
+        // Whatever lets somebody take it up.
+        host.resume(&id).await.unwrap();
+        hand.is_suspended(&id, &format!("event_subscriptions.{column}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_that_a_caller_closed_is_opened_again() {
+    let (store, paid) = (Store::file(), Count::default());
+    let definition = pays(&paid);
+    let id = waiting(&store, &definition).await;
+    store.provider().await.terminate_subscription(&format!("{id}//wait//1")).await.unwrap();
+    let host = host(&store, &[&definition]).await;
+    host.status(&id).await.unwrap();
+    host.resume(&id).await.unwrap(); // somebody looks
+    let again = format!("{id}//wait//2");
+    let provider = store.provider().await;
+    until(async || provider.get_subscription(&again).await.is_ok()).await;
+    host.publish_event("delivered", "k", &()).await.unwrap();
+    completed(&host, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_at_which_nobody_would_look_again_says_so() {
+    let sleeps = WorkflowBuilder::<Tally>::new("sleeps", 1).delay("d", |_, ()| HOUR).build().unwrap();
+    let store = Store::file();
+    let first = host(&store, &[&sleeps]).await;
+    let id = first.start_workflow("sleeps", &Tally::default()).await.unwrap();
+    until(async || first.status(&id).await.unwrap().next_execution.is_some_and(|at| at > 0)).await;
+    first.stop().await.unwrap();
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    for lost in ["NULL", "9223372036854775807"] {
+        hand.does(&format!("UPDATE workflows SET next_execution = {lost} WHERE id = ?"), &id).await;
+        let asks = store.builder().await.build();
+        assert_eq!(told(&asks, &id).await, ("workflows", "next_execution", id.clone()));
+    }
+    // As the error says.
+    hand.does("UPDATE workflows SET next_execution = 0 WHERE id = ?", &id).await;
+    let host = host(&store, &[&sleeps]).await;
+    until(async || host.status(&id).await.unwrap().next_execution.is_some_and(|at| at > 0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_rows_stop_their_own_instances_and_no_other() {
+    let two =
+        WorkflowBuilder::<Tally>::new("two", 1).then("a", nothing()).then("b", nothing()).build().unwrap();
+    let store = Store::file();
+    let first = store.builder().await.build();
+    first.register(two.clone()).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..40 {
+        ids.push(first.start_workflow("two", &Tally::default()).await.unwrap());
+    }
+    let pointers = "(SELECT seq FROM workflows WHERE id = ?)";
+    let spoilt = [
+        ("UPDATE workflows SET owner = -1 WHERE id = ?".to_owned(), "workflows.owner"),
+        ("UPDATE workflows SET fence = -7 WHERE id = ?".to_owned(), "workflows.fence"),
+        ("UPDATE workflows SET claims = -1 WHERE id = ?".to_owned(), "workflows.claims"),
+        ("UPDATE workflows SET revision = 9223372036854775807 WHERE id = ?".to_owned(), "workflows.revision"),
+        ("UPDATE workflows SET data = '{' WHERE id = ?".to_owned(), "workflows.data"),
+        (
+            format!("UPDATE execution_pointers SET children = '1' WHERE workflow = {pointers}"),
+            "execution_pointers.children",
+        ),
+        (
+            format!("DELETE FROM execution_pointers WHERE workflow = {pointers}"),
+            "execution_pointers.workflow",
+        ),
+    ];
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    for ((spoils, _), id) in spoilt.iter().zip(&ids) {
+        hand.does(spoils, id).await;
+    }
+    let (one, other) = (host(&store, &[&two]).await, host(&store, &[&two]).await);
+    for id in &ids[spoilt.len()..] {
+        completed(&one, id).await;
+    }
+    for ((_, place), id) in spoilt.iter().zip(&ids) {
+        hand.is_suspended(id, place).await;
+    }
+    let id = other.start_workflow("two", &Tally::default()).await.unwrap();
+    completed(&one, &id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_user_task_takes_the_inbox_from_nobody() {
+    let asks = WorkflowBuilder::<Tally>::new("asks", 1)
+        .user_task("ask", user_task(|_: &Tally, ()| "May he?").assignee(|_, ()| "boss").plain_option("yes"))
+        .build()
+        .unwrap();
+    let store = Store::file();
+    let host = host(&store, &[&asks]).await;
+    for _ in 0..5 {
+        host.start_workflow("asks", &Tally::default()).await.unwrap();
+    }
+    let tasks = host.user_tasks();
+    let open = async |assignee: Option<&str>, limit: usize| {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = tasks.open(assignee, after, limit).await.unwrap();
+            all.extend(page.rows);
+            after = page.next;
+            if after.is_none() {
+                return all;
+            }
+        }
+    };
+    until(async || open(None, 9).await.len() == 5).await;
+    let before = open(None, 9).await;
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    for (at, spoilt) in [(0, "\"no task\""), (1, "{\"prompt\":7}"), (3, "{")] {
+        let spoils = format!("UPDATE event_subscriptions SET subscription_data = '{spoilt}' WHERE id = ?");
+        hand.does(&spoils, &before[at].id).await;
+    }
+    let expected: Vec<_> = [2, 4].map(|at| before[at].clone()).into();
+    for limit in [1, 2, 9] {
+        assert_eq!(open(None, limit).await, expected, "{limit}");
+        assert_eq!(open(Some("boss"), limit).await, expected, "{limit}");
+    }
+    let answer = UserAnswer { option: "yes".to_owned(), user: None, data: Default::default() };
+    tasks.answer(&expected[0].id, &answer).await.unwrap();
+    completed(&host, &expected[0].instance_id).await;
+    match tasks.answer(&before[1].id, &answer).await {
+        Err(WfeError::Corrupt { table, column, row, .. }) => {
+            assert_eq!((table, column, &row), ("event_subscriptions", "subscription_data", &before[1].id));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_cannot_be_read_is_left_out_of_the_list() {
+    let report = WorkflowBuilder::<Tally>::new("report", 1).then("a", nothing()).build().unwrap();
+    let store = Store::file();
+    let host = host(&store, &[&report]).await;
+    for id in ["one", "two", "three"] {
+        let yearly = NewSchedule::new(id, "report", Timetable::interval(365 * 24 * HOUR));
+        host.schedules().create(yearly, &Tally::default()).await.unwrap();
+    }
+    until(async || host.schedules().list(None, 9).await.unwrap().rows.len() == 3).await;
+    let one = host.schedules().get("one").await.unwrap().instance_id;
+    let two = host.schedules().get("two").await.unwrap().instance_id;
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    hand.does("UPDATE workflows SET data = '7' WHERE id = ?", &one).await;
+    hand.does("UPDATE workflows SET data = '{' WHERE id = ?", &two).await;
+    let listed = host.schedules().list(None, 9).await.unwrap();
+    assert_eq!(listed.rows.into_iter().map(|one| one.id).collect::<Vec<_>>(), ["three"]);
+    for id in ["one", "two"] {
+        assert!(matches!(host.schedules().get(id).await, Err(WfeError::Corrupt { .. })), "{id}");
+    }
+}
