@@ -289,6 +289,8 @@ fn report(instance: &str, error: &WfeError) {
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
             logging::debug!(instance, %error, "the store is asked again");
         }
+        // The host ends, and tells.
+        WfeError::Unusable { .. } => {}
         // Passes once somebody makes room: it has to be told.
         WfeError::Full { .. } => logging::warn!(instance, %error, "the store is full; it is asked again"),
         _ => logging::error!(instance, %error, "the store failed; it is asked again"),

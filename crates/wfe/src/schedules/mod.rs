@@ -14,7 +14,6 @@ use wfe_core::{
     Kind, Result, WfeError,
     definition::{Data, to_value},
     executor::{ACTIVITY, failed_in_a_row},
-    logging,
     models::{ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     redact,
     traits::{Cursor, Page, StepFailure},

@@ -23,6 +23,8 @@ mod late_answers;
 mod lifecycle;
 mod limits;
 mod loops;
+#[cfg(unix)]
+mod lost;
 mod numbers;
 mod outside;
 mod panicking;
