@@ -170,8 +170,9 @@ pub enum WfeError {
     /// open, and is lost: its file was removed, renamed, replaced or damaged under it.
     ///
     /// From a store that was open it is final: nothing was written, nothing is any more, and every later call says the same,
-    /// until the store is opened anew. A host whose store says so ends. So a store must not give it for what may pass by
-    /// itself.
+    /// until the store is opened anew. A host whose store says so ends, so a store must not give it for what may pass by
+    /// itself. Only an owner's own file may be meant by [`enlist`](crate::traits::StepStore::enlist) and
+    /// [`heartbeat`](crate::traits::StepStore::heartbeat), which end no host.
     #[error("cannot use {}: {reason}", path.display())]
     Unusable {
         /// Which file or address.

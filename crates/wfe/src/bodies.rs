@@ -45,7 +45,7 @@ impl Bodies {
     /// process's (`hold`), the store is asked before it begins.
     pub fn spawn(&self, job: Job, like: LifecycleEvent, hold: Hold, mail: UnboundedSender<Mail>) {
         let report = Report::new(&self.shared, &job, &like, mail);
-        if *self.phase.borrow() != Phase::Running {
+        if *self.phase.borrow() != Phase::Running || self.shared.loss.has_come() {
             return; // the report says that it did not run
         }
         let of_step = self.shared.options.limits.bodies(&like.definition_id, job.step_id()).cloned();
@@ -63,6 +63,7 @@ impl Bodies {
                 biased;
                 // An error: the engine has ended.
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
+                () = this.shared.loss.comes() => return,
                 () = job.token().cancelled() => return,
                 places = taken => places,
             };

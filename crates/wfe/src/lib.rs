@@ -40,13 +40,14 @@
 mod births;
 mod bodies;
 mod engine;
+mod engine_store;
 mod failures;
 mod heart;
 mod host;
 mod limits;
+mod loss;
 mod middleware;
 mod missing;
-mod native_store;
 mod options;
 mod outcome;
 mod outside;

@@ -14,14 +14,14 @@ use wfe_core::{
 
 use crate::{
     births::Births,
+    engine_store::EngineStore,
     heart::{Beating, Heart},
     limits::{self, AtHand},
+    loss::Loss,
     missing::Missing,
-    native_store::NativeStore,
     options::Options,
     outcome::Guarantees,
     outside::Claims,
-    plain_store::PlainStore,
     post::Post,
     waiters::Waiters,
     watchdog::Watchdog,
@@ -34,6 +34,7 @@ const LIFECYCLE_BACKLOG: usize = 4096;
 pub(crate) struct Shared {
     pub provider: Arc<dyn PersistenceProvider>,
     pub store: Arc<dyn StepStore>,
+    pub loss: Arc<Loss>,
     pub guarantees: Guarantees,
     pub options: Options,
     pub waiters: Waiters,
@@ -58,15 +59,13 @@ pub(crate) struct Shared {
 impl Shared {
     #[expect(clippy::disallowed_methods, reason = "without a seed, hosts must not repeat each other")]
     pub fn new(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
-        let (store, guarantees): (Arc<dyn StepStore>, _) = if provider.step_store().is_some() {
-            (Arc::new(NativeStore(provider.clone())), Guarantees::OneTransactionPerStep)
-        } else {
-            (Arc::new(PlainStore::new(provider.clone())), Guarantees::SingleProcess)
-        };
+        let loss = Arc::default();
+        let (store, guarantees) = EngineStore::new(&provider, &loss);
         let random = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self {
             provider,
-            store,
+            store: Arc::new(store),
+            loss,
             guarantees,
             waiters: Waiters::default(),
             watchdog: Arc::new(Watchdog::new()),

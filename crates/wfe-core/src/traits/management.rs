@@ -182,7 +182,8 @@ pub trait Management: Send + Sync {
     /// Removes up to `limit` processed events dated before `before`.
     async fn purge_events(&self, before: DateTime<Utc>, limit: usize) -> Result<PurgeReport>;
 
-    /// Writes a consistent copy of the store to `target`, which must not exist.
+    /// Writes a consistent copy of the store to `target`, which must not exist. A store that is in use is copied in this way
+    /// only: a copy of its files may be torn, and making it can take away the store's locks.
     ///
     /// # Errors
     /// [`Unusable`](crate::WfeError::Unusable): the target exists, or cannot be written.

@@ -293,6 +293,8 @@ fn report(instance: &str, error: &WfeError) {
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
             tracing::debug!(instance, %error, "the store is asked again");
         }
+        // The host ends, and tells.
+        WfeError::Unusable { .. } => {}
         // Passes once somebody makes room: it has to be told.
         WfeError::Full { .. } => tracing::warn!(instance, %error, "the store is full; it is asked again"),
         _ => tracing::error!(instance, %error, "the store failed; it is asked again"),

@@ -1,5 +1,5 @@
 use tokio::sync::oneshot;
-use wfe_core::{Result, WfeError};
+use wfe_core::Result;
 
 use super::WorkflowHost;
 use crate::{engine::Command, outcome::Idle};
@@ -12,11 +12,12 @@ impl WorkflowHost {
     /// A body that waits for something outside keeps the host from being idle. So does a store that fails.
     ///
     /// # Errors
-    /// [`Closed`](WfeError::Closed): the host does not run, or ends meanwhile, by [`stop`](Self::stop) or with the runtime
-    /// that it was started on.
+    /// * [`Closed`](wfe_core::WfeError::Closed): the host does not run, or ends meanwhile, by [`stop`](Self::stop) or with the runtime
+    ///   that it was started on.
+    /// * [`Unusable`](wfe_core::WfeError::Unusable): it has ended because its store is lost.
     pub async fn idle(&self) -> Result<Idle> {
         let (answer, idle) = oneshot::channel();
         self.tell(Command::Idle(answer));
-        idle.await.map_err(|_| WfeError::Closed("the host"))
+        idle.await.map_err(|_| self.0.shared.loss.or_closed())
     }
 }

@@ -149,7 +149,7 @@ impl WorkflowHost {
         shared.provider.ensure_store_exists().await?;
         let owner = Arc::new(shared.store.enlist().await?);
         let mut stage = self.stage();
-        check_new(&stage)?;
+        self.check_stage(&stage)?;
         let (commands, receiver) = mpsc::unbounded_channel();
         let phase = watch::Sender::new(Phase::Running);
         let engine = engine::spawn(shared.clone(), owner.clone(), receiver, phase.clone())?;
@@ -204,26 +204,30 @@ impl WorkflowHost {
     /// back, so that workers of other hosts get it at once.
     ///
     /// # Errors
-    /// [`Closed`](WfeError::Closed): it was stopped before, or has ended with the runtime that it was started on. Also at once
-    /// while another call of this is under way, which it does not wait for.
+    /// * [`Closed`](WfeError::Closed): it was stopped before, or has ended with the runtime that it was started on. Also at once
+    ///   while another call of this is under way, which it does not wait for.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost: its file was removed, replaced or damaged under it. The host has
+    ///   ended, if not before, then now. What it was doing last may not be stored, and of what it has stored nobody knows
+    ///   whether it is still there.
     pub async fn stop(&self) -> Result<()> {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
         if matches!(stage, Stage::Stopped) {
-            return Err(WfeError::Closed("the host"));
+            return Err(self.0.shared.loss.or_closed());
         }
-        let Shared { claims, post, options, .. } = &*self.0.shared;
+        let Shared { store, loss, claims, post, options, .. } = &*self.0.shared;
         claims.close();
         post.work_is_there();
         let workers = claims.drain(options.grace);
         let Stage::Running(commands, _, phase) = stage else {
             workers.await;
-            return Ok(());
+            return store.verify().await;
         };
         phase.send_replace(Phase::Draining);
         let (answer, stopped) = oneshot::channel();
         let engine = async { commands.send(Command::Stop(answer)).is_ok() && stopped.await.is_ok() };
         let (is_stopped, ()) = tokio::join!(engine, workers);
-        if is_stopped { Ok(()) } else { Err(WfeError::Closed("the host")) }
+        // A host that ends well says that what it has answered is stored.
+        if is_stopped { store.verify().await } else { Err(loss.or_closed()) }
     }
 
     /// Tells the engine, if the host runs; otherwise the next start sees it in the store.
@@ -258,7 +262,15 @@ impl WorkflowHost {
     }
 
     fn check_new(&self) -> Result<()> {
-        check_new(&self.stage())
+        self.check_stage(&self.stage())
+    }
+
+    fn check_stage(&self, stage: &Stage) -> Result<()> {
+        match stage {
+            _ if stage.has_ended() => Err(self.0.shared.loss.or_closed()),
+            Stage::Running(..) => Err(WfeError::Invalid("the host was started already".to_owned())),
+            Stage::New | Stage::Stopped => Ok(()),
+        }
     }
 
     fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
@@ -272,13 +284,5 @@ impl fmt::Debug for WorkflowHost {
             .field("guarantees", &self.guarantees())
             .field("definitions", &self.0.shared.definitions())
             .finish_non_exhaustive()
-    }
-}
-
-fn check_new(stage: &Stage) -> Result<()> {
-    match stage {
-        _ if stage.has_ended() => Err(WfeError::Closed("the host")),
-        Stage::Running(..) => Err(WfeError::Invalid("the host was started already".to_owned())),
-        Stage::New | Stage::Stopped => Ok(()),
     }
 }

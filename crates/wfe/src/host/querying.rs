@@ -20,6 +20,7 @@ impl WorkflowHost {
     /// * [`Serialization`](WfeError::Serialization): its data is not a `D`.
     /// * [`Closed`](WfeError::Closed): the host was stopped before the end, or has ended with the runtime that it was
     ///   started on.
+    /// * [`Unusable`](WfeError::Unusable): it has ended because its store is lost.
     pub async fn wait_for<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
         let shared = &self.0.shared;
         let _tidy = Tidy(shared, id);
@@ -33,7 +34,7 @@ impl WorkflowHost {
                 return end.typed(id);
             }
             if has_ended {
-                return Err(WfeError::Closed("the host"));
+                return Err(shared.loss.or_closed());
             }
             let runs = self.engine().is_some();
             tokio::select! {

@@ -70,6 +70,7 @@ impl WorkflowHost {
     /// * [`Invalid`](WfeError::Invalid): the definition runs on data of another type; or a name is given that begins with
     ///   `wfe.`.
     /// * [`Closed`](WfeError::Closed): the host was stopped, or has ended with the runtime that it was started on.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or is about to.
     /// * Those of the store; after [`CommitUnknown`](WfeError::CommitUnknown) the instance may have been started: a
     ///   reference ([`StartOptions`]) makes it safe to try again.
     pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
@@ -108,7 +109,7 @@ impl WorkflowHost {
     pub(crate) async fn start_instance(&self, instance: WorkflowInstance) -> Result<String> {
         let shared = &self.0.shared;
         if self.has_ended() {
-            return Err(WfeError::Closed("the host"));
+            return Err(shared.loss.or_closed());
         }
         middleware::starting(
             &shared.options.workflow_middleware,

@@ -118,8 +118,11 @@ impl Worker {
     /// ```
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid) and [`Unsupported`](WfeError::Unsupported): as [`Activities::claim`]; also a
-    /// [lease](Self::lease) of less than 3 ms. Other errors of the store are logged, and it is asked again.
+    /// * [`Invalid`](WfeError::Invalid) and [`Unsupported`](WfeError::Unsupported): as [`Activities::claim`]; also a
+    ///   [lease](Self::lease) of less than 3 ms.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost. What was worked on is dropped.
+    ///
+    /// Other errors of the store are logged, and it is asked again.
     pub async fn run_until<I, O, W, F>(self, stop: impl Future, work: W) -> Result<()>
     where
         I: DeserializeOwned,
@@ -162,6 +165,7 @@ impl Worker {
             tokio::select! {
                 // What was claimed begins before the next claim is looked at.
                 biased;
+                () = shared.loss.comes() => return Err(shared.loss.or_closed()),
                 _ = &mut stop, if !stops => end.stopping.cancel(),
                 () = of(grace), if !end.over.is_cancelled() => end.over.cancel(),
                 Some(()) = busy.next() => may_be = true,
@@ -174,7 +178,7 @@ impl Worker {
                             may_be = true;
                         }
                         Ok(Found::None(at)) => again = at,
-                        Err(error @ (WfeError::Invalid(_) | WfeError::Unsupported(_))) => {
+                        Err(error @ (WfeError::Invalid(_) | WfeError::Unsupported(_) | WfeError::Unusable { .. })) => {
                             failed = Some(error);
                             end.stopping.cancel();
                         }
@@ -304,7 +308,7 @@ impl Worker {
             since = clock.monotonic();
             match held.claim.renew().await {
                 Ok(renewed) => *expiry = renewed,
-                Err(error @ WfeError::SubscriptionNotFound(_)) => return error,
+                Err(error @ (WfeError::SubscriptionNotFound(_) | WfeError::Unusable { .. })) => return error,
                 Err(error) => tracing::warn!(activity = self.name, %error, "a heartbeat failed"),
             }
         }

@@ -22,6 +22,8 @@ mod late_answers;
 mod lifecycle;
 mod limits;
 mod loops;
+#[cfg(unix)]
+mod lost;
 mod numbers;
 mod outside;
 mod panicking;

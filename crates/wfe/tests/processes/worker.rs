@@ -73,6 +73,13 @@ impl Place {
     }
 
     pub fn worker(&self, name: &str, lease: Duration, poll: Duration) -> Worker {
+        let (worker, said) = self.worker_that_says(name, lease, poll);
+        assert_eq!(said, "ready");
+        worker
+    }
+
+    /// With its first word: that it is ready, or why the store cannot be opened.
+    pub fn worker_that_says(&self, name: &str, lease: Duration, poll: Duration) -> (Worker, String) {
         let mut child = Command::new(env::current_exe().unwrap())
             .args(["--exact", "worker::serve", "--nocapture", "--test-threads=1"])
             .env(FOLDER, self.0.path())
@@ -86,8 +93,8 @@ impl Place {
         let input = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut worker = Worker { child, input, answers };
-        assert_eq!(worker.answer(), "ready");
-        worker
+        let said = worker.answer();
+        (worker, said)
     }
 }
 
@@ -98,7 +105,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    fn answer(&mut self) -> String {
+    pub fn answer(&mut self) -> String {
         loop {
             let line = self.answers.next().expect("the worker goes on").unwrap();
             if let Some(answer) = line.strip_prefix('@') {
@@ -108,8 +115,12 @@ impl Worker {
     }
 
     pub fn ask(&mut self, line: &str) -> String {
-        writeln!(self.input, "{line}").unwrap();
+        self.send(line);
         self.answer()
+    }
+
+    pub fn send(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
     }
 
     /// Starts an instance; gives its id.
@@ -137,6 +148,11 @@ impl Worker {
     /// Stops the host, and the process with it.
     pub fn stop(mut self) {
         assert_eq!(self.ask("stop"), "stopped");
+        self.ends();
+    }
+
+    /// Waits for the end of the process, whose host was stopped.
+    pub fn ends(&mut self) {
         assert!(self.child.wait().unwrap().success());
     }
 }
@@ -243,7 +259,11 @@ async fn serve() {
     let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
     let millis = |variable| Duration::from_millis(env::var(variable).unwrap().parse().unwrap());
     let name = env::var(NAME).unwrap();
-    let provider = provider(&folder, millis(LEASE)).await;
+    let provider = SqlitePersistenceProvider::file(folder.join("state.db")).lease(millis(LEASE)).open().await;
+    let provider = match provider {
+        Ok(provider) => provider,
+        Err(error) => return println!("\n@error {error}"),
+    };
     let host = WorkflowHost::builder(provider)
         .poll_interval(millis(POLL))
         .concurrent_bodies_of("queue", "hold", 1)
@@ -265,12 +285,18 @@ async fn serve() {
             Some(("start", definition)) => {
                 let id =
                     host.start_workflow_with(definition, &Done::default(), StartOptions::default()).await;
-                println!("\n@{}", id.unwrap());
+                println!("\n@{}", id.unwrap_or_else(|error| format!("error {error}")));
             }
-            Some(("wait", id)) => match host.wait_for::<Done>(id).await.unwrap() {
-                Outcome::Completed(done) => println!("\n@{}", done.by.join(",")),
-                other => println!("\n@{other:?}"),
+            Some(("wait", id)) => match host.wait_for::<Done>(id).await {
+                Ok(Outcome::Completed(done)) => println!("\n@{}", done.by.join(",")),
+                Ok(other) => println!("\n@{other:?}"),
+                Err(error) => println!("\n@error {error}"),
             },
+            // As a program that has a look at its own database, or copies it.
+            Some(("copy", suffix)) => {
+                fs::read(folder.join(format!("state.db{suffix}"))).unwrap();
+                println!("\n@copied");
+            }
             Some(("stands", id)) => {
                 let positions = host.status(id).await.unwrap().positions;
                 println!("\n@{:?}", positions.iter().map(|position| &position.waits).collect::<Vec<_>>());
@@ -278,6 +304,8 @@ async fn serve() {
             _ => break,
         }
     }
-    host.stop().await.unwrap();
-    println!("\n@stopped");
+    match host.stop().await {
+        Ok(()) => println!("\n@stopped"),
+        Err(error) => println!("\n@error {error}"),
+    }
 }

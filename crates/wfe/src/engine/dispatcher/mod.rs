@@ -152,6 +152,10 @@ pub(super) async fn run(
                 }
                 return None; // as if the process had died
             }
+            () = shared.loss.comes() => {
+                this.lose();
+                return None; // as if the process had died
+            }
             Some(gone) = ended.recv() => commands.beside(this.actors_ended(gone, &mut ended)).await,
             () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
                 commands.beside(this.timers_are_due()).await;
@@ -320,12 +324,20 @@ impl Dispatcher {
         }
     }
 
+    /// The store is lost: nothing that goes on here could be stored.
+    fn lose(&self) {
+        if let Some(error) = self.shared.loss.error() {
+            tracing::error!(%error, "the store is lost, and this host has ended; what it was doing is void");
+        }
+    }
+
     /// Lets running bodies end within the grace time, which runs: whoever sent the command saw to it that nothing begins
     /// meanwhile.
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, news: &Notify) {
         let actors = self.actors.clone();
         while !actors.is_empty() {
             tokio::select! {
+                () = self.shared.loss.comes() => return self.lose(),
                 Some(gone) = ended.recv() => {
                     actors.forget(&gone);
                 }

@@ -14,10 +14,12 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// How often hosts of this program have warned that a definition is missing: of each definition and version.
+/// How often hosts of this program have warned that a definition is missing, of each definition and version; and what else
+/// they have logged as an error.
 pub struct Missed;
 
 static WARNINGS: Mutex<Vec<(String, u32)>> = Mutex::new(Vec::new());
+static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 impl Missed {
     /// Takes note from now on. The tests of a program have one log.
@@ -30,6 +32,11 @@ impl Missed {
         let missed = WARNINGS.lock().unwrap();
         missed.iter().filter(|(of, number)| of == definition && *number == version).count()
     }
+
+    /// How often an error was logged in which this stands.
+    pub fn errors(part: &str) -> usize {
+        ERRORS.lock().unwrap().iter().filter(|error| error.contains(part)).count()
+    }
 }
 
 impl<S: Subscriber> Layer<S> for Missed {
@@ -38,11 +45,13 @@ impl<S: Subscriber> Layer<S> for Missed {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        if *event.metadata().level() != Level::WARN {
-            return;
-        }
         let mut fields = Fields::default();
         event.record(&mut fields);
+        match *event.metadata().level() {
+            Level::WARN => {}
+            Level::ERROR => return ERRORS.lock().unwrap().extend(fields.error),
+            _ => return,
+        }
         if let (Some(definition), Some(version)) = (fields.definition, fields.version) {
             WARNINGS.lock().unwrap().push((definition, version));
         }
@@ -53,6 +62,7 @@ impl<S: Subscriber> Layer<S> for Missed {
 struct Fields {
     definition: Option<String>,
     version: Option<u32>,
+    error: Option<String>,
 }
 
 impl Visit for Fields {
@@ -68,5 +78,9 @@ impl Visit for Fields {
         }
     }
 
-    fn record_debug(&mut self, _: &Field, _: &dyn fmt::Debug) {}
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "error" {
+            self.error = Some(format!("{value:?}"));
+        }
+    }
 }

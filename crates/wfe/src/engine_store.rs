@@ -13,29 +13,54 @@ use wfe_core::{
     },
 };
 
-/// The step store of a provider that has one.
-pub(crate) struct NativeStore(pub Arc<dyn PersistenceProvider>);
+use crate::{loss::Loss, outcome::Guarantees, plain_store::PlainStore};
 
-impl NativeStore {
+/// The store that the engine works on: the provider's own step store, or one made of its plain traits. It takes note when
+/// that says that it is lost, whoever has asked.
+pub(crate) struct EngineStore {
+    store: Inner,
+    loss: Arc<Loss>,
+}
+
+enum Inner {
+    Native(Arc<dyn PersistenceProvider>),
+    Plain(Box<PlainStore>),
+}
+
+impl EngineStore {
+    /// With what the store can promise.
+    pub fn new(provider: &Arc<dyn PersistenceProvider>, loss: &Arc<Loss>) -> (Self, Guarantees) {
+        let (store, guarantees) = if provider.step_store().is_some() {
+            (Inner::Native(provider.clone()), Guarantees::OneTransactionPerStep)
+        } else {
+            (Inner::Plain(Box::new(PlainStore::new(provider.clone()))), Guarantees::SingleProcess)
+        };
+        (Self { store, loss: loss.clone() }, guarantees)
+    }
+
     fn inner(&self) -> Result<&dyn StepStore> {
-        self.0.step_store().ok_or_else(|| {
-            WfeError::Persistence("the provider had a step store before, but has none now".to_owned())
-        })
+        match &self.store {
+            Inner::Native(provider) => provider.step_store().ok_or_else(|| {
+                WfeError::Persistence("the provider had a step store before, but has none now".to_owned())
+            }),
+            Inner::Plain(store) => Ok(&**store),
+        }
     }
 }
 
 #[async_trait]
-impl StepStore for NativeStore {
+impl StepStore for EngineStore {
     async fn enlist(&self) -> Result<Owner> {
+        // Not taken note of: it may be about a file of the owner's own.
         self.inner()?.enlist().await
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
-        self.inner()?.start(owner, instance).await
+        self.loss.seen(self.inner()?.start(owner, instance).await)
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        self.inner()?.commit_step(fence, step).await
+        self.loss.seen(self.inner()?.commit_step(fence, step).await)
     }
 
     async fn claim(
@@ -45,47 +70,47 @@ impl StepStore for NativeStore {
         as_at: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<Claimed>> {
-        self.inner()?.claim(owner, definitions, as_at, limit).await
+        self.loss.seen(self.inner()?.claim(owner, definitions, as_at, limit).await)
     }
 
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
-        self.inner()?.acquire(owner, id, as_at).await
+        self.loss.seen(self.inner()?.acquire(owner, id, as_at).await)
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
-        self.inner()?.load(id).await
+        self.loss.seen(self.inner()?.load(id).await)
     }
 
     async fn inspect(&self, id: &str) -> Result<Loaded> {
-        self.inner()?.inspect(id).await
+        self.loss.seen(self.inner()?.inspect(id).await)
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<Loaded>> {
-        self.inner()?.load_many(ids).await
+        self.loss.seen(self.inner()?.load_many(ids).await)
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
-        self.inner()?.request(id, control).await
+        self.loss.seen(self.inner()?.request(id, control).await)
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
-        self.inner()?.intervene(id, intervention).await
+        self.loss.seen(self.inner()?.intervene(id, intervention).await)
     }
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {
-        self.inner()?.finish_event(event_id).await
+        self.loss.seen(self.inner()?.finish_event(event_id).await)
     }
 
     async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
-        self.inner()?.finish_events(after, limit).await
+        self.loss.seen(self.inner()?.finish_events(after, limit).await)
     }
 
     async fn finished(&self, id: &str, container: &str, after: u64, limit: usize) -> Result<Vec<Finished>> {
-        self.inner()?.finished(id, container, after, limit).await
+        self.loss.seen(self.inner()?.finished(id, container, after, limit).await)
     }
 
     async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
-        self.inner()?.items(id, container, from, limit).await
+        self.loss.seen(self.inner()?.items(id, container, from, limit).await)
     }
 
     async fn upcoming(
@@ -94,31 +119,32 @@ impl StepStore for NativeStore {
         after: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<(i64, String)>> {
-        self.inner()?.upcoming(definitions, after, limit).await
+        self.loss.seen(self.inner()?.upcoming(definitions, after, limit).await)
     }
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
+        // As above.
         self.inner()?.heartbeat(owner).await
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
-        self.inner()?.asked_of(owner).await
+        self.loss.seen(self.inner()?.asked_of(owner).await)
     }
 
     async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
-        self.inner()?.failures(id, after, limit).await
+        self.loss.seen(self.inner()?.failures(id, after, limit).await)
     }
 
     async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
-        self.inner()?.last_failures(id, pointers).await
+        self.loss.seen(self.inner()?.last_failures(id, pointers).await)
     }
 
     async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-        self.inner()?.upcoming_event(after).await
+        self.loss.seen(self.inner()?.upcoming_event(after).await)
     }
 
     async fn position_due_events(&self) -> Result<bool> {
-        self.inner()?.position_due_events().await
+        self.loss.seen(self.inner()?.position_due_events().await)
     }
 
     async fn open_waits(
@@ -127,7 +153,7 @@ impl StepStore for NativeStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<EventSubscription>> {
-        self.inner()?.open_waits(name, after, limit).await
+        self.loss.seen(self.inner()?.open_waits(name, after, limit).await)
     }
 
     async fn claim_wait(
@@ -137,18 +163,22 @@ impl StepStore for NativeStore {
         worker: &str,
         expiry: DateTime<Utc>,
     ) -> Result<Option<EventSubscription>> {
-        self.inner()?.claim_wait(name, token, worker, expiry).await
+        self.loss.seen(self.inner()?.claim_wait(name, token, worker, expiry).await)
     }
 
     async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
-        self.inner()?.answer_wait(wait_id, token, event).await
+        self.loss.seen(self.inner()?.answer_wait(wait_id, token, event).await)
     }
 
     async fn ended(&self, ids: &[String]) -> Result<Vec<String>> {
-        self.inner()?.ended(ids).await
+        self.loss.seen(self.inner()?.ended(ids).await)
+    }
+
+    async fn verify(&self) -> Result<()> {
+        self.loss.seen(self.inner()?.verify().await)
     }
 
     fn news(&self) -> BoxStream<'static, ()> {
-        self.0.step_store().map_or_else(|| stream::pending().boxed(), StepStore::news)
+        self.inner().map_or_else(|_| stream::pending().boxed(), StepStore::news)
     }
 }

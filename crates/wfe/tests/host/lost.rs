@@ -1,0 +1,162 @@
+//! The database is removed under a host: it says so to everybody, and ends.
+
+use std::{fmt::Debug, fs, path::Path, sync::Arc, time::Duration};
+
+use tokio::sync::Notify;
+use wfe::{
+    Result, WfeError, WorkflowHost,
+    definition::{Definition, WorkflowBuilder, activity, inline},
+    steps::Ctx,
+};
+
+use crate::support::{Count, Missed, Store, Tally, completed, started, until};
+
+/// Two steps; the first one goes on until it is let go, or not wanted any more.
+fn two_steps(go: &Arc<Notify>, begun: &Count, left: &Count) -> Definition {
+    let (go, begun, left, second) = (go.clone(), begun.clone(), left.clone(), begun.clone());
+    let first = inline(move |ctx: Ctx, _: Arc<Tally>| {
+        let (go, left) = (go.clone(), left.clone());
+        begun.up();
+        async move {
+            tokio::select! {
+                () = go.notified() => {}
+                () = ctx.cancellation().cancelled() => { left.up(); }
+            }
+            Ok(())
+        }
+    });
+    let second = inline(move |_, _: Arc<Tally>| {
+        second.up();
+        async { Ok(()) }
+    });
+    WorkflowBuilder::<Tally>::new("two", 1).then("first", first).then("second", second).build().unwrap()
+}
+
+fn asking() -> Definition {
+    let ask = activity("ask", |_: &Tally, ()| ()).output(|(): &(), _: &mut Tally| {});
+    WorkflowBuilder::<Tally>::new("asking", 1).activity("ask", ask).build().unwrap()
+}
+
+/// That a call has failed because this file is gone.
+#[track_caller]
+fn is_lost<T: Debug>(answer: Result<T>, file: &Path) {
+    match answer {
+        Err(WfeError::Unusable { path, reason, .. }) => {
+            assert_eq!(path, file);
+            assert!(reason.contains("removed or renamed"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn everything_says_so(host: &WorkflowHost, id: &str, file: &Path, is_native: bool) {
+    is_lost(host.wait_for::<Tally>(id).await, file);
+    is_lost(host.idle().await, file);
+    is_lost(host.start().await, file);
+    is_lost(host.start_workflow("two", &Tally::default()).await, file);
+    is_lost(host.status(id).await, file);
+    is_lost(host.data::<Tally>(id).await, file);
+    is_lost(host.suspend(id).await, file);
+    is_lost(host.cancel(id).await, file);
+    if is_native {
+        is_lost(host.failures(id).next().await, file);
+        is_lost(host.publish_event("e", "k", &()).await, file);
+        is_lost(host.skip(id).await, file);
+        is_lost(host.user_tasks().open(None, None, 9).await, file);
+        is_lost(host.activities().claim("ask", "w", Duration::from_mins(1)).await, file);
+    }
+    is_lost(host.stop().await, file);
+    is_lost(host.stop().await, file);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_database_is_removed_ends_and_says_so_to_everybody() {
+    Missed::listen();
+    for (store, is_native) in [(Store::file(), true), (Store::plain(), false)] {
+        let (go, begun, left) = (Arc::new(Notify::new()), Count::default(), Count::default());
+        let host = store.host(&[&two_steps(&go, &begun, &left)]).await;
+        let id = host.start_workflow("two", &Tally::default()).await.unwrap();
+        until(async || begun.get() == 1).await;
+        let (waiting, of) = (host.clone(), id.clone());
+        let waiter = tokio::spawn(async move { waiting.wait_for::<Tally>(&of).await });
+        let path = store.path().unwrap();
+        fs::remove_file(&path).unwrap();
+        // Nobody asks anything of the host.
+        is_lost(waiter.await.unwrap(), &path);
+        until(async || left.get() == 1).await;
+        everything_says_so(&host, &id, &path, is_native).await;
+        assert_eq!(begun.get(), 1, "no body began");
+        assert_eq!(Missed::errors(path.to_str().unwrap()), 1, "it is logged, once");
+    }
+}
+
+/// Its result comes when the database is gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_ends_in_a_database_that_was_removed_is_followed_by_none() {
+    Missed::listen();
+    for (store, is_native) in [(Store::file(), true), (Store::plain(), false)] {
+        let (go, begun, left) = (Arc::new(Notify::new()), Count::default(), Count::default());
+        let host = store.host(&[&two_steps(&go, &begun, &left)]).await;
+        let id = host.start_workflow("two", &Tally::default()).await.unwrap();
+        until(async || begun.get() == 1).await;
+        let path = store.path().unwrap();
+        fs::remove_file(&path).unwrap();
+        go.notify_one();
+        is_lost(host.wait_for::<Tally>(&id).await, &path);
+        everything_says_so(&host, &id, &path, is_native).await;
+        assert_eq!(begun.get(), 1, "no body began");
+        assert_eq!(Missed::errors(path.to_str().unwrap()), 1, "it is logged, once");
+    }
+}
+
+/// Whoever stops it is the first one who can notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_stopped_right_after_its_database_was_removed_does_not_end_well() {
+    let store = Store::file();
+    let (go, begun, left) = (Arc::new(Notify::new()), Count::default(), Count::default());
+    go.notify_one();
+    let host = store.host(&[&two_steps(&go, &begun, &left)]).await;
+    let id = host.start_workflow("two", &Tally::default()).await.unwrap();
+    completed(&host, &id).await;
+    let path = store.path().unwrap();
+    fs::remove_file(&path).unwrap();
+    is_lost(host.stop().await, &path);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_ends_with_the_loss_whether_its_host_runs_or_not() {
+    for runs in [true, false] {
+        let store = Store::file();
+        let host = store.host(&[&asking()]).await;
+        host.start_workflow("asking", &Tally::default()).await.unwrap();
+        let (asked, of) = (Count::default(), if runs { host.clone() } else { store.builder().await.build() });
+        let at_work = asked.clone();
+        let worker = of.activities().worker("ask", "w").lease(Duration::from_secs(3));
+        let worker = worker.run(move |(): (), _| {
+            at_work.up();
+            std::future::pending::<std::result::Result<(), _>>()
+        });
+        let worker = tokio::spawn(worker);
+        until(async || asked.get() == 1).await;
+        let path = store.path().unwrap();
+        fs::remove_file(&path).unwrap();
+        is_lost(worker.await.unwrap(), &path);
+        is_lost(of.stop().await, &path);
+    }
+}
+
+/// A store of somebody else's that says the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_says_of_its_end_is_what_the_store_said_first() {
+    let store = Store::file();
+    let definition = asking();
+    let host = started(store.builder().await.build(), &[&definition]).await;
+    let path = store.path().unwrap();
+    fs::remove_file(path.with_file_name("state.db-wal")).unwrap();
+    let wal = path.with_file_name("state.db-wal");
+    is_lost(host.start_workflow("asking", &Tally::default()).await, &wal);
+    fs::remove_file(&path).unwrap();
+    until(async || matches!(host.idle().await, Err(WfeError::Unusable { .. }))).await;
+    is_lost(host.idle().await, &wal);
+    is_lost(host.stop().await, &wal);
+}
