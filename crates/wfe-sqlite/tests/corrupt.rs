@@ -77,10 +77,10 @@ async fn open(path: &Path, clock: &Arc<VirtualClock>) -> SqlitePersistenceProvid
     SqlitePersistenceProvider::file(path).cache_bytes(0).clock(clock).open().await.unwrap()
 }
 
-/// With neither CHECKs nor triggers: as whoever made the rows before there were any.
+/// With neither CHECKs nor triggers nor foreign keys: as whoever made the rows before there were any.
 async fn hand(path: &Path) -> SqliteConnection {
-    let mut hand =
-        SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap();
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(false);
+    let mut hand = options.connect().await.unwrap();
     hand.execute("PRAGMA ignore_check_constraints = ON").await.unwrap();
     let triggers: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
         .fetch_all(&mut hand)
