@@ -86,7 +86,7 @@ mod tests {
 
     fn tells(error: &(dyn Error + 'static)) -> String {
         let chain = std::iter::successors(Some(error), |error| (*error).source());
-        chain.map(|error| format!("{error} {error:?}\n")).collect()
+        chain.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("\n")
     }
 
     #[test]

@@ -55,6 +55,7 @@ const READS: &[&str] = &[
     "failures",
     "last_failures",
     "heartbeat", // which goes into a file beside the database
+    "verify",
 ];
 
 /// Those that write, but not if they find nothing to do.
@@ -240,6 +241,7 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     assert_eq!(read!(failures("i", None, 9)).rows, []);
     assert_eq!(read!(last_failures("i", &["p".to_owned()])), []);
     read!(heartbeat(&place.owner));
+    read!(verify());
     assert!(matches!(store.load("unknown").await, Err(WfeError::WorkflowNotFound(_))));
     assert!(matches!(store.get_event("unknown").await, Err(WfeError::EventNotFound(_))));
     called

@@ -190,7 +190,7 @@ const SECRET: &str = "4111-1111-1111-1111";
 /// An error and its causes, as people and logs tell them.
 fn tells(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| (*error).source());
-    chain.map(|error| format!("{error} {error:?}\n")).collect()
+    chain.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("\n")
 }
 
 #[track_caller]
@@ -200,12 +200,13 @@ fn keeps_the_secret<T: fmt::Debug>(answer: wfe::Result<T>) {
     assert!(!told.contains(SECRET), "{told}");
 }
 
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Card(String);
+
 /// Each step reads the secret as something that it is not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_does_not_fit_its_type_is_told_by_kind_and_place_and_never_quoted() {
     LazyLock::force(&SAID);
-    #[derive(Debug, Clone, Serialize, Deserialize)]
-    struct Card(String);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let provider = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
@@ -240,7 +241,7 @@ async fn what_does_not_fit_its_type_is_told_by_kind_and_place_and_never_quoted()
     }
     host.publish_event("paid", "k", &SECRET).await.unwrap();
     let claim = loop {
-        if let Some(claim) = host.activities().claim("charge", "w", Duration::from_secs(60)).await.unwrap() {
+        if let Some(claim) = host.activities().claim("charge", "w", Duration::from_mins(1)).await.unwrap() {
             break claim;
         }
         tokio::time::sleep(Duration::from_millis(2)).await;

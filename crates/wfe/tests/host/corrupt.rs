@@ -127,6 +127,7 @@ async fn an_instance_whose_pointers_are_gone_does_not_begin_again() {
     .await;
     assert_eq!((hand.row(&id).await.0.as_str(), paid.get()), ("Suspended", 1));
     host.terminate(&id).await.unwrap();
+    until(async || hand.row(&id).await.0 == "Terminated").await;
     assert_eq!(ended(&host, &id).await, Outcome::Terminated);
     assert_eq!(paid.get(), 1);
 }
@@ -283,7 +284,7 @@ async fn a_broken_user_task_takes_the_inbox_from_nobody() {
         assert_eq!(open(None, limit).await, expected, "{limit}");
         assert_eq!(open(Some("boss"), limit).await, expected, "{limit}");
     }
-    let answer = UserAnswer { option: "yes".to_owned(), user: None, data: Default::default() };
+    let answer = UserAnswer { option: "yes".to_owned(), user: None, data: serde_json::Value::Null };
     tasks.answer(&expected[0].id, &answer).await.unwrap();
     completed(&host, &expected[0].instance_id).await;
     match tasks.answer(&before[1].id, &answer).await {

@@ -296,7 +296,7 @@ async fn everything_is_stored(store: &Store) -> Checked<()> {
     assert_eq!(loaded.instance, expected);
     assert_eq!(loaded.cause, Some(failure("i", "declined")));
     assert_eq!(loaded.waits, [wait("new", "i", "name", "key", second(0))]);
-    let finished = finished_rows(&store, "i", "box", 0, 9).await?;
+    let finished = finished_rows(store, "i", "box", 0, 9).await?;
     assert_eq!(finished, [Finished { number: 1, pointer: finished_pointer("a", &["box"]) }]);
     assert_eq!(steps.items("i", "box", 0, 9).await?, [json!(1), Value::Null]);
     assert_eq!(store.get_event("published").await?, event("published", "name", "other", second(0)));

@@ -1,0 +1,109 @@
+//! What a claim meets.
+
+use serde_json::json;
+use wfe_core::{
+    clock::Clock,
+    models::WorkflowStatus,
+    traits::{Control, StepCommit, StepStore, WorkflowRepository},
+};
+
+use crate::support::{Place, commit, committed, instance};
+
+/// What a claim cannot take, by a column and the value there.
+const UNCLAIMABLE: &[(&str, &str)] = &[
+    ("owner", "-1"),
+    ("owner", "-9223372036854775808"),
+    ("fence", "-5"),
+    ("fence", "9223372036854775807"),
+    ("claims", "-1"),
+    ("claims", "4294967296"),
+    ("revision", "0"),
+    ("revision", "9223372036854775807"),
+    ("control_number", "-1"),
+    ("completions", "9223372036854775807"),
+    ("id", "CAST(x'62ff' AS TEXT)"),
+];
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_claimed_is_suspended_by_the_claim_and_holds_up_no_other() {
+    for (column, value) in UNCLAIMABLE {
+        let mut place = Place::new().await;
+        for id in ["a", "b", "c"] {
+            place.store.create_new_workflow(&instance(id)).await.unwrap();
+        }
+        place.spoil(&format!("UPDATE workflows SET {column} = {value} WHERE seq = 2")).await;
+        let owner = place.store.enlist().await.unwrap();
+        assert_eq!(place.claim(&owner).await, ["a", "c"], "{column} = {value}");
+        let (status, cause) = place.row(2).await;
+        let cause = cause.unwrap();
+        assert_eq!((&*status, &cause["code"]), ("Suspended", &json!("corrupt")), "{column} = {value}");
+        let row = if *column == "id" { "b\u{fffd}" } else { "b" };
+        let said = cause["error"]["message"].as_str().unwrap();
+        assert!(said.contains(&format!("workflows.{column}, row {row},")), "{said}");
+        let failures = place.store.failures(row, None, 9).await.unwrap().rows;
+        assert_eq!((failures.len(), &*failures[0].failure.code), (1, "corrupt"));
+        assert!(place.claim(&owner).await.is_empty(), "once");
+        if *column == "id" {
+            continue;
+        }
+        // What only the engine uses is such that it can be ended, or resumed.
+        place.store.request("b", Control::Resume).await.unwrap();
+        assert_eq!(place.claim(&owner).await, ["b"], "{column} = {value}");
+        let loaded = place.store.load("b").await.unwrap();
+        let applied = loaded.control.map(|request| request.number);
+        let ends = StepCommit { status: Some(WorkflowStatus::Terminated), applied, ..commit("b") };
+        committed(&place.store, loaded.fence, ends).await;
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_is_acquired_and_cannot_be_is_suspended_too() {
+    for (column, value) in UNCLAIMABLE.iter().filter(|(column, _)| *column != "id") {
+        let mut place = Place::new().await;
+        place.store.create_new_workflow(&instance("a")).await.unwrap();
+        place.spoil(&format!("UPDATE workflows SET {column} = {value}")).await;
+        let owner = place.store.enlist().await.unwrap();
+        assert_eq!(place.store.acquire(&owner, "a", place.clock.now()).await.unwrap(), None);
+        assert_eq!(place.row(1).await.0, "Suspended", "{column} = {value}");
+    }
+}
+
+#[tokio::test]
+async fn an_ended_instance_with_an_owner_that_is_none_is_left_as_it_is() {
+    let mut place = Place::new().await;
+    place.store.create_new_workflow(&instance("a")).await.unwrap();
+    place.spoil("UPDATE workflows SET owner = -1, status = 'Complete'").await;
+    place.store.create_new_workflow(&instance("b")).await.unwrap();
+    let owner = place.store.enlist().await.unwrap();
+    assert_eq!(place.claim(&owner).await, ["b"]);
+    assert_eq!(place.row(1).await, ("Complete".to_owned(), None));
+}
+
+#[tokio::test]
+async fn what_a_dead_owner_had_is_freed_whatever_one_row_of_it_holds() {
+    for (column, value) in [("fence", i64::MAX), ("revision", i64::MAX), ("fence", i64::MIN)] {
+        let mut place = Place::new().await;
+        let dead = place.store.enlist().await.unwrap();
+        for id in ["a", "b", "c"] {
+            place.store.start(Some(&dead), &instance(id)).await.unwrap();
+        }
+        place.spoil(&format!("UPDATE workflows SET {column} = {value} WHERE id = 'b'")).await;
+        drop(dead);
+        let owner = place.store.enlist().await.unwrap();
+        let claimed = place.claim(&owner).await;
+        assert!(claimed.contains(&"a".to_owned()) && claimed.contains(&"c".to_owned()), "{claimed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_shows_that_owners_go_on_is_summed_up_whatever_one_row_holds() {
+    let mut place = Place::new().await;
+    let busy = place.store.enlist().await.unwrap();
+    for id in ["a", "b", "c"] {
+        place.store.start(Some(&busy), &instance(id)).await.unwrap();
+    }
+    place.store.create_new_workflow(&instance("free")).await.unwrap();
+    place.spoil("UPDATE workflows SET seq = 9223372036854775800 + seq WHERE owner IS NOT NULL").await;
+    let owner = place.store.enlist().await.unwrap();
+    assert_eq!(place.claim(&owner).await, ["free"]);
+}

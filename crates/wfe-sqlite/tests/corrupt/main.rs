@@ -1,0 +1,11 @@
+//! Rows that do not decode, or cannot be: each spoils itself only.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
+
+mod claims;
+mod lists;
+mod loads;
+mod lost;
+mod support;
+mod tables;
+mod told;

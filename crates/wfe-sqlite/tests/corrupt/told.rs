@@ -1,0 +1,73 @@
+//! What is logged.
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use tracing::{
+    Event as Said, Id, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+use wfe_core::traits::WorkflowRepository;
+
+use crate::support::{Place, instance, texts};
+
+/// Keeps the errors that were logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::ERROR
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Said<'_>) {
+        struct Fields(Vec<String>);
+        impl Visit for Fields {
+            fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+                self.0.push(format!("{field}={value:?}"));
+            }
+        }
+        let mut fields = Fields(Vec::new());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0.join(" "));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+#[tokio::test]
+async fn what_does_not_decode_is_reported_once_by_table_column_and_row() {
+    let mut place = Place::new().await;
+    for id in ["a", "b"] {
+        place.store.create_new_workflow(&instance(id)).await.unwrap();
+    }
+    place.spoil("UPDATE execution_pointers SET scope = '{\"secret\"' WHERE workflow = 1").await;
+    let log = Log::default();
+    let _listens = tracing::subscriber::set_default(log.clone());
+    for _ in 0..3 {
+        let found = place.store.get_workflow_instances(&texts(&["a", "b"])).await.unwrap();
+        assert_eq!(found.len(), 1);
+    }
+    let said = log.0.lock().unwrap().clone();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("execution_pointers.scope, row p of a,") && !said[0].contains("secret"),
+        "{said:?}"
+    );
+    place.spoil("UPDATE workflows SET data = '' WHERE id = 'a'").await;
+    place.store.get_workflow_instances(&texts(&["a"])).await.unwrap();
+    assert_eq!(log.0.lock().unwrap().len(), 2, "another column");
+}
