@@ -3,7 +3,11 @@ use std::{sync::Arc, time::Duration};
 use futures_util::FutureExt;
 use tokio::{
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender, oneshot},
+    sync::{
+        OwnedSemaphorePermit, Semaphore,
+        mpsc::UnboundedSender,
+        oneshot::{self, error::TryRecvError},
+    },
 };
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
@@ -15,7 +19,6 @@ use wfe_core::{
 
 use crate::{
     engine::{Hold, Mail, Phase, PhaseWatch},
-    limits::Stand,
     middleware,
     shared::Shared,
 };
@@ -109,7 +112,7 @@ impl Bodies {
         let span = span_of(&job, &like);
         let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
         let time = shared.now();
-        shared.at_hand.set(&instance, &job, Stand::Runs(time));
+        shared.at_hand.begins(&instance, report.number, time);
         let what = Lifecycle::StepStarted { step: step.clone(), pointer, attempt };
         shared.publish(LifecycleEvent { time, what, ..like });
         let store = Some(shared.store.clone());
@@ -124,11 +127,16 @@ impl Bodies {
             });
             return;
         }
-        // A thread that blocks keeps its place, whatever the middleware around it does meanwhile.
+        // A thread that blocks keeps its place, and its step from being run again, whatever the middleware around it does
+        // meanwhile.
         let places = Arc::new(places);
-        let blocks = job
-            .is_blocking()
-            .then(|| (places.clone(), watchdog.watch_blocking(instance.clone(), &step, token.clone())));
+        let (blocks, mut thread) = if job.is_blocking() {
+            let (thread, ended) = oneshot::channel::<()>();
+            let watch = watchdog.watch_blocking(instance.clone(), &step, token.clone());
+            (Some((thread, places.clone(), watch)), Some(ended))
+        } else {
+            (None, None)
+        };
         let body = async move {
             if !has_middleware {
                 return job.run(store).await;
@@ -159,15 +167,25 @@ impl Bodies {
                 () = parted(&token) => None,
             };
             drop(places);
-            if let Some(end) = end {
-                report.ended(end);
-            } else {
-                logging::info!(
+            // The middleware has not waited for it, or was dropped.
+            let goes_on = thread.take_if(|thread| thread.try_recv() == Err(TryRecvError::Empty));
+            match (end, &goes_on) {
+                (Some(end), None) => return report.ended(end),
+                (Some(end), Some(_)) => {
+                    report.ended_before_its_thread(end);
+                    token.cancel();
+                }
+                (None, _) => logging::info!(
                     instance = &*instance,
                     step,
                     "the step went on for a second after its cancellation token had fired, and was dropped"
-                );
+                ),
             }
+            if let Some(thread) = goes_on {
+                // An error: it is dropped, not sent.
+                let _over = thread.await;
+            }
+            drop(report);
         });
     }
 }
@@ -190,10 +208,12 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
 }
 
 /// Mails how a body ended; dropped without that (the host drains, the program's runtime shuts down, or nobody wanted the
-/// body any more, and it went on for too long), that it did not run to its end.
+/// body any more, and it went on for too long), that it did not run to its end. Nothing of the body runs any more then.
 struct Report {
     shared: Arc<Shared>,
     instance: Arc<str>,
+    /// By which the body is known as [at hand](crate::at_hand::AtHand).
+    number: u64,
     pointer: String,
     job: u64,
     mail: Option<UnboundedSender<Mail>>,
@@ -201,9 +221,9 @@ struct Report {
 
 impl Report {
     fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: UnboundedSender<Mail>) -> Self {
-        let (instance, pointer, number) = (like.instance_id.clone(), job.pointer().to_owned(), job.number());
-        shared.at_hand.set(&instance, job, Stand::Waits);
-        Self { shared: shared.clone(), instance, pointer, job: number, mail: Some(mail) }
+        let (instance, pointer) = (like.instance_id.clone(), job.pointer().to_owned());
+        let number = shared.at_hand.add(&instance, job);
+        Self { shared: shared.clone(), instance, number, pointer, job: job.number(), mail: Some(mail) }
     }
 
     fn begins(&self) {
@@ -223,20 +243,27 @@ impl Report {
 
     fn ended(mut self, end: BodyEnd) {
         // Before that is stored which follows from it: a query must not see both.
-        self.shared.at_hand.remove(&self.instance, &self.pointer, self.job);
+        self.shared.at_hand.remove(&self.instance, self.number);
         if let Some(mail) = self.mail.take() {
             // Nobody is there if the instance ended meanwhile, or the host is gone: the result is void then.
-            let _void = mail.send(Mail::Ended(self.pointer.clone(), end));
+            let _void = mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: false });
+        }
+    }
+
+    /// The attempt has ended, but not the thread on which the body blocks.
+    fn ended_before_its_thread(&self, end: BodyEnd) {
+        if let Some(mail) = &self.mail {
+            // As above.
+            let _void = mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: true });
         }
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        self.shared.at_hand.remove(&self.instance, &self.pointer, self.job);
-        if let Some(mail) = self.mail.take() {
-            // As above.
-            let _void = mail.send(Mail::NotRun(self.job));
-        }
+        let Some(mail) = self.mail.take() else { return };
+        self.shared.at_hand.remove(&self.instance, self.number);
+        // As above.
+        let _void = mail.send(Mail::NotRun(self.job));
     }
 }

@@ -44,6 +44,7 @@
 //! process all the same: any under `panic = "abort"`, one that leaves a `Drop` of yours while another panic unwinds, and
 //! one in a panic hook.
 
+mod at_hand;
 mod births;
 mod bodies;
 mod engine;

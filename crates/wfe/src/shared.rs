@@ -15,10 +15,11 @@ use wfe_core::{
 };
 
 use crate::{
+    at_hand::AtHand,
     births::Births,
     engine_store::EngineStore,
     heart::{Beating, Heart},
-    limits::{self, AtHand},
+    limits,
     loss::Loss,
     missing::Missing,
     options::Options,
@@ -44,7 +45,7 @@ pub(crate) struct Shared {
     pub heart: Arc<Heart>,
     pub post: Post,
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
-    pub at_hand: AtHand,
+    pub at_hand: Arc<AtHand>,
     pub missing: Missing,
     corrupt: CorruptValues,
     pub births: Arc<Births>,
@@ -75,7 +76,7 @@ impl Shared {
             heart: Arc::default(),
             post: Post::default(),
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
-            at_hand: AtHand::default(),
+            at_hand: AtHand::new(),
             missing: Missing::default(),
             corrupt: CorruptValues::default(),
             births: Arc::default(),

@@ -10,7 +10,7 @@ use wfe_core::{
     traits::{ControlRequest, Ending, Loaded, StepFailure},
 };
 
-use crate::limits::Stand;
+use crate::at_hand::Stand;
 
 /// Where an instance stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,6 +95,9 @@ pub enum Waits {
     /// Its body has been taken up by this host and waits until one may run: the limit on bodies, of the step or of the
     /// host, is reached.
     Place,
+    /// An earlier body of the step goes on, though its attempt is over: it had had its time, or was cancelled. Its next body,
+    /// or (of a saga) the compensation of a step, begins when that one has ended or was dropped.
+    AttemptBefore,
     /// It is due: a host takes it up as soon as it may.
     Due,
     /// A time: a delay, or a pause that the body asked for.
@@ -238,11 +241,13 @@ impl Position {
             || (loaded.instance.status == WorkflowStatus::Runnable
                 && pointer.sleep_until.is_some_and(|until| until <= now));
         let waits = match pointer.status {
+            _ if at_hand.get(&pointer.id) == Some(&Stand::Held) => Waits::AttemptBefore,
             PointerStatus::Running => Waits::Tick { next: pointer.sleep_until? },
             PointerStatus::Sleeping if !is_awake => asleep(pointer)?,
             PointerStatus::WaitingForEvent => waiting(pointer, &loaded.waits)?,
             PointerStatus::Failed => Waits::Resume,
             _ => match at_hand.get(&pointer.id) {
+                Some(Stand::Held) => Waits::AttemptBefore,
                 Some(Stand::Waits) => Waits::Place,
                 Some(Stand::Runs(since)) => Waits::Running { since: Some(*since) },
                 None if loaded.owner.is_some() => Waits::Running { since: None },

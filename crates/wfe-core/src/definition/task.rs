@@ -83,7 +83,8 @@ impl<S, D, I, K> Task<S, D, I, K> {
     /// How long an attempt may take, from the moment its body begins; by default as long as it likes. An attempt
     /// that takes longer has failed with the code `timeout`: its cancellation token fires, and what it still answers
     /// is passed over. A body that goes on all the same is dropped a second later, unless it blocks its thread
-    /// ([`Ctx::cancellation`]). Zero is refused when the definition is built.
+    /// ([`Ctx::cancellation`]). That the attempt has failed is stored at once, and the pause before the next one runs; its
+    /// body begins when this one has ended or was dropped. Zero is refused when the definition is built.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.policy.timeout = Some(limit);

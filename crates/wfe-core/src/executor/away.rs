@@ -18,6 +18,7 @@ impl Run {
             self.delta.finished.push(pointer);
         }
         self.windows.remove(at);
+        self.held.remove(at);
         self.stop_reading(at);
         let reading = &self.reading;
         self.wants.retain(|want| {
@@ -48,8 +49,9 @@ impl Run {
     /// The pointer waits for nothing any more: no body, no event, no child, no time, no items.
     pub(super) fn let_go(&mut self, at: &str) -> Result<()> {
         if let Some(work) = self.no_longer_at_work(at) {
-            self.cancelled.push(work.token);
+            self.cancel_body(work);
         }
+        self.held.remove(at);
         self.ready.retain(|id| id != at);
         self.windows.remove(at);
         self.stop_reading(at);

@@ -133,7 +133,11 @@ impl Run {
         };
         if self.status == WorkflowStatus::Runnable {
             for id in std::mem::take(&mut self.ready) {
-                effects.jobs.push(self.begin(&id, env.now)?);
+                if self.waits_for_attempt(&id)? {
+                    self.ready.push(id);
+                } else {
+                    effects.jobs.push(self.begin(&id, env.now)?);
+                }
             }
         }
         Ok(effects)
@@ -174,11 +178,13 @@ impl Run {
             && live.keys().all(|id| self.live.contains(id))
     }
 
-    /// Whether nothing can happen before time passes or somebody asks for something.
+    /// Whether nothing can happen before time passes or somebody asks for something. While a body [lingers](super::attempts)
+    /// it stays owned: whoever else claimed it would begin the next one beside it.
     fn is_idle(&self) -> bool {
         match self.status {
             WorkflowStatus::Runnable => {
                 self.running.is_empty()
+                    && self.lingering.is_empty()
                     && self.ready.is_empty()
                     && self.queue.is_empty()
                     && self.wants.is_empty()
@@ -186,7 +192,7 @@ impl Run {
                     && self.reading.is_empty()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }
-            WorkflowStatus::Suspended => self.running.is_empty(),
+            WorkflowStatus::Suspended => self.running.is_empty() && self.lingering.is_empty(),
             WorkflowStatus::Complete | WorkflowStatus::Terminated => true,
         }
     }
@@ -231,10 +237,11 @@ impl Run {
         let token = CancellationToken::new();
         self.jobs += 1;
         let number = self.jobs;
-        let work = Working { job: number, token: token.clone(), allowed, limit: None };
+        let place = Arc::new(place);
+        let work = Working { job: number, place: place.clone(), token: token.clone(), allowed, limit: None };
         self.running.insert(id.to_owned(), work);
         let is_limited = allowed.is_some();
-        Ok(Job { place: Arc::new(place), body, data, item, token, number, is_limited })
+        Ok(Job { place, body, data, item, token, number, is_limited })
     }
 }
 

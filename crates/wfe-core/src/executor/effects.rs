@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Env, Run};
+use super::{Env, Run, StepPlace};
 use crate::{
     definition::{AnyData, Body, BodyEnd, Work},
     models::WorkflowInstance,
@@ -16,7 +16,8 @@ use crate::{
 /// What is to be done once a commit is stored, and not before.
 #[derive(Default)]
 pub struct Effects {
-    /// Bodies to run. Each one's end goes to [`Run::ended`].
+    /// Bodies to run. Each one's end goes to [`Run::ended`]; of one that is dropped without a result, to
+    /// [`Run::body_over`].
     pub jobs: Vec<Job>,
     /// Items to read. They go to [`Run::items`].
     pub wants: Vec<Want>,
@@ -65,8 +66,7 @@ pub struct Job {
 }
 
 impl Job {
-    /// Its number: unique within its [`Run`]. A pointer has several jobs, one after the other; of those at once (one had
-    /// had its time), only the last one's end counts.
+    /// Its number: unique within its [`Run`]. A pointer has several jobs, one after the other.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
@@ -76,6 +76,12 @@ impl Job {
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.place.pointer
+    }
+
+    /// Where it stands, for whoever tells a later `Run` that it has not ended.
+    #[must_use]
+    pub fn place(&self) -> StepPlace {
+        StepPlace(self.place.clone())
     }
 
     /// Whether its attempt may take so long and no longer: then [`Run::begun`] has to be told when it begins.

@@ -17,6 +17,13 @@
 //! whatever has come meanwhile. Nothing is lost with a `Run` but time: opened again from the store, it goes on. Bodies that
 //! it has begun can go on beside that: [`Run::leave_bodies`] hands them to the next one ([`Run::open_again`]).
 //!
+//! # Attempts
+//!
+//! A body that is cancelled, or has had its time, may go on for a while. The next body of its step, and what compensates the
+//! step, are not handed out before its end was told: by [`Run::ended`], whose result is void then, or by
+//! [`Run::body_over`]. A `Run` that is opened while bodies of an earlier one go on is told of them
+//! ([`Run::still_at_work`]).
+//!
 //! # How an event reaches a wait
 //!
 //! A pointer that waits has an open [`EventSubscription`](crate::models::EventSubscription), opened in the commit in which
@@ -50,6 +57,7 @@
 //! A parent whose step is taken away asks the child to cancel itself, and one that is terminated asks it to terminate
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
+mod attempts;
 mod awaiting;
 mod away;
 mod by_hand;
@@ -74,6 +82,7 @@ mod waiting;
 #[cfg(test)]
 mod tests;
 
+pub use attempts::StepPlace;
 pub use closing::closing;
 pub use consistency::{contradiction, lost_waits};
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};

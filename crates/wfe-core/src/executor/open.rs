@@ -99,6 +99,7 @@ impl Run {
     pub fn leave_bodies(&mut self) -> RunningBodies {
         RunningBodies {
             running: std::mem::take(&mut self.running),
+            lingering: std::mem::take(&mut self.lingering),
             cancelled: std::mem::take(&mut self.cancelled),
             jobs: self.jobs,
         }
@@ -108,12 +109,13 @@ impl Run {
     fn take_over(&mut self, at_work: RunningBodies) -> Result<()> {
         self.jobs = at_work.jobs;
         self.cancelled.extend(at_work.cancelled);
+        self.lingering.extend(at_work.lingering);
         let is_still = self.fault.is_some() || self.status.is_final();
         let is_begun = [PointerStatus::Pending, PointerStatus::Sleeping];
         for (at, work) in at_work.running {
             let has_place = self.live.get(&at).is_ok_and(|p| p.active && is_begun.contains(&p.status));
             if is_still || !has_place {
-                self.cancelled.push(work.token);
+                self.cancel_body(work);
                 continue;
             }
             // That its pause was over is stored with what comes of it.
@@ -171,6 +173,8 @@ impl Run {
             windows: HashMap::new(),
             reading: HashMap::new(),
             running: HashMap::new(),
+            lingering: HashMap::new(),
+            held: BTreeSet::new(),
             limits: BTreeSet::new(),
             jobs: 0,
             ready: Vec::new(),

@@ -9,15 +9,15 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Fault, LifecycleEvent, Moved, Primitive, Want, live::Live, primitives::Window, refused::Entries,
-    undoing::Reading,
+    Fault, LifecycleEvent, Moved, Primitive, Want, attempts::Lingering, live::Live, primitives::Window,
+    refused::Entries, undoing::Reading,
 };
 use crate::{
     Result, WfeError,
     definition::{AnyData, Apply, Ask, BodyEnd, Definition, Node},
     limits::later,
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
-    steps::StepError,
+    steps::{Place, StepError},
     traits::{Consumed, Control, Ending, Items, StepFailure},
 };
 
@@ -68,6 +68,10 @@ pub struct Run {
     pub(super) reading: HashMap<String, Reading>,
     /// Bodies at work.
     pub(super) running: HashMap<String, Working>,
+    /// Bodies whose results are not wanted any more, and that have not ended, by the numbers of their jobs.
+    pub(super) lingering: HashMap<u64, Lingering>,
+    /// Sagas whose next compensation waits until a body of the step has ended.
+    pub(super) held: BTreeSet<String>,
     /// When a body at work has had its time, and which job it is.
     pub(super) limits: BTreeSet<(DateTime<Utc>, String, u64)>,
     pub(super) jobs: u64,
@@ -88,7 +92,9 @@ pub struct Run {
 #[derive(Default)]
 pub struct RunningBodies {
     pub(super) running: HashMap<String, Working>,
-    /// Those whose results are not wanted any more, and who have not been told so.
+    /// Those whose results are not wanted any more, and that have not ended.
+    pub(super) lingering: HashMap<u64, Lingering>,
+    /// Those of them who have not been told so.
     pub(super) cancelled: Vec<CancellationToken>,
     pub(super) jobs: u64,
 }
@@ -97,7 +103,7 @@ impl RunningBodies {
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.running.is_empty()
+        self.running.is_empty() && self.lingering.is_empty()
     }
 
     /// The next jobs get numbers above this one: how a body ended that nobody waits for any more is not taken for how
@@ -112,6 +118,7 @@ impl RunningBodies {
 /// A body at work.
 pub(super) struct Working {
     pub job: u64,
+    pub place: Arc<Place>,
     pub token: CancellationToken,
     /// How long it may take.
     pub allowed: Option<Duration>,
@@ -199,13 +206,13 @@ impl Run {
     }
 
     /// A body ended. Results of bodies that are no longer wanted (they were cancelled, or had had their time) are passed
-    /// over.
+    /// over, but what waited for their end goes on.
     ///
     /// # Errors
     /// The state contradicts itself.
     pub fn ended(&mut self, pointer: &str, end: BodyEnd, env: &mut Env<'_>) -> Result<()> {
         if self.running.get(pointer).is_none_or(|work| work.job != end.job) || self.status.is_final() {
-            return Ok(());
+            return self.body_over(end.job).map(|_| ());
         }
         self.no_longer_at_work(pointer);
         let primitive = self.primitive_of(pointer)?;

@@ -340,6 +340,11 @@ impl Run {
         let path = &entry.step.pointer;
         let is_inside = path.strip_prefix(saga).is_some_and(|rest| rest.starts_with('/'));
         let is_covered = undoing.covered.iter().any(|(covered, _)| path.starts_with(covered));
+        if is_inside && !is_covered && !entry.undone && self.lingers_within(path) {
+            // Nothing has changed yet: the entry is read again when a body has ended.
+            self.held.insert(saga.to_owned());
+            return Ok(());
+        }
         if let Some(since) = entry.since {
             undoing.covered.push((format!("{path}/"), since));
         }

@@ -149,8 +149,10 @@ impl Ctx {
     /// branch; a cancel condition took the step away, a go-to left the container around it, or the saga around it has failed;
     /// the attempt had its time; or the host has waited for its whole grace time.
     ///
-    /// Nobody waits for a body after that, and what it has done outside by then is not undone: it has not completed. Look
-    /// here before an effect that cannot be taken back, and give the [idempotency key](Self::idempotency_key) along with it.
+    /// What it has done outside by then is not undone: it has not completed. Look here before an effect that cannot be taken
+    /// back, and give the [idempotency key](Self::idempotency_key) along with it. After that nothing waits for the end of
+    /// the body but the next body of the same step (another attempt, a visit after a go-to or by hand, the next round of
+    /// a saga), so that no two of them run at once in a process, and the compensation of the step itself.
     ///
     /// A second after that (of real time) the host drops an asynchronous body that still goes on, at the `await` where it
     /// stands, with the step's struct and the middleware around it: it takes no place from others any more. A body that

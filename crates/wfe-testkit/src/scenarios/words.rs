@@ -80,13 +80,18 @@ impl Gate {
         inline(move |ctx: Ctx, _| {
             let this = this.clone();
             async move {
-                this.entered.send_modify(|entered| *entered += 1);
+                this.enter();
                 tokio::select! {
                     () = this.go.notified() => Ok(()),
                     () = ctx.cancellation().cancelled() => Err(StepError::fatal("cancelled")),
                 }
             }
         })
+    }
+
+    /// Its body was entered, or another one that is counted with it.
+    pub fn enter(&self) {
+        self.entered.send_modify(|entered| *entered += 1);
     }
 
     /// How often its body was entered.

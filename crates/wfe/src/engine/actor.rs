@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
     Result, WfeError,
-    executor::{Effects, Job, Lifecycle, Run, RunningBodies, Want},
+    executor::{Effects, Job, Lifecycle, Run, RunningBodies, StepPlace, Want},
     logging::{self, Span},
     steps::StepError,
     traits::{Claimed, Loaded},
@@ -18,6 +18,7 @@ use super::{
     storing::{self, Stored},
 };
 use crate::{
+    at_hand::AtHand,
     bodies::Bodies,
     middleware::{self, WorkflowEnd},
     outcome::End,
@@ -39,8 +40,14 @@ pub(super) struct Actor {
     pub(super) work: AtWork,
     mail: mpsc::UnboundedSender<Mail>,
     pub(super) mailbox: mpsc::UnboundedReceiver<Mail>,
-    /// Bodies that run or wait for a free slot, by the numbers of their jobs.
-    pub(super) spawned: HashMap<u64, CancellationToken>,
+    /// Bodies that run or wait for a free slot, by the numbers of their jobs; those too that nobody wants any more, until
+    /// they have ended.
+    pub(super) spawned: HashMap<u64, Spawned>,
+    /// Bodies of the instance that have not ended in this process, but that another actor has begun, by numbers of jobs
+    /// that they got here.
+    pub(super) others: HashMap<u64, StepPlace>,
+    /// Whether it was told that pointers wait for the end of an earlier body.
+    has_held: bool,
     /// The number of the last job there was, whichever `Run` gave it.
     last_job: u64,
     /// How many `Run`s were opened. Items are for the one that asked for them.
@@ -53,6 +60,12 @@ pub(super) struct Actor {
     has_stored: bool,
     /// When this host was last seen to own the instance, by the monotonic clock.
     pub(super) seen: Duration,
+}
+
+/// A body that was handed out.
+pub(super) struct Spawned {
+    token: CancellationToken,
+    pub place: StepPlace,
 }
 
 /// Where the state of an instance is when work on it begins.
@@ -105,6 +118,8 @@ impl Actor {
             mail,
             mailbox,
             spawned: HashMap::new(),
+            others: HashMap::new(),
+            has_held: false,
             last_job: 0,
             opened: 0,
             put_off: false,
@@ -145,6 +160,8 @@ impl Actor {
             State::Stored => None,
         };
         let mut at_work = RunningBodies::default();
+        self.others.extend(AtHand::in_process(&self.work.id, &self.mail, 1));
+        self.last_job = self.others.keys().copied().max().unwrap_or(0);
         loop {
             let at_hand = match here.take() {
                 Some(loaded) => loaded,
@@ -156,7 +173,7 @@ impl Actor {
             }
             let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
             // What its bodies mail is not to be read here.
-            if !keeps_bodies && at_work.is_empty() {
+            if !keeps_bodies && self.spawned.is_empty() && self.others.is_empty() {
                 match self.await_due(&at_hand).await {
                     Due::Now => {}
                     Due::Look => continue,
@@ -252,8 +269,23 @@ impl Actor {
     }
 
     /// Whatever still runs is not wanted any more; a body that was to end by itself has ended.
-    pub(super) fn cancel_bodies(&mut self) {
-        self.spawned.drain().for_each(|(_, token)| token.cancel());
+    pub(super) fn cancel_bodies(&self) {
+        self.spawned.values().for_each(|body| body.token.cancel());
+    }
+
+    /// Whether a body has not ended whose result is wanted.
+    pub(super) fn has_wanted_bodies(&self) -> bool {
+        self.spawned.values().any(|body| !body.token.is_cancelled())
+    }
+
+    /// Tells where the instance stands whose next bodies wait for the end of earlier ones.
+    fn tell_of_held(&mut self, run: &mut Run) -> Result<()> {
+        let held = run.held()?;
+        if self.has_held || !held.is_empty() {
+            self.has_held = !held.is_empty();
+            self.shared.at_hand.hold(&self.work.id.as_str().into(), held);
+        }
+        Ok(())
     }
 
     async fn passes(
@@ -279,6 +311,8 @@ impl Actor {
             None => Run::open_again(&definition, loaded, at_work, env),
             Some(parked) => parked.open(&definition, loaded, env),
         })?;
+        let spawned = self.spawned.iter().map(|(job, body)| (job, &body.place));
+        spawned.chain(&self.others).for_each(|(job, place)| run.still_at_work(*job, place));
         if let Some(request) = control {
             self.shared.with_env(|env| run.control(request, env))?;
         }
@@ -322,6 +356,7 @@ impl Actor {
                 listen = false;
             }
             self.begin(&run, jobs);
+            self.tell_of_held(&mut run)?;
             if let Turn::Over(next) = self.wait(&mut run, again, listen).await? {
                 return Ok(Ok(Worked::Over(next)));
             }
@@ -362,7 +397,8 @@ impl Actor {
     fn begin(&mut self, run: &Run, jobs: Vec<Job>) {
         for job in jobs {
             let begun = run.event(Lifecycle::Started, self.shared.now());
-            self.spawned.insert(job.number(), job.token().clone());
+            let body = Spawned { token: job.token().clone(), place: job.place() };
+            self.spawned.insert(job.number(), body);
             self.bodies.spawn(job, begun, self.hold(), self.mail.clone());
         }
     }
@@ -391,5 +427,8 @@ impl Drop for Actor {
     /// The host was dropped: its steps are nobody's.
     fn drop(&mut self) {
         self.cancel_bodies();
+        if self.has_held {
+            self.shared.at_hand.hold(&self.work.id.as_str().into(), Vec::new());
+        }
     }
 }

@@ -52,7 +52,7 @@ impl Actor {
         let mut look = listen;
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
-            if phase == Phase::Closing || (phase == Phase::Draining && self.spawned.is_empty()) {
+            if phase == Phase::Closing || (phase == Phase::Draining && !self.has_wanted_bodies()) {
                 // What is left stays as it is stored, for the next start. Given back, the instance is not taken for
                 // one that killed its process. If a request waits, it is free when this host is gone.
                 let due = run.status() == WorkflowStatus::Runnable;
@@ -107,13 +107,18 @@ impl Actor {
                 });
                 return Ok(false);
             }
-            Mail::Ended(pointer, end) => {
-                self.spawned.remove(&end.job());
+            Mail::Ended { pointer, end, goes_on } => {
+                let job = end.job();
                 self.shared.with_env(|env| run.ended(&pointer, end, env))?;
+                match self.spawned.get(&job).filter(|_| goes_on) {
+                    Some(body) => run.still_at_work(job, &body.place),
+                    None => drop(self.spawned.remove(&job)),
+                }
             }
             Mail::NotRun(job) => {
                 self.spawned.remove(&job);
-                return Ok(false);
+                self.others.remove(&job);
+                return run.body_over(job);
             }
             Mail::Items { asker, container, from, read } if asker == self.opened => {
                 let values = read?;

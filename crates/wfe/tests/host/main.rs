@@ -9,6 +9,7 @@
 
 mod ahead;
 mod around;
+mod attempts;
 mod blocking;
 mod busy_store;
 mod by_hand;

@@ -7,6 +7,7 @@
 
 mod anew;
 mod answers;
+mod attempts;
 mod branching;
 mod by_hand;
 mod cancelling;

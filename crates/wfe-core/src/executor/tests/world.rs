@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use super::stream::Stream;
 use crate::{
@@ -41,6 +42,8 @@ pub struct World {
     pub events: Vec<Lifecycle>,
     pub run: Option<Run>,
     pub jobs: Vec<Job>,
+    /// Bodies that never end by themselves, by the numbers of their jobs: each is dropped once its token has fired.
+    pub endless: Vec<(u64, CancellationToken)>,
     pub random: Box<dyn FnMut() -> f64>,
     /// The process dies right after this many commits.
     pub dies_after: Option<usize>,
@@ -89,6 +92,7 @@ impl World {
             events: Vec::new(),
             run: None,
             jobs: Vec::new(),
+            endless: Vec::new(),
             random: Box::new(|| 0.0),
             dies_after: None,
             registry: Rc::default(),
@@ -150,6 +154,7 @@ impl World {
     pub fn crash(&mut self) {
         self.run = None;
         self.jobs.clear();
+        self.endless.clear();
         self.reading.clear();
     }
 
@@ -180,10 +185,12 @@ impl World {
             self.woken.extend(wakes);
             for job in jobs {
                 self.with_run(|run, env| run.begun(job.pointer(), job.number(), env));
+                let others = self.waiting();
+                assert!(!others.contains(&job.pointer()), "{} runs twice at once: {others:?}", job.pointer());
                 self.jobs.push(job);
             }
             self.events.extend(events.into_iter().map(|e| e.what));
-            cancelled.iter().for_each(tokio_util::sync::CancellationToken::cancel);
+            cancelled.iter().for_each(CancellationToken::cancel);
             if released.is_some() {
                 self.run = None;
                 return Ok(());
@@ -202,6 +209,13 @@ impl World {
             }
             if !self.reads_slowly {
                 self.let_in()?;
+            }
+            let (over, endless) =
+                std::mem::take(&mut self.endless).into_iter().partition(|(_, t)| t.is_cancelled());
+            self.endless = endless;
+            let over: Vec<(u64, CancellationToken)> = over;
+            for (job, _) in over {
+                goes_on |= self.with_run(|run, _| run.body_over(job))?;
             }
             if !goes_on {
                 return Ok(());
@@ -247,9 +261,12 @@ impl World {
     /// Runs these waiting bodies to their ends, and stores their results in one commit.
     pub fn finish(&mut self, jobs: Vec<Job>) {
         for job in jobs {
-            let pointer = job.pointer().to_owned();
+            let (pointer, number, token) = (job.pointer().to_owned(), job.number(), job.token().clone());
             // One that never ends: it may run out of its time, or be cancelled.
-            let Some(end) = job.run(None).now_or_never() else { continue };
+            let Some(end) = job.run(None).now_or_never() else {
+                self.endless.push((number, token));
+                continue;
+            };
             self.with_run(|run, env| run.ended(&pointer, end, env).unwrap());
         }
         self.settle();

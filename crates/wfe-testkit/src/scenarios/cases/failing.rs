@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use super::prelude::*;
 
 scenarios!("failures":
@@ -8,6 +10,7 @@ scenarios!("failures":
     a_step_that_failed_can_be_gone_on_behind,
     a_fallback_runs_in_place_of_a_failed_step_and_knows_why,
     an_attempt_that_takes_too_long_has_failed,
+    no_attempt_begins_before_the_body_of_the_one_before_has_ended,
     every_failure_is_stored_with_its_causes,
     a_panicking_output_changes_nothing,
     a_failed_item_of_a_for_each_takes_its_fallback_and_the_others_go_on,
@@ -99,6 +102,56 @@ async fn an_attempt_that_takes_too_long_has_failed(stage: Stage) -> Checked<()> 
         }
     }
     assert_eq!(words(&host, &id).await?, "late");
+    Ok(())
+}
+
+/// How many bodies of a step run now, and ran at once.
+#[derive(Clone, Default)]
+struct AtOnce {
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+/// One of them, until it is dropped.
+struct Runs(AtOnce);
+
+impl AtOnce {
+    fn begin(&self) -> Runs {
+        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        Runs(self.clone())
+    }
+}
+
+impl Drop for Runs {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, SeqCst);
+    }
+}
+
+async fn no_attempt_begins_before_the_body_of_the_one_before_has_ended(stage: Stage) -> Checked<()> {
+    let (gate, at_once) = (Gate::default(), AtOnce::default());
+    let (entered, bodies) = (gate.clone(), at_once.clone());
+    // The first two do not look at their tokens.
+    let deaf: Plain<(), ()> = inline(move |ctx: Ctx, _| {
+        let runs = bodies.begin();
+        entered.enter();
+        async move {
+            if ctx.attempt() <= 2 {
+                std::future::pending::<()>().await;
+            }
+            drop(runs);
+            Ok(())
+        }
+    });
+    let deaf = deaf.timeout(MINUTE).retry(Retry::up_to(2).first_pause(Duration::ZERO));
+    let host = stage.host([built(begin("deaf").then("a", deaf).then("b", mark("b")))?]).await?;
+    let id = host.start_workflow("deaf", &Story::default()).await?;
+    for attempt in 1..=2 {
+        gate.reached(attempt).await;
+        stage.clock.advance(MINUTE);
+    }
+    assert_eq!(words(&host, &id).await?, "b");
+    assert_eq!((at_once.now.load(SeqCst), at_once.most.load(SeqCst)), (0, 1));
     Ok(())
 }
 

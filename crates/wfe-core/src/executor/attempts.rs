@@ -1,0 +1,139 @@
+//! Attempts of one step never overlap.
+//!
+//! A body whose result is not wanted any more (it has had its time, or was cancelled) goes on until it has seen its token,
+//! is dropped, or, if it blocks its thread, for as long as it likes: it *lingers*. What follows from the end of its attempt
+//! is stored at once, and the pause before the next attempt runs. Two things wait until whoever runs the body says that it is
+//! over ([`Run::body_over`]): the next body of the same step, and the compensation of that step. Nothing else does: a
+//! fallback, the next step, the compensations of other steps, the end of the instance. As long as a body lingers that a later
+//! one may have to wait for, the instance is not given back: another process would not know of it.
+//!
+//! Bodies are attempts of one step if they stand at the same place: the way to their pointers, but for what counts visits
+//! of a step (a go-to led back to it), rounds of a saga, and how often a container began anew. Each iteration of a loop is a
+//! place of its own.
+
+use std::sync::Arc;
+
+use super::{Run, idempotency_key, moves::UNDOES, run::Working};
+use crate::{Result, definition::Definition, steps::Place};
+
+/// Where a body stands: for whoever tells a later [`Run`] of the instance that it has not ended
+/// ([`Run::still_at_work`]).
+#[derive(Clone)]
+pub struct StepPlace(pub(super) Arc<Place>);
+
+impl StepPlace {
+    /// The pointer whose body it is.
+    #[must_use]
+    pub fn pointer(&self) -> &str {
+        &self.0.pointer
+    }
+}
+
+/// A body that lingers.
+pub(super) struct Lingering {
+    /// The place of its pointer.
+    path: String,
+    /// The place that its idempotency key names. It differs in a compensation, with which another saga may go on.
+    named: String,
+}
+
+impl Run {
+    /// A body of this instance has not ended, though nobody here waits for its result: an earlier [`Run`] has begun it, or
+    /// its attempt ended without it. `job` is a number that no other body of the instance has; later ones get higher
+    /// numbers. Of a body that this `Run` waits for nothing changes.
+    pub fn still_at_work(&mut self, job: u64, place: &StepPlace) {
+        self.jobs = self.jobs.max(job);
+        if !self.running.values().any(|work| work.job == job) {
+            self.linger(job, &place.0);
+        }
+    }
+
+    /// The body of this job has ended without a result that counts: it was dropped, or had gone on after its attempt.
+    /// Whether something waited for that: then commit again.
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn body_over(&mut self, job: u64) -> Result<bool> {
+        if self.lingering.remove(&job).is_none() {
+            return Ok(false);
+        }
+        for saga in std::mem::take(&mut self.held) {
+            if self.is_being_undone(&saga)? {
+                self.reopen_saga(&saga)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The pointers whose next body, and the sagas whose next compensation, waits until an earlier body of the step has ended.
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn held(&mut self) -> Result<Vec<String>> {
+        let mut held: Vec<String> = self.held.iter().cloned().collect();
+        if !self.lingering.is_empty() {
+            for at in self.ready.clone() {
+                if self.waits_for_attempt(&at)? {
+                    held.push(at);
+                }
+            }
+        }
+        Ok(held)
+    }
+
+    /// The result of this body is not wanted any more.
+    pub(super) fn cancel_body(&mut self, work: Working) {
+        self.linger(work.job, &work.place);
+        self.cancelled.push(work.token);
+    }
+
+    fn linger(&mut self, job: u64, place: &Place) {
+        let own = place.key.strip_prefix(&*place.instance).and_then(|key| key.strip_prefix('/'));
+        let path = place_of(&self.definition, &place.pointer);
+        let named = own.map_or_else(|| path.clone(), |named| place_of(&self.definition, named));
+        self.lingering.insert(job, Lingering { path, named });
+    }
+
+    /// Whether a body of the pointer's step lingers, or one of the step that it compensates.
+    pub(super) fn waits_for_attempt(&mut self, at: &str) -> Result<bool> {
+        if self.lingering.is_empty() {
+            return Ok(false);
+        }
+        self.note_key(at)?;
+        let pointer = self.live.get(at)?;
+        let key = idempotency_key(&self.id, pointer);
+        let named = place_of(&self.definition, key.get(self.id.len() + 1..).unwrap_or(at));
+        let undone = pointer.extension_attributes.get(UNDOES).and_then(|undone| undone["pointer"].as_str());
+        Ok(self.lingering.values().any(|body| body.named == named)
+            || undone.is_some_and(|undone| self.lingers_within(undone)))
+    }
+
+    /// Whether a body of this pointer, or of one inside of it, lingers.
+    pub(super) fn lingers_within(&self, pointer: &str) -> bool {
+        if self.lingering.is_empty() {
+            return false;
+        }
+        let around = place_of(&self.definition, pointer);
+        let is_within = |path: &str| {
+            path.strip_prefix(&around).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.lingering.values().any(|body| is_within(&body.path))
+    }
+}
+
+/// The way to a pointer without the numbers of visits, of rounds of sagas, and of new beginnings.
+fn place_of(definition: &Definition, path: &str) -> String {
+    let mut place = String::with_capacity(path.len());
+    let mut is_saga = false;
+    // Steps and the names of branches take turns.
+    for (index, part) in path.split('/').enumerate() {
+        let (name, is_step) = (part.split('#').next().unwrap_or_default(), index % 2 == 0);
+        if index > 0 {
+            place.push('/');
+        }
+        let is_round = !is_step && is_saga && name.bytes().all(|byte| byte.is_ascii_digit());
+        place.push_str(if is_round { "" } else { name });
+        is_saga = is_step && definition.find(name).is_some_and(|node| node.primitive.is_saga());
+    }
+    place
+}

@@ -1,0 +1,214 @@
+//! No two bodies of one step run at once in one process.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use wfe::{
+    Outcome, Rest, StepDone, StepMiddleware, Waits, WorkflowHost,
+    definition::{Definition, OnFailure, Retry, WorkflowBuilder, blocking, inline},
+    models::WorkflowStatus,
+    steps::{Ctx, StepError},
+};
+
+use crate::support::{
+    Count, Store, Tally, completed, ended, keep_thread, on_every_native_store, on_every_store, started, until,
+};
+
+const SHORT: Duration = Duration::from_millis(20);
+
+/// How many bodies of a step run, and ran at once.
+#[derive(Clone, Default)]
+struct Bodies {
+    begun: Count,
+    now: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+    open: Arc<AtomicBool>,
+}
+
+struct One(Bodies);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Bodies {
+    fn begin(&self) -> One {
+        self.begun.up();
+        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
+        One(self.clone())
+    }
+
+    /// The first `times` attempts take too long, and do not look at their tokens.
+    fn deaf(&self, times: u32) -> Definition {
+        let this = self.clone();
+        let body = inline(move |ctx: Ctx, _: Arc<Tally>| {
+            let one = this.begin();
+            async move {
+                if ctx.attempt() <= times {
+                    std::future::pending::<()>().await;
+                }
+                drop(one);
+                Ok(())
+            }
+        });
+        let body = body.timeout(SHORT).retry(often());
+        WorkflowBuilder::<Tally>::new("deaf", 1).then("call", body).build().unwrap()
+    }
+
+    /// The first attempt blocks its thread until it is let go, whatever its token says. If the instance is to be suspended, no
+    /// other one is made before somebody resumes it.
+    fn blocks(&self, then: OnFailure, timeout: Duration) -> Definition {
+        let this = self.clone();
+        let body = blocking(move |ctx: &Ctx, _: &Tally| {
+            let _one = this.begin();
+            if ctx.attempt() == 1 && this.begun.get() == 1 {
+                keep_thread(|| this.open.load(Relaxed));
+            }
+            Ok(())
+        });
+        let begun = self.begun.clone();
+        let is_retried = move |_: &StepError| then != OnFailure::Suspend || begun.get() > 1;
+        let body = body.timeout(timeout).retry(often().only_if(is_retried)).on_failure(then);
+        WorkflowBuilder::<Tally>::new("blocks", 1).then("call", body).build().unwrap()
+    }
+
+    fn let_go(&self) {
+        self.open.store(true, Relaxed);
+    }
+
+    /// More may have begun: on a slow machine a quick one takes too long as well.
+    fn check(&self, begun: usize) {
+        assert!(self.begun.get() >= begun);
+        assert_eq!(self.most.load(SeqCst), 1);
+    }
+}
+
+/// More often than the slowest machine needs.
+fn often() -> Retry {
+    Retry::up_to(99).first_pause(Duration::from_millis(1))
+}
+
+/// Hands on what comes, or gives up on the first body that has begun.
+struct Hasty(Option<Count>);
+
+#[async_trait]
+impl StepMiddleware for Hasty {
+    async fn around(&self, ctx: &Ctx, rest: Rest<'_>) -> Result<StepDone, StepError> {
+        let Some(begun) = self.0.as_ref().filter(|_| ctx.attempt() == 1) else { return rest.run().await };
+        let has_begun = async {
+            while begun.get() == 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::select! {
+            done = rest.run() => done,
+            () = has_begun => Err(StepError::retryable("it takes too long")),
+        }
+    }
+}
+
+async fn start(host: &WorkflowHost, definition: &str) -> String {
+    host.start_workflow(definition, &Tally::default()).await.unwrap()
+}
+
+async fn waits(host: &WorkflowHost, id: &str) -> Option<Waits> {
+    host.status(id).await.unwrap().positions.pop().map(|position| position.waits)
+}
+
+on_every_store! {
+    async fn a_body_that_does_not_look_at_its_token_is_dropped_before_the_next_attempt_begins(store: Store) {
+        let bodies = Bodies::default();
+        let host = store.host(&[&bodies.deaf(2)]).await;
+        let id = start(&host, "deaf").await;
+        completed(&host, &id).await;
+        bodies.check(3);
+    }
+
+    async fn a_body_that_blocks_its_thread_is_waited_for_and_the_status_says_so(store: Store) {
+        for middleware in [None, Some(None), Some(Some(()))] {
+            let bodies = Bodies::default();
+            let mut builder = store.builder().await;
+            if let Some(is_hasty) = middleware {
+                builder = builder.step_middleware(Hasty(is_hasty.map(|()| bodies.begun.clone())));
+            }
+            let host = started(builder.build(), &[&bodies.blocks(OnFailure::Terminate, SHORT)]).await;
+            let id = start(&host, "blocks").await;
+            until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
+            assert_eq!(bodies.begun.get(), 1);
+            if !matches!(store, Store::Plain(_)) {
+                assert_eq!(host.failures(&id).all().await.unwrap().len(), 1, "it counts at once");
+            }
+            bodies.let_go();
+            completed(&host, &id).await;
+            bodies.check(2);
+            host.stop().await.unwrap();
+        }
+    }
+
+    async fn nobody_waits_for_such_a_body_but_the_next_one_of_its_step(store: Store) {
+        let (cancelled, stopped) = (Bodies::default(), Bodies::default());
+        let host = store.host(&[&cancelled.blocks(OnFailure::Terminate, SHORT)]).await;
+        let id = start(&host, "blocks").await;
+        until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
+        host.cancel(&id).await.unwrap();
+        assert_eq!(ended(&host, &id).await, Outcome::Cancelled);
+        host.stop().await.unwrap();
+        let host = store.host(&[&stopped.blocks(OnFailure::Terminate, SHORT)]).await;
+        let id = start(&host, "blocks").await;
+        until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
+        // Its grace time is longer than a test may take.
+        tokio::time::timeout(Duration::from_secs(10), host.stop()).await.expect("it waits for no body").unwrap();
+        assert_eq!((cancelled.now.load(SeqCst), stopped.now.load(SeqCst)), (1, 1));
+        cancelled.let_go();
+        stopped.let_go();
+    }
+
+    async fn a_suspended_instance_that_is_resumed_waits_for_the_body_that_still_runs(store: Store) {
+        let bodies = Bodies::default();
+        let host = store.host(&[&bodies.blocks(OnFailure::Suspend, SHORT)]).await;
+        let id = start(&host, "blocks").await;
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        host.resume(&id).await.unwrap();
+        until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
+        assert_eq!(bodies.begun.get(), 1);
+        bodies.let_go();
+        completed(&host, &id).await;
+        bodies.check(2);
+    }
+}
+
+on_every_native_store! {
+    async fn the_next_host_of_the_process_waits_for_the_bodies_of_the_one_before(store: Store) {
+        for is_dropped in [true, false] {
+            let bodies = Bodies::default();
+            let definition = bodies.blocks(OnFailure::Terminate, Duration::from_hours(1));
+            let builder = store.builder().await.grace(Duration::ZERO);
+            let host = started(builder.build(), &[&definition]).await;
+            let id = start(&host, "blocks").await;
+            until(async || bodies.begun.get() == 1).await;
+            if is_dropped {
+                drop(host);
+            } else {
+                host.stop().await.unwrap();
+            }
+            let host = store.host(&[&definition]).await;
+            until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
+            assert_eq!(bodies.begun.get(), 1);
+            bodies.let_go();
+            completed(&host, &id).await;
+            bodies.check(2);
+            host.stop().await.unwrap();
+        }
+    }
+}
