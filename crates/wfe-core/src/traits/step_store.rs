@@ -172,10 +172,19 @@ pub trait StepStore: Send + Sync {
     /// between. `false`: a wait still needs it, or it is not due yet; nothing was written.
     ///
     /// A wait matches an event of its name and key that lies after the last one that its instance consumed from that
-    /// stream. Before it has consumed one, those with `event_time >= subscribe_as_of`; and, if the wait counts from the
-    /// creation of its instance (`subscribe_as_of` is its `create_time`), those too that became due after the instance was
-    /// stored and that were not dated into the past: their `event_time` lay no earlier than the store's clock when they
-    /// were stored. For between the two, somebody may have set the clock back, and then their dates say nothing.
+    /// stream. Before it has consumed one:
+    ///
+    /// * A wait from a date on matches those with `event_time >= subscribe_as_of`.
+    /// * A wait from the creation of its instance on (`subscribe_as_of` is its `create_time`, and its commit does not call it
+    ///   [`dated`](super::StepCommit::dated)) matches, of the events that the store dated
+    ///   ([`create_event_now`](super::EventRepository::create_event_now)), those that were stored after the instance, and no
+    ///   others, whatever their dates: somebody may have set the clock back in between, or it may not have moved on. Of those
+    ///   that were dated by hand it matches those with `event_time >= subscribe_as_of`, and those that became due after the
+    ///   instance was stored and were not dated into the past: their `event_time` lay no earlier than the store's clock when
+    ///   they were stored.
+    ///
+    /// What *after* is, is told by the order in which the store commits: children count from the commit that creates them,
+    /// which stores its own events before them.
     ///
     /// # Errors
     /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.

@@ -93,7 +93,8 @@ impl SqlitePersistenceProvider {
             script.add(&sql::streams::REVIVE_FOR_OTHERS, [subscription_id.into()]);
         }
         for wait in &step.subscribed {
-            let [wait_id, ..] = add_subscription(&mut script, wait)?;
+            let is_dated = step.dated.contains(&wait.id);
+            let [wait_id, ..] = add_subscription(&mut script, wait, is_dated)?;
             script.add(&sql::streams::REVIVE_NEXT, [wait_id]);
         }
         for wait in &step.unanswerable {
@@ -101,7 +102,7 @@ impl SqlitePersistenceProvider {
         }
         for event in &step.published {
             let event_id = id_or_fresh(&event.id);
-            let columns = codec::event::encode(event, &event_id, event.event_time, now)?;
+            let columns = codec::event::encode(event, &event_id, Some(event.event_time), now)?;
             script.add_with(&sql::events::INSERT_UNLESS, [], &columns, [event_id.into()]);
         }
         for child in &step.created {

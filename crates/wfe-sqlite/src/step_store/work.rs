@@ -78,8 +78,8 @@ impl SqlitePersistenceProvider {
             return Err(WfeError::Invalid(format!("the answer {id:?} is dated ahead")));
         }
         let unprocessed = Event { is_processed: false, ..event.clone() };
-        let columns = codec::event::encode(&unprocessed, &id, event.event_time, now)?;
-        let [_, _, _, name, key, _, at, _] = columns.clone();
+        let columns = codec::event::encode(&unprocessed, &id, Some(event.event_time), now)?;
+        let [_, _, _, _, name, key, _, at, _] = columns.clone();
         let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
         let mut script = Script::about(wait_id).ringing();
         // Without an error of its own: why not is read then.

@@ -25,8 +25,9 @@ pub struct PublishOptions {
     /// no effect. It does not begin with `wfe.`, as the ids of the engine's own events do. `None`: the store makes one.
     pub id: Option<String>,
     /// When the event happened, or will. One dated ahead reaches nobody before; one dated before the start of an instance is
-    /// passed over by its first wait, unless that has an earlier effective date. `None`: now, which comes after each start
-    /// before this call, also if the clock was set back since.
+    /// passed over by its first wait, unless that has an earlier effective date. `None`: now, which comes after each start that
+    /// was stored before, and before each one that is stored later, whatever the clock shows: also if it was set back in
+    /// between, or stands still.
     pub effective: Option<DateTime<Utc>>,
 }
 

@@ -6,9 +6,10 @@
 //! at each commit, so a long for-each costs more with each item. Failures are stored by a second call after the step's
 //! effect. A reference is kept as the instance's name.
 //!
-//! Waits and events are refused, so none is ever missed here. Whoever matches them by the plain traits alone has nothing but
-//! dates (`event_time >= subscribe_as_of`): if the clock is set back after an instance began, what is published then is dated
-//! before it.
+//! Waits and events are refused, so none is ever missed or taken wrongly here. Whoever matches them by the plain traits alone
+//! has nothing but dates (`event_time >= subscribe_as_of`): if the clock is set back after an instance began, what is
+//! published then is dated before it; and what was published before it in the very same instant, or before the clock was set
+//! back, counts as published after it.
 
 mod attributes;
 mod ownership;

@@ -108,7 +108,6 @@ in_time! {
         let host = place.host(&[&definition]).await;
         let too_early = number(&host, 1).await;
         until(async || is_processed(&place, &too_early).await).await;
-        place.clock.advance(Duration::from_secs(1));
         let id = host.start_workflow("late", &Tally::default()).await.unwrap();
         let early = number(&host, 2).await;
         until(async || is_processed(&place, &early).await).await;
