@@ -120,7 +120,8 @@ pub struct StepCommit {
     pub consumed: Vec<Consumed>,
     /// Events to store, by their own dates; one that exists already, by its id, name and key, is passed over.
     pub published: Vec<Event>,
-    /// Child instances, with ids made from parent and pointer; one whose id exists already is passed over.
+    /// Child instances, with ids made from parent and pointer; one that exists already, as a child of this instance that runs
+    /// this definition, is passed over.
     pub created: Vec<WorkflowInstance>,
     /// Requests to other instances (children of this one), stored as [`request`](StepStore::request) does it, after
     /// [`created`](Self::created); unknown and ended ones are passed over.

@@ -72,7 +72,8 @@ pub trait StepStore: Send + Sync {
     ///   [`limits`](crate::limits). Of a commit that a store with narrower limits refuses, what began to wait in it is
     ///   begun again one by one, so that the step at fault fails; if that does not help, the instance is suspended, and
     ///   steps that finished since its last commit run again after a resume.
-    /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id of a new wait is taken.
+    /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id of a new wait is taken; that of a published event by one of
+    ///   another name or key; that of a child by an instance of another definition, or one that is no child of this instance.
     /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): a consumed wait is unknown, closed, or of
     ///   another instance.
     /// * [`EventNotFound`](crate::WfeError::EventNotFound): a consumed event is unknown, not due, of another stream, or
@@ -370,8 +371,8 @@ pub trait StepStore: Send + Sync {
     /// # Errors
     /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): the wait is unknown, closed, answered by
     ///   another event or takes no answer any more, or the token does not hold it, or not any more.
-    /// * [`Invalid`](crate::WfeError::Invalid): the event is not due, has another name or key than the wait, or is dated
-    ///   before it.
+    /// * [`Invalid`](crate::WfeError::Invalid): the event is not due, has another name or key than the wait (also if one of its
+    ///   id was accepted before), or is dated before it.
     /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the event's id is that of an event which is no answer to this
     ///   wait.
     async fn answer_wait(&self, _wait_id: &str, _token: Option<&str>, _event: &Event) -> Result<bool> {

@@ -62,6 +62,11 @@ pub(crate) const NEXT_UNRIPE: Sql<1> =
 /// Guard: no event has this id.
 pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
+/// Guard: no event of another name or key (second and third) has this id.
+pub(crate) const ID_IS_FREE_FOR: Sql<3> = Sql::new(guard!(
+    "NOT EXISTS (SELECT 1 FROM events WHERE id = ? AND (event_name <> ? OR event_key <> ?))"
+));
+
 /// A new event: first whether it is due, whether it was dated no earlier than now, and whether it was not dated at all, then
 /// the model. Comes after the two statements that ripen others, which were due before it. One that is not due counts as
 /// wanted until it is.
@@ -104,6 +109,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("IS_RIPE", IS_RIPE.text()),
     ("NEXT_UNRIPE", NEXT_UNRIPE.text()),
     ("ID_IS_FREE", ID_IS_FREE.text()),
+    ("ID_IS_FREE_FOR", ID_IS_FREE_FOR.text()),
     ("INSERT", INSERT.text()),
     ("INSERT_UNLESS", INSERT_UNLESS.text()),
     ("LOAD", LOAD.text()),

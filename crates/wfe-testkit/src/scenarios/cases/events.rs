@@ -1,6 +1,6 @@
 use std::sync::{Mutex, PoisonError};
 
-use wfe::{PublishOptions, WorkflowHost, steps::EventWait};
+use wfe::{PublishOptions, WfeError, WorkflowHost, steps::EventWait};
 
 use super::prelude::*;
 
@@ -9,6 +9,7 @@ scenarios!("events":
     an_event_reaches_a_wait_that_comes_after_it,
     waits_in_a_loop_take_each_event_once_and_in_order,
     an_event_of_the_same_id_is_accepted_and_has_no_effect,
+    an_event_under_the_id_of_one_of_another_name_or_key_is_refused,
     an_event_reaches_every_instance_that_waits_for_it,
     only_an_event_of_its_key_reaches_a_wait,
     an_event_dated_ahead_reaches_nobody_before,
@@ -87,6 +88,28 @@ async fn an_event_of_the_same_id_is_accepted_and_has_no_effect(stage: Stage) -> 
         host.idle().await?;
     }
     assert_eq!(words(&host, &id).await?, "1 2");
+    Ok(())
+}
+
+async fn an_event_under_the_id_of_one_of_another_name_or_key_is_refused(stage: Stage) -> Checked<()> {
+    let host = stage.host_that_waits([built(wait("own"))?]).await?;
+    let id = host.start_workflow("own", &Story::default()).await?;
+    let options = PublishOptions { id: Some("mine".to_owned()), ..PublishOptions::default() };
+    for (name, key) in [("other", "k"), ("word", "other"), ("word", "k")] {
+        let told = host.host().publish_event_with(name, key, "first", options.clone()).await;
+        match told {
+            Ok(_) if name == "other" => {}
+            Err(WfeError::AlreadyExists { kind: wfe::Kind::Event, id }) if name != "other" => {
+                assert_eq!(id, "mine");
+            }
+            told => unmet(&format!("{name} {key}: {told:?}")),
+        }
+    }
+    host.idle().await?;
+    assert_eq!(host.current_steps(&id).await?, ["wait"]);
+    host.host().publish_event_with("other", "k", "again", options).await?;
+    host.publish("word", "k", "hello").await?;
+    assert_eq!(words(&host, &id).await?, "hello");
     Ok(())
 }
 
