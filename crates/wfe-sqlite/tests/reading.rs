@@ -54,6 +54,7 @@ const READS: &[&str] = &[
     "items",
     "failures",
     "last_failures",
+    "verify",
     "heartbeat", // which goes into a file beside the database
     "verify",
 ];
@@ -240,6 +241,7 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     assert_eq!(read!(items("i", "p", 0, 9)), Vec::<serde_json::Value>::new());
     assert_eq!(read!(failures("i", None, 9)).rows, []);
     assert_eq!(read!(last_failures("i", &["p".to_owned()])), []);
+    read!(verify());
     read!(heartbeat(&place.owner));
     read!(verify());
     assert!(matches!(store.load("unknown").await, Err(WfeError::WorkflowNotFound(_))));

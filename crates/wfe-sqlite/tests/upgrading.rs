@@ -181,14 +181,23 @@ async fn goes_on(version: usize) {
 
 /// An instance of this id from this time on, which waits for `paid` since then.
 async fn waiting(store: &SqlitePersistenceProvider, id: &str, from: DateTime<Utc>) {
+    waiting_for(store, id, "7", from).await;
+}
+
+/// The same, with this key.
+async fn waiting_for(store: &SqlitePersistenceProvider, id: &str, key: &str, from: DateTime<Utc>) {
     let mut instance = WorkflowInstance::new("d", 1, json!(null));
     (instance.id, instance.create_time) = (id.to_owned(), from);
     store.create_new_workflow(&instance).await.unwrap();
-    waits(store, id, from).await;
+    waits_for(store, id, key, from).await;
 }
 
 async fn waits(store: &SqlitePersistenceProvider, id: &str, from: DateTime<Utc>) {
-    let wait = EventSubscription::new(id, 0, "p", "paid", "7", from);
+    waits_for(store, id, "7", from).await;
+}
+
+async fn waits_for(store: &SqlitePersistenceProvider, id: &str, key: &str, from: DateTime<Utc>) {
+    let wait = EventSubscription::new(id, 0, "p", "paid", key, from);
     store.create_event_subscription(&wait).await.unwrap();
 }
 
@@ -227,4 +236,63 @@ async fn what_earlier_versions_store_is_matched_by_date_alone() {
         store.create_event_now(&later).await.unwrap();
         assert_eq!(next(&store, "i").await, ["later", "later"], "of the older wait and of the newer one");
     }
+}
+
+/// An instance, a wait and an event of the instant in which the instance began, from before it and without a date.
+const OF_ONE_INSTANT: &str = "\
+    UPDATE sqlite_sequence SET seq = 3 WHERE name = 'events'; \
+    INSERT INTO events (seq, id, event_name, event_key, event_data, event_time, is_processed, position, timely) \
+      VALUES (3, 'before', 'paid', '8', 'null', 7, 0, 3, 1); \
+    INSERT INTO workflows (id, name, workflow_definition_id, version, status, create_time, data, born) \
+      VALUES ('third', 'third', 'd', 1, 'Runnable', 7, 'null', 3); \
+    INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
+      subscribe_as_of, is_open, born) VALUES ('third', 'wait', 'third', 0, 'p', 'paid', '8', 7, 1, 3)";
+
+/// How version 3 asks which waits match an event before their instances have consumed any.
+const ASKED_BY_VERSION_3: &str = "\
+    SELECT s.workflow_id FROM events AS e JOIN event_subscriptions AS s ON s.is_open = 1 \
+      AND s.event_name = e.event_name AND s.event_key = e.event_key \
+    WHERE e.id = ? AND e.position IS NOT NULL \
+      AND (e.event_time >= s.subscribe_as_of OR (e.timely = 1 AND e.position > s.born)) ORDER BY s.workflow_id";
+
+#[tokio::test]
+async fn what_version_3_stores_is_matched_as_version_3_did_also_while_it_runs_beside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let mut third = made_by(3, &path).await;
+    third.execute(OF_ONE_INSTANT).await.unwrap();
+    let now = DateTime::from_timestamp_nanos(7);
+    let clock = Arc::new(VirtualClock::new(now));
+    let store = SqlitePersistenceProvider::file(&path).clock(clock).open().await.unwrap();
+    waiting_for(&store, "fourth", "8", now).await;
+    for id in ["third", "fourth"] {
+        assert_eq!(next(&store, id).await, ["before"], "{id}");
+    }
+
+    // Of what this version stores, the position decides; to version 3 beside it, the date.
+    let event = |id: &str| Event { id: id.to_owned(), ..Event::new("paid", "9", json!(null)) };
+    store.create_event_now(&event("early")).await.unwrap();
+    waiting_for(&store, "own", "9", now).await;
+    store.create_event_now(&event("late")).await.unwrap();
+    assert_eq!(next(&store, "own").await, ["late"]);
+    let asked = async |third: &mut SqliteConnection, id: &str| {
+        sqlx::query_scalar::<_, String>(ASKED_BY_VERSION_3)
+            .bind(id.to_owned())
+            .fetch_all(third)
+            .await
+            .unwrap()
+    };
+    assert_eq!(asked(&mut third, "early").await, ["own"]);
+    assert_eq!(asked(&mut third, "late").await, ["own"]);
+    // What version 3 stores meanwhile carries no mark.
+    third
+        .execute(
+            "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'events'; \
+             INSERT INTO events (seq, id, event_name, event_key, event_data, event_time, is_processed, position, timely) \
+               SELECT seq, 'by the third', 'paid', '10', 'null', 7, 0, seq, 1 FROM sqlite_sequence WHERE name = 'events'",
+        )
+        .await
+        .unwrap();
+    waiting_for(&store, "last", "10", now).await;
+    assert_eq!(next(&store, "last").await, ["by the third"]);
 }

@@ -72,6 +72,7 @@ impl Run {
             finished: delta.finished.clone(),
             items: delta.items.clone(),
             subscribed: delta.subscribed.clone(),
+            dated: delta.dated.clone(),
             unsubscribed: delta.unsubscribed.clone(),
             unanswerable: delta.unanswerable.clone(),
             consumed: delta.consumed.clone(),

@@ -137,6 +137,7 @@ pub(super) struct Delta {
     pub finished: Vec<ExecutionPointer>,
     pub items: Vec<Items>,
     pub subscribed: Vec<EventSubscription>,
+    pub dated: Vec<String>,
     pub unsubscribed: Vec<String>,
     pub unanswerable: Vec<String>,
     pub consumed: Vec<Consumed>,

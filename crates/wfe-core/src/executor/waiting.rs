@@ -28,8 +28,9 @@ pub(super) struct Wanted {
     pub name: String,
     /// `None`: the wait's own id, so that the event reaches no other.
     pub key: Option<String>,
-    /// Any date; kept is the nearest that can be stored, which passes over the same events.
-    pub as_of: DateTime<Utc>,
+    /// Any date; kept is the nearest that can be stored, which passes over the same events. `None`: the creation of the
+    /// instance, whatever the clock showed then.
+    pub as_of: Option<DateTime<Utc>>,
     /// What whoever ends the wait has to know.
     pub data: Option<Value>,
 }
@@ -37,7 +38,7 @@ pub(super) struct Wanted {
 impl Wanted {
     /// An event that is made for one wait. No clock says whether it is in time.
     pub fn own(name: impl Into<String>, key: Option<String>, data: Option<Value>) -> Self {
-        Self { name: name.into(), key, as_of: DateTime::UNIX_EPOCH, data }
+        Self { name: name.into(), key, as_of: Some(DateTime::UNIX_EPOCH), data }
     }
 }
 
@@ -57,7 +58,10 @@ impl Run {
         pointer.event_key = Some(key.clone());
         (pointer.event_published, pointer.event_data) = (false, None);
         let (instance, step) = (self.id.to_string(), pointer.step_id);
-        let as_of = nearest_time(wanted.as_of);
+        let as_of = nearest_time(wanted.as_of.unwrap_or(self.created));
+        if wanted.as_of.is_some() && as_of == self.created {
+            self.delta.dated.push(id.clone());
+        }
         let wait = EventSubscription {
             id: id.clone(),
             subscription_data: wanted.data,
@@ -74,6 +78,7 @@ impl Run {
         self.waits.remove(&id);
         let before = self.delta.subscribed.len();
         self.delta.subscribed.retain(|wait| wait.id != id);
+        self.delta.dated.retain(|dated| *dated != id);
         if self.delta.subscribed.len() == before {
             self.delta.unsubscribed.push(id);
         }

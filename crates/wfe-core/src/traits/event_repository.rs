@@ -15,9 +15,12 @@ pub trait EventRepository: Send + Sync {
 
     /// As [`create_event`](Self::create_event), for an event that happens now: its `event_time` is not stored, but what the
     /// store's clock shows as it stores it. So nothing that somebody does to the clock in between dates the event into the
-    /// past, where waits would pass it over (see [`StepStore::finish_event`](super::StepStore::finish_event)).
+    /// past. To waits that count from the creation of their instances, its date says nothing at all: it came before or after
+    /// an instance as the store was told of the two (see [`StepStore::finish_event`](super::StepStore::finish_event)).
     ///
-    /// By default the event's own date stands. A store with a [`StepStore`](super::StepStore) dates it itself.
+    /// By default the event's own date stands, and is all that tells before from after: where the plain traits are all there
+    /// is, an event of the very instant in which an instance began counts as published after it. A store with a
+    /// [`StepStore`](super::StepStore) dates it itself.
     ///
     /// # Errors
     /// Those of [`create_event`](Self::create_event).

@@ -106,6 +106,10 @@ pub struct StepCommit {
     pub items: Vec<Items>,
     /// New waits. The first due event that one matches becomes unprocessed again.
     pub subscribed: Vec<EventSubscription>,
+    /// Ids of those new waits that count from a date given by hand, even if it is the very creation of the instance. Others
+    /// whose `subscribe_as_of` is the instance's `create_time` count from its creation (see
+    /// [`finish_event`](StepStore::finish_event)).
+    pub dated: Vec<String>,
     /// Ids of waits that a cancel, a timeout or an end takes away; unknown ones are passed over.
     pub unsubscribed: Vec<String>,
     /// Waits that take no answer from now on, because they are about to be taken away: nobody can claim or
@@ -114,9 +118,10 @@ pub struct StepCommit {
     pub unanswerable: Vec<String>,
     /// Events that reach waits in this commit: the waits are closed and the position of (instance, name, key) moves on.
     pub consumed: Vec<Consumed>,
-    /// Events to store; one whose id exists already is passed over.
+    /// Events to store, by their own dates; one that exists already, by its id, name and key, is passed over.
     pub published: Vec<Event>,
-    /// Child instances, with ids made from parent and pointer; one whose id exists already is passed over.
+    /// Child instances, with ids made from parent and pointer; one that exists already, as a child of this instance that runs
+    /// this definition, is passed over.
     pub created: Vec<WorkflowInstance>,
     /// Requests to other instances (children of this one), stored as [`request`](StepStore::request) does it, after
     /// [`created`](Self::created); unknown and ended ones are passed over.

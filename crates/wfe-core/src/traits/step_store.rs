@@ -72,7 +72,8 @@ pub trait StepStore: Send + Sync {
     ///   [`limits`](crate::limits). Of a commit that a store with narrower limits refuses, what began to wait in it is
     ///   begun again one by one, so that the step at fault fails; if that does not help, the instance is suspended, and
     ///   steps that finished since its last commit run again after a resume.
-    /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id of a new wait is taken.
+    /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id of a new wait is taken; that of a published event by one of
+    ///   another name or key; that of a child by an instance of another definition, or one that is no child of this instance.
     /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): a consumed wait is unknown, closed, or of
     ///   another instance.
     /// * [`EventNotFound`](crate::WfeError::EventNotFound): a consumed event is unknown, not due, of another stream, or
@@ -172,10 +173,19 @@ pub trait StepStore: Send + Sync {
     /// between. `false`: a wait still needs it, or it is not due yet; nothing was written.
     ///
     /// A wait matches an event of its name and key that lies after the last one that its instance consumed from that
-    /// stream. Before it has consumed one, those with `event_time >= subscribe_as_of`; and, if the wait counts from the
-    /// creation of its instance (`subscribe_as_of` is its `create_time`), those too that became due after the instance was
-    /// stored and that were not dated into the past: their `event_time` lay no earlier than the store's clock when they
-    /// were stored. For between the two, somebody may have set the clock back, and then their dates say nothing.
+    /// stream. Before it has consumed one:
+    ///
+    /// * A wait from a date on matches those with `event_time >= subscribe_as_of`.
+    /// * A wait from the creation of its instance on (`subscribe_as_of` is its `create_time`, and its commit does not call it
+    ///   [`dated`](super::StepCommit::dated)) matches, of the events that the store dated
+    ///   ([`create_event_now`](super::EventRepository::create_event_now)), those that were stored after the instance, and no
+    ///   others, whatever their dates: somebody may have set the clock back in between, or it may not have moved on. Of those
+    ///   that were dated by hand it matches those with `event_time >= subscribe_as_of`, and those that became due after the
+    ///   instance was stored and were not dated into the past: their `event_time` lay no earlier than the store's clock when
+    ///   they were stored.
+    ///
+    /// What *after* is, is told by the order in which the store commits: children count from the commit that creates them,
+    /// which stores its own events before them.
     ///
     /// # Errors
     /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
@@ -361,8 +371,8 @@ pub trait StepStore: Send + Sync {
     /// # Errors
     /// * [`SubscriptionNotFound`](crate::WfeError::SubscriptionNotFound): the wait is unknown, closed, answered by
     ///   another event or takes no answer any more, or the token does not hold it, or not any more.
-    /// * [`Invalid`](crate::WfeError::Invalid): the event is not due, has another name or key than the wait, or is dated
-    ///   before it.
+    /// * [`Invalid`](crate::WfeError::Invalid): the event is not due, has another name or key than the wait (also if one of its
+    ///   id was accepted before), or is dated before it.
     /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the event's id is that of an event which is no answer to this
     ///   wait.
     async fn answer_wait(&self, _wait_id: &str, _token: Option<&str>, _event: &Event) -> Result<bool> {

@@ -7,11 +7,20 @@ use wfe_core::{Result, models::Event};
 use super::{Fields, json, time};
 use crate::script::Value;
 
-/// The columns of an event of this date, as `sql::events::INSERT` wants them: first what it is as seen from now.
-pub(crate) fn encode(event: &Event, id: &str, date: DateTime<Utc>, now: DateTime<Utc>) -> Result<[Value; 8]> {
+/// The columns of an event, as `sql::events::INSERT` wants them: first what it is as seen from now. Without a date it
+/// happens now.
+pub(crate) fn encode(
+    event: &Event,
+    id: &str,
+    date: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<[Value; 9]> {
+    let is_undated = date.is_none();
+    let date = date.unwrap_or(now);
     Ok([
         (date <= now).into(),
         (date >= now).into(),
+        is_undated.into(),
         id.into(),
         (&event.event_name).into(),
         (&event.event_key).into(),

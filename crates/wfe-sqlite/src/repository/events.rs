@@ -15,12 +15,11 @@ use crate::{
 #[async_trait]
 impl EventRepository for SqlitePersistenceProvider {
     async fn create_event(&self, event: &Event) -> Result<String> {
-        self.store_event(event, event.event_time, self.clock.now()).await
+        self.store_event(event, Some(event.event_time)).await
     }
 
     async fn create_event_now(&self, event: &Event) -> Result<String> {
-        let now = self.clock.now();
-        self.store_event(event, now, now).await
+        self.store_event(event, None).await
     }
 
     async fn get_event(&self, event_id: &str) -> Result<Event> {
@@ -60,8 +59,9 @@ impl EventRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
-    async fn store_event(&self, event: &Event, date: DateTime<Utc>, now: DateTime<Utc>) -> Result<String> {
-        let id = id_or_fresh(&event.id);
+    /// Without a date it happens now.
+    async fn store_event(&self, event: &Event, date: Option<DateTime<Utc>>) -> Result<String> {
+        let (id, now) = (id_or_fresh(&event.id), self.clock.now());
         let columns = codec::event::encode(event, &id, date, now)?;
         let mut script = Script::about(&id).ringing();
         script.guard_or(

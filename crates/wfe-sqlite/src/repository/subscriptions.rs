@@ -8,7 +8,7 @@ use super::id_or_fresh;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, time},
-    script::Script,
+    script::{Script, Value},
     sql,
 };
 
@@ -128,7 +128,7 @@ fn not_found(id: &str) -> WfeError {
 /// New open waits, and the early-event rule for each.
 pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubscription]) -> Result<()> {
     for subscription in subscriptions {
-        let columns = add_subscription(script, subscription)?;
+        let columns = add_subscription(script, subscription, false)?;
         let [id, _, _, _, name, key, as_of, _, _, _, _] = columns;
         script.add(&sql::events::REVIVE_OLDEST, [name, key, as_of]);
         script.add(&sql::streams::WANT_NEXT, [id]);
@@ -136,16 +136,19 @@ pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubsc
     Ok(())
 }
 
-/// A new open wait; returns its columns.
+/// A new open wait; returns its columns. One that counts from a date that was given by hand does so even if that is the very
+/// creation of its instance.
 pub(crate) fn add_subscription(
     script: &mut Script,
     subscription: &EventSubscription,
-) -> Result<[crate::script::Value; 11]> {
+    is_dated: bool,
+) -> Result<[Value; 11]> {
     let id = id_or_fresh(&subscription.id);
     let columns = codec::subscription::encode(subscription, &id)?;
     let taken = WfeError::AlreadyExists { kind: Kind::Subscription, id: id.clone() };
     script.guard_or(&sql::subscriptions::ID_IS_FREE, [id.into()], taken);
     let [_, workflow, _, _, _, _, as_of, ..] = columns.clone();
-    script.add_with(&sql::subscriptions::INSERT, [], &columns, [workflow, as_of]);
+    let born_of = if is_dated { Value::Null } else { workflow };
+    script.add_with(&sql::subscriptions::INSERT, [], &columns, [born_of, as_of]);
     Ok(columns)
 }

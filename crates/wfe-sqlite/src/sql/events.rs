@@ -21,15 +21,15 @@ macro_rules! model {
 macro_rules! new {
     () => {
         concat!(
-            "INSERT INTO events (seq, position, wanted, timely, ",
+            "INSERT INTO events (seq, position, wanted, timely, undated, ",
             model!(),
             ") SELECT number, iif(is_due, number, NULL), \
                iif(is_due AND NOT is_done, EXISTS (SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
                  AND s.event_name = new_name AND s.event_key = new_key), 1), \
-               is_timely, new_id, new_name, new_key, new_data, new_time, is_done \
+               is_timely, is_undated, new_id, new_name, new_key, new_data, new_time, is_done \
              FROM (SELECT 1 + ",
             last_position!(),
-            " AS number, ? AS is_due, ? AS is_timely, ? AS new_id, ? AS new_name, ? AS new_key, ? AS new_data, ? AS new_time, ? AS is_done)"
+            " AS number, ? AS is_due, ? AS is_timely, ? AS is_undated, ? AS new_id, ? AS new_name, ? AS new_key, ? AS new_data, ? AS new_time, ? AS is_done)"
         )
     };
 }
@@ -62,12 +62,18 @@ pub(crate) const NEXT_UNRIPE: Sql<1> =
 /// Guard: no event has this id.
 pub(crate) const ID_IS_FREE: Sql<1> = Sql::new(guard!("NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
-/// A new event: first whether it is due, and whether it was dated no earlier than now, then the model. Comes after the two statements that ripen others, which were
-/// due before it. One that is not due counts as wanted until it is.
-pub(crate) const INSERT: Sql<8> = Sql::new(new!());
+/// Guard: no event of another name or key (second and third) has this id.
+pub(crate) const ID_IS_FREE_FOR: Sql<3> = Sql::new(guard!(
+    "NOT EXISTS (SELECT 1 FROM events WHERE id = ? AND (event_name <> ? OR event_key <> ?))"
+));
+
+/// A new event: first whether it is due, whether it was dated no earlier than now, and whether it was not dated at all, then
+/// the model. Comes after the two statements that ripen others, which were due before it. One that is not due counts as
+/// wanted until it is.
+pub(crate) const INSERT: Sql<9> = Sql::new(new!());
 
 /// As `INSERT`; passed over if the id (last) exists.
-pub(crate) const INSERT_UNLESS: Sql<9> =
+pub(crate) const INSERT_UNLESS: Sql<10> =
     Sql::new(concat!(new!(), " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
 /// One event.
@@ -103,6 +109,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("IS_RIPE", IS_RIPE.text()),
     ("NEXT_UNRIPE", NEXT_UNRIPE.text()),
     ("ID_IS_FREE", ID_IS_FREE.text()),
+    ("ID_IS_FREE_FOR", ID_IS_FREE_FOR.text()),
     ("INSERT", INSERT.text()),
     ("INSERT_UNLESS", INSERT_UNLESS.text()),
     ("LOAD", LOAD.text()),

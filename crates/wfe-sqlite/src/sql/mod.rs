@@ -191,6 +191,14 @@ mod tests {
                 "events_timely (event_name=? AND event_key=? AND position>?)",
             ),
             (
+                super::streams::DELIVERIES.text(),
+                "COVERING INDEX events_dated (event_name=? AND event_key=? AND event_time>?)",
+            ),
+            (
+                super::streams::DELIVERIES.text(),
+                "COVERING INDEX events_time (event_name=? AND event_key=? AND event_time>?)",
+            ),
+            (
                 super::ownership::ACQUIRABLE.text(),
                 "events_timely (event_name=? AND event_key=? AND position>?)",
             ),

@@ -54,6 +54,11 @@ pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     ") RETURNING seq"
 ));
 
+/// Guard: no instance has this id but a child of this parent that runs this definition.
+pub(crate) const ID_IS_FREE_FOR_CHILD: Sql<3> = Sql::new(guard!(
+    "NOT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND (parent IS NOT ? OR workflow_definition_id <> ?))"
+));
+
 /// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
 /// pointers: no one else ever sees it.
 pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
@@ -314,6 +319,7 @@ pub(crate) const UPCOMING: Sql<3> = Sql::new(concat!(
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("INSERT", INSERT.text()),
+    ("ID_IS_FREE_FOR_CHILD", ID_IS_FREE_FOR_CHILD.text()),
     ("INSERT_CHILD", INSERT_CHILD.text()),
     ("UNMARK_CHILD", UNMARK_CHILD.text()),
     ("START_IS_FREE", START_IS_FREE.text()),

@@ -14,20 +14,22 @@ macro_rules! consumed {
     };
 }
 
-/// Whether the wait `s` matches the event `e` of its own name and key. Without `born` the last condition does not hold.
+/// Whether the wait `s` matches the event `e` of its own name and key. A wait with `born` counts from the creation of its
+/// instance: an undated event lies before or after that by its position alone. Without `born` the dates decide.
 macro_rules! matches {
     () => {
         concat!(
             "e.position IS NOT NULL AND coalesce(e.position > ",
             $crate::sql::streams::consumed!(),
-            ", e.event_time >= s.subscribe_as_of OR (e.timely = 1 AND e.position > s.born))"
+            ", iif(e.undated = 1 AND s.born IS NOT NULL, e.position > s.born, \
+               e.event_time >= s.subscribe_as_of OR (e.timely = 1 AND e.position > s.born)))"
         )
     };
 }
 
 /// The position of the event that the wait `s` takes next, or NULL. The `+` keeps SQLite from walking a whole stream in
-/// order of position to find the first event of a time: `events_time` leads there directly. The number, which no position
-/// reaches, stands for none: the least of NULL and a position would be NULL.
+/// order of position to find the first event of a time: `events_time` and `events_dated` lead there directly. All undated
+/// events are timely. The number, which no position reaches, stands for none: the least of NULL and a position would be NULL.
 macro_rules! next_position {
     () => {
         concat!(
@@ -36,13 +38,16 @@ macro_rules! next_position {
             " IS NOT NULL, (SELECT min(n.position) FROM events AS n WHERE n.event_name = s.event_name \
                AND n.event_key = s.event_key AND n.position > ",
             $crate::sql::streams::consumed!(),
-            "), nullif(min(\
-               coalesce((SELECT min(+n.position) FROM events AS n INDEXED BY events_time \
+            "), iif(s.born IS NULL, (SELECT min(+n.position) FROM events AS n INDEXED BY events_time \
                  WHERE n.event_name = s.event_name AND n.event_key = s.event_key \
-                 AND n.event_time >= s.subscribe_as_of), 9223372036854775807), \
-               coalesce((SELECT min(n.position) FROM events AS n INDEXED BY events_timely WHERE n.timely = 1 \
-                 AND n.event_name = s.event_name AND n.event_key = s.event_key AND n.position > s.born), \
-               9223372036854775807)), 9223372036854775807))"
+                 AND n.event_time >= s.subscribe_as_of), \
+               nullif(min(\
+                 coalesce((SELECT min(+n.position) FROM events AS n INDEXED BY events_dated WHERE n.undated = 0 \
+                   AND n.event_name = s.event_name AND n.event_key = s.event_key \
+                   AND n.event_time >= s.subscribe_as_of), 9223372036854775807), \
+                 coalesce((SELECT min(n.position) FROM events AS n INDEXED BY events_timely WHERE n.timely = 1 \
+                   AND n.event_name = s.event_name AND n.event_key = s.event_key AND n.position > s.born), \
+                 9223372036854775807)), 9223372036854775807)))"
         )
     };
 }

@@ -14,8 +14,8 @@ macro_rules! model {
 pub(crate) const ID_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
 
-/// A new open wait; then its instance and `subscribe_as_of` again. If that is when the instance was created, it is told
-/// after which position that was.
+/// A new open wait; then its instance (NULL: it counts from a date in any case) and `subscribe_as_of` again. If that is when
+/// the instance was created, it is told after which position that was.
 pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
     "INSERT INTO event_subscriptions (kind, is_open, terminated, ",
     model!(),

@@ -65,9 +65,10 @@ pub(crate) const ANSWER: Sql<2> = Sql::new("UPDATE event_subscriptions SET answe
 pub(crate) const TAKE_NO_ANSWER: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL");
 
-/// Whether this event (second) answered this wait.
-pub(crate) const IS_ANSWERED_BY: Sql<2> =
-    Sql::new("SELECT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND answer = ?)");
+/// Whether this wait (third), which the event of this id (last) has answered, is of this name and key. No row: something else
+/// has answered it, or nothing.
+pub(crate) const IS_ANSWERED_BY: Sql<4> =
+    Sql::new("SELECT event_name = ? AND event_key = ? FROM event_subscriptions WHERE id = ? AND answer = ?");
 
 /// All of them, for the tests.
 #[cfg(test)]

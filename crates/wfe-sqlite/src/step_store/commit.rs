@@ -93,7 +93,8 @@ impl SqlitePersistenceProvider {
             script.add(&sql::streams::REVIVE_FOR_OTHERS, [subscription_id.into()]);
         }
         for wait in &step.subscribed {
-            let [wait_id, ..] = add_subscription(&mut script, wait)?;
+            let is_dated = step.dated.contains(&wait.id);
+            let [wait_id, ..] = add_subscription(&mut script, wait, is_dated)?;
             script.add(&sql::streams::REVIVE_NEXT, [wait_id]);
         }
         for wait in &step.unanswerable {
@@ -101,7 +102,12 @@ impl SqlitePersistenceProvider {
         }
         for event in &step.published {
             let event_id = id_or_fresh(&event.id);
-            let columns = codec::event::encode(event, &event_id, event.event_time, now)?;
+            script.guard_or(
+                &sql::events::ID_IS_FREE_FOR,
+                [event_id.as_str().into(), (&event.event_name).into(), (&event.event_key).into()],
+                WfeError::AlreadyExists { kind: Kind::Event, id: event_id.clone() },
+            );
+            let columns = codec::event::encode(event, &event_id, Some(event.event_time), now)?;
             script.add_with(&sql::events::INSERT_UNLESS, [], &columns, [event_id.into()]);
         }
         for child in &step.created {
@@ -266,11 +272,16 @@ fn item_text(value: &Json) -> Result<String> {
     json::text("an item", value)
 }
 
-/// A child that exists is passed over, with its pointers.
+/// A child that exists is passed over, with its pointers; what else has its id is no child of this parent.
 fn add_child(script: &mut Script, parent: &Value, child: &WorkflowInstance) -> Result<()> {
     let child = with_id_and_name(child)?;
     let new = New::encode(&child)?;
     let id = Value::from(&child.id);
+    script.guard_or(
+        &sql::ownership::ID_IS_FREE_FOR_CHILD,
+        [id.clone(), parent.clone(), (&child.workflow_definition_id).into()],
+        WfeError::AlreadyExists { kind: Kind::Workflow, id: child.id.clone() },
+    );
     script.guard_or(
         &sql::workflows::NAME_IS_FREE_FOR,
         [(&child.name).into(), id.clone()],

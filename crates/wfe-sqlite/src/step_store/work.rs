@@ -78,17 +78,14 @@ impl SqlitePersistenceProvider {
             return Err(WfeError::Invalid(format!("the answer {id:?} is dated ahead")));
         }
         let unprocessed = Event { is_processed: false, ..event.clone() };
-        let columns = codec::event::encode(&unprocessed, &id, event.event_time, now)?;
-        let [_, _, _, name, key, _, at, _] = columns.clone();
+        let columns = codec::event::encode(&unprocessed, &id, Some(event.event_time), now)?;
+        let [_, _, _, _, name, key, _, at, _] = columns.clone();
         let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
+        let misfit = || WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}"));
         let mut script = Script::about(wait_id).ringing();
         // Without an error of its own: why not is read then.
         script.guard(&sql::work::MAY_ANSWER, [wait.clone(), token.clone(), token, self.now().into()]);
-        script.guard_or(
-            &sql::work::TAKES,
-            [wait.clone(), name, key, at],
-            WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}")),
-        );
+        script.guard_or(&sql::work::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());
         script.guard_or(
             &sql::events::ID_IS_FREE,
             [id_value.clone()],
@@ -102,10 +99,11 @@ impl SqlitePersistenceProvider {
         }
         // An answer is never taken back: whatever is read now was so then.
         let mut script = Script::default();
-        script.add(&sql::work::IS_ANSWERED_BY, [wait, id_value]);
+        script.add(&sql::work::IS_ANSWERED_BY, [name, key, wait, id_value]);
         match single_int(self.read(script).await?.first()) {
             Some(1) => Ok(false),
-            _ => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
+            Some(_) => Err(misfit()),
+            None => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
         }
     }
 }

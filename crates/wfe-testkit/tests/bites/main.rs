@@ -19,7 +19,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 34] = [
+const FAULTS: [(Fault, &str); 37] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -53,6 +53,18 @@ const FAULTS: [(Fault, &str); 34] = [
     (
         Fault::LeavesDatesToPublishers,
         "a clock set back: an event of now is delivered whatever date it is handed over with",
+    ),
+    (
+        Fault::LeavesDatesToPublishers,
+        "undated events: an event from before the start is not delivered though the clock stands still",
+    ),
+    (
+        Fault::PassesOverWhateverHasTheId,
+        "refused commits: an event under the id of one of another name or key is refused and nothing is written",
+    ),
+    (
+        Fault::PassesOverWhateverHasTheId,
+        "refused commits: a child under the id of another instance is refused and nothing is written",
     ),
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),
     (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),

@@ -21,12 +21,14 @@ use crate::{outcome::Guarantees, shared::Shared};
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishOptions {
-    /// The caller's own id. It makes publishing idempotent: a second time it is accepted, whatever it carries, and has
-    /// no effect. It does not begin with `wfe.`, as the ids of the engine's own events do. `None`: the store makes one.
+    /// The caller's own id. It makes publishing idempotent: with the same name and key it is accepted a second time, whatever
+    /// it carries, and has no effect; with another name or key it is refused. It does not begin with `wfe.`, as the ids of
+    /// the engine's own events do. `None`: the store makes one.
     pub id: Option<String>,
     /// When the event happened, or will. One dated ahead reaches nobody before; one dated before the start of an instance is
-    /// passed over by its first wait, unless that has an earlier effective date. `None`: now, which comes after each start
-    /// before this call, also if the clock was set back since.
+    /// passed over by its first wait, unless that has an earlier effective date. `None`: now, which comes after each start that
+    /// was stored before, and before each one that is stored later, whatever the clock shows: also if it was set back in
+    /// between, or stands still.
     pub effective: Option<DateTime<Utc>>,
 }
 
@@ -58,8 +60,10 @@ impl WorkflowHost {
     /// As [`publish_event`](Self::publish_event), with options.
     ///
     /// # Errors
-    /// Those of [`publish_event`](Self::publish_event); [`Invalid`](WfeError::Invalid): the id is empty, or begins with
-    /// `wfe.`, which is the engine's. Nothing is written then.
+    /// Those of [`publish_event`](Self::publish_event), and:
+    /// * [`Invalid`](WfeError::Invalid): the id is empty, or begins with `wfe.`, which is the engine's. Nothing is written.
+    /// * [`AlreadyExists`](WfeError::AlreadyExists): the id was first published with another name or key. Nothing is written:
+    ///   choose another id.
     pub async fn publish_event_with(
         &self,
         name: &str,
@@ -90,21 +94,29 @@ impl WorkflowHost {
             is_processed: false,
         };
         self.require_events()?;
-        let mut unsure = Unsure(Some(shared));
-        let created = match options.effective {
-            None => shared.provider.create_event_now(&event).await,
-            Some(_) => shared.provider.create_event(&event).await,
-        };
-        if !matches!(created, Err(WfeError::CommitUnknown { .. })) {
-            unsure.0 = None;
+        loop {
+            match store_event(shared, &event, options.effective.is_some()).await {
+                Ok(id) => {
+                    self.event_was_stored(&id, options.effective).await;
+                    return Ok(id);
+                }
+                Err(taken @ WfeError::AlreadyExists { .. }) if is_own_id => {
+                    match shared.provider.get_event(&event.id).await {
+                        Ok(first)
+                            if (&first.event_name, &first.event_key)
+                                == (&event.event_name, &event.event_key) =>
+                        {
+                            return Ok(event.id);
+                        }
+                        Ok(_) => return Err(taken),
+                        // Somebody has removed it since.
+                        Err(WfeError::EventNotFound(_)) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let id = match created {
-            Ok(id) => id,
-            Err(WfeError::AlreadyExists { .. }) if is_own_id => return Ok(event.id),
-            Err(error) => return Err(error),
-        };
-        self.event_was_stored(&id, options.effective).await;
-        Ok(id)
     }
 
     /// Refuses what cannot be done on a store with the plain traits alone.
@@ -136,6 +148,19 @@ impl WorkflowHost {
             logging::debug!(event = id, %error, "the event could not be marked as processed");
         }
     }
+}
+
+async fn store_event(shared: &Shared, event: &Event, is_dated: bool) -> Result<String> {
+    let mut unsure = Unsure(Some(shared));
+    let created = if is_dated {
+        shared.provider.create_event(event).await
+    } else {
+        shared.provider.create_event_now(event).await
+    };
+    if !matches!(created, Err(WfeError::CommitUnknown { .. })) {
+        unsure.0 = None;
+    }
+    created
 }
 
 /// An event may have been stored of which nobody here knows the id: the call was dropped, or its outcome is unknown.

@@ -6,9 +6,10 @@
 //! at each commit, so a long for-each costs more with each item. Failures are stored by a second call after the step's
 //! effect. A reference is kept as the instance's name.
 //!
-//! Waits and events are refused, so none is ever missed here. Whoever matches them by the plain traits alone has nothing but
-//! dates (`event_time >= subscribe_as_of`): if the clock is set back after an instance began, what is published then is dated
-//! before it.
+//! Waits and events are refused, so none is ever missed or taken wrongly here. Whoever matches them by the plain traits alone
+//! has nothing but dates (`event_time >= subscribe_as_of`): if the clock is set back after an instance began, what is
+//! published then is dated before it; and what was published before it in the very same instant, or before the clock was set
+//! back, counts as published after it.
 
 mod attributes;
 mod ownership;
@@ -90,7 +91,7 @@ impl StepStore for PlainStore {
             }
             instance.name = format!("{}/{reference}", instance.workflow_definition_id);
             match self.provider.get_workflow_instance_by_name(&instance.name).await {
-                Ok(stored) => return Ok(Started { id: stored.id, fence: None, is_new: false }),
+                Ok(stored) => return started_before(stored, &instance),
                 Err(WfeError::WorkflowNotFound(_)) => {}
                 Err(error) => return Err(error),
             }
@@ -102,7 +103,7 @@ impl StepStore for PlainStore {
             }
             Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, .. }) if instance.reference.is_some() => {
                 let stored = self.provider.get_workflow_instance_by_name(&instance.name).await?;
-                Ok(Started { id: stored.id, fence: None, is_new: false })
+                started_before(stored, &instance)
             }
             Err(error) => Err(error),
         }
@@ -260,6 +261,17 @@ impl StepStore for PlainStore {
         upcoming.truncate(limit);
         Ok(upcoming)
     }
+}
+
+/// What a start under a reference comes to where one was stored before. An instance that only bears the name which this store
+/// makes of definition and reference is another one.
+fn started_before(stored: WorkflowInstance, wanted: &WorkflowInstance) -> Result<Started> {
+    let of =
+        |instance: &WorkflowInstance| (instance.workflow_definition_id.clone(), instance.reference.clone());
+    if of(&stored) == of(wanted) {
+        return Ok(Started { id: stored.id, fence: None, is_new: false });
+    }
+    Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id: wanted.name.clone() })
 }
 
 const NO_EVENTS: &str = "this store has only the plain traits, on which waits, events and sub-workflows cannot be kept \

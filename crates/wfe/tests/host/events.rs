@@ -1,10 +1,16 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use serde_json::json;
 use tokio::sync::Notify;
 use wfe::{
-    PublishOptions, Result, WfeError, WorkflowHost,
+    Kind, PublishOptions, Result, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, WorkflowBuilder, event, inline},
     models::{Event, WorkflowStatus},
@@ -108,7 +114,6 @@ in_time! {
         let host = place.host(&[&definition]).await;
         let too_early = number(&host, 1).await;
         until(async || is_processed(&place, &too_early).await).await;
-        place.clock.advance(Duration::from_secs(1));
         let id = host.start_workflow("late", &Tally::default()).await.unwrap();
         let early = number(&host, 2).await;
         until(async || is_processed(&place, &early).await).await;
@@ -216,6 +221,37 @@ in_time! {
         }
         number(&host, 4).await;
         assert_eq!(completed(&host, &id).await.numbers, [1, 4]);
+    }
+
+    async fn an_id_that_was_published_is_refused_for_another_name_or_key(place: Timed) {
+        let host = place.host(&[&gathering(1)]).await;
+        let id = host.start_workflow("gather", &Tally::default()).await.unwrap();
+        waits(&host, &id).await;
+        let options = PublishOptions { id: Some("mine".to_owned()), ..Default::default() };
+        host.publish_event_with("other", "k", &1, options.clone()).await.unwrap();
+        let dated = PublishOptions { effective: at(&place, 1).effective, ..options.clone() };
+        for options in [options.clone(), dated] {
+            for (name, key) in [("number", "k"), ("other", "K"), ("k", "other")] {
+                let refused = host.publish_event_with(name, key, &2, options.clone()).await;
+                let Err(WfeError::AlreadyExists { kind: Kind::Event, id }) = refused else { panic!("{refused:?}") };
+                assert_eq!(id, "mine");
+            }
+            // Whatever it carries, and whenever it happens, the same event is a repetition.
+            assert_eq!(host.publish_event_with("other", "k", &3, options).await.unwrap(), "mine");
+        }
+        let stored = place.provider().await.get_event("mine").await.unwrap();
+        assert_eq!((&*stored.event_name, &*stored.event_key, stored.event_data), ("other", "k", json!(1)));
+        number(&host, 4).await;
+        assert_eq!(completed(&host, &id).await.numbers, [4]);
+    }
+
+    async fn an_event_that_was_removed_may_be_published_again_under_its_id(place: Timed) {
+        let vanishing = Vanishing { below: place.provider().await, refuses: AtomicBool::new(true) };
+        let host =
+            WorkflowHost::builder_shared(Arc::new(Layered(vanishing))).clock(place.clock.clone()).build();
+        let options = PublishOptions { id: Some("mine".to_owned()), ..Default::default() };
+        assert_eq!(host.publish_event_with("number", "k", &1, options).await.unwrap(), "mine");
+        assert_eq!(place.provider().await.get_event("mine").await.unwrap().event_data, json!(1));
     }
 
     async fn an_event_dated_ahead_comes_at_its_date_and_not_before(place: Timed) {
@@ -354,6 +390,26 @@ in_time! {
         let other = host.start_workflow("gather", &Tally::default()).await.unwrap();
         number(&host, 3).await;
         assert_eq!(completed(&host, &other).await.numbers, [3]);
+    }
+}
+
+/// A store that has an event of each id, until somebody looks for it.
+struct Vanishing {
+    below: Arc<dyn PersistenceProvider>,
+    refuses: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Layer for Vanishing {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.below
+    }
+
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        if self.refuses.swap(false, SeqCst) {
+            return Err(WfeError::AlreadyExists { kind: Kind::Event, id: event.id.clone() });
+        }
+        self.below.create_event_now(event).await
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use wfe::{
-    Guarantees, Outcome, StartOptions, WfeError,
+    Guarantees, Kind, Outcome, StartOptions, WfeError,
     definition::{Definition, WorkflowBuilder, inline, step},
     models::WorkflowStatus,
     steps::{Ctx, Next, Step, StepResult},
@@ -214,4 +214,31 @@ async fn an_instance_whose_caller_went_away_during_the_start_runs_all_the_same()
     })
     .await;
     assert_eq!(completed(&host, &id).await.sum, 12);
+}
+
+/// That store keeps a reference in the instance's name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_the_plain_traits_alone_a_reference_never_gives_an_instance_that_was_not_started_under_it() {
+    let count = Count::default();
+    let store = Store::plain();
+    let host = store.host(&[&counting("a", 1, &count), &counting("a/b", 1, &count)]).await;
+    let start = async |definition: &str, options| {
+        host.start_workflow_with(definition, &Tally::default(), options).await
+    };
+    let under =
+        |reference: &str| StartOptions { reference: Some(reference.to_owned()), ..Default::default() };
+    let named = StartOptions { name: Some("a/7".to_owned()), ..Default::default() };
+    let by_name = start("a", named).await.unwrap();
+    let first = start("a/b", under("c")).await.unwrap();
+    for (reference, name) in [("7", "a/7"), ("b/c", "a/b/c")] {
+        match start("a", under(reference)).await {
+            Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id }) => assert_eq!(id, name),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(start("a/b", under("c")).await.unwrap(), first);
+    for id in [by_name, first] {
+        completed(&host, &id).await;
+    }
+    assert_eq!(count.get(), 2);
 }

@@ -84,8 +84,7 @@ impl Primitive for RunBody {
             }
             Next::WaitForEvent(EventWait { name, key, effective }) => {
                 run.forgive(at)?;
-                let as_of = effective.unwrap_or(run.created);
-                Ok(run.wait(at, Wanted { name, key: Some(key), as_of, data: None })?)
+                Ok(run.wait(at, Wanted { name, key: Some(key), as_of: effective, data: None })?)
             }
             Next::WaitForActivity(ActivityWait { name, input }) => {
                 run.forgive(at)?;

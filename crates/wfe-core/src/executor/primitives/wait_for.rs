@@ -47,10 +47,7 @@ impl Primitive for WaitFor {
             return self.event_came(run, at, event, env);
         }
         let key = run.ask(at, &self.key)?;
-        let as_of = match &self.effective {
-            None => run.created,
-            Some(effective) => run.ask(at, effective)?,
-        };
+        let as_of = self.effective.as_ref().map(|effective| run.ask(at, effective)).transpose()?;
         run.wait(at, Wanted { name: self.name.clone(), key: Some(key), as_of, data: None })?;
         match &self.limit {
             None => Ok(()),

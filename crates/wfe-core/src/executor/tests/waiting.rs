@@ -118,6 +118,23 @@ fn an_event_before_the_instance_counts_only_with_an_effective_date() {
 }
 
 #[test]
+fn only_a_date_given_by_hand_that_is_that_of_the_start_has_to_be_told_from_it() {
+    let told = |wait: Await<Line, ()>| {
+        let mut world = world(begin().wait_for("w", wait));
+        let start = world.now;
+        world.plan(HOUR, "said", "k", "hello");
+        world.play();
+        let subscribed = world.commits.iter().find(|commit| !commit.subscribed.is_empty()).unwrap();
+        assert_eq!(line(&world), "hello");
+        (subscribed.subscribed[0].subscribe_as_of == start, subscribed.dated.clone())
+    };
+    let start = world(begin().wait_for("w", said())).now;
+    assert_eq!(told(said()), (true, vec![]));
+    assert_eq!(told(said().effective(move |_, _| start)), (true, vec!["it//w//1".to_owned()]));
+    assert_eq!(told(said().effective(move |_, _| start - HOUR)), (false, vec![]));
+}
+
+#[test]
 fn a_wait_that_takes_too_long_runs_its_branch_and_takes_nothing_any_more() {
     let make = || {
         let wait =

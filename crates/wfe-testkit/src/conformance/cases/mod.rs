@@ -26,6 +26,7 @@ mod starts;
 mod streams;
 mod subscriptions;
 mod tokens;
+mod undated;
 mod work;
 
 use super::case::Case;
@@ -53,6 +54,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         streams::CASES,
         set_back::CASES,
         positions::CASES,
+        undated::CASES,
         finishing::CASES,
         claiming::CASES,
         ownership::CASES,

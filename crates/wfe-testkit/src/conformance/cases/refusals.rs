@@ -13,6 +13,8 @@ cases! { "refused commits":
     an_unknown_instance_is_told_as_lost,
     after_a_takeover_the_old_fence_is_lost,
     a_taken_id_of_a_wait_is_refused_and_nothing_is_written,
+    an_event_under_the_id_of_one_of_another_name_or_key_is_refused_and_nothing_is_written,
+    a_child_under_the_id_of_another_instance_is_refused_and_nothing_is_written,
     a_value_that_cannot_be_stored_exactly_is_refused_and_nothing_is_written,
     a_consumed_wait_must_be_an_open_one_of_the_instance,
     a_consumed_event_must_be_there_due_and_of_the_stream,
@@ -115,6 +117,52 @@ async fn a_taken_id_of_a_wait_is_refused_and_nothing_is_written(bench: Bench) ->
         nothing_is_written(&store, &bench).await?;
     }
     done(&store, fence, effect()).await
+}
+
+async fn an_event_under_the_id_of_one_of_another_name_or_key_is_refused_and_nothing_is_written(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    let first = event("taken", "name", "key", second(0));
+    store.create_event(&first).await?;
+    for (name, key) in [("other", "key"), ("name", "other"), ("Name", "key"), ("key", "name")] {
+        let published =
+            vec![event("published", "name", "key", second(0)), event("taken", name, key, second(0))];
+        assert_err!(
+            steps(&store)?.commit_step(fence, &StepCommit { published, ..effect() }).await,
+            WfeError::AlreadyExists { kind: Kind::Event, id } if id == "taken"
+        );
+        nothing_is_written(&store, &bench).await?;
+        assert_eq!(store.get_event("taken").await?, first);
+    }
+    let two = [event("published", "name", "key", second(0)), event("published", "other", "key", second(0))];
+    assert_err!(
+        steps(&store)?.commit_step(fence, &StepCommit { published: two.into(), ..effect() }).await,
+        WfeError::AlreadyExists { kind: Kind::Event, id } if id == "published"
+    );
+    nothing_is_written(&store, &bench).await
+}
+
+async fn a_child_under_the_id_of_another_instance_is_refused_and_nothing_is_written(
+    bench: Bench,
+) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = untouched(&store).await?;
+    let (_other, other) = owned(&store, &parked("j")).await?;
+    store.create_new_workflow(&instance("nobody's")).await?;
+    done(&store, other, StepCommit { created: vec![instance("of another")], ..commit("j") }).await?;
+    done(&store, fence, StepCommit { created: vec![instance("own")], ..commit("i") }).await?;
+    let renamed = WorkflowInstance { workflow_definition_id: "other".to_owned(), ..instance("own") };
+    for taken in [instance("nobody's"), instance("of another"), instance("j"), renamed] {
+        let (id, created) = (taken.id.clone(), vec![instance("child"), taken]);
+        assert_err!(
+            steps(&store)?.commit_step(fence, &StepCommit { created, ..effect() }).await,
+            WfeError::AlreadyExists { kind: Kind::Workflow, id: refused } if refused == id
+        );
+        nothing_is_written(&store, &bench).await?;
+    }
+    Ok(())
 }
 
 async fn a_value_that_cannot_be_stored_exactly_is_refused_and_nothing_is_written(

@@ -219,6 +219,11 @@ async fn an_answer_is_accepted_once_and_again_without_effect(bench: Bench) -> Ch
     let changed = Event { event_data: json!("changed"), ..answer("e", "a") };
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
     assert_eq!(store.get_event("e").await?, answer("e", "a"));
+    // Another event is no repetition, though it has the id.
+    for other in [event("e", OTHER, "a", second(0)), event("e", NAME, "b", second(0))] {
+        assert_err!(steps.answer_wait("a", Some("t"), &other).await, WfeError::Invalid(_));
+    }
+    assert_eq!(store.get_event("e").await?, answer("e", "a"));
     // Whatever became of the claim and the wait since.
     bench.clock.set(second(20));
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);

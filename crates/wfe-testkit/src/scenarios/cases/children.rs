@@ -10,6 +10,7 @@ scenarios!("sub-workflows":
     children_have_children,
     a_child_waits_for_events_as_others_do,
     an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_date,
+    an_event_from_before_a_child_existed_is_passed_over_though_the_clock_stands_still,
 );
 
 fn doubling() -> WorkflowBuilder<u64> {
@@ -185,5 +186,24 @@ async fn an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_
     host.publish("paid", "k", &()).await?; // the parent runs; neither child exists
     let story = completed(&host, &id).await?;
     assert_eq!((story.n, story.words), (1, vec!["late".to_owned()]));
+    Ok(())
+}
+
+async fn an_event_from_before_a_child_existed_is_passed_over_though_the_clock_stands_still(
+    stage: Stage,
+) -> Checked<()> {
+    let heard = event("word", |_: &Story, ()| "k")
+        .output(|word: &String, story: &mut Story| story.words.push(word.clone()));
+    let run = child("child", |_: &Story, ()| Story::default())
+        .output(|of: &Story, story: &mut Story| story.words.extend(of.words.clone()));
+    let parent = begin("parent").wait_for("go", event("go", |_: &Story, ()| "k")).sub_workflow("run", run);
+    let host =
+        stage.host_that_waits([built(parent)?, built(begin("child").wait_for("wait", heard))?]).await?;
+    let id = host.start_workflow("parent", &Story::default()).await?;
+    host.publish("word", "k", "before").await?; // the parent runs; the child does not exist
+    host.publish("go", "k", &()).await?;
+    host.idle().await?;
+    host.publish("word", "k", "after").await?;
+    assert_eq!(words(&host, &id).await?, "after");
     Ok(())
 }
