@@ -51,6 +51,7 @@ mod engine_store;
 mod failures;
 mod heart;
 mod host;
+mod isolation;
 mod limits;
 mod loss;
 mod middleware;

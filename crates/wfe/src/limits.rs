@@ -72,9 +72,18 @@ struct Hand {
 }
 
 impl AtHand {
+    /// Stands for an instance where the id of a pointer would be.
+    pub const WHOLE: &str = "";
+
     pub fn set(&self, instance: &str, job: &Job, stand: Stand) {
         let hand = Hand { job: job.number(), stand, token: job.token().clone() };
         self.lock().entry(instance.to_owned()).or_default().insert(job.pointer().to_owned(), hand);
+    }
+
+    /// The instance waits as a whole: it may kill its process, and others run before it.
+    pub fn set_aside(&self, instance: &str) {
+        let hand = Hand { job: 0, stand: Stand::Waits, token: CancellationToken::new() };
+        self.lock().entry(instance.to_owned()).or_default().insert(Self::WHOLE.to_owned(), hand);
     }
 
     /// The body of this job has ended. One that was begun after it at the same pointer stays.

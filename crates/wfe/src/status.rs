@@ -10,7 +10,7 @@ use wfe_core::{
     traits::{ControlRequest, Ending, Loaded, StepFailure},
 };
 
-use crate::limits::Stand;
+use crate::limits::{AtHand, Stand};
 
 /// Where an instance stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +93,7 @@ pub enum Waits {
         since: Option<DateTime<Utc>>,
     },
     /// Its body has been taken up by this host and waits until one may run: the limit on bodies, of the step or of the
-    /// host, is reached.
+    /// host, is reached; or an instance that may kill the process runs alone in it, or is to run alone.
     Place,
     /// It is due: a host takes it up as soon as it may.
     Due,
@@ -245,6 +245,7 @@ impl Position {
             _ => match at_hand.get(&pointer.id) {
                 Some(Stand::Waits) => Waits::Place,
                 Some(Stand::Runs(since)) => Waits::Running { since: Some(*since) },
+                None if at_hand.contains_key(AtHand::WHOLE) => Waits::Place,
                 None if loaded.owner.is_some() => Waits::Running { since: None },
                 None => Waits::Due,
             },
