@@ -56,12 +56,27 @@ impl Owners {
         Ok(owner.with_lease(self.lease))
     }
 
-    /// Whether an owner lives. What a dead one left is removed.
+    /// Whether an owner lives, and if not, how it ended. Nothing is removed: see [`bury`](Self::bury).
     pub(crate) fn life(&self, id: u64) -> Life {
         match &self.place {
             Place::Memory(alive) if lock(alive).contains_key(&id) => Life::Alive,
-            Place::Memory(_) => Life::Dead,
+            Place::Memory(_) => Life::Left,
             Place::File(files) => files.life(id),
+        }
+    }
+
+    /// Owners whose processes died, by the files that they left.
+    pub(crate) fn dead(&self) -> Result<Vec<u64>> {
+        match &self.place {
+            Place::Memory(_) => Ok(Vec::new()),
+            Place::File(files) => files.dead(),
+        }
+    }
+
+    /// Removes what an owner left whose process died.
+    pub(crate) fn bury(&self, id: u64) {
+        if let Place::File(files) = &self.place {
+            files.bury(id);
         }
     }
 

@@ -1,8 +1,8 @@
 //! The lock files of owners, `<database>-owner-<id>`: how an owner of a file shows that it lives.
 //!
 //! An owner holds an exclusive lock on its file for as long as it lives: the operating system frees it at the moment
-//! its process dies, and nothing need be written for that. What a dead owner leaves behind is removed by the next one
-//! that looks. The file holds the owner's lease and its heartbeats, by which a frozen one is found (see
+//! its process dies, and nothing need be written for that. An owner that is dropped removes it; so one that nobody holds
+//! tells of a process that died, and is removed by whoever has counted that death. The file holds the owner's lease and its heartbeats, by which a frozen one is found (see
 //! [`observer`](crate::observer)).
 //!
 //! A cleaner of folders, or a careless hand, can take the file of a living owner away. Others then take it for dead, so
@@ -40,10 +40,12 @@ pub(crate) const SECOND_LOOK: Duration = Duration::from_millis(150);
 pub(crate) enum Life {
     /// Somebody holds it.
     Alive,
-    /// Nobody held it, and it was removed.
+    /// Nobody holds it: its owner's process died.
     Dead,
-    /// It is not there.
+    /// It is not there, or it is no owner's: nothing says how its owner ended, if it did.
     Missing,
+    /// In memory, where there are no files: its owner was dropped.
+    Left,
 }
 
 /// The owners' files beside one database, as one provider sees them.
@@ -84,9 +86,8 @@ impl OwnerFiles {
         self.sidecars.path(&format!("{OWNER}{id}"))
     }
 
-    /// Makes the file of a new owner, once what dead ones left is swept away.
+    /// Makes the file of a new owner.
     pub(crate) fn make(&self, id: u64, lease: Duration) -> Result<Arc<OwnerFile>> {
-        self.sweep()?;
         let path = self.path(id);
         let sign = Sign { lease, beat: 0 };
         let file = take(&self.sidecars, &path, sign)?;
@@ -156,27 +157,39 @@ impl OwnerFiles {
         })
     }
 
-    /// Removes what dead owners left behind, even those that owned nothing.
-    fn sweep(&self) -> Result<()> {
+    /// The owners whose processes died, even those that owned nothing.
+    pub(crate) fn dead(&self) -> Result<Vec<u64>> {
         let (Some(folder), Some(name)) = (self.prefix.parent(), self.prefix.file_name()) else {
-            return Ok(());
+            return Ok(Vec::new());
         };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let name = name.as_encoded_bytes();
+        let (name, mut dead) = (name.as_encoded_bytes(), Vec::new());
         let listed = |error| failed("list the folder of", &self.prefix, error);
         for entry in fs::read_dir(folder).map_err(listed)? {
             let entry = entry.map_err(listed)?;
             let found = entry.file_name();
-            if let Some(id) = found.as_encoded_bytes().strip_prefix(name)
-                && !id.is_empty()
-                && id.iter().all(u8::is_ascii_digit)
-                && let Err(error) = life(&self.sidecars, &entry.path())
-            {
+            let id = found.as_encoded_bytes().strip_prefix(name).map(String::from_utf8_lossy);
+            let Some(id) = id.and_then(|id| id.parse::<u64>().ok().filter(|number| number.to_string() == id))
+            else {
+                continue;
+            };
+            match unlocked(&self.sidecars, &entry.path()) {
+                Ok(Unlocked::Yes(_)) => dead.push(id),
+                Ok(Unlocked::No | Unlocked::Missing) => {}
                 // It keeps nobody from starting.
-                logging::warn!(%error, "what may be a dead owner's lock file was left where it is");
+                Err(error) => {
+                    logging::warn!(%error, "what may be a dead owner's lock file was left where it is");
+                }
             }
         }
-        Ok(())
+        Ok(dead)
+    }
+
+    /// Removes what an owner left whose process died.
+    pub(crate) fn bury(&self, id: u64) {
+        if let Err(error) = remove_unlocked(&self.sidecars, &self.path(id)) {
+            logging::warn!(owner = id, %error, "a dead owner's lock file was left where it is");
+        }
     }
 }
 
@@ -262,26 +275,58 @@ fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
     }
 }
 
-/// Whether somebody holds this file; one that nobody holds is removed. Whatever must not be used is nobody's sign of
-/// life, and stays where it is.
+/// What this file says of its owner. Whatever must not be used is nobody's sign of life; neither is what no owner has
+/// written: somebody has put it there in place of the owner's.
 fn life(sidecars: &Sidecars, path: &Path) -> Result<Life> {
+    Ok(match unlocked(sidecars, path)? {
+        Unlocked::No => Life::Alive,
+        Unlocked::Yes(file) if read_sign(&file, path)?.is_some() => Life::Dead,
+        Unlocked::Yes(_) | Unlocked::Missing => Life::Missing,
+    })
+}
+
+/// Whether nobody holds a file.
+enum Unlocked {
+    Yes(File),
+    No,
+    Missing,
+}
+
+fn unlocked(sidecars: &Sidecars, path: &Path) -> Result<Unlocked> {
+    let file = match sidecars.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Unlocked::Missing),
+        Err(error) if is_refusal(&error) => {
+            logging::debug!(%error, file = %path.display(), "this is no owner's lock file");
+            return Ok(Unlocked::Missing);
+        }
+        Err(error) => return Err(failed("open", path, error)),
+    };
+    // Shared, so that two that look at once do not take each other for the owner.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Ok(Unlocked::No),
+        Err(TryLockError::Error(error)) => Err(failed("lock", path, error)),
+        Ok(()) if is_same(&file, path)? => Ok(Unlocked::Yes(file)),
+        // Somebody has removed it since.
+        Ok(()) => Ok(Unlocked::Missing),
+    }
+}
+
+/// Removes a file that nobody holds.
+fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
     loop {
         let file = match sidecars.open(path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Life::Missing),
-            Err(error) if is_refusal(&error) => {
-                logging::debug!(%error, file = %path.display(), "this is no owner's lock file");
-                return Ok(Life::Missing);
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed("open", path, error)),
         };
         match file.try_lock() {
-            Err(TryLockError::WouldBlock) => return Ok(Life::Alive),
+            Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
             // As long as the path leads to the locked file, nobody else removes it. Else there may be another one by
             // now, whose owner lives.
             Ok(()) if sidecars::remove(&file, path).map_err(|error| failed("remove", path, error))? => {
-                return Ok(Life::Dead);
+                return Ok(());
             }
             Ok(()) => {}
         }
@@ -347,12 +392,21 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_owner_left_is_swept_and_other_files_are_not_touched() {
+    fn what_a_killed_owner_left_is_found_until_it_is_buried_and_other_files_are_not_touched() {
         let (folder, files) = place();
         for name in ["a.db-owner-7", "a.db-owner-x", "a.db-owner-", "b.db-owner-7"] {
             File::create(folder.path().join(name)).unwrap();
         }
         let _one = files.make(8, LEASE).unwrap();
+        assert_eq!((files.life(7), files.life(8)), (Life::Missing, Life::Alive), "no owner has written it");
+        let sign = Sign { lease: LEASE, beat: 3 };
+        write_sign(&File::create(files.path(7)).unwrap(), &files.path(7), sign).unwrap();
+        for _ in 0..2 {
+            assert_eq!((files.dead().unwrap(), files.life(7)), (vec![7], Life::Dead));
+        }
+        for id in [7, 8, 9] {
+            files.bury(id);
+        }
         assert_eq!(names(folder.path()), ["a.db-owner-", "a.db-owner-8", "a.db-owner-x", "b.db-owner-7"]);
     }
 

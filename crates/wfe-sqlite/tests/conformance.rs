@@ -3,7 +3,10 @@
 use std::{process::ExitCode, sync::Arc};
 
 use tempfile::TempDir;
-use wfe_core::{BoxError, Result, traits::PersistenceProvider};
+use wfe_core::{
+    BoxError, Result,
+    traits::{Owner, PersistenceProvider},
+};
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
     VirtualClock,
@@ -42,6 +45,15 @@ impl Harness for File {
     async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
         let file = SqlitePersistenceProvider::file(folder.path().join("wfe.db"));
         Ok(Arc::new(file.clock(clock).open().await?))
+    }
+
+    /// A process that dies leaves its owner's file, and the lock on it is gone.
+    async fn kill(&self, folder: &TempDir, owner: Owner) -> Result<bool> {
+        let left = folder.path().join(format!("wfe.db-owner-{}", owner.id()));
+        let text = std::fs::read(&left).map_err(BoxError::from)?;
+        drop(owner);
+        std::fs::write(&left, text).map_err(BoxError::from)?;
+        Ok(true)
     }
 
     fn lasts(&self) -> bool {

@@ -11,7 +11,10 @@ use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::Sqlit
 use wfe_core::{
     clock::Clock,
     models::{Event, EventSubscription, WorkflowInstance},
-    traits::{EventRepository, Intervention, StepStore, SubscriptionRepository, WorkflowRepository},
+    traits::{
+        Deaths, EventRepository, Intervention, Isolation, StepStore, SubscriptionRepository,
+        WorkflowRepository,
+    },
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::VirtualClock;
@@ -177,6 +180,53 @@ async fn goes_on(version: usize) {
             .await
             .unwrap();
     assert_eq!(control, 5);
+}
+
+/// Programs of version 3 count each claim in `claims`, set it back with each commit, and know of nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_of_version_3_counts_beside_this_one_suspends_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let mut older = made_by(3, &path).await;
+    // It has claimed it often, and works on it.
+    older.execute("UPDATE workflows SET control = NULL, claims = 7, owner = 77, fence = 9").await.unwrap();
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    let definitions = [("d".to_owned(), 1)];
+    let owner = store.enlist().await.unwrap();
+    let claim = async || store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().pop().unwrap();
+    // Somebody has removed its file: nothing says that it died.
+    assert_eq!(claim().await.deaths, Deaths::default());
+    // It takes it over as if this one were frozen, and loses it again, three times.
+    for _ in 0..3 {
+        older
+            .execute("UPDATE workflows SET owner = 77, fence = fence + 1, claims = claims + 1")
+            .await
+            .unwrap();
+        older.execute("UPDATE workflows SET owner = NULL, fence = fence + 1").await.unwrap();
+        let claimed = claim().await;
+        assert_eq!(claimed.deaths.alone, 0);
+        assert!(store.isolate("i", claimed.fence, Isolation::Alone).await.unwrap());
+    }
+    // It commits, and gives it back.
+    older
+        .execute("UPDATE workflows SET revision = revision + 1, claims = 0, owner = NULL, fence = fence + 1")
+        .await
+        .unwrap();
+    assert_eq!(claim().await.deaths, Deaths::default());
+    // However often processes die here, it does not reach the number at which the older program suspends.
+    for _ in 0..12 {
+        let dying = store.enlist().await.unwrap();
+        older.execute("UPDATE workflows SET owner = NULL, fence = fence + 1").await.unwrap();
+        assert_eq!(store.claim(&dying, &definitions, Utc::now(), 9).await.unwrap().len(), 1);
+        let left = folder.path().join(format!("a.db-owner-{}", dying.id()));
+        let text = std::fs::read(&left).unwrap();
+        drop(dying);
+        std::fs::write(left, text).unwrap();
+        claim().await;
+    }
+    let counted: i64 =
+        sqlx::query_scalar("SELECT claims FROM workflows").fetch_one(&mut older).await.unwrap();
+    assert_eq!(counted, 2);
 }
 
 /// An instance of this id from this time on, which waits for `paid` since then.

@@ -9,8 +9,9 @@ use wfe_core::{
     models::{Event, EventSubscription, ExecutionError, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, ErrorRecord, EventRepository, Fence, Finished,
-        Intervention, Loaded, Management, Owner, Page, PersistenceProvider, ScheduledCommandRepository,
-        Started, StepCommit, StepFailure, StepStore, SubscriptionRepository, Swept, WorkflowRepository,
+        Intervention, Isolation, Loaded, Management, Owner, Page, PersistenceProvider,
+        ScheduledCommandRepository, Started, StepCommit, StepFailure, StepStore, SubscriptionRepository,
+        Swept, WorkflowRepository,
     },
 };
 
@@ -182,6 +183,7 @@ layer! {
         async fn upcoming(
             definitions: &[(String, u32)], after: DateTime<Utc>, limit: usize) -> Result<Vec<(i64, String)>>;
         async fn heartbeat(owner: &Owner) -> Result<()>;
+        async fn isolate(id: &str, fence: Fence, isolation: Isolation) -> Result<bool>;
         async fn asked_of(owner: &Owner) -> Result<Vec<String>>;
         async fn ended(ids: &[String]) -> Result<Vec<String>>;
         async fn failures(id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>>;

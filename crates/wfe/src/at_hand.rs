@@ -31,6 +31,14 @@ struct Instance {
     bodies: Vec<Hand>,
     /// Pointers that wait until an earlier body of their step has ended.
     held: Vec<String>,
+    /// The instance waits as a whole: it may kill its process, and others run before it.
+    is_set_aside: bool,
+}
+
+impl Instance {
+    fn is_idle(&self) -> bool {
+        self.bodies.is_empty() && self.held.is_empty() && !self.is_set_aside
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +60,9 @@ struct Hand {
 }
 
 impl AtHand {
+    /// Stands for an instance where the id of a pointer would be.
+    pub const WHOLE: &str = "";
+
     pub fn new() -> Arc<Self> {
         let this = Arc::new(Self { instances: Mutex::default(), made: AtomicU64::new(0) });
         let mut hosts = lock(&HOSTS);
@@ -84,7 +95,7 @@ impl AtHand {
         let Some(of) = instances.get_mut(instance) else { return };
         let ended =
             of.bodies.iter().position(|hand| hand.number == number).map(|at| of.bodies.swap_remove(at));
-        if of.bodies.is_empty() && of.held.is_empty() {
+        if of.is_idle() {
             instances.remove(instance);
         }
         drop(instances);
@@ -99,7 +110,17 @@ impl AtHand {
         let mut instances = lock(&self.instances);
         let of = instances.entry(instance.clone()).or_default();
         of.held = held;
-        if of.bodies.is_empty() && of.held.is_empty() {
+        if of.is_idle() {
+            instances.remove(instance);
+        }
+    }
+
+    /// Whether the instance waits as a whole.
+    pub fn set_aside(&self, instance: &str, is_set_aside: bool) {
+        let mut instances = lock(&self.instances);
+        let of = instances.entry(instance.into()).or_default();
+        of.is_set_aside = is_set_aside;
+        if of.is_idle() {
             instances.remove(instance);
         }
     }
@@ -111,7 +132,9 @@ impl AtHand {
         let Some(of) = instances.get(instance) else { return HashMap::new() };
         let wanted = of.bodies.iter().filter(|hand| !hand.token.is_cancelled());
         let held = of.held.iter().map(|pointer| (pointer.clone(), Stand::Held));
-        held.chain(wanted.map(|hand| (hand.place.pointer().to_owned(), hand.stand))).collect()
+        let whole = of.is_set_aside.then(|| (Self::WHOLE.to_owned(), Stand::Waits));
+        let wanted = wanted.map(|hand| (hand.place.pointer().to_owned(), hand.stand));
+        held.chain(wanted).chain(whole).collect()
     }
 
     /// All bodies of the instance that have not ended in this process, whichever host has begun them. The end of each is

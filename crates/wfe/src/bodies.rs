@@ -19,6 +19,7 @@ use wfe_core::{
 
 use crate::{
     engine::{Hold, Mail, Phase, PhaseWatch},
+    isolation::{PROCESS, Running},
     middleware,
     shared::Shared,
 };
@@ -36,10 +37,12 @@ pub(crate) struct Bodies {
     pub phase: PhaseWatch,
 }
 
-/// The places that a body takes while it runs: one of those of its step, if these are limited, and one of the host's.
+/// The places that a body takes while it runs: one of those of its step, if these are limited, one of the host's, and one
+/// in the process.
 struct Places {
     _step: Option<OwnedSemaphorePermit>,
     _host: OwnedSemaphorePermit,
+    _process: Running,
 }
 
 impl Bodies {
@@ -52,13 +55,13 @@ impl Bodies {
             return; // the report says that it did not run
         }
         let of_step = self.shared.options.limits.bodies(&like.definition_id, job.step_id()).cloned();
-        if let Some(places) = self.free_places(of_step.as_ref()) {
+        if let Some(places) = self.free_places(of_step.as_ref(), hold.suspect) {
             return self.begin(job, like, report, places);
         }
         let (this, mut phase, span) = (self.clone(), self.phase.clone(), Span::current());
         let waiting = async move {
             let taken = async {
-                let places = this.places(of_step).await?;
+                let places = this.places(of_step, hold.suspect).await?;
                 let lasts = hold.lasts(&this.shared, &this.phase, &like.instance_id).await;
                 lasts.then_some(places)
             };
@@ -86,21 +89,28 @@ impl Bodies {
         gone
     }
 
-    fn free_places(&self, of_step: Option<&Arc<Semaphore>>) -> Option<Places> {
+    fn free_places(&self, of_step: Option<&Arc<Semaphore>>, suspect: Option<u64>) -> Option<Places> {
         let step = of_step.map(|places| places.clone().try_acquire_owned()).transpose().ok()?;
         let host = self.shared.steps.clone().try_acquire_owned().ok()?;
-        Some(Places { _step: step, _host: host })
+        Some(Places { _step: step, _host: host, _process: PROCESS.enter(suspect)? })
     }
 
-    /// First that of the step: whoever waits for it must not take one from steps that could run. `None`: somebody closed
-    /// the semaphores, which nobody does.
-    async fn places(&self, of_step: Option<Arc<Semaphore>>) -> Option<Places> {
-        let step = match of_step {
-            Some(places) => Some(places.acquire_owned().await.ok()?),
-            None => None,
-        };
-        let host = self.shared.steps.clone().acquire_owned().await.ok()?;
-        Some(Places { _step: step, _host: host })
+    /// First that of the step: whoever waits for it must not take one from steps that could run. While a suspect runs alone in
+    /// the process, nobody waits with a place that it may need. `None`: somebody closed the semaphores, which nobody does.
+    async fn places(&self, of_step: Option<Arc<Semaphore>>, suspect: Option<u64>) -> Option<Places> {
+        let mut waiting = None;
+        loop {
+            let step = match of_step.clone() {
+                Some(places) => Some(places.acquire_owned().await.ok()?),
+                None => None,
+            };
+            let host = self.shared.steps.clone().acquire_owned().await.ok()?;
+            if let Some(process) = PROCESS.enter(suspect) {
+                return Some(Places { _step: step, _host: host, _process: process });
+            }
+            drop((step, host));
+            waiting = Some(PROCESS.opened(waiting.take()).await);
+        }
     }
 
     fn begin(&self, job: Job, like: LifecycleEvent, report: Report, places: Places) {

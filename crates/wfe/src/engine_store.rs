@@ -8,8 +8,8 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Loaded, Owner, Page,
-        PersistenceProvider, Started, StepCommit, StepFailure, StepStore, Swept,
+        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
+        Owner, Page, PersistenceProvider, Started, StepCommit, StepFailure, StepStore, Swept,
     },
 };
 
@@ -135,6 +135,10 @@ impl StepStore for EngineStore {
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
         // As above.
         self.inner()?.heartbeat(owner).await
+    }
+
+    async fn isolate(&self, id: &str, fence: Fence, isolation: Isolation) -> Result<bool> {
+        self.loss.seen(self.inner()?.isolate(id, fence, isolation).await)
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {

@@ -52,6 +52,7 @@ mod engine_store;
 mod failures;
 mod heart;
 mod host;
+mod isolation;
 mod limits;
 mod loss;
 mod middleware;

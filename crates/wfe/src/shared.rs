@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     registry: RwLock<Registry>,
     owner: Mutex<Option<Arc<Owner>>>,
     instances: AtomicUsize,
+    /// Instances that wait for their turn, and are not counted above.
+    aside: AtomicUsize,
     /// That the clock shows a time which no store can hold was reported.
     is_clock_reported: AtomicBool,
     random: Mutex<fastrand::Rng>,
@@ -85,6 +87,7 @@ impl Shared {
             registry: RwLock::default(),
             owner: Mutex::default(),
             instances: AtomicUsize::new(0),
+            aside: AtomicUsize::new(0),
             is_clock_reported: AtomicBool::new(false),
             random: Mutex::new(random),
             options,
@@ -247,6 +250,38 @@ pub(crate) struct AtWork {
     /// Keeps the owner alive, too: what it owns is nobody else's as long as this host works on it.
     pub beating: Beating,
     _place: Option<OwnedSemaphorePermit>,
+}
+
+impl AtWork {
+    /// Until it is dropped, the instance waits for its turn, and leaves its room in memory to others: as many as there is room
+    /// for at all, so that this too has a bound.
+    pub fn step_aside(&self) -> Aside {
+        let (shared, limit) = (&self.shared, self.shared.options.concurrent_instances);
+        let one_more = |aside| (aside < limit).then_some(aside + 1);
+        let steps = shared.aside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        if steps {
+            shared.instances.fetch_sub(1, Ordering::Relaxed);
+        }
+        shared.at_hand.set_aside(&self.id, true);
+        Aside { shared: shared.clone(), id: self.id.clone(), leaves_room: steps }
+    }
+}
+
+/// An instance waits for its turn.
+pub(crate) struct Aside {
+    shared: Arc<Shared>,
+    id: String,
+    leaves_room: bool,
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.shared.at_hand.set_aside(&self.id, false);
+        if self.leaves_room {
+            self.shared.aside.fetch_sub(1, Ordering::Relaxed);
+            self.shared.instances.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for AtWork {

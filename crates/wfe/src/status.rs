@@ -10,7 +10,7 @@ use wfe_core::{
     traits::{ControlRequest, Ending, Loaded, StepFailure},
 };
 
-use crate::at_hand::Stand;
+use crate::at_hand::{AtHand, Stand};
 
 /// Where an instance stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,7 +93,7 @@ pub enum Waits {
         since: Option<DateTime<Utc>>,
     },
     /// Its body has been taken up by this host and waits until one may run: the limit on bodies, of the step or of the
-    /// host, is reached.
+    /// host, is reached; or an instance that may kill the process runs alone in it, or is to run alone.
     Place,
     /// An earlier body of the step goes on, though its attempt is over: it had had its time, or was cancelled. Its next body,
     /// or (of a saga) the compensation of a step, begins when that one has ended or was dropped.
@@ -250,6 +250,7 @@ impl Position {
                 Some(Stand::Held) => Waits::AttemptBefore,
                 Some(Stand::Waits) => Waits::Place,
                 Some(Stand::Runs(since)) => Waits::Running { since: Some(*since) },
+                None if at_hand.contains_key(AtHand::WHOLE) => Waits::Place,
                 None if loaded.owner.is_some() => Waits::Running { since: None },
                 None => Waits::Due,
             },

@@ -54,9 +54,9 @@ impl StepError {
     /// The code of the failure of a step whose child workflow was cancelled or terminated. It is fatal: somebody has decided
     /// that the child shall end.
     pub const CHILD_ENDED: &'static str = "child-ended";
-    /// The code of an instance that was suspended because it seemed to kill its process: it was claimed 10 times in a row
-    /// without a commit. A host that is dropped while it works on it counts as a killed process; one that is stopped gives
-    /// it back, and does not.
+    /// The code of an instance that was suspended because its process died ten times in a row while this instance alone ran in
+    /// it ([`Deaths`](crate::traits::Deaths)), with no commit in between. It kills its process, or somebody has killed the
+    /// process each time. A resume takes it up again, with no death behind it.
     pub const POISON: &'static str = "poison";
     /// The code of a failure that tells why an instance cannot go on in the way that somebody asked for.
     pub const INTERVENTION: &'static str = "intervention";

@@ -1,4 +1,4 @@
-use super::{ControlRequest, Ending, Fence, StepFailure};
+use super::{ControlRequest, Deaths, Ending, Fence, StepFailure};
 #[cfg(doc)]
 use super::{Owner, StepStore};
 use crate::models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance};
@@ -21,9 +21,9 @@ pub struct Claimed {
     pub id: String,
     /// The right to write it.
     pub fence: Fence,
-    /// How often it was claimed in a row without a commit in between, this time included. An instance that kills its
-    /// process each time shows here.
-    pub claims: u32,
+    /// How often its owner's process died in a row before this claim. An instance that kills its process each time shows
+    /// here.
+    pub deaths: Deaths,
 }
 
 /// The event that an open wait takes next.

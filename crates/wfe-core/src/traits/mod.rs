@@ -19,6 +19,7 @@
 
 mod control;
 mod event_repository;
+mod isolation;
 mod loaded;
 mod management;
 mod owner;
@@ -31,6 +32,7 @@ mod workflow_repository;
 
 pub use control::{Control, ControlRequest, Intervention};
 pub use event_repository::EventRepository;
+pub use isolation::{Deaths, Isolation};
 pub use loaded::{Claimed, Delivery, Finished, Loaded, Started, Swept};
 pub use management::{
     Checkup, CompactReport, CountedStatus, Cursor, ErrorRecord, InstanceFilter, InstanceSummary, Management,

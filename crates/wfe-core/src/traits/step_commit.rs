@@ -136,6 +136,45 @@ pub struct StepCommit {
     pub release: bool,
 }
 
+impl StepCommit {
+    /// Whether it stores nothing but that the instance is given back, and when to look again: no step forward, so that what
+    /// is known of its [deaths](super::Deaths) goes on to hold.
+    #[must_use]
+    pub fn only_gives_back(&self) -> bool {
+        let Self {
+            instance_id: _,
+            status,
+            ending,
+            cause,
+            complete_time,
+            next_execution: _,
+            data,
+            upserted,
+            finished,
+            items,
+            subscribed,
+            dated,
+            unsubscribed,
+            unanswerable,
+            consumed,
+            published,
+            created,
+            requested,
+            failures,
+            commands,
+            applied,
+            release,
+        } = self;
+        let state = status.is_none() && ending.is_none() && cause.is_none() && complete_time.is_none();
+        let pointers = data.is_none() && upserted.is_empty() && finished.is_empty() && items.is_empty();
+        let waits =
+            subscribed.is_empty() && dated.is_empty() && unsubscribed.is_empty() && unanswerable.is_empty();
+        let events = consumed.is_empty() && published.is_empty();
+        let others = created.is_empty() && requested.is_empty() && commands.is_empty();
+        *release && state && pointers && waits && events && others && failures.is_empty() && applied.is_none()
+    }
+}
+
 /// What a commit came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {

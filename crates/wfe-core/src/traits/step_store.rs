@@ -6,8 +6,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use serde_json::Value;
 
 use super::{
-    Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Loaded, Owner, Page,
-    Started, StepCommit, StepFailure, Swept,
+    Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
+    Owner, Page, Started, StepCommit, StepFailure, Swept,
 };
 use crate::{
     Result, WfeError,
@@ -241,6 +241,15 @@ pub trait StepStore: Send + Sync {
     /// The sign could not be given; try again well before the lease ends.
     async fn heartbeat(&self, _owner: &Owner) -> Result<()> {
         Ok(())
+    }
+
+    /// Notes how an owned instance runs from now on, so that the death of its process can be judged
+    /// ([`Deaths`](super::Deaths)). The engine calls it for suspects alone, before they run. It lasts as long as the fence,
+    /// or until the next commit. `false`: the stored fence is another one, or the instance is gone; nothing was written.
+    ///
+    /// By default nothing is noted. A store that counts no deaths alone has no instance suspended as poison.
+    async fn isolate(&self, _id: &str, _fence: Fence, _isolation: Isolation) -> Result<bool> {
+        Ok(true)
     }
 
     /// Those instances of `owner` that somebody outside wants something of: a control request waits, or an open wait

@@ -2,7 +2,7 @@
 
 use wfe_core::{
     models::{CommandName, PointerStatus, WorkflowStatus},
-    traits::{Control, Ending},
+    traits::{Control, Ending, Isolation},
 };
 
 /// Two functions for one list of names, so that writing and reading cannot part.
@@ -26,3 +26,12 @@ names!(
 names!(command, as_command, CommandName: ProcessWorkflow, ProcessEvent);
 names!(control, as_control, Control: Suspend, Resume, Cancel, Terminate);
 names!(ending, as_ending, Ending: Completed, Failed, Cancelled, Terminated);
+
+/// Only SQL reads it.
+pub(crate) fn isolation(value: Isolation) -> &'static str {
+    match value {
+        Isolation::Alone => "Alone",
+        Isolation::Turn => "Turn",
+        Isolation::Over => "Over",
+    }
+}

@@ -114,6 +114,8 @@ mod tests {
             // As many as the list asks after.
             ("ENDED", &["SCAN json_each"]),
             ("FATES", &["SCAN json_each"]),
+            // As many as were claimed at once.
+            ("DEATHS", &["SCAN json_each"]),
         ];
         let (mut connection, mut costly) = (open::memory().await.unwrap(), Vec::new());
         for (all, _) in FILES {
@@ -141,6 +143,8 @@ mod tests {
             (super::ownership::CLAIMABLE.text(), "workflows_due (next_execution>? AND next_execution<?)"),
             (super::ownership::CLAIMABLE.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
             (super::ownership::FREE.text(), "workflows_owned (owner=?)"),
+            (super::ownership::JUDGE.text(), "workflows_owned (owner=?)"),
+            (super::ownership::DEATHS.text(), "INTEGER PRIMARY KEY (rowid=?)"),
             (super::ownership::STANDS.text(), "workflows_owned (owner=?)"),
             (super::ownership::OWNERS.text(), "COVERING INDEX workflows_owned (owner>?)"),
             (super::ownership::PROGRESS.text(), "workflows_owned (owner>?)"),

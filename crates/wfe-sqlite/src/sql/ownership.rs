@@ -183,14 +183,20 @@ pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
      AND sum(fence & 4294967295) = ? AND sum(revision & 4294967295) = ?)"
 ));
 
-/// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (three times), also if somebody has
-/// set the clock back since. What is out of bounds in one row keeps no other from being freed; who claims that one finds it.
-pub(crate) const FREE: Sql<4> = Sql::new(concat!(
+/// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (four times), also if somebody has
+/// set the clock back since. The third is 1 if the owner's process died, which counts for all that it had, up to 2: nobody
+/// asks for more, and a program of version 3 suspends what it claims at 9. What is known of a suspect goes on to hold. What is
+/// out of bounds in one row keeps no other from being freed; who claims that one finds it.
+pub(crate) const FREE: Sql<6> = Sql::new(concat!(
     "UPDATE workflows SET owner = NULL, fence = min(max(fence, 0), ",
     last_fence!(),
     " - 1) + 1, revision = min(max(revision, 1), ",
     last_revision!(),
     " - 1) + iif(status = 'Runnable' AND next_execution > ?, 1, 0), \
+       deaths_at = iif(deaths_at = revision, min(max(revision, 1), ",
+    last_revision!(),
+    " - 1) + iif(status = 'Runnable' AND next_execution > ?, 1, 0), deaths_at), \
+       claims = iif(claims < 2, claims + ?, claims), \
        next_execution = iif(status = 'Runnable' AND next_execution > ?, ?, next_execution) \
      WHERE owner = ?"
 ));
@@ -234,6 +240,36 @@ pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
     last_fence!(),
     " / 2) WHERE seq = ?"
 ));
+
+/// Before `FREE`, where the owner's process died: what that says of the suspects that ran then. Who died on its turn beside
+/// others is due before all else: so the next process has it run first, while nothing else runs there.
+pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
+    "UPDATE workflows SET \
+       deaths_alone = min(iif(deaths_at = revision, deaths_alone, 0) + (isolation = 'Alone'), 4294967295), \
+       deaths_beside = min(iif(deaths_at = revision, deaths_beside, 0) + (isolation <> 'Alone'), 4294967295), \
+       deaths_at = revision + (status = 'Runnable' AND isolation = 'Turn'), \
+       revision = revision + (status = 'Runnable' AND isolation = 'Turn'), \
+       next_execution = iif(status = 'Runnable' AND isolation = 'Turn', -9223372036854775807, next_execution) \
+     WHERE owner = ? AND claims >= 2 AND isolation_fence = fence AND revision < ",
+    last_revision!()
+));
+
+/// How a suspect (`id`, fence) runs from now on.
+pub(crate) const ISOLATE: Sql<3> =
+    Sql::new("UPDATE workflows SET isolation = ?, isolation_fence = fence WHERE id = ? AND fence = ?");
+
+/// What is known of those suspects, by a JSON list of their `seq`s, of which something is.
+pub(crate) const DEATHS: Sql<1> = Sql::new(
+    "SELECT seq, deaths_alone, deaths_beside FROM workflows \
+     WHERE seq IN (SELECT value FROM json_each(?)) AND deaths_at = revision",
+);
+
+/// As `COMMIT`, for one that only gives the instance back: that is no step forward, and what is known of its deaths goes on
+/// to hold.
+pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
+    "UPDATE workflows SET owner = NULL, revision = revision + ?, \
+       deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE id = ?",
+);
 
 /// Those of an owner's instances (twice) that somebody wants something of: as `CLAIMABLE`, but owned.
 pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
@@ -303,7 +339,7 @@ pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
 /// Makes an unowned instance the caller's (first), if it is still as it was read: `seq`, fence, revision, number of
 /// the last control request.
 pub(crate) const CLAIM: Sql<5> = Sql::new(
-    "UPDATE workflows SET owner = ?, fence = fence + 1, claims = min(claims + 1, 4294967295) \
+    "UPDATE workflows SET owner = ?, fence = fence + 1 \
      WHERE seq = ? AND owner IS NULL AND fence = ? AND revision = ? AND control_number = ?",
 );
 
@@ -348,6 +384,10 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("CLEAR_OWNER", CLEAR_OWNER.text()),
     ("IS_AS_READ", IS_AS_READ.text()),
     ("QUARANTINE", QUARANTINE.text()),
+    ("JUDGE", JUDGE.text()),
+    ("ISOLATE", ISOLATE.text()),
+    ("DEATHS", DEATHS.text()),
+    ("GIVE_BACK", GIVE_BACK.text()),
     ("ASKED_OF", ASKED_OF.text()),
     ("HAS_LOST_POINTERS", HAS_LOST_POINTERS.text()),
     ("ENDED", ENDED.text()),

@@ -45,3 +45,22 @@ WHEN new.subscription_data IS NOT NULL AND NOT json_valid(new.subscription_data)
 BEGIN SELECT RAISE(ABORT, 'subscription_data is not JSON'); END;
 CREATE TRIGGER execution_errors_causes BEFORE UPDATE OF causes ON execution_errors WHEN NOT json_valid(new.causes)
 BEGIN SELECT RAISE(ABORT, 'causes is not JSON'); END;
+
+-- `claims` counts, from here on, how often in a row the process of the instance's owner died without a commit of the
+-- instance in between, and only to 2: it is a suspect then. (It counted claims. A program of version 3 goes on with that,
+-- and what it has counted can make an instance a suspect too early, which only has it run alone once.) What it has
+-- counted of those that somebody owns now are no deaths.
+UPDATE workflows SET claims = 0 WHERE owner IS NOT NULL AND claims > 0;
+
+-- How a suspect runs (`StepStore::isolate`), under this fence and no other. Reader: JUDGE.
+ALTER TABLE workflows ADD COLUMN isolation TEXT
+  CHECK (isolation IS NULL OR isolation = 'Alone' OR isolation = 'Turn' OR isolation = 'Over');
+ALTER TABLE workflows ADD COLUMN isolation_fence INTEGER;
+
+-- How often in a row the process died while it ran alone, and beside others. They hold at this revision and at no other, so
+-- that each commit sets them back, that of an earlier version too, and none has to write them. Reader: DEATHS.
+ALTER TABLE workflows ADD COLUMN deaths_alone INTEGER NOT NULL DEFAULT 0
+  CHECK (deaths_alone BETWEEN 0 AND 4294967295);
+ALTER TABLE workflows ADD COLUMN deaths_beside INTEGER NOT NULL DEFAULT 0
+  CHECK (deaths_beside BETWEEN 0 AND 4294967295);
+ALTER TABLE workflows ADD COLUMN deaths_at INTEGER;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError, logging,
-    traits::{Claimed, Fence, Owner, StepFailure},
+    traits::{Claimed, Deaths, Fence, Owner, StepFailure},
 };
 
 use super::rows;
@@ -27,11 +27,11 @@ use crate::{
 const CANDIDATE: usize = 7;
 
 /// An instance that could be claimed, as it was read.
-struct Candidate {
-    seq: i64,
+pub(super) struct Candidate {
+    pub seq: i64,
     id: String,
     fence: i64,
-    claims: u32,
+    pub deaths: Deaths,
     revision: i64,
     control_number: i64,
 }
@@ -247,37 +247,21 @@ impl SqlitePersistenceProvider {
 
     /// Those of these owners that are dead. One of which there is nothing to be found is looked at again a little later:
     /// if it lives, it puts back what was taken from it.
-    async fn dead_of(&self, owners: &[u64]) -> Result<Vec<u64>> {
+    async fn dead_of(&self, owners: &[u64]) -> Result<Vec<(u64, Life)>> {
         let (mut dead, mut missing) = (Vec::new(), Vec::new());
         for &owner in owners {
             match self.owners.life(owner) {
                 Life::Alive => {}
-                Life::Dead => dead.push(owner),
                 Life::Missing => missing.push(owner),
+                ended => dead.push((owner, ended)),
             }
         }
         if !missing.is_empty() {
             thread::pause(SECOND_LOOK).await?;
-            dead.extend(missing.into_iter().filter(|&owner| self.owners.life(owner) != Life::Alive));
+            let looked = missing.into_iter().map(|owner| (owner, self.owners.life(owner)));
+            dead.extend(looked.filter(|(_, life)| *life != Life::Alive));
         }
         Ok(dead)
-    }
-
-    async fn free(&self, dead: &[u64]) -> Result<()> {
-        let mut script = Script::default();
-        for owner in dead {
-            logging::info!(owner, "an owner died; its instances are free");
-            self.add_freeing(&mut script, to_integer("an owner's id", *owner)?);
-        }
-        if !dead.is_empty() {
-            self.writer.run_for(Caller::Engine, script).await?;
-        }
-        Ok(())
-    }
-
-    fn add_freeing(&self, script: &mut Script, owner: i64) {
-        let now = Value::from(time::millis_bound(self.clock.now()));
-        script.add(&sql::ownership::FREE, [now.clone(), now.clone(), now, owner.into()]);
     }
 
     /// Frees what belongs to owners that live, but have given no sign of it for their lease; whether there was one. They
@@ -291,7 +275,7 @@ impl SqlitePersistenceProvider {
             let mut script = Script::default();
             let seen = [id.into(), rows.into(), fences.into(), revisions.into()];
             script.guard(&sql::ownership::STANDS, seen);
-            self.add_freeing(&mut script, id);
+            self.add_freeing(&mut script, id, Life::Alive);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
                 logging::warn!(owner, "an owner gave no sign of life for its lease; its instances are free");
                 is_mended = true;
@@ -301,10 +285,11 @@ impl SqlitePersistenceProvider {
     }
 
     /// Takes those candidates that are still as they were read.
-    async fn take(&self, owner: &Owner, candidates: Vec<Candidate>) -> Result<Vec<Claimed>> {
+    async fn take(&self, owner: &Owner, mut candidates: Vec<Candidate>) -> Result<Vec<Claimed>> {
         if candidates.is_empty() {
             return Ok(Vec::new());
         }
+        self.add_deaths(&mut candidates).await?;
         let owner = Value::from(to_integer("an owner's id", owner.id())?);
         let mut script = Script::about(&candidates[0].id);
         for Candidate { seq, fence, revision, control_number, .. } in &candidates {
@@ -319,7 +304,7 @@ impl SqlitePersistenceProvider {
             .map(|(candidate, _)| Claimed {
                 id: candidate.id,
                 fence: Fence(candidate.fence.unsigned_abs() + 1),
-                claims: candidate.claims.saturating_add(1),
+                deaths: candidate.deaths,
             })
             .collect())
     }
@@ -379,11 +364,11 @@ fn read_candidate(fields: &mut Fields<'_>) -> Result<Candidate> {
     let seq = fields.int("seq")?;
     let id = fields.key("id")?.to_owned();
     let fence = fields.within("fence", 0..=LAST_FENCE - 1)?;
-    let claims = fields.number("claims")?;
+    let deaths = Deaths { in_a_row: fields.number("claims")?, ..Deaths::default() };
     let revision = fields.within("revision", 1..=LAST_REVISION - 1)?;
     let control_number = fields.within("control_number", 0..=LAST_FENCE - 1)?;
     fields.within("completions", 0..=LAST_FENCE - 1)?;
-    Ok(Candidate { seq, id, fence, claims, revision, control_number })
+    Ok(Candidate { seq, id, fence, deaths, revision, control_number })
 }
 
 fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {

@@ -158,6 +158,13 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     }
     let id = Value::from(&step.instance_id);
     let raise = Value::from(raise(step));
+    if step.only_gives_back() {
+        script.add(&sql::ownership::GIVE_BACK, [raise.clone(), raise, id.clone()]);
+        if let Some(next_execution) = step.next_execution {
+            script.add(&sql::ownership::SET_NEXT_EXECUTION, [next_execution.into(), id]);
+        }
+        return Ok(());
+    }
     let completions = Value::from(i64::try_from(step.finished.len()).unwrap_or(i64::MAX));
     let complete_time = step.complete_time.map(|time| time::nanos("a workflow's complete_time", time));
     let complete_time = complete_time.transpose()?.map(Value::from);

@@ -6,6 +6,7 @@
 mod claim;
 mod commit;
 mod control;
+mod deaths;
 mod history;
 mod load;
 mod start;
@@ -22,8 +23,8 @@ use wfe_core::{
     Result,
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
-        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Loaded, Owner, Page,
-        Started, StepCommit, StepFailure, StepStore, Swept,
+        Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
+        Owner, Page, Started, StepCommit, StepFailure, StepStore, Swept,
     },
 };
 
@@ -42,8 +43,9 @@ const OWNERS: &str = "wfe:owner";
 #[async_trait]
 impl StepStore for SqlitePersistenceProvider {
     async fn enlist(&self) -> Result<Owner> {
-        let number = self.draw(Caller::Engine, OWNERS).await?;
-        self.owners.enlist(owner_id(number))
+        let id = owner_id(self.draw(Caller::Engine, OWNERS).await?);
+        self.tidy(id).await?;
+        self.owners.enlist(id)
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
@@ -135,6 +137,10 @@ impl StepStore for SqlitePersistenceProvider {
 
     async fn verify(&self) -> Result<()> {
         self.check(false)
+    }
+
+    async fn isolate(&self, id: &str, fence: Fence, isolation: Isolation) -> Result<bool> {
+        self.note_isolation(id, fence, isolation).await
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {

@@ -59,6 +59,15 @@ impl Bench {
         }
     }
 
+    /// Lets the process of this owner die; skips the case where that cannot be made.
+    pub async fn kill(&self, owner: Owner) -> Checked<()> {
+        if self.place.kill(owner).await? {
+            Ok(())
+        } else {
+            Err(Stop::Skipped("the death of a process cannot be made here"))
+        }
+    }
+
     /// Skips the case where a store tells no news.
     pub fn must_tell_news(&self) -> Checked<()> {
         if self.place.tells_news() { Ok(()) } else { Err(Stop::Skipped("the store leaves news to polls")) }
@@ -126,6 +135,7 @@ pub(super) async fn finished_rows(
 /// A harness with one of its places, its type forgotten: cases are compiled once, not once for each store.
 trait AnyPlace: Send + Sync {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
+    fn kill(&self, owner: Owner) -> BoxFuture<'_, Result<bool>>;
     fn lasts(&self) -> bool;
     fn is_shared(&self) -> bool;
     fn tells_news(&self) -> bool;
@@ -139,6 +149,10 @@ struct Bound<H: Harness> {
 impl<H: Harness> AnyPlace for Bound<H> {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>> {
         self.harness.open(&self.place, clock)
+    }
+
+    fn kill(&self, owner: Owner) -> BoxFuture<'_, Result<bool>> {
+        self.harness.kill(&self.place, owner)
     }
 
     fn lasts(&self) -> bool {

@@ -1,7 +1,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use wfe_core::{Result, traits::PersistenceProvider};
+use wfe_core::{
+    Result,
+    traits::{Owner, PersistenceProvider},
+};
 
 use crate::VirtualClock;
 
@@ -40,6 +43,17 @@ pub trait Harness: Send + Sync + 'static {
     /// lets them compete.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Makes it so in this place as if the process of this owner had died just now, and not as if it had been dropped: what
+    /// the process leaves behind lies there, and nobody holds it. `false`: that cannot be made here, which is the default;
+    /// then the rules about deaths are passed over.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being made so; the case fails with it.
+    async fn kill(&self, _place: &Self::Place, owner: Owner) -> Result<bool> {
+        drop(owner);
+        Ok(false)
     }
 
     /// Whether the store tells hosts of what others stored ([`news`](wfe_core::traits::StepStore::news) and

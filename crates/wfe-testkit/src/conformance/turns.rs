@@ -4,7 +4,10 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use wfe_core::{Result, WfeError, traits::PersistenceProvider};
+use wfe_core::{
+    Result, WfeError,
+    traits::{Owner, PersistenceProvider},
+};
 
 use super::Harness;
 use crate::{Layer, Layered, VirtualClock};
@@ -34,6 +37,10 @@ impl<H: Harness> Harness for Turns<H> {
         let providers =
             [self.0.open(place, Arc::clone(&clock)).await?, self.0.open(place, Arc::clone(&clock)).await?];
         Ok(Arc::new(Layered(InTurn { providers, calls: AtomicUsize::new(0) })))
+    }
+
+    async fn kill(&self, place: &H::Place, owner: Owner) -> Result<bool> {
+        self.0.kill(place, owner).await
     }
 
     fn lasts(&self) -> bool {

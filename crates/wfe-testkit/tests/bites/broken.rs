@@ -13,8 +13,9 @@ use wfe_core::{
     Result, WfeError,
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
-        Claimed, CommandFuture, Committed, Control, Cursor, Delivery, ErrorRecord, Fence, Intervention,
-        Loaded, Owner, Page, PersistenceProvider, Started, StepCommit, StepStore, Swept,
+        Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Fence,
+        Intervention, Isolation, Loaded, Owner, Page, PersistenceProvider, Started, StepCommit, StepStore,
+        Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -82,6 +83,9 @@ pub enum Fault {
     NeverGivesBack,
     StartsAnew,
     LosesAnswers,
+    CountsNoDeaths,
+    CountsEveryClaim,
+    NotesNoIsolation,
 }
 
 pub struct Broken {
@@ -340,7 +344,24 @@ impl Layer for Broken {
                 self.steps().heartbeat(&Owner::new(id, ())).await?;
             }
         }
-        self.steps().claim(owner, definitions, as_at, limit).await
+        let mut claimed = self.steps().claim(owner, definitions, as_at, limit).await?;
+        for claimed in &mut claimed {
+            match self.fault {
+                Fault::CountsNoDeaths => claimed.deaths = Deaths::default(),
+                // A new instance of an owner has the first fence.
+                Fault::CountsEveryClaim => claimed.deaths.in_a_row += u32::from(claimed.fence > Fence(1)),
+                _ => {}
+            }
+        }
+        Ok(claimed)
+    }
+
+    async fn isolate(&self, id: &str, fence: Fence, isolation: Isolation) -> Result<bool> {
+        if self.is(Fault::NotesNoIsolation) {
+            Ok(true)
+        } else {
+            self.steps().isolate(id, fence, isolation).await
+        }
     }
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {

@@ -11,7 +11,10 @@ use std::sync::Arc;
 
 use broken::{Broken, Fault};
 use tempfile::TempDir;
-use wfe_core::{BoxError, Result, traits::PersistenceProvider};
+use wfe_core::{
+    BoxError, Result,
+    traits::{Owner, PersistenceProvider},
+};
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
     Layered, VirtualClock,
@@ -89,6 +92,13 @@ const FAULTS: [(Fault, &str); 37] = [
     (Fault::TakesAllForEnded, "news: ended and missing instances are told from running ones"),
 ];
 
+/// Each way to judge deaths wrongly, and the case that must find it, on files: in memory no process dies.
+const DEATHS: [(Fault, &str); 3] = [
+    (Fault::CountsNoDeaths, "deaths: the deaths of a process are counted until a commit"),
+    (Fault::CountsEveryClaim, "deaths: what an owner loses in another way is no death"),
+    (Fault::NotesNoIsolation, "deaths: a death counts as alone if it ran alone under that fence"),
+];
+
 /// Each thing that a provider can keep to itself, and a case that finds it where two take turns. One provider alone
 /// keeps the rule.
 const KEPT: [(Fault, &str); 3] = [
@@ -132,6 +142,14 @@ impl Harness for FaultyFile {
         Ok(Arc::new(Layered(Broken::new(Arc::new(below), self.0))))
     }
 
+    async fn kill(&self, folder: &TempDir, owner: Owner) -> Result<bool> {
+        let left = folder.path().join(format!("wfe.db-owner-{}", owner.id()));
+        let text = std::fs::read(&left).map_err(BoxError::from)?;
+        drop(owner);
+        std::fs::write(&left, text).map_err(BoxError::from)?;
+        Ok(true)
+    }
+
     fn lasts(&self) -> bool {
         true
     }
@@ -152,6 +170,16 @@ async fn what_a_provider_keeps_to_itself_is_found_where_two_take_turns() {
         {
             assert!(fine.cases.len() == 1 && fine.to_string().starts_with("1 passed"), "{fault:?}: {fine}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_wrong_judgement_of_a_death_is_found_by_its_case() {
+    for (fault, case) in DEATHS {
+        let report = run_only(FaultyFile(fault), |name| name == case).await;
+        assert_eq!(report.failed().collect::<Vec<_>>(), [case], "{fault:?}: {report}");
+        let sound = run_only(FaultyFile(Fault::None), |name| name == case).await;
+        assert!(sound.cases.len() == 1 && sound.to_string().starts_with("1 passed"), "{case}: {sound}");
     }
 }
 

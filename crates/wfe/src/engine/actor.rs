@@ -16,23 +16,23 @@ use super::{
     ahead::Due,
     parking::Parked,
     storing::{self, Stored},
+    suspect::{self, Trial},
 };
 use crate::{
     at_hand::AtHand,
     bodies::Bodies,
+    isolation::{PROCESS, Ticket},
     middleware::{self, WorkflowEnd},
     outcome::End,
     shared::{AtWork, Shared},
 };
-
-/// Claimed this often in a row without a commit, an instance is suspended: it seems to kill its process each time.
-const POISONED_AFTER: u32 = 10;
 
 /// Waits are rarely closed behind the engine's back: this often in a row, something else is wrong.
 const STALE_AT_MOST: u32 = 5;
 
 /// Works on one instance from its claim until nothing is left to run now: one pass after the other, at most one commit
 /// under way. Results that come while it is go into the next one together.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]
 pub(super) struct Actor {
     pub(super) shared: Arc<Shared>,
     pub(super) bodies: Bodies,
@@ -60,6 +60,11 @@ pub(super) struct Actor {
     has_stored: bool,
     /// When this host was last seen to own the instance, by the monotonic clock.
     pub(super) seen: Duration,
+    /// It may be what kills its process: until its next commit it runs only on [`trial`](Self::trial).
+    is_suspect: bool,
+    /// Asked for as soon as it was claimed: suspects come in the order in which they are due.
+    pub(super) ticket: Option<Ticket>,
+    pub(super) trial: Option<Trial>,
 }
 
 /// A body that was handed out.
@@ -109,7 +114,7 @@ impl Actor {
         mail: mpsc::UnboundedSender<Mail>,
         mailbox: mpsc::UnboundedReceiver<Mail>,
     ) -> Self {
-        let seen = shared.options.clock.monotonic();
+        let (seen, is_suspect) = (shared.options.clock.monotonic(), claimed.deaths.is_suspect());
         Self {
             shared,
             bodies,
@@ -126,6 +131,9 @@ impl Actor {
             stale: 0,
             has_stored: false,
             seen,
+            is_suspect,
+            ticket: None,
+            trial: None,
         }
     }
 
@@ -143,11 +151,8 @@ impl Actor {
 
     /// Gives the time to look at the instance again.
     async fn work_through(&mut self, state: State) -> Option<i64> {
-        let mut parked = (self.claimed.claims >= POISONED_AFTER).then(|| {
-            let claims = self.claimed.claims;
-            let reason = format!("it was claimed {claims} times in a row and never came to a commit");
-            Parked::whole(StepError::fatal(reason).with_code(StepError::POISON))
-        });
+        let mut parked = suspect::poisoned(&self.work.id, self.claimed.deaths);
+        self.ticket = (self.is_suspect && parked.is_none()).then(|| PROCESS.ask());
         let mut here = match state {
             State::Here(loaded) => Some(*loaded),
             State::Coming(loaded) => match loaded.await {
@@ -179,6 +184,12 @@ impl Actor {
                     Due::Look => continue,
                     Due::Never => return None,
                 }
+            }
+            if self.is_suspect && self.trial.is_none() && parked.is_none() {
+                let is_asked = at_hand.control.is_some();
+                drop(at_hand); // it may wait for long
+                self.trial = Some(self.await_turn(is_asked).await?);
+                continue;
             }
             self.has_stored = false;
             match self.work_on(at_hand, std::mem::take(&mut at_work), parked.as_mut()).await {
@@ -322,12 +333,10 @@ impl Actor {
                 Stored::Done => {
                     self.stale = 0;
                     self.work.beating.committed();
-                    self.has_stored = true;
-                    self.seen = before;
+                    self.stored(before);
                 }
                 Stored::Kept => {
-                    self.has_stored = true;
-                    self.seen = before;
+                    self.stored(before);
                     run.kept();
                     // Cannot fail: this actor has the other end.
                     let _own = self.mail.send(Mail::Look);
@@ -361,6 +370,12 @@ impl Actor {
                 return Ok(Ok(Worked::Over(next)));
             }
         }
+    }
+
+    /// It came to a commit, which was begun then: it is no suspect.
+    fn stored(&mut self, began: Duration) {
+        (self.has_stored, self.seen) = (true, began);
+        (self.is_suspect, self.trial) = (false, None);
     }
 
     /// Does what a commit has made possible, but for bodies to run.

@@ -8,7 +8,7 @@ use wfe_core::{
     traits::{Fence, Loaded},
 };
 
-use super::{Phase, PhaseWatch, actor::Actor, storing};
+use super::{Phase, PhaseWatch, actor::Actor, storing, suspect::Trial};
 use crate::shared::Shared;
 
 /// What came of waiting for the time of an instance that was claimed ahead.
@@ -45,6 +45,7 @@ impl Actor {
             |due: &DateTime<Utc>| *due > now && self.shared.ahead(now).is_some_and(|at| *due <= at);
         let due = due.filter(is_ahead).filter(|_| loaded.control.is_none() && loaded.deliveries.is_empty());
         if let Some(due) = due {
+            self.ticket = None; // it would keep others waiting
             loop {
                 if *self.bodies.phase.borrow_and_update() != Phase::Running {
                     let (shared, phase, fence) = (&self.shared, &self.bodies.phase, self.claimed.fence);
@@ -71,15 +72,18 @@ impl Actor {
 
     /// What says that the instance is this host's.
     pub(super) fn hold(&self) -> Hold {
-        Hold { fence: self.claimed.fence, seen: self.seen }
+        let suspect = self.trial.as_ref().map(Trial::number);
+        Hold { fence: self.claimed.fence, seen: self.seen, suspect }
     }
 }
 
-/// That an instance is this host's: as this fence, and when that was last seen, by the monotonic clock.
+/// That an instance is this host's: as this fence, and when that was last seen, by the monotonic clock; and by which number
+/// it runs as a suspect, if it is one.
 #[derive(Clone, Copy)]
 pub(crate) struct Hold {
     fence: Fence,
     seen: Duration,
+    pub suspect: Option<u64>,
 }
 
 impl Hold {

@@ -11,6 +11,7 @@ mod hearing;
 mod parking;
 mod postman;
 mod storing;
+mod suspect;
 
 pub(crate) use ahead::Hold;
 

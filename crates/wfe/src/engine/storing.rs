@@ -283,7 +283,7 @@ pub(super) async fn items(
     }
 }
 
-fn report(instance: &str, error: &WfeError) {
+pub(super) fn report(instance: &str, error: &WfeError) {
     match error {
         // Passes by itself, and soon.
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
@@ -298,18 +298,18 @@ fn report(instance: &str, error: &WfeError) {
 }
 
 /// Growing pauses between calls of a store that fails. Real time: a store is no faster under a virtual clock.
-struct Pause {
+pub(super) struct Pause {
     next: Duration,
     phase: PhaseWatch,
 }
 
 impl Pause {
-    fn new(phase: PhaseWatch) -> Self {
+    pub fn new(phase: PhaseWatch) -> Self {
         Self { next: FIRST_PAUSE, phase }
     }
 
     /// `false`: the host closes, nothing is tried any more.
-    async fn rest(&mut self) -> bool {
+    pub async fn rest(&mut self) -> bool {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST_PAUSE);
         tokio::select! {

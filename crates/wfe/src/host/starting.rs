@@ -6,7 +6,7 @@ use wfe_core::{
     definition::Data,
     executor::LifecycleEvent,
     models::WorkflowInstance,
-    traits::{Claimed, Fence, Loaded},
+    traits::{Claimed, Deaths, Fence, Loaded},
 };
 
 use super::{RESERVED, WorkflowHost};
@@ -178,7 +178,7 @@ async fn store_new(
         if instance.name.is_empty() {
             instance.name.clone_from(&started.id);
         }
-        let claimed = Claimed { id: started.id.clone(), fence, claims: 1 };
+        let claimed = Claimed { id: started.id.clone(), fence, deaths: Deaths::default() };
         let loaded = just_started(instance, fence, owner.id());
         let work = shared.begin(&started.id, owner, place);
         Command::Run(Box::new(Begin { claimed, loaded, work }))

@@ -4,7 +4,8 @@
 //! field for is kept in the `extension_attributes` of pointers (see [`attributes`]): a container's items and history
 //! in the container's pointer, ending and cause in the instance's first one. An instance is read and written whole
 //! at each commit, so a long for-each costs more with each item. Failures are stored by a second call after the step's
-//! effect. A reference is kept as the instance's name.
+//! effect. A reference is kept as the instance's name. That the process died is not known to the next one: an instance
+//! that kills it each time is run again and again, beside all others.
 //!
 //! Waits and events are refused, so none is ever missed or taken wrongly here. Whoever matches them by the plain traits alone
 //! has nothing but dates (`event_time >= subscribe_as_of`): if the clock is set back after an instance began, what is

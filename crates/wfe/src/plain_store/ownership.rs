@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use wfe_core::traits::{Claimed, Control, ControlRequest, Fence, Owner};
+use wfe_core::traits::{Claimed, Control, ControlRequest, Deaths, Fence, Owner};
 
 /// Who owns which instance, and what is asked of which: for one process, in memory.
 #[derive(Default)]
@@ -11,8 +11,6 @@ pub(super) struct Ownership {
     owners: HashMap<u64, Weak<()>>,
     held: HashMap<String, Held>,
     requests: HashMap<String, ControlRequest>,
-    /// Claims in a row without a commit.
-    claims: HashMap<String, u32>,
     numbers: u64,
 }
 
@@ -55,9 +53,8 @@ impl Ownership {
     pub fn take(&mut self, id: &str, owner: &Owner) -> Claimed {
         let fence = Fence(self.number());
         self.held.insert(id.to_owned(), Held { fence, owner: owner.id() });
-        let claims = self.claims.entry(id.to_owned()).or_default();
-        *claims += 1;
-        Claimed { id: id.to_owned(), fence, claims: *claims }
+        // What is in memory dies with the process: no death is ever known here.
+        Claimed { id: id.to_owned(), fence, deaths: Deaths::default() }
     }
 
     pub fn control(&self, id: &str) -> Option<ControlRequest> {
@@ -82,7 +79,6 @@ impl Ownership {
     }
 
     pub fn committed(&mut self, id: &str, applied: Option<u64>, release: bool) {
-        self.claims.remove(id);
         if applied.is_some() {
             self.requests.remove(id);
         }

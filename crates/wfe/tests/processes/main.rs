@@ -8,6 +8,7 @@
 )]
 
 mod lost_file;
+mod poison;
 mod signs;
 mod takeover;
 mod wakeups;

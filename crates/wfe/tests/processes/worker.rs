@@ -5,7 +5,10 @@ use std::{
     io::{BufRead, BufReader, Lines, Write},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +28,8 @@ const NAME: &str = "WFE_WORKER_NAME";
 /// Milliseconds.
 const LEASE: &str = "WFE_WORKER_LEASE";
 const POLL: &str = "WFE_WORKER_POLL";
+/// That it logs to its standard error.
+const LOGS: &str = "WFE_WORKER_LOGS";
 
 /// How long a condition may take to come true on a loaded machine before the test fails.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -72,6 +77,28 @@ impl Place {
         fs::write(self.0.path().join(format!("go-{name}")), "").unwrap();
     }
 
+    fn command(&self, name: &str, lease: Duration, poll: Duration) -> Command {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command
+            .args(["--exact", "worker::serve", "--nocapture", "--test-threads=1"])
+            .env(FOLDER, self.0.path())
+            .env(NAME, name)
+            .env(LEASE, lease.as_millis().to_string())
+            .env(POLL, poll.as_millis().to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+    }
+
+    /// A worker that may die at any moment, from its start on. What it logs goes to this file.
+    pub fn doomed(&self, name: &str, log: &str) -> Doomed {
+        let log = fs::File::options().create(true).append(true).open(self.0.path().join(log)).unwrap();
+        let (lease, poll) = (Duration::from_secs(30), Duration::from_millis(50));
+        Doomed(
+            self.command(name, lease, poll).env(LOGS, "").stdout(Stdio::null()).stderr(log).spawn().unwrap(),
+        )
+    }
+
     pub fn worker(&self, name: &str, lease: Duration, poll: Duration) -> Worker {
         let (worker, said) = self.worker_that_says(name, lease, poll);
         assert_eq!(said, "ready");
@@ -80,16 +107,7 @@ impl Place {
 
     /// With its first word: that it is ready, or why the store cannot be opened.
     pub fn worker_that_says(&self, name: &str, lease: Duration, poll: Duration) -> (Worker, String) {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "worker::serve", "--nocapture", "--test-threads=1"])
-            .env(FOLDER, self.0.path())
-            .env(NAME, name)
-            .env(LEASE, lease.as_millis().to_string())
-            .env(POLL, poll.as_millis().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = self.command(name, lease, poll).spawn().unwrap();
         let input = child.stdin.take().unwrap();
         let answers = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut worker = Worker { child, input, answers };
@@ -165,6 +183,28 @@ impl Drop for Worker {
     }
 }
 
+/// A process of which nothing is known but whether it lives.
+pub struct Doomed(Child);
+
+impl Doomed {
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Doomed {
+    fn drop(&mut self) {
+        // As below.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Waits until this is so; gives how long it took.
 pub fn until(mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
@@ -201,6 +241,50 @@ pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Def
     let retry = Retry::up_to(1).first_pause(pause).longest_pause(pause).jitter(0.0);
     let body = body.retry(retry).output(|name: &String, done: &mut Done| done.by.push(name.clone()));
     WorkflowBuilder::<Done>::new(id, 1).then("hold", body).build().unwrap()
+}
+
+/// How many bodies of `kills` and `counts` run in this process.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// A step that aborts the process, unless the file `harmless` is there; and one that takes a while, as often as it says. In
+/// `log`, that a body begins, as `kills` or `counts`; and if others run, that too, as `beside`.
+pub fn killing(folder: &Path) -> [Definition; 2] {
+    let begin = |folder: &Path, what: &str, id: &str| {
+        let beside = RUNNING.fetch_add(1, Ordering::SeqCst);
+        let beside = if beside > 0 { format!("beside {id}\n") } else { String::new() };
+        let mut log = fs::File::options().create(true).append(true).open(folder.join("log"))?;
+        log.write_all(format!("{what} {id}\n{beside}").as_bytes())
+    };
+    let (one, other) = (folder.to_owned(), folder.to_owned());
+    let kills = inline(move |ctx: Ctx, _: Arc<Done>| {
+        let folder = one.clone();
+        async move {
+            begin(&folder, "kills", ctx.instance_id())?;
+            if !folder.join("harmless").exists() {
+                std::process::abort();
+            }
+            RUNNING.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        }
+    });
+    let counts = inline(move |ctx: Ctx, _: Arc<Done>| {
+        let folder = other.clone();
+        async move {
+            begin(&folder, "counts", ctx.instance_id())?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            RUNNING.fetch_sub(1, Ordering::SeqCst);
+            Ok(String::new())
+        }
+    });
+    let counts = counts.output(|name: &String, done: &mut Done| done.by.push(name.clone()));
+    let round = |done: &Done, (): &()| done.by.len() < 10;
+    [
+        WorkflowBuilder::<Done>::new("kills", 1).then("kill", kills).build().unwrap(),
+        WorkflowBuilder::<Done>::new("counts", 1)
+            .while_("all", round, |round| round.then("count", counts))
+            .build()
+            .unwrap(),
+    ]
 }
 
 /// Two branches at once: one that ends when its worker is let go, and one that fails at first and is tried again a second
@@ -259,6 +343,9 @@ async fn serve() {
     let Some(folder) = env::var_os(FOLDER).map(PathBuf::from) else { return };
     let millis = |variable| Duration::from_millis(env::var(variable).unwrap().parse().unwrap());
     let name = env::var(NAME).unwrap();
+    if env::var_os(LOGS).is_some() {
+        tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    }
     let provider = SqlitePersistenceProvider::file(folder.join("state.db")).lease(millis(LEASE)).open().await;
     let provider = match provider {
         Ok(provider) => provider,
@@ -276,6 +363,9 @@ async fn serve() {
     host.register(holding("queue", folder.clone(), &name, None)).unwrap();
     host.register(branching(folder.clone(), &name)).unwrap();
     host.register(holding("pause", folder.clone(), &name, Some(1_000))).unwrap();
+    for definition in killing(&folder) {
+        host.register(definition).unwrap();
+    }
     host.start().await.unwrap();
     println!("\n@ready");
     let (lines, mut input) = tokio::sync::mpsc::unbounded_channel();

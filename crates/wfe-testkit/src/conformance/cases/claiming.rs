@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wfe_core::traits::{Claimed, Control};
+use wfe_core::traits::{Claimed, Control, Deaths};
 
 use super::prelude::*;
 
@@ -334,7 +334,7 @@ async fn one_instance_can_be_acquired_by_its_id(bench: Bench) -> Checked<()> {
     started(&store, &[other, instance("j")]).await?;
     let owner = steps.enlist().await?;
     let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
-    assert_eq!((claimed.id.as_str(), claimed.claims), ("i", 1));
+    assert_eq!((claimed.id.as_str(), claimed.deaths), ("i", Deaths::default()));
     done(&store, claimed.fence, commit("i")).await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["j"]);
     Ok(())

@@ -6,6 +6,7 @@ mod commands;
 mod commits;
 mod concurrency;
 mod control;
+mod deaths;
 mod durability;
 mod early_events;
 mod errors;
@@ -59,6 +60,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         claiming::CASES,
         ownership::CASES,
         liveness::CASES,
+        deaths::CASES,
         news::CASES,
         work::CASES,
         random::CASES,

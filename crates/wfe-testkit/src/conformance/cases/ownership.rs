@@ -13,7 +13,6 @@ use super::{
 cases! { "ownership":
     every_owner_is_another_one,
     every_claim_gives_a_greater_fence,
-    claims_in_a_row_without_a_commit_are_counted,
     two_owners_never_claim_the_same_instance,
     owners_at_two_providers_never_claim_the_same_instance,
     an_instance_of_a_dead_owner_can_be_claimed,
@@ -48,24 +47,6 @@ async fn every_claim_gives_a_greater_fence(bench: Bench) -> Checked<()> {
         assert_eq!(steps.commit_step(last, &commit("i")).await?, Committed::Lost);
         last = claimed.fence;
     }
-    Ok(())
-}
-
-async fn claims_in_a_row_without_a_commit_are_counted(bench: Bench) -> Checked<()> {
-    let store = bench.open().await?;
-    let steps = steps(&store)?;
-    started(&store, &[instance("i")]).await?;
-    for expected in 1..=4 {
-        let owner = steps.enlist().await?;
-        assert_eq!(only(steps.claim(&owner, &definitions(), bench.now(), 9).await?).claims, expected);
-    }
-    let owner = steps.enlist().await?;
-    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
-    assert_eq!(claimed.claims, 5);
-    done(&store, claimed.fence, commit("i")).await?;
-    drop(owner);
-    let owner = steps.enlist().await?;
-    assert_eq!(only(steps.claim(&owner, &definitions(), bench.now(), 9).await?).claims, 1);
     Ok(())
 }
 

@@ -1,0 +1,93 @@
+//! What becomes of that which dead owners had, and what their deaths say of it.
+
+use wfe_core::{
+    Result, logging,
+    traits::{Deaths, Fence, Isolation},
+};
+
+use super::claim::Candidate;
+use crate::{
+    SqlitePersistenceProvider,
+    admission::Caller,
+    codec::{Fields, names, time, to_integer},
+    owner_files::Life,
+    script::{Script, Value},
+    sql,
+};
+
+impl SqlitePersistenceProvider {
+    /// Frees what these owners had. What a process left that died is removed after its death was counted, so that each death
+    /// is counted once.
+    pub(super) async fn free(&self, dead: &[(u64, Life)]) -> Result<()> {
+        let mut script = Script::default();
+        for (owner, ended) in dead {
+            logging::info!(owner, "an owner died; its instances are free");
+            self.add_freeing(&mut script, to_integer("an owner's id", *owner)?, *ended);
+        }
+        if !dead.is_empty() {
+            self.writer.run_for(Caller::Engine, script).await?;
+        }
+        for (owner, _) in dead.iter().filter(|(_, ended)| *ended == Life::Dead) {
+            self.owners.bury(*owner);
+        }
+        Ok(())
+    }
+
+    pub(super) fn add_freeing(&self, script: &mut Script, owner: i64, ended: Life) {
+        let (now, died) = (Value::from(time::millis_bound(self.clock.now())), ended == Life::Dead);
+        if died {
+            script.add(&sql::ownership::JUDGE, [owner.into()]);
+        }
+        let now = || now.clone();
+        script.add(&sql::ownership::FREE, [now(), now(), died.into(), now(), now(), owner.into()]);
+    }
+
+    /// Removes what processes left that died and owned nothing. What others left is for whoever frees what they owned.
+    pub(super) async fn tidy(&self, own: u64) -> Result<()> {
+        let mut dead = self.owners.dead()?;
+        if dead.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::default();
+        script.add(&sql::ownership::OWNERS, [to_integer("an owner's id", own)?.into()]);
+        for row in self.read_for(Caller::Engine, script).await?.iter().flat_map(|done| &done.rows) {
+            let owner = Fields::new(row, "workflows", "").int("owner")?;
+            dead.retain(|dead| i64::try_from(*dead) != Ok(owner));
+        }
+        for owner in dead {
+            self.owners.bury(owner);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn note_isolation(&self, id: &str, fence: Fence, isolation: Isolation) -> Result<bool> {
+        let Ok(fence) = i64::try_from(fence.0) else { return Ok(false) };
+        let mut script = Script::about(id);
+        let isolation = Value::from(names::isolation(isolation));
+        let note = script.add(&sql::ownership::ISOLATE, [isolation, id.into(), fence.into()]);
+        let done = self.writer.run_for(Caller::Engine, script).await?;
+        Ok(done.get(note).is_some_and(|done| done.changes > 0))
+    }
+
+    /// Reads what more is known of the suspects among them, before they are taken: a claim that is made is always told.
+    pub(super) async fn add_deaths(&self, candidates: &mut [Candidate]) -> Result<()> {
+        let suspects = candidates.iter().filter(|candidate| candidate.deaths.is_suspect());
+        let suspects: Vec<_> = suspects.map(|candidate| candidate.seq).collect();
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let mut script = Script::default();
+        script.add(&sql::ownership::DEATHS, [serde_json::to_string(&suspects)?.into()]);
+        let done = self.read_for(Caller::Engine, script).await?;
+        let known = self.sound(done.iter().flat_map(|done| &done.rows).map(|row| {
+            let mut fields = Fields::new(row, "workflows", "");
+            Ok((fields.int("seq")?, fields.number("deaths_alone")?, fields.number("deaths_beside")?))
+        }))?;
+        for (seq, alone, beside) in known {
+            if let Some(of) = candidates.iter_mut().find(|candidate| candidate.seq == seq) {
+                of.deaths = Deaths { alone, beside, ..of.deaths };
+            }
+        }
+        Ok(())
+    }
+}
