@@ -136,6 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[expect(clippy::too_many_lines, reason = "it is a list of statements and their indexes")]
     async fn hot_statements_use_the_index_made_for_them() {
         let expected = [
             (super::workflows::DUE.text(), "workflows_due (next_execution>? AND next_execution<?)"),
