@@ -90,6 +90,7 @@ const WRITES: &[&str] = &[
     "commit_step",
     "request",
     "intervene",
+    "isolate",
     "finish_event",
     "answer_wait",
 ];

@@ -339,8 +339,9 @@ impl Layer for Broken {
     ) -> Result<Vec<Claimed>> {
         let limit = if self.is(Fault::ClaimsBeyondTheLimit) { limit + 1 } else { limit };
         if self.is(Fault::NeverTakesFromTheFrozen) {
-            // As if each owner gave signs of life by being there: the first few that the store numbers.
-            for id in 1..9 {
+            // As if each owner gave signs of life by being there.
+            let owners: Vec<_> = self.memory.lock().unwrap().owners.iter().copied().collect();
+            for id in owners {
                 self.steps().heartbeat(&Owner::new(id, ())).await?;
             }
         }
