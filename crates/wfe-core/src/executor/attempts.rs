@@ -58,7 +58,7 @@ impl Run {
             return Ok(false);
         }
         for saga in std::mem::take(&mut self.held) {
-            if self.is_being_undone(&saga)? {
+            if self.live.contains(&saga) && self.is_being_undone(&saga)? {
                 self.reopen_saga(&saga)?;
             }
         }

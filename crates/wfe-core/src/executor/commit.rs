@@ -193,6 +193,8 @@ impl Run {
                     && self.reading.is_empty()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }
+            // One that does not fit its definition has to be opened anew before it can be resumed.
+            WorkflowStatus::Suspended if self.fault.is_some() => self.running.is_empty(),
             WorkflowStatus::Suspended => self.running.is_empty() && self.lingering.is_empty(),
             WorkflowStatus::Complete | WorkflowStatus::Terminated => true,
         }

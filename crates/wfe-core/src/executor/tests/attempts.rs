@@ -316,3 +316,18 @@ fn a_run_that_is_told_of_a_body_of_an_earlier_one_waits_for_it_and_gives_its_own
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed), "the run itself waits for that one");
 }
+
+#[test]
+fn an_instance_that_is_parked_is_given_back_at_once_though_a_body_goes_on() {
+    let mut world = world(begin().then("slow", slow(1)));
+    world.open();
+    let earlier = take(&mut world, "slow");
+    world.crash();
+    let (loaded, definition) = (world.loaded(), world.definition.clone());
+    let reason = StepError::fatal("its state contradicts itself");
+    let parked = world.with_env(|env| crate::executor::Run::open_parked(&definition, loaded, &reason, env));
+    world.run = Some(parked.unwrap());
+    world.with_run(|run, _| run.still_at_work(1, &earlier.place()));
+    world.settle();
+    assert_eq!((world.instance.status, world.run.is_none()), (WorkflowStatus::Suspended, true));
+}
