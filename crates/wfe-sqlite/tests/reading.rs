@@ -56,7 +56,6 @@ const READS: &[&str] = &[
     "last_failures",
     "verify",
     "heartbeat", // which goes into a file beside the database
-    "verify",
 ];
 
 /// Those that write, but not if they find nothing to do.
@@ -244,7 +243,6 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     assert_eq!(read!(last_failures("i", &["p".to_owned()])), []);
     read!(verify());
     read!(heartbeat(&place.owner));
-    read!(verify());
     assert!(matches!(store.load("unknown").await, Err(WfeError::WorkflowNotFound(_))));
     assert!(matches!(store.get_event("unknown").await, Err(WfeError::EventNotFound(_))));
     called
