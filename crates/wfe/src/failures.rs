@@ -23,13 +23,19 @@ impl Failures {
         Self { store, instance: instance.to_owned(), after: None, page: VecDeque::new() }
     }
 
-    /// The next one; `None` after the last one.
+    /// The next one; `None` after the last one. One whose stored row does not decode is left out, and logged once.
     ///
     /// # Errors
     /// [`Unsupported`](wfe_core::WfeError::Unsupported): the store does not offer it; and those of the store.
     pub async fn next(&mut self) -> Result<Option<StepFailure>> {
-        if self.page.is_empty() {
-            self.page = self.store.failures(&self.instance, self.after, PAGE).await?.rows.into();
+        while self.page.is_empty() {
+            let page = self.store.failures(&self.instance, self.after, PAGE).await?;
+            self.page = page.rows.into();
+            if self.page.is_empty() {
+                // Of a whole page, none decoded: others may follow.
+                let Some(next) = page.next else { return Ok(None) };
+                self.after = Some(next);
+            }
         }
         let Some(record) = self.page.pop_front() else { return Ok(None) };
         self.after = Some(record.cursor);

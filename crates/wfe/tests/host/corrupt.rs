@@ -6,6 +6,7 @@ use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOpti
 use wfe::{
     NewSchedule, Outcome, Timetable, WfeError, WorkflowHost,
     definition::{Definition, WorkflowBuilder, event, inline, user_task},
+    models::ExecutionError,
     steps::UserAnswer,
     traits::PersistenceProvider,
 };
@@ -293,6 +294,24 @@ async fn a_broken_user_task_takes_the_inbox_from_nobody() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn failures_behind_whole_pages_that_do_not_decode_are_read() {
+    let store = Store::file();
+    let provider = store.provider().await;
+    let errors: Vec<_> = (0..700).map(|n| ExecutionError::new("i", "p", format!("{n}"))).collect();
+    provider.persist_errors(&errors).await.unwrap();
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    hand.does(
+        "UPDATE execution_errors SET causes = '{' WHERE seq BETWEEN 2 AND 699 AND workflow_id = ?",
+        "i",
+    )
+    .await;
+    let asks = store.builder().await.build();
+    let said: Vec<_> =
+        asks.failures("i").all().await.unwrap().into_iter().map(|one| one.error.message).collect();
+    assert_eq!(said, ["0", "699"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
