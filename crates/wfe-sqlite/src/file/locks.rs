@@ -53,12 +53,11 @@ impl Kind {
     }
 
     /// Takes a lock, without waiting, or gives it back.
-    #[expect(
+    #[allow(
         clippy::cast_possible_truncation,
-        clippy::allow_attributes,
+        clippy::unnecessary_cast,
         reason = "the constants fit; their types differ between systems"
     )]
-    #[allow(clippy::unnecessary_cast, reason = "it is necessary where the types differ")]
     pub(super) fn set(self, file: &File, (start, length): Bytes, lock: Lock) -> io::Result<()> {
         let kind = match lock {
             Lock::Read => libc::F_RDLCK,

@@ -1,4 +1,5 @@
 //! What became of a file of the database, told to everybody who asks something of the store afterwards.
+#![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
     error::Error,

@@ -140,6 +140,11 @@ impl WorkflowHost {
     /// this one ran, and it answers as one that was stopped. A host for several runtimes (the tests of a program, each with
     /// one of its own) is started on one that outlives them.
     ///
+    /// It ends, too, when its store says that it is lost ([`Unusable`](WfeError::Unusable): the database was removed, replaced
+    /// or damaged under it). No step begins any more, those that run have their cancellation token fired, one error is
+    /// logged, and whatever the host is asked is answered with what the store has said. Open the store anew, and make a new
+    /// host on it.
+    ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): it was started before. [`Closed`](WfeError::Closed): it has ended.
     /// * Those of the store, which is created or upgraded first.
