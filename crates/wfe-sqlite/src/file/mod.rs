@@ -6,6 +6,8 @@ mod locks;
 mod loss;
 #[cfg(unix)]
 mod seen;
+#[cfg(unix)]
+mod stat;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 

@@ -1,9 +1,9 @@
 //! The three files of an open database as they were when it was opened: which they are, and locked.
 
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -13,11 +13,9 @@ use wfe_core::logging;
 use super::{
     locks::{self, DMS, Kind, Lock, SHARED},
     loss::Loss,
+    stat::{self, Found, Number, number},
 };
 use crate::companions::beside;
-
-/// Device and inode. As long as somebody has a file open, no other one gets its number.
-type Number = (u64, u64);
 
 /// What lies at the three paths, open and locked.
 #[derive(Debug)]
@@ -165,24 +163,22 @@ fn not_locked(given: &Path, error: io::Error) -> Loss {
     if locks::is_taken(&error) { Loss::taken(given) } else { Loss::not_locked(given, error) }
 }
 
-fn number(found: &Metadata) -> Number {
-    (found.dev(), found.ino())
-}
-
 fn of(file: &File) -> io::Result<Number> {
     file.metadata().map(|found| number(&found))
 }
 
 /// What lies at the path of the database, which may be a link. An empty file is none: a database has a page at least.
 fn of_database(path: &Path) -> Result<Number, Loss> {
-    let found = fs::metadata(path).map_err(|error| Loss::database(path, error))?;
-    if found.len() == 0 { Err(Loss::truncated(path)) } else { Ok(number(&found)) }
+    match stat::followed(path).map_err(|error| Loss::database(path, error))? {
+        Found { length: 0, .. } => Err(Loss::truncated(path)),
+        Found { number, .. } => Ok(number),
+    }
 }
 
 /// What lies at the path of the log or the `-shm`, which is no link.
 fn of_companion(path: &Path) -> Result<Number, Loss> {
-    let found = fs::symlink_metadata(path).map_err(|error| Loss::companion(path, error))?;
-    Ok(number(&found))
+    let found = stat::unfollowed(path).map_err(|error| Loss::companion(path, error))?;
+    Ok(found.number)
 }
 
 /// What this process has open; `None`: the system does not tell. It takes some microseconds for each descriptor.

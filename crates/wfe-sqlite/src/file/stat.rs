@@ -1,0 +1,70 @@
+//! Which file lies at a path.
+
+use std::{
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
+
+/// Device and inode. As long as somebody has a file open, no other one gets its number.
+pub(super) type Number = (u64, u64);
+
+pub(super) fn number(found: &Metadata) -> Number {
+    (found.dev(), found.ino())
+}
+
+pub(super) struct Found {
+    pub(super) number: Number,
+    /// In bytes.
+    pub(super) length: u64,
+}
+
+/// What lies at a path, or behind the link that lies there.
+pub(super) fn followed(path: &Path) -> io::Result<Found> {
+    #[cfg(target_os = "linux")]
+    if let Some(found) = timeless::stat(path, timeless::FOLLOWED) {
+        return found;
+    }
+    fs::metadata(path).map(|found| Found { number: number(&found), length: found.len() })
+}
+
+/// What lies at a path, also if that is a link.
+pub(super) fn unfollowed(path: &Path) -> io::Result<Found> {
+    #[cfg(target_os = "linux")]
+    if let Some(found) = timeless::stat(path, timeless::UNFOLLOWED) {
+        return found;
+    }
+    fs::symlink_metadata(path).map(|found| Found { number: number(&found), length: found.len() })
+}
+
+/// Does not ask for the times of a file. Since Linux 6.13, the next write after somebody has asked for them gives the
+/// inode a time of its own (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and each fsync of the log writes
+/// that inode, too: a commit took a tenth longer.
+#[cfg(target_os = "linux")]
+mod timeless {
+    use std::{io, path::Path};
+
+    use rustix::{
+        fs::{AtFlags, CWD, StatxFlags, makedev, statx},
+        io::Errno,
+    };
+
+    use super::Found;
+
+    pub(super) const FOLLOWED: AtFlags = AtFlags::empty();
+    pub(super) const UNFOLLOWED: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
+
+    /// `None`: the system does not know this call.
+    pub(super) fn stat(path: &Path, flags: AtFlags) -> Option<io::Result<Found>> {
+        let asked = StatxFlags::INO | StatxFlags::SIZE;
+        match statx(CWD, path, flags, asked) {
+            Ok(found) => {
+                let device = makedev(found.stx_dev_major, found.stx_dev_minor);
+                Some(Ok(Found { number: (device, found.stx_ino), length: found.stx_size }))
+            }
+            Err(Errno::NOSYS) => None,
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+}
