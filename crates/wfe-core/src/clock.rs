@@ -4,7 +4,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::LazyLock,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
@@ -51,10 +51,15 @@ pub struct SystemClock;
 /// no timer is later than this after somebody has set the clock forward.
 pub const LONGEST_NAP: Duration = Duration::from_secs(1);
 
+/// What the operating system's wall clock shows, before 1970 too: [`Utc::now`] panics then.
+#[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]
+pub(crate) fn system_time() -> DateTime<Utc> {
+    SystemTime::now().into()
+}
+
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]
     fn now(&self) -> DateTime<Utc> {
-        Utc::now()
+        system_time()
     }
 
     fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -9,8 +9,11 @@ pub(crate) const TURN: &str = "-turn";
 pub(crate) const BELL: &str = "-bell";
 pub(crate) const OWNER: &str = "-owner-";
 
-/// The same of SQLite's own: write-ahead log, shared memory, rollback journal.
-pub(crate) const SQLITES: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// The same of SQLite's own: write-ahead log, its index in shared memory, rollback journal.
+pub(crate) const WAL: &str = "-wal";
+pub(crate) const SHM: &str = "-shm";
+pub(crate) const JOURNAL: &str = "-journal";
+pub(crate) const SQLITES: [&str; 3] = [WAL, SHM, JOURNAL];
 
 /// The path that goes on with this.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {

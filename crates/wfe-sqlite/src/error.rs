@@ -57,6 +57,21 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     }
 }
 
+/// The same error, naming the database. For where answers leave the store: most of what fails below does not know it.
+pub(crate) fn of(location: &str, error: WfeError) -> WfeError {
+    let named = |message: String| format!("{location}: {message}");
+    match error {
+        WfeError::Busy { message, source } => WfeError::Busy { message: named(message), source },
+        WfeError::Full { message, source } => WfeError::Full { message: named(message), source },
+        WfeError::Storage { message, source } => WfeError::Storage { message: named(message), source },
+        WfeError::CommitUnknown { message, source } => {
+            WfeError::CommitUnknown { message: named(message), source }
+        }
+        // They name it, or what they name is no file.
+        other => other,
+    }
+}
+
 /// SQLite's error that this one was made from.
 pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     match error {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File, Metadata, OpenOptions},
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
     thread,
@@ -12,7 +12,7 @@ use std::{
 
 use wfe_core::{BoxError, Result, WfeError};
 
-use crate::{beside, file::Guard, network, open, schema};
+use crate::{beside, file::Guard, first_page, log, network, open, sidecars::Sidecars};
 
 /// How long the last one who leaves a removed database may take for that, some ten microseconds as a rule, and how long to
 /// wait before looking again.
@@ -92,7 +92,10 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
         unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
     })?;
-    header(path, &mut file)?;
+    let sidecars = Sidecars::of(&real)?;
+    sidecars.check_sqlites()?;
+    first_page::check(path, &mut file, &sidecars)?;
+    log::check(path, &mut file, &sidecars)?;
     put(&mut files, &found, file, path)
 }
 
@@ -151,32 +154,6 @@ pub(crate) fn number(_: &Metadata) -> Option<(u64, u64)> {
 
 fn not_seen(path: &Path, error: io::Error) -> WfeError {
     unusable(path, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
-}
-
-/// The first 100 bytes of a database say whose it is, the next 8 whether its table of contents is empty. SQLite itself
-/// would already write beside the file, or into it when it closes it.
-fn header(path: &Path, file: &mut File) -> Result<()> {
-    let mut header = Vec::with_capacity(108);
-    file.take(108)
-        .read_to_end(&mut header)
-        .map_err(|error| unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error))))?;
-    if header.is_empty() {
-        return Ok(());
-    }
-    let integer = |at: usize| {
-        let bytes = header.get(at..at + 4)?;
-        Some(i64::from(i32::from_be_bytes(bytes.try_into().ok()?)))
-    };
-    // A leaf page without entries.
-    let lists_nothing = header.get(100) == Some(&13) && header.get(103..105) == Some(&[0, 0]);
-    match (header.starts_with(b"SQLite format 3\0"), integer(60), integer(68)) {
-        // An empty database that a tool has made. SQLite looks at it once more.
-        (true, Some(0), Some(0)) if lists_nothing => Ok(()),
-        (true, Some(version), Some(application)) => {
-            schema::check_identity(application, version, &path.display().to_string())
-        }
-        _ => Err(unusable(path, "it is not a database; choose another file", None)),
-    }
 }
 
 /// A new file, readable by its owner only; what SQLite makes beside it gets the same mode.

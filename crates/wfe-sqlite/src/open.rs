@@ -10,14 +10,20 @@ use sqlx::{ConnectOptions, Connection, Executor, Row, SqliteConnection, sqlite::
 use wfe_core::{Result, WfeError, logging};
 
 use crate::{
+    companions::WAL,
     error,
     file::{Hold, Watch},
+    log,
     look::unusable,
     schema,
+    sidecars::Sidecars,
 };
 
 /// Opens the log and the `-shm`, if nothing was read in WAL mode before: now, while it is certain which files lie there.
 const FIRST_READ: &str = "PRAGMA schema_version";
+
+/// Makes SQLite read the whole schema.
+const READ_SCHEMA: &str = "SELECT count(*) FROM sqlite_schema";
 
 /// Connections that read: with the one that writes, four in all.
 pub(crate) const READERS: usize = 3;
@@ -79,8 +85,9 @@ pub(crate) struct Opened {
 }
 
 /// Opens a file that was looked at, and makes its schema if it is missing.
-pub(crate) async fn file(path: &Path, watch: &Watch, busy: Duration) -> Result<Opened> {
+pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: Duration) -> Result<Opened> {
     let mut hold = watch.enter().map_err(|loss| loss.unusable())?;
+    probe(path, sidecars, busy).await?;
     let end = Instant::now() + busy;
     let writer = loop {
         match logging::unlogged(prepare(path, busy)).await {
@@ -108,6 +115,26 @@ pub(crate) async fn file(path: &Path, watch: &Watch, busy: Duration) -> Result<O
             }
             Err(loss.unusable())
         }
+    }
+}
+
+/// Reads a database that has a log, without being able to write: a connection that writes would bring the log back into
+/// the file when it is closed, and delete it, whether they belong together or not.
+async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
+    if std::fs::symlink_metadata(sidecars.path(WAL)).map_or(0, |log| log.len()) == 0 {
+        return Ok(());
+    }
+    let probed = async {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(busy);
+        let mut connection = options.disable_statement_logging().connect().await?;
+        let read = connection.execute(READ_SCHEMA).await;
+        connection.close().await?;
+        read
+    };
+    match probed.await {
+        Err(error) if error::is_damage(&error) => Err(log::damaged(path, sidecars, error)),
+        // What else may be wrong, the opening itself tells.
+        _ => Ok(()),
     }
 }
 
@@ -185,7 +212,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (path, busy) = (folder.path().join("a.db"), Duration::from_millis(1234));
         let watch = Watch::new(crate::look::look(&path).unwrap(), &path);
-        let Opened { mut writer, readers, hold: _hold } = file(&path, &watch, busy).await.unwrap();
+        let sidecars = Sidecars::of(watch.real()).unwrap();
+        let Opened { mut writer, readers, hold: _hold } = file(&path, &watch, &sidecars, busy).await.unwrap();
         assert_eq!(readers.len(), 3);
         assert_eq!(pragma(&mut writer, "PRAGMA synchronous").await, 2, "full");
         assert_eq!(pragma(&mut writer, "PRAGMA query_only").await, 0);
@@ -193,7 +221,7 @@ mod tests {
         for mut connection in std::iter::once(writer).chain(readers) {
             assert_eq!(pragma(&mut connection, "PRAGMA foreign_keys").await, 1);
         }
-        let Opened { readers, .. } = file(&path, &watch, busy).await.unwrap();
+        let Opened { readers, .. } = file(&path, &watch, &sidecars, busy).await.unwrap();
         for mut reader in readers {
             assert_eq!(pragma(&mut reader, "PRAGMA query_only").await, 1);
             assert_eq!(pragma(&mut reader, "PRAGMA busy_timeout").await, 1234);

@@ -52,23 +52,23 @@ pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
 }
 
 /// Whoever gave up waiting gets no answer: the sends here may fail.
-pub(crate) fn answer(batch: Waiting, outcome: Batch) {
+pub(crate) fn answer(location: &str, batch: Waiting, outcome: Batch) {
     match outcome {
         Batch::Answered(answers) => {
             for (Request { permit, reply, .. }, answer) in batch.into_iter().zip(answers) {
                 // First: whoever has the answer may ask at once.
                 drop(permit);
-                let _ = reply.send(answer);
+                let _ = reply.send(answer.map_err(|error| error::of(location, error)));
             }
         }
         Batch::NotBegun(error) | Batch::Ended(error) => {
             for request in batch {
-                let _ = request.reply.send(Err(error::storage("writing", &error)));
+                let _ = request.reply.send(Err(error::of(location, error::storage("writing", &error))));
             }
         }
         Batch::Unknown(error) => {
             for request in batch {
-                let _ = request.reply.send(Err(error::commit_unknown(&error)));
+                let _ = request.reply.send(Err(error::of(location, error::commit_unknown(&error))));
             }
         }
         Batch::Lost(loss) => {

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use chrono::DateTime;
 use wfe_core::{CorruptValues, Result, WfeError, clock::Clock, logging};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     codec::time,
     file::Watch,
     liveness::Owners,
-    look,
+    look::{self, unusable},
     news::Bell,
     open::{self, Opened},
     options::{Place, SqliteOptions},
@@ -71,6 +72,8 @@ impl SqlitePersistenceProvider {
     /// # Errors
     /// * [`Unusable`](wfe_core::WfeError::Unusable): another URL or an unknown URL parameter, a missing folder, a file that is no database
     ///   or another program's, a read-only one, a network file system that Linux names, a SQLite older than 3.51.3: named with path and cause, the file untouched.
+    ///   So are a store whose schema lacks something (changed by hand, say), one beside a write-ahead log that does not
+    ///   belong to it, as far as that can be told, and any database while the clock shows a time before 1970.
     /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): a newer version of WFE wrote it; it is untouched.
     /// * [`Busy`](wfe_core::WfeError::Busy): another process held it for longer than the busy timeout.
     pub async fn new(url: &str) -> Result<Self> {
@@ -88,6 +91,7 @@ impl SqlitePersistenceProvider {
     }
 
     pub(crate) async fn open(place: Place, options: SqliteOptions) -> Result<Self> {
+        check_clock(&place, &*options.clock)?;
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
         let mut recovery =
@@ -113,7 +117,8 @@ impl SqlitePersistenceProvider {
                 let open = async move || {
                     // On the writer's thread, which may wait for a lock.
                     let bell = Bell::of_file(Beside::join(&sidecars, busy)?, watched.clone(), looked_after);
-                    let Opened { writer, readers, hold } = open::file(&path, &watched, busy).await?;
+                    let Opened { writer, readers, hold } =
+                        open::file(&path, &watched, &sidecars, busy).await?;
                     let shared = hold.share();
                     Ok((writer, Some(hold), bell.clone(), (readers, shared, bell)))
                 };
@@ -186,6 +191,20 @@ impl SqlitePersistenceProvider {
     pub(crate) fn now(&self) -> Option<i64> {
         time::bound(self.clock.now())
     }
+}
+
+/// Refuses a clock before 1970, which a computer shows that has lost its time: whatever is begun under it, from the ids of
+/// instances on, is out of order as soon as the clock is set right.
+fn check_clock(place: &Place, clock: &dyn Clock) -> Result<()> {
+    let now = clock.now();
+    if now >= DateTime::UNIX_EPOCH {
+        return Ok(());
+    }
+    Err(unusable(
+        Path::new(&place.name()),
+        format!("the clock shows {now}, which is before 1970; set it right"),
+        None,
+    ))
 }
 
 /// How long dropping a provider waits for each of its threads: a program that ends right afterwards would leave its files unclosed and its locks

@@ -45,7 +45,9 @@ impl Reader {
         location: String,
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
-        let ended = thread::start("wfe-sqlite-read", async move || serve(connections, queue, hold).await)?;
+        let named = location.clone();
+        let ended =
+            thread::start("wfe-sqlite-read", async move || serve(connections, queue, hold, &named).await)?;
         let admission = Admission::new(ended.runtime().clone(), busy, location);
         Ok(Self { jobs, ended, admission })
     }
@@ -83,7 +85,13 @@ impl Reader {
     }
 }
 
-async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedReceiver<Job>, mut hold: Hold) {
+async fn serve(
+    connections: Vec<SqliteConnection>,
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    mut hold: Hold,
+    location: &str,
+) {
+    let location: Arc<str> = location.into();
     let count = connections.len();
     let (back, mut idle) = mpsc::unbounded_channel();
     let mut closing = None;
@@ -95,12 +103,15 @@ async fn serve(connections: Vec<SqliteConnection>, mut queue: mpsc::UnboundedRec
         match job {
             Job::Read(script, permit, reply) => {
                 let Some((mut connection, mut texts)) = idle.recv().await else { break };
-                let (back, watch) = (back.clone(), hold.watch().clone());
+                let (back, watch, location) = (back.clone(), hold.watch().clone(), Arc::clone(&location));
                 tokio::spawn(async move {
                     let result = match watch.check_at_times() {
                         Ok(()) => read(&mut connection, &mut texts, &script).await.map_err(|error| {
                             let judged = watch.judge(&error);
-                            judged.map_or_else(|loss| loss.unusable(), |()| error::storage("reading", &error))
+                            judged.map_or_else(
+                                |loss| loss.unusable(),
+                                |()| error::of(&location, error::storage("reading", &error)),
+                            )
                         }),
                         Err(loss) => Err(loss.unusable()),
                     };

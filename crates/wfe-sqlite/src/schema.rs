@@ -1,8 +1,13 @@
 //! The six tables, their version, and the way from earlier versions to this one.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use sqlx::{Executor, Row, SqliteConnection};
+use sqlx::{Connection, Executor, Row, SqliteConnection, sqlite::SqliteRow};
 use wfe_core::{Result, WfeError};
 
 use crate::error;
@@ -32,7 +37,7 @@ const IDENTITY: &str = "SELECT sqlite_version() AS sqlite, \
 pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
     if found(connection, location).await? == VERSION {
-        return Ok(());
+        return check_whole(connection, VERSION, location).await;
     }
     connection.execute("BEGIN IMMEDIATE").await.map_err(failed)?;
     let result = upgrade(connection, location).await;
@@ -48,6 +53,7 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
     let found = found(connection, location).await?;
     let Ok(done) = usize::try_from(found) else { return Err(not_ours(location)) };
+    check_whole(connection, found, location).await?;
     // A new column makes SQLite look through all rows of its table, and refuse it for one that breaks a CHECK. Such a row
     // spoils itself only, wherever it is read.
     connection.execute("PRAGMA ignore_check_constraints = ON").await.map_err(failed)?;
@@ -81,6 +87,100 @@ async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64>
     }
     check_identity(application, version, location)?;
     Ok(version)
+}
+
+/// What a schema consists of: tables, columns and indexes, each with its table. SQLite's own are not told. Nor are
+/// triggers: they keep bad values out, and nothing fails without them; what is stored badly is told row by row.
+const PARTS: &str = "SELECT type, name, tbl_name FROM sqlite_schema \
+    WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+    UNION ALL SELECT 'column', c.name, t.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c \
+    WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+
+/// Something that a schema has; in the order in which what is missing is told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    table: String,
+    kind: Kind,
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Table,
+    Column,
+    Index,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, name, .. } = self;
+        match self.kind {
+            Kind::Table => write!(f, "the table {name}"),
+            Kind::Column => write!(f, "the column {table}.{name}"),
+            Kind::Index => write!(f, "the index {name} of {table}"),
+        }
+    }
+}
+
+type Parts = BTreeSet<Part>;
+
+/// What the scripts up to each version make, once it was asked for.
+static DEMANDED: Mutex<BTreeMap<i64, Arc<Parts>>> = Mutex::new(BTreeMap::new());
+
+/// Refuses a database that lacks anything that its version has: whatever met it first would fail, perhaps only after a long
+/// time. What others have added does no harm.
+async fn check_whole(connection: &mut SqliteConnection, version: i64, location: &str) -> Result<()> {
+    let failed = |error: sqlx::Error| error::storage("looking at the schema", &Arc::new(error));
+    let (found, demanded) =
+        (parts(connection).await.map_err(failed)?, demanded(version).await.map_err(failed)?);
+    let lacks = |part: &&Part| !found.contains(part);
+    let tables: BTreeSet<_> = demanded.iter().filter(lacks).filter(|part| part.kind == Kind::Table).collect();
+    // Of a table that is not there at all, this is enough to say.
+    let is_told =
+        |part: &&Part| part.kind == Kind::Table || !tables.iter().any(|table| table.name == part.table);
+    let missing: Vec<_> = demanded.iter().filter(lacks).filter(is_told).map(Part::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(WfeError::Unusable {
+        path: PathBuf::from(location),
+        reason: format!(
+            "its schema is of version {version}, but lacks {}: somebody has changed it; make it again as it was, or restore a \
+             backup",
+            missing.join(", ")
+        ),
+        source: None,
+    })
+}
+
+/// What a schema of this version has; 0: nothing.
+async fn demanded(version: i64) -> std::result::Result<Arc<Parts>, sqlx::Error> {
+    // Nothing that holds it can panic half-way through a change.
+    let known = || DEMANDED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(parts) = known().get(&version) {
+        return Ok(Arc::clone(parts));
+    }
+    let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
+    for upgrade in UPGRADES.iter().take(usize::try_from(version).unwrap_or(0)) {
+        connection.execute(*upgrade).await?;
+    }
+    let parts = Arc::new(parts(&mut connection).await?);
+    connection.close().await?;
+    known().insert(version, Arc::clone(&parts));
+    Ok(parts)
+}
+
+async fn parts(connection: &mut SqliteConnection) -> std::result::Result<Parts, sqlx::Error> {
+    let rows = connection.fetch_all(PARTS).await?;
+    let part = |row: &SqliteRow| {
+        let kind = match row.try_get("type")? {
+            "table" => Kind::Table,
+            "column" => Kind::Column,
+            _ => Kind::Index,
+        };
+        Ok(Part { table: row.try_get("tbl_name")?, kind, name: row.try_get("name")? })
+    };
+    rows.iter().map(part).collect()
 }
 
 /// Refuses another program's database and one of a newer WFE.

@@ -193,7 +193,9 @@ impl Thread {
                     let result = reader::read(&mut self.connection, &mut self.texts, &script).await;
                     drop(permit);
                     // Whoever gave up waiting gets no answer.
-                    let _ = reply.send(result.map_err(|error| error::storage("reading", &error)));
+                    let location = &self.recovery.location;
+                    let named = |error| error::of(location, error::storage("reading", &error));
+                    let _ = reply.send(result.map_err(named));
                 }
                 Some(Job::Close(reply)) => {
                     closing = Some(reply);
@@ -259,7 +261,7 @@ impl Thread {
             self.bell.ring();
         }
         for (batch, outcome) in answered {
-            answer(batch, outcome);
+            answer(&self.recovery.location, batch, outcome);
         }
         if let Some(held) = held {
             self.give_up(&held);
@@ -284,8 +286,9 @@ impl Thread {
                 Some(Arc::from(source.unwrap_or_else(|| message.into())))
             }
             result => {
+                let location = &self.recovery.location;
                 // Whoever gave up waiting gets no answer.
-                let _ = reply.send(result);
+                let _ = reply.send(result.map_err(|error| error::of(location, error)));
                 None
             }
         }

@@ -20,12 +20,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::DateTime;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::json;
 use tempfile::TempDir;
 use wfe_core::{
     WfeError,
-    models::WorkflowInstance,
+    clock::{Clock, SystemClock},
+    models::{Event, ExecutionError, WorkflowInstance},
     traits::{PersistenceProvider, WorkflowRepository},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -62,7 +64,11 @@ async fn child() {
     for name in std::io::stdin().lock().lines() {
         let mut instance = WorkflowInstance::new("fault", 1, json!({ "filler": "x".repeat(20_000) }));
         instance.name = name.unwrap();
-        let answer = match store.create_new_workflow(&instance).await {
+        let created = store.create_new_workflow(&instance).await;
+        if let Err(error) = &created {
+            assert!(error.to_string().contains(&database), "{error}");
+        }
+        let answer = match created {
             Ok(_) => "stored",
             Err(WfeError::CommitUnknown { source: Some(_), .. }) => "unknown",
             Err(WfeError::Full { source: Some(_), .. }) => "full",
@@ -84,6 +90,46 @@ async fn refused_child() {
         Err(WfeError::Unusable { path, reason, .. }) => println!("\n@{} {reason}", path.display()),
         other => println!("\n@{other:?}"),
     }
+}
+
+/// The child's side, under a clock before 1970. Without the variable this is no test of its own.
+#[tokio::test]
+async fn past_child() {
+    let Some(database) = env::var_os(PAST) else { return };
+    let now = SystemClock.now();
+    assert!(now < DateTime::UNIX_EPOCH, "{now}");
+    let mut ids = std::collections::HashSet::new();
+    for _ in 0..100 {
+        let instance = WorkflowInstance::new("d", 1, json!(null));
+        assert!(instance.create_time >= now && ids.insert(instance.id));
+        assert!(Event::new("e", "k", json!(null)).event_time >= now);
+        assert!(ExecutionError::new("w", "p", "m").error_time >= now);
+    }
+    println!("\n@{}", SqlitePersistenceProvider::file(database).open().await.unwrap_err());
+    println!("\n@{}", SqlitePersistenceProvider::new(":memory:").await.unwrap_err());
+}
+
+/// Says to the child process which database it must not open.
+const PAST: &str = "WFE_PAST_DATABASE";
+
+#[test]
+fn a_clock_before_1970_is_an_error_of_the_opening_that_says_so_and_nothing_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "past_child", "--nocapture", "--test-threads=1"])
+        .env("LD_PRELOAD", shim())
+        .env("WFE_CLOCK_BACK", (70_i64 * 366 * 86_400).to_string())
+        .env(PAST, &database)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let errors: Vec<_> = said.lines().filter_map(|line| line.strip_prefix('@')).collect();
+    assert_eq!(errors.len(), 2, "{said}");
+    for (error, name) in errors.iter().zip([database.to_str().unwrap(), ":memory:"]) {
+        assert!(error.contains(name) && error.contains("before 1970; set it right"), "{error}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
 }
 
 /// What opening a database comes to where the mounts are these.

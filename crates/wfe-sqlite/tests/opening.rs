@@ -13,8 +13,8 @@ use serde_json::json;
 use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe_core::{
     WfeError,
-    models::{ExecutionPointer, WorkflowInstance},
-    traits::{PersistenceProvider, WorkflowRepository},
+    models::{ExecutionError, ExecutionPointer, WorkflowInstance},
+    traits::{PersistenceProvider, StepStore, WorkflowRepository},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -320,4 +320,70 @@ async fn a_path_that_is_not_utf_8_is_refused_before_anything_is_made() {
     let error = SqlitePersistenceProvider::file(&path).open().await.unwrap_err();
     assert!(matches!(error, WfeError::Unusable { .. }), "{error:?}");
     assert_eq!(contents(folder.path()), []);
+}
+
+#[tokio::test]
+async fn what_a_schema_lacks_is_told_at_the_opening_by_file_and_name_and_nothing_is_touched() {
+    for (change, missing) in [
+        ("DROP TABLE scheduled_commands", "the table scheduled_commands"),
+        ("DROP TABLE execution_errors; DROP TABLE events", "the table events, the table execution_errors"),
+        ("ALTER TABLE execution_errors DROP COLUMN causes", "the column execution_errors.causes"),
+        ("ALTER TABLE workflows RENAME COLUMN start_key TO key", "the column workflows.start_key"),
+        ("DROP INDEX events_stream", "the index events_stream of events"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
+        // A trigger holds what it names.
+        let change = change.replace(
+            "ALTER TABLE execution_errors",
+            "DROP TRIGGER execution_errors_causes; ALTER TABLE execution_errors",
+        );
+        let mut tool = foreign(&path).await;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(change)).execute(&mut tool).await.unwrap();
+        tool.close().await.unwrap();
+        let before = contents(folder.path());
+        match refused(&path).await {
+            WfeError::Unusable { path: named, reason, .. } => {
+                assert_eq!(named, path);
+                assert!(reason.contains(missing) && reason.contains("version 4"), "{missing}: {reason}");
+            }
+            other => panic!("{missing}: {other:?}"),
+        }
+        assert_eq!(contents(folder.path()), before, "{missing}");
+    }
+}
+
+#[tokio::test]
+async fn what_others_have_added_to_the_schema_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
+    made(
+        &path,
+        "CREATE TABLE notes (id INTEGER); CREATE INDEX notes_id ON notes (id); CREATE VIEW all_notes AS SELECT * FROM notes; \
+         CREATE INDEX workflows_more ON workflows (version); ALTER TABLE workflows ADD COLUMN color TEXT; \
+         CREATE TRIGGER noted AFTER DELETE ON workflows BEGIN INSERT INTO notes VALUES (old.seq); END",
+    )
+    .await;
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+    store.ensure_store_exists().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn every_error_of_an_open_store_names_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    made(&path, "DROP TABLE execution_errors").await;
+    let error = ExecutionError::new("w", "p", "m");
+    for error in [
+        store.persist_errors(&[error]).await.unwrap_err(),
+        store.failures("w", None, 1).await.unwrap_err(),
+        store.ensure_store_exists().await.unwrap_err(),
+    ] {
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
 }

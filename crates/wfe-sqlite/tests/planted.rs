@@ -188,8 +188,11 @@ impl AsNobody {
         create(&store).await;
         store.close().await;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // Where this program lies, perhaps not.
-        fs::copy(env::current_exe().unwrap(), folder.path().join("program")).unwrap();
+        // Where this program lies, perhaps not. Copied by another process: a child that is started meanwhile would inherit the
+        // copy, open for writing, and nobody can run it then.
+        let copied =
+            Command::new("cp").arg(env::current_exe().unwrap()).arg(folder.path().join("program")).status();
+        assert!(copied.unwrap().success());
         for path in [folder.path(), &database] {
             chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
         }

@@ -346,3 +346,21 @@ async fn what_version_3_stores_is_matched_as_version_3_did_also_while_it_runs_be
     waiting_for(&store, "last", "10", now).await;
     assert_eq!(next(&store, "last").await, ["by the third"]);
 }
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_that_lacks_something_is_refused_before_it_is_upgraded() {
+    for version in 1..=EARLIER.len() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut tool = made_by(version, &path).await;
+        tool.execute("DROP TABLE execution_errors").await.unwrap();
+        let error = SqlitePersistenceProvider::file(&path).open().await.unwrap_err().to_string();
+        let version = i64::try_from(version).unwrap();
+        assert!(
+            error.contains(&format!("of version {version}, but lacks the table execution_errors")),
+            "{error}"
+        );
+        let left: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut tool).await.unwrap();
+        assert_eq!(left, version);
+    }
+}

@@ -22,17 +22,13 @@ pub struct Event {
 impl Event {
     /// An unprocessed event of now, with a fresh id. Reads the system clock: code with a clock of its own sets
     /// `event_time` after.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the constructor of the contract; the engine does not call it"
-    )]
     pub fn new(name: impl Into<String>, key: impl Into<String>, data: Value) -> Self {
         Self {
             id: super::fresh_id(),
             event_name: name.into(),
             event_key: key.into(),
             event_data: data,
-            event_time: Utc::now(),
+            event_time: crate::clock::system_time(),
             is_processed: false,
         }
     }

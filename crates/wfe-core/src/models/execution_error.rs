@@ -16,17 +16,13 @@ pub struct ExecutionError {
 
 impl ExecutionError {
     /// A failure of now. Reads the system clock: code with a clock of its own sets `error_time` after.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the constructor of the contract; the engine does not call it"
-    )]
     pub fn new(
         workflow_id: impl Into<String>,
         execution_pointer_id: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
         Self {
-            error_time: Utc::now(),
+            error_time: crate::clock::system_time(),
             workflow_id: workflow_id.into(),
             execution_pointer_id: execution_pointer_id.into(),
             message: message.into(),

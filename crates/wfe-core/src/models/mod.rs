@@ -14,6 +14,11 @@ mod scheduled_command;
 mod workflow_instance;
 mod workflow_status;
 
+use chrono::DateTime;
+use uuid::{NoContext, Timestamp, Uuid};
+
+use crate::clock::system_time;
+
 pub use event::Event;
 pub use event_subscription::EventSubscription;
 pub use execution_error::ExecutionError;
@@ -27,5 +32,9 @@ pub use workflow_status::{StatusChange, WorkflowStatus};
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "an id has to be unique, not repeatable")]
 pub fn fresh_id() -> String {
-    uuid::Uuid::now_v7().to_string()
+    // It panics before 1970, which has no place in the time of such an id: then that is the first one there is.
+    if system_time() < DateTime::UNIX_EPOCH {
+        return Uuid::new_v7(Timestamp::from_unix(NoContext, 0, 0)).to_string();
+    }
+    Uuid::now_v7().to_string()
 }

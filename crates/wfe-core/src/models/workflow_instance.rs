@@ -39,10 +39,6 @@ pub struct WorkflowInstance {
 impl WorkflowInstance {
     /// A runnable instance, due now, with a fresh id and an empty name. Reads the system clock: code with a clock of
     /// its own sets `create_time` after.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the constructor of the contract; the engine does not call it"
-    )]
     pub fn new(definition_id: impl Into<String>, version: u32, data: Value) -> Self {
         Self {
             id: super::fresh_id(),
@@ -56,7 +52,7 @@ impl WorkflowInstance {
             next_execution: Some(0),
             status: WorkflowStatus::Runnable,
             data,
-            create_time: Utc::now(),
+            create_time: crate::clock::system_time(),
             complete_time: None,
         }
     }

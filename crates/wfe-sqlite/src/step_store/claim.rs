@@ -257,7 +257,7 @@ impl SqlitePersistenceProvider {
             }
         }
         if !missing.is_empty() {
-            thread::pause(SECOND_LOOK).await?;
+            thread::pause(SECOND_LOOK).await;
             let looked = missing.into_iter().map(|owner| (owner, self.owners.life(owner)));
             dead.extend(looked.filter(|(_, life)| *life != Life::Alive));
         }
