@@ -204,6 +204,36 @@ fn the_compensation_of_the_step_itself_waits_and_those_of_others_do_not() {
 }
 
 #[test]
+fn a_compensation_with_which_another_saga_goes_on_waits_for_the_body_in_which_it_was_cut_short() {
+    let inner = |b: Body| {
+        b.saga("inner", |b| {
+            b.then("a", mark("a")).compensate_with(|undo| undo.then("un-a", unmark("a"))).then("x", broken())
+        })
+    };
+    let mut world = world(saga(|b| {
+        b.parallel("all", |all| all.branch(inner).branch(|b| b.delay("hour", |_, _| HOUR).go_to("out", "y")))
+            .then("y", broken())
+    }));
+    world.open();
+    for inside in ["saga/1/all/0/inner/1/a", "saga/1/all/0/inner/1/x"] {
+        let body = take(&mut world, inside);
+        world.finish(vec![body]);
+    }
+    let un_a = take(&mut world, "saga/1/all/0/inner/undo0/un-a");
+    world.pass(HOUR);
+    world.settle();
+    assert!(un_a.token().is_cancelled(), "the go-to leads out of the saga that undoes");
+    let y = take(&mut world, "saga/1/y");
+    world.finish(vec![y]);
+    assert!(world.waiting().is_empty(), "the saga around goes on with it");
+    assert_eq!(held(&mut world), ["saga/undo0/un-a"]);
+    world.finish(vec![un_a]);
+    assert_eq!(world.waiting(), ["saga/undo0/un-a"]);
+    world.play();
+    assert_eq!(line(&world), "a -a");
+}
+
+#[test]
 fn a_compensation_that_waits_begins_after_a_crash_as_well() {
     let mut world = world(saga(|b| cut_short(b).then("c", broken())));
     world.plan(Duration::ZERO, "told", "k", ());
