@@ -34,7 +34,7 @@ impl SqlitePersistenceProvider {
             }
             finished += self.finish_listed(&free, &missed).await?;
             // Where the last one has no id that could be told, this goes on behind it itself.
-            if looked_at < limit || last.is_some() {
+            if looked_at == 0 || looked_at < limit || last.is_some() {
                 let next = last.filter(|_| looked_at == limit).map(str::to_owned);
                 return Ok(Swept { finished, next });
             }

@@ -231,6 +231,7 @@ async fn many_events_are_looked_at_in_pages(bench: Bench) -> Checked<()> {
     assert_eq!(finished, [0, 1, 3, 1]);
     assert_eq!(store.get_runnable_events(second(99)).await?, ["0", "1", "2", "3", "4"]);
     assert_eq!(steps(&store)?.finish_events(Some("unknown"), 3).await?, Swept::default());
+    assert_eq!(steps(&store)?.finish_events(None, 0).await?, Swept::default());
     Ok(())
 }
 
