@@ -131,7 +131,7 @@ async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
         connection.close().await?;
         read
     };
-    match probed.await {
+    match logging::unlogged(probed).await {
         Err(error) if error::is_damage(&error) => Err(log::damaged(path, sidecars, error)),
         // What else may be wrong, the opening itself tells.
         _ => Ok(()),
