@@ -1,9 +1,9 @@
 //! The lock files of owners, `<database>-owner-<id>`: how an owner of a file shows that it lives.
 //!
 //! An owner holds an exclusive lock on its file for as long as it lives: the operating system frees it at the moment
-//! its process dies, and nothing need be written for that. An owner that is dropped removes it; so one that nobody holds
-//! tells of a process that died, and is removed by whoever has counted that death. The file holds the owner's lease and its heartbeats, by which a frozen one is found (see
-//! [`observer`](crate::observer)).
+//! its process dies, and nothing need be written for that. An owner that is dropped removes its file; so a file that
+//! nobody holds tells of a process that died, and is removed by whoever has counted that death. The file holds the owner's
+//! lease and its heartbeats, by which a frozen owner is found (see [`observer`](crate::observer)).
 //!
 //! A cleaner of folders, or a careless hand, can take the file of a living owner away. Others then take it for dead, so
 //! its own provider looks after it, each 50 ms while a host listens and at each claim, and puts it back. Who finds no

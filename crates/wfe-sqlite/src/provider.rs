@@ -70,10 +70,12 @@ impl SqlitePersistenceProvider {
     /// escapes where the path has a `?` or `%`.
     ///
     /// # Errors
-    /// * [`Unusable`](wfe_core::WfeError::Unusable): another URL or an unknown URL parameter, a missing folder, a file that is no database
-    ///   or another program's, a read-only one, a network file system that Linux names, a SQLite older than 3.51.3: named with path and cause, the file untouched.
-    ///   So are a store whose schema lacks something (changed by hand, say), one beside a write-ahead log that does not
-    ///   belong to it, as far as that can be told, and any database while the clock shows a time before 1970.
+    /// * [`Unusable`](wfe_core::WfeError::Unusable), which names path and cause; the file is untouched: another URL or an
+    ///   unknown URL parameter, a missing folder, a file that is no database or another program's, a read-only one, a network
+    ///   file system that Linux names, a SQLite older than 3.51.3; a store whose schema lacks something (changed by hand,
+    ///   say); a write-ahead log, `-shm` or lock file beside it that does not belong to it or must not be used, as far as that
+    ///   can be told; a file that was removed while somebody still has it open; any database while the clock shows a time
+    ///   before 1970.
     /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): a newer version of WFE wrote it; it is untouched.
     /// * [`Busy`](wfe_core::WfeError::Busy): another process held it for longer than the busy timeout.
     pub async fn new(url: &str) -> Result<Self> {
@@ -207,8 +209,8 @@ fn check_clock(place: &Place, clock: &dyn Clock) -> Result<()> {
     ))
 }
 
-/// How long dropping a provider waits for each of its threads: a program that ends right afterwards would leave its files unclosed and its locks
-/// lying, which harms nobody but looks untidy; more than this nobody should have to wait for that.
+/// How long dropping a provider waits for each of its threads: a program that ends right afterwards would leave its files
+/// unclosed and its locks lying, which harms nobody but looks untidy; more than this nobody should have to wait for that.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 impl Drop for SqlitePersistenceProvider {

@@ -129,9 +129,9 @@ pub struct Await<D, I> {
 /// was published before or comes later.
 ///
 /// *Before* begins with the creation of the instance: in the order in which the store was told of the two, whatever the
-/// clock showed, unless the event was published with a date of its own. A child workflow is created when its parent comes to the step: an event
-/// published earlier, while the parent already ran, does not reach the child unless [`effective`](Await::effective) says from
-/// when on events count.
+/// clock showed, unless the event was published with a date of its own. A child workflow is created when its parent comes to
+/// the step: an event published earlier, while the parent already ran, does not reach the child unless
+/// [`effective`](Await::effective) says from when on events count.
 pub fn event<D: Data, I: Item, K: Into<String>>(
     name: impl Into<String>,
     key: impl Fn(&D, &I) -> K + Send + Sync + 'static,

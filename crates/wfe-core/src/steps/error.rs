@@ -116,8 +116,8 @@ impl StepError {
     }
 
     /// The messages of the error and its causes, outermost first, as they are stored with the failure; never empty. Those of
-    /// `serde_json` come without their texts, which can quote data ([`redact`](crate::redact())). In place of a message that cannot be had,
-    /// because its `Display` (or the `source` that leads to it) panics, it says so, and ends there.
+    /// `serde_json` come without their texts, which can quote data ([`redact`](crate::redact())). In place of a message that
+    /// cannot be had, because its `Display` (or the `source` that leads to it) panics, the last one says so.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();

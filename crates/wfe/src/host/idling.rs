@@ -12,8 +12,8 @@ impl WorkflowHost {
     /// A body that waits for something outside keeps the host from being idle. So does a store that fails.
     ///
     /// # Errors
-    /// * [`Closed`](wfe_core::WfeError::Closed): the host does not run, or ends meanwhile, by [`stop`](Self::stop) or with the runtime
-    ///   that it was started on.
+    /// * [`Closed`](wfe_core::WfeError::Closed): the host does not run, or ends meanwhile, by [`stop`](Self::stop) or with the
+    ///   runtime that it was started on.
     /// * [`Unusable`](wfe_core::WfeError::Unusable): it has ended because its store is lost.
     pub async fn idle(&self) -> Result<Idle> {
         let (answer, idle) = oneshot::channel();
