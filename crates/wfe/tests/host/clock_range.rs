@@ -152,4 +152,31 @@ in_time! {
         assert!(host.failures(&id).all().await.unwrap().is_empty());
         host.stop().await.unwrap();
     }
+
+    async fn a_clock_that_is_set_back_before_1970_under_a_host_stops_nothing_for_good(place: Timed) {
+        let host = place.host(&[&sleepy()]).await;
+        let id = host.start_workflow("sleepy", &Tally::default()).await.unwrap();
+        assert!(host.idle().await.unwrap().next.is_some());
+        let real = place.clock.now();
+        place.clock.set(DateTime::UNIX_EPOCH - Duration::from_mins(90));
+        let past = host.start_workflow("sleepy", &Tally::default()).await.unwrap();
+        host.idle().await.unwrap();
+        host.publish_event("e", "k", &1).await.unwrap();
+        // Times go on as ever, across 1970 too.
+        place.clock.advance(Duration::from_hours(2));
+        completed(&host, &past).await;
+        // Before all that can be stored.
+        place.clock.set(Utc.with_ymd_and_hms(1500, 1, 1, 0, 0, 0).unwrap());
+        let refused = host.start_workflow("sleepy", &Tally::default()).await;
+        assert!(matches!(refused, Err(WfeError::Unstorable { .. })), "{refused:?}");
+        let refused = host.publish_event("e", "k", &1).await;
+        assert!(matches!(refused, Err(WfeError::Unstorable { .. })), "{refused:?}");
+        place.clock.advance(Duration::from_mins(1));
+        host.idle().await.unwrap();
+        assert_eq!(host.status(&id).await.unwrap().status, WorkflowStatus::Runnable);
+        place.clock.set(real + Duration::from_hours(1));
+        place.clock.advance(Duration::from_mins(1));
+        completed(&host, &id).await;
+        host.stop().await.unwrap();
+    }
 }
