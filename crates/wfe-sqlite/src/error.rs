@@ -72,6 +72,16 @@ pub(crate) fn of(location: &str, error: WfeError) -> WfeError {
     }
 }
 
+/// The same error, naming the database if it is that of a value that does not decode.
+pub(crate) fn of_corrupt(location: &str, error: WfeError) -> WfeError {
+    match error {
+        WfeError::Corrupt { table, column, row, message, source } => {
+            WfeError::Corrupt { table, column, row, message: format!("{location}: {message}"), source }
+        }
+        other => other,
+    }
+}
+
 /// SQLite's error that this one was made from.
 pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     match error {

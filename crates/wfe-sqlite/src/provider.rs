@@ -10,6 +10,7 @@ use crate::{
     beside::Beside,
     cache::Cache,
     codec::time,
+    error,
     file::Watch,
     liveness::Owners,
     look::{self, unusable},
@@ -180,6 +181,16 @@ impl SqlitePersistenceProvider {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Names the database in the error of a value that does not decode. For where answers leave the store.
+    pub(crate) fn named<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| error::of_corrupt(&self.place.name(), error))
+    }
+
+    /// The same, for a result per row.
+    pub(crate) fn each_named<K, T>(&self, rows: Result<Vec<(K, Result<T>)>>) -> Result<Vec<(K, Result<T>)>> {
+        Ok(self.named(rows)?.into_iter().map(|(key, row)| (key, self.named(row))).collect())
     }
 
     /// Tells of a corrupt value, once for each row and column.

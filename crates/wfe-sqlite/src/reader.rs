@@ -46,8 +46,8 @@ impl Reader {
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
         let named = location.clone();
-        let ended =
-            thread::start("wfe-sqlite-read", async move || serve(connections, queue, hold, &named).await)?;
+        let serve = async move || serve(connections, queue, hold, &named).await;
+        let ended = thread::start("wfe-sqlite-read", serve).map_err(|error| error::of(&location, error))?;
         let admission = Admission::new(ended.runtime().clone(), busy, location);
         Ok(Self { jobs, ended, admission })
     }
@@ -133,7 +133,7 @@ async fn serve(
         if !may_close {
             std::mem::forget(connection);
         } else if let Err(error) = logging::unlogged(connection.close()).await {
-            logging::warn!(%error, "a reading connection did not close cleanly");
+            logging::warn!(%error, store = &*location, "a reading connection did not close cleanly");
         }
     }
     drop(hold);

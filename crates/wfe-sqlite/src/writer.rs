@@ -92,7 +92,8 @@ impl Writer {
             Err(error) => {
                 let _ = opened.send(Err(error));
             }
-        })?;
+        })
+        .map_err(|error| error::of(&location, error))?;
         let more = is_open.await.map_err(|_| WfeError::Closed("store"))??;
         let admission = Admission::new(ended.runtime().clone(), busy, location);
         Ok((Self { jobs, ended, admission }, more))

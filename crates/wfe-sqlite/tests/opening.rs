@@ -386,4 +386,14 @@ async fn every_error_of_an_open_store_names_its_file() {
     ] {
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
+    // An upgrade of what is there already.
+    let path = folder.path().join("b.db");
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    made(&path, "PRAGMA user_version = 3").await;
+    match store.ensure_store_exists().await.unwrap_err() {
+        error @ WfeError::Storage { .. } => {
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -53,7 +53,9 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
                 let mut script = std::mem::take(&mut pending);
                 let take = script.add(&sql::commands::TAKE, [seq.into(), as_of.into()]);
                 let done = self.writer.run(script).await?;
-                let Some((generation, execute_time)) = taken(done.get(take), seq)? else { continue };
+                let Some((generation, execute_time)) = self.named(taken(done.get(take), seq))? else {
+                    continue;
+                };
                 command.execute_time = execute_time;
                 match handler(command).await {
                     Ok(()) => {
@@ -85,7 +87,10 @@ impl SqlitePersistenceProvider {
         let rows = || done.iter().flat_map(|done| &done.rows);
         // By the last one that was read, whether it decodes or not: those behind it are due in either case.
         let last = rows().last().filter(|_| rows().count() == PAGE as usize).map(codec::command::place);
-        Ok(Due { commands: self.sound(rows().map(codec::command::decode))?, last: last.transpose()? })
+        Ok(Due {
+            commands: self.sound(rows().map(codec::command::decode))?,
+            last: self.named(last.transpose())?,
+        })
     }
 }
 

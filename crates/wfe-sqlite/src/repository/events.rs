@@ -27,7 +27,7 @@ impl EventRepository for SqlitePersistenceProvider {
         script.add(&sql::events::LOAD, [event_id.into()]);
         let done = self.read(script).await?;
         match done.first().and_then(|done| done.rows.first()) {
-            Some(row) => codec::event::decode(row, 0),
+            Some(row) => self.named(codec::event::decode(row, 0)),
             None => Err(WfeError::EventNotFound(event_id.to_owned())),
         }
     }

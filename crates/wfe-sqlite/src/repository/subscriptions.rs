@@ -41,7 +41,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
         let done = self.read(script).await?;
         let row =
             done.first().and_then(|done| done.rows.first()).ok_or_else(|| not_found(subscription_id))?;
-        codec::subscription::decode(row)
+        self.named(codec::subscription::decode(row))
     }
 
     async fn terminate_subscription(&self, subscription_id: &str) -> Result<()> {

@@ -55,7 +55,9 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         loop {
             let stored = match self.cache.get(id) {
                 Some(copy) => copy,
-                None => self.stored(id).await?.ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?,
+                None => self
+                    .named(self.stored(id).await)?
+                    .ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?,
             };
             let mut script = Script::about(id).ringing();
             let new = add_difference(&mut script, &stored, workflow)?;
@@ -78,7 +80,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
     }
 
     async fn get_workflow_instance(&self, workflow_id: &str) -> Result<WorkflowInstance> {
-        match self.stored(workflow_id).await? {
+        match self.named(self.stored(workflow_id).await)? {
             Some(stored) => Ok(stored.to_instance()),
             None => Err(WfeError::WorkflowNotFound(workflow_id.to_owned())),
         }
@@ -91,7 +93,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             let ids = self.ids(script, "workflows").await?;
             let Some(id) = ids.first() else { return Err(WfeError::WorkflowNotFound(name.to_owned())) };
             // Between the two reads it can have been renamed or deleted: then once more.
-            if let Some(stored) = self.stored(id).await?
+            if let Some(stored) = self.named(self.stored(id).await)?
                 && stored.instance.name == name
             {
                 return Ok(stored.to_instance());
@@ -112,7 +114,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
         };
         let mut found = HashMap::new();
-        for (id, instance) in decode_many(instances, pointers)? {
+        for (id, instance) in self.named(decode_many(instances, pointers))? {
             if let Some((_, instance)) = self.sound_one(instance)? {
                 found.insert(id, instance);
             }
@@ -121,7 +123,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
     }
 
     async fn next_definition_sequence(&self, definition_id: &str) -> Result<u64> {
-        self.draw(Caller::Program, &format!("definition:{definition_id}")).await
+        self.named(self.draw(Caller::Program, &format!("definition:{definition_id}")).await)
     }
 }
 

@@ -43,7 +43,7 @@ const OWNERS: &str = "wfe:owner";
 #[async_trait]
 impl StepStore for SqlitePersistenceProvider {
     async fn enlist(&self) -> Result<Owner> {
-        let id = owner_id(self.draw(Caller::Engine, OWNERS).await?);
+        let id = owner_id(self.named(self.draw(Caller::Engine, OWNERS).await)?);
         self.tidy(id).await?;
         self.owners.enlist(id)
     }
@@ -53,7 +53,7 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        self.commit(fence, step).await
+        self.named(self.commit(fence, step).await)
     }
 
     async fn claim(
@@ -63,27 +63,27 @@ impl StepStore for SqlitePersistenceProvider {
         as_at: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<Claimed>> {
-        self.claim_any(owner, definitions, as_at, limit).await
+        self.named(self.claim_any(owner, definitions, as_at, limit).await)
     }
 
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
-        self.claim_one(owner, id, as_at).await
+        self.named(self.claim_one(owner, id, as_at).await)
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
-        self.load_all(Caller::Engine, id).await
+        self.named(self.load_all(Caller::Engine, id).await)
     }
 
     async fn inspect(&self, id: &str) -> Result<Loaded> {
-        self.load_all(Caller::Program, id).await
+        self.named(self.load_all(Caller::Program, id).await)
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
-        self.load_several(ids).await
+        self.each_named(self.load_several(ids).await)
     }
 
     async fn check_closed_waits(&self, id: &str, waits: &[String]) -> Result<()> {
-        self.check_closed(id, waits).await
+        self.named(self.check_closed(id, waits).await)
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
@@ -104,7 +104,7 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
-        self.sweep(after, limit).await
+        self.named(self.sweep(after, limit).await)
     }
 
     async fn finished(
@@ -114,11 +114,11 @@ impl StepStore for SqlitePersistenceProvider {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Result<Finished>)>> {
-        self.history(id, container, after, limit).await
+        self.each_named(self.history(id, container, after, limit).await)
     }
 
     async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
-        self.items_of(id, container, from, limit).await
+        self.named(self.items_of(id, container, from, limit).await)
     }
 
     async fn upcoming(
@@ -127,7 +127,7 @@ impl StepStore for SqlitePersistenceProvider {
         after: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<(i64, String)>> {
-        self.due_after(definitions, after, limit).await
+        self.named(self.due_after(definitions, after, limit).await)
     }
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
@@ -144,15 +144,15 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
-        self.wanted_of(owner).await
+        self.named(self.wanted_of(owner).await)
     }
 
     async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
-        self.failures_of(id, after, limit).await
+        self.named(self.failures_of(id, after, limit).await)
     }
 
     async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
-        self.last_failures_of(id, pointers).await
+        self.named(self.last_failures_of(id, pointers).await)
     }
 
     async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
@@ -162,7 +162,7 @@ impl StepStore for SqlitePersistenceProvider {
         script.add(&sql::events::NEXT_UNRIPE, [after.into()]);
         let done = self.read_for(Caller::Engine, script).await?;
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
-        Fields::new(row, "events", "").optional_time("event_time")
+        self.named(Fields::new(row, "events", "").optional_time("event_time"))
     }
 
     async fn position_due_events(&self) -> Result<bool> {
@@ -175,7 +175,7 @@ impl StepStore for SqlitePersistenceProvider {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<EventSubscription>> {
-        self.work(name, after, limit).await
+        self.named(self.work(name, after, limit).await)
     }
 
     async fn claim_wait(
@@ -185,7 +185,7 @@ impl StepStore for SqlitePersistenceProvider {
         worker: &str,
         expiry: DateTime<Utc>,
     ) -> Result<Option<EventSubscription>> {
-        self.claim_work(name, token, worker, expiry).await
+        self.named(self.claim_work(name, token, worker, expiry).await)
     }
 
     async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
@@ -195,7 +195,7 @@ impl StepStore for SqlitePersistenceProvider {
     async fn ended(&self, wanted: &[String]) -> Result<Vec<String>> {
         let mut script = Script::default();
         script.add(&sql::ownership::ENDED, [hexadecimal::ids(wanted).into()]);
-        self.ids_for(Caller::Engine, script, "workflows").await
+        self.named(self.ids_for(Caller::Engine, script, "workflows").await)
     }
 
     fn news(&self) -> BoxStream<'static, ()> {

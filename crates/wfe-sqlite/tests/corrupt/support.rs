@@ -118,7 +118,10 @@ pub fn event(id: &str, at: i64) -> Event {
 #[track_caller]
 pub fn place_of<T: Debug>(found: Result<T>) -> (&'static str, &'static str, String) {
     match found {
-        Err(WfeError::Corrupt { table, column, row, .. }) => (table, column, row),
+        Err(WfeError::Corrupt { table, column, row, message, .. }) => {
+            assert!(message.contains("a.db: "), "which file? {message}");
+            (table, column, row)
+        }
         other => panic!("{other:?}"),
     }
 }
