@@ -16,7 +16,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -99,11 +99,13 @@ impl Drop for Guard {
 pub(crate) struct Watch {
     guard: Arc<Guard>,
     given: Arc<Path>,
+    /// What was found first. It stays when all is closed: the guard forgets it then, for whoever opens the file anew.
+    found: Arc<OnceLock<Loss>>,
 }
 
 impl Watch {
     pub(crate) fn new(guard: Arc<Guard>, given: &Path) -> Self {
-        Self { guard, given: given.into() }
+        Self { guard, given: given.into(), found: Arc::default() }
     }
 
     /// The path of the database, links followed.
@@ -129,6 +131,9 @@ impl Watch {
 
     /// As [`check`](Self::check), but it looks only if nobody has done so for half a second.
     pub(crate) fn check_at_times(&self) -> Result<(), Loss> {
+        if let Some(loss) = self.found.get() {
+            return Err(loss.clone());
+        }
         let mut state = self.guard.state();
         let looked = Duration::from_millis(self.guard.looked.load(Ordering::Relaxed));
         if BEGAN.elapsed().saturating_sub(looked) < EVERY {
@@ -163,7 +168,11 @@ impl Watch {
         }
         let now = BEGAN.elapsed().as_millis();
         self.guard.looked.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
-        state.lost.clone().map_or(Ok(()), Err)
+        match (&state.lost, self.found.get()) {
+            (_, Some(loss)) => Err(loss.clone()),
+            (Some(loss), None) => Err(self.found.get_or_init(|| loss.clone()).clone()),
+            (None, None) => Ok(()),
+        }
     }
 }
 

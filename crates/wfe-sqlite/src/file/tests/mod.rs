@@ -307,6 +307,21 @@ async fn a_store_can_be_opened_again_once_what_was_lost_is_closed() {
 }
 
 #[tokio::test]
+async fn a_store_that_was_lost_and_closed_is_not_whole_afterwards() {
+    for locks in BOTH {
+        let place = Place::new(locks);
+        let mut one = place.process();
+        assert_eq!(one.ask("create before"), "ok");
+        fs::remove_file(&place.database).unwrap();
+        // Closing is the first to find it, and has no answer to give.
+        assert_eq!(one.ask("close"), "ok");
+        let answer = one.ask("verify");
+        assert!(answer.starts_with("unusable ") && answer.contains("removed or renamed"), "{answer}");
+        one.end();
+    }
+}
+
+#[tokio::test]
 async fn a_link_that_leads_elsewhere_now_is_a_loss_too() {
     let place = Place::new(Locks::Description);
     let link = place.folder.path().join("link.db");
