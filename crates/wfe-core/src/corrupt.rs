@@ -4,7 +4,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::WfeError;
+use crate::{WfeError, logging};
 
 /// So many corrupt values are told apart: far more than anybody mends one by one, in memory that nobody notices.
 const MOST: usize = 4096;
@@ -12,7 +12,7 @@ const MOST: usize = 4096;
 /// For stores and hosts: which corrupt values were reported already. One that is met again and again, by every read of many
 /// rows, is to be reported once.
 ///
-/// Its size is bounded: after 4096 values, no further one counts as new.
+/// Its size is bounded: after 4096 values, no further one counts as new, which it logs once.
 #[derive(Debug, Default)]
 pub struct CorruptValues(Mutex<HashSet<u64>>);
 
@@ -25,7 +25,11 @@ impl CorruptValues {
         (table, column, row).hash(&mut hasher);
         // Nothing panics while holding it; if it did, the set would still be whole.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.len() < MOST && known.insert(hasher.finish())
+        let is_new = known.len() < MOST && known.insert(hasher.finish());
+        if is_new && known.len() == MOST {
+            logging::error!("{MOST} corrupt values were reported; further ones are left out without a word");
+        }
+        is_new
     }
 }
 

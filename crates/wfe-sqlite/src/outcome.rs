@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use tokio::sync::oneshot;
+use wfe_core::WfeError;
 
 use crate::{
     admission::Permit,
@@ -51,35 +52,32 @@ pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
     }
 }
 
-/// Whoever gave up waiting gets no answer: the sends here may fail.
+/// Sends each request its result.
 pub(crate) fn answer(location: &str, batch: Waiting, outcome: Batch) {
     match outcome {
         Batch::Answered(answers) => {
-            for (Request { permit, reply, .. }, answer) in batch.into_iter().zip(answers) {
-                // First: whoever has the answer may ask at once.
-                drop(permit);
-                let _ = reply.send(answer.map_err(|error| error::of(location, error)));
+            for (request, answer) in batch.into_iter().zip(answers) {
+                send(request, answer.map_err(|error| error::of(location, error)));
             }
         }
         Batch::NotBegun(error) | Batch::Ended(error) => {
-            for request in batch {
-                let _ = request.reply.send(Err(error::of(location, error::storage("writing", &error))));
-            }
+            fail(batch, || error::of(location, error::storage("writing", &error)));
         }
-        Batch::Unknown(error) => {
-            for request in batch {
-                let _ = request.reply.send(Err(error::of(location, error::commit_unknown(&error))));
-            }
-        }
-        Batch::Lost(loss) => {
-            for request in batch {
-                let _ = request.reply.send(Err(loss.unusable()));
-            }
-        }
-        Batch::LostSince(loss) => {
-            for request in batch {
-                let _ = request.reply.send(Err(loss.commit_unknown()));
-            }
-        }
+        Batch::Unknown(error) => fail(batch, || error::of(location, error::commit_unknown(&error))),
+        Batch::Lost(loss) => fail(batch, || loss.unusable()),
+        Batch::LostSince(loss) => fail(batch, || loss.commit_unknown()),
     }
+}
+
+fn fail(batch: Waiting, error: impl Fn() -> WfeError) {
+    for request in batch {
+        send(request, Err(error()));
+    }
+}
+
+fn send(Request { permit, reply, .. }: Request, answer: Answer) {
+    // First: a caller that has its answer may send its next request at once.
+    drop(permit);
+    // Fails where the caller has given up waiting.
+    let _ = reply.send(answer);
 }

@@ -115,7 +115,7 @@ impl SqlitePersistenceProvider {
                 sidecars.check_sqlites()?;
                 let owners = Arc::new(Owners::beside(sidecars.clone(), options.lease));
                 let looked_after = Arc::clone(&owners);
-                recovery.options = Some(open::writing(&path, busy));
+                recovery.options = Some((open::writing(&path, busy), sidecars.clone()));
                 let watched = watch.clone();
                 let open = async move || {
                     // On the writer's thread, which may wait for a lock.

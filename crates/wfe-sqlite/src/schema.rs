@@ -63,8 +63,8 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
             result = connection.execute(*upgrade).await.map(drop);
         }
     }
-    connection.execute("PRAGMA ignore_check_constraints = OFF").await.map_err(failed)?;
-    result.map_err(failed)?;
+    let checked_again = connection.execute("PRAGMA ignore_check_constraints = OFF").await;
+    result.and(checked_again.map(drop)).map_err(failed)?;
     if found < VERSION {
         connection.execute(IDENTIFY).await.map_err(failed)?;
     }

@@ -29,6 +29,7 @@ use crate::{
     outcome::{Request, Waiting, answer, guarded, is_news},
     reader, schema,
     script::{Done, Script, Written},
+    sidecars::Sidecars,
     texts::Texts,
     thread::{self, Ended},
     transaction::{self, Batch},
@@ -57,10 +58,10 @@ pub(crate) struct Writer {
     pub(crate) admission: Admission,
 }
 
-/// What the writer needs to go on after an I/O error: how to open its connection anew (`None`: a database in memory,
-/// which is lost with its connection), and the copies that a commit of unknown outcome makes void.
+/// What the writer needs to go on after an I/O error: how to open its connection anew, and what lies beside the database
+/// (`None`: a database in memory, which is lost with its connection), and the copies that a commit of unknown outcome makes void.
 pub(crate) struct Recovery {
-    pub(crate) options: Option<SqliteConnectOptions>,
+    pub(crate) options: Option<(SqliteConnectOptions, Sidecars)>,
     pub(crate) cache: Arc<Cache>,
     /// How the database is named in errors.
     pub(crate) location: String,
@@ -408,8 +409,17 @@ impl Thread {
     /// What SQLite knows of a file after an I/O error is in doubt: a new connection reads it afresh. Not where the file is
     /// lost: a connection that is opened beside the others would share their `-shm`, and have another log.
     async fn reopen(&mut self) {
-        let Some(options) = self.recovery.options.as_ref().filter(|_| self.check().is_ok()) else { return };
-        match logging::unlogged(options.connect()).await {
+        let Some((options, sidecars)) = self.recovery.options.as_ref().filter(|_| self.check().is_ok())
+        else {
+            return;
+        };
+        let connected = match sidecars.check_sqlites() {
+            Ok(()) => logging::unlogged(options.connect())
+                .await
+                .map_err(|error| error::storage("opening", &Arc::new(error))),
+            Err(error) => Err(error),
+        };
+        match connected {
             Ok(connection) => {
                 let old = std::mem::replace(&mut self.connection, connection);
                 if let Err(error) = logging::unlogged(old.close()).await {
