@@ -25,11 +25,7 @@ impl Run {
             let is_inside = want.container == at || want.container.starts_with(&path);
             !is_inside || reading.contains_key(&want.container)
         });
-        let container = self.live.get(at)?;
-        if !container.children.is_empty() {
-            self.live.edit(at)?.children.clear();
-        }
-        Ok(())
+        self.live.no_branches(at)
     }
 
     /// Takes the pointer away, if it has not ended: its body is told, its wait is closed. It stays in the live instance.

@@ -38,6 +38,7 @@ impl Run {
         };
         self.drain(entries, env)?;
         self.check_overdue();
+        self.live.tidy_all()?;
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
         let reschedules = self.delta.next_execution != self.next_execution;
@@ -108,14 +109,11 @@ impl Run {
         self.live.saved();
         self.accepted();
         self.next_execution = delta.next_execution;
-        self.unanswerable.extend(delta.unanswerable);
         // Consumed: another wait in the same stream may have its next event there already. Overdue: one may have come in
         // time of which nobody has told yet.
-        let listen = !self.waits.is_empty()
-            && (delta.listen
-                || self.has_overdue()
-                || !delta.subscribed.is_empty()
-                || !delta.consumed.is_empty());
+        let waits = (!delta.listen && !self.has_overdue()).then(|| self.waits_to_look_for(&delta));
+        let listen = !self.waits.is_empty() && waits.as_ref().is_none_or(|waits| !waits.is_empty());
+        self.unanswerable.extend(delta.unanswerable);
         let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
         self.events.extend(delta.created.iter().map(LifecycleEvent::started));
         let begun = delta.created.into_iter().map(|child| child.id);
@@ -125,6 +123,7 @@ impl Run {
             wakes,
             wants: std::mem::take(&mut self.wants),
             listen,
+            waits,
             consumed: delta.consumed.into_iter().map(|consumed| consumed.event_id).collect(),
             again: self.status == WorkflowStatus::Runnable && !self.queue.is_empty(),
             events: std::mem::take(&mut self.events),

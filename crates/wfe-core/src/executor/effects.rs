@@ -26,6 +26,8 @@ pub struct Effects {
     /// on, read what the store has and hand its deliveries to [`Run::deliver`]; if it was released, acquire the
     /// instance again (which comes to nothing if no event is there).
     pub listen: bool,
+    /// For which of the open waits they may be there; `None`: for any of them.
+    pub waits: Option<Vec<String>>,
     /// Ids of the events that the commit consumed: they can be marked as processed, unless another wait needs them
     /// ([`finish_event`](StepStore::finish_event)).
     pub consumed: Vec<String>,

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
 };
 
@@ -16,6 +16,9 @@ pub(super) struct Live {
     order: BTreeMap<String, u64>,
     made: u64,
     unsaved: BTreeSet<u64>,
+    /// Of containers, the paths of branches that have ended, but still stand among the children: they are taken out together,
+    /// since looking through all children for each of them takes the square of their number.
+    ended: HashMap<String, HashSet<String>>,
 }
 
 impl Live {
@@ -62,8 +65,56 @@ impl Live {
         self.order.contains_key(id)
     }
 
+    /// A branch of this container has begun with this pointer.
+    pub fn branch_began(&mut self, container: &str, child: &str) -> Result<()> {
+        let is_again =
+            self.ended.get(container).is_some_and(|ended| ended.contains(branch_of(container, child)));
+        if is_again {
+            self.tidy(container)?;
+        }
+        self.edit(container)?.children.push(child.to_owned());
+        Ok(())
+    }
+
+    /// The branch of this container has ended that has this path (which ends with `/`).
+    pub fn branch_ended(&mut self, container: &str, path: String) -> Result<()> {
+        self.edit(container)?;
+        self.ended.entry(container.to_owned()).or_default().insert(path);
+        Ok(())
+    }
+
+    /// How many branches of this container have begun and not ended.
+    pub fn branches(&self, container: &str) -> Result<usize> {
+        let ended = self.ended.get(container).map_or(0, HashSet::len);
+        Ok(self.get(container)?.children.len().saturating_sub(ended))
+    }
+
+    /// This container has no branches any more.
+    pub fn no_branches(&mut self, container: &str) -> Result<()> {
+        self.ended.remove(container);
+        if !self.get(container)?.children.is_empty() {
+            self.edit(container)?.children.clear();
+        }
+        Ok(())
+    }
+
+    /// Takes out the branches that have ended.
+    pub fn tidy_all(&mut self) -> Result<()> {
+        let containers: Vec<String> = self.ended.keys().cloned().collect();
+        containers.iter().try_for_each(|container| self.tidy(container))
+    }
+
+    fn tidy(&mut self, container: &str) -> Result<()> {
+        if let Some(ended) = self.ended.remove(container) {
+            let children = &mut self.edit(container)?.children;
+            children.retain(|child| !ended.contains(branch_of(container, child)));
+        }
+        Ok(())
+    }
+
     /// Takes the pointer out of the live instance.
     pub fn remove(&mut self, id: &str) -> Result<ExecutionPointer> {
+        self.tidy(id)?;
         let at = self.order.remove(id).ok_or_else(|| missing(id))?;
         self.unsaved.remove(&at);
         self.pointers.remove(&at).ok_or_else(|| missing(id))
@@ -142,6 +193,13 @@ impl Live {
     pub fn saved(&mut self) {
         self.unsaved.clear();
     }
+}
+
+/// The path of the branch of this container that begins with this pointer; it ends with `/`.
+fn branch_of<'a>(container: &str, child: &'a str) -> &'a str {
+    let name = container.len() + 1;
+    let end = child.get(name..).and_then(|inside| inside.find('/')).map_or(child.len(), |at| name + at + 1);
+    child.get(..end).unwrap_or(child)
 }
 
 fn missing(id: &str) -> WfeError {

@@ -61,7 +61,7 @@ impl Run {
     ) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(branch.first);
-        let container = self.live.edit(at)?;
+        let container = self.live.get(at)?;
         let id = match container.extension_attributes.get(TIME) {
             None => format!("{at}/{key}/{}", node.id),
             Some(time) => format!("{at}/{key}#{time}/{}", node.id),
@@ -71,7 +71,7 @@ impl Run {
         child.scope.push(at.to_owned());
         child.context_item.clone_from(&container.context_item);
         inherit(&mut child, container, &[UNDOES, FAILURE]);
-        container.children.push(id.clone());
+        self.live.branch_began(at, &id)?;
         dress(&mut child);
         self.live.add(child);
         self.queue.push_back(id);
@@ -222,7 +222,7 @@ impl Run {
             }
             self.delta.finished.push(pointer);
         }
-        self.live.edit(&container)?.children.retain(|child| !child.starts_with(&path));
+        self.live.branch_ended(&container, path)?;
         if is_fallback {
             return self.fallback_ended(&container, result, env);
         }
@@ -235,8 +235,8 @@ impl Run {
         let kind = self.node_of(at)?.primitive.kind();
         let kept = self.live.get(at)?.persistence_data.clone();
         self.become_container(at, kind, kept)?;
+        self.live.no_branches(at)?;
         let pointer = self.live.edit(at)?;
-        pointer.children.clear();
         pointer.extension_attributes.insert(IN_FALLBACK.to_owned(), true.into());
         pointer.extension_attributes.insert(FAILURE.to_owned(), failure);
         self.begin_branch(at, FALLBACK, fallback, |_| {})

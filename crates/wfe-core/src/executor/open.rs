@@ -215,38 +215,42 @@ impl Run {
 
     /// Puts every live pointer to work again; `Err` inside: why the instance does not fit the definition.
     fn reopen_pointers(&mut self, env: &mut Env<'_>) -> Result<std::result::Result<(), String>> {
-        let active: Vec<ExecutionPointer> = self.live.iter().filter(|p| p.active).cloned().collect();
+        // Not the pointers themselves: a container may have thousands of them.
+        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         let definition = self.definition.clone();
-        for pointer in active {
-            let node = match self.fitting_node(&definition, &pointer) {
+        for id in active {
+            let pointer = self.live.get(&id)?;
+            let node = match self.fitting_node(&definition, pointer) {
                 Ok(node) => node,
                 Err(problem) => return Ok(Err(problem)),
             };
-            match pointer.status {
-                PointerStatus::Pending => self.queue.push_back(pointer.id.clone()),
+            let status = pointer.status;
+            match status {
+                PointerStatus::Pending => self.queue.push_back(id.clone()),
                 PointerStatus::Sleeping => {
                     let until = pointer.sleep_until.unwrap_or(env.now);
-                    self.sleeping.insert((until, pointer.id.clone()));
+                    self.sleeping.insert((until, id.clone()));
                 }
                 PointerStatus::Failed => {} // until it is resumed
-                PointerStatus::WaitingForEvent => self.reopen_wait(&pointer)?,
+                PointerStatus::WaitingForEvent => self.reopen_wait(&id)?,
                 _ if pointer.extension_attributes.contains_key(IN_FALLBACK) => {}
                 _ => {
+                    let pointer = pointer.clone();
                     if let Err(problem) = node.primitive.reopen(self, &pointer) {
                         return Ok(Err(format!("step {:?} {problem}", node.id)));
                     }
                 }
             }
             if let (Some(until), PointerStatus::WaitingForEvent | PointerStatus::Running) =
-                (self.live.get(&pointer.id)?.sleep_until, self.live.get(&pointer.id)?.status)
+                (self.live.get(&id)?.sleep_until, self.live.get(&id)?.status)
             {
-                self.sleeping.insert((until, pointer.id.clone()));
+                self.sleeping.insert((until, id.clone()));
             }
-            if pointer.status != PointerStatus::Pending
-                && !self.is_leaving(&pointer.id)?
+            if status != PointerStatus::Pending
+                && !self.is_leaving(&id)?
                 && (node.cancel_when.is_some() || node.primitive.watches_data())
             {
-                self.watching.insert(pointer.id);
+                self.watching.insert(id);
             }
         }
         self.close_stray_waits()?;

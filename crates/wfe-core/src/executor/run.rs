@@ -141,6 +141,8 @@ pub(super) struct Delta {
     pub unsubscribed: Vec<String>,
     pub unanswerable: Vec<String>,
     pub consumed: Vec<Consumed>,
+    /// The streams in which they stood: keys by name.
+    pub moved: HashMap<String, HashSet<String>>,
     pub created: Vec<WorkflowInstance>,
     pub requested: Vec<(String, Control)>,
     /// Events that were passed over while the instance stood still may be taken now.

@@ -1,9 +1,11 @@
 //! Waits for events. A wait's id is made from instance, pointer and a count, so that a replay meets the same row.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Env, Run, moves::KIND};
+use super::{Env, Run, moves::KIND, run::Delta};
 use crate::{
     Result,
     limits::{Inside, nearest_time},
@@ -149,6 +151,7 @@ impl Run {
             let Delivery { subscription_id, event } = delivery;
             self.waits.remove(&subscription_id);
             changed = true;
+            self.delta.moved.entry(event.event_name).or_default().insert(event.event_key);
             self.delta.consumed.push(Consumed { subscription_id, event_id: event.id });
             self.clear_timer(&at)?;
             let pointer = self.live.edit(&at)?;
@@ -168,13 +171,31 @@ impl Run {
         limit.is_some_and(|limit| event.event_time > limit) && !event.event_name.starts_with(OWN_NAMES)
     }
 
+    /// The open waits for which an event may be there after a commit: those that it has opened, and others in the streams of
+    /// which it has consumed one.
+    pub(super) fn waits_to_look_for(&self, delta: &Delta) -> Vec<String> {
+        let is_open = |wait: &&EventSubscription| self.waits.contains_key(&wait.id);
+        let mut found: BTreeSet<String> =
+            delta.subscribed.iter().filter(is_open).map(|wait| wait.id.clone()).collect();
+        if !delta.moved.is_empty() {
+            let has_moved = |pointer: &&ExecutionPointer| {
+                let (Some(name), Some(key)) = (&pointer.event_name, &pointer.event_key) else { return false };
+                delta.moved.get(name).is_some_and(|keys| keys.contains(key))
+            };
+            // By the pointers in their order: thousands of them would be many to look up one by one.
+            let moved = self.live.iter().filter(has_moved).filter_map(|pointer| last_wait(&self.id, pointer));
+            found.extend(moved.filter(|wait| self.waits.contains_key(wait)));
+        }
+        found.into_iter().collect()
+    }
+
     /// A waiting pointer, opened from the store. A wait that somebody has closed by hand is opened again.
-    pub(super) fn reopen_wait(&mut self, pointer: &ExecutionPointer) -> Result<()> {
-        if self.wait_of(&pointer.id)?.is_some() {
+    pub(super) fn reopen_wait(&mut self, at: &str) -> Result<()> {
+        if self.wait_of(at)?.is_some() {
             return Ok(());
         }
-        self.clear_timer(&pointer.id)?;
-        let pointer = self.live.edit(&pointer.id)?;
+        self.clear_timer(at)?;
+        let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Wake)?;
         pointer.extension_attributes.remove(CHILD);
         self.queue.push_back(pointer.id.clone());

@@ -81,7 +81,7 @@ impl ForEach {
 
     /// Begins as many iterations as may run and have their items at hand, and asks for more items in time.
     fn fill(&self, run: &mut Run, at: &str) -> Result<()> {
-        let mut live = run.live.get(at)?.children.len();
+        let mut live = run.live.branches(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
         let mut begun = Vec::new();
         let window = run.windows.get_mut(at).ok_or_else(|| no_window(at))?;
@@ -113,7 +113,7 @@ impl ForEach {
 
     fn is_over(run: &Run, at: &str) -> Result<bool> {
         let window = run.windows.get(at).ok_or_else(|| no_window(at))?;
-        Ok(window.cursor.next >= window.cursor.total && run.live.get(at)?.children.is_empty())
+        Ok(window.cursor.next >= window.cursor.total && run.live.branches(at)? == 0)
     }
 }
 

@@ -41,7 +41,7 @@ impl Recur {
             return Ok(run.set_timer(at, nearest_time(next))?);
         }
         run.clear_timer(at)?;
-        if run.live.get(at)?.children.is_empty() {
+        if run.live.branches(at)? == 0 {
             run.complete(at, None, env)?;
         }
         Ok(())
@@ -94,7 +94,7 @@ impl Primitive for Recur {
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
         let is_over = Self::ticks(run, at)?.next.is_none();
-        if is_over && run.live.get(at)?.children.is_empty() {
+        if is_over && run.live.branches(at)? == 0 {
             run.complete(at, None, env)?;
         }
         Ok(())

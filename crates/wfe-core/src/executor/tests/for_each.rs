@@ -4,13 +4,16 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::json;
 
 use super::world::World;
 use crate::{
-    definition::{Definition, OnFailure, WorkflowBuilder, each, each_from, each_in, inline, inline_item},
+    definition::{
+        Definition, OnFailure, WorkflowBuilder, each, each_from, each_in, event, inline, inline_item,
+    },
     models::{PointerStatus, WorkflowStatus},
     steps::{LAST, StepError},
 };
@@ -64,6 +67,54 @@ fn an_empty_list_is_done_at_once_and_what_follows_runs() {
     assert_eq!(world.instance.status, WorkflowStatus::Complete);
     assert_eq!(world.pointer("all").status, PointerStatus::Complete);
     assert_eq!(world.pointer("after").status, PointerStatus::Complete);
+}
+
+#[test]
+fn branches_that_end_together_leave_the_container_with_those_that_have_not() {
+    let definition = WorkflowBuilder::<Sums>::new("w", 1)
+        .for_each("all", each(Sums::clone).parallel(300), |body| {
+            body.wait_for("wait", event("come", |_: &Sums, n: &u32| (n % 2).to_string()))
+        })
+        .build()
+        .unwrap();
+    let mut world = World::new(&definition, &(0..300).collect::<Sums>());
+    world.play();
+    let begun = world.commits.len();
+    assert_eq!(world.waits.len(), 300);
+    world.plan(Duration::ZERO, "come", "1", ());
+    world.play();
+    assert_eq!(world.commits.len(), begun + 1, "waits that share an event take it together");
+    let expected: Vec<_> = (0..300).step_by(2).map(|n| format!("all/{n}/wait")).collect();
+    assert_eq!(world.pointer("all").children, expected);
+    world.plan(Duration::ZERO, "come", "0", ());
+    world.play();
+    assert_eq!(world.instance.status, WorkflowStatus::Complete);
+    assert!(world.pointer("all").children.is_empty());
+    assert_eq!(world.history.len(), 300);
+}
+
+#[test]
+fn after_a_commit_events_are_looked_for_where_they_may_be() {
+    let definition = WorkflowBuilder::<Sums>::new("w", 1)
+        .for_each("all", each(Sums::clone).parallel(3), |body| {
+            body.wait_for("first", event("come", |_: &Sums, n: &u32| n.to_string()))
+                .wait_for("second", event("come", |_: &Sums, _: &u32| "0"))
+        })
+        .build()
+        .unwrap();
+    let mut world = World::new(&definition, &vec![0_u32, 1, 2]);
+    // Each wait that is opened, and after an event was consumed, others that stand in its stream.
+    world.play();
+    assert_eq!(world.looked_for, ["all/0/first", "all/1/first", "all/2/first"]);
+    for (key, then) in
+        [("1", &["all/1/second"][..]), ("2", &["all/2/second"]), ("0", &["all/0/second"]), ("0", &[])]
+    {
+        world.looked_for.clear();
+        world.plan(Duration::ZERO, "come", key, ());
+        world.play();
+        assert_eq!(world.looked_for, then, "after {key}");
+    }
+    assert_eq!(world.instance.status, WorkflowStatus::Complete);
 }
 
 #[test]

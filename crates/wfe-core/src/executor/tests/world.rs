@@ -50,6 +50,8 @@ pub struct World {
     pub registry: Rc<Registry>,
     /// Which other instances were told that they have something to do.
     pub woken: Vec<String>,
+    /// The pointers for whose waits events were looked for after commits; empty: for all.
+    pub looked_for: Vec<String>,
     /// How often items were read.
     pub reads: usize,
     /// Bodies end in the order of their names, not in that in which they were handed out.
@@ -97,6 +99,7 @@ impl World {
             dies_after: None,
             registry: Rc::default(),
             woken: Vec::new(),
+            looked_for: Vec::new(),
             reads: 0,
             sorted: false,
             reads_slowly: false,
@@ -180,9 +183,24 @@ impl World {
                 }
             }
             let effects = self.with_run(Run::committed)?;
-            let Effects { jobs, wants, events, cancelled, released, listen, again, wakes, consumed: _ } =
-                effects;
+            let Effects {
+                jobs,
+                wants,
+                events,
+                cancelled,
+                released,
+                listen,
+                waits,
+                again,
+                wakes,
+                consumed: _,
+            } = effects;
             self.woken.extend(wakes);
+            if listen {
+                let pointer = |wait: &String| wait.split("//").nth(1).unwrap().to_owned();
+                self.looked_for.extend(waits.iter().flatten().map(pointer));
+                self.looked_for.extend(waits.is_none().then(String::new));
+            }
             for job in jobs {
                 self.with_run(|run, env| run.begun(job.pointer(), job.number(), env));
                 let others = self.waiting();
@@ -195,7 +213,10 @@ impl World {
                 self.run = None;
                 return Ok(());
             }
-            let deliveries = self.stream.borrow().deliveries(&self.waits, self.now);
+            let mut deliveries = self.stream.borrow().deliveries(&self.waits, self.now);
+            if let Some(waits) = waits {
+                deliveries.retain(|delivery| waits.contains(&delivery.subscription_id));
+            }
             let mut goes_on = again || (!wants.is_empty() && !self.reads_slowly);
             if listen {
                 goes_on |= self.with_run(|run, env| run.deliver(deliveries, env))?;
