@@ -6,7 +6,10 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use futures_util::{FutureExt, TryStreamExt};
-use sqlx::{Arguments, AssertSqlSafe, Either, Executor, SqliteConnection, sqlite::SqliteArguments};
+use sqlx::{
+    Arguments, AssertSqlSafe, Either, Executor, SqliteConnection,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 use wfe_core::logging;
 
 use crate::script::{Done, Value};
@@ -37,8 +40,19 @@ pub(crate) async fn send<'v>(
     values: impl IntoIterator<Item = &'v Value>,
     expected: usize,
 ) -> Sent {
+    send_taking(connection, text, values, expected, |_, row| Some(row)).await
+}
+
+/// As [`send`]; `take` gets the rows of the statement with this index as they come, and gives back those to be gathered.
+pub(crate) async fn send_taking<'v>(
+    connection: &mut SqliteConnection,
+    text: Arc<str>,
+    values: impl IntoIterator<Item = &'v Value>,
+    expected: usize,
+    take: impl FnMut(usize, SqliteRow) -> Option<SqliteRow>,
+) -> Sent {
     // A subscriber that panics in SQLite's thread would end that.
-    logging::unlogged(fetch(connection, text, values, expected)).await
+    logging::unlogged(fetch(connection, text, values, expected, take)).await
 }
 
 async fn fetch<'v>(
@@ -46,6 +60,7 @@ async fn fetch<'v>(
     text: Arc<str>,
     values: impl IntoIterator<Item = &'v Value>,
     expected: usize,
+    mut take: impl FnMut(usize, SqliteRow) -> Option<SqliteRow>,
 ) -> Sent {
     let mut arguments = SqliteArguments::default();
     for value in values {
@@ -76,7 +91,7 @@ async fn fetch<'v>(
             Ok(Some(Either::Left(end))) => {
                 sent.done.push(Done { changes: end.rows_affected(), rows: std::mem::take(&mut rows) });
             }
-            Ok(Some(Either::Right(row))) => rows.push(row),
+            Ok(Some(Either::Right(row))) => rows.extend(take(sent.done.len(), row)),
             Ok(None) => return sent,
             Err(error) => {
                 sent.error = Some(error);

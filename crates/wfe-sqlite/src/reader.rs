@@ -101,12 +101,12 @@ async fn serve(
     }
     while let Some(job) = queue.recv().await {
         match job {
-            Job::Read(script, permit, reply) => {
+            Job::Read(mut script, permit, reply) => {
                 let Some((mut connection, mut texts)) = idle.recv().await else { break };
                 let (back, watch, location) = (back.clone(), hold.watch().clone(), Arc::clone(&location));
                 tokio::spawn(async move {
                     let result = match watch.check_at_times() {
-                        Ok(()) => read(&mut connection, &mut texts, &script).await.map_err(|error| {
+                        Ok(()) => read(&mut connection, &mut texts, &mut script).await.map_err(|error| {
                             let judged = watch.judge(&error);
                             judged.map_or_else(
                                 |loss| loss.unusable(),
@@ -149,11 +149,20 @@ async fn serve(
 pub(crate) async fn read(
     connection: &mut SqliteConnection,
     texts: &mut Texts,
-    script: &Script,
+    script: &mut Script,
 ) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
     let together = script.statements.len() > 1;
     let frame = Frame { opens: together.then_some("BEGIN"), closes: together, ..Frame::default() };
-    let sent = batch::send(connection, texts.get(&script.statements, 1, frame), &script.values, 0).await;
+    let (text, before) = (texts.get(&script.statements, 1, frame), frame.before());
+    let sent = match &mut script.take {
+        None => batch::send(connection, text, &script.values, 0).await,
+        Some(take) => {
+            batch::send_taking(connection, text, &script.values, 0, |at, row| {
+                at.checked_sub(before).and_then(|at| take(at, row))
+            })
+            .await
+        }
+    };
     let mut done = sent.done;
     if let Some(error) = sent.error {
         if together {

@@ -118,8 +118,12 @@ impl std::hash::Hash for Statement {
     }
 }
 
+/// Is given the rows of the statement with this index as they come, on the thread that reads them, and gives back those that
+/// are to be gathered. A row as SQLite hands it over takes several times the memory of what is made of it.
+pub(crate) type Take = Box<dyn FnMut(usize, SqliteRow) -> Option<SqliteRow> + Send>;
+
 /// Statements that belong together: all of their effect, or none.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Script {
     pub(crate) statements: Vec<Statement>,
     pub(crate) values: Vec<Value>,
@@ -128,6 +132,8 @@ pub(crate) struct Script {
     pub(crate) key: u64,
     /// Stores something that other hosts may have to look at: the bell is rung once it is durable.
     pub(crate) rings: bool,
+    /// Of a script that reads; `None`: all rows are gathered.
+    pub(crate) take: Option<Take>,
 }
 
 impl Script {

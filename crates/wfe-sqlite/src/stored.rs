@@ -48,7 +48,11 @@ fn weight(text_bytes: usize) -> usize {
     WEIGHT_OF_ROW + WEIGHT_OF_TEXT * text_bytes
 }
 
-/// What [`SqlitePersistenceProvider::stored`] needs to be read: three statements.
+/// Where in a script of [`add_reads`] the instance and its pointers are.
+pub(crate) const INSTANCE: usize = 1;
+pub(crate) const POINTERS: usize = 2;
+
+/// What [`SqlitePersistenceProvider::stored`] needs to be read: three statements, the first of its script.
 pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
     let stamp = || [id.into(), copy.map(|copy| copy.seq).into(), copy.map(|copy| copy.revision).into()];
     script.add(&sql::workflows::STAMP, [id.into()]);
@@ -57,7 +61,7 @@ pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
 }
 
 /// What these three statements say; `None`: no such instance.
-pub(crate) fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
+fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
     let [stamp, instance, pointers, ..] = done else {
         return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
     };

@@ -191,8 +191,8 @@ impl Thread {
         let mut closing = None;
         loop {
             match self.waiting.pop_front() {
-                Some(Job::Read(script, permit, reply)) => {
-                    let result = reader::read(&mut self.connection, &mut self.texts, &script).await;
+                Some(Job::Read(mut script, permit, reply)) => {
+                    let result = reader::read(&mut self.connection, &mut self.texts, &mut script).await;
                     drop(permit);
                     // Whoever gave up waiting gets no answer.
                     let location = &self.recovery.location;

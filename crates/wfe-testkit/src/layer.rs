@@ -9,7 +9,7 @@ use wfe_core::{
     models::{Event, EventSubscription, ExecutionError, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, ErrorRecord, EventRepository, Fence, Finished,
-        Intervention, Isolation, Loaded, Management, Owner, Page, PersistenceProvider,
+        Intervention, Isolation, Loaded, Management, Owner, Page, Pending, PersistenceProvider,
         ScheduledCommandRepository, Started, StepCommit, StepFailure, StepStore, SubscriptionRepository,
         Swept, WorkflowRepository,
     },
@@ -76,6 +76,11 @@ macro_rules! layer {
             #[doc = "As [`StepStore::news`]."]
             fn news(&self) -> BoxStream<'static, ()> {
                 self.inner().step_store().map_or_else(|| stream::pending().boxed(), StepStore::news)
+            }
+
+            #[doc = "As [`StepStore::pending`]. Taken from [`load`](Self::load), which a layer may stand in for."]
+            async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
+                Ok(self.load(id).await?.into_pending(waits))
             }
 
             #[doc = "As [`ScheduledCommandRepository::supports_scheduled_commands`]."]
@@ -199,6 +204,10 @@ layer! {
     } and {
         fn news(&self) -> BoxStream<'static, ()> {
             self.0.news()
+        }
+
+        async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
+            self.0.pending(id, waits).await
         }
     }
 }

@@ -9,7 +9,7 @@ use wfe_core::{
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
         Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
-        Owner, Page, PersistenceProvider, Started, StepCommit, StepFailure, StepStore, Swept,
+        Owner, Page, Pending, PersistenceProvider, Started, StepCommit, StepFailure, StepStore, Swept,
     },
 };
 
@@ -83,6 +83,10 @@ impl StepStore for EngineStore {
 
     async fn inspect(&self, id: &str) -> Result<Loaded> {
         self.loss.seen(self.inner()?.inspect(id).await)
+    }
+
+    async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
+        self.loss.seen(self.inner()?.pending(id, waits).await)
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {

@@ -1,4 +1,7 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
@@ -19,7 +22,8 @@ pub(crate) struct Post {
 
 #[derive(Default)]
 struct State {
-    handled: Vec<String>,
+    /// Each once, however many instances have taken it.
+    handled: BTreeSet<String>,
     sweep: bool,
     due: Vec<i64>,
     asked: Vec<String>,
@@ -43,7 +47,7 @@ impl Post {
         if time > now {
             state.due.push(millis_rounded_up(time));
         } else {
-            state.handled.push(id.to_owned());
+            state.handled.insert(id.to_owned());
         }
         drop(state);
         self.arrived.notify_one();
@@ -113,7 +117,7 @@ impl Post {
     /// The events that may be marked as processed, and whether all have to be looked through.
     pub fn take_handled(&self) -> (Vec<String>, bool) {
         let mut state = self.lock();
-        (std::mem::take(&mut state.handled), std::mem::take(&mut state.sweep))
+        (std::mem::take(&mut state.handled).into_iter().collect(), std::mem::take(&mut state.sweep))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::{ControlRequest, Deaths, Ending, Fence, StepFailure};
 #[cfg(doc)]
 use super::{Owner, StepStore};
@@ -58,6 +60,30 @@ pub struct Loaded {
     pub waits: Vec<EventSubscription>,
     /// What they take next, for those whose event is there.
     pub deliveries: Vec<Delivery>,
+}
+
+/// What there is to do for whoever works on an instance already, from one snapshot: the part of a [`Loaded`] that others change.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pending {
+    /// The stored fence.
+    pub fence: Fence,
+    /// The control request that waits, if one does.
+    pub control: Option<ControlRequest>,
+    /// What its open waits take next, for those whose event is there.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl Loaded {
+    /// The part that others change: of the deliveries, those to the waits with these ids (`None`: to all).
+    #[must_use]
+    pub fn into_pending(self, waits: Option<&[String]>) -> Pending {
+        let Self { fence, control, mut deliveries, .. } = self;
+        if let Some(waits) = waits {
+            let waits: HashSet<&String> = waits.iter().collect();
+            deliveries.retain(|delivery| waits.contains(&delivery.subscription_id));
+        }
+        Pending { fence, control, deliveries }
+    }
 }
 
 /// A history row.

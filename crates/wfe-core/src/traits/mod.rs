@@ -33,7 +33,7 @@ mod workflow_repository;
 pub use control::{Control, ControlRequest, Intervention};
 pub use event_repository::EventRepository;
 pub use isolation::{Deaths, Isolation};
-pub use loaded::{Claimed, Delivery, Finished, Loaded, Started, Swept};
+pub use loaded::{Claimed, Delivery, Finished, Loaded, Pending, Started, Swept};
 pub use management::{
     Checkup, CompactReport, CountedStatus, Cursor, ErrorRecord, InstanceFilter, InstanceSummary, Management,
     Page, PurgeReport, StoreStatistics, TimeRange,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
-    Owner, Page, Started, StepCommit, StepFailure, Swept,
+    Owner, Page, Pending, Started, StepCommit, StepFailure, Swept,
 };
 use crate::{
     Result, WfeError,
@@ -123,6 +123,16 @@ pub trait StepStore: Send + Sync {
     /// Those of [`load`](Self::load); [`Busy`](crate::WfeError::Busy): too much waited before it for too long.
     async fn inspect(&self, id: &str) -> Result<Loaded> {
         self.load(id).await
+    }
+
+    /// What there is to do for whoever works on an instance: less than a [`load`](Self::load), which reads all of its pointers
+    /// and waits. Of its deliveries, those to the waits with these ids (`None`: to all that are open); others are passed
+    /// over. By default taken from a [`load`](Self::load).
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load).
+    async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
+        Ok(self.load(id).await?.into_pending(waits))
     }
 
     /// As [`load`](Self::load), for several instances, each with its id, in any order; ids under which nothing is stored are

@@ -128,7 +128,10 @@ fn not_found(id: &str) -> WfeError {
 /// New open waits, and the early-event rule for each.
 pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubscription]) -> Result<()> {
     for subscription in subscriptions {
-        let columns = add_subscription(script, subscription, false)?;
+        let id = id_or_fresh(&subscription.id);
+        let columns = codec::subscription::encode(subscription, &id)?;
+        add_subscription_guard(script, id);
+        add_subscription_row(script, &columns, false);
         let [id, _, _, _, name, key, as_of, _, _, _, _] = columns;
         script.add(&sql::events::REVIVE_OLDEST, [name, key, as_of]);
         script.add(&sql::streams::WANT_NEXT, [id]);
@@ -136,19 +139,16 @@ pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubsc
     Ok(())
 }
 
-/// A new open wait; returns its columns. One that counts from a date that was given by hand does so even if that is the very
-/// creation of its instance.
-pub(crate) fn add_subscription(
-    script: &mut Script,
-    subscription: &EventSubscription,
-    is_dated: bool,
-) -> Result<[Value; 11]> {
-    let id = id_or_fresh(&subscription.id);
-    let columns = codec::subscription::encode(subscription, &id)?;
+/// No wait may have this id.
+pub(crate) fn add_subscription_guard(script: &mut Script, id: String) {
     let taken = WfeError::AlreadyExists { kind: Kind::Subscription, id: id.clone() };
     script.guard_or(&sql::subscriptions::ID_IS_FREE, [id.into()], taken);
+}
+
+/// A new open wait, by its columns. One that counts from a date that was given by hand does so even if that is the very
+/// creation of its instance.
+pub(crate) fn add_subscription_row(script: &mut Script, columns: &[Value; 11], is_dated: bool) {
     let [_, workflow, _, _, _, _, as_of, ..] = columns.clone();
     let born_of = if is_dated { Value::Null } else { workflow };
-    script.add_with(&sql::subscriptions::INSERT, [], &columns, [born_of, as_of]);
-    Ok(columns)
+    script.add_with(&sql::subscriptions::INSERT, [], columns, [born_of, as_of]);
 }

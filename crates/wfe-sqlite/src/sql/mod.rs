@@ -83,6 +83,7 @@ mod tests {
             ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
             ("BESIDE_MANY", &["SCAN json_each"]),
             ("WAITS_OF_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR ORDER BY"]),
+            ("DELIVERIES_TO", &["SCAN wanted", "USE TEMP B-TREE FOR ORDER BY"]),
             ("DELIVERIES_OF_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR ORDER BY"]),
             // An instance's pointers and waits, sorted.
             ("LOAD", &["USE TEMP B-TREE FOR ORDER BY"]),
@@ -217,6 +218,11 @@ mod tests {
             (super::streams::WAITS.text(), "event_subscriptions_waits (workflow_id=?)"),
             (super::ownership::BESIDE_MANY.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (super::streams::WAITS_OF_MANY.text(), "event_subscriptions_waits (workflow_id=?)"),
+            (super::streams::DELIVERIES_TO.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
+            (
+                super::streams::REVIVE_FOR_OTHERS.text(),
+                "event_subscriptions_waits (workflow_id=? AND event_name=? AND event_key=?)",
+            ),
             (super::streams::DELIVERIES_OF_MANY.text(), "event_subscriptions_waits (workflow_id=?)"),
             (
                 super::streams::DELIVERIES.text(),

@@ -94,6 +94,13 @@ pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     " FROM workflows WHERE id = ?"
 ));
 
+/// What whoever works on an instance has to know of it. A request that came before the end and was not answered is void.
+pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
+    "SELECT fence, iif(status = 'Runnable' OR status = 'Suspended', control, NULL) AS control, control_number, ",
+    intervention!(),
+    " FROM workflows WHERE id = ?"
+));
+
 /// What every commit that stores live pointers does: by how much the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
@@ -362,6 +369,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("STARTED", STARTED.text()),
     ("MAY_COMMIT", MAY_COMMIT.text()),
     ("FENCE_AND_CONTROL", FENCE_AND_CONTROL.text()),
+    ("PENDING", PENDING.text()),
     ("COMMIT", COMMIT.text()),
     ("COMMIT_WITHOUT_POINTERS", COMMIT_WITHOUT_POINTERS.text()),
     ("COMMIT_AND_PARK", COMMIT_AND_PARK.text()),

@@ -158,11 +158,22 @@ pub(crate) const WAITS: Sql<1> = Sql::new(
      FROM event_subscriptions WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
 );
 
-/// What they take next, for those whose event is there.
+/// What they take next, for those whose event is there. Most are in streams without any event, if an instance has thousands
+/// of them: that is asked first, because it is soon answered.
 pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
      FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
      AND e.event_key = s.event_key AND e.position = ",
+    crate::sql::streams::next_position!(),
+    " WHERE s.is_open = 1 AND s.workflow_id = ? AND EXISTS (SELECT 1 FROM events AS any \
+       WHERE any.event_name = s.event_name AND any.event_key = s.event_key) ORDER BY s.subscribe_as_of, s.seq"
+));
+
+/// As `DELIVERIES`, of those of the instance's waits that a JSON list names, in hexadecimal.
+pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
+    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
+     FROM json_each(?) AS wanted CROSS JOIN event_subscriptions AS s ON s.id = CAST(unhex(wanted.value) AS TEXT) \
+     CROSS JOIN events AS e ON e.event_name = s.event_name AND e.event_key = s.event_key AND e.position = ",
     crate::sql::streams::next_position!(),
     " WHERE s.is_open = 1 AND s.workflow_id = ? ORDER BY s.subscribe_as_of, s.seq"
 ));
@@ -201,6 +212,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("WANT_LISTED", WANT_LISTED.text()),
     ("WAITS", WAITS.text()),
     ("DELIVERIES", DELIVERIES.text()),
+    ("DELIVERIES_TO", DELIVERIES_TO.text()),
     ("WAITS_OF_MANY", WAITS_OF_MANY.text()),
     ("DELIVERIES_OF_MANY", DELIVERIES_OF_MANY.text()),
 ];

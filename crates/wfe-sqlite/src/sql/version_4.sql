@@ -64,3 +64,8 @@ ALTER TABLE workflows ADD COLUMN deaths_alone INTEGER NOT NULL DEFAULT 0
 ALTER TABLE workflows ADD COLUMN deaths_beside INTEGER NOT NULL DEFAULT 0
   CHECK (deaths_beside BETWEEN 0 AND 4294967295);
 ALTER TABLE workflows ADD COLUMN deaths_at INTEGER;
+
+-- As before, and by stream: whether an instance has more waits in the stream of which one has taken an event is not to cost
+-- more the more waits it has in others. Readers: load, a commit that consumes an event.
+DROP INDEX event_subscriptions_waits;
+CREATE INDEX event_subscriptions_waits ON event_subscriptions (workflow_id, event_name, event_key) WHERE is_open = 1;

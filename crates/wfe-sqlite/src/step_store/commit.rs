@@ -14,7 +14,7 @@ use crate::{
     SqlitePersistenceProvider,
     admission::Caller,
     codec::{self, Fields, json, names, time, to_integer},
-    repository::{add_ripening, add_subscription, id_or_fresh, with_id_and_name},
+    repository::{add_ripening, add_subscription_guard, add_subscription_row, id_or_fresh, with_id_and_name},
     script::{Script, Value, Written},
     sql,
     stored::{New, next_revision},
@@ -92,11 +92,7 @@ impl SqlitePersistenceProvider {
         for Consumed { subscription_id, .. } in &step.consumed {
             script.add(&sql::streams::REVIVE_FOR_OTHERS, [subscription_id.into()]);
         }
-        for wait in &step.subscribed {
-            let is_dated = step.dated.contains(&wait.id);
-            let [wait_id, ..] = add_subscription(&mut script, wait, is_dated)?;
-            script.add(&sql::streams::REVIVE_NEXT, [wait_id]);
-        }
+        add_waits(&mut script, step)?;
         for wait in &step.unanswerable {
             script.add(&sql::work::TAKE_NO_ANSWER, [wait.into()]);
         }
@@ -110,9 +106,7 @@ impl SqlitePersistenceProvider {
             let columns = codec::event::encode(event, &event_id, Some(event.event_time), now)?;
             script.add_with(&sql::events::INSERT_UNLESS, [], &columns, [event_id.into()]);
         }
-        for child in &step.created {
-            add_child(&mut script, &id, child)?;
-        }
+        add_children(&mut script, &id, &step.created)?;
         for (other, control) in &step.requested {
             add_request(&mut script, other, *control, Value::Null);
         }
@@ -126,10 +120,11 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// All guards first: waits that are named together may share an event, so none may see what another has moved.
+/// All guards first: waits that are named together may share an event, so none may see what another has moved. Equal
+/// statements stand one after the other, because in a long script those are sent together.
 fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     let mut waits = HashSet::new();
-    for Consumed { subscription_id, event_id } in &step.consumed {
+    for Consumed { subscription_id, .. } in &step.consumed {
         if !waits.insert(subscription_id) {
             return Err(WfeError::Invalid(format!("the wait {subscription_id:?} is to consume two events")));
         }
@@ -138,15 +133,40 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
             [subscription_id.into(), (&step.instance_id).into()],
             WfeError::SubscriptionNotFound(subscription_id.clone()),
         );
+    }
+    for Consumed { subscription_id, event_id } in &step.consumed {
         script.guard_or(
             &sql::streams::MATCHES,
             [subscription_id.into(), event_id.into()],
             WfeError::EventNotFound(event_id.clone()),
         );
     }
-    for Consumed { subscription_id, event_id } in &step.consumed {
+    for Consumed { subscription_id, .. } in &step.consumed {
         script.add(&sql::subscriptions::CLOSE, [subscription_id.into()]);
+    }
+    for Consumed { subscription_id, event_id } in &step.consumed {
         script.add(&sql::streams::ADVANCE, [subscription_id.into(), event_id.into()]);
+    }
+    Ok(())
+}
+
+/// Equal statements stand one after the other, as above; so no guard sees a wait of the same commit.
+fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
+    let dated: HashSet<&String> = step.dated.iter().collect();
+    let (mut ids, mut rows) = (HashSet::new(), Vec::with_capacity(step.subscribed.len()));
+    for wait in &step.subscribed {
+        let id = id_or_fresh(&wait.id);
+        rows.push((codec::subscription::encode(wait, &id)?, dated.contains(&wait.id)));
+        if !ids.insert(id.clone()) {
+            return Err(WfeError::AlreadyExists { kind: Kind::Subscription, id });
+        }
+        add_subscription_guard(script, id);
+    }
+    for (row, is_dated) in &rows {
+        add_subscription_row(script, row, *is_dated);
+    }
+    for ([id, ..], _) in rows {
+        script.add(&sql::streams::REVIVE_NEXT, [id]);
     }
     Ok(())
 }
@@ -279,28 +299,38 @@ fn item_text(value: &Json) -> Result<String> {
     json::text("an item", value)
 }
 
-/// A child that exists is passed over, with its pointers; what else has its id is no child of this parent.
-fn add_child(script: &mut Script, parent: &Value, child: &WorkflowInstance) -> Result<()> {
-    let child = with_id_and_name(child)?;
-    let new = New::encode(&child)?;
-    let id = Value::from(&child.id);
-    script.guard_or(
-        &sql::ownership::ID_IS_FREE_FOR_CHILD,
-        [id.clone(), parent.clone(), (&child.workflow_definition_id).into()],
-        WfeError::AlreadyExists { kind: Kind::Workflow, id: child.id.clone() },
-    );
-    script.guard_or(
-        &sql::workflows::NAME_IS_FREE_FOR,
-        [(&child.name).into(), id.clone()],
-        WfeError::AlreadyExists { kind: Kind::WorkflowName, id: child.name.clone() },
-    );
-    script.add_with(
-        &sql::ownership::INSERT_CHILD,
-        [parent.clone(), new.begun(), new.revision.into()],
-        &new.columns,
-        [id.clone()],
-    );
-    new.add_pointers_of_child(script, &id);
-    script.add(&sql::ownership::UNMARK_CHILD, [id]);
+/// A child that exists is passed over, with its pointers; what else has its id is no child of this parent. Equal statements
+/// stand one after the other, as above; so no guard sees a child of the same commit.
+fn add_children(script: &mut Script, parent: &Value, children: &[WorkflowInstance]) -> Result<()> {
+    let (mut ids, mut names, mut rows) = (HashSet::new(), HashSet::new(), Vec::with_capacity(children.len()));
+    for child in children {
+        let child = with_id_and_name(child)?;
+        if !ids.insert(child.id.clone()) {
+            continue;
+        }
+        let taken = || WfeError::AlreadyExists { kind: Kind::WorkflowName, id: child.name.clone() };
+        if !names.insert(child.name.clone()) {
+            return Err(taken());
+        }
+        let id = Value::from(&child.id);
+        script.guard_or(
+            &sql::ownership::ID_IS_FREE_FOR_CHILD,
+            [id.clone(), parent.clone(), (&child.workflow_definition_id).into()],
+            WfeError::AlreadyExists { kind: Kind::Workflow, id: child.id.clone() },
+        );
+        let name = [(&child.name).into(), id.clone()];
+        script.guard_or(&sql::workflows::NAME_IS_FREE_FOR, name, taken());
+        rows.push((id, New::encode(&child)?));
+    }
+    for (id, new) in &rows {
+        let before = [parent.clone(), new.begun(), new.revision.into()];
+        script.add_with(&sql::ownership::INSERT_CHILD, before, &new.columns, [id.clone()]);
+    }
+    for (id, new) in &rows {
+        new.add_pointers_of_child(script, id);
+    }
+    for (id, _) in rows {
+        script.add(&sql::ownership::UNMARK_CHILD, [id]);
+    }
     Ok(())
 }

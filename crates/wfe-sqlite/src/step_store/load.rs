@@ -1,11 +1,15 @@
 //! All that the engine has to know of an instance, from one commit.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError,
-    traits::{Delivery, Fence, Loaded},
+    models::{EventSubscription, ExecutionPointer, WorkflowInstance},
+    traits::{Delivery, Fence, Loaded, Pending},
 };
 
 use super::control;
@@ -16,7 +20,7 @@ use crate::{
     error,
     script::{Script, Value},
     sql,
-    stored::{Found, add_reads, decode_many, from_reads},
+    stored::{INSTANCE, POINTERS, add_reads},
 };
 
 impl SqlitePersistenceProvider {
@@ -27,17 +31,61 @@ impl SqlitePersistenceProvider {
         let beside = script.add(&sql::ownership::BESIDE, [id.into()]);
         let waits = script.add(&sql::streams::WAITS, [id.into()]);
         let deliveries = script.add(&sql::streams::DELIVERIES, [id.into()]);
+        // Of these there may be thousands.
+        let parts = Arc::new(Mutex::new(Parts::default()));
+        let (taken, of) = (Arc::clone(&parts), id.to_owned());
+        script.take = Some(Box::new(move |at, row| {
+            let mut parts = lock(&taken);
+            match at {
+                POINTERS => {
+                    parts.pointers.push(codec::pointer::decode(&row, 0, &of).map(|(_, pointer, _)| pointer));
+                }
+                _ if at == waits => parts.waits.push(codec::subscription::decode(&row)),
+                _ if at == deliveries => parts.deliveries.push(delivery(&row)),
+                _ => return Some(row),
+            }
+            None
+        }));
         let done = self.read_for(caller, script).await?;
+        let Parts { pointers, waits, deliveries } = std::mem::take(&mut *lock(&parts));
         let missing = || WfeError::WorkflowNotFound(id.to_owned());
-        let stored = from_reads(&done, id, copy)?.ok_or_else(missing)?;
-        let row = done.get(beside).and_then(|done| done.rows.first()).ok_or_else(missing)?;
-        let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
+        let first = |at: usize| done.get(at).and_then(|done| done.rows.first());
+        let row = first(beside).ok_or_else(missing)?;
+        let (instance, revision) = match (first(INSTANCE), copy) {
+            (Some(row), _) => {
+                let (_, revision, instance, _) = codec::workflow::decode(row)?;
+                let execution_pointers = pointers.into_iter().collect::<Result<_>>()?;
+                (WorkflowInstance { execution_pointers, ..instance }, revision)
+            }
+            (None, Some(copy)) => (copy.to_instance(), copy.revision),
+            (None, None) => return Err(missing()),
+        };
         let loaded = Loaded {
-            waits: rows(waits).map(codec::subscription::decode).collect::<Result<_>>()?,
-            deliveries: rows(deliveries).map(delivery).collect::<Result<_>>()?,
-            ..beside_model(row, 0, stored.to_instance(), stored.revision)?
+            waits: waits.into_iter().collect::<Result<_>>()?,
+            deliveries: deliveries.into_iter().collect::<Result<_>>()?,
+            ..beside_model(row, 0, instance, revision)?
         };
         self.with_pointers(caller, loaded).await
+    }
+
+    pub(super) async fn load_pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
+        let mut script = Script::default();
+        let beside = script.add(&sql::ownership::PENDING, [id.into()]);
+        let deliveries = match waits {
+            None => script.add(&sql::streams::DELIVERIES, [id.into()]),
+            Some(waits) => {
+                script.add(&sql::streams::DELIVERIES_TO, [hexadecimal::ids(waits).into(), id.into()])
+            }
+        };
+        let done = self.read_for(Caller::Engine, script).await?;
+        let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
+        let row = rows(beside).next().ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?;
+        let mut fields = Fields::new(row, "workflows", id);
+        Ok(Pending {
+            fence: Fence(fields.number("fence")?),
+            control: control::decode(&mut fields)?,
+            deliveries: rows(deliveries).map(delivery).collect::<Result<_>>()?,
+        })
     }
 
     /// With a bounded number of statements, however many ids.
@@ -47,18 +95,26 @@ impl SqlitePersistenceProvider {
         }
         let list = Value::from(hexadecimal::ids(ids));
         let mut script = Script::default();
-        let instances = script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
-        let pointers = script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
-        let beside = script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
-        let waits = script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
-        let deliveries = script.add(&sql::streams::DELIVERIES_OF_MANY, [list]);
-        let done = self.read_for(Caller::Engine, script).await?;
-        let (Some(instances), Some(pointers)) = (done.get(instances), done.get(pointers)) else {
-            return Err(short());
-        };
-        let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
-        let mut loaded = together(decode_many(instances, pointers)?, rows(beside))?;
-        add_waits(&mut loaded, rows(waits), rows(deliveries))?;
+        // In this order: what comes later belongs to what came before.
+        script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
+        script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
+        script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
+        script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
+        script.add(&sql::streams::DELIVERIES_OF_MANY, [list]);
+        let several = Arc::new(Mutex::new((Several::default(), None)));
+        let taken = Arc::clone(&several);
+        script.take = Some(Box::new(move |at, row| {
+            let (several, error) = &mut *lock(&taken);
+            if error.is_none() {
+                *error = several.add(at, &row).err();
+            }
+            None
+        }));
+        self.read_for(Caller::Engine, script).await?;
+        let (Several { loaded, .. }, error) = std::mem::take(&mut *lock(&several));
+        if let Some(error) = error {
+            return Err(error);
+        }
         let mut many = Vec::with_capacity(loaded.len());
         for (id, one) in loaded {
             let one = match one {
@@ -118,52 +174,86 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Each instance with what stands beside the model.
-fn together<'r>(
-    mut found: Found,
-    beside: impl Iterator<Item = &'r SqliteRow>,
-) -> Result<HashMap<String, Result<Loaded>>> {
-    let mut loaded = HashMap::with_capacity(found.len());
-    for row in beside {
-        let id = Fields::new(row, "workflows", "").string("id")?;
-        let one = found.remove(&id).ok_or_else(short)?;
-        loaded.insert(id, one.and_then(|(revision, instance)| beside_model(row, 1, instance, revision)));
-    }
-    Ok(loaded)
+/// Several instances, put together row by row: one of them may have thousands.
+#[derive(Default)]
+struct Several {
+    /// By the numbers of their rows, and then by their ids.
+    found: HashMap<i64, (String, Result<(i64, WorkflowInstance)>)>,
+    instances: HashMap<String, Result<(i64, WorkflowInstance)>>,
+    loaded: HashMap<String, Result<Loaded>>,
+    /// Whose each wait is.
+    instance_of: HashMap<String, String>,
 }
 
-/// Their waits, and what these take next.
-fn add_waits<'r>(
-    loaded: &mut HashMap<String, Result<Loaded>>,
-    waits: impl Iterator<Item = &'r SqliteRow>,
-    deliveries: impl Iterator<Item = &'r SqliteRow>,
-) -> Result<()> {
-    let mut instance_of = HashMap::new();
-    for row in waits {
-        let instance = codec::subscription::instance(row)?;
-        // The wait of an instance that is unknown is nobody's.
-        let Some(one) = loaded.get_mut(instance) else { continue };
-        let wait = codec::subscription::decode(row);
-        instance_of.extend(wait.iter().map(|wait| (wait.id.clone(), instance)));
-        spoil(one, wait, |one, wait| one.waits.push(wait));
-    }
-    for row in deliveries {
-        // One of a wait that does not decode has its instance spoilt already.
-        let Ok(id) = Fields::new(row, "event_subscriptions", "").key("id") else { continue };
-        if let Some(one) = instance_of.get(id).and_then(|instance| loaded.get_mut(*instance)) {
-            spoil(one, delivery(row), |one, delivery| one.deliveries.push(delivery));
+impl Several {
+    /// A row of the statement with this index.
+    fn add(&mut self, at: usize, row: &SqliteRow) -> Result<()> {
+        match at {
+            0 => {
+                // It was found by its id, which is a text that came from here.
+                let (seq, id) = codec::workflow::key(row)?;
+                let decoded = codec::workflow::decode(row);
+                let found = decoded.map(|(_, revision, instance, _)| (revision, instance));
+                self.found.insert(seq, (id.to_owned(), found));
+            }
+            1 => {
+                // Both statements read the same snapshot, and the foreign key holds.
+                let seq = Fields::new(row, "execution_pointers", "").int("workflow")?;
+                let Some((id, one)) = self.found.get_mut(&seq) else { return Ok(()) };
+                let pointer = codec::pointer::decode(row, 1, id).map(|(_, pointer, _)| pointer);
+                spoil(one, pointer, |(_, instance), pointer| instance.execution_pointers.push(pointer));
+            }
+            2 => {
+                let id = Fields::new(row, "workflows", "").string("id")?;
+                if self.loaded.is_empty() {
+                    let found = std::mem::take(&mut self.found).into_values();
+                    self.instances = found.collect();
+                }
+                let one = self.instances.remove(&id).ok_or_else(short)?;
+                let one = one.and_then(|(revision, instance)| beside_model(row, 1, instance, revision));
+                self.loaded.insert(id, one);
+            }
+            3 => {
+                let instance = codec::subscription::instance(row)?;
+                // The wait of an instance that is unknown is nobody's.
+                let Some(one) = self.loaded.get_mut(instance) else { return Ok(()) };
+                let wait = codec::subscription::decode(row);
+                self.instance_of.extend(wait.iter().map(|wait| (wait.id.clone(), instance.to_owned())));
+                spoil(one, wait, |one, wait| one.waits.push(wait));
+            }
+            _ => {
+                // One of a wait that does not decode has its instance spoilt already.
+                let Ok(id) = Fields::new(row, "event_subscriptions", "").key("id") else { return Ok(()) };
+                let instance = self.instance_of.get(id);
+                if let Some(one) = instance.and_then(|instance| self.loaded.get_mut(instance)) {
+                    spoil(one, delivery(row), |one, delivery| one.deliveries.push(delivery));
+                }
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What does not decode spoils the one instance that it belongs to.
-fn spoil<T>(one: &mut Result<Loaded>, part: Result<T>, add: impl FnOnce(&mut Loaded, T)) {
+fn spoil<W, T>(one: &mut Result<W>, part: Result<T>, add: impl FnOnce(&mut W, T)) {
     match (&mut *one, part) {
-        (Ok(loaded), Ok(part)) => add(loaded, part),
+        (Ok(whole), Ok(part)) => add(whole, part),
         (Ok(_), Err(error)) => *one = Err(error),
         (Err(_), _) => {}
     }
+}
+
+/// What an instance has any number of.
+#[derive(Default)]
+struct Parts {
+    pointers: Vec<Result<ExecutionPointer>>,
+    waits: Vec<Result<EventSubscription>>,
+    deliveries: Vec<Result<Delivery>>,
+}
+
+fn lock<T>(parts: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that holds it can panic half-way through a change.
+    parts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was read in one snapshot does not go together.

@@ -24,7 +24,7 @@ use wfe_core::{
     models::{Event, EventSubscription, WorkflowInstance},
     traits::{
         Claimed, Committed, Control, Cursor, ErrorRecord, Fence, Finished, Intervention, Isolation, Loaded,
-        Owner, Page, Started, StepCommit, StepFailure, StepStore, Swept,
+        Owner, Page, Pending, Started, StepCommit, StepFailure, StepStore, Swept,
     },
 };
 
@@ -76,6 +76,10 @@ impl StepStore for SqlitePersistenceProvider {
 
     async fn inspect(&self, id: &str) -> Result<Loaded> {
         self.named(self.load_all(Caller::Program, id).await)
+    }
+
+    async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
+        self.load_pending(id, waits).await
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {

@@ -14,8 +14,8 @@ use wfe_core::{
     models::{Event, EventSubscription, ScheduledCommand, WorkflowInstance},
     traits::{
         Claimed, CommandFuture, Committed, Control, Cursor, Deaths, Delivery, ErrorRecord, Fence,
-        Intervention, Isolation, Loaded, Owner, Page, PersistenceProvider, Started, StepCommit, StepStore,
-        Swept,
+        Intervention, Isolation, Loaded, Owner, Page, Pending, PersistenceProvider, Started, StepCommit,
+        StepStore, Swept,
     },
 };
 use wfe_testkit::Layer;
@@ -60,6 +60,7 @@ pub enum Fault {
     StopsAtTheFirstPageOfEvents,
     TellsOldNews,
     SeesNoRequestsForBusyInstances,
+    OverlooksWhatIsPending,
     TakesAllForEnded,
     TrustsItsCopies,
     CountsInMemory,
@@ -468,6 +469,14 @@ impl Layer for Broken {
     fn news(&self) -> BoxStream<'static, ()> {
         let news = self.steps().news();
         if self.is(Fault::TellsOldNews) { stream::iter([()]).chain(news).boxed() } else { news }
+    }
+
+    async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
+        // As one whose list of ids ends at a NUL.
+        let overlooked = |id: &String| self.is(Fault::OverlooksWhatIsPending) && id.contains('\0');
+        let mut pending = self.load(id).await?.into_pending(waits);
+        pending.deliveries.retain(|delivery| waits.is_none() || !overlooked(&delivery.subscription_id));
+        Ok(pending)
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {

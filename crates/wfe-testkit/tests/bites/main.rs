@@ -22,7 +22,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 37] = [
+const FAULTS: [(Fault, &str); 38] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -88,6 +88,7 @@ const FAULTS: [(Fault, &str); 37] = [
     ),
     (Fault::StopsAtTheFirstPageOfEvents, "finishing events: many events are looked at in pages"),
     (Fault::TellsOldNews, "news: what was stored before brings no news"),
+    (Fault::OverlooksWhatIsPending, "streams: what is pending is what a load tells of it"),
     (Fault::SeesNoRequestsForBusyInstances, "news: busy instances tell what is asked of them"),
     (Fault::TakesAllForEnded, "news: ended and missing instances are told from running ones"),
 ];

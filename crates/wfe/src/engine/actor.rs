@@ -14,6 +14,7 @@ use wfe_core::{
 use super::{
     Mail,
     ahead::Due,
+    hearing::Listen,
     parking::Parked,
     storing::{self, Stored},
     suspect::{self, Trial},
@@ -353,7 +354,12 @@ impl Actor {
                 }
             }
             let mut effects = self.shared.with_env(|env| run.committed(env))?;
-            let (mut listen, mut again) = (effects.listen, effects.again);
+            let mut again = effects.again;
+            let mut listen = match effects.waits.take() {
+                _ if !effects.listen => Listen::No,
+                Some(waits) => Listen::To(waits),
+                None => Listen::All,
+            };
             let jobs = std::mem::take(&mut effects.jobs);
             self.last_job = jobs.iter().map(Job::number).fold(self.last_job, u64::max);
             if let Turn::Over(next) = self.take_up(&mut run, effects) {
@@ -361,8 +367,8 @@ impl Actor {
             }
             // There may have been nothing to store, which would have told.
             if !jobs.is_empty() && self.hold().may_be_lost(&self.shared) {
-                again |= self.look(&mut run).await?;
-                listen = false;
+                again |= self.look(&mut run, None).await?;
+                listen = Listen::No;
             }
             self.begin(&run, jobs);
             self.tell_of_held(&mut run)?;

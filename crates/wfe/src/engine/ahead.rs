@@ -103,6 +103,7 @@ impl Hold {
         if !self.may_be_lost(shared) {
             return true;
         }
-        storing::load(shared, phase, id).await.is_some_and(|loaded| loaded.fence == self.fence)
+        let pending = storing::pending(shared, phase, id, Some(&[])).await;
+        pending.is_some_and(|pending| pending.is_ok_and(|pending| pending.fence == self.fence))
     }
 }

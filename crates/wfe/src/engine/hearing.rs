@@ -9,10 +9,20 @@ use super::{
 };
 use crate::shared::Shared;
 
+/// For which waits events may be there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum Listen {
+    #[default]
+    No,
+    /// For those with these ids.
+    To(Vec<String>),
+    All,
+}
+
 impl Actor {
-    /// Looks at the stored instance: somebody may have asked something of it, or an event may be there. Whether it changed
-    /// anything.
-    pub(super) async fn look(&mut self, run: &mut Run) -> Result<bool> {
+    /// Looks at the stored instance: somebody may have asked something of it, or an event may be there, for any of its waits or
+    /// for these. Whether it changed anything.
+    pub(super) async fn look(&mut self, run: &mut Run, waits: Option<&[String]>) -> Result<bool> {
         // An event that has become due counts for a wait whose time is over, though nobody may have told of it yet.
         if run.has_overdue()
             && !storing::position_events(&self.shared, &self.bodies.phase, &self.work.id).await
@@ -20,35 +30,36 @@ impl Actor {
             return Ok(false);
         }
         let before = self.shared.options.clock.monotonic();
-        let loaded = match storing::read_or_corrupt(&self.shared, &self.bodies.phase, &self.work.id).await {
-            Some(loaded) => loaded?,
+        let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
+        let pending = match storing::pending(shared, phase, id, waits).await {
+            Some(pending) => pending?,
             None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
             // Somebody has taken it out of the store. A wait whose limit has passed would be looked after for ever.
             None => return Err(WfeError::LostOwnership(self.work.id.clone())),
         };
-        if loaded.fence != self.claimed.fence {
+        if pending.fence != self.claimed.fence {
             // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.
             self.cancel_bodies();
             return Err(WfeError::LostOwnership(self.work.id.clone()));
         }
         self.seen = before;
         // The request first: it may have been there before the events.
-        let is_asked = loaded.control.is_some();
-        if let Some(request) = loaded.control {
+        let is_asked = pending.control.is_some();
+        if let Some(request) = pending.control {
             self.shared.with_env(|env| run.control(request, env))?;
         }
-        let delivered = self.shared.with_env(|env| run.deliver(loaded.deliveries, env))?;
+        let delivered = self.shared.with_env(|env| run.deliver(pending.deliveries, env))?;
         Ok(delivered || is_asked)
     }
 
     /// Waits until something happens (not if there is more to do at once: `again`), and tells the executor all that has. With
-    /// `listen`, events may be there.
+    /// `listen`, events may be there for these waits; where one is `None`, for any.
     ///
     /// However many ask for it, one look is enough, after all that they mailed: it sees what was stored before. What bodies
     /// left is stored before that, in a commit of its own: if a wait was closed behind the engine's back, only what follows
     /// from the event is void, and no step that has finished. Then the look has its turn before what was mailed meanwhile,
     /// so that neither keeps the other waiting.
-    pub(super) async fn wait(&mut self, run: &mut Run, again: bool, listen: bool) -> Result<Turn> {
+    pub(super) async fn wait(&mut self, run: &mut Run, again: bool, listen: Listen) -> Result<Turn> {
         let mut look = listen;
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
@@ -61,15 +72,15 @@ impl Actor {
                 return Ok(Turn::Over(None));
             }
             if std::mem::take(&mut self.put_off) {
-                look = false;
-                if self.look(run).await? {
+                look = Listen::No;
+                if self.look(run, None).await? {
                     return Ok(Turn::Goes);
                 }
             }
             let mut next = tokio::select! {
                 biased;
                 mail = self.mailbox.recv() => mail,
-                () = std::future::ready(()), if again || look => None,
+                () = std::future::ready(()), if again || look != Listen::No => None,
                 () = sleep(&self.shared, run) => return Ok(Turn::Goes),
                 changed = self.bodies.phase.changed() => match changed {
                     Ok(()) => continue,
@@ -79,17 +90,16 @@ impl Actor {
             let mut changed = false;
             while let Some(mail) = next {
                 match mail {
-                    Mail::Look => look = true,
+                    Mail::Look => look = Listen::All,
                     mail => changed |= self.read(run, mail)?,
                 }
                 next = self.mailbox.try_recv().ok(); // an error: no more mail for now
             }
-            if std::mem::take(&mut look) {
-                if changed {
-                    self.put_off = true;
-                } else {
-                    changed = self.look(run).await?;
-                }
+            match std::mem::take(&mut look) {
+                Listen::No => {}
+                _ if changed => self.put_off = true,
+                Listen::All => changed = self.look(run, None).await?,
+                Listen::To(waits) => changed = self.look(run, Some(&waits)).await?,
             }
             if changed || again {
                 return Ok(Turn::Goes);

@@ -7,7 +7,7 @@ use wfe_core::{
     logging,
     models::WorkflowStatus,
     steps::StepError,
-    traits::{Committed, Control, Ending, Fence, Loaded, StepCommit, StepFailure, StepStore},
+    traits::{Committed, Control, Ending, Fence, Loaded, Pending, StepCommit, StepFailure, StepStore},
 };
 
 use super::{Phase, PhaseWatch};
@@ -151,14 +151,14 @@ pub(super) async fn read_or_corrupt(shared: &Shared, phase: &PhaseWatch, id: &st
     again_and_again(phase, id, || shared.read(id)).await
 }
 
-async fn again_and_again<F>(phase: &PhaseWatch, id: &str, read: impl Fn() -> F) -> Option<Result<Loaded>>
+async fn again_and_again<T, F>(phase: &PhaseWatch, id: &str, read: impl Fn() -> F) -> Option<Result<T>>
 where
-    F: Future<Output = Result<Loaded>>,
+    F: Future<Output = Result<T>>,
 {
     let mut pause = Pause::new(phase.clone());
     loop {
         match read().await {
-            Ok(loaded) => return Some(Ok(loaded)),
+            Ok(read) => return Some(Ok(read)),
             Err(WfeError::WorkflowNotFound(_)) => return None,
             Err(error @ WfeError::Corrupt { .. }) => {
                 logging::error!(instance = id, %error, "the instance cannot be read");
@@ -188,6 +188,17 @@ pub(super) async fn position_events(shared: &Shared, phase: &PhaseWatch, instanc
             }
         }
     }
+}
+
+/// As [`read_or_corrupt`], for whoever works on the instance already: what others have stored for it. Of the deliveries, those
+/// to these waits (`None`: to all).
+pub(super) async fn pending(
+    shared: &Shared,
+    phase: &PhaseWatch,
+    id: &str,
+    waits: Option<&[String]>,
+) -> Option<Result<Pending>> {
+    again_and_again(phase, id, || shared.store.pending(id, waits)).await
 }
 
 /// Suspends an instance that cannot be read, so that nobody tries to again and again; or ends it, if that is what

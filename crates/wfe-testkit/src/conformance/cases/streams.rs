@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wfe_core::traits::Control;
+
 use super::prelude::*;
 
 cases! { "streams":
@@ -26,11 +28,14 @@ cases! { "streams":
     a_plainly_stored_wait_takes_events_too,
     an_event_published_in_a_commit_is_delivered,
     a_new_wait_makes_only_the_next_event_unprocessed,
+    what_is_pending_is_what_a_load_tells_of_it,
 }
 
 /// Which wait of the instance takes which event next.
 pub(super) async fn deliveries(store: &Store, id: &str) -> Checked<Vec<(String, String)>> {
     let loaded = steps(store)?.load(id).await?;
+    // Whoever works on the instance reads less, and finds the same.
+    assert_eq!(steps(store)?.pending(id, None).await?, loaded.clone().into_pending(None));
     let mut pairs: Vec<_> =
         loaded.deliveries.into_iter().map(|delivery| (delivery.subscription_id, delivery.event.id)).collect();
     pairs.sort();
@@ -72,6 +77,35 @@ pub(super) async fn read_on(store: &Store, fence: Fence, name: &str) -> Checked<
         consume(store, fence, &[(&id, &event)]).await?;
         read.push(event);
     }
+}
+
+async fn what_is_pending_is_what_a_load_tells_of_it(bench: Bench) -> Checked<()> {
+    let store = bench.open().await?;
+    let (_owner, fence) = owned(&store, &instance("i")).await?;
+    let (_other_owner, other) = owned(&store, &instance("j")).await?;
+    let wait_of = |id: &str, of: &str, key: &str| wait(id, of, "name", key, second(0));
+    let subscribed = vec![wait_of("w", "i", "key"), wait_of("v\0", "i", "key"), wait_of("late", "i", "none")];
+    done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
+    done(&store, other, StepCommit { subscribed: vec![wait_of("x", "j", "key")], ..commit("j") }).await?;
+    publish(&store, "e", 0).await?;
+    let asked = ["late", "v\0", "x", "unknown"].map(str::to_owned);
+    for waits in [None, Some(&asked[..]), Some(&[])] {
+        let pending = steps(&store)?.pending("i", waits).await?;
+        assert_eq!(pending, steps(&store)?.load("i").await?.into_pending(waits));
+        let told: Vec<_> = pending.deliveries.iter().map(|delivery| &*delivery.subscription_id).collect();
+        let expected: &[&str] = match waits {
+            None => &["w", "v\0"],
+            Some([]) => &[],
+            Some(_) => &["v\0"],
+        };
+        assert_eq!(told, expected);
+    }
+    steps(&store)?.request("i", Control::Suspend).await?;
+    let pending = steps(&store)?.pending("i", Some(&[])).await?;
+    assert_eq!(pending.control.map(|request| request.control), Some(Control::Suspend));
+    assert_eq!(pending.fence, fence);
+    assert_err!(steps(&store)?.pending("nobody", None).await, WfeError::WorkflowNotFound(id) if id == "nobody");
+    Ok(())
 }
 
 async fn an_event_is_delivered_to_an_open_wait(bench: Bench) -> Checked<()> {
