@@ -5,6 +5,9 @@
 //! and gives the permit back when it is done. Who finds none waits outside, as long as calls may wait at all
 //! ([`busy_timeout`](crate::SqliteOptions::busy_timeout)), and is then refused as `Busy`, with nothing written.
 //!
+//! What workers say of their claims (heartbeats, answers, what they give back) needs permits of their own. There are as many,
+//! and the program's other requests cannot take them: a program that floods its store would make its workers lose claims.
+//!
 //! What the engine asks (commits, claims, loads, the sweep of events) needs no permit. There is one such call under way at
 //! most for each instance in memory, and a few for the host, so it is bounded without one; and if it waited for the program,
 //! the program's queue could never empty that waits for the engine.
@@ -31,6 +34,8 @@ const BYTES: usize = 64 << 10;
 pub(crate) enum Caller {
     /// The program. It may have to wait.
     Program,
+    /// A worker of the program's, about what it has claimed. It may have to wait, but for other workers alone.
+    Worker,
     /// The engine. It never has to.
     Engine,
 }
@@ -41,6 +46,7 @@ pub(crate) type Permit = Option<OwnedSemaphorePermit>;
 /// The way into one queue.
 pub(crate) struct Admission {
     permits: Arc<Semaphore>,
+    workers: Arc<Semaphore>,
     /// Where waits are timed: the caller's own runtime need have no clock.
     timer: Handle,
     /// How long a call may wait, from its beginning.
@@ -51,7 +57,8 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn new(timer: Handle, longest: Duration, location: String) -> Self {
-        Self { permits: Arc::new(Semaphore::new(PERMITS as usize)), timer, longest, location }
+        let permits = || Arc::new(Semaphore::new(PERMITS as usize));
+        Self { permits: permits(), workers: permits(), timer, longest, location }
     }
 
     /// Times waits there instead: on a runtime whose thread never blocks.
@@ -62,11 +69,13 @@ impl Admission {
     /// Lets in a request with so many bytes of arguments, made by a call that began then. A dropped future leaves no
     /// permit taken.
     pub(crate) async fn enter(&self, caller: Caller, bytes: usize, since: Instant) -> Result<Permit> {
-        if caller == Caller::Engine {
-            return Ok(None);
-        }
+        let free = match caller {
+            Caller::Program => &self.permits,
+            Caller::Worker => &self.workers,
+            Caller::Engine => return Ok(None),
+        };
         let wanted = permits(bytes);
-        match self.permits.clone().try_acquire_many_owned(wanted) {
+        match free.clone().try_acquire_many_owned(wanted) {
             Ok(permit) => return Ok(Some(permit)),
             Err(TryAcquireError::NoPermits) => {}
             Err(TryAcquireError::Closed) => return Err(WfeError::Closed("store")),
@@ -76,7 +85,7 @@ impl Admission {
         let mut timer = Timer(self.timer.spawn(async move { tokio::time::sleep(rest).await }));
         tokio::select! {
             biased;
-            permit = self.permits.clone().acquire_many_owned(wanted) => match permit {
+            permit = free.clone().acquire_many_owned(wanted) => match permit {
                 Ok(permit) => Ok(Some(permit)),
                 Err(_) => Err(WfeError::Closed("store")),
             },
@@ -91,6 +100,7 @@ impl Admission {
     /// Nobody is let in any more; who waits is told that the store is closed.
     pub(crate) fn close(&self) {
         self.permits.close();
+        self.workers.close();
     }
 
     #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -19,8 +19,11 @@ use wfe::{
 };
 use wfe_core::{
     Result, WfeError,
-    models::{Event, ExecutionError, WorkflowInstance},
-    traits::{EventRepository, PersistenceProvider, StepCommit, StepStore, WorkflowRepository},
+    models::{Event, EventSubscription, ExecutionError, WorkflowInstance},
+    traits::{
+        EventRepository, PersistenceProvider, StepCommit, StepStore, SubscriptionRepository,
+        WorkflowRepository,
+    },
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
@@ -102,6 +105,43 @@ async fn what_the_engine_stores_enters_a_full_queue() {
     store.persist_errors(&[ExecutionError::new(&started.id, "p", "comes last")]).await.unwrap();
     assert_eq!(store.load(&started.id).await.unwrap().instance.data, json!(1));
     assert!(store.get_events("e", "k", DateTime::<Utc>::MAX_UTC).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_workers_say_of_their_claims_enters_a_queue_that_the_rest_of_the_program_fills() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("a.db");
+    let store = open(&database, Duration::from_mins(10)).await;
+    let (name, began) = ("wfe.activity:a", DateTime::<Utc>::UNIX_EPOCH);
+    let expiry = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(70_000);
+    for id in ["renewed", "returned", "answered"] {
+        let wait =
+            EventSubscription { id: id.to_owned(), ..EventSubscription::new("i", 0, "p", name, id, began) };
+        store.create_event_subscription(&wait).await.unwrap();
+        assert!(store.set_subscription_token(id, "t", "w", expiry).await.unwrap());
+    }
+    let mut other = Other::locks(&database).await;
+    for _ in 0..SMALL {
+        assert!(store.create_new_workflow(&instance(json!(null))).now_or_never().is_none());
+    }
+    // Dropped at once: it is stored all the same, for it stands in the queue.
+    let later = expiry + TimeDelta::days(1);
+    assert!(store.set_subscription_token("renewed", "t", "w", later).now_or_never().is_none());
+    assert!(store.clear_subscription_token("returned", "t").now_or_never().is_none());
+    let answer = Event { event_time: began, ..Event::new(name, "answered", json!(null)) };
+    assert!(store.answer_wait("answered", Some("t"), &answer).now_or_never().is_none());
+    // No more of these than the queue takes: each takes the permit of one.
+    for _ in 0..2 * SMALL {
+        assert!(store.set_subscription_token("renewed", "no", "w", expiry).now_or_never().is_none());
+    }
+    let late = store.clear_subscription_token("renewed", "t").now_or_never();
+    other.unlocks().await;
+    assert!(late.is_none());
+    store.persist_errors(&[ExecutionError::new("i", "p", "comes last")]).await.unwrap();
+    let renewed = store.get_subscription("renewed").await.unwrap();
+    assert_eq!(renewed.external_token_expiry, Some(later));
+    assert_eq!(store.get_subscription("returned").await.unwrap().external_token, None);
+    assert_eq!(store.get_event(&answer.id).await.unwrap().event_key, "answered");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use wfe_core::{Kind, Result, WfeError, models::EventSubscription, traits::Subscr
 use super::id_or_fresh;
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{self, time},
     script::{Script, Value},
     sql,
@@ -97,7 +98,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
                 self.now().into(),
             ],
         );
-        let done = self.writer.run(script).await?;
+        let done = self.writer.run_for(Caller::Worker, script).await?;
         Ok(done.get(set).is_some_and(|done| done.changes > 0))
     }
 
@@ -109,7 +110,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
             not_found(subscription_id),
         );
         script.add(&sql::subscriptions::CLEAR_TOKEN, [subscription_id.into(), token.into()]);
-        self.writer.run(script).await?;
+        self.writer.run_for(Caller::Worker, script).await?;
         Ok(())
     }
 }

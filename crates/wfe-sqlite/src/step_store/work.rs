@@ -11,6 +11,7 @@ use wfe_core::{
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
+    admission::Caller,
     codec::{self, Fields, single_int, time},
     repository::{add_ripening, id_or_fresh},
     script::{Script, Value, Written},
@@ -74,6 +75,8 @@ impl SqlitePersistenceProvider {
 
     pub(super) async fn answer(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
         let (id, now) = (id_or_fresh(&event.id), self.clock.now());
+        // Who has no token is no worker.
+        let caller = if token.is_some() { Caller::Worker } else { Caller::Program };
         if event.event_time > now {
             return Err(WfeError::Invalid(format!("the answer {id:?} is dated ahead")));
         }
@@ -94,13 +97,13 @@ impl SqlitePersistenceProvider {
         add_ripening(&mut script, now);
         script.add(&sql::events::INSERT, columns);
         script.add(&sql::work::ANSWER, [id_value.clone(), wait.clone()]);
-        if let Written::Done(_) = self.writer.write(script).await? {
+        if let Written::Done(_) = self.writer.write_for(caller, script).await? {
             return Ok(true);
         }
         // An answer is never taken back: whatever is read now was so then.
         let mut script = Script::default();
         script.add(&sql::work::IS_ANSWERED_BY, [name, key, wait, id_value]);
-        match single_int(self.read(script).await?.first()) {
+        match single_int(self.read_for(caller, script).await?.first()) {
             Some(1) => Ok(false),
             Some(_) => Err(misfit()),
             None => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
