@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{closing::closing, moves::branch_path, waiting::last_wait};
+use super::{moves::branch_path, waiting::last_wait};
 use crate::{
     WfeError,
     definition::Definition,
@@ -32,7 +32,7 @@ pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option
             "the instance is not over, but it stands at no step: rows of it are gone",
         ));
     }
-    gone(&instance.id, pointers, &active).or_else(|| overlooked(loaded, &active, definition))
+    gone(&instance.id, pointers, &active).or_else(|| overlooked(loaded, &active))
 }
 
 /// The waits of its pointers that are not among its open ones. A wait that somebody closed by hand
@@ -102,11 +102,7 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
 }
 
 /// An instance that nobody would ever look at again, although time alone has something for it to do.
-fn overlooked(
-    loaded: &Loaded,
-    active: &[&ExecutionPointer],
-    definition: Option<&Definition>,
-) -> Option<WfeError> {
+fn overlooked(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let instance = &loaded.instance;
     let is_looked_at = loaded.owner.is_some()
         || loaded.control.is_some()
@@ -119,19 +115,16 @@ fn overlooked(
         PointerStatus::WaitingForEvent | PointerStatus::Running => pointer.sleep_until.is_some(),
         _ => false,
     };
-    let has_deadline = definition.is_some_and(|definition| definition.deadline().is_some());
-    let why = match active.iter().find(|pointer| is_due(pointer)) {
-        Some(pointer) => format!("{:?} is due by time", pointer.id),
-        None if has_deadline && closing(&instance.execution_pointers).is_none() => {
-            "it has a deadline".to_owned()
-        }
-        None => return None,
-    };
+    // A deadline of the definition tells nothing: it may have come with a new one of the same version.
+    let due = active.iter().find(|pointer| is_due(pointer))?;
     Some(corrupt(
         "workflows",
         "next_execution",
         instance.id.clone(),
-        &format!("nobody would look at the instance again, although {why}: set it to 0"),
+        &format!(
+            "nobody would look at the instance again, although {:?} is due by time: set it to 0",
+            due.id
+        ),
     ))
 }
 
