@@ -5,15 +5,19 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
+use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use wfe::{
-    Outcome, Standstill, StartOptions, WfeError,
+    Outcome, Result, Standstill, StartOptions, WfeError, WorkflowHost,
     definition::{Definition, WorkflowBuilder, child, inline},
+    models::WorkflowInstance,
     steps::Ctx,
+    traits::PersistenceProvider,
 };
+use wfe_testkit::{Layer, Layered};
 
 use crate::support::{
-    Missed, Store, Tally, Timed, completed, ended, in_time, nothing, on_every_store, until,
+    Missed, Store, Tally, Timed, completed, ended, in_time, nothing, on_every_store, started, until,
 };
 
 /// Waits to be let go, and then says which version it was.
@@ -164,4 +168,42 @@ async fn of_instances_that_another_host_started_it_is_told_once_which_definition
     host.register(gone("gone-late")).unwrap();
     host.resume(&late[0]).await.unwrap();
     assert!(matches!(ended(&host, &late[0]).await, Outcome::Completed(_)));
+}
+
+/// A store that reads many instances only if all of them decode.
+struct Strict {
+    inner: Arc<dyn PersistenceProvider>,
+    torn: String,
+}
+
+#[async_trait]
+impl Layer for Strict {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn get_workflow_instances(&self, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
+        if ids.contains(&self.torn) {
+            let (row, message) = (self.torn.clone(), "torn".to_owned());
+            return Err(WfeError::Corrupt { table: "workflows", column: "data", row, message, source: None });
+        }
+        self.inner.get_workflow_instances(ids).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_missing_definition_it_is_told_though_a_row_beside_it_does_not_decode() {
+    Missed::listen();
+    let store = Store::file();
+    let client = store.builder().await.build();
+    let mut ids = Vec::new();
+    for id in ["gone-torn", "gone-beside"] {
+        client.register(WorkflowBuilder::<Tally>::new(id, 3).then("a", nothing()).build().unwrap()).unwrap();
+        ids.push(client.start_workflow(id, &Tally::default()).await.unwrap());
+    }
+    let strict = Layered(Strict { inner: store.provider().await, torn: ids[0].clone() });
+    let host = started(WorkflowHost::builder(strict).build(), &[]).await;
+    until(async || Missed::times("gone-beside", 3) == 1).await;
+    assert_eq!((Missed::times("gone-torn", 3), Missed::errors(&ids[0])), (0, 1));
+    host.stop().await.unwrap();
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
-use wfe_core::{WfeError, logging};
+use wfe_core::{Result, WfeError, logging, models::WorkflowInstance};
 
 use super::Dispatcher;
 use crate::shared::Shared;
@@ -87,8 +87,7 @@ impl Dispatcher {
 
 /// Looks through the next due instances but these, after so many that were read before; gives how many were read by then.
 async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usize {
-    let provider = &shared.provider;
-    let mut due = match provider.get_runnable_instances(shared.now()).await {
+    let mut due = match shared.loss.seen(shared.provider.get_runnable_instances(shared.now()).await) {
         Ok(due) => due,
         Err(error) => {
             logging::warn!(%error, "due instances could not be listed");
@@ -105,10 +104,8 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
     let read = from + due.len();
     let mut seen = HashSet::new();
     for ids in due.chunks(INSTANCES_AT_ONCE) {
-        let instances = match provider.get_workflow_instances(ids).await {
+        let instances = match read_all(&shared, ids).await {
             Ok(instances) => instances,
-            // A store that does not leave it out: the others of these are read with other ones the next time.
-            Err(WfeError::Corrupt { .. }) => continue,
             Err(error) => {
                 logging::warn!(%error, "due instances could not be read");
                 return read;
@@ -123,6 +120,21 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
         }
     }
     read
+}
+
+/// Those of them that decode. A store need not leave out the others: then they are read one by one, and it is told which do not.
+async fn read_all(shared: &Shared, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
+    let provider = &shared.provider;
+    match shared.loss.seen(provider.get_workflow_instances(ids).await) {
+        Err(WfeError::Corrupt { .. }) => {}
+        read => return read,
+    }
+    let mut instances = Vec::new();
+    for id in ids {
+        let read = shared.loss.seen(provider.get_workflow_instances(std::slice::from_ref(id)).await);
+        instances.extend(shared.sound(read)?.into_iter().flatten());
+    }
+    Ok(instances)
 }
 
 #[cfg(test)]
