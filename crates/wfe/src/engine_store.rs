@@ -16,7 +16,7 @@ use wfe_core::{
 use crate::{loss::Loss, outcome::Guarantees, plain_store::PlainStore};
 
 /// The store that the engine works on: the provider's own step store, or one made of its plain traits. It takes note when
-/// that says that it is lost, whoever has asked.
+/// that says that it is lost, whoever has asked. Whoever asks the provider itself takes note of that as well.
 pub(crate) struct EngineStore {
     store: Inner,
     loss: Arc<Loss>,

@@ -44,7 +44,7 @@ async fn sweep(shared: &Shared) -> bool {
             }
         }
     }
-    match shared.provider.get_runnable_events(shared.now()).await {
+    match shared.loss.seen(shared.provider.get_runnable_events(shared.now()).await) {
         Ok(ids) => finish(shared, &ids).await,
         Err(error) => {
             logging::debug!(%error, "the unprocessed events could not be read");

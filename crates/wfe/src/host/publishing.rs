@@ -101,7 +101,7 @@ impl WorkflowHost {
                     return Ok(id);
                 }
                 Err(taken @ WfeError::AlreadyExists { .. }) if is_own_id => {
-                    match shared.provider.get_event(&event.id).await {
+                    match shared.loss.seen(shared.provider.get_event(&event.id).await) {
                         Ok(first)
                             if (&first.event_name, &first.event_key)
                                 == (&event.event_name, &event.event_key) =>
@@ -160,7 +160,7 @@ async fn store_event(shared: &Shared, event: &Event, is_dated: bool) -> Result<S
     if !matches!(created, Err(WfeError::CommitUnknown { .. })) {
         unsure.0 = None;
     }
-    created
+    shared.loss.seen(created)
 }
 
 /// An event may have been stored of which nobody here knows the id: the call was dropped, or its outcome is unknown.

@@ -80,7 +80,7 @@ impl OpenActivity {
         let instances = if unknown.is_empty() {
             Vec::new()
         } else {
-            shared.provider.get_workflow_instances(&unknown).await?
+            shared.loss.seen(shared.provider.get_workflow_instances(&unknown).await)?
         };
         let stored = |wait: &EventSubscription| {
             let instance = instances.iter().find(|instance| instance.id == wait.workflow_id)?;

@@ -104,9 +104,13 @@ impl ActivityClaim {
     pub(super) async fn renew(&self) -> Result<DateTime<Utc>> {
         let shared = self.host.shared();
         let expiry = later(shared.now(), self.lease);
-        let is_kept =
-            shared.provider.set_subscription_token(&self.wait.id, &self.token, &self.worker, expiry).await?;
-        if is_kept { Ok(expiry) } else { Err(WfeError::SubscriptionNotFound(self.wait.id.clone())) }
+        let (wait, token) = (&self.wait.id, &self.token);
+        let kept = shared.provider.set_subscription_token(wait, token, &self.worker, expiry).await;
+        if shared.loss.seen(kept)? {
+            Ok(expiry)
+        } else {
+            Err(WfeError::SubscriptionNotFound(self.wait.id.clone()))
+        }
     }
 
     /// Answers with a result; the instance goes on. After [`CommitUnknown`](WfeError::CommitUnknown) the same answer may
@@ -139,7 +143,8 @@ impl ActivityClaim {
 
     pub(super) async fn give_back(&self) -> Result<()> {
         let shared = self.host.shared();
-        shared.provider.clear_subscription_token(&self.wait.id, &self.token).await?;
+        let cleared = shared.provider.clear_subscription_token(&self.wait.id, &self.token).await;
+        shared.loss.seen(cleared)?;
         shared.post.work_is_there();
         Ok(())
     }
@@ -148,7 +153,7 @@ impl ActivityClaim {
         let event = answer_to(&self.wait, &self.token, to_value(answer)?);
         let shared = self.host.shared();
         if !shared.store.answer_wait(&self.wait.id, Some(&self.token), &event).await?
-            && shared.provider.get_event(&event.id).await?.event_data != event.event_data
+            && shared.loss.seen(shared.provider.get_event(&event.id).await)?.event_data != event.event_data
         {
             // What was accepted stays: to call this one a success would let the worker believe what is not so.
             return Err(WfeError::SubscriptionNotFound(self.wait.id.clone()));

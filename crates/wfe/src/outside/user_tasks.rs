@@ -170,7 +170,7 @@ impl UserTasks {
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn answer(&self, id: &str, answer: &UserAnswer) -> Result<()> {
         let shared = self.0.shared();
-        let wait = shared.provider.get_subscription(id).await?;
+        let wait = shared.loss.seen(shared.provider.get_subscription(id).await)?;
         if wait.event_name != USER_TASK {
             return Err(WfeError::Invalid(format!("{id:?} is no user task")));
         }

@@ -246,7 +246,7 @@ impl Schedules {
         let shared = self.0.shared();
         let page = shared.store.open_waits(&format!("{ACTIVITY}{LISTED}"), after, limit).await?;
         let ids: Vec<String> = page.rows.into_iter().map(|wait| wait.workflow_id).collect();
-        let instances = shared.provider.get_workflow_instances(&ids).await?;
+        let instances = shared.loss.seen(shared.provider.get_workflow_instances(&ids).await)?;
         // One may have ended meanwhile.
         let mut rows = Vec::new();
         for instance in instances.into_iter().filter(|instance| !instance.status.is_final()) {
@@ -304,7 +304,8 @@ impl Schedules {
     async fn look_up(&self, id: &str) -> Result<Found> {
         for count in 1_u64.. {
             let name = format!("{RESERVED}schedule:{count}:{id}");
-            match self.0.shared().provider.get_workflow_instance_by_name(&name).await {
+            let shared = self.0.shared();
+            match shared.loss.seen(shared.provider.get_workflow_instance_by_name(&name).await) {
                 Ok(instance) if instance.status.is_final() => {}
                 Ok(instance) => return Ok(Found::There(Box::new(instance))),
                 Err(WfeError::WorkflowNotFound(_)) => return Ok(Found::Free(name)),

@@ -1,13 +1,28 @@
 //! The database is removed under a host: it says so to everybody, and ends.
 
-use std::{fmt::Debug, fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Debug,
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use serde_json::Value;
 use tokio::sync::Notify;
 use wfe::{
     Result, WfeError, WorkflowHost,
     definition::{Definition, WorkflowBuilder, activity, inline},
-    steps::Ctx,
+    models::{Event, EventSubscription, WorkflowInstance},
+    steps::{Ctx, UserAnswer},
+    traits::PersistenceProvider,
 };
+use wfe_testkit::{Layer, Layered};
 
 use crate::support::{Count, Missed, Store, Tally, completed, started, until};
 
@@ -159,4 +174,98 @@ async fn what_a_host_says_of_its_end_is_what_the_store_said_first() {
     until(async || matches!(host.idle().await, Err(WfeError::Unusable { .. }))).await;
     is_lost(host.idle().await, &wal);
     is_lost(host.stop().await, &wal);
+}
+
+/// A store that says so itself, as far as what a host asks of its plain traits goes.
+struct Losing {
+    inner: Arc<dyn PersistenceProvider>,
+    is_lost: Arc<AtomicBool>,
+}
+
+impl Losing {
+    fn check(&self) -> Result<()> {
+        if !self.is_lost.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let reason = "it was removed or renamed".to_owned();
+        Err(WfeError::Unusable { path: "x.db".into(), reason, source: None })
+    }
+}
+
+#[async_trait]
+impl Layer for Losing {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn create_event(&self, event: &Event) -> Result<String> {
+        self.check()?;
+        self.inner.create_event(event).await
+    }
+
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        self.check()?;
+        self.inner.create_event_now(event).await
+    }
+
+    async fn get_subscription(&self, id: &str) -> Result<EventSubscription> {
+        self.check()?;
+        self.inner.get_subscription(id).await
+    }
+
+    async fn set_subscription_token(
+        &self,
+        id: &str,
+        token: &str,
+        worker: &str,
+        expiry: DateTime<Utc>,
+    ) -> Result<bool> {
+        self.check()?;
+        self.inner.set_subscription_token(id, token, worker, expiry).await
+    }
+
+    async fn clear_subscription_token(&self, id: &str, token: &str) -> Result<()> {
+        self.check()?;
+        self.inner.clear_subscription_token(id, token).await
+    }
+
+    async fn get_workflow_instances(&self, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
+        self.check()?;
+        self.inner.get_workflow_instances(ids).await
+    }
+
+    async fn get_workflow_instance_by_name(&self, name: &str) -> Result<WorkflowInstance> {
+        self.check()?;
+        self.inner.get_workflow_instance_by_name(name).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_ends_whichever_of_its_calls_hears_first_that_the_store_is_lost() {
+    let file = Path::new("x.db");
+    for call in ["publish", "renew", "release", "answer", "schedules", "schedule"] {
+        let (store, is_lost_now) = (Store::memory().await, Arc::new(AtomicBool::new(false)));
+        let losing = Losing { inner: store.provider().await, is_lost: is_lost_now.clone() };
+        let host = WorkflowHost::builder(Layered(losing)).poll_interval(Duration::from_hours(1)).build();
+        let host = started(host, &[&asking()]).await;
+        let id = host.start_workflow("asking", &Tally::default()).await.unwrap();
+        until(async || host.status(&id).await.unwrap().current_steps == ["ask"]).await;
+        let claim = host.activities().claim("ask", "w", Duration::from_hours(1)).await.unwrap();
+        let mut claim = claim.unwrap();
+        is_lost_now.store(true, Ordering::SeqCst);
+        match call {
+            "publish" => is_lost(host.publish_event("e", "k", &()).await, file),
+            "renew" => is_lost(claim.heartbeat().await, file),
+            "release" => is_lost(claim.release().await, file),
+            "answer" => {
+                let answer = UserAnswer { option: "yes".to_owned(), user: None, data: Value::Null };
+                is_lost(host.user_tasks().answer("t", &answer).await, file);
+            }
+            "schedules" => is_lost(host.schedules().list(None, 9).await, file),
+            _ => is_lost(host.schedules().get("s").await, file),
+        }
+        // It asks nothing more of the store.
+        let waits = host.wait_for::<Tally>(&id);
+        is_lost(tokio::time::timeout(Duration::from_secs(30), waits).await.expect(call), file);
+    }
 }
