@@ -43,6 +43,7 @@ const READS: &[&str] = &[
     "ensure_store_exists", // of a store that is up to date
     "load",
     "inspect",
+    "pending",
     "load_many",
     "check_closed_waits",
     "asked_of",
@@ -229,6 +230,7 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     let loaded = read!(load("i"));
     assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (1, 0), "they have no positions yet");
     assert_eq!(read!(inspect("i")), loaded);
+    assert_eq!(read!(pending("i", None)), loaded.into_pending(None));
     let many = read!(load_many(&ids())).into_iter().map(|(_, one)| one.unwrap().deliveries);
     assert_eq!(many.collect::<Vec<_>>(), [vec![]]);
     read!(check_closed_waits("i", &["w".to_owned()]));
