@@ -39,8 +39,7 @@ const SLICE: Duration = Duration::from_millis(100);
 
 /// The one connection of a database in memory, which lives as long as it does.
 pub(crate) async fn memory() -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::new().filename(":memory:").in_memory(true);
-    let mut connection = logging::unlogged(common(options).connect())
+    let mut connection = connect(&common(in_memory()))
         .await
         .map_err(|error| error::storage("opening a database in memory", &Arc::new(error)))?;
     logging::unlogged(schema::ensure(&mut connection, ":memory:")).await?;
@@ -53,7 +52,18 @@ fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .statement_cache_capacity(PREPARED)
         .row_buffer_size(ROWS)
         .pragma("temp_store", "MEMORY")
-        .disable_statement_logging()
+}
+
+/// A database of its own.
+pub(crate) fn in_memory() -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(":memory:").in_memory(true)
+}
+
+/// The one way to a connection. It logs nothing: a subscriber of the program's that panics would end SQLite's thread, where
+/// [`logging::unlogged`] has no say.
+pub(crate) async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let options = options.clone().disable_statement_logging();
+    logging::unlogged(options.connect()).await
 }
 
 /// How the writing connection of a file is opened. It waits in slices: the writer looks in between at who still waits.
@@ -100,7 +110,7 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
     let mut readers = Vec::with_capacity(READERS);
     for _ in 0..READERS {
         let reader = async {
-            let mut reader = reading(path, busy).connect().await?;
+            let mut reader = connect(&reading(path, busy)).await?;
             reader.fetch_one(FIRST_READ).await?;
             Ok(reader)
         };
@@ -126,7 +136,7 @@ async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
     }
     let probed = async {
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(busy);
-        let mut connection = options.disable_statement_logging().connect().await?;
+        let mut connection = connect(&options).await?;
         let read = connection.execute(READ_SCHEMA).await;
         connection.close().await?;
         read
@@ -158,7 +168,7 @@ fn named(path: &Path, error: WfeError) -> WfeError {
 }
 
 async fn prepare(path: &Path, busy: Duration) -> Result<SqliteConnection> {
-    let mut connection = writing(path, busy).connect().await.map_err(opening)?;
+    let mut connection = connect(&writing(path, busy)).await.map_err(opening)?;
     match settle(&mut connection, path).await {
         Ok(()) => Ok(connection),
         Err(error) => {

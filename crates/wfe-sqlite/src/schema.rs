@@ -10,7 +10,7 @@ use std::{
 use sqlx::{Connection, Executor, Row, SqliteConnection, sqlite::SqliteRow};
 use wfe_core::{Result, WfeError};
 
-use crate::error;
+use crate::{error, open};
 
 /// `PRAGMA application_id` of a WFE store: "WFE1" in ASCII, so that no other program's file is taken for ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
@@ -160,7 +160,7 @@ async fn demanded(version: i64) -> std::result::Result<Arc<Parts>, sqlx::Error> 
     if let Some(parts) = known().get(&version) {
         return Ok(Arc::clone(parts));
     }
-    let mut connection = SqliteConnection::connect("sqlite::memory:").await?;
+    let mut connection = open::connect(&open::in_memory()).await?;
     for upgrade in UPGRADES.iter().take(usize::try_from(version).unwrap_or(0)) {
         connection.execute(*upgrade).await?;
     }

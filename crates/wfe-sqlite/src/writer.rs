@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{mpsc, oneshot};
 use wfe_core::{Result, WfeError, logging};
 
@@ -26,6 +26,7 @@ use crate::{
     error,
     file::{Hold, Loss},
     news::Bell,
+    open,
     outcome::{Request, Waiting, answer, guarded, is_news},
     reader, schema,
     script::{Done, Script, Written},
@@ -414,9 +415,9 @@ impl Thread {
             return;
         };
         let connected = match sidecars.check_sqlites() {
-            Ok(()) => logging::unlogged(options.connect())
-                .await
-                .map_err(|error| error::storage("opening", &Arc::new(error))),
+            Ok(()) => {
+                open::connect(options).await.map_err(|error| error::storage("opening", &Arc::new(error)))
+            }
             Err(error) => Err(error),
         };
         match connected {
