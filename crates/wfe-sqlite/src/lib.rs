@@ -24,6 +24,7 @@ mod reader;
 mod repository;
 mod schema;
 mod script;
+mod sequences;
 mod sidecars;
 mod sql;
 mod step_store;

@@ -10,7 +10,7 @@ use std::{
 use sqlx::{Connection, Executor, Row, SqliteConnection, sqlite::SqliteRow};
 use wfe_core::{Result, WfeError};
 
-use crate::{error, open};
+use crate::{error, open, sequences};
 
 /// `PRAGMA application_id` of a WFE store: "WFE1" in ASCII, so that no other program's file is taken for ours.
 pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
@@ -33,11 +33,13 @@ const IDENTITY: &str = "SELECT sqlite_version() AS sqlite, \
     (SELECT user_version FROM pragma_user_version) AS version, \
     (SELECT count(*) FROM sqlite_schema) AS things";
 
-/// Creates or upgrades the schema in one transaction; a database that is up to date is only read.
+/// Creates or upgrades the schema in one transaction, and mends the numbers of its tables; a database that is up to date and
+/// sound is only read.
 pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
     if found(connection, location).await? == VERSION {
-        return check_whole(connection, VERSION, location).await;
+        check_whole(connection, VERSION, location).await?;
+        return sequences::mend(connection, location).await;
     }
     connection.execute("BEGIN IMMEDIATE").await.map_err(failed)?;
     let result = upgrade(connection, location).await;
@@ -45,7 +47,7 @@ pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) ->
     let ended = connection.execute(end).await.map_err(failed);
     result?;
     ended?;
-    Ok(())
+    sequences::mend(connection, location).await
 }
 
 /// Inside the transaction: another process may have been faster, so the version is read again.

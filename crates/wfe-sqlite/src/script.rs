@@ -27,7 +27,6 @@ impl<const N: usize> Sql<N> {
         Self(text)
     }
 
-    #[cfg(test)]
     pub(crate) const fn text(&self) -> &'static str {
         self.0
     }

@@ -24,6 +24,7 @@ pub(crate) mod errors;
 pub(crate) mod events;
 pub(crate) mod ownership;
 pub(crate) mod pointers;
+pub(crate) mod sequences;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
 pub(crate) mod work;
@@ -35,13 +36,14 @@ mod tests {
 
     use crate::open;
 
-    const FILES: [(&[(&str, &str)], &str); 10] = [
+    const FILES: [(&[(&str, &str)], &str); 11] = [
         (super::commands::ALL, include_str!("commands.rs")),
         (super::counters::ALL, include_str!("counters.rs")),
         (super::errors::ALL, include_str!("errors.rs")),
         (super::events::ALL, include_str!("events.rs")),
         (super::ownership::ALL, include_str!("ownership.rs")),
         (super::pointers::ALL, include_str!("pointers.rs")),
+        (super::sequences::ALL, include_str!("sequences.rs")),
         (super::streams::ALL, include_str!("streams.rs")),
         (super::subscriptions::ALL, include_str!("subscriptions.rs")),
         (super::work::ALL, include_str!("work.rs")),
@@ -75,6 +77,13 @@ mod tests {
             // One row for each definition and table; in memory, and there can be no index on it.
             ("MAKE", &["SCAN sqlite_sequence"]),
             ("NEXT", &["SCAN sqlite_sequence"]),
+            ("BROKEN", &["SCAN t", "SCAN s"]),
+            // Only where somebody has spoiled that table.
+            ("MAKE_WORKFLOWS", &["SCAN sqlite_sequence"]),
+            ("MAKE_EVENTS", &["SCAN sqlite_sequence", "SCAN events", "SCAN event_subscriptions"]),
+            ("MAKE_COMMANDS", &["SCAN sqlite_sequence"]),
+            ("MAKE_ERRORS", &["SCAN sqlite_sequence"]),
+            ("CLEAR", &["SCAN sqlite_sequence"]),
             ("RIPEN_COUNTER", &["SCAN sqlite_sequence"]),
             ("INSERT", &["SCAN sqlite_sequence", "SCAN (subquery"]),
             ("INSERT_UNLESS", &["SCAN sqlite_sequence", "SCAN (subquery"]),

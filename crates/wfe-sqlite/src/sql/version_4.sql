@@ -69,3 +69,8 @@ ALTER TABLE workflows ADD COLUMN deaths_at INTEGER;
 -- more the more waits it has in others. Readers: load, a commit that consumes an event.
 DROP INDEX event_subscriptions_waits;
 CREATE INDEX event_subscriptions_waits ON event_subscriptions (workflow_id, event_name, event_key) WHERE is_open = 1;
+
+-- NULL: these columns only bring the bounds of `seq`, beyond which there is no next number. What is beyond them already gets
+-- another number when the store is opened (`sequences`).
+ALTER TABLE scheduled_commands ADD COLUMN bounded INTEGER CHECK (bounded IS NULL) CHECK (seq <= 4611686018427387904);
+ALTER TABLE execution_errors ADD COLUMN bounded INTEGER CHECK (bounded IS NULL) CHECK (seq <= 4611686018427387904);

@@ -1,0 +1,102 @@
+//! What somebody else has done to the numbers of a store: it opens and goes on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
+
+use std::path::Path;
+
+use serde_json::json;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, Row, SqliteConnection, sqlite::SqliteConnectOptions,
+};
+use wfe_core::{
+    models::{Event, ExecutionError, ScheduledCommand, WorkflowInstance},
+    traits::{EventRepository, PersistenceProvider, ScheduledCommandRepository, WorkflowRepository},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+async fn by_hand(path: &Path) -> SqliteConnection {
+    SqliteConnectOptions::new().filename(path).connect().await.unwrap()
+}
+
+async fn spoil(path: &Path, sql: &str) {
+    let mut connection = by_hand(path).await;
+    connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+async fn numbers(path: &Path, sql: &'static str) -> Vec<i64> {
+    let mut connection = by_hand(path).await;
+    let rows = connection.fetch_all(sql).await.unwrap();
+    connection.close().await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Stores one of each, and closes the store.
+async fn store(path: &Path, name: &str) {
+    let store = SqlitePersistenceProvider::file(path).open().await.unwrap();
+    store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
+    store.create_event(&Event::new("go", "key", json!(name))).await.unwrap();
+    store.schedule_command(&ScheduledCommand::process_event(name, 0)).await.unwrap();
+    store.persist_errors(&[ExecutionError::new("w", "p", name)]).await.unwrap();
+    store.close().await;
+}
+
+const COUNTED: &str = "SELECT seq FROM sqlite_sequence WHERE name IN \
+    ('workflows', 'events', 'scheduled_commands', 'execution_errors') ORDER BY name";
+
+#[tokio::test]
+async fn numbers_that_were_removed_or_spoiled_are_made_again_when_a_store_is_opened() {
+    for spoiling in [
+        "DELETE FROM sqlite_sequence",
+        "UPDATE sqlite_sequence SET seq = 0",
+        "UPDATE sqlite_sequence SET seq = -5",
+        "UPDATE sqlite_sequence SET seq = 9223372036854775807",
+        "UPDATE sqlite_sequence SET seq = 'many'",
+        "UPDATE sqlite_sequence SET seq = NULL",
+        "UPDATE sqlite_sequence SET seq = 1.5",
+        "INSERT INTO sqlite_sequence SELECT name, 0 FROM sqlite_sequence",
+        "INSERT INTO sqlite_sequence SELECT name, seq FROM sqlite_sequence",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        store(&path, "one").await;
+        store(&path, "two").await;
+        spoil(&path, spoiling).await;
+        store(&path, "three").await;
+        assert_eq!(numbers(&path, COUNTED).await, [3, 3, 3, 3], "{spoiling}");
+        assert_eq!(numbers(&path, "SELECT position FROM events ORDER BY seq").await, [1, 2, 3], "{spoiling}");
+    }
+}
+
+#[tokio::test]
+async fn positions_that_were_given_out_or_consumed_are_not_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    store(&path, "one").await;
+    spoil(&path, "UPDATE events SET position = 70; DELETE FROM sqlite_sequence").await;
+    store(&path, "two").await;
+    assert_eq!(numbers(&path, "SELECT position FROM events ORDER BY seq").await, [70, 71]);
+}
+
+#[tokio::test]
+async fn a_number_beyond_which_there_is_none_is_refused_and_one_that_is_there_is_changed() {
+    for table in ["execution_errors", "scheduled_commands"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        for name in ["one", "two", "three"] {
+            store(&path, name).await;
+        }
+        let last = format!("UPDATE {table} SET seq = 9223372036854775807 WHERE seq = 2");
+        let refused = by_hand(&path).await.execute(AssertSqlSafe(last.clone())).await.unwrap_err();
+        assert!(refused.to_string().contains("CHECK"), "{refused}");
+        let beyond = format!("UPDATE {table} SET seq = 9223372036854775806 WHERE seq = 1");
+        spoil(&path, &format!("PRAGMA ignore_check_constraints = ON; {last}; {beyond}")).await;
+        store(&path, "four").await;
+        let all = if table == "execution_errors" {
+            "SELECT seq FROM execution_errors ORDER BY seq"
+        } else {
+            "SELECT seq FROM scheduled_commands ORDER BY seq"
+        };
+        assert_eq!(numbers(&path, all).await, [3, 4, 5, 6], "{table}");
+    }
+}
