@@ -1,17 +1,19 @@
 //! What may be told of an error of `serde_json`: its kind, its line and its column.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use serde_json::error::Category;
 
-use crate::BoxError;
+use crate::{BoxError, WfeError};
 
 /// The error without its text: kind, line and column stay.
 ///
 /// The text of such an error can quote the value that does not fit (`invalid type: string "4111 1111 …", expected u32`), and
 /// errors are stored with instances, logged, and shown to people who may not see the data. WFE passes every error of
 /// `serde_json` that it meets through here, and a store does so before it makes one the source of a
-/// [`WfeError`](crate::WfeError). (`WfeError` does it by itself where `?` converts one.)
+/// [`WfeError`](crate::WfeError). (`WfeError` does it by itself where `?` converts one.) In a cause of another error WFE
+/// finds it also where that shows its text as its own: in an [`io::Error`], an `Arc` or a `Box`, and in
+/// [`WfeError::Other`](crate::WfeError::Other). The text of a panic, such as that of your own `.unwrap()`, is stored as it is.
 ///
 /// ```
 /// let error = serde_json::from_str::<u32>("\n\"secret\"").unwrap_err();
@@ -30,11 +32,42 @@ pub fn redact(error: serde_json::Error) -> serde_json::Error {
     }
 }
 
-/// As [`redact`], if that is what is in the box.
+/// As [`redact`], if what is in the box shows the text of such an error as its own. It stays an error of the same type.
 pub(crate) fn redact_boxed(error: BoxError) -> BoxError {
-    match error.downcast::<serde_json::Error>() {
-        Ok(json) => Box::new(redact(*json)),
+    let Some(json) = shown(&*error).filter(|json| json.classify() == Category::Data) else { return error };
+    let told: serde_json::Error = serde::de::Error::custom(Redacted(json));
+    if error.is::<Arc<serde_json::Error>>() {
+        return Box::new(Arc::new(told));
+    }
+    let error = match error.downcast::<io::Error>() {
+        Ok(io) => return Box::new(io::Error::new(io.kind(), told)),
         Err(other) => other,
+    };
+    if error.is::<WfeError>() { Box::new(WfeError::Other(Box::new(told))) } else { Box::new(told) }
+}
+
+/// The error of `serde_json` whose text this error shows as its own: it is one, or holds one and adds nothing to it.
+fn shown<'e>(mut error: &'e (dyn Error + 'static)) -> Option<&'e serde_json::Error> {
+    loop {
+        error = if let Some(json) = error.downcast_ref() {
+            return Some(json);
+        } else if let Some(io) = error.downcast_ref::<io::Error>() {
+            io.get_ref()?
+        } else if let Some(WfeError::Other(other)) = error.downcast_ref() {
+            &**other
+        } else if let Some(boxed) = error.downcast_ref::<Box<serde_json::Error>>() {
+            &**boxed
+        } else if let Some(shared) = error.downcast_ref::<Arc<serde_json::Error>>() {
+            &**shared
+        } else if let Some(shared) = error.downcast_ref::<Arc<io::Error>>() {
+            &**shared
+        } else if let Some(shared) = error.downcast_ref::<Arc<WfeError>>() {
+            &**shared
+        } else if let Some(shared) = error.downcast_ref::<Arc<dyn Error + Send + Sync>>() {
+            &**shared
+        } else {
+            return None;
+        };
     }
 }
 
@@ -43,7 +76,7 @@ pub(crate) struct Message<'e>(pub &'e (dyn Error + 'static));
 
 impl fmt::Display for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.downcast_ref::<serde_json::Error>() {
+        match shown(self.0) {
             Some(json) => Redacted(json).fmt(f),
             None => fmt::Display::fmt(self.0, f),
         }
@@ -72,7 +105,7 @@ impl fmt::Display for Redacted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{WfeError, steps::StepError};
+    use crate::steps::StepError;
 
     const SECRET: &str = "4111 1111 1111 1111";
 
@@ -126,6 +159,40 @@ mod tests {
                 "the value has another type or shape than expected at line 2 column 21"
             ]
         );
+    }
+
+    #[test]
+    fn it_is_told_so_as_well_by_a_wrapper_that_shows_its_text() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the order cannot be read")]
+        struct Unreadable(#[source] BoxError);
+        let wrapped: [fn(serde_json::Error) -> BoxError; 9] = [
+            |e| Box::new(io::Error::from(e)),
+            |e| Box::new(io::Error::other(e)),
+            |e| Box::new(io::Error::other(io::Error::other(e))),
+            |e| Box::new(Box::new(e)),
+            |e| Box::new(Arc::new(e)),
+            |e| Box::new(Arc::new(io::Error::from(e))),
+            |e| Box::new(Arc::<dyn Error + Send + Sync>::from(Box::new(e) as BoxError)),
+            |e| Box::new(WfeError::Other(Box::new(e))),
+            |e| Box::new(Arc::new(WfeError::Other(Box::new(io::Error::from(e))))),
+        ];
+        for (number, wrap) in wrapped.into_iter().enumerate() {
+            for raw in [of_a_text, of_a_value] {
+                let told = Redacted(&raw()).to_string();
+                assert!(wrap(raw()).to_string().contains(SECRET), "{number}");
+                let error = StepError::fatal(wrap(raw()));
+                assert_eq!(error.causes(), [&*told], "{number}");
+                assert!(!format!("{error} {error:?}").contains(SECRET), "{number}: {error:?}");
+                assert!(!tells(&WfeError::from(wrap(raw()))).contains(SECRET), "{number}");
+                let below = StepError::fatal(Unreadable(wrap(raw())));
+                assert_eq!(below.causes(), ["the order cannot be read", &*told], "{number}");
+            }
+        }
+        let kept = StepError::fatal(io::Error::from(of_a_text()));
+        assert_eq!(kept.find::<io::Error>().map(io::Error::kind), Some(io::ErrorKind::InvalidData));
+        assert!(StepError::fatal(Arc::new(of_a_text())).find::<Arc<serde_json::Error>>().is_some());
+        assert!(StepError::fatal(WfeError::Other(Box::new(of_a_text()))).find::<WfeError>().is_some());
     }
 
     #[test]
