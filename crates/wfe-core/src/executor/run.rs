@@ -13,7 +13,7 @@ use super::{
     refused::Entries, undoing::Reading,
 };
 use crate::{
-    Result, WfeError,
+    BoxError, Result, WfeError,
     definition::{AnyData, Apply, Ask, BodyEnd, Definition, Node},
     limits::later,
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
@@ -228,7 +228,8 @@ impl Run {
     /// Items that were asked for ([`Effects::wants`](super::Effects::wants)) are here.
     ///
     /// # Errors
-    /// The store has fewer items than were counted, or the state contradicts itself.
+    /// [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's log is gone or
+    /// does not decode. Another one: the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
         if self.reading.contains_key(container) {
             return self.entry_came(container, values, env);
@@ -237,10 +238,21 @@ impl Run {
             return Ok(()); // what asked for them is over, or was taken away
         }
         if values.is_empty() {
-            return Err(WfeError::Invalid(format!("the items of {container:?} from {from} on are missing")));
+            return Err(self.corrupt_items(container, format!("the items from {from} on are missing"), None));
         }
         let primitive = self.primitive_of(container)?;
         self.guard(container, env, |run, env| primitive.items_came(run, container, from, values, env))
+    }
+
+    /// What is stored as items of this container is not what was stored.
+    pub(super) fn corrupt_items(
+        &self,
+        container: &str,
+        message: String,
+        source: Option<BoxError>,
+    ) -> WfeError {
+        let row = format!("{}/{container}", self.id);
+        WfeError::Corrupt { table: "execution_pointers", column: "item_values", row, message, source }
     }
 
     /// Does a move of the pointer `at`; if the user's part of it fails, the step has failed.

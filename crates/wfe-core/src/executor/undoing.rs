@@ -24,6 +24,7 @@ use crate::{
     Result, WfeError,
     definition::Branch,
     models::{ExecutionPointer, PointerChange, PointerStatus},
+    redact,
     steps::{StepError, Undone},
     traits::{Ending, Items, StepFailure},
 };
@@ -309,9 +310,13 @@ impl Run {
         let entry = values.into_iter().next();
         // One after the other: what follows from the first may take the others away.
         while let Some(saga) = self.reading.get_mut(container).and_then(|reading| reading.sagas.pop_first()) {
-            let entry = entry
-                .clone()
-                .ok_or_else(|| WfeError::Invalid(format!("the log entry {container:?} is missing")))?;
+            let entry = entry.clone().ok_or_else(|| {
+                self.corrupt_items(container, "the entry of a saga's log is missing".to_owned(), None)
+            })?;
+            let entry = serde_json::from_value(entry).map_err(|e| {
+                let message = "the entry of a saga's log does not decode".to_owned();
+                self.corrupt_items(container, message, Some(Box::new(redact(e))))
+            })?;
             self.undo_entry(&saga, entry, env)?;
         }
         self.reading.remove(container);
@@ -330,8 +335,7 @@ impl Run {
     }
 
     /// The entry that was wanted is here: it is undone, or passed over.
-    fn undo_entry(&mut self, saga: &str, entry: Value, env: &mut Env<'_>) -> Result<()> {
-        let entry: Entry = serde_json::from_value(entry)?;
+    fn undo_entry(&mut self, saga: &str, entry: Entry, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(undoing) = &mut state.undoing else { return Ok(()) };
         undoing.next -= 1;

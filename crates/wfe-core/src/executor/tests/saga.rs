@@ -477,3 +477,21 @@ fn a_compensation_that_is_gone_from_the_definition_parks_the_instance() {
     world.try_finish(jobs).unwrap_err();
     assert_eq!(line(&world), "a d", "what is in memory is void, what is stored says where it stands");
 }
+
+#[test]
+fn a_log_entry_that_is_gone_or_does_not_decode_is_a_corrupt_row() {
+    for stored in [vec![], vec![json!("no entry")]] {
+        let mut world = world(saga(|b| does(b, "a").then("x", broken())));
+        world.open();
+        let a = world.jobs.drain(..).collect();
+        world.finish(a);
+        assert!(world.items.insert("saga/log/0".to_owned(), stored).is_some());
+        let x = world.jobs.drain(..).collect();
+        match world.try_finish(x).unwrap_err() {
+            WfeError::Corrupt { table, column, row, .. } => {
+                assert_eq!((table, column, &*row), ("execution_pointers", "item_values", "it/saga/log/0"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
