@@ -100,8 +100,8 @@ impl SqliteOptions {
     }
 
     /// How long hosts of this provider may give no sign of life, frozen or hung, before others take over what they
-    /// run; at least 600 ms, and not less than four polls of those
-    /// others. A killed process needs no lease: what it ran is free at once. Each host keeps the lease it began with,
+    /// run. A lease of less than 600 ms is raised to that, and one of less than four polls of those others counts as four of
+    /// their polls. A killed process needs no lease: what it ran is free at once. Each host keeps the lease it began with,
     /// also in the eyes of processes with another one. Default: [`LEASE`].
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(SHORTEST_LEASE);

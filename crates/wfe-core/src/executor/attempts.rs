@@ -8,8 +8,8 @@
 //! one may have to wait for, the instance is not given back: another process would not know of it.
 //!
 //! Bodies are attempts of one step if they stand at the same place: the way to their pointers, but for what counts visits
-//! of a step (a go-to led back to it), rounds of a saga, and how often a container began anew. Each iteration of a loop is a
-//! place of its own.
+//! of a step (a go-to led back to it), rounds of a saga or a while loop, and how often a container began anew. Each iteration
+//! of a for-each and each tick of a recurring branch is a place of its own: those run side by side.
 
 use std::sync::Arc;
 
@@ -121,19 +121,19 @@ impl Run {
     }
 }
 
-/// The way to a pointer without the numbers of visits, of rounds of sagas, and of new beginnings.
+/// The way to a pointer without the numbers of visits, of rounds, and of new beginnings.
 fn place_of(definition: &Definition, path: &str) -> String {
     let mut place = String::with_capacity(path.len());
-    let mut is_saga = false;
+    let mut has_rounds = false;
     // Steps and the names of branches take turns.
     for (index, part) in path.split('/').enumerate() {
         let (name, is_step) = (part.split('#').next().unwrap_or_default(), index % 2 == 0);
         if index > 0 {
             place.push('/');
         }
-        let is_round = !is_step && is_saga && name.bytes().all(|byte| byte.is_ascii_digit());
+        let is_round = !is_step && has_rounds && name.bytes().all(|byte| byte.is_ascii_digit());
         place.push_str(if is_round { "" } else { name });
-        is_saga = is_step && definition.find(name).is_some_and(|node| node.primitive.is_saga());
+        has_rounds = is_step && definition.find(name).is_some_and(|node| node.primitive.has_rounds());
     }
     place
 }

@@ -68,6 +68,11 @@ pub(crate) trait Primitive: Send + Sync {
         false
     }
 
+    /// Whether its branch begins anew, under the next number, only when the one before has ended or was taken away.
+    fn has_rounds(&self) -> bool {
+        self.is_saga()
+    }
+
     /// Whether the instance goes on behind it.
     fn goes_on(&self) -> bool {
         true

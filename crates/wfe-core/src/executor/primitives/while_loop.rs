@@ -52,6 +52,10 @@ impl Primitive for While {
         "while"
     }
 
+    fn has_rounds(&self) -> bool {
+        true
+    }
+
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         self.next_round(run, at, env)
     }
