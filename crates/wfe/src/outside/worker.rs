@@ -7,9 +7,10 @@ use futures_util::{
     stream::{self, FuturesUnordered},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wfe_core::{Advice, Result, WfeError, limits::later, logging, steps::StepError};
+use wfe_core::{Advice, Result, WfeError, definition::to_value, limits::later, logging, steps::StepError};
 
 use super::{Activities, ActivityClaim, ActivityCtx, claims::Held};
 
@@ -22,6 +23,8 @@ const BEATS: u32 = 3;
 const SHORTEST_LEASE: Duration = Duration::from_millis(BEATS as u64);
 /// Between two tries to store an answer. Real time: a store is no faster under a virtual clock.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The longest one, if the store says of its error that it does not pass by itself.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// By how much the store's clock may be behind the host's.
 const BEHIND: Duration = Duration::from_millis(10);
 /// Claimed activities looked at for the next one whose lease runs out.
@@ -54,9 +57,12 @@ enum Found {
     None(Option<DateTime<Utc>>),
 }
 
+/// What a body has answered, as it is stored.
+type Answer = std::result::Result<Value, StepError>;
+
 /// What became of an activity that was worked on.
-enum Worked<O> {
-    Answer(std::result::Result<O, StepError>),
+enum Worked {
+    Answer(Answer),
     /// Another worker has it, or nobody waits for it any more.
     Lost(WfeError),
     /// The grace time was over.
@@ -102,8 +108,10 @@ impl Worker {
     /// host's [`grace`](crate::HostBuilder::grace) time is dropped and given back, so that another worker gets it at once.
     /// Dropping this future gives everything back at once.
     ///
-    /// `work` is given the input and what else is known of the activity; what it returns is the answer. A panic, and an
-    /// input of another type, are failures of the activity. Where the claim is lost meanwhile (the instance was
+    /// `work` is given the input and what else is known of the activity; what it returns is the answer. A panic (also one
+    /// of the answer's `Serialize`), and an input of another type, are failures of the activity. An answer that the store
+    /// does not take for an error of its own is stored again, after pauses that grow up to 5 s, until the lease has run out;
+    /// one that it refuses is given up, and nobody gets the activity again before the lease has run out. Where the claim is lost meanwhile (the instance was
     /// cancelled, the heartbeats came too late), its future is dropped. An activity begins as soon as it is claimed, and
     /// neither it nor its heartbeats wait for the next claim; a claim whose lease has run out before the store has answered
     /// is given back, not begun. All of it runs in the caller's task, so it must not block.
@@ -270,22 +278,21 @@ impl Worker {
     }
 
     /// Lets the body work, and renews the claim meanwhile.
-    async fn body<I, O, W, F>(
-        &self,
-        held: &Held,
-        work: &W,
-        end: &End,
-        expiry: &mut DateTime<Utc>,
-    ) -> Worked<O>
+    async fn body<I, O, W, F>(&self, held: &Held, work: &W, end: &End, expiry: &mut DateTime<Utc>) -> Worked
     where
         I: DeserializeOwned,
+        O: Serialize,
         W: Fn(I, ActivityCtx) -> F + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
         let body = AssertUnwindSafe(async {
             let input =
                 held.claim.input().map_err(|e| StepError::fatal(e).with_code(StepError::UNREADABLE))?;
-            work(input, ActivityCtx::new(held.claim.activity().clone(), end.stopping.clone())).await
+            let result =
+                work(input, ActivityCtx::new(held.claim.activity().clone(), end.stopping.clone())).await?;
+            // Here, because the answer's own code may panic as well.
+            to_value(&result)
+                .map_err(|e| StepError::fatal(WfeError::from(e)).with_code(StepError::UNSTORABLE))
         });
         tokio::select! {
             biased;
@@ -314,15 +321,17 @@ impl Worker {
         }
     }
 
-    /// Stores the answer, again and again if the store fails. `false`: it is not stored, and will not be.
-    async fn answer<O: Serialize + Sync>(
+    /// Stores the answer, again and again if the store fails. `false`: it is not
+    /// stored, and the claim is to be given back; one whose answer was refused is not.
+    async fn answer(
         &self,
         claim: &ActivityClaim,
-        mut answer: std::result::Result<O, StepError>,
+        mut answer: Answer,
         mut expiry: DateTime<Utc>,
         end: &End,
     ) -> bool {
         let shared = self.activities.host().shared();
+        let mut pause = PAUSE;
         loop {
             let stored = match &answer {
                 Ok(result) => claim.succeed(result).await,
@@ -347,18 +356,35 @@ impl Worker {
                 }
                 error => error,
             };
-            if error.advice() == Advice::GiveUp {
-                logging::warn!(activity = self.name, %error, "an answer was refused");
-                return false;
+            let lasts = error.advice() == Advice::GiveUp;
+            if lasts && (is_final(&error) || expiry <= shared.now()) {
+                // Given back, it would be done at once anew, only to be refused again: the lease is the pause.
+                logging::warn!(
+                    activity = self.name,
+                    %error,
+                    "an answer was refused; the activity is free again when the lease has run out"
+                );
+                return true;
             }
             if end.over.is_cancelled() {
                 logging::warn!(activity = self.name, %error, "the grace time is over; an answer could not be stored");
                 return false;
             }
             logging::debug!(activity = self.name, %error, "an answer is stored again");
-            tokio::time::sleep(PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = end.over.cancelled() => {}
+            }
+            if lasts {
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
     }
+}
+
+/// Whether the store has refused the answer itself. Any other error tells that it failed.
+fn is_final(error: &WfeError) -> bool {
+    !matches!(error, WfeError::Storage { .. } | WfeError::Persistence(_) | WfeError::Other(_))
 }
 
 /// What comes of it; for ever nothing, if it is not there.

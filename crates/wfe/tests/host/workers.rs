@@ -3,19 +3,20 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use serde::{Serialize, Serializer};
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Notify, Semaphore};
 use wfe::{
     ActivityCtx, HostBuilder, Outcome, Result, WfeError, WorkflowHost,
     clock::Clock,
-    definition::{Retry, WorkflowBuilder, activity},
+    definition::{Definition, Retry, WorkflowBuilder, activity},
     models::{Event, EventSubscription},
     steps::StepError,
     traits::{PersistenceProvider, StepStore},
@@ -127,6 +128,37 @@ impl Layer for Holding {
     }
 }
 
+/// Fails with this error for as many answers as are left.
+struct Failing {
+    inner: Arc<dyn PersistenceProvider>,
+    error: fn() -> WfeError,
+    left: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl Layer for Failing {
+    fn inner(&self) -> &dyn PersistenceProvider {
+        &*self.inner
+    }
+
+    async fn answer_wait(&self, wait: &str, token: Option<&str>, event: &Event) -> Result<bool> {
+        if self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err((self.error)());
+        }
+        self.inner.step_store().unwrap().answer_wait(wait, token, event).await
+    }
+}
+
+/// An answer of which that to 1 panics when it is stored.
+struct Answer(u32);
+
+impl Serialize for Answer {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        assert!(self.0 != 1, "it cannot be written");
+        serializer.serialize_u32(2 * self.0)
+    }
+}
+
 /// A body that waits until it is let go.
 #[derive(Clone)]
 struct Work {
@@ -175,6 +207,12 @@ impl Work {
         self.done.up();
         Ok(2 * n)
     }
+}
+
+/// As [`doubling`], but what fails is not tried again.
+fn once() -> Definition {
+    let ask = activity("double", |tally: &Tally, ()| tally.sum).output(|n: &u32, tally| tally.sum = *n);
+    WorkflowBuilder::<Tally>::new("double", 1).activity("ask", ask).retry(Retry::never()).build().unwrap()
 }
 
 /// Starts an instance for each number, and waits until their activities are there.
@@ -386,14 +424,7 @@ in_time! {
     }
 
     async fn a_body_that_hears_of_the_end_may_give_its_activity_back_which_counts_no_attempt(place: Timed) {
-        let once = WorkflowBuilder::<Tally>::new("double", 1)
-            .activity(
-                "ask",
-                activity("double", |tally: &Tally, ()| tally.sum).output(|n: &u32, tally| tally.sum = *n),
-            )
-            .retry(Retry::never())
-            .build()
-            .unwrap();
+        let once = once();
         let (host, other) = (place.host(&[&once]).await, place.host(&[&once]).await);
         let ids = all(&other, [1]).await;
         let begun = Count::default();
@@ -411,6 +442,52 @@ in_time! {
         let claimed = other.activities().claim("double", "other", LEASE).await.unwrap();
         claimed.expect("it was given back").succeed(&8).await.unwrap();
         assert_eq!(completed(&other, &ids[0]).await.sum, 8);
+    }
+
+    async fn an_answer_for_which_the_store_fails_is_stored_again_and_one_that_it_refuses_is_free_after_the_lease(place: Timed) {
+        let lasting: [fn() -> WfeError; 2] = [
+            || WfeError::Storage { message: "no such disk".to_owned(), source: None },
+            || WfeError::Invalid("not this one".to_owned()),
+        ];
+        for (error, is_refused) in lasting.into_iter().zip([false, true]) {
+            let failing = Failing { inner: place.provider().await, error, left: Arc::new(AtomicUsize::new(1)) };
+            let left = failing.left.clone();
+            let host = started(timed(Layered(failing), place.clock.clone()).build(), &[&doubling()]).await;
+            let ids = all(&host, [1]).await;
+            let begun = Count::default();
+            let begins = begun.clone();
+            let worker = host.activities().worker("double", "w").lease(LEASE);
+            let run = tokio::spawn(worker.run(move |n: u32, _| {
+                begins.up();
+                async move { Ok(2 * n) }
+            }));
+            until(async || left.load(SeqCst) == 0).await;
+            if is_refused {
+                // Another activity is done meanwhile: it has its turn although the older one was refused.
+                let next = start(&host, "double", 5).await;
+                assert_eq!(completed(&host, &next).await.sum, 10);
+                assert_eq!(begun.get(), 2, "the refused one is not done again");
+                assert!(open(&host).await[0].held.is_some());
+                place.clock.advance(LEASE);
+            }
+            assert_eq!(completed(&host, &ids[0]).await.sum, 2);
+            assert_eq!(begun.get(), if is_refused { 3 } else { 1 });
+            host.stop().await.unwrap();
+            in_good_time(run).await.unwrap().unwrap();
+        }
+    }
+
+    async fn an_answer_whose_serialize_panics_is_the_step_s_failure_and_the_worker_goes_on(place: Timed) {
+        let host = place.host(&[&once()]).await;
+        let worker = host.activities().worker("double", "w");
+        let run = tokio::spawn(worker.run(async |n: u32, _| Ok(Answer(n))));
+        let id = start(&host, "double", 1).await;
+        let Outcome::Failed(failure) = in_good_time(ended(&host, &id)).await else { panic!() };
+        assert_eq!(failure.code, StepError::PANIC);
+        let id = start(&host, "double", 2).await;
+        assert_eq!(in_good_time(completed(&host, &id)).await.sum, 4);
+        host.stop().await.unwrap();
+        in_good_time(run).await.unwrap().unwrap();
     }
 
     async fn a_result_that_is_no_json_is_the_step_s_failure(place: Timed) {
