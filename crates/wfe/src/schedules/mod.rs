@@ -14,6 +14,7 @@ use wfe_core::{
     Kind, Result, WfeError,
     definition::{Data, to_value},
     executor::{ACTIVITY, failed_in_a_row},
+    limits::nanos,
     models::{ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     redact,
     traits::{Cursor, Page, StepFailure},
@@ -166,6 +167,7 @@ impl Schedules {
     /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound) (with version 0: no version is registered here).
     /// * [`Invalid`](WfeError::Invalid): an empty id; a timetable that makes no sense, or never comes true any more;
     ///   the definition runs on data of another type.
+    /// * [`Unstorable`](WfeError::Unstorable): the clock shows a time that no store can hold.
     /// * [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
         self.0.require_events()?;
@@ -175,6 +177,7 @@ impl Schedules {
             WfeError::DefinitionNotFound { id: definition.clone(), version: version.unwrap_or(0) }
         })?;
         let now = shared.now();
+        nanos("the time that the clock shows", now)?;
         let data = found.instance(data, now)?.data;
         let every = timetable.every();
         let problem = match every.problem() {

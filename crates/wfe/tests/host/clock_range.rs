@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, TimeZone, Utc};
 use wfe::{
-    HostBuilder, Result, WfeError, WorkflowHost,
+    HostBuilder, NewSchedule, Result, Timetable, WfeError, WorkflowHost,
     clock::Clock,
     definition::{Definition, WorkflowBuilder, inline},
     models::WorkflowStatus,
@@ -125,6 +125,12 @@ in_time! {
         let host = started(builder.build(), &[&sleepy()]).await;
         let refused = host.start_workflow("sleepy", &Tally::default()).await;
         assert!(matches!(refused, Err(WfeError::Unstorable { .. })), "{refused:?}");
+        let hourly = Timetable::interval(Duration::from_hours(1));
+        let refused = host.schedules().create(NewSchedule::new("s", "sleepy", hourly), &Tally::default()).await;
+        assert!(
+            matches!(&refused, Err(WfeError::Unstorable { what, .. }) if what.contains("clock")),
+            "{refused:?}"
+        );
         for _ in 0..3 {
             place.clock.advance(Duration::from_secs(1));
             host.idle().await.unwrap();
