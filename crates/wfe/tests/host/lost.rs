@@ -249,7 +249,7 @@ async fn a_host_ends_whichever_of_its_calls_hears_first_that_the_store_is_lost()
         let host = WorkflowHost::builder(Layered(losing)).poll_interval(Duration::from_hours(1)).build();
         let host = started(host, &[&asking()]).await;
         let id = host.start_workflow("asking", &Tally::default()).await.unwrap();
-        until(async || host.status(&id).await.unwrap().current_steps == ["ask"]).await;
+        host.idle().await.unwrap();
         let claim = host.activities().claim("ask", "w", Duration::from_hours(1)).await.unwrap();
         let mut claim = claim.unwrap();
         is_lost_now.store(true, Ordering::SeqCst);
