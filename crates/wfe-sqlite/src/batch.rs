@@ -33,14 +33,19 @@ const NAP: Duration = Duration::from_micros(3);
 /// statement. So a caller who has its thread to itself says how many statements are `expected`, and sleeps while many of
 /// them are still to come; a caller whose thread has other work says 0.
 ///
+/// The text has `count` statements. Where SQLite's thread panics, sqlx ends the results as if that were all, and a text that is
+/// sent while the thread unwinds is never answered: the error is [`is_crash`](crate::error::is_crash) then, and the connection
+/// not to be used again, not even to be closed.
+///
 /// Not to be dropped before it ends: a transaction that the text opened would stay open.
 pub(crate) async fn send<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
     values: impl IntoIterator<Item = &'v Value>,
+    count: usize,
     expected: usize,
 ) -> Sent {
-    send_taking(connection, text, values, expected, |_, row| Some(row)).await
+    send_taking(connection, text, values, count, expected, |_, row| Some(row)).await
 }
 
 /// As [`send`]; `take` gets the rows of the statement with this index as they come, and gives back those to be gathered.
@@ -48,11 +53,16 @@ pub(crate) async fn send_taking<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
     values: impl IntoIterator<Item = &'v Value>,
+    count: usize,
     expected: usize,
     take: impl FnMut(usize, SqliteRow) -> Option<SqliteRow>,
 ) -> Sent {
     // A subscriber that panics in SQLite's thread would end that.
-    logging::unlogged(fetch(connection, text, values, expected, take)).await
+    let mut sent = logging::unlogged(fetch(connection, text, values, expected, take)).await;
+    if sent.error.is_none() && sent.done.len() < count {
+        sent.error = Some(sqlx::Error::WorkerCrashed);
+    }
+    sent
 }
 
 async fn fetch<'v>(
@@ -115,7 +125,7 @@ mod tests {
     }
 
     async fn ids(connection: &mut SqliteConnection) -> Vec<i64> {
-        let sent = send(connection, "SELECT id FROM t ORDER BY id".into(), [], 0).await;
+        let sent = send(connection, "SELECT id FROM t ORDER BY id".into(), [], 0, 0).await;
         sent.done[0].rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -126,24 +136,26 @@ mod tests {
     async fn arguments_count_on_across_the_statements_of_a_text() {
         let mut connection = table().await;
         let sent =
-            send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b\0c".into()], 4).await;
+            send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b\0c".into()], 4, 4).await;
         assert!(sent.error.is_none());
         assert_eq!(sent.done.len(), 4);
         assert_eq!(sent.done[1].rows[0].get::<i64, _>(0), 1);
         assert_eq!((sent.done[2].changes, sent.done[2].rows.len()), (1, 0));
-        let sent = send(&mut connection, "SELECT v FROM t WHERE id = ?".into(), &[2.into()], 0).await;
+        let sent = send(&mut connection, "SELECT v FROM t WHERE id = ?".into(), &[2.into()], 0, 0).await;
         assert_eq!(sent.done[0].rows[0].get::<&str, _>(0), "b\0c");
     }
 
     #[tokio::test]
     async fn the_results_before_an_error_tell_which_statement_failed_and_the_text_works_again() {
         let mut connection = table().await;
-        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), Value::Null], 4).await;
+        let sent =
+            send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), Value::Null], 4, 4).await;
         assert_eq!(sent.done.len(), 2);
         assert!(error::is_not_null_violation(&sent.error.unwrap()));
-        let sent = send(&mut connection, "ROLLBACK".into(), [], 0).await;
+        let sent = send(&mut connection, "ROLLBACK".into(), [], 0, 0).await;
         assert!(sent.error.is_none(), "a failed statement leaves the transaction open");
-        let sent = send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b".into()], 4).await;
+        let sent =
+            send(&mut connection, TWO.into(), &[1.into(), "a".into(), 2.into(), "b".into()], 4, 4).await;
         assert!(sent.error.is_none());
         assert_eq!(ids(&mut connection).await, [1, 2]);
     }
@@ -153,9 +165,9 @@ mod tests {
         let mut connection = table().await;
         let text = "BEGIN; SAVEPOINT r; INSERT INTO t VALUES (?, 'a'); RELEASE r; \
             SAVEPOINT r; INSERT INTO t VALUES (?, 'b'); INSERT INTO t VALUES (?, 'c'); RELEASE r; COMMIT";
-        let sent = send(&mut connection, text.into(), &[1.into(), 2.into(), 1.into()], 0).await;
+        let sent = send(&mut connection, text.into(), &[1.into(), 2.into(), 1.into()], 0, 0).await;
         assert_eq!((sent.done.len(), sent.error.is_some()), (6, true));
-        let sent = send(&mut connection, "ROLLBACK TO r; RELEASE r; COMMIT".into(), [], 0).await;
+        let sent = send(&mut connection, "ROLLBACK TO r; RELEASE r; COMMIT".into(), [], 0, 0).await;
         assert!(sent.error.is_none());
         assert_eq!(ids(&mut connection).await, [1]);
     }
@@ -165,9 +177,9 @@ mod tests {
         let mut connection = table().await;
         connection.execute("PRAGMA max_page_count = 3").await.unwrap();
         let text = "BEGIN; SAVEPOINT r; INSERT INTO t VALUES (1, hex(zeroblob(100000))); RELEASE r; COMMIT";
-        let sent = send(&mut connection, text.into(), [], 0).await;
+        let sent = send(&mut connection, text.into(), [], 0, 0).await;
         assert!(error::is_full(&sent.error.unwrap()));
-        let sent = send(&mut connection, "ROLLBACK TO r".into(), [], 0).await;
+        let sent = send(&mut connection, "ROLLBACK TO r".into(), [], 0, 0).await;
         assert!(sent.error.is_some(), "the savepoint is gone with the transaction");
     }
 

@@ -6,6 +6,7 @@ use wfe_core::{BoxError, WfeError};
 
 /// `SQLITE_CONSTRAINT_NOTNULL`: how a guard says that its condition does not hold.
 const NOT_NULL: i32 = 1299;
+const ERROR: i32 = 1;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const FULL: i32 = 13;
@@ -35,6 +36,18 @@ pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
 /// Whether the file is damaged ("malformed"), or was overwritten with something else ("not a database").
 pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(CORRUPT | NOT_A_DATABASE))
+}
+
+/// Whether the thread of the connection has ended, by a panic: nothing may be sent to it any more.
+pub(crate) fn is_crash(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::WorkerCrashed)
+}
+
+/// Whether the connection may not be used again: its thread has ended, or may be about to. sqlx resets the statements of a text
+/// once the error of one of them is told, and panics where SQLite, which could not prepare that one anew (somebody has dropped
+/// a table or an index of it), has forgotten the error by then.
+pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
+    is_crash(error) || primary(error) == Some(ERROR)
 }
 
 /// Whether the disk (or the configured size) is exhausted.

@@ -79,7 +79,7 @@ pub(crate) fn writing(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .pragma("journal_size_limit", "67108864")
 }
 
-fn reading(path: &Path, busy: Duration) -> SqliteConnectOptions {
+pub(crate) fn reading(path: &Path, busy: Duration) -> SqliteConnectOptions {
     common(SqliteConnectOptions::new())
         .filename(path)
         .create_if_missing(false)

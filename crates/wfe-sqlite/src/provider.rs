@@ -34,12 +34,12 @@ use crate::{
 /// Nothing is answered as stored that is not in the file to which the path leads: a database, `-wal` or `-shm` that is
 /// removed, renamed or replaced under the store is found before the answer ([`Unusable`](wfe_core::WfeError::Unusable),
 /// or [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit that was under way), and from then on every
-/// call says so. [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is open,
+/// call says so. A file that is overwritten or cut short in place is not found by that look. [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is open,
 /// use `VACUUM INTO` on a connection of your own, not a copy of its files.
 ///
 /// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
 /// one connection for both, and is lost with its provider and at no other time: there is no pool, so nothing
-/// recycles, times out or reopens a connection.
+/// recycles or times out a connection, and one is opened anew only after an error that leaves it in doubt.
 ///
 /// # How much waits
 /// Calls wait in two queues, one for writes and one for reads (in memory, one for both). A queue takes 1 024 calls of the
@@ -117,6 +117,7 @@ impl SqlitePersistenceProvider {
                 let looked_after = Arc::clone(&owners);
                 recovery.options = Some((open::writing(&path, busy), sidecars.clone()));
                 let watched = watch.clone();
+                let reading = open::reading(&path, busy);
                 let open = async move || {
                     // On the writer's thread, which may wait for a lock.
                     let bell = Bell::of_file(Beside::join(&sidecars, busy)?, watched.clone(), looked_after);
@@ -126,7 +127,7 @@ impl SqlitePersistenceProvider {
                     Ok((writer, Some(hold), bell.clone(), (readers, shared, bell)))
                 };
                 let (mut writer, (readers, hold, bell)) = Writer::start(recovery, open).await?;
-                let reader = Reader::start(readers, hold, busy, place.name())?;
+                let reader = Reader::start(readers, reading, hold, busy, place.name())?;
                 // The writer's own thread blocks while others hold the database.
                 writer.admission.time_on(reader.runtime().clone());
                 (writer, Some(reader), owners, bell, Some(watch))

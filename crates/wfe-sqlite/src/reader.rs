@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -17,6 +17,7 @@ use crate::{
     admission::{Admission, Caller, Permit},
     batch, error,
     file::Hold,
+    open,
     script::{Done, Script},
     texts::{Frame, Texts},
     thread::{self, Ended},
@@ -40,13 +41,14 @@ impl Reader {
     /// connections, not a pool: nothing ever opens, recycles or times them out.
     pub(crate) fn start(
         connections: Vec<SqliteConnection>,
+        options: SqliteConnectOptions,
         hold: Hold,
         busy: Duration,
         location: String,
     ) -> Result<Self> {
         let (jobs, queue) = mpsc::unbounded_channel();
         let named = location.clone();
-        let serve = async move || serve(connections, queue, hold, &named).await;
+        let serve = async move || serve(connections, options, queue, hold, &named).await;
         let ended = thread::start("wfe-sqlite-read", serve).map_err(|error| error::of(&location, error))?;
         let admission = Admission::new(ended.runtime().clone(), busy, location);
         Ok(Self { jobs, ended, admission })
@@ -87,6 +89,7 @@ impl Reader {
 
 async fn serve(
     connections: Vec<SqliteConnection>,
+    options: SqliteConnectOptions,
     mut queue: mpsc::UnboundedReceiver<Job>,
     mut hold: Hold,
     location: &str,
@@ -97,22 +100,27 @@ async fn serve(
     let mut closing = None;
     for connection in connections {
         // Cannot fail: the receiver lives as long as this function.
-        let _ = back.send((connection, Texts::default()));
+        let _ = back.send((Some(connection), Texts::default()));
     }
     while let Some(job) = queue.recv().await {
         match job {
             Job::Read(mut script, permit, reply) => {
                 let Some((mut connection, mut texts)) = idle.recv().await else { break };
                 let (back, watch, location) = (back.clone(), hold.watch().clone(), Arc::clone(&location));
+                let options = options.clone();
                 tokio::spawn(async move {
-                    let result = match watch.check_at_times() {
-                        Ok(()) => read(&mut connection, &mut texts, &mut script).await.map_err(|error| {
-                            let judged = watch.judge(&error);
-                            judged.map_or_else(
-                                |loss| loss.unusable(),
-                                |()| error::of(&location, error::storage("reading", &error)),
-                            )
-                        }),
+                    // A connection is opened anew only where it is certain which files it will find.
+                    let looked = if connection.is_some() { watch.check_at_times() } else { watch.check() };
+                    let result = match looked {
+                        Ok(()) => read_anew(&mut connection, &options, &mut texts, &mut script)
+                            .await
+                            .map_err(|error| {
+                                let judged = watch.judge(&error);
+                                judged.map_or_else(
+                                    |loss| loss.unusable(),
+                                    |()| error::of(&location, error::storage("reading", &error)),
+                                )
+                            }),
                         Err(loss) => Err(loss.unusable()),
                     };
                     // The connection first: whoever gets the answer may ask at once. Either receiver may be gone.
@@ -129,7 +137,7 @@ async fn serve(
     }
     let may_close = hold.leave();
     for _ in 0..count {
-        let Some((connection, _)) = idle.recv().await else { continue };
+        let Some((Some(connection), _)) = idle.recv().await else { continue };
         if !may_close {
             std::mem::forget(connection);
         } else if let Err(error) = logging::unlogged(connection.close()).await {
@@ -145,6 +153,25 @@ async fn serve(
     drop(queue);
 }
 
+/// As [`read`], on a connection that is opened first, if the thread of the one before has ended.
+async fn read_anew(
+    connection: &mut Option<SqliteConnection>,
+    options: &SqliteConnectOptions,
+    texts: &mut Texts,
+    script: &mut Script,
+) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
+    let open = match &mut *connection {
+        Some(open) => open,
+        None => connection.insert(open::connect(options).await?),
+    };
+    let result = read(open, texts, script).await;
+    if result.as_ref().is_err_and(|error| error::ends_connection(error)) {
+        // Not closed: its thread would not answer.
+        *connection = None;
+    }
+    result
+}
+
 /// Runs a script of reads: several of them in one transaction, so that all see the same commit.
 pub(crate) async fn read(
     connection: &mut SqliteConnection,
@@ -154,10 +181,11 @@ pub(crate) async fn read(
     let together = script.statements.len() > 1;
     let frame = Frame { opens: together.then_some("BEGIN"), closes: together, ..Frame::default() };
     let (text, before) = (texts.get(&script.statements, 1, frame), frame.before());
+    let count = frame.text(1, script.statements.len());
     let sent = match &mut script.take {
-        None => batch::send(connection, text, &script.values, 0).await,
+        None => batch::send(connection, text, &script.values, count, 0).await,
         Some(take) => {
-            batch::send_taking(connection, text, &script.values, 0, |at, row| {
+            batch::send_taking(connection, text, &script.values, count, 0, |at, row| {
                 at.checked_sub(before).and_then(|at| take(at, row))
             })
             .await
@@ -165,9 +193,9 @@ pub(crate) async fn read(
     };
     let mut done = sent.done;
     if let Some(error) = sent.error {
-        if together {
+        if together && !error::ends_connection(&error) {
             // Fails only where the transaction was not begun, or has ended by itself.
-            let _ = batch::send(connection, "ROLLBACK".into(), [], 0).await;
+            let _ = batch::send(connection, "ROLLBACK".into(), [], 1, 0).await;
         }
         return Err(Arc::new(error));
     }
@@ -192,7 +220,7 @@ mod tests {
         let hold = Watch::new(look::look(&path).unwrap(), &path).enter().unwrap();
         // Without a connection, the thread takes one job from the queue and never ends it.
         let busy = Duration::from_millis(50);
-        let reader = Reader::start(Vec::new(), hold, busy, "a.db".to_owned()).unwrap();
+        let reader = Reader::start(Vec::new(), open::in_memory(), hold, busy, "a.db".to_owned()).unwrap();
         let mut entered = 0;
         while reader.admission.has_room() {
             assert!(reader.read(Caller::Program, Script::default()).now_or_never().is_none());

@@ -70,11 +70,11 @@ pub(crate) async fn run(connection: &mut SqliteConnection, texts: &mut Texts, sc
         ),
         Err(Stop::NotBegun(error)) => Batch::NotBegun(error),
         Err(Stop::Ended(error)) => {
-            work.roll_back().await;
+            work.roll_back(&error).await;
             Batch::Ended(error)
         }
         Err(Stop::Unknown(error)) => {
-            work.roll_back().await;
+            work.roll_back(&error).await;
             Batch::Unknown(error)
         }
     }
@@ -155,6 +155,9 @@ impl Work<'_> {
         if ended >= frame.before() + requests.len() * step {
             return Err(failed_commit(error));
         }
+        if error::ends_connection(&error) {
+            return Err(Stop::Ended(Arc::new(error)));
+        }
         if frame.savepoints == Savepoints::Whole && requests.len() > 1 {
             self.take_back(&Arc::new(error)).await?;
             return Ok(vec![Chunk { requests, savepoints: Savepoints::Each }]);
@@ -195,7 +198,7 @@ impl Work<'_> {
             let values = &script.values[value..value + copies * statement.parameters];
             value += values.len();
             let text = self.texts.get(&[*statement], copies, Frame::default());
-            let sent = batch::send(self.connection, text, values, copies).await;
+            let sent = batch::send(self.connection, text, values, copies, copies).await;
             done.extend(sent.done);
             if let Some(error) = sent.error {
                 return self.refuse(index, Some(done.len()), error).await;
@@ -215,7 +218,7 @@ impl Work<'_> {
         statement: Option<usize>,
         error: sqlx::Error,
     ) -> Result<(), Stop> {
-        if error::is_damage(&error) {
+        if error::is_damage(&error) || error::ends_connection(&error) {
             // What else the batch read and wrote is as doubtful.
             return Err(Stop::Ended(Arc::new(error)));
         }
@@ -227,7 +230,7 @@ impl Work<'_> {
         if self.savepoints {
             self.take_back(&error).await?;
         } else {
-            self.roll_back().await;
+            self.roll_back(&error).await;
         }
         self.answers[index] = Some(match guard {
             Some(at) => Ok(Written::Refused(at)),
@@ -238,28 +241,37 @@ impl Work<'_> {
 
     /// Takes back everything since the savepoint; if that is gone, this error has ended the transaction.
     async fn take_back(&mut self, error: &Arc<sqlx::Error>) -> Result<(), Stop> {
-        self.plain("ROLLBACK TO r").await.map_err(|_| Stop::Ended(Arc::clone(error)))?;
+        self.plain("ROLLBACK TO r").await.map_err(|stop| match stop {
+            // What ended the thread counts: nothing may be sent to it.
+            Stop::Ended(crash) if error::is_crash(&crash) => Stop::Ended(crash),
+            _ => Stop::Ended(Arc::clone(error)),
+        })?;
         self.plain(RELEASE).await
     }
 
     /// Sends a statement without arguments inside the transaction; an error means that the transaction is gone.
     async fn plain(&mut self, text: &'static str) -> Result<(), Stop> {
-        match batch::send(self.connection, text.into(), [], 0).await.error {
+        match batch::send(self.connection, text.into(), [], 1, 0).await.error {
             Some(error) => Err(Stop::Ended(Arc::new(error))),
             None => Ok(()),
         }
     }
 
-    async fn roll_back(&mut self) {
-        // Fails exactly if SQLite has ended the transaction by itself: then there is nothing to roll back.
-        let _ = batch::send(self.connection, "ROLLBACK".into(), [], 0).await;
+    async fn roll_back(&mut self, after: &sqlx::Error) {
         self.is_open = false;
+        // With its connection, the transaction ends.
+        if error::ends_connection(after) {
+            return;
+        }
+        // Fails exactly if SQLite has ended the transaction by itself: then there is nothing to roll back.
+        let _ = batch::send(self.connection, "ROLLBACK".into(), [], 1, 0).await;
     }
 
     async fn send(&mut self, statements: &[Statement], frame: Frame, of: &[usize]) -> Sent {
         let text = self.texts.get(statements, of.len(), frame);
         let values = of.iter().flat_map(|&index| &self.scripts[index].values);
-        batch::send(self.connection, text, values, frame.text(of.len(), statements.len())).await
+        let count = frame.text(of.len(), statements.len());
+        batch::send(self.connection, text, values, count, count).await
     }
 }
 

@@ -22,6 +22,7 @@ use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     admission::{Admission, Caller, Permit},
+    batch,
     cache::Cache,
     error,
     file::{Hold, Loss},
@@ -88,6 +89,7 @@ impl Writer {
                 let turnstile = bell.beside().cloned().map(Turnstile::new);
                 let waiting = VecDeque::new();
                 let texts = Texts::default();
+                let connection = Some(connection);
                 let thread = Thread { connection, hold, recovery, texts, turnstile, bell, waiting };
                 thread.serve(queue).await;
             }
@@ -172,7 +174,8 @@ impl Writer {
 }
 
 struct Thread {
-    connection: SqliteConnection,
+    /// `None`: its thread has ended, and another one could not be opened yet.
+    connection: Option<SqliteConnection>,
     /// Kept until the connection is closed; `None`: a database in memory.
     hold: Option<Hold>,
     recovery: Recovery,
@@ -193,7 +196,7 @@ impl Thread {
         loop {
             match self.waiting.pop_front() {
                 Some(Job::Read(mut script, permit, reply)) => {
-                    let result = reader::read(&mut self.connection, &mut self.texts, &mut script).await;
+                    let result = self.read(&mut script).await;
                     drop(permit);
                     // Whoever gave up waiting gets no answer.
                     let location = &self.recovery.location;
@@ -216,7 +219,9 @@ impl Thread {
         }
         if !self.hold.as_mut().is_none_or(Hold::leave) {
             std::mem::forget(self.connection);
-        } else if let Err(error) = logging::unlogged(self.connection.close()).await {
+        } else if let Some(connection) = self.connection
+            && let Err(error) = logging::unlogged(connection.close()).await
+        {
             logging::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
         if let Some(beside) = self.bell.beside() {
@@ -278,7 +283,19 @@ impl Thread {
     /// Creates or upgrades the schema. `Some`: somebody else holds the database.
     async fn ensure(&mut self) -> Option<Held> {
         let Some(Job::Ensure(since, permit, reply)) = self.waiting.pop_front() else { return None };
-        let ensured = logging::unlogged(schema::ensure(&mut self.connection, &self.recovery.location)).await;
+        if self.connection.is_none() {
+            self.reopen().await;
+        }
+        let ensured = match &mut self.connection {
+            Some(connection) => logging::unlogged(schema::ensure(connection, &self.recovery.location)).await,
+            None => Err(error::storage("opening", &Arc::new(sqlx::Error::WorkerCrashed))),
+        };
+        // The schema has a row for each look: without one, the thread has ended.
+        let is_over =
+            |error: &Arc<sqlx::Error>| error::is_crash(error) || matches!(**error, sqlx::Error::RowNotFound);
+        if ensured.as_ref().err().and_then(error::cause).is_some_and(is_over) {
+            self.connection = None;
+        }
         let ensured = match &self.hold {
             Some(hold) => ensured.map_err(|error| hold.watch().judged(error)),
             None => ensured,
@@ -380,13 +397,50 @@ impl Thread {
         }
     }
 
+    /// Drops a connection that may not be used again. It is not closed: its thread might not answer. A database in memory,
+    /// whose schema nobody else can change, is kept while its thread lives.
+    async fn let_go(&mut self, error: &sqlx::Error) {
+        if !error::ends_connection(error) {
+            return;
+        }
+        match &mut self.connection {
+            Some(connection) if self.recovery.options.is_none() && !error::is_crash(error) => {
+                // Fails where there is no transaction.
+                let _ = batch::send(connection, "ROLLBACK".into(), [], 1, 0).await;
+            }
+            connection => *connection = None,
+        }
+    }
+
+    /// Reads on this connection.
+    async fn read(&mut self, script: &mut Script) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
+        if self.connection.is_none() {
+            self.reopen().await;
+        }
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        let result = reader::read(connection, &mut self.texts, script).await;
+        if let Err(error) = &result {
+            self.let_go(error).await;
+        }
+        result
+    }
+
     /// Runs these requests in one transaction. An error: somebody else holds the database, and nothing was written.
     async fn attempt(&mut self, batch: &Waiting) -> std::result::Result<Batch, Held> {
         if let Err(loss) = self.check() {
             return Ok(Batch::Lost(loss));
         }
         let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
-        let outcome = transaction::run(&mut self.connection, &mut self.texts, &scripts).await;
+        if self.connection.is_none() {
+            self.reopen().await;
+        }
+        let outcome = match &mut self.connection {
+            Some(connection) => transaction::run(connection, &mut self.texts, &scripts).await,
+            None => Batch::NotBegun(Arc::new(sqlx::Error::WorkerCrashed)),
+        };
+        if let Batch::Unknown(error) | Batch::NotBegun(error) | Batch::Ended(error) = &outcome {
+            self.let_go(error).await;
+        }
         let outcome = match self.hold.as_ref().map(Hold::watch) {
             Some(watch) => guarded(watch, outcome),
             None => outcome,
@@ -422,8 +476,9 @@ impl Thread {
         };
         match connected {
             Ok(connection) => {
-                let old = std::mem::replace(&mut self.connection, connection);
-                if let Err(error) = logging::unlogged(old.close()).await {
+                if let Some(old) = self.connection.replace(connection)
+                    && let Err(error) = logging::unlogged(old.close()).await
+                {
                     logging::warn!(%error, store = self.recovery.location, "a connection did not close cleanly");
                 }
             }

@@ -100,3 +100,54 @@ async fn a_number_beyond_which_there_is_none_is_refused_and_one_that_is_there_is
         assert_eq!(numbers(&path, all).await, [3, 4, 5, 6], "{table}");
     }
 }
+
+/// A call that has an answer, whatever it is.
+async fn answered<T>(what: &str, call: impl Future<Output = wfe_core::Result<T>>) -> bool {
+    let answer = tokio::time::timeout(std::time::Duration::from_mins(1), call).await;
+    answer.unwrap_or_else(|_| panic!("{what} has no answer")).is_ok()
+}
+
+#[tokio::test]
+async fn what_somebody_drops_under_a_running_store_fails_calls_and_keeps_none_waiting() {
+    for (what, kind) in
+        [("execution_errors", "table"), ("workflows_due", "index"), ("events_unprocessed", "index")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+        let round = async |what: &str| {
+            let instance = WorkflowInstance::new("d", 1, json!(null));
+            let now = chrono::DateTime::UNIX_EPOCH;
+            let error = ExecutionError::new("w", "p", "message");
+            let event = Event::new("go", "key", json!(1));
+            let mut all = Vec::new();
+            for _ in 0..4 {
+                all.push(answered(what, store.create_new_workflow(&instance)).await);
+                all.push(answered(what, store.get_workflow_instance(&instance.id)).await);
+                all.push(answered(what, store.get_runnable_instances(now)).await);
+                all.push(answered(what, store.get_runnable_events(now)).await);
+                all.push(answered(what, store.persist_errors(std::slice::from_ref(&error))).await);
+                all.push(answered(what, store.create_event(&event)).await);
+            }
+            all
+        };
+        assert!(round("before").await[..6].iter().all(|is_done| *is_done));
+        let mut hand = by_hand(&path).await;
+        let query = format!(
+            "SELECT group_concat(sql, ';') FROM sqlite_schema WHERE tbl_name = '{what}' OR name = '{what}'"
+        );
+        let made: String = hand.fetch_one(AssertSqlSafe(query)).await.unwrap().get(0);
+        hand.execute(AssertSqlSafe(format!("DROP {kind} {what}"))).await.unwrap();
+        let meanwhile = round(what).await;
+        assert!(kind == "index" || meanwhile.contains(&false), "{what}: {meanwhile:?}");
+        hand.execute(AssertSqlSafe(made)).await.unwrap();
+        hand.close().await.unwrap();
+        let after = round("after").await;
+        assert!(after[6..12].iter().skip(1).any(|is_done| *is_done), "{what}: {after:?}");
+        answered("close", async {
+            store.close().await;
+            Ok(())
+        })
+        .await;
+    }
+}
