@@ -23,8 +23,9 @@ use wfe_sqlite::SqlitePersistenceProvider;
 const TIMERS: i32 = 10_000;
 /// How late each may be on a machine of two cores that does nothing else. It takes nearly all of them in that second.
 const LATE: TimeDelta = TimeDelta::milliseconds(50);
-/// How late each may be on a machine that is ten times slower, or does other work. More is a fault of ours.
-const LATEST: TimeDelta = TimeDelta::milliseconds(500);
+/// How late each may be on a machine that is much slower, or does other work. More is a fault of ours: it was 1.8 s when
+/// instances were claimed only once they were due.
+const LATEST: TimeDelta = TimeDelta::seconds(1);
 /// Whatever else the machine does can only make them later: the best round of so many counts.
 const ROUNDS: usize = 6;
 
