@@ -74,8 +74,8 @@ async fn a_request_of_one_process_reaches_an_instance_that_is_busy_in_another_on
 /// One process puts an instance to sleep and is killed. Another one, which never had to do with it, fires its timer.
 #[tokio::test]
 async fn a_timer_of_a_process_that_was_killed_fires_on_time_in_another_one() {
-    let mut late = Duration::MAX;
-    for _ in 0..3 {
+    let (mut late, mut seen) = (Duration::MAX, 0);
+    while seen < 3 {
         let place = Place::new();
         let other = place.worker("other", LEASE, RARELY);
         place.let_go("other");
@@ -83,12 +83,18 @@ async fn a_timer_of_a_process_that_was_killed_fires_on_time_in_another_one() {
         // Only now: both claim what is due.
         let id = one.start("pause");
         let provider = place.provider().await;
-        let mut due = 0;
-        while due <= 0 {
+        let mut due = None;
+        while due.is_none() && place.begun().len() < 2 {
             let loaded = provider.load(&id).await.unwrap();
-            due = loaded.owner.map_or(loaded.instance.next_execution, |_| None).unwrap_or(0);
+            due = loaded.instance.next_execution.filter(|due| loaded.owner.is_none() && *due > 0);
         }
         one.kill();
+        let Some(due) = due else {
+            // It was claimed ahead before anybody could see it without an owner.
+            other.stop();
+            continue;
+        };
+        seen += 1;
         until(|| place.begun_by("other") == 1);
         let now = SystemClock.now().timestamp_millis();
         late = late.min(Duration::from_millis((now - due).unsigned_abs()));
