@@ -66,7 +66,8 @@ fn identified(path: &Path, page: &[u8]) -> Result<bool> {
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
+/// A number of SQLite's files, which are big-endian. `None`: they end before it.
+pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 

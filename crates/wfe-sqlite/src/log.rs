@@ -23,6 +23,7 @@ use wfe_core::{Result, WfeError};
 
 use crate::{
     companions::{SHM, WAL},
+    first_page::number,
     look::unusable,
     sidecars::Sidecars,
 };
@@ -162,10 +163,6 @@ impl Log {
             self.pages
         ))
     }
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 /// Reads a log as SQLite does: up to the last commit before the first frame that is not whole. `None`: there is none.

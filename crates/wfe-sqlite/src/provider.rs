@@ -34,8 +34,9 @@ use crate::{
 /// Nothing is answered as stored that is not in the file to which the path leads: a database, `-wal` or `-shm` that is
 /// removed, renamed or replaced under the store is found before the answer ([`Unusable`](wfe_core::WfeError::Unusable),
 /// or [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit that was under way), and from then on every
-/// call says so. A file that is overwritten or cut short in place is not found by that look. [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is open,
-/// use `VACUUM INTO` on a connection of your own, not a copy of its files.
+/// call says so. A file that is overwritten or cut short in place is not found by that look.
+/// [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is open, use
+/// `VACUUM INTO` on a connection of your own, not a copy of its files.
 ///
 /// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
 /// one connection for both, and is lost with its provider and at no other time: there is no pool, so nothing

@@ -357,8 +357,9 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for outsiders"))
     }
 
-    /// Gives the oldest of these waits that decode and that no live token holds to this one, until `expiry` by the store's clock: of two
-    /// workers one gets it. `None`: there is none, and nothing was written. A worker prolongs and returns what it has
+    /// Gives the oldest of these waits that decode and that no live token holds to this one, until `expiry` by the store's
+    /// clock: of two workers one gets it. `None`: there is none; waits that do not decode may have been given the token, and
+    /// are passed over until it expires. A worker prolongs and returns what it has
     /// through [`set_subscription_token`](super::SubscriptionRepository::set_subscription_token) and
     /// [`clear_subscription_token`](super::SubscriptionRepository::clear_subscription_token).
     ///

@@ -111,8 +111,8 @@ impl Worker {
     /// `work` is given the input and what else is known of the activity; what it returns is the answer. A panic (also one
     /// of the answer's `Serialize`), and an input of another type, are failures of the activity. An answer that the store
     /// does not take for an error of its own is stored again, after pauses that grow up to 5 s, until the lease has run out;
-    /// one that it refuses is given up, and nobody gets the activity again before the lease has run out. Where the claim is lost meanwhile (the instance was
-    /// cancelled, the heartbeats came too late), its future is dropped. An activity begins as soon as it is claimed, and
+    /// one that it refuses is given up, and nobody gets the activity again before the lease has run out. Where the claim is
+    /// lost meanwhile (the instance was cancelled, the heartbeats came too late), its future is dropped. An activity begins as soon as it is claimed, and
     /// neither it nor its heartbeats wait for the next claim; a claim whose lease has run out before the store has answered
     /// is given back, not begun. All of it runs in the caller's task, so it must not block.
     ///
