@@ -116,8 +116,13 @@ impl Actor {
             }
             tokio::select! {
                 biased;
-                // What is asked of it has its effect when it is read again; that comes first, whatever else waits.
-                Some(Mail::Look) = self.mailbox.recv() => PROCESS.hurry(number),
+                // `None` cannot be: this actor has the other end.
+                mail = self.mailbox.recv() => match mail {
+                    // A body that another actor has begun. It is not told again.
+                    Some(Mail::NotRun(job)) => drop(self.others.remove(&job)),
+                    // What is asked of it has its effect when it is read again; that comes first, whatever else waits.
+                    _ => PROCESS.hurry(number),
+                },
                 is_alone = &mut come => return Some(is_alone),
                 changed = phase.changed() => changed.ok()?, // an error: the dispatcher has ended
             }

@@ -1,12 +1,16 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
 };
 
 use tokio::sync::Semaphore;
 use wfe::{
-    Outcome, Waits,
-    definition::{Definition, WorkflowBuilder, child, event, inline},
+    Outcome, Waits, WorkflowHost,
+    definition::{Definition, WorkflowBuilder, blocking, child, event, inline},
     models::WorkflowStatus,
     steps::{Ctx, StepError},
     traits::Isolation,
@@ -105,6 +109,34 @@ async fn a_suspect_waits_until_the_bodies_of_all_hosts_of_its_process_have_ended
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_whose_earlier_body_ends_while_it_waits_for_its_turn_runs_again() {
+    let (place, begun) = (Place::new().await, Arc::new(AtomicUsize::new(0)));
+    let (let_go, may_end) = mpsc::channel::<()>();
+    let (may_end, counted) = (Mutex::new(may_end), begun.clone());
+    // The first one blocks its thread, whatever its token says.
+    let body = blocking(move |_: &Ctx, _: &u32| {
+        if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            may_end.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    let definition = WorkflowBuilder::<u32>::new("suspect", 1).then("blocks", body).build().unwrap();
+    let id = place.idle_host(&[&definition]).start_workflow("suspect", &0_u32).await.unwrap();
+    place.suspect(&definition).await;
+    let one = WorkflowHost::builder_shared(place.provider.clone()).grace(Duration::ZERO).build();
+    one.register(definition.clone()).unwrap();
+    one.start().await.unwrap();
+    until(async || begun.load(Ordering::SeqCst) == 1).await;
+    one.stop().await.unwrap();
+    let two = place.host(&[&definition]).await;
+    until(async || two.status(&id).await.unwrap().positions[0].waits == Waits::Place).await;
+    let_go.send(()).unwrap();
+    assert_eq!(ended(&two, &id).await, Outcome::Completed(0));
+    assert_eq!(begun.load(Ordering::SeqCst), 2);
+    two.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspect_that_waits_for_its_turn_does_what_is_asked_of_it() {
     let (place, bodies) = (Place::new().await, Bodies::new());
     let definition = bodies.definition("suspect");
@@ -186,9 +218,8 @@ async fn a_parent_that_is_poison_is_suspended_and_cancelled_with_its_children() 
     let deadly = inline(|_: Ctx, _: Arc<u32>| async { Ok(()) });
     let whole = WorkflowBuilder::<u32>::new("whole", 1)
         .parallel("both", |both| {
-            both.branch(|one| one.sub_workflow("sub", child("part", |_: &u32, ()| 0_u32))).branch(|other| {
-                other.delay("soon", |_, ()| std::time::Duration::from_millis(1)).then("deadly", deadly)
-            })
+            both.branch(|one| one.sub_workflow("sub", child("part", |_: &u32, ()| 0_u32)))
+                .branch(|other| other.delay("soon", |_, ()| Duration::from_millis(1)).then("deadly", deadly))
         })
         .build()
         .unwrap();
