@@ -9,11 +9,12 @@
 //!
 //! * Suspects come one after the other, and at most [`Pace::stretch`] of short ones in a row before bodies that wait begin,
 //!   which then have the process for as long as it was closed to them ([`Pace::longest_rest`] at most).
-//! * While bodies of instances that are no suspects go on for longer, others begin beside them: the process is closed for a
-//!   while, open for as long, closed for twice as long, until it has emptied. A suspect never begins beside these.
+//! * While bodies go on for long, others begin beside them: the process is closed for a while, open for as long, closed for
+//!   twice as long, up to [`Pace::longest_rest`], until it has emptied.
 //! * A suspect that takes long gives up its turn when others wait ([`allowance`]), and runs on. The next suspect waits for
-//!   it for as long, and then has its turn beside it: their deaths say nothing of either alone, but whose turn it was
-//!   comes first in the next process, and is alone there.
+//!   it for as long, and then has its turn beside it. It has its turn beside other bodies, too, that go on for longer than
+//!   that and than a closure of the longest kind. Deaths then say nothing of anyone alone, but whose turn it was comes first
+//!   in the next process, and waits for twice as long there before it begins beside others.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -36,7 +37,8 @@ pub(crate) static PROCESS: Isolation = Isolation::new(Pace {
     first_closure: Duration::from_secs(1),
 });
 
-/// How long a suspect keeps others waiting, at least at first: long enough for nearly any body to end, short enough for many
+/// How long a suspect has its turn while others wait, and how long it waits itself before it has its turn beside others, at
+/// least at first: long enough for nearly any body to end, short enough for many
 /// suspects with long ones to be under way again in minutes. Each death beside others doubles it: so one that kills its
 /// process only after hours is alone at last when it does. Real time: it is about a process, not about workflows.
 pub(crate) fn allowance(deaths: Deaths) -> Duration {
@@ -48,7 +50,8 @@ pub(crate) fn allowance(deaths: Deaths) -> Duration {
 struct Pace {
     /// Suspects that come one after the other while bodies wait, together.
     stretch: Duration,
-    /// The longest time that waiting bodies have before the next suspect.
+    /// The longest time that waiting bodies have before the next suspect, and that they are kept out at a time until what
+    /// runs has ended.
     longest_rest: Duration,
     /// The first attempt to let the process get empty.
     first_closure: Duration,
@@ -262,8 +265,9 @@ impl Ticket {
         self.number
     }
 
-    /// Its turn has come, and no other body begins from here on. Whether none runs: suspects whose turn is over may run on,
-    /// if they do so for longer than `patience`.
+    /// Its turn has come, and no other body begins from here on. Whether none runs: those that go on for longer than
+    /// `patience` run on beside it; those of instances that are no suspects only if they were waited for as long as the
+    /// process may be closed at a time.
     pub async fn come(&mut self, patience: Duration) -> bool {
         let isolation = self.isolation;
         if let Some(called) = &mut self.called {
@@ -273,34 +277,48 @@ impl Ticket {
         }
         let rest = isolation.lock().rest;
         if let Some(rest) = rest {
-            let has_begun = until(&isolation.emptied, || {
-                let state = isolation.lock();
-                (state.ordinary == 0 && state.waiting == 0).then_some(())
-            });
-            before(rest, has_begun).await;
+            before(rest, isolation.has_emptied()).await;
         }
         let give_up = Instant::now() + patience;
-        let mut closure = isolation.pace.first_closure;
+        let Pace { first_closure, longest_rest, .. } = isolation.pace;
+        let mut closure = first_closure.min(longest_rest);
         loop {
             isolation.close();
-            let end = Instant::now() + closure;
+            let closed = Instant::now();
             let ordinary_ended = until(&isolation.emptied, || (isolation.lock().ordinary == 0).then_some(()));
-            if before(end, ordinary_ended).await.is_some() {
+            let may_begin = if before(closed + closure, ordinary_ended).await.is_some() {
                 let all_ended = until(&isolation.emptied, || {
                     let state = isolation.lock();
                     (state.ordinary == 0 && state.lasting == 0).then_some(())
                 });
-                return before(give_up, all_ended).await.is_some();
+                if before(give_up.min(closed + longest_rest), all_ended).await.is_some() {
+                    return true;
+                }
+                true
+            } else {
+                closure >= longest_rest
+            };
+            if may_begin && Instant::now() >= give_up {
+                return false;
             }
             isolation.open(&mut isolation.lock());
-            let ordinary_ended = until(&isolation.emptied, || (isolation.lock().ordinary == 0).then_some(()));
-            before(Instant::now() + closure, ordinary_ended).await;
-            closure = closure.saturating_mul(2);
+            // For as long, unless what waits has begun and ended, and with it what was waited for.
+            before(Instant::now() + closed.elapsed(), isolation.has_emptied()).await;
+            closure = closure.saturating_mul(2).min(longest_rest);
         }
     }
 }
 
 impl Isolation {
+    /// Once no body runs of an instance that is no suspect, and none waits.
+    async fn has_emptied(&self) {
+        until(&self.emptied, || {
+            let state = self.lock();
+            (state.ordinary == 0 && state.waiting == 0).then_some(())
+        })
+        .await;
+    }
+
     /// Once somebody waits who cannot begin for the turn of another.
     pub async fn is_in_the_way(&self) {
         until(&self.wanted, || {

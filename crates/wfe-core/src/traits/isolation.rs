@@ -34,8 +34,9 @@ impl Deaths {
 pub enum Isolation {
     /// Alone: no body of another instance runs in the process. A death counts as its own.
     Alone,
-    /// It is its turn, and nothing else begins; but suspects run beside it whose turn is [over](Self::Over). A death counts
-    /// as [`beside`](Deaths::beside), and makes the instance due before all others, so that the next process runs it first.
+    /// It is its turn, and nothing else begins; but bodies run beside it that go on for long, such as those of suspects whose
+    /// turn is [over](Self::Over). A death counts as [`beside`](Deaths::beside), and makes the instance due before all others,
+    /// so that the next process runs it first.
     Turn,
     /// It had its turn and runs on, and others begin beside it. A death counts as [`beside`](Deaths::beside).
     Over,

@@ -1,5 +1,6 @@
 use std::{
     pin::Pin,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     task::{Context, Poll, Waker},
     thread,
 };
@@ -155,7 +156,7 @@ async fn a_suspect_that_takes_long_lets_others_begin_and_the_next_one_comes_besi
     let (next, is_alone) = coming(next, Duration::ZERO).await;
     assert!(!is_alone && isolation.enter(None).is_none());
     drop(next);
-    // … but never beside the body of an instance that is no suspect.
+    // … but it waits longer for the body of an instance that is no suspect.
     let ordinary = isolation.enter(None).unwrap();
     let mut next = coming(isolation.ask(), Duration::ZERO);
     assert!(now(next.as_mut()).is_none());
@@ -170,6 +171,75 @@ async fn a_suspect_that_takes_long_lets_others_begin_and_the_next_one_comes_besi
     assert!(now(next.as_mut()).is_none());
     drop(body);
     assert!(next.await.1);
+}
+
+/// The body of an hour: for how long the process is closed and open meanwhile, one after the other, in seconds.
+async fn closed_and_open(isolation: &'static Isolation, until: &AtomicBool) -> Vec<u64> {
+    let (mut times, mut was_closed, mut since) = (Vec::new(), true, Instant::now());
+    while !until.load(SeqCst) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let is_closed = isolation.lock().is_closed;
+        if is_closed != was_closed {
+            times.push((since.elapsed() + Duration::from_millis(500)).as_secs());
+            (was_closed, since) = (is_closed, Instant::now());
+        }
+    }
+    times
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_a_body_goes_on_for_an_hour_others_are_kept_out_for_a_bounded_time() {
+    let isolation = isolation(Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(1));
+    let long = isolation.enter(None).unwrap();
+    let waits = tokio::spawn(coming(isolation.ask(), Duration::from_hours(2)));
+    tokio::task::yield_now().await;
+    let is_over = AtomicBool::new(false);
+    let hour = async {
+        tokio::time::sleep(Duration::from_hours(1)).await;
+        is_over.store(true, SeqCst);
+    };
+    let (times, ()) = tokio::join!(closed_and_open(isolation, &is_over), hour);
+    assert_eq!(times[..10], [1, 1, 2, 2, 4, 4, 8, 8, 10, 10]);
+    assert!(times.iter().all(|time| *time <= 10), "{times:?}");
+    assert!(!waits.is_finished());
+    drop(long);
+    assert!(waits.await.unwrap().1, "it had the patience");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_comes_beside_a_body_that_goes_on_for_long_and_others_begin_after_its_turn() {
+    let isolation = isolation(Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(1));
+    let long = isolation.enter(None).unwrap();
+    let began = Instant::now();
+    let comes = coming(isolation.ask(), Duration::from_secs(10));
+    let (turn, is_alone) = before(began + LONG, comes).await.expect("its turn comes");
+    assert!(!is_alone && isolation.enter(None).is_none());
+    assert_eq!(
+        began.elapsed().as_secs(),
+        40,
+        "a body that takes less than the longest closure is waited for"
+    );
+    let own = isolation.enter(Some(turn.number())).unwrap();
+    drop((own, turn));
+    drop(isolation.enter(None).unwrap());
+    drop(long);
+    assert!(coming(isolation.ask(), Duration::from_secs(10)).await.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_is_patient_with_another_one_lets_others_begin_meanwhile() {
+    let isolation = isolation(Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(1));
+    let long = alone(isolation).await;
+    let _body = isolation.enter(Some(long.number())).unwrap();
+    isolation.outlast(long.number());
+    let waits = tokio::spawn(coming(isolation.ask(), Duration::from_mins(5)));
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let opened = before(began + Duration::from_secs(11), isolation.opened(None));
+    let waiting = opened.await.expect("others may begin");
+    drop((isolation.enter(None).unwrap(), waiting));
+    assert!(!waits.await.unwrap().1);
+    assert!(began.elapsed() < Duration::from_secs(311), "{:?}", began.elapsed());
 }
 
 #[test]
