@@ -3,7 +3,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use wfe::{
@@ -12,10 +12,13 @@ use wfe::{
     steps::Ctx,
 };
 
-use crate::place::{Place, ended};
+use crate::place::{Place, ended, until};
 
 /// Of how many suspects, unless `WFE_SUSPECTS` says another number.
 const SUSPECTS: usize = 300;
+
+/// Longer together than suspects come one after the other while others wait.
+const SLOW: Duration = Duration::from_millis(10);
 
 /// A short body that notes how many run beside it.
 fn short(id: &str, running: &Arc<AtomicUsize>, most: &Arc<AtomicUsize>) -> Definition {
@@ -58,7 +61,17 @@ async fn a_crowd_of_suspects_is_cleared_one_by_one_and_none_is_suspended() {
 async fn ordinary_work_goes_on_beside_a_crowd_of_suspects() {
     let place = Place::new().await;
     let (running, most) = (Arc::default(), Arc::default());
-    let (suspect, other) = (short("suspect", &running, &most), short("other", &running, &most));
+    let other = short("other", &running, &most);
+    let begun = Arc::new(AtomicUsize::new(0));
+    let begins = begun.clone();
+    let slow = inline(move |_: Ctx, _: Arc<u32>| {
+        begins.fetch_add(1, Ordering::SeqCst);
+        async {
+            tokio::time::sleep(SLOW).await;
+            Ok(())
+        }
+    });
+    let suspect = WorkflowBuilder::<u32>::new("suspect", 1).then("slow", slow).build().unwrap();
     let idle = place.idle_host(&[&suspect]);
     let mut ids = Vec::new();
     for _ in 0..SUSPECTS {
@@ -70,9 +83,14 @@ async fn ordinary_work_goes_on_beside_a_crowd_of_suspects() {
     host.register(suspect).unwrap();
     host.register(other).unwrap();
     host.start().await.unwrap();
-    for _ in 0..20 {
+    until(async || begun.load(Ordering::SeqCst) >= 10).await;
+    for n in 0..20 {
         let id = host.start_workflow("other", &0_u32).await.unwrap();
         assert_eq!(ended(&host, &id).await, Outcome::Completed(0));
+        if n == 0 {
+            let suspects = place.provider.get_workflow_instances(&ids).await.unwrap();
+            assert!(suspects.iter().any(|one| !one.status.is_final()), "it has waited for all suspects");
+        }
     }
     for id in &ids {
         assert_eq!(ended(&host, id).await, Outcome::Completed(0));
