@@ -136,6 +136,16 @@ async fn who_was_alone_at_ten_kills_in_a_row_is_suspended_and_no_other() {
 /// What a dead process left is run by a living one once its own bodies have ended.
 #[tokio::test]
 async fn a_suspect_of_a_dead_process_waits_for_the_bodies_of_the_living_one() {
+    for _ in 0..20 {
+        if suspect_has_waited().await {
+            return;
+        }
+    }
+    panic!("the suspect was the first one each time");
+}
+
+/// `false`: the suspect had its turn before the other body began, which it may.
+async fn suspect_has_waited() -> bool {
     let place = Place::new();
     // Nobody but the second process knows this one's definition.
     let folder = place.0.path().to_owned();
@@ -150,10 +160,18 @@ async fn a_suspect_of_a_dead_process_waits_for_the_bodies_of_the_living_one() {
     std::fs::write(place.0.path().join("harmless"), "").unwrap();
     let mut two = place.worker("two", PATIENCE, Duration::from_millis(50));
     until(|| place.begun_by("two") == 1);
-    until(|| two.ask(&format!("stands {deadly}")) == "[Place]");
-    assert_eq!(place.begun_by("kills"), 2);
+    let mut stands = String::new();
+    until(|| {
+        stands = two.ask(&format!("stands {deadly}"));
+        stands == "[Place]" || stands == "[]"
+    });
+    let has_waited = stands == "[Place]";
+    if has_waited {
+        assert_eq!(place.begun_by("kills"), 2);
+    }
     place.let_go("two");
     assert_eq!(two.ask(&format!("wait {held}")), "two");
     until_status(&place, &deadly, WorkflowStatus::Complete).await;
     two.stop();
+    has_waited
 }
