@@ -32,8 +32,9 @@ use crate::{
 /// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
-const HEADER: usize = 32;
-const FRAME: usize = 24;
+pub(crate) const HEADER: usize = 32;
+/// What each frame begins with.
+pub(crate) const FRAME: usize = 24;
 /// Where the first page says how the database is written: with a log, or without one.
 const MODE: usize = 18;
 /// Where the change counter is in it.
@@ -153,16 +154,22 @@ impl Log {
         }
         let page = u64::from(self.page);
         let there = database.length.div_ceil(page);
-        let is_nowhere = |number: &u64| {
-            *number != LOCKS / page + 1
-                && !u32::try_from(*number).is_ok_and(|number| self.held.contains(&number))
-        };
-        let missing = (there + 1..=u64::from(self.pages)).find(is_nowhere)?;
+        let missing = missing(there, self.pages, page, &self.held)?;
         Some(format!(
             "it has {there} pages, and the log is of one that has {} and does not hold page {missing}",
             self.pages
         ))
     }
+}
+
+/// The first page of a database of `pages` that is neither among the first `there`, nor in the log. `page_size` is in
+/// bytes.
+pub(crate) fn missing(there: u64, pages: u32, page_size: u64, in_log: &BTreeSet<u32>) -> Option<u64> {
+    let is_nowhere = |number: &u64| {
+        *number != LOCKS / page_size + 1
+            && !u32::try_from(*number).is_ok_and(|number| in_log.contains(&number))
+    };
+    (there + 1..=u64::from(pages)).find(is_nowhere)
 }
 
 /// Reads a log as SQLite does: up to the last commit before the first frame that is not whole. `None`: there is none.

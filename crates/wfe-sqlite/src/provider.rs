@@ -32,9 +32,9 @@ use crate::{
 /// one file open; their writers take turns.
 ///
 /// Nothing is answered as stored that is not in the file to which the path leads: a database, `-wal` or `-shm` that is
-/// removed, renamed or replaced under the store is found before the answer ([`Unusable`](wfe_core::WfeError::Unusable),
+/// removed, renamed, replaced or cut short under the store is found before the answer ([`Unusable`](wfe_core::WfeError::Unusable),
 /// or [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit that was under way), and from then on every
-/// call says so. A file that is overwritten or cut short in place is not found by that look.
+/// call says so. A file that is overwritten in place is not found by that look.
 /// [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is open, use
 /// `VACUUM INTO` on a connection of your own, not a copy of its files.
 ///

@@ -3,13 +3,14 @@
 //!
 //! * *Prevented*, on Linux: locks of an open file description, beside SQLite's own (see [`locks`](super::locks)). They
 //!   stop SQLite in this process, too, from being the last one: they are given back before the last connection closes.
-//! * *Found*: device and inode of the database, its log and its `-shm`, before each batch and after its COMMIT, and at
-//!   times by whoever reads or only listens. Where there are no such locks, SQLite's are taken again before.
+//! * *Found*: device and inode of the database, its log and its `-shm`, and whether database and log are as long as they
+//!   must be (see [`index`](super::index)), before each batch and after its COMMIT, and at times by whoever reads or only
+//!   listens. Where there are no such locks, SQLite's are taken again before.
 //! * *After a loss* everybody who asks gets it as an error, nothing is opened beside what is open (it would share the old
 //!   `-shm` and have another log), and what closes last writes nothing, unless nobody else can have come meanwhile.
 //!
-//! What is taken away after a look is found by the next one. Files that are overwritten in place keep their inode: they
-//! are found when SQLite says that they are damaged.
+//! What is taken away after a look is found by the next one. Files that are overwritten in place keep their inode and
+//! their length: they are found when SQLite says that they are damaged.
 #![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
@@ -162,7 +163,7 @@ impl Watch {
     fn look(&self, state: &mut State) -> Result<(), Loss> {
         #[cfg(unix)]
         if let (None, Some(database), Some(seen), Some(index)) =
-            (&state.lost, &self.guard.database, &state.seen, &state.index)
+            (&state.lost, &self.guard.database, &mut state.seen, &state.index)
         {
             state.lost = seen.look(database, index, &self.given).err();
         }

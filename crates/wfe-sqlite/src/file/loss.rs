@@ -133,7 +133,7 @@ impl fmt::Display for Event {
         match self {
             Self::Removed | Self::CompanionRemoved => f.write_str("it was removed or renamed while it was open"),
             Self::Replaced => f.write_str("another file was put in its place while it was open"),
-            Self::Truncated => f.write_str("it was emptied while it was open"),
+            Self::Truncated => f.write_str("it was emptied or cut short while it was open"),
             #[cfg(unix)]
             Self::Taken => f.write_str(
                 "its locks were lost (this process has closed the file by other means), and another process has locked it",

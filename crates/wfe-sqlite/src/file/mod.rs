@@ -2,6 +2,8 @@
 
 mod guard;
 #[cfg(unix)]
+mod index;
+#[cfg(unix)]
 mod locks;
 mod loss;
 #[cfg(unix)]

@@ -11,11 +11,15 @@ use nix::libc;
 use wfe_core::logging;
 
 use super::{
+    index::Index,
     locks::{self, DMS, Kind, Lock, SHARED},
     loss::Loss,
     stat::{self, Found, Number, number},
 };
 use crate::companions::beside;
+
+/// How often a look begins anew where others write meanwhile.
+const ATTEMPTS: usize = 8;
 
 /// What lies at the three paths, open and locked.
 #[derive(Debug)]
@@ -23,6 +27,10 @@ pub(super) struct Seen {
     kind: Kind,
     database: Number,
     companions: [(PathBuf, Number); 2],
+    /// The log. SQLite has no locks on it, so that closing it takes none away.
+    log: File,
+    /// Of the database when it was last found whole, in bytes: one that has only grown since is whole.
+    length: u64,
 }
 
 impl Seen {
@@ -43,11 +51,7 @@ impl Seen {
             {
                 open
             }
-            _ => {
-                let mut options = OpenOptions::new();
-                let opened = options.read(true).custom_flags(libc::O_NOFOLLOW).open(&shm);
-                opened.map_err(|error| Loss::companion(&shm, error))?
-            }
+            _ => read_only(&shm)?,
         };
         let index = index.insert(open);
         let mut kind = Kind::best();
@@ -59,9 +63,11 @@ impl Seen {
         locked.map_err(|error| not_locked(given, error))?;
         // Nobody removes anything now: what lies there is what is open.
         let numbers = (of_companion(&wal)?, of_companion(&shm)?);
-        let seen =
-            Self { kind, database: of_database(given)?, companions: [(wal, numbers.0), (shm, numbers.1)] };
+        let log = read_only(&wal)?;
+        let companions = [(wal, numbers.0), (shm, numbers.1)];
+        let mut seen = Self { kind, database: of_database(given)?.number, companions, log, length: u64::MAX };
         seen.is_open_here(database, index, given)?;
+        seen.places(index, given)?;
         Ok(seen)
     }
 
@@ -75,8 +81,8 @@ impl Seen {
             return Err(Loss::replaced(&shm.0));
         }
         let Some(open) = descriptors() else { return Ok(()) };
-        // One of SQLite's, beside ours of the database and the index.
-        for (path, number, at_least) in [(given, self.database, 2), (&wal.0, wal.1, 1), (&shm.0, shm.1, 2)] {
+        // One of SQLite's, beside ours.
+        for (path, number, at_least) in [(given, self.database, 2), (&wal.0, wal.1, 2), (&shm.0, shm.1, 2)] {
             if open.iter().filter(|other| **other == number).count() < at_least {
                 return Err(Loss::replaced(path));
             }
@@ -87,17 +93,60 @@ impl Seen {
     /// Whether all three are in their places, as they were. Where the locks are the process's, they are taken again first:
     /// either that is refused; or a file is gone; or nobody has taken himself for the last one until now, and one who does
     /// so later finds in the log what was committed before.
-    pub(super) fn look(&self, database: &File, index: &File, given: &Path) -> Result<(), Loss> {
+    pub(super) fn look(&mut self, database: &File, index: &File, given: &Path) -> Result<(), Loss> {
         if self.kind == Kind::Posix {
             lock(self.kind, database, index).map_err(|error| not_locked(given, error))?;
         }
-        if of_database(given)? != self.database {
-            return Err(Loss::replaced(given));
-        }
-        for (path, number) in &self.companions {
-            if of_companion(path)? != *number {
-                return Err(Loss::replaced(path));
+        self.places(index, given)
+    }
+
+    /// Whether the files are in their places, and whole. What the index says of them holds if it still says so afterwards;
+    /// otherwise somebody writes, and it is asked again, or left to the next look.
+    fn places(&mut self, shm: &File, given: &Path) -> Result<(), Loss> {
+        for _ in 0..ATTEMPTS {
+            let index = Index::read(shm);
+            let database = of_database(given)?;
+            if database.number != self.database {
+                return Err(Loss::replaced(given));
             }
+            let mut lengths = [0; 2];
+            for ((path, number), length) in self.companions.iter().zip(&mut lengths) {
+                let found = found_companion(path)?;
+                if found.number != *number {
+                    return Err(Loss::replaced(path));
+                }
+                *length = found.length;
+            }
+            let Some(index) = index else { return Ok(()) };
+            let Err(cut) = self.is_whole_by(&index, shm, given, database.length, lengths[0]) else {
+                self.length = database.length;
+                return Ok(());
+            };
+            if Index::read(shm) == Some(index) {
+                return Err(cut);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether database and log, of these lengths, have all that they must have.
+    fn is_whole_by(
+        &self,
+        index: &Index,
+        shm: &File,
+        given: &Path,
+        database: u64,
+        log: u64,
+    ) -> Result<(), Loss> {
+        let [(wal_path, _), (shm_path, _)] = &self.companions;
+        if index.is_log_cut(&self.log, log).map_err(|error| Loss::companion(wal_path, error))? {
+            return Err(Loss::truncated(wal_path));
+        }
+        let is_shorter = database < self.length;
+        if is_shorter
+            && index.is_database_cut(shm, database).map_err(|error| Loss::companion(shm_path, error))?
+        {
+            return Err(Loss::truncated(given));
         }
         Ok(())
     }
@@ -147,7 +196,7 @@ impl Seen {
         let is_missing = |path: &Path| {
             fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         };
-        of_database(given).is_ok_and(|found| found == self.database)
+        of_database(given).is_ok_and(|found| found.number == self.database)
             && self.companions.iter().all(|(path, number)| {
                 of_companion(path).is_ok_and(|found| found == *number) || is_missing(path)
             })
@@ -168,17 +217,35 @@ fn of(file: &File) -> io::Result<Number> {
 }
 
 /// What lies at the path of the database, which may be a link. An empty file is none: a database has a page at least.
-fn of_database(path: &Path) -> Result<Number, Loss> {
+fn of_database(path: &Path) -> Result<Found, Loss> {
     match stat::followed(path).map_err(|error| Loss::database(path, error))? {
         Found { length: 0, .. } => Err(Loss::truncated(path)),
-        Found { number, .. } => Ok(number),
+        found => Ok(found),
     }
 }
 
 /// What lies at the path of the log or the `-shm`, which is no link.
+fn found_companion(path: &Path) -> Result<Found, Loss> {
+    stat::unfollowed(path).map_err(|error| Loss::companion(path, error))
+}
+
 fn of_companion(path: &Path) -> Result<Number, Loss> {
-    let found = stat::unfollowed(path).map_err(|error| Loss::companion(path, error))?;
-    Ok(found.number)
+    found_companion(path).map(|found| found.number)
+}
+
+/// The log or the `-shm`, which is no link. Reading leaves the time of the last access alone where the system allows that:
+/// otherwise the first look after each commit changes the inode of the log, and the next fsync of the log writes it.
+fn read_only(path: &Path) -> Result<File, Loss> {
+    let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | flags).open(path);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let opened = open(libc::O_NOATIME).or_else(|error| match error.kind() {
+        // The file is another user's, who lets this one write to it.
+        io::ErrorKind::PermissionDenied => open(0),
+        _ => Err(error),
+    });
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let opened = open(0);
+    opened.map_err(|error| Loss::companion(path, error))
 }
 
 /// What this process has open; `None`: the system does not tell. It takes some microseconds for each descriptor.

@@ -61,6 +61,27 @@ async fn a_host_whose_database_was_removed_ends_and_no_other_one_begins_its_work
 }
 
 #[tokio::test]
+async fn hosts_whose_log_was_cut_short_acknowledge_nothing_more() {
+    let place = Place::new();
+    let mut workers = [place.worker("one", LEASE, POLL), place.worker("other", LEASE, POLL)];
+    place.let_go("one");
+    place.let_go("other");
+    for worker in &mut workers {
+        let id = worker.start("hold");
+        worker.ask(&format!("wait {id}"));
+    }
+    let log = place.0.path().join("state.db-wal");
+    fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+    let expected = format!("error cannot use {}: it was emptied or cut short", log.display());
+    for worker in &mut workers {
+        for call in ["start hold", "stop"] {
+            let said = worker.ask(call);
+            assert!(said.starts_with(&expected), "{call}: {said}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_hosts_have_acknowledged_is_written_back_where_only_the_log_was_removed() {
     let place = Place::new();
     let mut workers = [place.worker("one", LEASE, POLL), place.worker("other", LEASE, POLL)];

@@ -1,4 +1,4 @@
-//! A database that is copied, removed, renamed, replaced, emptied or overwritten while a process has it open: where there
+//! A database that is copied, removed, renamed, replaced, cut short or overwritten while a process has it open: where there
 //! are locks of open file descriptions, and where there are none.
 
 #![allow(
@@ -7,6 +7,7 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod cut_short;
 mod process;
 
 use std::{

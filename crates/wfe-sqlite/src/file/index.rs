@@ -1,0 +1,118 @@
+//! What the `-shm` says of the log and the database: how much of them there has to be.
+//!
+//! SQLite keeps there how many frames of the log are valid, and how many pages the database has
+//! (<https://www.sqlite.org/walformat.html#the_wal_index_header>). It writes the log before it says so here, and says so
+//! here before it cuts the log down (`TRUNCATE` checkpoint). Behind the header is how many of the frames were brought back
+//! into the database, which it says when they are there. So while all this stays as it is:
+//!
+//! * The log begins with the salts that the header repeats, and reaches to the end of the last valid frame.
+//! * Each page is in the database file, or in a valid frame of the log that was not brought back.
+//!
+//! It is read from the file, which SQLite has mapped: systems where reading does not see what is written to a mapping
+//! do not come here (OpenBSD).
+
+use std::{collections::BTreeSet, fs::File, io, os::unix::fs::FileExt};
+
+use crate::log;
+
+const VERSION: u32 = 3_007_000;
+/// The header, which is there twice; the number of frames that were brought back; and where the page numbers begin.
+const HEADER: usize = 48;
+const BACKFILLED: usize = 2 * HEADER;
+const PAGES: usize = 136;
+/// The index is cut in blocks: the page numbers of so many frames, and a hash table of the same length.
+const BLOCK: usize = 32_768;
+const FRAMES: usize = 4_096;
+/// Where its salts are in the header of the log.
+const SALTS: u64 = 16;
+
+/// What stands before the page numbers, at one moment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Index([u8; BACKFILLED + 4]);
+
+impl Index {
+    /// `None`: somebody is writing it, or it says nothing yet.
+    pub(super) fn read(file: &File) -> Option<Self> {
+        if cfg!(target_os = "openbsd") {
+            return None;
+        }
+        let mut bytes = [0; BACKFILLED + 4];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let index = Self(bytes);
+        let is_same_twice = bytes[..HEADER] == bytes[HEADER..BACKFILLED];
+        (is_same_twice && index.number(0) == VERSION && bytes[12] == 1).then_some(index)
+    }
+
+    /// In the order of bytes of this machine.
+    fn number(&self, at: usize) -> u32 {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&self.0[at..at + 4]);
+        u32::from_ne_bytes(bytes)
+    }
+
+    /// In bytes. The largest size does not fit in its field: there, 1 stands for it.
+    fn page_size(&self) -> u64 {
+        match u16::from_ne_bytes([self.0[14], self.0[15]]) {
+            1 => 65_536,
+            size => size.into(),
+        }
+    }
+
+    /// How many frames of the log are valid.
+    fn frames(&self) -> u32 {
+        self.number(16)
+    }
+
+    /// How many pages the database has, those that only the log holds among them.
+    fn pages(&self) -> u32 {
+        self.number(20)
+    }
+
+    /// Whether a log of this length, in bytes, lacks something of what is valid in it.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub(super) fn is_log_cut(&self, log: &File, length: u64) -> io::Result<bool> {
+        let frames = u64::from(self.frames());
+        if frames == 0 {
+            return Ok(false);
+        }
+        if length < log::HEADER as u64 + frames * (log::FRAME as u64 + self.page_size()) {
+            return Ok(true);
+        }
+        // One that was emptied and has grown again begins with a hole.
+        let mut salts = [0; 8];
+        match log.read_exact_at(&mut salts, SALTS) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
+            read => read.map(|()| salts != self.0[32..40]),
+        }
+    }
+
+    /// Whether a database file of this length, in bytes, lacks a page that the log does not hold for it either.
+    ///
+    /// # Errors
+    /// The `-shm` cannot be read.
+    pub(super) fn is_database_cut(&self, file: &File, length: u64) -> io::Result<bool> {
+        let (there, pages) = (length / self.page_size().max(1), u64::from(self.pages()));
+        if there >= pages {
+            return Ok(false);
+        }
+        let held = self.held(file)?;
+        Ok(log::missing(there, self.pages(), self.page_size(), &held).is_some())
+    }
+
+    /// The pages in the valid frames of the log that were not brought back into the database.
+    fn held(&self, file: &File) -> io::Result<BTreeSet<u32>> {
+        let mut pages = Vec::new();
+        let mut block = 0;
+        while pages.len() < self.frames() as usize {
+            let skipped = if block == 0 { PAGES } else { 0 };
+            let here = (FRAMES - skipped / 4).min(self.frames() as usize - pages.len());
+            let mut bytes = vec![0; 4 * here];
+            file.read_exact_at(&mut bytes, (block * BLOCK + skipped) as u64)?;
+            pages.extend(bytes.as_chunks::<4>().0.iter().map(|page| u32::from_ne_bytes(*page)));
+            block += 1;
+        }
+        Ok(pages.into_iter().skip(self.number(BACKFILLED) as usize).collect())
+    }
+}

@@ -1,0 +1,137 @@
+//! Files that are cut short in place, and files that SQLite itself makes shorter.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+};
+
+use sqlx::{Connection, Executor, SqliteConnection};
+
+use super::{BOTH, is_lost, lose, process::Place};
+
+const EVENT: &str = "emptied or cut short";
+
+fn cut(path: &Path, length: impl Fn(u64) -> u64) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(length(file.metadata().unwrap().len())).unwrap();
+}
+
+async fn run(connection: &mut SqliteConnection, statement: &'static str) {
+    connection.execute(statement).await.unwrap();
+}
+
+/// The tables are no longer in the log alone.
+async fn check_point(place: &Place, mode: &'static str) {
+    let mut connection = place.connect().await;
+    run(&mut connection, mode).await;
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_once_the_log_was_cut_short() {
+    type To = fn(u64) -> u64;
+    let lengths: [(&str, To); 4] = [
+        ("nothing", |_| 0),
+        ("its header", |_| 32),
+        ("half", |length| length / 2),
+        ("a byte less", |length| length - 1),
+    ];
+    for (locks, (to, length)) in BOTH.into_iter().flat_map(|locks| lengths.map(|length| (locks, length))) {
+        let place = Place::new(locks);
+        let log = place.path("-wal");
+        let mut other = place.process();
+        let mut left = 0;
+        let act = || {
+            cut(&log, length);
+            left = fs::metadata(&log).unwrap().len();
+        };
+        let one = lose(&place, act, "-wal", EVENT);
+        is_lost(&mut other, &log, EVENT);
+        other.end();
+        one.end();
+        assert_eq!(fs::metadata(&log).unwrap().len(), left, "{to}: nothing more is written");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_emptied_and_has_grown_again_is_found() {
+    for locks in BOTH {
+        let place = Place::new(locks);
+        // As SQLite leaves it when a commit comes between the cut and the next look.
+        let act = || {
+            let length = fs::metadata(place.path("-wal")).unwrap().len();
+            cut(&place.path("-wal"), |_| 0);
+            cut(&place.path("-wal"), |_| length);
+        };
+        lose(&place, act, "-wal", EVENT).end();
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_once_the_database_was_cut_short() {
+    // Where the log still has what was brought back, though nobody reads it there any more, and where it begins anew.
+    for mode in ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
+        for (locks, pages) in BOTH.into_iter().flat_map(|locks| [(locks, 1), (locks, 20)]) {
+            let place = Place::new(locks);
+            let mut one = place.process();
+            assert_eq!(one.ask("create before"), "ok");
+            check_point(&place, mode).await;
+            cut(&place.database, |length| length - pages * 4_096);
+            let left = fs::metadata(&place.database).unwrap().len();
+            is_lost(&mut one, &place.database, EVENT);
+            one.end();
+            assert_eq!(fs::metadata(&place.database).unwrap().len(), left, "nothing more is written");
+        }
+    }
+}
+
+/// All that makes a file shorter, or lets it grow.
+const ORDINARY: [&str; 12] = [
+    "INSERT INTO heap SELECT randomblob(4000) FROM generate LIMIT 300",
+    "PRAGMA wal_checkpoint(PASSIVE)",
+    "DELETE FROM heap",
+    "VACUUM",
+    "PRAGMA wal_checkpoint(TRUNCATE)",
+    "INSERT INTO heap SELECT randomblob(4000) FROM generate LIMIT 100",
+    "PRAGMA wal_checkpoint(RESTART)",
+    "DELETE FROM heap",
+    "PRAGMA incremental_vacuum",
+    "PRAGMA wal_checkpoint(PASSIVE)",
+    "INSERT INTO heap SELECT randomblob(4000) FROM generate LIMIT 200",
+    "PRAGMA wal_checkpoint(FULL)",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_sqlite_does_to_its_files_is_never_taken_for_a_loss() {
+    let place = Place::new(super::process::Locks::Description);
+    let mut one = place.process();
+    let mut connection = place.connect().await;
+    run(&mut connection, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM; CREATE TABLE heap (a)").await;
+    run(
+        &mut connection,
+        "CREATE VIEW generate AS WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 300) SELECT n FROM c",
+    )
+    .await;
+    let ordinary = tokio::spawn(async move {
+        for statement in [ORDINARY; 10].as_flattened() {
+            run(&mut connection, statement).await;
+        }
+        connection
+    });
+    let (mut looks, mut created) = (0, 0);
+    while !ordinary.is_finished() {
+        // Beside the looks of whoever writes, which keep the others waiting.
+        for _ in 0..100 {
+            assert_eq!(one.ask("verify"), "ok");
+            looks += 1;
+        }
+        assert_eq!(one.ask(&format!("create {created}")), "ok");
+        created += 1;
+    }
+    let mut connection = ordinary.await.unwrap();
+    run(&mut connection, "DROP VIEW generate; DROP TABLE heap").await;
+    connection.close().await.unwrap();
+    assert!(looks > ORDINARY.len(), "{looks}");
+    one.end();
+    assert_eq!(place.stored().await.len(), created);
+}
