@@ -19,6 +19,8 @@ use wfe::{
     steps::{Ctx, StepError},
 };
 
+use wfe_testkit::VirtualClock;
+
 use crate::support::{
     Count, Store, Tally, completed, ended, keep_thread, on_every_native_store, on_every_store, started, until,
 };
@@ -34,7 +36,8 @@ struct Bodies {
     open: Arc<AtomicBool>,
 }
 
-struct One(Bodies);
+/// One of them: the how manieth it is, from one on.
+struct One(Bodies, usize);
 
 impl Drop for One {
     fn drop(&mut self) {
@@ -44,9 +47,9 @@ impl Drop for One {
 
 impl Bodies {
     fn begin(&self) -> One {
-        self.begun.up();
+        let number = self.begun.up();
         self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
-        One(self.clone())
+        One(self.clone(), number)
     }
 
     /// The first `times` attempts take too long, and do not look at their tokens.
@@ -66,25 +69,30 @@ impl Bodies {
         WorkflowBuilder::<Tally>::new("deaf", 1).then("call", body).build().unwrap()
     }
 
-    /// The first attempt blocks its thread until it is let go, whatever its token says. If the instance is to be suspended, no
-    /// other one is made before somebody resumes it.
+    /// The first body blocks its thread until it is let go, whatever its token says. If the instance is to be suspended, no
+    /// other attempt is made before somebody resumes it.
     fn blocks(&self, then: OnFailure, timeout: Duration) -> Definition {
         let this = self.clone();
-        let body = blocking(move |ctx: &Ctx, _: &Tally| {
-            let _one = this.begin();
-            if ctx.attempt() == 1 && this.begun.get() == 1 {
+        let body = blocking(move |_: &Ctx, _: &Tally| {
+            let one = this.begin();
+            if one.1 == 1 {
                 keep_thread(|| this.open.load(Relaxed));
             }
             Ok(())
         });
-        let begun = self.begun.clone();
-        let is_retried = move |_: &StepError| then != OnFailure::Suspend || begun.get() > 1;
-        let body = body.timeout(timeout).retry(often().only_if(is_retried)).on_failure(then);
-        WorkflowBuilder::<Tally>::new("blocks", 1).then("call", body).build().unwrap()
+        let body = body.timeout(timeout).retry(often().only_if(move |_| then != OnFailure::Suspend));
+        WorkflowBuilder::<Tally>::new("blocks", 1).then("call", body.on_failure(then)).build().unwrap()
     }
 
     fn let_go(&self) {
         self.open.store(true, Relaxed);
+    }
+
+    /// Waits until the next attempt waits for the body of the first one, and no other one has begun. On a slow machine the
+    /// attempt may be over before its body begins.
+    async fn is_waited_for(&self, host: &WorkflowHost, id: &str) {
+        until(async || waits(host, id).await == Some(Waits::AttemptBefore) && self.begun.get() > 0).await;
+        assert_eq!(self.begun.get(), 1);
     }
 
     /// More may have begun: on a slow machine a quick one takes too long as well.
@@ -144,8 +152,7 @@ on_every_store! {
             }
             let host = started(builder.build(), &[&bodies.blocks(OnFailure::Terminate, SHORT)]).await;
             let id = start(&host, "blocks").await;
-            until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
-            assert_eq!(bodies.begun.get(), 1);
+            bodies.is_waited_for(&host, &id).await;
             if !matches!(store, Store::Plain(_)) {
                 assert_eq!(host.failures(&id).all().await.unwrap().len(), 1, "it counts at once");
             }
@@ -160,13 +167,13 @@ on_every_store! {
         let (cancelled, stopped) = (Bodies::default(), Bodies::default());
         let host = store.host(&[&cancelled.blocks(OnFailure::Terminate, SHORT)]).await;
         let id = start(&host, "blocks").await;
-        until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
+        cancelled.is_waited_for(&host, &id).await;
         host.cancel(&id).await.unwrap();
         assert_eq!(ended(&host, &id).await, Outcome::Cancelled);
         host.stop().await.unwrap();
         let host = store.host(&[&stopped.blocks(OnFailure::Terminate, SHORT)]).await;
         let id = start(&host, "blocks").await;
-        until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
+        stopped.is_waited_for(&host, &id).await;
         // Its grace time is longer than a test may take.
         tokio::time::timeout(Duration::from_secs(10), host.stop()).await.expect("it waits for no body").unwrap();
         assert_eq!((cancelled.now.load(SeqCst), stopped.now.load(SeqCst)), (1, 1));
@@ -176,12 +183,20 @@ on_every_store! {
 
     async fn a_suspended_instance_that_is_resumed_waits_for_the_body_that_still_runs(store: Store) {
         let bodies = Bodies::default();
-        let host = store.host(&[&bodies.blocks(OnFailure::Suspend, SHORT)]).await;
+        // The host's time stands still but here: no attempt takes too long because the machine is slow. It is before the
+        // store's, so that all is due.
+        let clock = Arc::new(VirtualClock::default());
+        let builder = store.builder().await.clock(clock.clone());
+        let host = started(builder.build(), &[&bodies.blocks(OnFailure::Suspend, SHORT)]).await;
         let id = start(&host, "blocks").await;
-        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        until(async || bodies.begun.get() == 1).await;
+        until(async || {
+            clock.advance(SHORT);
+            host.status(&id).await.unwrap().status == WorkflowStatus::Suspended
+        })
+        .await;
         host.resume(&id).await.unwrap();
-        until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
-        assert_eq!(bodies.begun.get(), 1);
+        bodies.is_waited_for(&host, &id).await;
         bodies.let_go();
         completed(&host, &id).await;
         bodies.check(2);
@@ -203,8 +218,7 @@ on_every_native_store! {
                 host.stop().await.unwrap();
             }
             let host = store.host(&[&definition]).await;
-            until(async || waits(&host, &id).await == Some(Waits::AttemptBefore)).await;
-            assert_eq!(bodies.begun.get(), 1);
+            bodies.is_waited_for(&host, &id).await;
             bodies.let_go();
             completed(&host, &id).await;
             bodies.check(2);

@@ -33,13 +33,20 @@ async fn told_until(
     id: &str,
     last: &Lifecycle,
 ) -> Vec<LifecycleEvent> {
+    told_until_one(events, |event| *event.instance_id == *id && event.what == *last).await
+}
+
+/// All that comes, up to the first event for which this holds.
+async fn told_until_one(
+    events: &mut Receiver<LifecycleEvent>,
+    is_last: impl Fn(&LifecycleEvent) -> bool,
+) -> Vec<LifecycleEvent> {
     let all = async {
         let mut told = Vec::new();
         loop {
             let event = events.recv().await.unwrap();
-            let is_last = *event.instance_id == *id && event.what == *last;
             told.push(event);
-            if is_last {
+            if told.last().is_some_and(&is_last) {
                 return told;
             }
         }
@@ -118,9 +125,12 @@ on_every_native_store! {
         let gate = Gate::default();
         let builder = WorkflowHost::builder_shared(before_status(store.provider().await, &gate));
         let host = started(builder.build(), &[&far_away("far"), &one_step("other")]).await;
-        let id = host.start_workflow("far", &Tally::default()).await.unwrap();
-        until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
         let mut events = host.lifecycle();
+        let id = host.start_workflow("far", &Tally::default()).await.unwrap();
+        // The last thing that is told of it before: it is told after it is stored, and so after it can be seen.
+        let is_end = |event: &LifecycleEvent| matches!(event.what, Lifecycle::StepCompleted { .. });
+        told_until_one(&mut events, is_end).await;
+        until(async || host.status(&id).await.unwrap().current_steps == ["wait"]).await;
         let ending = Ending::Terminated;
         let changes = [Lifecycle::Suspended, Lifecycle::Resumed, Lifecycle::Terminated { ending }];
         for (held, change) in (1..).zip(changes) {

@@ -32,7 +32,7 @@ const POLL: &str = "WFE_WORKER_POLL";
 const LOGS: &str = "WFE_WORKER_LOGS";
 
 /// How long a condition may take to come true on a loaded machine before the test fails.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Who finished an instance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
