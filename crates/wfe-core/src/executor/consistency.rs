@@ -1,13 +1,20 @@
 //! What the rows of an instance tell to be impossible, because rows were removed or changed behind the engine's back. Going
 //! on from there could run steps again that have finished, leave some out, or wait for ever.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{moves::branch_path, waiting::last_wait};
+use serde_json::Value;
+
+use super::{
+    failure::FORGIVEN,
+    moves::{IN_FALLBACK, KIND, TIME, branch_path},
+    undoing::SINCE,
+    waiting::{CHILD, WAITS, last_wait},
+};
 use crate::{
     WfeError,
     definition::Definition,
-    models::{ExecutionPointer, PointerStatus, WorkflowStatus},
+    models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus},
     traits::Loaded,
 };
 
@@ -32,7 +39,103 @@ pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option
             "the instance is not over, but it stands at no step: rows of it are gone",
         ));
     }
-    gone(&instance.id, pointers, &active).or_else(|| overlooked(loaded, &active))
+    pointers
+        .iter()
+        .find_map(|pointer| impossible(&instance.id, pointer, definition))
+        .or_else(|| gone(&instance.id, pointers, &active))
+        .or_else(|| mistaken(loaded, &active))
+        .or_else(|| unresumed(loaded, &active))
+        .or_else(|| overlooked(loaded, &active))
+}
+
+/// A pointer in which one column contradicts another, so that nothing would ever go on at it, or something would twice.
+fn impossible(
+    instance: &str,
+    pointer: &ExecutionPointer,
+    definition: Option<&Definition>,
+) -> Option<WfeError> {
+    use PointerStatus as Is;
+    let told = |column, message: &str, source| {
+        let row = format!("{} of {instance}", pointer.id);
+        let message = message.to_owned();
+        Some(WfeError::Corrupt { table: "execution_pointers", column, row, message, source })
+    };
+    let attributes = &pointer.extension_attributes;
+    let is_spoilt = |(name, value): (&String, &Value)| match name.as_str() {
+        WAITS | TIME | FORGIVEN | SINCE => !value.is_u64(),
+        KIND | CHILD => !value.is_string(),
+        _ => false,
+    };
+    if attributes.iter().any(is_spoilt) {
+        return told("extension_attributes", "what the engine keeps there is of another type", None);
+    }
+    if !pointer.active {
+        if pointer.status.is_final() {
+            return None;
+        }
+        return told("active", "the step has not ended, but nothing is to go on at it", None);
+    }
+    // What a step keeps that has become another one is told as what does not fit the definition.
+    let has_state = pointer.status == Is::Running || pointer.persistence_data.is_some();
+    let step = pointer.step_name.as_deref().filter(|_| has_state);
+    let node = definition.zip(step).and_then(|(all, step)| all.find(step));
+    let is_same =
+        |kind| attributes.get(KIND).is_some_and(|was| was == kind) && !attributes.contains_key(IN_FALLBACK);
+    let goes_on = match node.filter(|node| is_same(node.primitive.kind())) {
+        Some(node) => match node.primitive.check_kept(pointer) {
+            Ok(goes_on) => goes_on,
+            Err(source) => return told("persistence_data", "it is not what such a step keeps", source),
+        },
+        None => pointer.persistence_data.is_some() || pointer.sleep_until.is_some(),
+    };
+    match pointer.status {
+        Is::Complete | Is::Skipped | Is::Compensated | Is::Cancelled | Is::PendingPredecessor => {
+            told("status", "the step is one to go on at, but in this status nothing goes on", None)
+        }
+        Is::Sleeping if pointer.sleep_until.is_none() => {
+            told("sleep_until", "the step sleeps, but until no time", None)
+        }
+        Is::WaitingForEvent if !attributes.contains_key(WAITS) => {
+            told("status", "the step waits, but has never begun to", None)
+        }
+        Is::Running if attributes.get(KIND).is_none() || (pointer.children.is_empty() && !goes_on) => {
+            told("status", "the step waits for what is inside of it, and nothing is", None)
+        }
+        Is::Pending | Is::Running | Is::Sleeping | Is::WaitingForEvent | Is::Failed => None,
+    }
+}
+
+/// A wait that is not what the pointer that stands at it waits for.
+fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
+    let mut waiting = active.iter().filter(|p| p.status == PointerStatus::WaitingForEvent).peekable();
+    waiting.peek()?;
+    let open: HashMap<&str, &EventSubscription> =
+        loaded.waits.iter().map(|wait| (wait.id.as_str(), wait)).collect();
+    waiting.find_map(|pointer| {
+        let wait = open.get(last_wait(&loaded.instance.id, pointer)?.as_str())?;
+        let column = if wait.execution_pointer_id != pointer.id {
+            "execution_pointer_id"
+        } else if pointer.event_name.as_ref() != Some(&wait.event_name) {
+            "event_name"
+        } else if pointer.event_key.as_ref() != Some(&wait.event_key) {
+            "event_key"
+        } else {
+            return None;
+        };
+        let message = format!("it is not what the pointer {:?} says that waits there", pointer.id);
+        Some(corrupt("event_subscriptions", column, wait.id.clone(), &message))
+    })
+}
+
+/// An instance that is not suspended, although a step of it stands failed until somebody resumes it: a resume would do nothing.
+fn unresumed(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
+    let instance = &loaded.instance;
+    if instance.status != WorkflowStatus::Runnable {
+        return None;
+    }
+    let failed = active.iter().find(|pointer| pointer.status == PointerStatus::Failed)?;
+    let message = format!("it is not suspended, although {:?} has failed and waits for a resume", failed.id);
+    Some(corrupt("workflows", "status", instance.id.clone(), &message))
 }
 
 /// The waits of its pointers that are not among its open ones. A wait that somebody closed by hand

@@ -20,7 +20,7 @@ pub(super) const IN_FALLBACK: &str = "in-fallback";
 /// Attribute of a pointer in a compensation: what it undoes.
 pub(super) const UNDOES: &str = "undoes";
 /// Attribute of a container that has begun anew: which time it is, from 2.
-const TIME: &str = "time";
+pub(super) const TIME: &str = "time";
 /// Name of a fallback among the branches of a step.
 pub(super) const FALLBACK: &str = "fallback";
 

@@ -2,9 +2,10 @@ use serde_json::Value;
 
 use super::{Env, Run};
 use crate::{
-    WfeError,
+    BoxError, WfeError,
     definition::{Answer, Body},
     models::ExecutionPointer,
+    redact,
     steps::StepError,
 };
 
@@ -33,6 +34,11 @@ impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Self {
         Self::State(error.into())
     }
+}
+
+/// What [`check_kept`](Primitive::check_kept) says of a value that does not decode.
+pub(crate) fn undecodable<T>(error: serde_json::Error) -> Result<T, Option<BoxError>> {
+    Err(Some(Box::new(redact(error))))
 }
 
 /// What came of a move.
@@ -142,6 +148,12 @@ pub(crate) trait Primitive: Send + Sync {
     /// decode, or it has no children.
     fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
         Err(format!("is a {} now, but was {}", self.kind(), pointer.status))
+    }
+
+    /// Whether a pointer at this step goes on by itself while its children are awaited, and it has none: by what it keeps, it
+    /// has something to begin. `Err`: what it keeps does not decode, with the decoder's error, or cannot be.
+    fn check_kept(&self, _: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+        Ok(false)
     }
 
     /// A fault of the state: this kind of step never gets there.

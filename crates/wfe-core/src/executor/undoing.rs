@@ -32,7 +32,7 @@ use crate::{
 /// What the names of the branches that undo something begin with; the number of the log entry follows.
 pub(super) const UNDO: &str = "undo";
 /// Attribute of a container with a compensation of its own: how long the log was when it began.
-const SINCE: &str = "since";
+pub(super) const SINCE: &str = "since";
 
 /// What the pointer of a saga keeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -48,6 +48,15 @@ pub(super) struct SagaState {
     pub cut_short: BTreeMap<u64, String>,
     /// It is being undone.
     pub undoing: Option<Undoing>,
+}
+
+impl SagaState {
+    /// Whether entries of its log are still to be undone, for which no pointer of its need be at work. `None`: there is no such
+    /// state.
+    pub fn has_entries(&self) -> Option<bool> {
+        let Some(undoing) = &self.undoing else { return Some(false) };
+        (undoing.next >= self.from).then_some(undoing.next > self.from)
+    }
 }
 
 /// How far a saga is undone.

@@ -21,7 +21,7 @@ pub const ACTIVITY: &str = "wfe.activity:";
 pub const USER_TASK: &str = "wfe.user-task";
 
 /// Attribute of a pointer: how many waits it has opened.
-const WAITS: &str = "waits";
+pub(super) const WAITS: &str = "waits";
 /// Attribute of a pointer that waits for a child workflow: the child's id.
 pub(super) const CHILD: &str = "child";
 

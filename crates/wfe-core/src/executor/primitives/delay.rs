@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::{
+    BoxError,
     definition::Ask,
-    executor::{Env, Moved, Primitive, Run, moves::KIND},
+    executor::{Env, Moved, Primitive, Run, moves::KIND, primitive::undecodable},
     limits::{later, nearest_time},
+    models::ExecutionPointer,
 };
 
 /// Delay: waits for a time.
@@ -40,6 +42,14 @@ impl Until {
     }
 }
 
+impl Until {
+    /// For those that [ask once](Self::once): whether the kept time decodes. Nothing is begun by it.
+    pub(super) fn check(pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+        let kept = pointer.persistence_data.as_ref().map(DateTime::<Utc>::deserialize).transpose();
+        kept.map_or_else(undecodable, |_| Ok(false))
+    }
+}
+
 impl Delay {
     pub fn new(until: Until) -> Self {
         Self { until }
@@ -49,6 +59,10 @@ impl Delay {
 impl Primitive for Delay {
     fn kind(&self) -> &'static str {
         "delay"
+    }
+
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+        Until::check(pointer)
     }
 
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {

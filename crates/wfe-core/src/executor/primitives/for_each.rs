@@ -5,9 +5,9 @@ use serde_json::Value;
 
 use super::RunBody;
 use crate::{
-    Result, WfeError,
+    BoxError, Result, WfeError,
     definition::{Answer, Body},
-    executor::{Env, Moved, Primitive, Run, Want, moves::branch_of},
+    executor::{Env, Moved, Primitive, Run, Want, moves::branch_of, primitive::undecodable},
     models::{ExecutionPointer, PointerChange, PointerStatus},
     redact,
     steps::INDEX,
@@ -192,6 +192,16 @@ impl Primitive for ForEach {
             return Err(WfeError::Invalid(format!("the items of {at:?} from {from} on do not fit")).into());
         }
         Ok(self.fill(run, at)?)
+    }
+
+    fn check_kept(&self, pointer: &ExecutionPointer) -> std::result::Result<bool, Option<BoxError>> {
+        if pointer.status != PointerStatus::Running {
+            return Ok(false); // the body's own
+        }
+        match Cursor::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null)) {
+            Ok(cursor) => (cursor.next <= cursor.total).then_some(cursor.next < cursor.total).ok_or(None),
+            Err(error) => undecodable(error),
+        }
     }
 
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> std::result::Result<(), String> {

@@ -2,8 +2,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    BoxError,
     definition::{Ask, Every},
-    executor::{Env, Moved, Primitive, Run, moves::branch_of},
+    executor::{Env, Moved, Primitive, Run, moves::branch_of, primitive::undecodable},
     limits::nearest_time,
     models::{ExecutionPointer, PointerStatus},
 };
@@ -110,6 +111,15 @@ impl Primitive for Recur {
             Self::keep(run, at, &ticks, env)?;
         }
         Ok(())
+    }
+
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+        let is_begun = pointer.status == PointerStatus::Running;
+        match pointer.persistence_data.as_ref().map(Ticks::deserialize).transpose() {
+            Ok(None) => (!is_begun).then_some(false).ok_or(None),
+            Ok(Some(ticks)) => Ok(ticks.next.is_some() && pointer.sleep_until.is_some()),
+            Err(error) => undecodable(error),
+        }
     }
 
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {

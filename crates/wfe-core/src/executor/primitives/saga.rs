@@ -1,10 +1,12 @@
 use serde::Deserialize;
 
 use crate::{
+    BoxError,
     executor::{
         Env, Moved, Primitive, Run,
         failure::WHY_AGAIN,
         moves::branch_of,
+        primitive::undecodable,
         undoing::{SagaState, UNDO},
     },
     models::ExecutionPointer,
@@ -33,6 +35,13 @@ impl Primitive for Saga {
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
         Ok(if key.starts_with(UNDO) { run.entry_undone(at, env) } else { run.complete(at, None, env) }?)
+    }
+
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+        match pointer.persistence_data.as_ref().map(SagaState::deserialize).transpose() {
+            Ok(state) => state.map_or(Ok(false), |state| state.has_entries().ok_or(None)),
+            Err(error) => undecodable(error),
+        }
     }
 
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {

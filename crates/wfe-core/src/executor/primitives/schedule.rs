@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::Until;
 use crate::{
+    BoxError,
     definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::branch_of},
     models::ExecutionPointer,
@@ -44,6 +45,10 @@ impl Primitive for Schedule {
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
         Ok(run.complete(at, None, env)?)
+    }
+
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+        Until::check(pointer)
     }
 
     fn reopen(&self, _: &mut Run, _: &ExecutionPointer) -> Result<(), String> {

@@ -2,8 +2,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    BoxError,
     definition::Ask,
-    executor::{Env, Moved, Primitive, Run, moves::branch_of},
+    executor::{Env, Moved, Primitive, Run, moves::branch_of, primitive::undecodable},
     models::{ExecutionPointer, PointerStatus},
     redact,
 };
@@ -62,6 +63,10 @@ impl Primitive for While {
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
         self.next_round(run, at, env)
+    }
+
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+        rounds(pointer.persistence_data.as_ref()).map_or_else(undecodable, |_| Ok(false))
     }
 
     fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {

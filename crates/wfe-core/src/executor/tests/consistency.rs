@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::{
-    scenario::{Line, begin, mark, world},
+    scenario::{Line, begin, broken, does, mark, world},
     world::World,
 };
 use crate::{
     WfeError,
-    definition::event,
+    definition::{Every, OnFailure, child, each, event},
     executor::{contradiction, lost_waits},
-    models::{ExecutionPointer, WorkflowStatus},
+    models::{ExecutionPointer, PointerStatus, WorkflowStatus},
     traits::{Control, Loaded},
 };
 
@@ -135,4 +137,137 @@ fn an_instance_that_has_not_begun_stands_nowhere() {
     let world = world(begin().then("a", mark("a")));
     let blank = |loaded: &mut Loaded| loaded.instance.execution_pointers = Vec::<ExecutionPointer>::new();
     assert_eq!(told(&world, blank), None, "whether it has, the store knows");
+}
+
+fn change(id: &str, change: impl FnOnce(&mut ExecutionPointer)) -> impl FnOnce(&mut Loaded) {
+    move |loaded| change(loaded.instance.execution_pointers.iter_mut().find(|p| p.id == id).unwrap())
+}
+
+/// What the pointer `id` of the instance is told for.
+fn place(column: &'static str, id: &str) -> (&'static str, &'static str, String) {
+    ("execution_pointers", column, format!("{id} of it"))
+}
+
+#[test]
+fn a_step_that_the_instance_stands_at_is_in_no_status_in_which_nothing_goes_on() {
+    use PointerStatus as Is;
+    let waits = || begin().wait_for("w", event("said", |_: &Line, ()| "k"));
+    let sleeps = || begin().delay("w", |_, ()| HOUR);
+    let asks = || begin().sub_workflow("w", child("other", |_: &Line, ()| 0).version(1));
+    for make in [waits as fn() -> _, sleeps, asks] {
+        let mut world = world(make());
+        world.open();
+        for status in [
+            Is::Complete,
+            Is::Skipped,
+            Is::Compensated,
+            Is::Cancelled,
+            Is::PendingPredecessor,
+            // Nothing is inside of it.
+            Is::Running,
+        ] {
+            assert_eq!(
+                told(&world, change("w", |w| w.status = status)),
+                Some(place("status", "w")),
+                "{status}"
+            );
+        }
+        assert_eq!(told(&world, change("w", |w| w.active = false)), Some(place("active", "w")));
+    }
+    let mut sleeping = world(sleeps());
+    sleeping.open();
+    assert_eq!(told(&sleeping, change("w", |w| w.sleep_until = None)), Some(place("sleep_until", "w")));
+    assert_eq!(told(&sleeping, change("w", |w| w.status = Is::WaitingForEvent)), Some(place("status", "w")));
+    let mut two = world(begin().parallel("both", |all| {
+        all.branch(|b| b.delay("d", |_, ()| HOUR)).branch(|b| b.delay("e", |_, ()| HOUR))
+    }));
+    two.open();
+    assert_eq!(told(&two, change("both/0/d", |p| p.active = false)), Some(place("active", "both/0/d")));
+    assert_eq!(told(&two, change("both", |p| p.children.clear())), Some(place("status", "both")));
+}
+
+#[test]
+fn a_wait_that_is_another_one_than_its_pointer_says_is_told() {
+    let mut world = world(begin().wait_for("w", event("said", |_: &Line, ()| "k")));
+    world.open();
+    for (column, spoil) in [
+        (
+            "event_name",
+            (|wait| wait.event_name = "sung".to_owned()) as fn(&mut crate::models::EventSubscription),
+        ),
+        ("event_key", |wait| wait.event_key.clear()),
+        ("execution_pointer_id", |wait| wait.execution_pointer_id = "other".to_owned()),
+    ] {
+        let row = Some(("event_subscriptions", column, "it//w//1".to_owned()));
+        assert_eq!(told(&world, |loaded| spoil(&mut loaded.waits[0])), row);
+    }
+    assert_eq!(told(&world, change("w", |w| w.event_key = None)).unwrap().1, "event_key");
+}
+
+#[test]
+fn an_instance_with_a_failed_step_that_waits_for_a_resume_is_suspended() {
+    let mut world = world(begin().then("bad", broken()).on_failure(OnFailure::Suspend));
+    world.open();
+    finish_all(&mut world);
+    assert_eq!(world.instance.status, WorkflowStatus::Suspended);
+    let runnable = |loaded: &mut Loaded| loaded.instance.status = WorkflowStatus::Runnable;
+    assert_eq!(told(&world, runnable), Some(("workflows", "status", "it".to_owned())));
+}
+
+#[test]
+fn what_a_container_keeps_that_does_not_decode_or_cannot_be_is_told() {
+    let hour = |_: &Line, _: &()| HOUR;
+    let tick = Every::interval(HOUR);
+    let cases = [
+        (begin().while_("c", |_, _| true, move |b| b.delay("d", hour)), vec![json!({"begun": -1}), json!(7)]),
+        (
+            begin().for_each("c", each(|_: &Line| vec![1_u32]), |b| b.delay("d", |_, _| HOUR)),
+            vec![json!({"total": 1, "next": 2}), json!({"total": "1", "next": 1}), Value::Null],
+        ),
+        (
+            begin().recur("c", tick, |_, _| false, |b| b.then("t", mark("t"))).delay("d", hour),
+            vec![json!({"count": -1, "next": null}), Value::Null],
+        ),
+        (begin().delay("c", hour), vec![json!("tomorrow")]),
+        (
+            begin().saga("c", move |b| does(b, "a").delay("d", hour)),
+            vec![json!({"round": 1}), json!({"round": 1, "from": 4_u64.pow(9), "log": -1, "undoing": null})],
+        ),
+        (
+            begin().saga("c", move |b| {
+                b.then("a", mark("a"))
+                    .compensate_with(move |undo| undo.delay("d", hour))
+                    .then("bad", broken())
+            }),
+            vec![json!({"round": 1, "from": 1, "log": 1, "undoing":
+                {"next": 0, "current": null, "covered": [], "why": null, "end": null}})],
+        ),
+    ];
+    for (workflow, spoilt) in cases {
+        let mut world = world(workflow);
+        world.open();
+        while !world.jobs.is_empty() {
+            finish_all(&mut world);
+        }
+        for kept in spoilt {
+            let spoil = |c: &mut ExecutionPointer| {
+                c.persistence_data = Some(kept.clone()).filter(|kept| !kept.is_null());
+            };
+            assert_eq!(told(&world, change("c", spoil)), Some(place("persistence_data", "c")), "{kept}");
+        }
+    }
+}
+
+#[test]
+fn a_counter_that_is_no_number_is_told() {
+    let mut world = world(begin().wait_for("w", event("said", |_: &Line, ()| "k")));
+    world.open();
+    for (name, value) in
+        [("waits", json!("1")), ("time", json!(-1)), ("kind", json!(7)), ("since", json!([]))]
+    {
+        let spoil = |w: &mut ExecutionPointer| {
+            w.extension_attributes.insert(name.to_owned(), value.clone());
+        };
+        assert_eq!(told(&world, change("w", spoil)), Some(place("extension_attributes", "w")), "{name}");
+    }
 }
