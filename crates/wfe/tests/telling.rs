@@ -30,7 +30,7 @@ use tracing_subscriber::{
     registry::{LookupSpan, Scope},
 };
 use wfe::{
-    WfeError, WorkflowHost,
+    NewSchedule, Timetable, WfeError, WorkflowHost,
     definition::{Inline, Retry, Task, WorkflowBuilder, activity, blocking, event, inline},
     steps::{Ctx, StepError},
 };
@@ -290,4 +290,46 @@ async fn what_does_not_fit_its_type_is_told_by_kind_and_place_and_never_quoted()
         fields.into_iter().any(|(_, value)| value.contains(SECRET))
     });
     assert!(quotes.is_none(), "{quotes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_out_of_a_list_because_its_wait_is_another_instances_is_told_once() {
+    LazyLock::force(&SAID);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let provider = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
+    let host = WorkflowHost::new(provider);
+    let asks =
+        WorkflowBuilder::<u32>::new("left-out", 1).activity("ask", activity("left-out", |n: &u32, ()| *n));
+    host.register(asks.build().unwrap()).unwrap();
+    host.start().await.unwrap();
+    let yearly = NewSchedule::new("one", "left-out", Timetable::interval(Duration::from_hours(9000)));
+    host.schedules().create(yearly, &7_u32).await.unwrap();
+    let asking = host.start_workflow("left-out", &7_u32).await.unwrap();
+    let listed = async || {
+        let schedules = host.schedules().list(None, 9).await.unwrap().rows.len();
+        (schedules, host.activities().open("left-out", None, 9).await.unwrap().rows.len())
+    };
+    let both = async {
+        while listed().await != (1, 1) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, both).await.expect("both are listed");
+    let schedule = host.schedules().get("one").await.unwrap().instance_id;
+    let mut hand = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    for id in [&schedule, &asking] {
+        let spoils = "UPDATE event_subscriptions SET workflow_id = 'another' WHERE workflow_id = ?";
+        sqlx::query(spoils).bind(id).execute(&mut hand).await.unwrap();
+    }
+    for _ in 0..3 {
+        assert_eq!(listed().await, (0, 0));
+    }
+    let left_out = SAID.with("it is left out");
+    for id in [&schedule, &asking] {
+        let row = format!("event_subscriptions.workflow_id, row {id}//");
+        let told = left_out.iter().filter(|said| said.fields["error"].contains(&row));
+        assert_eq!(told.count(), 1, "{left_out:#?}");
+    }
+    host.stop().await.unwrap();
 }

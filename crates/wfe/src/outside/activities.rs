@@ -9,7 +9,7 @@ use wfe_core::{
     traits::{Cursor, Page},
 };
 
-use super::{ActivityClaim, Worker, step_of};
+use super::{ActivityClaim, Worker, check_own, step_of};
 use crate::{WorkflowHost, host::RESERVED, shared::Shared, status::Held};
 
 /// Activities for workers outside of the workflows; from [`WorkflowHost::activities`]. It works on a host that is not
@@ -122,14 +122,20 @@ impl Activities {
         &self.0
     }
 
-    /// A page of the activities of this name that nobody has answered, oldest first; claimed ones too.
+    /// A page of the activities of this name that nobody has answered, oldest first; claimed ones too. One whose stored row
+    /// contradicts itself is left out, and logged once: a page may be shorter than `limit` although others follow.
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is the engine's.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
     pub async fn open(&self, name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<OpenActivity>> {
-        let page = self.0.shared().store.open_waits(&event_name(name)?, after, limit).await?;
-        Ok(Page { rows: OpenActivity::of_all(self.0.shared(), &page.rows).await?, next: page.next })
+        let shared = self.0.shared();
+        let page = shared.store.open_waits(&event_name(name)?, after, limit).await?;
+        let mut waits = Vec::with_capacity(page.rows.len());
+        for wait in page.rows {
+            waits.extend(shared.sound(check_own(&wait).map(|()| wait))?);
+        }
+        Ok(Page { rows: OpenActivity::of_all(shared, &waits).await?, next: page.next })
     }
 
     /// Claims the oldest activity of this name that nobody has, or whose lease has run out; `None`: there is none now.

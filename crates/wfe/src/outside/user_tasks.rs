@@ -9,7 +9,7 @@ use wfe_core::{
     traits::{Cursor, Page},
 };
 
-use super::answer_to;
+use super::{answer_to, check_own};
 use crate::WorkflowHost;
 
 /// Tasks looked through at once for those of one assignee: enough for few reads, little enough to hold.
@@ -72,6 +72,7 @@ pub struct OpenTask {
 
 impl OpenTask {
     fn of(wait: &EventSubscription) -> Result<Self> {
+        check_own(wait)?;
         let null = serde_json::Value::Null;
         let task = UserTaskView::deserialize(wait.subscription_data.as_ref().unwrap_or(&null));
         Ok(Self {

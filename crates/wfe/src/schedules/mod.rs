@@ -20,7 +20,7 @@ use wfe_core::{
     traits::{Cursor, Page, StepFailure},
 };
 
-use crate::{WorkflowHost, host::RESERVED};
+use crate::{WorkflowHost, host::RESERVED, outside::check_own};
 use definition::{LISTED, Spec, TICK, Ticked, own_definition};
 
 /// Schedules that start workflows; from [`WorkflowHost::schedules`].
@@ -248,7 +248,10 @@ impl Schedules {
     pub async fn list(&self, after: Option<Cursor>, limit: usize) -> Result<Page<ScheduleStatus>> {
         let shared = self.0.shared();
         let page = shared.store.open_waits(&format!("{ACTIVITY}{LISTED}"), after, limit).await?;
-        let ids: Vec<String> = page.rows.into_iter().map(|wait| wait.workflow_id).collect();
+        let mut ids = Vec::with_capacity(page.rows.len());
+        for wait in page.rows {
+            ids.extend(shared.sound(check_own(&wait).map(|()| wait.workflow_id))?);
+        }
         let instances = shared.loss.seen(shared.provider.get_workflow_instances(&ids).await)?;
         // One may have ended meanwhile.
         let mut rows = Vec::new();
