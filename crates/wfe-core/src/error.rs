@@ -142,14 +142,14 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// A stored value does not decode. Nothing else of the store is affected.
+    /// A stored value does not decode, contradicts another one, or lets no write through. Nothing else of the store is affected.
     #[error(
         "the stored value in {table}.{column}, row {row}, is corrupt ({message}); mend or remove that row"
     )]
     Corrupt {
         /// The table.
         table: &'static str,
-        /// The column.
+        /// The column; `*`: which one, the store cannot tell.
         column: &'static str,
         /// The row: its id, or its row number.
         row: String,

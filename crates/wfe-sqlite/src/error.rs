@@ -4,6 +4,8 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use wfe_core::{BoxError, WfeError};
 
+use crate::script::Script;
+
 /// `SQLITE_CONSTRAINT_NOTNULL`: how a guard says that its condition does not hold.
 const NOT_NULL: i32 = 1299;
 const ERROR: i32 = 1;
@@ -11,6 +13,7 @@ const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
 const FULL: i32 = 13;
 const CORRUPT: i32 = 11;
+const CONSTRAINT: i32 = 19;
 const PROTOCOL: i32 = 15;
 const NOT_A_DATABASE: i32 = 26;
 
@@ -26,6 +29,11 @@ fn primary(error: &sqlx::Error) -> Option<i32> {
 /// Whether this is what a guard answers.
 pub(crate) fn is_not_null_violation(error: &sqlx::Error) -> bool {
     code(error) == Some(NOT_NULL)
+}
+
+/// Whether a rule of the schema forbids it: a CHECK, a UNIQUE, a foreign key, a trigger.
+pub(crate) fn is_constraint_violation(error: &sqlx::Error) -> bool {
+    primary(error) == Some(CONSTRAINT)
 }
 
 /// Whether somebody else held the database for too long; nothing was done.
@@ -68,6 +76,29 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     } else {
         WfeError::Storage { message, source }
     }
+}
+
+/// The error of a write that goes against what is stored: it breaks a rule of the table that this statement changes. Which row
+/// it is, nobody has told: named is the thing that the script is about.
+pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::Error>) -> WfeError {
+    WfeError::Corrupt {
+        table: script.statements.get(statement).map_or("", |statement| changed_table(statement.text)),
+        column: "*",
+        row: script.subject().unwrap_or("?").to_owned(),
+        message: format!("what is stored lets no write through: {error}"),
+        source: Some(Box::new(Arc::clone(error))),
+    }
+}
+
+/// The table that one of this crate's statements changes; empty: it changes none.
+fn changed_table(statement: &'static str) -> &'static str {
+    let mut words = statement.split_ascii_whitespace();
+    match words.next() {
+        Some("UPDATE") => words.next(),
+        Some("INSERT" | "DELETE") => words.nth(1),
+        _ => None,
+    }
+    .unwrap_or_default()
 }
 
 /// The same error, naming the database. For where answers leave the store: most of what fails below does not know it.

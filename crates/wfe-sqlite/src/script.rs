@@ -138,10 +138,15 @@ pub(crate) struct Script {
 impl Script {
     /// A script about the thing named `key`.
     pub(crate) fn about(key: &str) -> Self {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        let mut hasher = DefaultHasher::new();
-        key.hash(&mut hasher);
-        Self { key: hasher.finish(), ..Self::default() }
+        Self { key: hash(key), ..Self::default() }
+    }
+
+    /// The name of the thing that it is about, if that is among its arguments.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.values.iter().find_map(|value| match value {
+            Value::Text(text) if hash(text) == self.key => Some(&**text),
+            _ => None,
+        })
     }
 
     /// The same script, but others are told of it.
@@ -199,6 +204,13 @@ impl Script {
     }
 }
 
+fn hash(key: &str) -> u64 {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// What one statement came to.
 #[derive(Default)]
 pub(crate) struct Done {
@@ -227,5 +239,7 @@ mod tests {
         script.add(&TWO, [1_i64.into(), "x".into()]);
         assert_eq!(script.values.len(), 2);
         assert_eq!(script.key, Script::about("a").key);
+        assert_eq!((script.subject(), Script::about("x").subject()), (None, None));
+        assert_eq!(Script { key: Script::about("x").key, ..script }.subject(), Some("x"));
     }
 }

@@ -64,7 +64,7 @@ const ROWS: &str = "\
 /// An answered wait, an event that nobody waits for, a request that says how.
 const MORE_OF_VERSION_2: &str = "\
     INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
-      subscribe_as_of, is_open, answer) VALUES ('a', 'wait', 'i', 0, 'q', 'wfe.activity:x', 'a', 0, 1, 'answer'); \
+      subscribe_as_of, is_open, answer) VALUES ('a', 'wait', 'i', 0, 'q', 'wfe.activity:x', 'a', 0, 1, 'e'); \
     INSERT INTO events (id, event_name, event_key, event_data, event_time, is_processed, position, wanted) \
       VALUES ('unwanted', 'sent', '7', 'null', 8, 0, 2, 0); \
     UPDATE workflows SET control = 'Resume', control_detail = '3 \"Skip\"' WHERE id = 'i'";

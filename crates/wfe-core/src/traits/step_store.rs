@@ -78,6 +78,8 @@ pub trait StepStore: Send + Sync {
     ///   another instance.
     /// * [`EventNotFound`](crate::WfeError::EventNotFound): a consumed event is unknown, not due, of another stream, or
     ///   not after the position of its wait: it was delivered before.
+    /// * [`Corrupt`](crate::WfeError::Corrupt): a stored row of the instance lets no such write through, or contradicts it.
+    ///   Nothing was written. The engine suspends the instance by a commit that touches none of its pointers, waits and data.
     /// * [`CommitUnknown`](crate::WfeError::CommitUnknown): keep the result, [`load`](Self::load), and compare.
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed>;
 
@@ -113,7 +115,8 @@ pub trait StepStore: Send + Sync {
     /// # Errors
     /// * [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode; or the instance has not ended, had live
-    ///   pointers once, and has none any more, so that it would begin anew.
+    ///   pointers once, and has none any more, so that it would begin anew; or an open wait of it is for something that can
+    ///   never come, since the answer that it names, or the child for whose end it is, is not stored.
     async fn load(&self, id: &str) -> Result<Loaded>;
 
     /// As [`load`](Self::load), asked by the program and not by the engine. A store that bounds how much of what the program

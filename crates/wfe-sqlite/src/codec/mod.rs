@@ -103,7 +103,7 @@ impl<'r> Fields<'r> {
     }
 
     pub(crate) fn flag(&mut self, column: &'static str) -> Result<bool> {
-        Ok(self.int(column)? != 0)
+        Ok(self.within(column, 0..=1)? == 1)
     }
 
     /// An integer that must fit into a smaller or unsigned type.

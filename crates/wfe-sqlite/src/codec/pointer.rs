@@ -1,12 +1,12 @@
 //! `execution_pointers`.
 
 use serde_json::value::RawValue;
-use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, sqlite::SqliteRow};
 use std::collections::HashMap;
 use wfe_core::{Result, WfeError, models::ExecutionPointer};
 
 use super::{Fields, json, names, time, to_integer};
-use crate::script::Value;
+use crate::{error, script::Value};
 
 const TABLE: &str = "execution_pointers";
 
@@ -72,15 +72,27 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i6
     for _ in 0..skip {
         fields.skip();
     }
-    let number = fields.int("position")?;
+    let number = fields.int("position");
     let id = fields.text("id")?;
-    let pointer = model(&mut fields, id).map_err(|error| match error {
+    let of_pointer = |error| match error {
         WfeError::Corrupt { table, column, message, source, .. } => {
             WfeError::Corrupt { table, column, row: format!("{id} of {instance}"), message, source }
         }
         other => other,
-    })?;
+    };
+    let number = number.map_err(|error| of_pointer(unlike_live(row, skip, error)))?;
+    let pointer = model(&mut fields, id).map_err(of_pointer)?;
     Ok((number, pointer, fields.text_bytes()))
+}
+
+/// The same error; or that of a column which says that the row is none of a live pointer: its name stands at `at` then.
+fn unlike_live(row: &SqliteRow, at: usize, error: WfeError) -> WfeError {
+    let column = match row.try_get(at) {
+        Ok("number") => "number",
+        Ok("item_values") => "item_values",
+        _ => return error,
+    };
+    error::corrupt(TABLE, column, "", "it is none of a live pointer", None)
 }
 
 fn model(fields: &mut Fields<'_>, id: &str) -> Result<ExecutionPointer> {

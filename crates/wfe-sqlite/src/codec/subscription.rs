@@ -4,7 +4,9 @@ use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::EventSubscription};
 
 use super::{Fields, json, time, to_integer};
-use crate::script::Value;
+use crate::{error, script::Value};
+
+const TABLE: &str = "event_subscriptions";
 
 /// The columns of a subscription, as `sql::subscriptions` names them.
 pub(crate) fn encode(subscription: &EventSubscription, id: &str) -> Result<[Value; 11]> {
@@ -25,14 +27,37 @@ pub(crate) fn encode(subscription: &EventSubscription, id: &str) -> Result<[Valu
 
 /// The id of a subscription's instance.
 pub(crate) fn instance(row: &SqliteRow) -> Result<&str> {
-    let mut fields = Fields::new(row, "event_subscriptions", "");
+    let mut fields = Fields::new(row, TABLE, "");
     fields.skip();
     fields.text("workflow_id")
 }
 
 /// A subscription.
 pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
-    let mut fields = Fields::new(row, "event_subscriptions", "");
+    model(&mut Fields::new(row, TABLE, ""))
+}
+
+/// An open wait of an instance, with what says behind the model's columns that it waits for ever.
+pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
+    let mut fields = Fields::new(row, TABLE, "");
+    let wait = model(&mut fields)?;
+    let Some(column) = fields.optional_text("answer")? else { return Ok(wait) };
+    let (at, instance, child) = (&wait.execution_pointer_id, &wait.workflow_id, &wait.event_key);
+    Err(match column {
+        "answer" => fields.corrupt("answer", "it names an event that is not stored", None),
+        "parent" => {
+            let message = format!("{at:?} of {instance:?} waits for its end, but it is none of its children");
+            error::corrupt("workflows", "parent", child, message, None)
+        }
+        _ => {
+            let message =
+                format!("{at:?} of {instance:?} waits for the end of this child, but its row is gone");
+            error::corrupt("workflows", "id", child, message, None)
+        }
+    })
+}
+
+fn model(fields: &mut Fields<'_>) -> Result<EventSubscription> {
     let id = fields.key("id")?;
     Ok(EventSubscription {
         id: id.to_owned(),

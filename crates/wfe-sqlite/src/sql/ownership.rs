@@ -40,7 +40,11 @@ pub(crate) const LAST_REVISION: i64 = 1 << 42;
 /// What a claim has to know of an instance.
 macro_rules! candidate {
     () => {
-        "seq, id, fence, claims, revision, control_number, completions"
+        concat!(
+            "seq, id, fence, claims, revision, control, control_number, ",
+            intervention!(),
+            ", completions"
+        )
     };
 }
 
@@ -104,6 +108,17 @@ pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
 /// What every commit that stores live pointers does: by how much the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
+);
+
+/// What keeps commits of this instance (twice) from being stored, though they are sound: the column and the row of a value that no
+/// version stores. Asked once a commit has broken a rule of the schema.
+pub(crate) const OBSTACLES: Sql<2> = Sql::new(
+    "SELECT iif(p.kind = 'live' AND p.number = 0, 'item_values', 'number'), p.id || ' of ' || w.id \
+       FROM workflows AS w CROSS JOIN execution_pointers AS p ON p.workflow = w.seq WHERE w.id = ? \
+       AND ((p.kind = 'live' AND (p.number <> 0 OR p.item_values IS NOT NULL)) \
+         OR (p.kind = 'history' AND p.number > w.completions)) \
+     UNION ALL SELECT 'consumed', CAST(seq AS TEXT) FROM event_subscriptions \
+       WHERE kind = 'position' AND workflow_id = ? AND consumed IS NULL LIMIT 1",
 );
 
 /// As `COMMIT`, for one that stores none: what has not begun has not begun by it.
@@ -203,7 +218,7 @@ pub(crate) const FREE: Sql<6> = Sql::new(concat!(
        deaths_at = iif(deaths_at = revision, min(max(revision, 1), ",
     last_revision!(),
     " - 1) + iif(status = 'Runnable' AND next_execution > ?, 1, 0), deaths_at), \
-       claims = iif(claims < 2, claims + ?, claims), \
+       claims = iif(claims < 2, max(claims, 0) + ?, min(claims, 4294967295)), \
        next_execution = iif(status = 'Runnable' AND next_execution > ?, ?, next_execution) \
      WHERE owner = ?"
 ));
@@ -226,7 +241,8 @@ pub(crate) const IS_AS_READ: Sql<5> = Sql::new(guard!(
 ));
 
 /// Suspends the instance with this `seq` (last) for a cause. What only the engine uses, and what is out of bounds there, becomes
-/// such that somebody can claim the instance again: to end it, or to resume it when it is mended.
+/// such that somebody can claim the instance again: to end it, or to resume it when it is mended. Of what is asked of it, only
+/// that it end goes on to wait: a resume from before does not mean the mended instance.
 pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
     "UPDATE workflows SET status = 'Suspended', ending = NULL, cause = ?, next_execution = NULL, owner = NULL, claims = 0, \
        fence = iif(fence BETWEEN 0 AND ",
@@ -245,15 +261,15 @@ pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
     last_fence!(),
     " / 2, completions, ",
     last_fence!(),
-    " / 2) WHERE seq = ?"
+    " / 2), control = iif(control = 'Cancel' OR control = 'Terminate', control, NULL), control_detail = NULL WHERE seq = ?"
 ));
 
 /// Before `FREE`, where the owner's process died: what that says of the suspects that ran then. Who died on its turn beside
 /// others is due before all else: so the next process has it run first, while nothing else runs there.
 pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     "UPDATE workflows SET \
-       deaths_alone = min(iif(deaths_at = revision, deaths_alone, 0) + (isolation = 'Alone'), 4294967295), \
-       deaths_beside = min(iif(deaths_at = revision, deaths_beside, 0) + (isolation <> 'Alone'), 4294967295), \
+       deaths_alone = min(max(iif(deaths_at = revision, deaths_alone, 0), 0) + (isolation = 'Alone'), 4294967295), \
+       deaths_beside = min(max(iif(deaths_at = revision, deaths_beside, 0), 0) + (isolation <> 'Alone'), 4294967295), \
        deaths_at = revision + (status = 'Runnable' AND isolation = 'Turn'), \
        revision = revision + (status = 'Runnable' AND isolation = 'Turn'), \
        next_execution = iif(status = 'Runnable' AND isolation = 'Turn', -9223372036854775807, next_execution) \
@@ -372,6 +388,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("PENDING", PENDING.text()),
     ("COMMIT", COMMIT.text()),
     ("COMMIT_WITHOUT_POINTERS", COMMIT_WITHOUT_POINTERS.text()),
+    ("OBSTACLES", OBSTACLES.text()),
     ("COMMIT_AND_PARK", COMMIT_AND_PARK.text()),
     ("COMMIT_AND_END", COMMIT_AND_END.text()),
     ("SET_STATUS", SET_STATUS.text()),

@@ -35,6 +35,13 @@ macro_rules! excluded {
     };
 }
 
+/// The position of a live pointer, or the name of a column that keeps it from ever becoming history.
+macro_rules! position {
+    () => {
+        "iif(number <> 0, 'number', iif(item_values IS NULL, position, 'item_values'))"
+    };
+}
+
 /// A live pointer of the instance with this `seq`, new or changed, at this position.
 pub(crate) const PUT: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
@@ -136,7 +143,9 @@ pub(crate) const REMOVE: Sql<2> =
 
 /// The live pointers of an instance, in order, unless the caller's copy is this very state (see `workflows::LOAD`).
 pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
-    "SELECT position, ",
+    "SELECT ",
+    position!(),
+    ", ",
     model!(),
     " FROM execution_pointers WHERE kind = 'live' AND workflow = \
      (SELECT seq FROM workflows WHERE id = ? AND (seq, revision) IS NOT (?, ?)) ORDER BY position"
@@ -144,7 +153,9 @@ pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
 
 /// The live pointers of several instances (see `workflows::LOAD_MANY`), each one's in order.
 pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
-    "SELECT workflow, position, ",
+    "SELECT workflow, ",
+    position!(),
+    ", ",
     model!(),
     " FROM execution_pointers WHERE kind = 'live' AND workflow IN \
      (SELECT seq FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))) \

@@ -64,6 +64,18 @@ macro_rules! is_needed {
     };
 }
 
+/// Why the open wait `s` would wait for ever, by the name of a column; NULL: for nothing that rows tell. Its answer is an event
+/// that is not there; or it is one for the end of a child, which is gone (`id`) or another's (`parent`), and has not ended.
+macro_rules! vain {
+    () => {
+        "CASE WHEN s.answer <> '' AND NOT EXISTS (SELECT 1 FROM events AS a WHERE a.id = s.answer) THEN 'answer' \
+          WHEN s.event_name = 'wfe.child-ended' \
+            AND NOT EXISTS (SELECT 1 FROM workflows AS c WHERE c.id = s.event_key AND c.parent = s.workflow_id) \
+            AND NOT EXISTS (SELECT 1 FROM events AS a WHERE a.event_name = s.event_name AND a.event_key = s.event_key) \
+          THEN iif(EXISTS (SELECT 1 FROM workflows AS c WHERE c.id = s.event_key), 'parent', 'id') END"
+    };
+}
+
 pub(crate) use consumed;
 pub(crate) use matches;
 pub(crate) use next_position;
@@ -151,12 +163,13 @@ pub(crate) const FINISH_LISTED: Sql<1> = Sql::new(concat!(
 pub(crate) const WANT_LISTED: Sql<1> =
     Sql::new("UPDATE events SET wanted = 1 WHERE wanted = 0 AND seq IN (SELECT value FROM json_each(?))");
 
-/// The open waits of an instance, oldest first.
-pub(crate) const WAITS: Sql<1> = Sql::new(
+/// The open waits of an instance, oldest first, and which of them are vain.
+pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
-     subscription_data, external_token, external_worker_id, external_token_expiry \
-     FROM event_subscriptions WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
-);
+     subscription_data, external_token, external_worker_id, external_token_expiry, ",
+    vain!(),
+    " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
+));
 
 /// What they take next, for those whose event is there. Most are in streams without any event, if an instance has thousands
 /// of them: that is asked first, because it is soon answered.
@@ -179,12 +192,13 @@ pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
 ));
 
 /// As `WAITS`, for several instances: a JSON list of their ids, in hexadecimal.
-pub(crate) const WAITS_OF_MANY: Sql<1> = Sql::new(
+pub(crate) const WAITS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
-     subscription_data, external_token, external_worker_id, external_token_expiry \
-     FROM event_subscriptions WHERE is_open = 1 AND workflow_id IN \
+     subscription_data, external_token, external_worker_id, external_token_expiry, ",
+    vain!(),
+    " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id IN \
        (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) ORDER BY subscribe_as_of, seq",
-);
+));
 
 /// As `DELIVERIES`, for several instances.
 pub(crate) const DELIVERIES_OF_MANY: Sql<1> = Sql::new(concat!(
@@ -216,3 +230,11 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("WAITS_OF_MANY", WAITS_OF_MANY.text()),
     ("DELIVERIES_OF_MANY", DELIVERIES_OF_MANY.text()),
 ];
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_end_of_a_child_is_called_as_by_the_engine() {
+        assert!(vain!().contains(&format!("'{}'", wfe_core::executor::CHILD_ENDED)));
+    }
+}

@@ -6,14 +6,14 @@ use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError, logging,
-    traits::{Claimed, Deaths, Fence, Owner, StepFailure},
+    traits::{Claimed, Deaths, Fence, Intervention, Owner, StepFailure},
 };
 
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
     admission::Caller,
-    codec::{self, Fields, hexadecimal, single_int, time, to_integer},
+    codec::{self, Fields, hexadecimal, names, single_int, time, to_integer},
     observer::Progress,
     owner_files::{Life, SECOND_LOOK},
     repository::add_ripening,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How many columns tell of a candidate.
-const CANDIDATE: usize = 7;
+const CANDIDATE: usize = 9;
 
 /// An instance that could be claimed, as it was read.
 pub(super) struct Candidate {
@@ -366,7 +366,9 @@ fn read_candidate(fields: &mut Fields<'_>) -> Result<Candidate> {
     let fence = fields.within("fence", 0..=LAST_FENCE - 1)?;
     let deaths = Deaths { in_a_row: fields.number("claims")?, ..Deaths::default() };
     let revision = fields.within("revision", 1..=LAST_REVISION - 1)?;
+    fields.optional_name("control", names::as_control)?;
     let control_number = fields.within("control_number", 0..=LAST_FENCE - 1)?;
+    fields.optional_json::<Intervention>("control_detail")?;
     fields.within("completions", 0..=LAST_FENCE - 1)?;
     Ok(Candidate { seq, id, fence, deaths, revision, control_number })
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::Value as Json;
+use sqlx::Row;
 use wfe_core::{
     Kind, Result, WfeError,
     models::{WorkflowInstance, WorkflowStatus},
@@ -33,7 +34,13 @@ impl SqlitePersistenceProvider {
         loop {
             let Ok(stored_fence) = i64::try_from(fence.0) else { return Ok(Committed::Lost) };
             let script = self.script(stored_fence, step)?;
-            match self.writer.write_for(Caller::Engine, script).await? {
+            let written = match self.writer.write_for(Caller::Engine, script).await {
+                Err(error @ WfeError::Corrupt { .. }) => {
+                    return Err(self.located(&step.instance_id, error).await);
+                }
+                written => written?,
+            };
+            match written {
                 Written::Done(_) => {
                     self.cache.remove(&step.instance_id);
                     return Ok(Committed::Done);
@@ -45,6 +52,29 @@ impl SqlitePersistenceProvider {
                     }
                 }
             }
+        }
+    }
+
+    /// The error of a commit that broke a rule of the schema, naming the row, if that can be told.
+    async fn located(&self, id: &str, error: WfeError) -> WfeError {
+        let mut script = Script::default();
+        script.add(&sql::ownership::OBSTACLES, [id.into(), id.into()]);
+        // If this fails too, there is still the error that names the table and the instance.
+        let Ok(done) = self.read_for(Caller::Engine, script).await else { return error };
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else { return error };
+        let (Ok(found), Ok(at)) = (row.try_get::<&str, _>(0), row.try_get::<&str, _>(1)) else {
+            return error;
+        };
+        let (table, column) = match found {
+            "number" => ("execution_pointers", "number"),
+            "item_values" => ("execution_pointers", "item_values"),
+            _ => ("event_subscriptions", "consumed"),
+        };
+        match error {
+            WfeError::Corrupt { message, source, .. } => {
+                WfeError::Corrupt { table, column, row: at.to_owned(), message, source }
+            }
+            error => error,
         }
     }
 

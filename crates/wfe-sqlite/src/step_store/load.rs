@@ -40,7 +40,7 @@ impl SqlitePersistenceProvider {
                 POINTERS => {
                     parts.pointers.push(codec::pointer::decode(&row, 0, &of).map(|(_, pointer, _)| pointer));
                 }
-                _ if at == waits => parts.waits.push(codec::subscription::decode(&row)),
+                _ if at == waits => parts.waits.push(codec::subscription::decode_open(&row)),
                 _ if at == deliveries => parts.deliveries.push(delivery(&row)),
                 _ => return Some(row),
             }
@@ -217,7 +217,7 @@ impl Several {
                 let instance = codec::subscription::instance(row)?;
                 // The wait of an instance that is unknown is nobody's.
                 let Some(one) = self.loaded.get_mut(instance) else { return Ok(()) };
-                let wait = codec::subscription::decode(row);
+                let wait = codec::subscription::decode_open(row);
                 self.instance_of.extend(wait.iter().map(|wait| (wait.id.clone(), instance.to_owned())));
                 spoil(one, wait, |one, wait| one.waits.push(wait));
             }

@@ -25,7 +25,7 @@ impl SqlitePersistenceProvider {
             for row in done.iter().flat_map(|done| &done.rows) {
                 let mut fields = Fields::new(row, "events", "");
                 (at, seq) = (fields.int("event_time")?, fields.int("seq")?);
-                match (fields.flag("wanted")?, fields.flag("is_processed")?) {
+                match (fields.int("wanted")? != 0, fields.flag("is_processed")?) {
                     (_, false) => free.push(seq),
                     (false, true) => missed.push(seq),
                     (true, true) => {}

@@ -20,6 +20,7 @@ const UNCLAIMABLE: &[(&str, &str)] = &[
     ("revision", "0"),
     ("revision", "9223372036854775807"),
     ("control_number", "-1"),
+    ("control", "'Dancing'"),
     ("completions", "9223372036854775807"),
     ("id", "CAST(x'62ff' AS TEXT)"),
 ];
@@ -81,12 +82,22 @@ async fn an_ended_instance_with_an_owner_that_is_none_is_left_as_it_is() {
 
 #[tokio::test]
 async fn what_a_dead_owner_had_is_freed_whatever_one_row_of_it_holds() {
-    for (column, value) in [("fence", i64::MAX), ("revision", i64::MAX), ("fence", i64::MIN)] {
+    for (column, value) in [
+        ("fence", i64::MAX),
+        ("revision", i64::MAX),
+        ("fence", i64::MIN),
+        ("claims", -7),
+        ("claims", 1 << 40),
+        ("deaths_alone", -7),
+        ("deaths_beside", i64::MIN),
+    ] {
         let mut place = Place::new().await;
         let dead = place.store.enlist().await.unwrap();
         for id in ["a", "b", "c"] {
             place.store.start(Some(&dead), &instance(id)).await.unwrap();
         }
+        let suspect = "claims = 2, isolation = 'Alone', isolation_fence = fence, deaths_at = revision";
+        place.spoil(&format!("UPDATE workflows SET {suspect} WHERE id = 'b'")).await;
         place.spoil(&format!("UPDATE workflows SET {column} = {value} WHERE id = 'b'")).await;
         drop(dead);
         let owner = place.store.enlist().await.unwrap();
@@ -106,4 +117,17 @@ async fn what_shows_that_owners_go_on_is_summed_up_whatever_one_row_holds() {
     place.spoil("UPDATE workflows SET seq = 9223372036854775800 + seq WHERE owner IS NOT NULL").await;
     let owner = place.store.enlist().await.unwrap();
     assert_eq!(place.claim(&owner).await, ["free"]);
+}
+
+#[tokio::test]
+async fn a_resume_that_waits_in_a_way_that_does_not_decode_suspends_its_instance_once() {
+    let mut place = Place::new().await;
+    place.store.create_new_workflow(&instance("a")).await.unwrap();
+    place.store.request("a", Control::Resume).await.unwrap();
+    place.spoil("UPDATE workflows SET control_detail = control_number || ' {'").await;
+    let owner = place.store.enlist().await.unwrap();
+    assert!(place.claim(&owner).await.is_empty());
+    assert_eq!(place.row(1).await.0, "Suspended");
+    assert!(place.claim(&owner).await.is_empty());
+    assert_eq!(place.store.failures("a", None, 9).await.unwrap().rows.len(), 1, "once");
 }

@@ -3,11 +3,13 @@
 use serde_json::json;
 use wfe_core::{
     clock::Clock,
-    models::WorkflowStatus,
-    traits::{StepCommit, StepStore, SubscriptionRepository, WorkflowRepository},
+    models::{Event, EventSubscription, WorkflowStatus},
+    traits::{EventRepository, StepCommit, StepStore, SubscriptionRepository, WorkflowRepository},
 };
 
-use crate::support::{Place, commit, committed, definitions, instance, place_of, pointer, texts, wait};
+use crate::support::{
+    Place, commit, committed, definitions, event, instance, place_of, pointer, texts, wait,
+};
 
 #[tokio::test]
 async fn an_instance_without_pointers_has_not_begun_unless_it_had_some() {
@@ -59,7 +61,7 @@ async fn a_wait_is_void_if_a_caller_closed_it_and_lost_if_nobody_did() {
     for id in ["i", "j"] {
         place.store.create_new_workflow(&instance(id)).await.unwrap();
     }
-    for id in ["closed", "terminated", "gone", "theirs", "older"] {
+    for id in ["closed", "terminated", "gone", "theirs", "older", "ajar"] {
         place.store.create_event_subscription(&wait(id, "i", "paid")).await.unwrap();
     }
     place.store.terminate_subscription("terminated").await.unwrap();
@@ -67,6 +69,7 @@ async fn a_wait_is_void_if_a_caller_closed_it_and_lost_if_nobody_did() {
         "UPDATE event_subscriptions SET is_open = 0 WHERE id = 'closed'",
         "DELETE FROM event_subscriptions WHERE id = 'gone'",
         "UPDATE event_subscriptions SET workflow_id = 'j' WHERE id = 'theirs'",
+        "UPDATE event_subscriptions SET is_open = 7 WHERE id = 'ajar'",
         // As version 3 has left it, which did not tell.
         "UPDATE event_subscriptions SET is_open = 0, terminated = NULL WHERE id = 'older'",
     ] {
@@ -74,8 +77,54 @@ async fn a_wait_is_void_if_a_caller_closed_it_and_lost_if_nobody_did() {
     }
     let check = async |ids: &[&str]| place.store.check_closed_waits("i", &texts(ids)).await;
     check(&["terminated", "older"]).await.unwrap();
-    for (id, column) in [("closed", "is_open"), ("gone", "id"), ("theirs", "workflow_id")] {
+    for (id, column) in
+        [("closed", "is_open"), ("ajar", "is_open"), ("gone", "id"), ("theirs", "workflow_id")]
+    {
         let told = place_of(check(&["terminated", id]).await);
         assert_eq!(told, ("event_subscriptions", column, id.to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn a_wait_whose_answer_is_no_stored_event_is_told_by_whoever_loads_its_instance() {
+    let mut place = Place::new().await;
+    for id in ["i", "j"] {
+        place.store.create_new_workflow(&instance(id)).await.unwrap();
+        place.store.create_event_subscription(&wait(&format!("{id}-w"), id, "wfe.user-task")).await.unwrap();
+    }
+    place.spoil("UPDATE event_subscriptions SET answer = 'nosuch' WHERE id = 'i-w'").await;
+    place.spoil("UPDATE event_subscriptions SET answer = '' WHERE id = 'j-w'").await;
+    let told = ("event_subscriptions", "answer", "i-w".to_owned());
+    assert_eq!(place_of(place.store.load("i").await), told);
+    for (id, one) in place.store.load_many(&texts(&["i", "j"])).await.unwrap() {
+        // One that takes none has none.
+        if id == "i" { assert_eq!(place_of(one), told) } else { drop(one.unwrap()) }
+    }
+    place.store.create_event(&Event { id: "nosuch".to_owned(), ..event("", 0) }).await.unwrap();
+    place.store.load("i").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_wait_for_a_child_that_is_gone_or_another_ones_is_told_unless_it_has_ended() {
+    for (spoils, column) in [
+        ("DELETE FROM workflows WHERE id = 'kid'", "id"),
+        ("UPDATE workflows SET parent = NULL WHERE id = 'kid'", "parent"),
+        ("UPDATE workflows SET parent = 'j' WHERE id = 'kid'", "parent"),
+    ] {
+        let mut place = Place::new().await;
+        let owner = place.store.enlist().await.unwrap();
+        let fence = place.store.start(Some(&owner), &instance("i")).await.unwrap().fence.unwrap();
+        let asks = EventSubscription { event_key: "kid".to_owned(), ..wait("w", "i", "wfe.child-ended") };
+        let begins = StepCommit { created: vec![instance("kid")], subscribed: vec![asks], ..commit("i") };
+        committed(&place.store, fence, begins).await;
+        place.store.load("i").await.unwrap();
+        place.spoil(spoils).await;
+        let told = ("workflows", column, "kid".to_owned());
+        assert_eq!(place_of(place.store.load("i").await), told);
+        let (_, one) = place.store.load_many(&texts(&["i"])).await.unwrap().pop().unwrap();
+        assert_eq!(place_of(one), told);
+        let ended = Event::new("wfe.child-ended", "kid", serde_json::json!(1));
+        place.store.create_event(&Event { event_time: chrono::DateTime::UNIX_EPOCH, ..ended }).await.unwrap();
+        place.store.load("i").await.expect("it has ended");
     }
 }

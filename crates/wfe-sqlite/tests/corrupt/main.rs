@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 
 mod claims;
+mod commits;
 mod lists;
 mod loads;
 mod lost;

@@ -97,6 +97,8 @@ enum Worked {
     Over(Option<i64>),
     /// What is in memory is out of date: from the store, once more. These bodies go on.
     Again(RunningBodies),
+    /// A row of it lets no write through.
+    Corrupt(WfeError),
 }
 
 /// Whether a turn of the actor's work is over.
@@ -195,6 +197,11 @@ impl Actor {
             self.has_stored = false;
             match self.work_on(at_hand, std::mem::take(&mut at_work), parked.as_mut()).await {
                 Ok(Worked::Over(next)) => return next,
+                Ok(Worked::Corrupt(error)) => {
+                    let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
+                    storing::suspend_corrupt(shared, phase, self.claimed.fence, id, error).await;
+                    return None;
+                }
                 Ok(Worked::Again(left)) => {
                     if self.has_stored {
                         parked = None; // the store knows
@@ -237,7 +244,7 @@ impl Actor {
                 Some(loaded)
             }
             Err(corrupt) => {
-                storing::suspend_unread(shared, phase, self.claimed.fence, id, corrupt).await;
+                storing::suspend_corrupt(shared, phase, self.claimed.fence, id, corrupt).await;
                 None
             }
         }
@@ -344,6 +351,7 @@ impl Actor {
                 }
                 Stored::Unchanged => {}
                 Stored::Void => return Ok(Ok(Worked::Over(None))),
+                Stored::Corrupt(error) => return Ok(Ok(Worked::Corrupt(error))),
                 Stored::Stale => return Ok(Ok(Worked::Again(run.leave_bodies()))),
                 Stored::Refused(reason) => {
                     logging::warn!(instance = self.work.id, error = %reason, "the store refuses a commit");

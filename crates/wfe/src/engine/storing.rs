@@ -32,6 +32,8 @@ pub(super) enum Stored {
     Stale,
     /// The store will never take it, for this reason.
     Refused(StepError),
+    /// A row that it touches lets no write through: nothing that follows would be stored either, until somebody has mended it.
+    Corrupt(WfeError),
 }
 
 /// Stores what the pass has changed. What is to be stored is kept, and stored again after a failure, until it is known
@@ -97,6 +99,10 @@ pub(super) async fn store(
             | WfeError::Invalid(_) => {
                 return Ok(Stored::Refused(StepError::fatal(error).with_code(StepError::UNSTORABLE)));
             }
+            WfeError::Corrupt { .. } => {
+                logging::error!(instance = run.id(), %error, "the instance cannot be stored");
+                return Ok(Stored::Corrupt(error));
+            }
             error => {
                 report(run.id(), &error);
                 if !pause.rest().await {
@@ -130,7 +136,8 @@ pub(super) async fn release(shared: &Shared, phase: &PhaseWatch, fence: Fence, i
             Ok(Committed::Control(_)) => return false,
             Err(error) => {
                 report(id, &error);
-                if !pause.rest().await {
+                // What does not pass by itself: it is free when the host is gone.
+                if matches!(error, WfeError::Corrupt { .. }) || !pause.rest().await {
                     return true;
                 }
             }
@@ -201,9 +208,10 @@ pub(super) async fn pending(
     again_and_again(phase, id, || shared.store.pending(id, waits)).await
 }
 
-/// Suspends an instance that cannot be read, so that nobody tries to again and again; or ends it, if that is what
-/// somebody asks.
-pub(super) async fn suspend_unread(
+/// Suspends an instance that cannot be read or stored, so that nobody tries to again and again; or ends it, if that is what
+/// somebody asks. That touches none of its pointers, waits and data. Where not even this can be stored, it stays owned: other
+/// hosts may try it once this one is gone.
+pub(super) async fn suspend_corrupt(
     shared: &Shared,
     phase: &PhaseWatch,
     fence: Fence,
@@ -226,7 +234,7 @@ pub(super) async fn suspend_unread(
         match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => {
                 shared.post.committed(&commit);
-                return tell_of_unread(shared, &commit, &failure);
+                return tell_of_corrupt(shared, &commit, &failure);
             }
             Ok(Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return,
             Ok(Committed::Control(request)) => {
@@ -243,6 +251,10 @@ pub(super) async fn suspend_unread(
                 commit.status = Some(WorkflowStatus::Terminated);
                 (commit.ending, commit.complete_time) = (Some(ending), Some(now));
             }
+            Err(error @ WfeError::Corrupt { .. }) => {
+                logging::error!(instance = id, %error, "the instance cannot be suspended; mend that row");
+                return;
+            }
             Err(error) => {
                 report(id, &error);
                 if !pause.rest().await {
@@ -254,7 +266,7 @@ pub(super) async fn suspend_unread(
 }
 
 /// What it runs is not known: that stands in what cannot be read.
-fn tell_of_unread(shared: &Shared, commit: &StepCommit, failure: &StepFailure) {
+fn tell_of_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) {
     let end = match commit.ending {
         Some(ending) => Lifecycle::Terminated { ending },
         None => Lifecycle::Suspended,

@@ -54,8 +54,9 @@ impl WorkflowHost {
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Corrupt`](WfeError::Corrupt): something stored of it does not decode, or cannot be: it has begun, but its pointers
-    ///   are gone; it waits for an event, but the row of that wait is gone; it is due, but without a time at which anybody
-    ///   would look at it. The error names the row. A host that takes such an instance up suspends it.
+    ///   are gone; it waits for an event, a child or an answer, but the row of that is gone or another's; it is due, but without
+    ///   a time at which anybody would look at it; a step of it is in a status in which nothing goes on. The error names the
+    ///   row. A host that takes such an instance up suspends it.
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
         let loaded = self.0.shared.inspect(id).await?;
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);

@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 use sqlx::{ConnectOptions, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 use wfe::{
     NewSchedule, Outcome, Timetable, WfeError, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, event, inline, user_task},
-    models::ExecutionError,
-    steps::UserAnswer,
+    definition::{Definition, OnFailure, WorkflowBuilder, child, event, inline, user_task},
+    models::{ExecutionError, WorkflowStatus},
+    steps::{StepError, UserAnswer},
     traits::PersistenceProvider,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -334,4 +334,155 @@ async fn a_schedule_that_cannot_be_read_is_left_out_of_the_list() {
     for id in ["one", "two"] {
         assert!(matches!(host.schedules().get(id).await, Err(WfeError::Corrupt { .. })), "{id}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_lets_no_commit_through_suspends_its_instance_and_no_other() {
+    let (store, ran) = (Store::file(), Count::default());
+    let counts = ran.clone();
+    let count = inline(move |_, _: Arc<Tally>| {
+        counts.up();
+        async { Ok(()) }
+    });
+    let two = WorkflowBuilder::<Tally>::new("two", 1)
+        .parallel("both", |all| {
+            all.branch(|b| b.wait_for("wait", event("delivered", |_: &Tally, ()| "k")).then("count", count))
+        })
+        .build()
+        .unwrap();
+    let first = host(&store, &[&two]).await;
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        let id = first.start_workflow("two", &Tally::default()).await.unwrap();
+        until(async || first.status(&id).await.unwrap().current_steps == ["wait"]).await;
+        ids.push(id);
+    }
+    first.stop().await.unwrap();
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    // The number that the end of the wait is to have is taken.
+    let taken = "INSERT INTO execution_pointers (workflow, kind, number, position, id, step_id, active, status, \
+         event_published, retry_count, children, scope, extension_attributes, container) \
+         SELECT seq, 'history', completions + 1, 0, 'both/0/wait', 0, 0, 'Complete', 0, 0, '[]', '[]', '{}', '' \
+         FROM workflows WHERE id = ?";
+    hand.does(taken, &ids[0]).await;
+    hand.does(taken, &ids[1]).await;
+    let host = host(&store, &[&two]).await;
+    host.publish_event("delivered", "k", &()).await.unwrap();
+    for id in &ids[2..] {
+        completed(&host, id).await;
+    }
+    for id in &ids[..2] {
+        hand.is_suspended(id, &format!("execution_pointers.number, row both/0/wait of {id}")).await;
+    }
+    let failures = async |id: &str| host.failures(id).all().await.unwrap().len();
+    // Nobody tries again, until somebody says so; then once.
+    assert_eq!((failures(&ids[0]).await, failures(&ids[1]).await), (1, 1));
+    host.resume(&ids[0]).await.unwrap();
+    until(async || failures(&ids[0]).await == 2).await;
+    hand.is_suspended(&ids[0], "execution_pointers.number").await;
+    // An end is an end, and what is mended goes on.
+    host.terminate(&ids[0]).await.unwrap();
+    assert_eq!(ended(&host, &ids[0]).await, Outcome::Terminated);
+    let mends = "DELETE FROM execution_pointers WHERE kind = 'history' AND id = 'both/0/wait' \
+         AND workflow = (SELECT seq FROM workflows WHERE id = ?)";
+    hand.does(mends, &ids[1]).await;
+    host.resume(&ids[1]).await.unwrap();
+    completed(&host, &ids[1]).await;
+    // What had run when its commit was not stored runs again, as after a crash.
+    assert_eq!((failures(&ids[1]).await, ran.get()), (1, 6));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_in_a_status_in_which_nothing_goes_on_is_told_and_stops_its_instance() {
+    let of = "WHERE id = 'wait' AND workflow = (SELECT seq FROM workflows WHERE id = ?)";
+    for (spoils, column) in [
+        ("status = 'Complete'", "status"),
+        ("status = 'Running'", "status"),
+        ("active = 4611686018427387904", "active"),
+        ("event_key = 'other'", "event_key"),
+    ] {
+        let (store, paid) = (Store::file(), Count::default());
+        let definition = pays(&paid);
+        let id = waiting(&store, &definition).await;
+        let mut hand = Hand::at(&store.path().unwrap()).await;
+        hand.does(&format!("UPDATE execution_pointers SET {spoils} {of}"), &id).await;
+        let asks = store.builder().await.build();
+        asks.register(definition.clone()).unwrap();
+        assert_eq!(told(&asks, &id).await.1, column);
+        let host = host(&store, &[&definition]).await;
+        host.publish_event("delivered", "k", &()).await.unwrap();
+        hand.is_suspended(&id, &format!(".{column}, row ")).await;
+        assert_eq!(paid.get(), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_was_set_going_by_hand_before_its_failed_step_is_suspended_again() {
+    let (store, ran) = (Store::file(), Count::default());
+    let counts = ran.clone();
+    let fails = WorkflowBuilder::<Tally>::new("fails", 1)
+        .then(
+            "a",
+            inline(move |_, _: Arc<Tally>| {
+                counts.up();
+                let fails = counts.get() == 1;
+                async move { if fails { Err(StepError::fatal("not yet")) } else { Ok(()) } }
+            }),
+        )
+        .on_failure(OnFailure::Suspend)
+        .build()
+        .unwrap();
+    let first = host(&store, &[&fails]).await;
+    let id = first.start_workflow("fails", &Tally::default()).await.unwrap();
+    until(async || first.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+    first.stop().await.unwrap();
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    hand.does("UPDATE workflows SET status = 'Runnable', cause = NULL WHERE id = ?", &id).await;
+    let host = host(&store, &[&fails]).await;
+    assert_eq!(told(&host, &id).await, ("workflows", "status", id.clone()));
+    host.resume(&id).await.unwrap(); // somebody looks
+    hand.is_suspended(&id, "workflows.status").await;
+    // That was the mend.
+    host.resume(&id).await.unwrap();
+    completed(&host, &id).await;
+    assert_eq!(ran.get(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_gone_or_nobodys_is_told_of_its_parent() {
+    for (spoils, column) in [
+        ("DELETE FROM workflows WHERE parent = ?", "id"),
+        ("UPDATE workflows SET parent = NULL WHERE parent = ?", "parent"),
+    ] {
+        let store = Store::file();
+        let sleeps = WorkflowBuilder::<Tally>::new("sleeps", 1).delay("d", |_, ()| HOUR).build().unwrap();
+        let asks = WorkflowBuilder::<Tally>::new("asks", 1)
+            .sub_workflow("sub", child("sleeps", |tally: &Tally, ()| tally.clone()))
+            .build()
+            .unwrap();
+        let first = host(&store, &[&sleeps, &asks]).await;
+        let id = first.start_workflow("asks", &Tally::default()).await.unwrap();
+        until(async || first.status(&id).await.unwrap().current_steps == ["sub"]).await;
+        first.stop().await.unwrap();
+        let mut hand = Hand::at(&store.path().unwrap()).await;
+        hand.does(spoils, &id).await;
+        let host = host(&store, &[&sleeps, &asks]).await;
+        assert_eq!(told(&host, &id).await, ("workflows", column, format!("{id}//sub//1")));
+        host.resume(&id).await.unwrap(); // somebody looks
+        hand.is_suspended(&id, &format!("workflows.{column}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_does_not_decode_suspends_its_instance_and_others_go_on() {
+    let (store, paid) = (Store::file(), Count::default());
+    let definition = pays(&paid);
+    let id = waiting(&store, &definition).await;
+    let mut hand = Hand::at(&store.path().unwrap()).await;
+    hand.does("UPDATE workflows SET control = 'Dancing' WHERE id = ?", &id).await;
+    let host = host(&store, &[&definition]).await;
+    hand.is_suspended(&id, "workflows.control").await;
+    host.publish_event("delivered", "k", &()).await.unwrap();
+    host.resume(&id).await.unwrap();
+    completed(&host, &id).await;
 }

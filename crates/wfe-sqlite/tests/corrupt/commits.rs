@@ -1,0 +1,101 @@
+//! Rows that let no write through.
+
+use serde_json::json;
+use wfe_core::{
+    WfeError,
+    models::PointerStatus,
+    traits::{
+        Committed, Consumed, Control, EventRepository, StepCommit, StepStore, SubscriptionRepository,
+        WorkflowRepository,
+    },
+};
+
+use crate::support::{Place, commit, committed, event, instance, place_of, pointer, texts, wait};
+
+/// A commit that ends the pointer `p`.
+fn ends(id: &str) -> StepCommit {
+    let mut done = pointer("p");
+    (done.active, done.status) = (false, PointerStatus::Complete);
+    StepCommit { finished: vec![done], ..commit(id) }
+}
+
+#[tokio::test]
+async fn a_commit_that_goes_against_a_stored_row_names_it_and_spoils_no_other_commit_beside_it() {
+    for (spoils, column) in [
+        // As it is read, nothing is wrong yet.
+        ("UPDATE execution_pointers SET item_values = '[1]' WHERE workflow = 1", "item_values"),
+        (
+            "INSERT INTO execution_pointers (workflow, kind, number, position, id, step_id, active, status, \
+               event_published, retry_count, children, scope, extension_attributes, container) \
+             VALUES (1, 'history', 1, 0, 'p', 0, 0, 'Complete', 0, 0, '[]', '[]', '{}', '')",
+            "number",
+        ),
+    ] {
+        let mut place = Place::new().await;
+        let owner = place.store.enlist().await.unwrap();
+        let mut fences = Vec::new();
+        for id in ["a", "b", "c"] {
+            fences.push(place.store.start(Some(&owner), &instance(id)).await.unwrap().fence.unwrap());
+        }
+        place.spoil(spoils).await;
+        let commits = ["a", "b", "c"].map(ends);
+        let (a, b, c) = tokio::join!(
+            place.store.commit_step(fences[0], &commits[0]),
+            place.store.commit_step(fences[1], &commits[1]),
+            place.store.commit_step(fences[2], &commits[2]),
+        );
+        assert_eq!((b.unwrap(), c.unwrap()), (Committed::Done, Committed::Done));
+        assert_eq!(place_of(a), ("execution_pointers", column, "p of a".to_owned()));
+        // What does not touch it is stored.
+        let keeps = StepCommit { data: Some(json!(2)), ..commit("a") };
+        committed(&place.store, fences[0], keeps).await;
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_consumed_past_a_position_that_is_gone_names_the_position() {
+    let mut place = Place::new().await;
+    let owner = place.store.enlist().await.unwrap();
+    let fence = place.store.start(Some(&owner), &instance("a")).await.unwrap().fence.unwrap();
+    for (id, at) in [("e1", 0), ("e2", 0)] {
+        place.store.create_event(&event(id, at)).await.unwrap();
+    }
+    let takes = |wait: &str, event: &str| StepCommit {
+        consumed: vec![Consumed { subscription_id: wait.to_owned(), event_id: event.to_owned() }],
+        ..commit("a")
+    };
+    place.store.create_event_subscription(&wait("w1", "a", "paid")).await.unwrap();
+    committed(&place.store, fence, takes("w1", "e1")).await;
+    place.store.create_event_subscription(&wait("w2", "a", "paid")).await.unwrap();
+    place.spoil("UPDATE event_subscriptions SET consumed = NULL WHERE kind = 'position'").await;
+    let (table, column, row) = place_of(place.store.commit_step(fence, &takes("w2", "e2")).await);
+    assert_eq!((table, column), ("event_subscriptions", "consumed"));
+    row.parse::<i64>().expect("a position has no id: its row number");
+}
+
+#[tokio::test]
+async fn a_request_that_goes_against_a_stored_row_names_table_and_instance() {
+    let mut place = Place::new().await;
+    place.store.create_new_workflow(&instance("a")).await.unwrap();
+    place.spoil("UPDATE workflows SET control_number = 4611686018427387904").await;
+    match place.store.request("a", Control::Suspend).await {
+        Err(WfeError::Corrupt { table, row, .. }) => assert_eq!((table, &*row), ("workflows", "a")),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_live_pointer_that_could_never_become_history_is_found_when_it_is_read() {
+    for (spoils, column) in [("number = 3", "number"), ("item_values = '[]'", "item_values")] {
+        let mut place = Place::new().await;
+        for id in ["a", "b"] {
+            place.store.create_new_workflow(&instance(id)).await.unwrap();
+        }
+        place.spoil(&format!("UPDATE execution_pointers SET {spoils} WHERE workflow = 1")).await;
+        let told = ("execution_pointers", column, "p of a".to_owned());
+        assert_eq!(place_of(place.store.load("a").await), told);
+        for (id, one) in place.store.load_many(&texts(&["a", "b"])).await.unwrap() {
+            if id == "a" { assert_eq!(place_of(one), told) } else { drop(one.unwrap()) }
+        }
+    }
+}
