@@ -208,7 +208,8 @@ pub enum WfeError {
     LostOwnership(String),
     /// Others cannot see any more that this owner lives, or could not at some time: they may take over whatever it has.
     /// Nothing was written. What it has under way goes on until a commit says otherwise; for what is to come, enlist a new
-    /// owner.
+    /// owner. The store logs it once, as an error, when it finds it; a host, which goes on as another owner, logs nothing
+    /// more.
     #[error("owner {owner} may be dead to others ({reason}); enlist a new one")]
     OwnerLost {
         /// Which owner.

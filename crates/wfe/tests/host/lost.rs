@@ -15,9 +15,10 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::Notify;
+use tracing::Level;
 use wfe::{
     Result, WfeError, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, activity, inline},
+    definition::{Definition, WorkflowBuilder, activity, event, inline},
     models::{Event, EventSubscription, WorkflowInstance},
     steps::{Ctx, UserAnswer},
     traits::PersistenceProvider,
@@ -267,5 +268,42 @@ async fn a_host_ends_whichever_of_its_calls_hears_first_that_the_store_is_lost()
         // It asks nothing more of the store.
         let waits = host.wait_for::<Tally>(&id);
         is_lost(tokio::time::timeout(Duration::from_secs(30), waits).await.expect(call), file);
+    }
+}
+
+fn waiting() -> Definition {
+    let go = event("go", |_: &Tally, ()| "k").output(|(), _| {});
+    WorkflowBuilder::<Tally>::new("waits", 1).wait_for("wait", go).build().unwrap()
+}
+
+/// It is still there; but others could take the host for dead meanwhile.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_lock_file_is_removed_goes_on_as_another_owner_and_logs_that_once() {
+    Missed::listen();
+    // The loss is found by a poll, or where an instance is to go on.
+    for polls in [true, false] {
+        let store = Store::file();
+        let mut builder = store.builder().await;
+        if !polls {
+            builder = builder.poll_interval(Duration::from_hours(1));
+        }
+        let host = started(builder.build(), &[&waiting()]).await;
+        let id = host.start_workflow("waits", &Tally::default()).await.unwrap();
+        host.idle().await.unwrap();
+        let folder = store.path().unwrap().parent().unwrap().to_owned();
+        let owners = || {
+            let names = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+            names.filter(|path| path.to_string_lossy().contains("-owner-")).collect::<Vec<_>>()
+        };
+        let before = owners();
+        fs::remove_file(&before[0]).unwrap();
+        if polls {
+            until(async || owners().iter().any(|owner| !before.contains(owner))).await;
+        }
+        host.publish_event("go", "k", &()).await.unwrap();
+        completed(&host, &id).await;
+        assert!(owners().iter().any(|owner| !before.contains(owner)));
+        host.stop().await.unwrap();
+        assert_eq!(Missed::levels(folder.to_str().unwrap()), [Level::ERROR], "polls: {polls}");
     }
 }

@@ -55,9 +55,11 @@ impl Dispatcher {
                 // The poll looks again.
                 Err(error) => {
                     self.in_doubt |= is_doubtful(&error);
-                    logging::warn!(instance = id, %error, "the instance could not be acquired");
                     if let WfeError::OwnerLost { .. } = error {
+                        logging::debug!(instance = id, %error, "another owner is to acquire the instance");
                         lost.push(id);
+                    } else {
+                        logging::warn!(instance = id, %error, "the instance could not be acquired");
                     }
                 }
             }
@@ -86,7 +88,8 @@ impl Dispatcher {
     pub(super) async fn look(&mut self) {
         let mut claimed = self.claim().await;
         if let Err(error @ WfeError::OwnerLost { .. }) = &claimed {
-            logging::warn!(%error, "this host goes on as another owner");
+            // The store has reported it, as an error.
+            logging::debug!(%error, "this host goes on as another owner");
             self.in_doubt = true;
             self.become_another().await;
             claimed = self.claim().await;

@@ -1,5 +1,5 @@
 use std::{
-    fmt,
+    fmt::{self, Write},
     sync::{Mutex, OnceLock},
 };
 
@@ -20,6 +20,8 @@ pub struct Missed;
 
 static WARNINGS: Mutex<Vec<(String, u32)>> = Mutex::new(Vec::new());
 static ERRORS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// All of it, with its level.
+static LINES: Mutex<Vec<(Level, String)>> = Mutex::new(Vec::new());
 
 impl Missed {
     /// Takes note from now on. The tests of a program have one log.
@@ -37,6 +39,12 @@ impl Missed {
     pub fn errors(part: &str) -> usize {
         ERRORS.lock().unwrap().iter().filter(|error| error.contains(part)).count()
     }
+
+    /// The levels of all warnings and errors in which this stands, in any field.
+    pub fn levels(part: &str) -> Vec<Level> {
+        let lines = LINES.lock().unwrap();
+        lines.iter().filter(|(_, line)| line.contains(part)).map(|(level, _)| *level).collect()
+    }
 }
 
 impl<S: Subscriber> Layer<S> for Missed {
@@ -47,6 +55,7 @@ impl<S: Subscriber> Layer<S> for Missed {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        LINES.lock().unwrap().push((*event.metadata().level(), std::mem::take(&mut fields.line)));
         match *event.metadata().level() {
             Level::WARN => {}
             Level::ERROR => return ERRORS.lock().unwrap().extend(fields.error),
@@ -63,10 +72,18 @@ struct Fields {
     definition: Option<String>,
     version: Option<u32>,
     error: Option<String>,
+    line: String,
+}
+
+impl Fields {
+    fn note(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let _ = write!(self.line, "{field}={value:?} "); // a string takes all
+    }
 }
 
 impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
+        self.note(field, &value);
         if field.name() == "definition" {
             self.definition = Some(value.to_owned());
         }
@@ -79,6 +96,7 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.note(field, value);
         if field.name() == "error" {
             self.error = Some(format!("{value:?}"));
         }
