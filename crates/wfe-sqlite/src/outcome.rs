@@ -52,18 +52,18 @@ pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
     }
 }
 
-/// Sends each request its result.
-pub(crate) fn answer(location: &str, batch: Waiting, outcome: Batch) {
+/// Sends each request its result; `named` makes an error one that leaves the store.
+pub(crate) fn answer(batch: Waiting, outcome: Batch, named: impl Fn(WfeError) -> WfeError) {
     match outcome {
         Batch::Answered(answers) => {
             for (request, answer) in batch.into_iter().zip(answers) {
-                send(request, answer.map_err(|error| error::of(location, error)));
+                send(request, answer.map_err(&named));
             }
         }
         Batch::NotBegun(error) | Batch::Ended(error) => {
-            fail(batch, || error::of(location, error::storage("writing", &error)));
+            fail(batch, || named(error::storage("writing", &error)));
         }
-        Batch::Unknown(error) => fail(batch, || error::of(location, error::commit_unknown(&error))),
+        Batch::Unknown(error) => fail(batch, || named(error::commit_unknown(&error))),
         Batch::Lost(loss) => fail(batch, || loss.unusable()),
         Batch::LostSince(loss) => fail(batch, || loss.commit_unknown()),
     }

@@ -70,6 +70,22 @@ pub(crate) struct Recovery {
     pub(crate) busy: Duration,
 }
 
+impl Recovery {
+    /// The error that leaves the store: it names the database. One in memory was in the thread that has ended, and is lost
+    /// with it, once and for all; of a file, another connection is opened.
+    fn named(&self, error: WfeError) -> WfeError {
+        match error::cause(&error) {
+            Some(cause) if self.options.is_none() && error::is_crash(cause) => WfeError::Unusable {
+                path: (&self.location).into(),
+                reason: "SQLite's thread has ended by a panic, and what was in memory is gone with it; open a new store"
+                    .to_owned(),
+                source: Some(Box::new(error)),
+            },
+            _ => error::of(&self.location, error),
+        }
+    }
+}
+
 impl Writer {
     /// Starts the writer's thread, which opens the database with `open` first. What lies beside it is left when the
     /// thread ends, the connection closed.
@@ -198,8 +214,7 @@ impl Thread {
                     let result = self.read(&mut script).await;
                     drop(permit);
                     // Whoever gave up waiting gets no answer.
-                    let location = &self.recovery.location;
-                    let named = |error| error::of(location, error::storage("reading", &error));
+                    let named = |error| self.recovery.named(error::storage("reading", &error));
                     let _ = reply.send(result.map_err(named));
                 }
                 Some(Job::Close(reply)) => {
@@ -268,7 +283,7 @@ impl Thread {
             self.bell.ring();
         }
         for (batch, outcome) in answered {
-            answer(&self.recovery.location, batch, outcome);
+            answer(batch, outcome, |error| self.recovery.named(error));
         }
         if let Some(held) = held {
             self.give_up(&held);
@@ -285,15 +300,17 @@ impl Thread {
         if self.connection.is_none() {
             self.reopen().await;
         }
-        let ensured = match &mut self.connection {
+        let crashed = || Err(error::storage("preparing the schema", &Arc::new(sqlx::Error::WorkerCrashed)));
+        let mut ensured = match &mut self.connection {
             Some(connection) => logging::unlogged(schema::ensure(connection, &self.recovery.location)).await,
-            None => Err(error::storage("opening", &Arc::new(sqlx::Error::WorkerCrashed))),
+            None => crashed(),
         };
         // The schema has a row for each look: without one, the thread has ended.
         let is_over =
             |error: &Arc<sqlx::Error>| error::is_crash(error) || matches!(**error, sqlx::Error::RowNotFound);
         if ensured.as_ref().err().and_then(error::cause).is_some_and(is_over) {
             self.connection = None;
+            ensured = crashed();
         }
         let ensured = match &self.hold {
             Some(hold) => ensured.map_err(|error| hold.watch().judged(error)),
@@ -305,9 +322,8 @@ impl Thread {
                 Some(Arc::from(source.unwrap_or_else(|| message.into())))
             }
             result => {
-                let location = &self.recovery.location;
                 // Whoever gave up waiting gets no answer.
-                let _ = reply.send(result.map_err(|error| error::of(location, error)));
+                let _ = reply.send(result.map_err(|error| self.recovery.named(error)));
                 None
             }
         }
@@ -353,3 +369,6 @@ impl Thread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
