@@ -18,6 +18,7 @@ use crate::{
     open::{self, Opened},
     options::{Place, SqliteOptions},
     reader::Reader,
+    schema,
     script::{Done, Script},
     sidecars::Sidecars,
     writer::{Recovery, Writer},
@@ -111,7 +112,10 @@ impl SqlitePersistenceProvider {
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
-                let watch = Watch::new(look::look(&path)?, &path);
+                let watch = match look::look(&path) {
+                    Ok(guard) => Watch::new(guard, &path),
+                    Err(error) => return Err(schema::explained(&path, error).await),
+                };
                 let sidecars = Sidecars::of(watch.real())?;
                 sidecars.check_sqlites()?;
                 let owners = Arc::new(Owners::beside(sidecars.clone(), options.lease));

@@ -3,12 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use sqlx::{Connection, Executor, Row, SqliteConnection, sqlite::SqliteRow};
-use wfe_core::{Result, WfeError};
+use sqlx::{
+    Connection, Executor, Row, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
+use wfe_core::{Result, WfeError, logging};
 
 use crate::{error, open, sequences};
 
@@ -54,7 +57,7 @@ pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) ->
 async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
     let found = found(connection, location).await?;
-    let Ok(done) = usize::try_from(found) else { return Err(not_ours(location)) };
+    let Ok(done) = usize::try_from(found) else { return Err(not_ours(APPLICATION_ID, found, location)) };
     check_whole(connection, found, location).await?;
     // A new column makes SQLite look through all rows of its table, and refuse it for one that breaks a CHECK. Such a row
     // spoils itself only, wherever it is read.
@@ -188,7 +191,7 @@ async fn parts(connection: &mut SqliteConnection) -> std::result::Result<Parts, 
 /// Refuses another program's database and one of a newer WFE.
 pub(crate) fn check_identity(application: i64, version: i64, location: &str) -> Result<()> {
     if application != APPLICATION_ID || version < 1 {
-        return Err(not_ours(location));
+        return Err(not_ours(application, version, location));
     }
     if version > VERSION {
         return Err(WfeError::SchemaTooNew {
@@ -200,13 +203,68 @@ pub(crate) fn check_identity(application: i64, version: i64, location: &str) -> 
     Ok(())
 }
 
+/// The numbers by which a database was told not to be a store.
+#[derive(Debug)]
+struct Unmarked {
+    application: i64,
+    version: i64,
+}
+
+impl fmt::Display for Unmarked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its application_id is {} and its user_version {}", self.application, self.version)
+    }
+}
+
+impl std::error::Error for Unmarked {}
+
 /// The error for a database that WFE did not make.
-pub(crate) fn not_ours(location: &str) -> WfeError {
+fn not_ours(application: i64, version: i64, location: &str) -> WfeError {
     WfeError::Unusable {
         path: PathBuf::from(location),
         reason: "it is another program's database; choose another file".to_owned(),
-        source: None,
+        source: Some(Box::new(Unmarked { application, version })),
     }
+}
+
+/// What to say of a file that was refused: where that is only because it lacks the mark of a store, and everything else is
+/// there, how to go on. SQLite's `.dump` leaves the mark out. The file is only read.
+pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
+    let WfeError::Unusable { source: Some(source), .. } = &error else { return error };
+    let Some(mark) = source.downcast_ref::<Unmarked>() else { return error };
+    // Another program's mark is not to be replaced.
+    if ![0, APPLICATION_ID].contains(&mark.application) {
+        return error;
+    }
+    match logging::unlogged(version_by_parts(path)).await {
+        Ok(Some(version)) if [0, version].contains(&mark.version) => WfeError::Unusable {
+            path: path.to_owned(),
+            reason: format!(
+                "it has all tables of a WFE store of version {version}, but is not marked as one: a copy that was made by \
+                 .dump is not. Use the original, or a copy made by VACUUM INTO; or, if this copy is complete, mark it in \
+                 an SQLite tool: PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}"
+            ),
+            source: Some(Box::new(error)),
+        },
+        // What was said first holds, whatever there is to be seen.
+        Ok(_) | Err(_) => error,
+    }
+}
+
+/// The version that has exactly what this file has: one that has more may be a newer version's.
+async fn version_by_parts(path: &Path) -> std::result::Result<Option<i64>, sqlx::Error> {
+    // Nothing is made beside the file, and a log that lies there is not touched.
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
+    let mut connection = open::connect(&options).await?;
+    let found = parts(&mut connection).await;
+    connection.close().await?;
+    let found = found?;
+    for version in (1..=VERSION).rev() {
+        if *demanded(version).await? == found {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
 }
 
 /// Refuses a run-time SQLite older than [`OLDEST_SQLITE`].

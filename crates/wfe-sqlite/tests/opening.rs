@@ -1,6 +1,6 @@
 //! Opening: what is made, what is refused, and that what is refused is left as it was.
 
-#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 
 use std::{
     fs,
@@ -10,7 +10,9 @@ use std::{
 };
 
 use serde_json::json;
-use sqlx::{ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions,
+};
 use wfe_core::{
     WfeError,
     models::{ExecutionError, ExecutionPointer, WorkflowInstance},
@@ -115,6 +117,50 @@ async fn a_store_of_a_newer_version_is_refused_and_left_as_it_was() {
         other => panic!("{other:?}"),
     }
     assert_eq!(contents(folder.path()), before);
+}
+
+/// As `.dump` and `.read` of SQLite's shell leave a store: all is there but the two numbers that mark it.
+#[tokio::test]
+async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_that_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("a.db"), folder.path().join("copy.db"));
+    let instance = WorkflowInstance::new("d", 1, json!(null));
+    let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
+    store.create_new_workflow(&instance).await.unwrap();
+    store.close().await;
+    let mut tool = foreign(&path).await;
+    let into = format!("VACUUM INTO '{}'", copy.display());
+    tool.execute(AssertSqlSafe(into)).await.unwrap();
+    tool.close().await.unwrap();
+    // One number alone is no mark, either.
+    for lost in [
+        "PRAGMA application_id = 0; PRAGMA user_version = 0",
+        "PRAGMA application_id = 0",
+        "PRAGMA user_version = 0",
+    ] {
+        made(&copy, lost).await;
+        let before = contents(folder.path());
+        let error = refused(&copy).await.to_string();
+        assert_eq!(contents(folder.path()), before, "{lost}");
+        let (_, mend) = error.split_once("in an SQLite tool: ").unwrap_or_else(|| panic!("{lost}: {error}"));
+        assert!(error.contains("VACUUM INTO"), "{error}");
+        let mut tool = foreign(&copy).await;
+        tool.execute(AssertSqlSafe(mend.to_owned())).await.unwrap();
+        tool.close().await.unwrap();
+        let store = SqlitePersistenceProvider::file(&copy).open().await.unwrap();
+        assert_eq!(store.get_workflow_instance(&instance.id).await.unwrap().id, instance.id);
+        store.close().await;
+        // Back to the state of a copy that nobody has opened.
+        made(&copy, "PRAGMA journal_mode = DELETE").await;
+    }
+    // One that has more may be a newer version's, and another program's is never to be marked.
+    for other in
+        ["PRAGMA application_id = 0; CREATE TABLE newer (a)", "DROP TABLE newer; PRAGMA application_id = 7"]
+    {
+        made(&copy, other).await;
+        let error = refused(&copy).await.to_string();
+        assert!(error.contains("another program's"), "{other}: {error}");
+    }
 }
 
 #[tokio::test]
