@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use chrono::DateTime;
+use sqlx::sqlite::SqliteRow;
 use wfe_core::{CorruptValues, Result, WfeError, clock::Clock, logging};
 
 use crate::{
@@ -163,6 +164,21 @@ impl SqlitePersistenceProvider {
             Some(reader) => reader.read(caller, script).await,
             None => self.writer.read(caller, script).await,
         }
+    }
+
+    /// Reads a page of rows for the program: those that decode, and the place of the last one if there may be more behind it.
+    pub(crate) async fn page<T, P>(
+        &self,
+        script: Script,
+        limit: usize,
+        place: impl FnOnce(&SqliteRow) -> Result<P>,
+        decode: impl FnMut(&SqliteRow) -> Result<T>,
+    ) -> Result<(Vec<T>, Option<P>)> {
+        let done = self.read(script).await?;
+        let rows = || done.iter().flat_map(|done| &done.rows);
+        // By the last one that was read, whether it decodes or not: what is behind it can be read in either case.
+        let last = rows().last().filter(|_| rows().count() == limit);
+        Ok((self.sound(rows().map(decode))?, last.map(place).transpose()?))
     }
 
     /// Whether the database file is still the one that was opened: now, or as of half a second ago.

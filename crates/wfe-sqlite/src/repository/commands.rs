@@ -44,9 +44,12 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
         // What is left to write of the command before goes with the taking of the next: one commit a command.
         let mut pending = Script::default();
         loop {
-            let page = self.due(as_of, after).await?;
-            after = page.last.unwrap_or(after);
-            for (seq, mut command) in page.commands {
+            let mut due = Script::default();
+            due.add(&sql::commands::DUE, [as_of.into(), after.0.into(), after.1.into(), PAGE.into()]);
+            let page = self.page(due, PAGE as usize, codec::command::place, codec::command::decode).await;
+            let (commands, last) = self.named(page)?;
+            after = last.unwrap_or(after);
+            for (seq, mut command) in commands {
                 if !seen.insert(seq) {
                     continue;
                 }
@@ -68,7 +71,7 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
                     }
                 }
             }
-            if page.last.is_none() {
+            if last.is_none() {
                 break;
             }
         }
@@ -77,28 +80,6 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
         }
         first_error.map_or(Ok(()), Err)
     }
-}
-
-impl SqlitePersistenceProvider {
-    async fn due(&self, as_of: i64, after: (i64, i64)) -> Result<Due> {
-        let mut script = Script::default();
-        script.add(&sql::commands::DUE, [as_of.into(), after.0.into(), after.1.into(), PAGE.into()]);
-        let done = self.read(script).await?;
-        let rows = || done.iter().flat_map(|done| &done.rows);
-        // By the last one that was read, whether it decodes or not: those behind it are due in either case.
-        let last = rows().last().filter(|_| rows().count() == PAGE as usize).map(codec::command::place);
-        Ok(Due {
-            commands: self.sound(rows().map(codec::command::decode))?,
-            last: self.named(last.transpose())?,
-        })
-    }
-}
-
-/// A page of due commands.
-struct Due {
-    commands: Vec<(i64, ScheduledCommand)>,
-    /// Where the next page begins; `None`: this is the last one.
-    last: Option<(i64, i64)>,
 }
 
 /// Generation and time of a command just taken; `None`: it is gone, or no longer due.

@@ -1,6 +1,7 @@
 //! Pages of what has left the live instance, and of what never was in it.
 
 use serde_json::{Value, value::RawValue};
+use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result,
     traits::{Cursor, ErrorRecord, Finished, Page, StepFailure},
@@ -51,12 +52,9 @@ impl SqlitePersistenceProvider {
         };
         let mut script = Script::default();
         script.add(&sql::errors::OF_INSTANCE, [id.into(), after.into(), super::rows(limit).into()]);
-        let done = self.read(script).await?;
-        let read = || done.iter().flat_map(|done| &done.rows);
-        // By the last one that was read, whether it decodes or not: what is behind it can be read in either case.
-        let last = read().last().filter(|_| read().count() == limit);
-        let next = last.map(|row| Fields::new(row, "execution_errors", id).number("seq")).transpose()?;
-        Ok(Page { rows: self.sound(read().map(codec::failure::decode))?, next: next.map(Cursor) })
+        let place = |row: &SqliteRow| Fields::new(row, "execution_errors", id).number("seq").map(Cursor);
+        let (rows, next) = self.page(script, limit, place, codec::failure::decode).await?;
+        Ok(Page { rows, next })
     }
 
     pub(super) async fn last_failures_of(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {

@@ -34,12 +34,9 @@ impl SqlitePersistenceProvider {
         };
         let mut script = Script::default();
         script.add(&sql::work::LIST, [name.into(), after.into(), rows(limit).into()]);
-        let done = self.read(script).await?;
-        let read = || done.iter().flat_map(|done| &done.rows);
-        // By the last one that was read, whether it decodes or not: what is behind it can be read in either case.
-        let last = read().last().filter(|_| read().count() == limit);
-        let next = last.map(|row| seq(row).number("seq")).transpose()?.map(Cursor);
-        Ok(Page { rows: self.sound(read().map(codec::subscription::decode))?, next })
+        let place = |row: &SqliteRow| seq(row).number("seq").map(Cursor);
+        let (rows, next) = self.page(script, limit, place, codec::subscription::decode).await?;
+        Ok(Page { rows, next })
     }
 
     pub(super) async fn claim_work(
