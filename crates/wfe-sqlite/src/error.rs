@@ -78,27 +78,33 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     }
 }
 
-/// The error of a write that goes against what is stored: it breaks a rule of the table that this statement changes. Which row
-/// it is, nobody has told: named is the thing that the script is about.
+/// The error of a write of which this statement broke a rule of the schema. Whatever a caller can give that breaks one is refused
+/// before that, or by a guard: so what it goes against is stored. Where that is a row of the thing that the script is about, the
+/// error names the thing: which row it is, nobody has told.
 pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::Error>) -> WfeError {
-    WfeError::Corrupt {
-        table: script.statements.get(statement).map_or("", |statement| changed_table(statement.text)),
-        column: "*",
-        row: script.subject().unwrap_or("?").to_owned(),
-        message: format!("what is stored lets no write through: {error}"),
-        source: Some(Box::new(Arc::clone(error))),
+    match script.statements.get(statement).and_then(|statement| own_table(statement.text)) {
+        Some(table) => WfeError::Corrupt {
+            table,
+            column: "*",
+            row: script.subject().unwrap_or("?").to_owned(),
+            message: format!("what is stored lets no write through: {error}"),
+            source: Some(Box::new(Arc::clone(error))),
+        },
+        None => storage("writing", error),
     }
 }
 
-/// The table that one of this crate's statements changes; empty: it changes none.
-fn changed_table(statement: &'static str) -> &'static str {
+/// The table of which one of this crate's statements changes rows of one instance. `None`: those that it changes, or whose
+/// numbers it draws on, are everybody's, and no instance is to be blamed for them.
+fn own_table(statement: &'static str) -> Option<&'static str> {
     let mut words = statement.split_ascii_whitespace();
-    match words.next() {
-        Some("UPDATE") => words.next(),
-        Some("INSERT" | "DELETE") => words.nth(1),
-        _ => None,
-    }
-    .unwrap_or_default()
+    let verb = words.next()?;
+    let table = if verb == "UPDATE" { words.next() } else { words.nth(1) };
+    table.filter(|table| match *table {
+        "workflows" => verb == "UPDATE",
+        "execution_pointers" | "event_subscriptions" => true,
+        _ => false,
+    })
 }
 
 /// The same error, naming the database. For where answers leave the store: most of what fails below does not know it.
@@ -162,6 +168,7 @@ pub(crate) fn corrupt(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql;
     use sqlx::{Connection, Executor, SqliteConnection};
     use wfe_core::Advice;
 
@@ -174,5 +181,23 @@ mod tests {
         let typo = connection.execute("SELECT nothing").await.unwrap_err();
         assert!(!is_not_null_violation(&typo) && !is_busy(&typo) && !is_full(&typo));
         assert_eq!(storage("reading", &Arc::new(typo)).advice(), Advice::GiveUp);
+    }
+
+    #[test]
+    fn an_instance_is_blamed_for_its_own_rows_only() {
+        for (statement, table) in [
+            (sql::ownership::COMMIT.text(), Some("workflows")),
+            (sql::pointers::FINISH.text(), Some("execution_pointers")),
+            (sql::pointers::PUT_IN_COMMIT.text(), Some("execution_pointers")),
+            (sql::subscriptions::CLOSE.text(), Some("event_subscriptions")),
+            (sql::streams::ADVANCE.text(), Some("event_subscriptions")),
+            (sql::ownership::INSERT_CHILD.text(), None),
+            (sql::events::RIPEN.text(), None),
+            (sql::events::INSERT_UNLESS.text(), None),
+            (sql::errors::INSERT.text(), None),
+            (sql::commands::SCHEDULE.text(), None),
+        ] {
+            assert_eq!(own_table(statement), table, "{statement}");
+        }
     }
 }

@@ -234,8 +234,6 @@ impl Work<'_> {
         }
         self.answers[index] = Some(match (guard, statement) {
             (Some(at), _) => Ok(Written::Refused(at)),
-            // Whatever a caller can give that breaks a rule of the schema is refused before that, or by a guard: so what it
-            // goes against is stored.
             (None, Some(at)) if error::is_constraint_violation(&error) => {
                 Err(error::broken_rule(self.scripts[index], at, &error))
             }

@@ -32,6 +32,14 @@ macro_rules! last_revision {
     };
 }
 
+/// The number of a new request. One that is out of bounds stops neither whoever asks nor what else is written with it; who claims
+/// that row finds it.
+macro_rules! next_request {
+    () => {
+        concat!("(min(max(control_number, 0), ", last_fence!(), " - 1) + 1)")
+    };
+}
+
 /// See `last_fence`.
 pub(crate) const LAST_FENCE: i64 = 1 << 62;
 /// See `last_revision`.
@@ -165,12 +173,14 @@ pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflo
 
 /// Stores a control request (first and last) and its detail (second), unless a stronger one waits or the instance has
 /// ended.
-pub(crate) const REQUEST: Sql<4> = Sql::new(
-    "UPDATE workflows SET control = ?, control_detail = (control_number + 1) || ' ' || ?, \
-       control_number = control_number + 1 \
-     WHERE id = ? AND status IN ('Runnable', 'Suspended') \
+pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
+    "UPDATE workflows SET control = ?, control_detail = ",
+    next_request!(),
+    " || ' ' || ?, control_number = ",
+    next_request!(),
+    " WHERE id = ? AND status IN ('Runnable', 'Suspended') \
      AND control IS NOT 'Terminate' AND (control IS NOT 'Cancel' OR ? = 'Terminate')",
-);
+));
 
 /// Everything beside the model that a load tells.
 pub(crate) const BESIDE: Sql<1> = Sql::new(concat!(

@@ -74,14 +74,43 @@ async fn an_event_that_is_consumed_past_a_position_that_is_gone_names_the_positi
 }
 
 #[tokio::test]
-async fn a_request_that_goes_against_a_stored_row_names_table_and_instance() {
+async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_nobody_but_that_instance() {
     let mut place = Place::new().await;
+    let owner = place.store.enlist().await.unwrap();
+    let fence = place.store.start(Some(&owner), &instance("parent")).await.unwrap().fence.unwrap();
     place.store.create_new_workflow(&instance("a")).await.unwrap();
-    place.spoil("UPDATE workflows SET control_number = 4611686018427387904").await;
-    match place.store.request("a", Control::Suspend).await {
-        Err(WfeError::Corrupt { table, row, .. }) => assert_eq!((table, &*row), ("workflows", "a")),
-        other => panic!("{other:?}"),
+    for number in ["4611686018427387904", "9223372036854775807"] {
+        place.spoil(&format!("UPDATE workflows SET control_number = {number} WHERE id = 'a'")).await;
+        let asks = StepCommit { requested: vec![("a".to_owned(), Control::Suspend)], ..commit("parent") };
+        committed(&place.store, fence, asks).await;
+        place.store.request("a", Control::Terminate).await.unwrap();
+        let other = place.store.enlist().await.unwrap();
+        // It is suspended, and claimed then: that it was to end goes on to hold.
+        assert_eq!(place.claim(&other).await, ["a"]);
+        let (status, cause) = place.row(2).await;
+        let said = cause.unwrap()["error"]["message"].as_str().unwrap().to_owned();
+        assert!(status == "Suspended" && said.contains("workflows.control_number, row a,"), "{said}");
+        let loaded = place.store.load("a").await.unwrap();
+        assert_eq!(loaded.control.map(|request| request.control), Some(Control::Terminate));
+        place
+            .spoil("UPDATE workflows SET owner = NULL, control = NULL, status = 'Runnable' WHERE id = 'a'")
+            .await;
     }
+}
+
+#[tokio::test]
+async fn no_instance_is_blamed_for_a_row_that_is_everybodys() {
+    let mut place = Place::new().await;
+    let owner = place.store.enlist().await.unwrap();
+    let fence = place.store.start(Some(&owner), &instance("a")).await.unwrap().fence.unwrap();
+    place.store.create_event(&event("e1", 0)).await.unwrap();
+    // The position that the next event of its stream is to have.
+    place
+        .spoil("UPDATE events SET position = 1 + (SELECT seq FROM sqlite_sequence WHERE name = 'events')")
+        .await;
+    let publishes = StepCommit { published: vec![event("e2", 0)], ..commit("a") };
+    let failed = place.store.commit_step(fence, &publishes).await;
+    assert!(matches!(failed, Err(WfeError::Storage { .. })), "{failed:?}");
 }
 
 #[tokio::test]
