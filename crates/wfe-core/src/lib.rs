@@ -18,6 +18,7 @@ pub mod limits;
 #[doc(hidden)]
 pub mod logging;
 pub mod models;
+mod program;
 mod redact;
 pub mod steps;
 pub mod traits;

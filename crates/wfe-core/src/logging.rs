@@ -18,7 +18,7 @@ use tracing::{
 
 pub use tracing;
 
-use crate::steps::drop_payload;
+use crate::error::drop_payload;
 pub use crate::{
     __debug as debug, __error as error, __info as info, __info_span as info_span, __trace as trace,
     __warn as warn,

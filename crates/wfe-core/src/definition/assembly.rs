@@ -5,22 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    OnFailure,
-    program::{Branch, Draft, Node},
-};
-use crate::{executor::with_article, traits::OWN_NAMES};
+use super::{OnFailure, definition::Draft};
+use crate::program::{Branch, Node, Policy, Verb, name_problem};
 
 type Checked<T> = Result<T, String>;
 
 /// Where each id stands.
 pub(super) type Places = HashMap<Arc<str>, usize>;
-
-/// What makes no sense about the name that a program gave to an event or an activity.
-pub(crate) fn name_problem(name: &str) -> Option<String> {
-    name.starts_with(OWN_NAMES)
-        .then(|| format!("it waits for {name:?}; names that begin with {OWN_NAMES:?} are the engine's"))
-}
 
 /// The nodes of these drafts, the first one first, and where each id stands. A definition of the engine's own may wait for
 /// what is the engine's.
@@ -80,7 +71,7 @@ impl Assembly {
             }
             self.nodes.push(Node {
                 index,
-                on_failure: on_failure(&draft.policy, draft.fallback.is_some(), &*draft.primitive, around),
+                on_failure: on_failure(&draft.policy, draft.fallback.is_some(), &draft.verb, around),
                 id: id.clone(),
                 name: draft.name,
                 policy: draft.policy,
@@ -92,9 +83,9 @@ impl Assembly {
                 undo: None,
                 cancel_when: draft.cancel_when,
                 target: None,
-                primitive: draft.primitive,
+                verb: Arc::new(draft.verb),
             });
-            let is_saga = self.nodes[index].primitive.is_saga();
+            let is_saga = self.nodes[index].verb.is_saga();
             let inside = Around { container: Some(index), saga: around.saga || is_saga, ..around };
             for branch in draft.branches {
                 let branch = self.body(branch, inside, &id, "body")?;
@@ -154,7 +145,7 @@ impl Assembly {
                      a go-to leads to a step of its own sequence or of one around it"
                 ));
             };
-            if self.nodes[container].primitive.is_side() {
+            if self.nodes[container].verb.is_side() {
                 return Err(format!(
                     "step {id:?} goes to {target:?}, out of a side branch: the instance has gone on there already"
                 ));
@@ -172,7 +163,7 @@ impl Assembly {
                 continue;
             }
             let node = &self.nodes[index];
-            open.extend(node.next.filter(|_| node.primitive.goes_on()));
+            open.extend(node.next.filter(|_| node.verb.goes_on()));
             open.extend(node.target);
             open.extend(node.branches.iter().chain(&node.fallback).chain(&node.undo).map(|b| b.first));
         }
@@ -188,18 +179,13 @@ impl Assembly {
     }
 }
 
-fn on_failure(
-    policy: &super::Policy,
-    has_fallback: bool,
-    primitive: &dyn crate::executor::Primitive,
-    around: Around,
-) -> OnFailure {
+fn on_failure(policy: &Policy, has_fallback: bool, verb: &Verb, around: Around) -> OnFailure {
     match policy.on_failure {
         Some(behaviour) => behaviour,
         None if has_fallback => OnFailure::Continue,
         None if around.saga => OnFailure::Compensate,
         // What comes behind a saga runs when its compensation is done; of several compensations, each is tried.
-        None if primitive.is_saga() || around.undo => OnFailure::Continue,
+        None if verb.is_saga() || around.undo => OnFailure::Continue,
         None => OnFailure::Terminate,
     }
 }
@@ -214,14 +200,14 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         return Err(format!("the id of step {id:?} has '/' or '#' in it; use other characters"));
     }
     let misplaced = || {
-        if draft.policy.timeout.is_some() && draft.primitive.body().is_none() {
+        if draft.policy.timeout.is_some() && draft.verb.body().is_none() {
             return Some(
                 "it has a timeout, which limits each attempt of a body, but it runs none; for an event, an activity, a child \
                  or a user task use `fail_after` on that, for all of the workflow its deadline"
                     .to_owned(),
             );
         }
-        if !draft.primitive.goes_on() {
+        if !draft.verb.goes_on() {
             let extra = [
                 ("cancel condition", draft.cancel_when.is_some()),
                 ("compensation", draft.undo.is_some()),
@@ -231,7 +217,7 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
             if let Some((what, _)) = extra.into_iter().find(|(_, is_there)| *is_there) {
                 return Some(format!(
                     "it is {}, which does nothing itself: its {what} would have no effect",
-                    with_article(draft.primitive.kind())
+                    draft.verb.with_article()
                 ));
             }
         }
@@ -241,7 +227,7 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         if draft.policy.on_failure == Some(OnFailure::Compensate) && !around.saga {
             return Some("its failure is to be compensated, but no saga is around it".to_owned());
         }
-        if draft.primitive.ends_all() && around.undo {
+        if draft.verb.ends_all() && around.undo {
             return Some("it ends the workflow in the middle of a compensation".to_owned());
         }
         if draft.fallback.is_some() && !matches!(draft.policy.on_failure, None | Some(OnFailure::Continue)) {
@@ -249,8 +235,8 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         }
         None
     };
-    let reserved = || draft.primitive.awaited_name().filter(|_| !around.is_own).and_then(name_problem);
+    let reserved = || draft.verb.awaited_name().filter(|_| !around.is_own).and_then(name_problem);
     let problem =
-        draft.policy.problem().or_else(|| draft.primitive.problem()).or_else(reserved).or_else(misplaced);
+        draft.policy.problem().or_else(|| draft.verb.problem()).or_else(reserved).or_else(misplaced);
     problem.map_or(Ok(()), |problem| Err(format!("step {id:?}: {problem}")))
 }

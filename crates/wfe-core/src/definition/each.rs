@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::{Body, Data, Inline, Item, OnFailure, Policy, Retry, Task, inline_item};
+use super::{Data, Inline, Item, OnFailure, Retry, Task, inline_item};
+use crate::program::{Body, Policy};
 
 /// What a for-each goes over, and how: one item after the other unless [`parallel`](Self::parallel) says otherwise.
 ///

@@ -2,11 +2,11 @@ use std::{future::Future, marker::PhantomData, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
-use super::{
-    Answer, AnyData, Apply, Body, Data, Item, OnFailure, Policy, Retry, Work,
-    ask::{another_type, change, storable},
+use super::{Data, Item, OnFailure, Retry};
+use crate::{
+    program::{Answer, AnyData, Apply, Body, Policy, Work, another_type, change},
+    steps::{BlockingStep, Ctx, IntoNext, Next, Step, StepError, storable},
 };
-use crate::steps::{BlockingStep, Ctx, IntoNext, Next, Step, StepError};
 
 type Input<S, D, I> = Box<dyn Fn(&mut S, &D, &I) + Send + Sync>;
 type Output<S, D> = Arc<dyn Fn(&S, &mut D) + Send + Sync>;

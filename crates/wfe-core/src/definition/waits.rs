@@ -6,12 +6,11 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{
-    Data, Item, Sequence,
-    ask::{Ask, Receive, ask, ask_value, receive},
-    program::Draft,
+use super::{Data, Item, Sequence, definition::Draft};
+use crate::{
+    program::{Ask, Receive, TimeLimit, ask, ask_value, receive},
+    steps::UserAnswer,
 };
-use crate::steps::UserAnswer;
 
 /// How long a wait may last.
 #[derive(Default)]
@@ -23,9 +22,9 @@ pub(crate) struct Limit {
 
 impl Limit {
     /// What the step needs of it, and its branch, which is the first one of the step.
-    pub fn split(self) -> (Option<crate::executor::TimeLimit>, Vec<Vec<Draft>>) {
+    pub fn split(self) -> (Option<TimeLimit>, Vec<Vec<Draft>>) {
         let has_branch = self.branch.is_some();
-        let limit = self.after.map(|after| crate::executor::TimeLimit { after, has_branch });
+        let limit = self.after.map(|after| TimeLimit { after, has_branch });
         (limit, self.branch.into_iter().collect())
     }
 }

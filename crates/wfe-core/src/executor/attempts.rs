@@ -133,7 +133,7 @@ fn place_of(definition: &Definition, path: &str) -> String {
         }
         let is_round = !is_step && has_rounds && name.bytes().all(|byte| byte.is_ascii_digit());
         place.push_str(if is_round { "" } else { name });
-        has_rounds = is_step && definition.find(name).is_some_and(|node| node.primitive.has_rounds());
+        has_rounds = is_step && definition.find(name).is_some_and(|node| node.verb.has_rounds());
     }
     place
 }

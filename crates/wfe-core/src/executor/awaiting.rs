@@ -26,7 +26,7 @@ impl Run {
                 continue;
             }
             let is_awaited = self.is_leaving(&id)?
-                || (self.node_of(&id)?.primitive.is_saga()
+                || (self.node_of(&id)?.verb.is_saga()
                     && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some()));
             if is_awaited && self.sagas_around(&id)?.iter().any(|around| around == saga) {
                 found.insert(id);

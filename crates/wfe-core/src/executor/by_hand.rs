@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Env, Run};
 use crate::{
     Result,
-    definition::Node,
     models::{PointerChange, PointerStatus},
+    program::Node,
     steps::LAST,
 };
 

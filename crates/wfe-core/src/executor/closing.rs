@@ -90,7 +90,7 @@ impl Run {
     /// Whether the pointer is a saga that is just being undone.
     pub(super) fn is_being_undone(&self, at: &str) -> Result<bool> {
         let pointer = self.live.get(at)?;
-        Ok(pointer.active && self.node_of(at)?.primitive.is_saga() && self.saga_state(at)?.undoing.is_some())
+        Ok(pointer.active && self.node_of(at)?.verb.is_saga() && self.saga_state(at)?.undoing.is_some())
     }
 
     /// A saga that the instance waited for is undone: if no other is left, it ends.
@@ -113,7 +113,7 @@ impl Run {
         for pointer in self.live.iter() {
             let is_running = pointer.active && pointer.status == PointerStatus::Running;
             if is_running
-                && self.node_of(&pointer.id)?.primitive.is_saga()
+                && self.node_of(&pointer.id)?.verb.is_saga()
                 && !pointer.extension_attributes.contains_key(IN_FALLBACK)
                 && self.sagas_around(&pointer.id)?.is_empty()
             {

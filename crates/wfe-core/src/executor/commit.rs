@@ -215,7 +215,7 @@ impl Run {
         let data = self.data.clone().ok_or_else(|| WfeError::Invalid("a parked instance ran".to_owned()))?;
         let node = self.node_of(id)?;
         let step = node.id.clone();
-        let body = node.primitive.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
+        let body = node.verb.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
         let allowed = node.policy.timeout;
         self.note_key(id)?;
         let pointer = self.live.edit_quietly(id)?;

@@ -81,8 +81,8 @@ fn impossible(
     let node = definition.zip(step).and_then(|(all, step)| all.find(step));
     let is_same =
         |kind| attributes.get(KIND).is_some_and(|was| was == kind) && !attributes.contains_key(IN_FALLBACK);
-    let goes_on = match node.filter(|node| is_same(node.primitive.kind())) {
-        Some(node) => match node.primitive.check_kept(pointer) {
+    let goes_on = match node.filter(|node| is_same(node.verb.kind())) {
+        Some(node) => match node.verb.primitive().check_kept(pointer) {
             Ok(goes_on) => goes_on,
             Err(source) => return told("persistence_data", "it is not what such a step keeps", source),
         },

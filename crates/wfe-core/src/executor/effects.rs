@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Env, Run, StepPlace};
 use crate::{
-    definition::{AnyData, Body, BodyEnd, Work},
     models::WorkflowInstance,
+    program::{AnyData, Body, BodyEnd, Work},
     steps::{Ctx, Place, StepError},
     traits::{Ending, StepFailure, StepStore},
 };
@@ -146,7 +146,7 @@ impl Job {
         BodyEnd { job, answer: ended.unwrap_or_else(|payload| Err(panicked(payload))) }
     }
 
-    fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::definition::Answer>, StepError> {
+    fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::program::Answer>, StepError> {
         (self.body.start)(Ctx::new(self.place, self.token.child_token(), store), &self.data, self.item)
     }
 }

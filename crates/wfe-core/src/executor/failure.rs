@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::{Env, Lifecycle, Run, undoing::is_in_compensation};
 use crate::{
     Result,
-    definition::OnFailure,
     models::{ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange},
+    program::OnFailure,
     steps::{ItemFailure, StepError},
     traits::{Ending, StepFailure},
 };
@@ -22,8 +22,8 @@ impl Run {
         let unreadable = error.unreadable();
         let error = unreadable.as_ref().unwrap_or(error);
         let node = self.node_of(at)?;
-        let (policy, step, is_saga) = (node.policy.clone(), node.id.to_string(), node.primitive.is_saga());
-        let has_body = node.primitive.body().is_some();
+        let (policy, step, is_saga) = (node.policy.clone(), node.id.to_string(), node.verb.is_saga());
+        let has_body = node.verb.body().is_some();
         let attempt = self.live.get(at)?.retry_count.saturating_add(1);
         let failure = self.note_failure(at, step, attempt, error, env);
         if self.is_in_fallback(at)? {
@@ -112,7 +112,7 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         let node = self.node_of(at)?;
-        let (on_failure, fallback, is_saga) = (node.on_failure, node.fallback, node.primitive.is_saga());
+        let (on_failure, fallback, is_saga) = (node.on_failure, node.fallback, node.verb.is_saga());
         let attempts = self.live.get(at)?.retry_count;
         let kept = ItemFailure { code: failure.code.clone(), causes: failure.causes.clone(), attempts };
         let kept = serde_json::to_value(kept)?;

@@ -5,7 +5,6 @@ use std::{
 
 use crate::{
     Result, WfeError,
-    definition::Node,
     models::{ExecutionPointer, PointerStatus},
 };
 
@@ -204,10 +203,4 @@ fn branch_of<'a>(container: &str, child: &'a str) -> &'a str {
 
 fn missing(id: &str) -> WfeError {
     WfeError::Invalid(format!("the live instance has no pointer {id:?}"))
-}
-
-/// An active, pending pointer at `node`. Its id is the path to it: reading it tells where it stands, and no clock or
-/// random number is needed for it.
-pub(crate) fn new_pointer(id: String, node: &Node) -> ExecutionPointer {
-    ExecutionPointer { step_name: Some(node.id.to_string()), ..ExecutionPointer::with_id(id, node.index) }
 }

@@ -92,10 +92,4 @@ pub use primitives::ForEachProgress;
 pub use run::{Env, Run, RunningBodies};
 pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
-pub(crate) use live::new_pointer;
-pub(crate) use primitive::{Fault, Moved, Primitive, with_article};
-pub(crate) use primitives::{
-    ActivityStep, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
-    SubWorkflow, Unanswered, Until, UserTaskStep, WaitFor, While,
-};
-pub(crate) use timing::TimeLimit;
+pub(crate) use primitive::{Fault, Moved, Primitive};

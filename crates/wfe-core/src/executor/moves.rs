@@ -1,10 +1,10 @@
 use serde_json::Value;
 
-use super::{Env, Lifecycle, Run, new_pointer};
+use super::{Env, Lifecycle, Run};
 use crate::{
     Result, WfeError,
-    definition::{Branch, Node},
     models::{ExecutionPointer, PointerChange, StatusChange, WorkflowStatus},
+    program::{Branch, Node},
     steps::{INDEX, LAST, RESCUED, result_of},
     traits::{Ending, StepFailure},
 };
@@ -32,7 +32,8 @@ impl Run {
     }
 
     /// The pointer's own part is done; its children are awaited.
-    pub(super) fn become_container(&mut self, at: &str, kind: &str, kept: Option<Value>) -> Result<()> {
+    pub(super) fn become_container(&mut self, at: &str, kept: Option<Value>) -> Result<()> {
+        let kind = self.node_of(at)?.verb.kind();
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Run)?;
         pointer.persistence_data = kept;
@@ -66,7 +67,7 @@ impl Run {
             None => format!("{at}/{key}/{}", node.id),
             Some(time) => format!("{at}/{key}#{time}/{}", node.id),
         };
-        let mut child = new_pointer(id.clone(), node);
+        let mut child = node.new_pointer(id.clone());
         child.scope.clone_from(&container.scope);
         child.scope.push(at.to_owned());
         child.context_item.clone_from(&container.context_item);
@@ -164,7 +165,7 @@ impl Run {
             Ok(pointer) => pointer.clone(),
             Err(gone) => self.delta.finished.iter().rev().find(|p| p.id == beside).cloned().ok_or(gone)?,
         };
-        let mut pointer = new_pointer(id.clone(), node);
+        let mut pointer = node.new_pointer(id.clone());
         pointer.predecessor_id = Some(before.to_owned());
         pointer.scope.clone_from(&like.scope);
         pointer.context_item.clone_from(&like.context_item);
@@ -226,15 +227,14 @@ impl Run {
         if is_fallback {
             return self.fallback_ended(&container, result, env);
         }
-        let primitive = self.primitive_of(&container)?;
-        self.guard(&container, env, |run, env| primitive.branch_ended(run, &container, &key, env))
+        let verb = self.verb_of(&container)?;
+        self.guard(&container, env, |run, env| verb.primitive().branch_ended(run, &container, &key, env))
     }
 
     /// What runs in place of the failed step `at`.
     pub(super) fn begin_fallback(&mut self, at: &str, fallback: Branch, failure: Value) -> Result<()> {
-        let kind = self.node_of(at)?.primitive.kind();
         let kept = self.live.get(at)?.persistence_data.clone();
-        self.become_container(at, kind, kept)?;
+        self.become_container(at, kept)?;
         self.live.no_branches(at)?;
         let pointer = self.live.edit(at)?;
         pointer.extension_attributes.insert(IN_FALLBACK.to_owned(), true.into());

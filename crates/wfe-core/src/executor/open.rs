@@ -7,15 +7,15 @@ use super::{
     failure::step_failure,
     live::Live,
     moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
-    primitive::with_article,
     refused::Entries,
     run::Delta,
     undoing::UNDO,
 };
 use crate::{
     Result,
-    definition::{Definition, Node},
+    definition::Definition,
     models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
+    program::{Node, with_article},
     steps::StepError,
     traits::Loaded,
 };
@@ -123,7 +123,7 @@ impl Run {
             self.queue.retain(|id| *id != at);
             // It does not enter its step again, which would see to this.
             let node = self.node_of(&at)?;
-            if node.cancel_when.is_some() || node.primitive.watches_data() {
+            if node.cancel_when.is_some() || node.verb.watches_data() {
                 self.watching.insert(at.clone());
                 self.data_changed = true;
             }
@@ -236,7 +236,7 @@ impl Run {
                 _ if pointer.extension_attributes.contains_key(IN_FALLBACK) => {}
                 _ => {
                     let pointer = pointer.clone();
-                    if let Err(problem) = node.primitive.reopen(self, &pointer) {
+                    if let Err(problem) = node.verb.primitive().reopen(self, &pointer) {
                         return Ok(Err(format!("step {:?} {problem}", node.id)));
                     }
                 }
@@ -248,7 +248,7 @@ impl Run {
             }
             if status != PointerStatus::Pending
                 && !self.is_leaving(&id)?
-                && (node.cancel_when.is_some() || node.primitive.watches_data())
+                && (node.cancel_when.is_some() || node.verb.watches_data())
             {
                 self.watching.insert(id);
             }
@@ -266,7 +266,7 @@ impl Run {
         let Some(node) = definition.find(step) else {
             return Err(format!("step {step:?} is gone from the definition, but the instance stands at it"));
         };
-        let kind = node.primitive.kind();
+        let kind = node.verb.kind();
         if let Some(was) = pointer.extension_attributes.get(KIND).and_then(Value::as_str)
             && was != kind
         {

@@ -3,8 +3,8 @@ use serde_json::Value;
 use super::{Env, Run};
 use crate::{
     BoxError, WfeError,
-    definition::{Answer, Body},
     models::ExecutionPointer,
+    program::{Answer, Verb},
     redact,
     steps::StepError,
 };
@@ -44,92 +44,37 @@ pub(crate) fn undecodable<T>(error: serde_json::Error) -> Result<T, Option<BoxEr
 /// What came of a move.
 pub(crate) type Moved<T = ()> = Result<T, Fault>;
 
-/// A kind of step in a sentence: `a while`, `an if`.
-pub(crate) fn with_article(kind: &str) -> String {
-    // Of the kinds, none that begins with a `u` is said with an `an`.
-    let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
-    format!("{article} {kind}")
-}
-
-/// What kind of step a node is, and how it moves an instance. One file each, in `primitives/`.
+/// How a kind of step moves an instance. One file each, in `primitives/`; what is fixed about the kind stands in its
+/// [`Verb`].
 ///
 /// A primitive keeps no state of its own: what it has to remember stands in its pointer.
-pub(crate) trait Primitive: Send + Sync {
-    /// Names the kind. Kept with the pointers of containers and waits, so that a definition in which the step has become
-    /// something else is noticed.
-    fn kind(&self) -> &'static str;
-
-    /// What makes no sense about it; found when the definition is built.
-    fn problem(&self) -> Option<String> {
-        None
-    }
-
-    /// The name of what it waits for, if a program gave it one.
-    fn awaited_name(&self) -> Option<&str> {
-        None
-    }
-
-    /// Whether the steps inside are undone together.
-    fn is_saga(&self) -> bool {
-        false
-    }
-
-    /// Whether its branch begins anew, under the next number, only when the one before has ended or was taken away.
-    fn has_rounds(&self) -> bool {
-        self.is_saga()
-    }
-
-    /// Whether the instance goes on behind it.
-    fn goes_on(&self) -> bool {
-        true
-    }
-
-    /// Whether its branch runs beside what follows it.
-    fn is_side(&self) -> bool {
-        false
-    }
-
-    /// Whether the whole workflow ends at it.
-    fn ends_all(&self) -> bool {
-        false
-    }
-
-    /// Whether it is told of changes of the data.
-    fn watches_data(&self) -> bool {
-        false
-    }
-
-    /// What a pending pointer runs; `None`: it has no body.
-    fn body(&self) -> Option<&Body> {
-        None
-    }
-
+pub(crate) trait Primitive {
     /// A pointer at this step is pending: it was made, its pause is over, or it was opened from the store.
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved;
 
     /// The body of the pointer `at` ended well. For those that have one.
-    fn ended(&self, _: &mut Run, at: &str, _: Answer, _: &mut Env<'_>) -> Moved {
-        Err(self.unexpected(at, "body ended"))
+    fn ended(&self, run: &mut Run, at: &str, _: Answer, _: &mut Env<'_>) -> Moved {
+        Err(unexpected(run, at, "body ended"))
     }
 
     /// The branch `key` of the container `at` has come to its end, and is history. For containers.
-    fn branch_ended(&self, _: &mut Run, at: &str, _key: &str, _: &mut Env<'_>) -> Moved {
-        Err(self.unexpected(at, "branch ended"))
+    fn branch_ended(&self, run: &mut Run, at: &str, _key: &str, _: &mut Env<'_>) -> Moved {
+        Err(unexpected(run, at, "branch ended"))
     }
 
     /// Items from position `from` on that the pointer `at` asked for are here. For those that ask.
-    fn items_came(&self, _: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
-        Err(self.unexpected(at, "items came"))
+    fn items_came(&self, run: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
+        Err(unexpected(run, at, "items came"))
     }
 
     /// The event that the pointer `at` waited for is here; the pointer is pending again. For those that wait.
-    fn event_came(&self, _: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
-        Err(self.unexpected(at, "event came"))
+    fn event_came(&self, run: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
+        Err(unexpected(run, at, "event came"))
     }
 
     /// The time that the pointer `at` has set while it waits or has children. For those that set one.
-    fn time_came(&self, _: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        Err(self.unexpected(at, "time came"))
+    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+        Err(unexpected(run, at, "time came"))
     }
 
     /// Whether what it does when [its time comes](Self::time_came) takes away a wait that somebody may answer: then nobody
@@ -139,15 +84,9 @@ pub(crate) trait Primitive: Send + Sync {
         Ok(false)
     }
 
-    /// The data has changed. For those that [watch](Self::watches_data) it.
+    /// The data has changed. For those that [watch](Verb::watches_data) it.
     fn data_changed(&self, _: &mut Run, _at: &str, _: &mut Env<'_>) -> Moved {
         Ok(())
-    }
-
-    /// A pointer at this step, opened from the store while its children were awaited; `Err`: what it remembered does not
-    /// decode, or it has no children.
-    fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
-        Err(format!("is a {} now, but was {}", self.kind(), pointer.status))
     }
 
     /// Whether a pointer at this step goes on by itself while its children are awaited, and it has none: by what it keeps, it
@@ -156,8 +95,40 @@ pub(crate) trait Primitive: Send + Sync {
         Ok(false)
     }
 
-    /// A fault of the state: this kind of step never gets there.
-    fn unexpected(&self, at: &str, what: &str) -> Fault {
-        Fault::State(WfeError::Invalid(format!("{what} at {at:?}, which is a {}", self.kind())))
+    /// A pointer at this step, opened from the store while its children were awaited; `Err`: what it remembered does not
+    /// decode, or it has no children.
+    fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
+        let kind = run.node_of(&pointer.id).map_or("step", |node| node.verb.kind());
+        Err(format!("is a {kind} now, but was {}", pointer.status))
+    }
+}
+
+/// A fault of the state: this kind of step never gets there.
+fn unexpected(run: &Run, at: &str, what: &str) -> Fault {
+    let step = run.node_of(at).map_or_else(|_| "no step".to_owned(), |node| node.verb.with_article());
+    Fault::State(WfeError::Invalid(format!("{what} at {at:?}, which is {step}")))
+}
+
+impl Verb {
+    /// How it moves an instance.
+    pub(crate) fn primitive(&self) -> &dyn Primitive {
+        match self {
+            Self::RunBody(it) => it,
+            Self::ForEach(it) => it,
+            Self::If(it) => it,
+            Self::While(it) => it,
+            Self::Decide(it) => it,
+            Self::Parallel(it) => it,
+            Self::Saga(it) => it,
+            Self::Schedule(it) => it,
+            Self::Recur(it) => it,
+            Self::Delay(it) => it,
+            Self::WaitFor(it) => it,
+            Self::Activity(it) => it,
+            Self::UserTask(it) => it,
+            Self::SubWorkflow(it) => it,
+            Self::GoTo(it) => it,
+            Self::End(it) => it,
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Run {
         let (mut can_begin_again, mut others) = (Vec::new(), Vec::new());
         for at in began {
             // A body has answered that it waits: it must not run again for this.
-            if self.primitive_of(&at)?.body().is_none() { can_begin_again.push(at) } else { others.push(at) }
+            if self.verb_of(&at)?.body().is_none() { can_begin_again.push(at) } else { others.push(at) }
         }
         if can_begin_again.is_empty() || is_found {
             let is_over = others.is_empty() && can_begin_again.is_empty();

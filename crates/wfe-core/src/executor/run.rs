@@ -9,14 +9,15 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Fault, LifecycleEvent, Moved, Primitive, Want, attempts::Lingering, live::Live, primitives::Window,
+    Fault, LifecycleEvent, Moved, Want, attempts::Lingering, live::Live, primitives::Window,
     refused::Entries, undoing::Reading,
 };
 use crate::{
     BoxError, Result, WfeError,
-    definition::{AnyData, Apply, Ask, BodyEnd, Definition, Node},
+    definition::Definition,
     limits::later,
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
+    program::{AnyData, Apply, Ask, BodyEnd, Node, Verb},
     steps::{Place, StepError},
     traits::{Consumed, Control, Ending, Items, StepFailure},
 };
@@ -218,9 +219,11 @@ impl Run {
             return self.body_over(end.job).map(|_| ());
         }
         self.no_longer_at_work(pointer);
-        let primitive = self.primitive_of(pointer)?;
+        let verb = self.verb_of(pointer)?;
         match end.answer {
-            Ok(answer) => self.guard(pointer, env, |run, env| primitive.ended(run, pointer, answer, env)),
+            Ok(answer) => {
+                self.guard(pointer, env, |run, env| verb.primitive().ended(run, pointer, answer, env))
+            }
             Err(error) => self.fail(pointer, &error, env),
         }
     }
@@ -240,8 +243,8 @@ impl Run {
         if values.is_empty() {
             return Err(self.corrupt_items(container, format!("the items from {from} on are missing"), None));
         }
-        let primitive = self.primitive_of(container)?;
-        self.guard(container, env, |run, env| primitive.items_came(run, container, from, values, env))
+        let verb = self.verb_of(container)?;
+        self.guard(container, env, |run, env| verb.primitive().items_came(run, container, from, values, env))
     }
 
     /// What is stored as items of this container is not what was stored.
@@ -275,8 +278,8 @@ impl Run {
         self.definition.find(step).ok_or(WfeError::StepNotFound(pointer.step_id))
     }
 
-    pub(super) fn primitive_of(&self, pointer: &str) -> Result<Arc<dyn Primitive>> {
-        self.node_of(pointer).map(|node| node.primitive.clone())
+    pub(super) fn verb_of(&self, pointer: &str) -> Result<Arc<Verb>> {
+        self.node_of(pointer).map(|node| node.verb.clone())
     }
 
     /// Asks the data, and the item of the pointer `at`.
@@ -329,9 +332,8 @@ impl Run {
 
     fn enter(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let node = self.node_of(at)?;
-        let (primitive, is_covering) =
-            (node.primitive.clone(), node.undo.is_some() && !node.branches.is_empty());
-        if node.cancel_when.is_some() || primitive.watches_data() {
+        let (verb, is_covering) = (node.verb.clone(), node.undo.is_some() && !node.branches.is_empty());
+        if node.cancel_when.is_some() || verb.watches_data() {
             self.watching.insert(at.to_owned());
             self.ask_condition(at, env)?;
             if !self.live.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
@@ -341,7 +343,7 @@ impl Run {
         if is_covering {
             self.note_begin(at)?;
         }
-        self.guard(at, env, |run, env| primitive.enter(run, at, env))
+        self.guard(at, env, |run, env| verb.primitive().enter(run, at, env))
     }
 
     fn ask_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
@@ -362,9 +364,9 @@ impl Run {
             return Ok(());
         }
         let node = self.node_of(at)?;
-        let (primitive, condition) = (node.primitive.clone(), node.cancel_when.clone());
-        let is_open_saga = primitive.is_saga() && self.is_open_saga(at)?;
-        if primitive.is_saga() && self.is_being_undone(at)? {
+        let (verb, condition) = (node.verb.clone(), node.cancel_when.clone());
+        let is_open_saga = verb.is_saga() && self.is_open_saga(at)?;
+        if verb.is_saga() && self.is_being_undone(at)? {
             return Ok(());
         }
         // The step itself is over, and looks at nothing any more.
@@ -379,7 +381,7 @@ impl Run {
                     run.cancel_and_go_on(at, env)
                 }?);
             }
-            if is_in_fallback { Ok(()) } else { primitive.data_changed(run, at, env) }
+            if is_in_fallback { Ok(()) } else { verb.primitive().data_changed(run, at, env) }
         })
     }
 }

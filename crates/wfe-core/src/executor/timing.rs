@@ -7,19 +7,12 @@ use chrono::{DateTime, Utc};
 use super::{Env, Moved, Run, run::Working};
 use crate::{
     Result,
-    definition::Ask,
     limits::later,
     models::{PointerChange, PointerStatus, WorkflowStatus},
+    program::TimeLimit,
     steps::StepError,
     traits::Ending,
 };
-
-/// How long a step may wait.
-pub(crate) struct TimeLimit {
-    pub after: Ask<Duration>,
-    /// Whether the first branch of the step runs then; if not, the step has failed.
-    pub has_branch: bool,
-}
 
 /// Name of the branch that runs when a wait took too long.
 pub(super) const TIMEOUT: &str = "timeout";
@@ -38,9 +31,8 @@ impl TimeLimit {
             let error = StepError::retryable("what the step waited for did not come in time");
             return Err(error.with_code(StepError::TIMEOUT).into());
         }
-        let node = run.node_of(at)?;
-        let (kind, branch) = (node.primitive.kind(), super::moves::branch_of(node, 0)?);
-        run.become_container(at, kind, None)?;
+        let branch = super::moves::branch_of(run.node_of(at)?, 0)?;
+        run.become_container(at, None)?;
         Ok(run.begin_branch(at, TIMEOUT, branch, |_| {})?)
     }
 }
@@ -140,7 +132,7 @@ impl Run {
         let Some(wait) = self.wait_of(id)?.filter(|wait| !self.unanswerable.contains(wait)) else {
             return Ok(false);
         };
-        let closes = self.primitive_of(id)?.takes_no_answer_after(self, id, env)?;
+        let closes = self.verb_of(id)?.primitive().takes_no_answer_after(self, id, env)?;
         if closes && !self.delta.unanswerable.contains(&wait) {
             self.delta.unanswerable.push(wait);
         }
@@ -162,8 +154,8 @@ impl Run {
 
     fn time_came(&mut self, id: &str, env: &mut Env<'_>) -> Result<()> {
         self.live.edit_quietly(id)?.sleep_until = None;
-        let primitive = self.primitive_of(id)?;
-        self.guard(id, env, |run, env| primitive.time_came(run, id, env))
+        let verb = self.verb_of(id)?;
+        self.guard(id, env, |run, env| verb.primitive().time_came(run, id, env))
     }
 
     fn meet_deadline(&mut self, env: &mut Env<'_>) -> Result<()> {

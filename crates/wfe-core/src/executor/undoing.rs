@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     Result, WfeError,
-    definition::Branch,
     models::{ExecutionPointer, PointerChange, PointerStatus},
+    program::Branch,
     redact,
     steps::{StepError, Undone},
     traits::{Ending, Items, StepFailure},
@@ -114,7 +114,7 @@ impl Run {
             if branch.starts_with(UNDO) {
                 break;
             }
-            if branch != FALLBACK && self.node_of(container)?.primitive.is_saga() {
+            if branch != FALLBACK && self.node_of(container)?.verb.is_saga() {
                 found.push(container.clone());
             }
         }
@@ -168,7 +168,7 @@ impl Run {
     pub(super) fn log(&mut self, at: &str) -> Result<()> {
         let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
         let node = self.node_of(at)?;
-        let has_state = node.primitive.body().is_some() && node.branches.is_empty();
+        let has_state = node.verb.body().is_some() && node.branches.is_empty();
         let pointer = self.live.get(at)?;
         let entry = Entry {
             step: Undone {

@@ -47,7 +47,7 @@ impl Wanted {
 impl Run {
     /// The pointer waits for an event from now on.
     pub(super) fn wait(&mut self, at: &str, wanted: Wanted) -> Result<()> {
-        let kind = self.node_of(at)?.primitive.kind();
+        let kind = self.node_of(at)?.verb.kind();
         self.note_key(at)?;
         let pointer = self.live.edit(at)?;
         let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64).unwrap_or(0) + 1;
@@ -158,8 +158,8 @@ impl Run {
             pointer.status = pointer.status.after(PointerChange::Wake)?;
             pointer.event_published = true;
             pointer.event_data = Some(event.event_data.clone());
-            let primitive = self.primitive_of(&at)?;
-            self.guard(&at, env, |run, env| primitive.event_came(run, &at, event.event_data, env))?;
+            let verb = self.verb_of(&at)?;
+            self.guard(&at, env, |run, env| verb.primitive().event_came(run, &at, event.event_data, env))?;
         }
         Ok((changed, late))
     }

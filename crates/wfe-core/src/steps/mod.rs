@@ -1,21 +1,24 @@
 //! What a user writes: a step's body, and what it is given.
 
 mod context;
-mod error;
+mod exact;
 mod next;
 mod outside;
 mod results;
 mod step;
+mod storable;
 
 pub use context::Ctx;
-pub use error::StepError;
+pub use exact::to_value;
 pub use next::{ActivityWait, EventWait, IntoNext, Next};
 pub use outside::{Undone, UserAnswer, UserTaskView, WorkerAnswer};
 pub use results::{ItemFailure, ItemResult, Results};
 pub use step::{BlockingStep, Step, StepResult};
 
+pub use crate::error::StepError;
+
 pub(crate) use context::Place;
-pub(crate) use error::{drop_contained, drop_payload};
 pub(crate) use results::INDEX;
 pub(crate) use results::LAST;
 pub(crate) use results::{RESCUED, result_of};
+pub(crate) use storable::{check, storable, unstorable};

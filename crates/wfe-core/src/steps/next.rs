@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::StepError;
-use crate::definition::{check, to_value, unstorable};
+use super::{StepError, check, to_value, unstorable};
 
 /// How the instance goes on after a body that ended well.
 ///

@@ -7,12 +7,12 @@ use super::StepStore;
 use super::{Control, ControlRequest};
 use crate::{
     WfeError,
+    error::StepError,
     limits::nearest_time,
     models::{
         Event, EventSubscription, ExecutionError, ExecutionPointer, ScheduledCommand, WorkflowInstance,
         WorkflowStatus,
     },
-    steps::StepError,
 };
 
 /// How an instance came to its end.

@@ -2,12 +2,8 @@ use std::{marker::PhantomData, sync::Arc};
 
 use super::Sequence;
 use crate::{
-    definition::{
-        Data, Item,
-        ask::{Ask, ask},
-        program::Draft,
-    },
-    executor::{Decide, IfElse, Parallel, While},
+    definition::{Data, Item, definition::Draft},
+    program::{Ask, Decide, IfElse, Parallel, Verb, While, ask},
 };
 
 /// Ways that part.
@@ -29,7 +25,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static,
         then: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
     ) -> Self {
-        self.container(id, IfElse::new(ask(CONDITION, holds)), then)
+        self.container(id, Verb::If(IfElse { holds: ask(CONDITION, holds) }), then)
     }
 
     /// The steps of `then`, if the condition holds, those of `otherwise`, if not.
@@ -55,7 +51,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         then: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
         otherwise: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
     ) -> Self {
-        let mut draft = Draft::new(id, Arc::new(IfElse::new(ask(CONDITION, holds))));
+        let mut draft = Draft::new(id, Verb::If(IfElse { holds: ask(CONDITION, holds) }));
         draft.branches = vec![self.body(then), self.body(otherwise)];
         self.push(draft)
     }
@@ -79,7 +75,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         holds: impl Fn(&D, &I) -> bool + Send + Sync + 'static,
         body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
     ) -> Self {
-        self.container(id, While::new(ask(CONDITION, holds)), body)
+        self.container(id, Verb::While(While { holds: ask(CONDITION, holds) }), body)
     }
 
     /// All branches at once; the instance goes on when all of them have ended.
@@ -104,7 +100,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         let Branches { drafts, problems, .. } =
             branches(Branches { drafts: Vec::new(), problems: Vec::new(), types: PhantomData });
         self.problems.extend(problems);
-        let mut draft = Draft::new(id, Arc::new(Parallel::new(drafts.len())));
+        let mut draft = Draft::new(id, Verb::Parallel(Parallel { branches: drafts.len() }));
         draft.branches = drafts;
         self.push(draft)
     }
@@ -179,12 +175,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         if otherwise.len() > 1 {
             self.problems.push(format!("step {id:?} has more than one branch for otherwise"));
         }
-        let mut primitive = Decide::new(pick, drafts.len());
-        if let Some(otherwise) = otherwise.into_iter().next() {
-            primitive = primitive.with_otherwise();
-            drafts.push(otherwise);
-        }
-        let mut draft = Draft::new(id, Arc::new(primitive));
+        let has_otherwise = !otherwise.is_empty();
+        let verb = Verb::Decide(Decide { matches: pick, branches: drafts.len(), has_otherwise });
+        drafts.extend(otherwise.into_iter().next());
+        let mut draft = Draft::new(id, verb);
         draft.branches = drafts;
         self.push(draft)
     }

@@ -8,10 +8,10 @@ mod steps;
 mod undoing;
 mod waiting;
 
-use std::{marker::PhantomData, sync::Arc, time::Duration};
+use std::{marker::PhantomData, time::Duration};
 
-use super::{Data, Definition, Item, program::Draft};
-use crate::{Result, WfeError, executor::Primitive};
+use super::{Data, Definition, Item, definition::Draft};
+use crate::{Result, WfeError, program::Verb};
 
 pub use branching::{Branches, Choice, Decision};
 
@@ -122,8 +122,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     }
 
     /// Adds a step without branches.
-    fn leaf(self, id: impl Into<String>, primitive: impl Primitive + 'static) -> Self {
-        self.push(Draft::new(id, Arc::new(primitive)))
+    fn leaf(self, id: impl Into<String>, verb: Verb) -> Self {
+        self.push(Draft::new(id, verb))
     }
 
     /// The steps of a body, built by its closure.
@@ -137,10 +137,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     fn container<T: Item>(
         mut self,
         id: impl Into<String>,
-        primitive: impl Primitive + 'static,
+        verb: Verb,
         body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>,
     ) -> Self {
-        let mut draft = Draft::new(id, Arc::new(primitive));
+        let mut draft = Draft::new(id, verb);
         draft.branches.push(self.body(body));
         self.push(draft)
     }

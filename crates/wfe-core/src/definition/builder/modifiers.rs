@@ -1,7 +1,10 @@
 use std::time::Duration;
 
 use super::Sequence;
-use crate::definition::{Data, Item, OnFailure, Retry, ask::ask, program::Draft};
+use crate::{
+    definition::{Data, Item, OnFailure, Retry, definition::Draft},
+    program::ask,
+};
 
 /// What is said about the step just added. Before the first step, it is refused when the definition is built.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {

@@ -1,7 +1,7 @@
 use super::Sequence;
 use crate::{
     definition::{Data, Item},
-    executor::{End, GoTo},
+    program::{End, GoTo, Verb},
 };
 
 /// Steps that lead elsewhere.
@@ -26,7 +26,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     #[must_use]
     pub fn go_to(self, id: impl Into<String>, target: impl Into<String>) -> Self {
         let target = target.into();
-        self.leaf(id, GoTo).dress(|draft| draft.target = Some(target))
+        self.leaf(id, Verb::GoTo(GoTo)).dress(|draft| draft.target = Some(target))
     }
 
     /// Ends the workflow here, as completed; whatever else still runs of it is taken away. What sagas have done stays done.
@@ -46,6 +46,6 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn end(self, id: impl Into<String>) -> Self {
-        self.leaf(id, End)
+        self.leaf(id, Verb::End(End))
     }
 }

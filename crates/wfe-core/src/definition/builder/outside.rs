@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::Sequence;
 use crate::{
-    definition::{Activity, Child, Data, Item, UserTask, program::Draft},
-    executor::{ActivityStep, SubWorkflow, Unanswered, UserTaskStep},
+    definition::{Activity, Child, Data, Item, UserTask, definition::Draft},
+    program::{ActivityStep, SubWorkflow, Unanswered, UserTaskStep, Verb},
 };
 
 /// Steps whose work is done elsewhere.
@@ -32,8 +32,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         let (id, Activity { name, input, mut common, .. }) = (id.into(), activity);
         self.problems.extend(common.problems(&id));
         let (limit, branches) = common.limit.split();
-        let primitive = ActivityStep::new(name, input, limit, Arc::new(common.outputs));
-        self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
+        let verb = Verb::Activity(ActivityStep { name, input, limit, outputs: Arc::new(common.outputs) });
+        self.push(Draft { branches, ..Draft::new(id, verb) })
     }
 
     /// Waits until a person has answered; then the steps of the chosen option run. The answer is the step's outcome.
@@ -77,9 +77,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         // Its branch is the last one, as it always was: stored instances name branches by their places.
         let escalate = escalate.and_then(|(after, branch)| Some((after, add(Some(branch))?)));
         let unanswered = Unanswered { escalate, reassign };
-        let primitive =
-            UserTaskStep::new(prompt, assignee, options, unanswered, limit, Arc::new(common.outputs));
-        self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
+        let outputs = Arc::new(common.outputs);
+        let verb = Verb::UserTask(UserTaskStep { prompt, assignee, options, unanswered, limit, outputs });
+        self.push(Draft { branches, ..Draft::new(id, verb) })
     }
 
     /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child,
@@ -119,8 +119,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         let (id, Child { definition, version, data, data_name, mut common, .. }) = (id.into(), child);
         self.problems.extend(common.problems(&id));
         let (limit, branches) = common.limit.split();
-        let primitive =
-            SubWorkflow::new(definition, version, data, data_name, limit, Arc::new(common.outputs));
-        self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
+        let outputs = Arc::new(common.outputs);
+        let verb = Verb::SubWorkflow(SubWorkflow { definition, version, data, data_name, limit, outputs });
+        self.push(Draft { branches, ..Draft::new(id, verb) })
     }
 }

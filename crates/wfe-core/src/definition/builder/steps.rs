@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use super::Sequence;
 use crate::{
-    definition::{Data, Each, Item, Task, program::Draft, task::Source},
-    executor::{ForEach, RunBody},
+    definition::{Data, Each, Item, Task, definition::Draft, task::Source},
+    program::{ForEach, RunBody, Verb},
 };
 
 /// Steps with bodies.
@@ -34,7 +32,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         task: Task<S, D, I, K>,
     ) -> Self {
         let (policy, name) = (task.policy.clone(), task.name.clone());
-        let draft = Draft::new(id, Arc::new(RunBody::new(task.into_body())));
+        let draft = Draft::new(id, Verb::RunBody(RunBody { body: task.into_body() }));
         self.push(Draft { name, policy, ..draft })
     }
 
@@ -59,8 +57,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>,
     ) -> Self {
         let (policy, name) = (task.policy.clone(), task.name.clone());
-        let primitive = ForEach::new(task.into_body(), usize::MAX);
-        self.container(id, primitive, body).dress(|draft| {
+        let step = RunBody { body: task.into_body() };
+        let verb = Verb::ForEach(ForEach { step, limit: usize::MAX });
+        self.container(id, verb, body).dress(|draft| {
             draft.policy = policy;
             draft.name = name;
         })
@@ -87,10 +86,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>,
     ) -> Self {
         let (source, limit, policy, name) = items.into_parts();
-        self.container(id, ForEach::new(source, limit), body).dress(|draft| {
-            draft.policy = policy;
-            draft.name = name;
-        })
+        self.container(id, Verb::ForEach(ForEach { step: RunBody { body: source }, limit }), body).dress(
+            |draft| {
+                draft.policy = policy;
+                draft.name = name;
+            },
+        )
     }
 
     /// Changes the step just added.

@@ -1,7 +1,7 @@
 use super::Sequence;
 use crate::{
     definition::{Data, Item},
-    executor::Saga,
+    program::{Saga, Verb},
 };
 
 /// What can be undone.
@@ -45,6 +45,6 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn saga(self, id: impl Into<String>, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
-        self.container(id, Saga, body)
+        self.container(id, Verb::Saga(Saga), body)
     }
 }

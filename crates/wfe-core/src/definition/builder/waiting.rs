@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 
 use super::Sequence;
 use crate::{
-    definition::{Await, Data, Every, Item, ask::ask, program::Draft},
-    executor::{Delay, Recur, Schedule, Until, WaitFor},
+    definition::{Await, Data, Every, Item, definition::Draft},
+    program::{Delay, Recur, Schedule, Until, Verb, WaitFor, ask},
 };
 
 /// Steps that wait for a time or an event. However long it lasts, a wait costs nothing, and goes on over a crash.
@@ -29,7 +29,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         id: impl Into<String>,
         pause: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
     ) -> Self {
-        self.leaf(id, Delay::new(Until::After(ask("the step's delay", pause))))
+        self.leaf(id, Verb::Delay(Delay { until: Until::After(ask("the step's delay", pause)) }))
     }
 
     /// Waits until this time. If it has passed, the instance goes on at once.
@@ -50,7 +50,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         id: impl Into<String>,
         time: impl Fn(&D, &I) -> DateTime<Utc> + Send + Sync + 'static,
     ) -> Self {
-        self.leaf(id, Delay::new(Until::At(ask("the step's delay", time))))
+        self.leaf(id, Verb::Delay(Delay { until: Until::At(ask("the step's delay", time)) }))
     }
 
     /// A side branch: the instance goes on at once, and `body` runs beside it after this long. Whatever is around the
@@ -75,7 +75,11 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
         body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
     ) -> Self {
-        self.container(id, Schedule::new(ask("the step's delay", after)), body)
+        self.container(
+            id,
+            Verb::Schedule(Schedule { until: Until::After(ask("the step's delay", after)) }),
+            body,
+        )
     }
 
     /// A side branch, again and again: the instance goes on at once, and `body` runs beside it each time `every` says so,
@@ -112,7 +116,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         until: impl Fn(&D, &I) -> bool + Send + Sync + 'static,
         body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
     ) -> Self {
-        self.container(id, Recur::new(every, ask("the step's condition", until)), body)
+        self.container(id, Verb::Recur(Recur { every, until: ask("the step's condition", until) }), body)
     }
 
     /// Waits for an event: the first of its name and key that the instance has not consumed yet. A second wait, or the
@@ -146,7 +150,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         let (id, Await { name, key, effective, mut common, .. }) = (id.into(), event);
         self.problems.extend(common.problems(&id));
         let (limit, branches) = common.limit.split();
-        let primitive = WaitFor::new(name, key, effective, limit, Arc::new(common.outputs));
-        self.push(Draft { branches, ..Draft::new(id, Arc::new(primitive)) })
+        let verb = Verb::WaitFor(WaitFor { name, key, effective, limit, outputs: Arc::new(common.outputs) });
+        self.push(Draft { branches, ..Draft::new(id, verb) })
     }
 }

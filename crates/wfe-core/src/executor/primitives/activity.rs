@@ -1,4 +1,5 @@
-use std::sync::Arc;
+//! Activity. Workers find it by the name of the event it waits for; its own id is the key, so that the answer reaches no
+//! other.
 
 use serde_json::Value;
 
@@ -7,45 +8,13 @@ use super::{
     wait_for::{over, receive},
 };
 use crate::{
-    definition::{Ask, Receive},
-    executor::{ACTIVITY, Env, Moved, Primitive, Run, TimeLimit, waiting::Wanted},
+    executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
     models::ExecutionPointer,
+    program::ActivityStep,
     steps::WorkerAnswer,
 };
 
-/// Activity: a wait that an external worker ends. Workers find it by the name of the event it waits for; its own id is
-/// the key, so that the answer reaches no other.
-pub(crate) struct ActivityStep {
-    name: String,
-    input: Ask<Value>,
-    limit: Option<TimeLimit>,
-    outputs: Arc<Vec<Receive>>,
-}
-
-impl ActivityStep {
-    pub fn new(
-        name: String,
-        input: Ask<Value>,
-        limit: Option<TimeLimit>,
-        outputs: Arc<Vec<Receive>>,
-    ) -> Self {
-        Self { name, input, limit, outputs }
-    }
-}
-
 impl Primitive for ActivityStep {
-    fn kind(&self) -> &'static str {
-        "activity"
-    }
-
-    fn problem(&self) -> Option<String> {
-        self.name.is_empty().then(|| "its activity has no name, so no worker finds it".to_owned())
-    }
-
-    fn awaited_name(&self) -> Option<&str> {
-        Some(&self.name)
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let input = run.ask(at, &self.input)?;
         run.wait(at, Wanted::own(format!("{ACTIVITY}{}", self.name), None, Some(input)))?;

@@ -1,28 +1,13 @@
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::{
     BoxError,
-    definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::KIND, primitive::undecodable},
     limits::{later, nearest_time},
     models::ExecutionPointer,
+    program::{Delay, Until},
 };
-
-/// Delay: waits for a time.
-pub(crate) struct Delay {
-    until: Until,
-}
-
-/// When a delay is over.
-pub(crate) enum Until {
-    /// This long after the step began.
-    After(Ask<Duration>),
-    /// Then.
-    At(Ask<DateTime<Utc>>),
-}
 
 impl Until {
     /// The time, on which nothing that happens later has an influence: it is asked once, and kept with the pointer.
@@ -34,7 +19,7 @@ impl Until {
             Self::After(pause) => later(env.now, run.ask(at, pause)?),
             Self::At(time) => nearest_time(run.ask(at, time)?).max(DateTime::UNIX_EPOCH),
         };
-        let (kind, kept) = (run.node_of(at)?.primitive.kind(), serde_json::to_value(until)?);
+        let (kind, kept) = (run.node_of(at)?.verb.kind(), serde_json::to_value(until)?);
         let pointer = run.live.edit(at)?;
         pointer.persistence_data = Some(kept);
         pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
@@ -50,17 +35,7 @@ impl Until {
     }
 }
 
-impl Delay {
-    pub fn new(until: Until) -> Self {
-        Self { until }
-    }
-}
-
 impl Primitive for Delay {
-    fn kind(&self) -> &'static str {
-        "delay"
-    }
-
     fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
         Until::check(pointer)
     }

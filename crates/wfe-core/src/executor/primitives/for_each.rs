@@ -1,14 +1,16 @@
+//! For-each. The items are stored apart from the pointer, which keeps only the cursor, and are read in windows: neither memory
+//! nor the cost of an iteration grows with their number. An ended iteration leaves the live instance.
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::RunBody;
 use crate::{
     BoxError, Result, WfeError,
-    definition::{Answer, Body},
     executor::{Env, Moved, Primitive, Run, Want, moves::branch_of, primitive::undecodable},
     models::{ExecutionPointer, PointerChange, PointerStatus},
+    program::{Answer, ForEach},
     redact,
     steps::INDEX,
     traits::Items,
@@ -18,17 +20,6 @@ use crate::{
 const READ_AHEAD: usize = 64;
 /// Items read at once at most, whatever the limit: one answer of the store stays small.
 const READ_AT_MOST: usize = 1024;
-
-/// For-each: computes its items once, then runs its branch for each of them, `limit` at a time. A step that may answer
-/// with branches is one too: what it answers are the items.
-///
-/// The items are stored apart from the pointer, which keeps only the cursor, and are read in windows: neither memory
-/// nor the cost of an iteration grows with their number. An ended iteration leaves the live instance.
-pub(crate) struct ForEach {
-    /// How the body behaves that gives the items.
-    step: RunBody,
-    limit: usize,
-}
 
 /// How far a running for-each has come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,10 +62,6 @@ pub(in crate::executor) struct Window {
 }
 
 impl ForEach {
-    pub fn new(items: Body, limit: usize) -> Self {
-        Self { step: RunBody::new(items), limit }
-    }
-
     fn window_size(&self) -> usize {
         self.limit.saturating_add(READ_AHEAD).min(READ_AT_MOST)
     }
@@ -134,18 +121,6 @@ impl Window {
 }
 
 impl Primitive for ForEach {
-    fn kind(&self) -> &'static str {
-        "for-each"
-    }
-
-    fn problem(&self) -> Option<String> {
-        (self.limit == 0).then(|| "its limit is 0, it must be 1 or more".to_owned())
-    }
-
-    fn body(&self) -> Option<&Body> {
-        self.step.body()
-    }
-
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         run.make_ready(at);
         Ok(())
@@ -166,7 +141,7 @@ impl Primitive for ForEach {
             return Ok(run.complete(at, None, env)?);
         }
         let cursor = Cursor { total: values.len() as u64, next: 0 };
-        run.become_container(at, self.kind(), Some(serde_json::to_value(&cursor)?))?;
+        run.become_container(at, Some(serde_json::to_value(&cursor)?))?;
         let at_hand = values.iter().take(self.window_size()).cloned().collect();
         run.windows.insert(at.to_owned(), Window { cursor, values: at_hand, asked: false });
         run.delta.items.push(Items { container: at.to_owned(), values });

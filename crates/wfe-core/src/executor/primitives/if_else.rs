@@ -1,25 +1,10 @@
 use crate::{
-    definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::branch_of},
     models::ExecutionPointer,
+    program::IfElse,
 };
 
-/// If, if and else: asks its condition once, and runs the branch for the answer, if there is one.
-pub(crate) struct IfElse {
-    holds: Ask<bool>,
-}
-
-impl IfElse {
-    pub fn new(holds: Ask<bool>) -> Self {
-        Self { holds }
-    }
-}
-
 impl Primitive for IfElse {
-    fn kind(&self) -> &'static str {
-        "if"
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let wanted = usize::from(!run.ask(at, &self.holds)?);
         let node = run.node_of(at)?;
@@ -27,7 +12,7 @@ impl Primitive for IfElse {
             return Ok(run.complete(at, None, env)?);
         }
         let branch = branch_of(node, wanted)?;
-        run.become_container(at, self.kind(), None)?;
+        run.become_container(at, None)?;
         Ok(run.begin_branch(at, &wanted.to_string(), branch, |_| {})?)
     }
 

@@ -1,4 +1,5 @@
-//! The kinds of steps, one a file.
+//! How each kind of step moves an instance, one a file. What is fixed about a kind stands in its
+//! [`Verb`](crate::program::Verb).
 
 mod activity;
 mod decide;
@@ -17,22 +18,6 @@ mod user_task;
 mod wait_for;
 mod while_loop;
 
-pub(crate) use activity::ActivityStep;
-pub(crate) use decide::Decide;
-pub(crate) use delay::{Delay, Until};
-pub(crate) use end::End;
-pub(crate) use for_each::ForEach;
 pub use for_each::ForEachProgress;
-pub(crate) use go_to::GoTo;
-pub(crate) use if_else::IfElse;
-pub(crate) use parallel::Parallel;
-pub(crate) use recur::Recur;
-pub(crate) use run_body::RunBody;
-pub(crate) use saga::Saga;
-pub(crate) use schedule::Schedule;
-pub(crate) use sub_workflow::SubWorkflow;
-pub(crate) use user_task::{Unanswered, UserTaskStep};
-pub(crate) use wait_for::WaitFor;
-pub(crate) use while_loop::While;
 
 pub(super) use for_each::Window;

@@ -1,31 +1,13 @@
 use crate::{
     executor::{Env, Moved, Primitive, Run},
     models::ExecutionPointer,
+    program::Parallel,
 };
 
-/// Parallel: runs all its branches at once, and joins them.
-pub(crate) struct Parallel {
-    branches: usize,
-}
-
-impl Parallel {
-    pub fn new(branches: usize) -> Self {
-        Self { branches }
-    }
-}
-
 impl Primitive for Parallel {
-    fn kind(&self) -> &'static str {
-        "parallel"
-    }
-
-    fn problem(&self) -> Option<String> {
-        (self.branches == 0).then(|| "it has no branches; give it one".to_owned())
-    }
-
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         let branches = run.node_of(at)?.branches.clone();
-        run.become_container(at, self.kind(), None)?;
+        run.become_container(at, None)?;
         for (key, branch) in branches.into_iter().enumerate() {
             run.begin_branch(at, &key.to_string(), branch, |_| {})?;
         }

@@ -3,17 +3,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     BoxError,
-    definition::{Ask, Every},
     executor::{Env, Moved, Primitive, Run, moves::branch_of, primitive::undecodable},
     limits::nearest_time,
     models::{ExecutionPointer, PointerStatus},
+    program::Recur,
 };
-
-/// Recur: the instance goes on beside it at once; its branch runs at each tick, until its condition holds.
-pub(crate) struct Recur {
-    every: Every,
-    until: Ask<bool>,
-}
 
 /// What the pointer keeps.
 #[derive(Serialize, Deserialize)]
@@ -25,10 +19,6 @@ struct Ticks {
 }
 
 impl Recur {
-    pub fn new(every: Every, until: Ask<bool>) -> Self {
-        Self { every, until }
-    }
-
     fn ticks(run: &Run, at: &str) -> Moved<Ticks> {
         let kept = run.live.get(at)?.persistence_data.clone().unwrap_or_default();
         Ok(serde_json::from_value(kept)?)
@@ -50,22 +40,6 @@ impl Recur {
 }
 
 impl Primitive for Recur {
-    fn kind(&self) -> &'static str {
-        "recur"
-    }
-
-    fn is_side(&self) -> bool {
-        true
-    }
-
-    fn problem(&self) -> Option<String> {
-        self.every.problem()
-    }
-
-    fn watches_data(&self) -> bool {
-        true
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let ticks = if run.live.get(at)?.persistence_data.is_none() {
             // Asked before anything is done: a condition that panics leaves no side branch.
@@ -75,7 +49,7 @@ impl Primitive for Recur {
         } else {
             Self::ticks(run, at)?
         };
-        run.become_container(at, self.kind(), None)?;
+        run.become_container(at, None)?;
         Self::keep(run, at, &ticks, env)
     }
 

@@ -2,33 +2,14 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use crate::{
-    definition::{Answer, Body, name_problem},
     executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
     limits::{last_time, nearest_time},
     models::PointerChange,
+    program::{Answer, RunBody, name_problem},
     steps::{ActivityWait, EventWait, Next, StepError, WorkerAnswer},
 };
 
-/// A plain step: runs a body, again and again if the body says so, then goes on.
-pub(crate) struct RunBody {
-    body: Body,
-}
-
-impl RunBody {
-    pub fn new(body: Body) -> Self {
-        Self { body }
-    }
-}
-
 impl Primitive for RunBody {
-    fn kind(&self) -> &'static str {
-        "step"
-    }
-
-    fn body(&self) -> Option<&Body> {
-        Some(&self.body)
-    }
-
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         run.make_ready(at);
         Ok(())

@@ -1,3 +1,5 @@
+//! Saga. How it is undone stands in [`undoing`](crate::executor::undoing).
+
 use serde::Deserialize;
 
 use crate::{
@@ -10,26 +12,16 @@ use crate::{
         undoing::{SagaState, UNDO},
     },
     models::ExecutionPointer,
+    program::Saga,
     redact,
 };
 
-/// Saga: all of its branch, or none of it. How it is undone stands in [`undoing`](crate::executor::undoing).
-pub(crate) struct Saga;
-
 impl Primitive for Saga {
-    fn kind(&self) -> &'static str {
-        "saga"
-    }
-
-    fn is_saga(&self) -> bool {
-        true
-    }
-
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         run.live.edit(at)?.extension_attributes.remove(WHY_AGAIN);
         let state = run.next_round(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
-        run.become_container(at, self.kind(), Some(serde_json::to_value(&state)?))?;
+        run.become_container(at, Some(serde_json::to_value(&state)?))?;
         Ok(run.begin_branch(at, &state.round.to_string(), branch, |_| {})?)
     }
 

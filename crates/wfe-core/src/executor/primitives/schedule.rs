@@ -1,33 +1,11 @@
-use std::time::Duration;
-
-use super::Until;
 use crate::{
     BoxError,
-    definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::branch_of},
     models::ExecutionPointer,
+    program::{Schedule, Until},
 };
 
-/// Schedule: the instance goes on beside it at once; its branch runs after a while.
-pub(crate) struct Schedule {
-    until: Until,
-}
-
-impl Schedule {
-    pub fn new(after: Ask<Duration>) -> Self {
-        Self { until: Until::After(after) }
-    }
-}
-
 impl Primitive for Schedule {
-    fn kind(&self) -> &'static str {
-        "schedule"
-    }
-
-    fn is_side(&self) -> bool {
-        true
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let is_first = run.live.get(at)?.persistence_data.is_none();
         let until = self.until.once(run, at, env)?;
@@ -39,7 +17,7 @@ impl Primitive for Schedule {
         }
         let kept = run.live.get(at)?.persistence_data.clone();
         let branch = branch_of(run.node_of(at)?, 0)?;
-        run.become_container(at, self.kind(), kept)?;
+        run.become_container(at, kept)?;
         Ok(run.begin_branch(at, "0", branch, |_| {})?)
     }
 

@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -8,39 +6,17 @@ use super::{
     wait_for::{over, receive},
 };
 use crate::{
-    definition::{Ask, Receive},
     executor::{
-        CHILD_ENDED, ChildEnd, Env, Fault, Moved, Primitive, Run, TimeLimit,
+        CHILD_ENDED, ChildEnd, Env, Fault, Moved, Primitive, Run,
         waiting::{CHILD, Wanted, child_id},
     },
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    program::SubWorkflow,
     steps::StepError,
     traits::Ending,
 };
 
-/// Sub-workflow: begins a child instance, and waits for the event that tells of its end.
-pub(crate) struct SubWorkflow {
-    definition: String,
-    version: Option<u32>,
-    data: Ask<Value>,
-    /// The type that the data is of.
-    data_name: &'static str,
-    limit: Option<TimeLimit>,
-    outputs: Arc<Vec<Receive>>,
-}
-
 impl SubWorkflow {
-    pub fn new(
-        definition: String,
-        version: Option<u32>,
-        data: Ask<Value>,
-        data_name: &'static str,
-        limit: Option<TimeLimit>,
-        outputs: Arc<Vec<Receive>>,
-    ) -> Self {
-        Self { definition, version, data, data_name, limit, outputs }
-    }
-
     /// A child that was cancelled because a saga around it is undone has ended. If it had completed before, the step has
     /// completed, and is undone like the others.
     fn left(&self, run: &mut Run, at: &str, end: Option<ChildEnd>, env: &mut Env<'_>) -> Moved {
@@ -60,14 +36,6 @@ impl SubWorkflow {
 }
 
 impl Primitive for SubWorkflow {
-    fn kind(&self) -> &'static str {
-        "sub-workflow"
-    }
-
-    fn problem(&self) -> Option<String> {
-        self.definition.is_empty().then(|| "it names no definition for its child".to_owned())
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if run.is_leaving(at)? {
             return Ok(run.left(at, env)?); // somebody has closed its wait by hand

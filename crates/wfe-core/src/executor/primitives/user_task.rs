@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+//! User task. Who shows the task finds it by the name of the event it waits for; what it asks stands with the wait; its own
+//! id is the key.
+
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -9,34 +12,12 @@ use super::{
     wait_for::{over, receive},
 };
 use crate::{
-    definition::{Ask, Receive},
-    executor::{
-        Env, Moved, Primitive, Run, TimeLimit, USER_TASK, moves::branch_of, timing::TIMEOUT, waiting::Wanted,
-    },
+    executor::{Env, Moved, Primitive, Run, USER_TASK, moves::branch_of, timing::TIMEOUT, waiting::Wanted},
     limits::later,
     models::{ExecutionPointer, PointerStatus},
+    program::{Ask, Unanswered, UserTaskStep},
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
 };
-
-/// User task: a wait that a person ends by choosing one of its options, whose branch runs then. Who shows the task finds
-/// it by the name of the event it waits for; what it asks stands with the wait; its own id is the key.
-pub(crate) struct UserTaskStep {
-    prompt: Ask<String>,
-    assignee: Option<Ask<String>>,
-    /// Each with the branch that it leads to, if it has one.
-    options: Vec<(String, Option<usize>)>,
-    unanswered: Unanswered,
-    limit: Option<TimeLimit>,
-    outputs: Arc<Vec<Receive>>,
-}
-
-/// What happens when nobody answers for so long.
-pub(crate) struct Unanswered {
-    /// This branch runs beside the task.
-    pub escalate: Option<(Ask<Duration>, usize)>,
-    /// It goes to this assignee.
-    pub reassign: Option<(Ask<Duration>, Ask<String>)>,
-}
 
 /// What is still to come when nobody answers, and when; kept by the pointer.
 #[derive(Serialize, Deserialize)]
@@ -59,17 +40,6 @@ const TO_COME: &str = "to-come";
 const ESCALATED: &str = "escalated";
 
 impl UserTaskStep {
-    pub fn new(
-        prompt: Ask<String>,
-        assignee: Option<Ask<String>>,
-        options: Vec<(String, Option<usize>)>,
-        unanswered: Unanswered,
-        limit: Option<TimeLimit>,
-        outputs: Arc<Vec<Receive>>,
-    ) -> Self {
-        Self { prompt, assignee, options, unanswered, limit, outputs }
-    }
-
     fn open(&self, run: &mut Run, at: &str, assignee: Option<&Ask<String>>) -> Moved {
         let view = UserTaskView {
             step: run.node_of(at)?.id.to_string(),
@@ -116,23 +86,6 @@ fn to_come(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<ToCome>> 
 }
 
 impl Primitive for UserTaskStep {
-    fn kind(&self) -> &'static str {
-        "user-task"
-    }
-
-    fn problem(&self) -> Option<String> {
-        if self.options.is_empty() {
-            return Some("it has no options, so nobody can answer it".to_owned());
-        }
-        let mut seen = std::collections::HashSet::new();
-        if let Some((twice, _)) = self.options.iter().find(|(value, _)| !seen.insert(value)) {
-            return Some(format!("its option {twice:?} stands in it twice"));
-        }
-        let Unanswered { escalate, reassign } = &self.unanswered;
-        ((escalate.is_some() || reassign.is_some()) && self.limit.is_some())
-            .then(|| "it is escalated or reassigned, and has a time limit; give it one of the two".to_owned())
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         // Of an earlier round: what runs beside the task now is another branch.
         let kept = &mut run.live.edit(at)?.extension_attributes;
@@ -174,7 +127,7 @@ impl Primitive for UserTaskStep {
         };
         let key = branch.to_string();
         let branch = branch_of(run.node_of(at)?, *branch)?;
-        run.become_container(at, self.kind(), Some(result))?;
+        run.become_container(at, Some(result))?;
         Ok(run.begin_branch(at, &key, branch, |_| {})?)
     }
 

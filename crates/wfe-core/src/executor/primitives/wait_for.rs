@@ -1,45 +1,13 @@
-use std::sync::Arc;
-
-use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::{
-    definition::{Ask, Receive},
-    executor::{Env, Moved, Primitive, Run, TimeLimit, waiting::Wanted},
+    executor::{Env, Moved, Primitive, Run, waiting::Wanted},
     models::ExecutionPointer,
+    program::{Receive, TimeLimit, WaitFor},
     steps::StepError,
 };
 
-/// Wait-for: waits for an event, for a time at most if it has a limit.
-pub(crate) struct WaitFor {
-    name: String,
-    key: Ask<String>,
-    effective: Option<Ask<DateTime<Utc>>>,
-    limit: Option<TimeLimit>,
-    outputs: Arc<Vec<Receive>>,
-}
-
-impl WaitFor {
-    pub fn new(
-        name: String,
-        key: Ask<String>,
-        effective: Option<Ask<DateTime<Utc>>>,
-        limit: Option<TimeLimit>,
-        outputs: Arc<Vec<Receive>>,
-    ) -> Self {
-        Self { name, key, effective, limit, outputs }
-    }
-}
-
 impl Primitive for WaitFor {
-    fn kind(&self) -> &'static str {
-        "wait-for"
-    }
-
-    fn awaited_name(&self) -> Option<&str> {
-        Some(&self.name)
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let pointer = run.live.get(at)?;
         if let Some(event) = pointer.event_data.clone().filter(|_| pointer.event_published) {

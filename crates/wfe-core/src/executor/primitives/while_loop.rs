@@ -1,19 +1,15 @@
+//! While. A round that has ended is history.
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     BoxError,
-    definition::Ask,
     executor::{Env, Moved, Primitive, Run, moves::branch_of, primitive::undecodable},
     models::{ExecutionPointer, PointerStatus},
+    program::While,
     redact,
 };
-
-/// While: asks its condition before each round, and runs its branch as long as it holds. A round that has ended is
-/// history.
-pub(crate) struct While {
-    holds: Ask<bool>,
-}
 
 /// What the pointer keeps.
 #[derive(Default, Serialize, Deserialize)]
@@ -23,10 +19,6 @@ struct Rounds {
 }
 
 impl While {
-    pub fn new(holds: Ask<bool>) -> Self {
-        Self { holds }
-    }
-
     fn next_round(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if !run.ask(at, &self.holds)? {
             return Ok(run.complete(at, None, env)?);
@@ -38,7 +30,7 @@ impl While {
         if run.live.get(at)?.status == PointerStatus::Running {
             run.live.edit(at)?.persistence_data = Some(kept);
         } else {
-            run.become_container(at, self.kind(), Some(kept))?;
+            run.become_container(at, Some(kept))?;
         }
         Ok(run.begin_branch(at, &key, branch, |_| {})?)
     }
@@ -49,14 +41,6 @@ fn rounds(kept: Option<&Value>) -> serde_json::Result<Rounds> {
 }
 
 impl Primitive for While {
-    fn kind(&self) -> &'static str {
-        "while"
-    }
-
-    fn has_rounds(&self) -> bool {
-        true
-    }
-
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         self.next_round(run, at, env)
     }

@@ -1,6 +1,11 @@
+mod step;
+
 use std::{error::Error, fmt, path::PathBuf};
 
 use crate::redact::{Redacted, redact, redact_boxed};
+
+pub use step::StepError;
+pub(crate) use step::{drop_contained, drop_payload};
 
 /// A source error of any kind.
 pub type BoxError = Box<dyn Error + Send + Sync>;

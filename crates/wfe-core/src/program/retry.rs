@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::steps::{StepError, drop_payload};
+use crate::error::{StepError, drop_payload};
 
 /// How often, and after which pauses, a failed step is tried again.
 ///
@@ -162,8 +162,8 @@ impl fmt::Debug for Retry {
 
 /// What happens when a step has failed for good.
 ///
-/// By default, a step with a [fallback](super::Sequence::fallback) runs it, one inside a
-/// [saga](super::Sequence::saga) has the saga undone, and any other one ends the instance as failed. A saga on the main
+/// By default, a step with a [fallback](crate::definition::Sequence::fallback) runs it, one inside a
+/// [saga](crate::definition::Sequence::saga) has the saga undone, and any other one ends the instance as failed. A saga on the main
 /// path that was undone goes on behind itself by default, and so does a compensating step: the others still follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]

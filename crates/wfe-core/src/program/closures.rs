@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{AnyData, Apply, Data, Item};
-use crate::{BoxError, limits, steps::StepError};
+use crate::steps::{StepError, storable};
 
 /// A question to the data and the item at hand.
 pub(crate) type Ask<T> = Arc<dyn Fn(&AnyData, Option<&Value>) -> Result<T, StepError> + Send + Sync>;
@@ -81,21 +81,4 @@ pub(crate) fn change<D: Data>(what: &'static str, f: impl FnOnce(&mut D) + Send 
 pub(crate) fn another_type() -> StepError {
     StepError::fatal("the instance's data has another type than the definition's")
         .with_code(StepError::DEFINITION)
-}
-
-/// The value as JSON that any store takes. Refused here, it is the failure of the step that made it; refused by the store, it
-/// would keep all that was stored with it from being stored.
-pub(crate) fn storable(what: &str, value: &(impl Serialize + ?Sized)) -> Result<Value, StepError> {
-    let value = super::to_value(value).map_err(unstorable)?;
-    check(what, &value)?;
-    Ok(value)
-}
-
-/// The same for what is JSON already.
-pub(crate) fn check(what: &str, value: &Value) -> Result<(), StepError> {
-    limits::check_json(what, value).map_err(unstorable)
-}
-
-pub(crate) fn unstorable(error: impl Into<BoxError>) -> StepError {
-    StepError::fatal(error).with_code(StepError::UNSTORABLE)
 }

@@ -3,13 +3,12 @@ use std::{any::TypeId, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{AnyData, Data, OnFailure, Policy, ask::Ask};
 use crate::{
     Result, WfeError,
-    executor::{Primitive, new_pointer},
     limits::LONGEST_DEFINITION_ID,
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
-    steps::StepError,
+    program::{AnyData, Ask, Data, Node, Policy, Verb},
+    steps::{StepError, to_value},
     traits::OWN_NAMES,
 };
 
@@ -28,44 +27,12 @@ struct Inner {
     by_id: super::assembly::Places,
 }
 
-/// One step of a definition.
-pub(crate) struct Node {
-    pub index: usize,
-    pub id: Arc<str>,
-    pub name: Option<String>,
-    pub primitive: Arc<dyn Primitive>,
-    pub policy: Policy,
-    /// What happens when it has failed for good, at the place where it stands.
-    pub on_failure: OnFailure,
-    /// What follows in the same sequence; `None`: the sequence ends here.
-    pub next: Option<usize>,
-    /// The container around it; `None`: it is on the main path.
-    pub container: Option<usize>,
-    /// Which sequence it is in: steps of one have one number.
-    pub sequence: usize,
-    pub branches: Vec<Branch>,
-    /// What runs in its place when it has failed for good.
-    pub fallback: Option<Branch>,
-    /// What undoes it when the saga around it is undone.
-    pub undo: Option<Branch>,
-    /// Takes it away, whenever this holds.
-    pub cancel_when: Option<Ask<bool>>,
-    /// Where a go-to leads.
-    pub target: Option<usize>,
-}
-
-/// A sequence inside a container, by its first step.
-#[derive(Clone, Copy)]
-pub(crate) struct Branch {
-    pub first: usize,
-}
-
 /// A step before the definition is put together.
 pub(crate) struct Draft {
     pub id: String,
     pub name: Option<String>,
     pub policy: Policy,
-    pub primitive: Arc<dyn Primitive>,
+    pub verb: Verb,
     pub branches: Vec<Vec<Draft>>,
     pub fallback: Option<Vec<Draft>>,
     pub undo: Option<Vec<Draft>>,
@@ -74,12 +41,12 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub fn new(id: impl Into<String>, primitive: Arc<dyn Primitive>) -> Self {
+    pub fn new(id: impl Into<String>, verb: Verb) -> Self {
         Self {
             id: id.into(),
             name: None,
             policy: Policy::default(),
-            primitive,
+            verb,
             branches: Vec::new(),
             fallback: None,
             undo: None,
@@ -138,7 +105,7 @@ impl Definition {
             execution_pointers: vec![self.first_pointer()],
             next_execution: Some(0),
             status: WorkflowStatus::Runnable,
-            data: super::to_value(data)?,
+            data: to_value(data)?,
             create_time: now,
             complete_time: None,
         })
@@ -146,7 +113,7 @@ impl Definition {
 
     pub(crate) fn first_pointer(&self) -> ExecutionPointer {
         let first = &self.0.nodes[0];
-        new_pointer(first.id.to_string(), first)
+        first.new_pointer(first.id.to_string())
     }
 
     /// The data, typed; `Err`: why it is none of the definition's. A panic in the user's type counts as that.

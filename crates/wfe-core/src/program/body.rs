@@ -3,7 +3,10 @@ use std::{any::Any, fmt, sync::Arc};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use crate::steps::{Ctx, Next, StepError, drop_contained};
+use crate::{
+    error::drop_contained,
+    steps::{Ctx, Next, StepError},
+};
 
 /// An instance's data with its type forgotten; the definition knows it. A panic when it is dropped stops nothing.
 #[derive(Clone)]
