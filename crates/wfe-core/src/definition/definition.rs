@@ -138,6 +138,15 @@ impl Definition {
         self.0.by_id.get(id).map(|&at| &self.0.nodes[at])
     }
 
+    pub(super) fn nodes(&self) -> &[Node] {
+        &self.0.nodes
+    }
+
+    /// The name of the type of its data.
+    pub(super) fn data_name(&self) -> &'static str {
+        self.0.data_name
+    }
+
     pub(crate) fn deadline(&self) -> Option<Duration> {
         self.0.deadline
     }

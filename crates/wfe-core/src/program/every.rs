@@ -1,4 +1,4 @@
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -107,6 +107,17 @@ impl Every {
                 cron.find_next_occurrence(&now.with_timezone(zone), false).ok().map(|at| at.to_utc())
             }
             Rhythm::Cron { cron: Err(_), .. } | Rhythm::Unknown(_) => None,
+        }
+    }
+}
+
+/// The interval, or the expression with its time zone.
+impl fmt::Display for Every {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Rhythm::Interval(interval) => write!(f, "{interval:?}"),
+            Rhythm::Cron { expression, zone, .. } => write!(f, "{expression} ({zone})"),
+            Rhythm::Unknown(problem) => f.write_str(problem),
         }
     }
 }

@@ -20,13 +20,13 @@ use crate::error::{StepError, drop_payload};
 /// ```
 #[derive(Clone)]
 pub struct Retry {
-    limit: u32,
-    first_pause: Duration,
-    longest_pause: Duration,
-    factor: f64,
-    jitter: f64,
-    only_if: Option<Arc<Predicate>>,
-    even_if_fatal: Option<Arc<Predicate>>,
+    pub(crate) limit: u32,
+    pub(crate) first_pause: Duration,
+    pub(crate) longest_pause: Duration,
+    pub(crate) factor: f64,
+    pub(crate) jitter: f64,
+    pub(crate) only_if: Option<Arc<Predicate>>,
+    pub(crate) even_if_fatal: Option<Arc<Predicate>>,
 }
 
 type Predicate = dyn Fn(&StepError) -> bool + Send + Sync;

@@ -55,8 +55,8 @@ pub(crate) struct While {
 pub(crate) struct Decide {
     /// For each branch but the one for otherwise, whether it matches.
     pub matches: Ask<Vec<bool>>,
-    /// How many branches there are, the one for otherwise not counted.
-    pub branches: usize,
+    /// What each branch is called, the one for otherwise not counted.
+    pub labels: Vec<String>,
     /// The last branch is the one for otherwise.
     pub has_otherwise: bool,
 }
@@ -187,7 +187,7 @@ impl Verb {
         let unless = |is_right: bool, problem: &str| (!is_right).then(|| problem.to_owned());
         match self {
             Self::ForEach(it) => unless(it.limit > 0, "its limit is 0, it must be 1 or more"),
-            Self::Decide(it) => unless(it.branches > 0, "it decides between no branches; give it one"),
+            Self::Decide(it) => unless(!it.labels.is_empty(), "it decides between no branches; give it one"),
             Self::Parallel(it) => unless(it.branches > 0, "it has no branches; give it one"),
             Self::Recur(it) => it.every.problem(),
             Self::Activity(it) => {

@@ -1,4 +1,4 @@
-use std::{marker::PhantomData, sync::Arc};
+use std::{fmt, marker::PhantomData, sync::Arc};
 
 use super::Sequence;
 use crate::{
@@ -121,19 +121,19 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
     #[must_use]
-    pub fn decide<V: PartialEq + Send + Sync + 'static>(
+    pub fn decide<V: PartialEq + fmt::Debug + Send + Sync + 'static>(
         mut self,
         id: impl Into<String>,
         value: impl Fn(&D, &I) -> V + Send + Sync + 'static,
         branches: impl FnOnce(Decision<D, I, V>) -> Decision<D, I, V>,
     ) -> Self {
-        let Decision { values, drafts, otherwise, problems, .. } = branches(Decision::new());
+        let Decision { values, labels, drafts, otherwise, problems, .. } = branches(Decision::new());
         self.problems.extend(problems);
         let pick = ask("the step's decision", move |data: &D, item: &I| {
             let value = value(data, item);
             values.iter().map(|when| *when == value).collect()
         });
-        self.decision(id, pick, drafts, otherwise)
+        self.decision(id, pick, labels, drafts, otherwise)
     }
 
     /// The branches whose condition holds: all of them at once, if there are several. If there is none, the one for
@@ -157,17 +157,18 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         id: impl Into<String>,
         branches: impl FnOnce(Choice<D, I>) -> Choice<D, I>,
     ) -> Self {
-        let Choice { conditions, drafts, otherwise, problems, .. } = branches(Choice::new());
+        let Choice { conditions, labels, drafts, otherwise, problems, .. } = branches(Choice::new());
         self.problems.extend(problems);
         let pick: Ask<Vec<bool>> =
             Arc::new(move |data, item| conditions.iter().map(|holds| holds(data, item)).collect());
-        self.decision(id, pick, drafts, otherwise)
+        self.decision(id, pick, labels, drafts, otherwise)
     }
 
     fn decision(
         mut self,
         id: impl Into<String>,
         pick: Ask<Vec<bool>>,
+        labels: Vec<String>,
         mut drafts: Vec<Vec<Draft>>,
         otherwise: Vec<Vec<Draft>>,
     ) -> Self {
@@ -176,7 +177,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
             self.problems.push(format!("step {id:?} has more than one branch for otherwise"));
         }
         let has_otherwise = !otherwise.is_empty();
-        let verb = Verb::Decide(Decide { matches: pick, branches: drafts.len(), has_otherwise });
+        let verb = Verb::Decide(Decide { matches: pick, labels, has_otherwise });
         drafts.extend(otherwise.into_iter().next());
         let mut draft = Draft::new(id, verb);
         draft.branches = drafts;
@@ -207,16 +208,18 @@ impl<D: Data, I: Item> Branches<D, I> {
 /// The branches of a [`decide`](Sequence::decide), each with a value.
 pub struct Decision<D, I, V> {
     values: Vec<V>,
+    labels: Vec<String>,
     drafts: Vec<Vec<Draft>>,
     otherwise: Vec<Vec<Draft>>,
     problems: Vec<String>,
     types: PhantomData<fn(D, I)>,
 }
 
-impl<D: Data, I: Item, V> Decision<D, I, V> {
+impl<D: Data, I: Item, V: fmt::Debug> Decision<D, I, V> {
     fn new() -> Self {
         Self {
             values: Vec::new(),
+            labels: Vec::new(),
             drafts: Vec::new(),
             otherwise: Vec::new(),
             problems: Vec::new(),
@@ -229,8 +232,19 @@ impl<D: Data, I: Item, V> Decision<D, I, V> {
     pub fn when(mut self, value: V, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let body = body(Sequence::inside());
         self.problems.extend(body.problems);
+        self.labels.push(format!("{value:?}"));
         self.values.push(value);
         self.drafts.push(body.drafts);
+        self
+    }
+
+    /// What pictures and listings call the branch just added; by default its value.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        match self.labels.last_mut() {
+            Some(last) => *last = label.into(),
+            None => self.problems.push(format!("the label {:?} comes before the first branch", label.into())),
+        }
         self
     }
 
@@ -247,6 +261,7 @@ impl<D: Data, I: Item, V> Decision<D, I, V> {
 /// The branches of a [`branch`](Sequence::branch), each with a condition.
 pub struct Choice<D, I> {
     conditions: Vec<Ask<bool>>,
+    labels: Vec<String>,
     drafts: Vec<Vec<Draft>>,
     otherwise: Vec<Vec<Draft>>,
     problems: Vec<String>,
@@ -257,6 +272,7 @@ impl<D: Data, I: Item> Choice<D, I> {
     fn new() -> Self {
         Self {
             conditions: Vec::new(),
+            labels: Vec::new(),
             drafts: Vec::new(),
             otherwise: Vec::new(),
             problems: Vec::new(),
@@ -274,7 +290,18 @@ impl<D: Data, I: Item> Choice<D, I> {
         let body = body(Sequence::inside());
         self.problems.extend(body.problems);
         self.conditions.push(ask(CONDITION, holds));
+        self.labels.push(format!("condition {}", self.conditions.len()));
         self.drafts.push(body.drafts);
+        self
+    }
+
+    /// What pictures and listings call the branch just added; by default its number.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        match self.labels.last_mut() {
+            Some(last) => *last = label.into(),
+            None => self.problems.push(format!("the label {:?} comes before the first branch", label.into())),
+        }
         self
     }
 

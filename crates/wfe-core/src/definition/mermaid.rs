@@ -1,0 +1,234 @@
+//! The picture of an outline, as a Mermaid flowchart.
+
+use std::{collections::HashMap, fmt::Write};
+
+use super::{Outline, OutlineStep, outline::ESCALATION};
+
+impl Outline {
+    /// The outline as a [Mermaid](https://mermaid.js.org) flowchart, which many programs that show Markdown draw: steps from
+    /// above to below, containers as frames, conditions as diamonds, waits with round ends. Dotted arrows lead to what
+    /// runs after a failure, to compensations, and to the target of a go-to. It ends with a line break.
+    ///
+    /// The same outline always gives the same text.
+    ///
+    /// ```
+    /// use wfe_core::definition::{WorkflowBuilder, inline};
+    ///
+    /// let definition = WorkflowBuilder::<u32>::new("count", 1)
+    ///     .then("one", inline(|_, _| async { Ok(()) }))
+    ///     .then("two", inline(|_, _| async { Ok(()) }))
+    ///     .build()?;
+    /// assert_eq!(
+    ///     definition.outline().to_mermaid(),
+    ///     "flowchart TD\n    begin((\" \"))\n    s0[\"one\"]\n    s1[\"two\"]\n    finish(((\" \")))\n    \
+    ///      begin --> s0\n    s0 --> s1\n    s1 --> finish\n"
+    /// );
+    /// # Ok::<(), wfe_core::WfeError>(())
+    /// ```
+    #[must_use]
+    pub fn to_mermaid(&self) -> String {
+        let places = self.steps.iter().enumerate().map(|(at, step)| (&*step.id, at)).collect();
+        let mut picture =
+            Picture { outline: self, places, nodes: String::new(), arrows: String::new(), depth: 1 };
+        picture.node("begin((\" \"))");
+        let ends = match self.steps.first() {
+            Some(first) => picture.sequence(&first.id, vec![End::from("begin")]),
+            None => vec![End::from("begin")],
+        };
+        picture.node("finish(((\" \")))");
+        picture.lead(&ends, "finish");
+        format!("flowchart TD\n{}{}", picture.nodes, picture.arrows)
+    }
+}
+
+struct Picture<'a> {
+    outline: &'a Outline,
+    places: HashMap<&'a str, usize>,
+    nodes: String,
+    arrows: String,
+    depth: usize,
+}
+
+/// Where a path comes from, and what stands at the arrow that goes on from there.
+struct End {
+    from: String,
+    label: Option<String>,
+}
+
+impl From<&str> for End {
+    fn from(from: &str) -> Self {
+        Self { from: from.to_owned(), label: None }
+    }
+}
+
+/// How a step is drawn.
+enum Shape {
+    /// A box of this text with these brackets around it.
+    Box(&'static str, &'static str),
+    /// Its branches lead away from it, and what follows comes behind all of them.
+    Fork(&'static str, &'static str),
+    /// A frame around its branches.
+    Frame,
+}
+
+impl<'a> Picture<'a> {
+    fn node(&mut self, text: &str) {
+        let _ = writeln!(self.nodes, "{:indent$}{text}", "", indent = 4 * self.depth);
+    }
+
+    fn lead(&mut self, from: &[End], to: &str) {
+        for End { from, label } in from {
+            let _ = match label {
+                None => writeln!(self.arrows, "    {from} --> {to}"),
+                Some(label) => writeln!(self.arrows, "    {from} -->|{}| {to}", quoted(label)),
+            };
+        }
+    }
+
+    fn lead_dotted(&mut self, from: &str, label: &str, to: &str) {
+        let _ = writeln!(self.arrows, "    {from} -.->|{}| {to}", quoted(label));
+    }
+
+    /// Draws the steps from this one on; where they end.
+    fn sequence(&mut self, first: &str, mut ends: Vec<End>) -> Vec<End> {
+        let mut next = Some(first);
+        while let Some(step) = next.and_then(|id| self.step(id)) {
+            ends = self.draw(step, &ends);
+            next = step.next.as_deref();
+        }
+        ends
+    }
+
+    fn step(&self, id: &str) -> Option<&'a OutlineStep> {
+        self.places.get(id).and_then(|at| self.outline.steps.get(*at))
+    }
+
+    fn name(&self, id: &str) -> String {
+        self.places.get(id).map_or_else(|| "nowhere".to_owned(), |at| format!("s{at}"))
+    }
+
+    fn draw(&mut self, step: &'a OutlineStep, before: &[End]) -> Vec<End> {
+        let name = self.name(&step.id);
+        let text = quoted(&text(step));
+        self.lead(before, &name);
+        let mut ends = match shape(step) {
+            Shape::Box(open, close) => {
+                self.node(&format!("{name}{open}{text}{close}"));
+                vec![End::from(&*name)]
+            }
+            Shape::Fork(open, close) => {
+                self.node(&format!("{name}{open}{text}{close}"));
+                self.branches(step, &name)
+            }
+            Shape::Frame => {
+                self.node(&format!("subgraph {name}[{text}]"));
+                self.depth += 1;
+                for branch in &step.branches {
+                    self.sequence(&branch.first, Vec::new());
+                }
+                self.depth -= 1;
+                self.node("end");
+                vec![End::from(&*name)]
+            }
+        };
+        if let Some(to) = &step.to {
+            let to = self.name(to);
+            self.lead_dotted(&name, "go to", &to);
+            ends.clear();
+        }
+        if step.kind == "end" {
+            self.lead(&[End::from(&*name)], "finish");
+            ends.clear();
+        }
+        if let Some(fallback) = &step.fallback {
+            let first = self.name(fallback);
+            self.lead_dotted(&name, "fallback", &first);
+            ends.extend(self.sequence(fallback, Vec::new()));
+        }
+        if let Some(compensation) = &step.compensation {
+            let first = self.name(compensation);
+            self.lead_dotted(&name, "compensation", &first);
+            self.sequence(compensation, Vec::new());
+        }
+        ends
+    }
+
+    /// The branches that lead away from a step; where the paths behind it come from.
+    fn branches(&mut self, step: &'a OutlineStep, name: &str) -> Vec<End> {
+        let mut ends = Vec::new();
+        for branch in &step.branches {
+            let is_beside = branch.label == ESCALATION && !step.options.contains(&branch.label);
+            if is_beside {
+                let first = self.name(&branch.first);
+                self.lead_dotted(name, ESCALATION, &first);
+                self.sequence(&branch.first, Vec::new());
+            } else {
+                let from = End { from: name.to_owned(), label: Some(branch.label.clone()) };
+                ends.extend(self.sequence(&branch.first, vec![from]));
+            }
+        }
+        ends.extend(passed_by(step).into_iter().map(|label| End { from: name.to_owned(), label }));
+        ends
+    }
+}
+
+/// The paths that lead past all branches of a step, each with its label.
+fn passed_by(step: &OutlineStep) -> Vec<Option<String>> {
+    let has = |label: &str| step.branches.iter().any(|branch| branch.label == label);
+    match &*step.kind {
+        "if" if has("else") => Vec::new(),
+        "if" => vec![Some("else".to_owned())],
+        "decide" if has("otherwise") => Vec::new(),
+        "decide" => vec![Some("otherwise".to_owned())],
+        "user-task" => step.options.iter().filter(|option| !has(option)).cloned().map(Some).collect(),
+        _ => vec![None],
+    }
+}
+
+fn shape(step: &OutlineStep) -> Shape {
+    match &*step.kind {
+        "if" | "decide" => Shape::Fork("{", "}"),
+        "wait-for" | "activity" | "user-task" | "sub-workflow" => Shape::Fork("([", "])"),
+        "delay" => Shape::Box("([", "])"),
+        "go-to" | "end" => Shape::Box(">", "]"),
+        _ if step.branches.is_empty() => Shape::Box("[", "]"),
+        _ => Shape::Frame,
+    }
+}
+
+/// What stands in the box of a step: its name, and what kind of step it is where the box does not tell.
+fn text(step: &OutlineStep) -> String {
+    let name = step.name.as_deref().unwrap_or(&step.id);
+    let more = match (&*step.kind, &step.awaits) {
+        ("wait-for", Some(event)) => format!("event {event}"),
+        ("activity", Some(activity)) => format!("activity {activity}"),
+        ("sub-workflow", Some(child)) => format!("workflow {child}"),
+        ("step" | "if" | "decide" | "go-to", _) => return name.to_owned(),
+        ("recur", _) => format!("every {}", step.every.as_deref().unwrap_or_default()),
+        ("for-each", _) => match step.parallel {
+            None => "for-each, all at once".to_owned(),
+            Some(1) => "for-each".to_owned(),
+            Some(limit) => format!("for-each, {limit} at once"),
+        },
+        (kind, _) => kind.replace('-', " "),
+    };
+    format!("{name}: {more}")
+}
+
+/// A text in which Mermaid finds no syntax of its own.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | ' ' | '-' | '_' | '.' | ',' | ':' | '/' => {
+                quoted.push(character)
+            }
+            _ if character.is_control() => quoted.push(' '),
+            _ if character.is_alphanumeric() => quoted.push(character),
+            _ => {
+                let _ = write!(quoted, "#{};", u32::from(character));
+            }
+        }
+    }
+    quoted + "\""
+}

@@ -1,0 +1,211 @@
+//! What a definition tells of itself: every verb, as data and as a picture.
+
+#![allow(clippy::unwrap_used, reason = "all of this is test code: it says what it expects by unwrapping it")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wfe_core::definition::{
+    Definition, Every, Inline, OnFailure, Outline, Retry, Task, WorkflowBuilder, activity, blocking, child,
+    each, event, inline, inline_item, user_task,
+};
+
+fn nothing() -> Task<(), u32, (), Inline<(), u32, ()>> {
+    inline(|_, _| async { Ok(()) })
+}
+
+fn every_verb() -> Definition {
+    WorkflowBuilder::<u32>::new("everything", 3)
+        .deadline(Duration::from_hours(24))
+        .then("first", nothing())
+        .name("The first one")
+        .retry(Retry::up_to(3).jitter(0.0))
+        .timeout(Duration::from_millis(1500))
+        .then("slow", blocking(|_, _| Ok(())))
+        .for_each("items", each(|n: &u32| (0..*n).collect()).parallel(4), |item| {
+            item.then("one-item", inline_item(|_, _, _: u32| async { Ok(()) }))
+        })
+        .if_else(
+            "large",
+            |n, ()| *n > 10,
+            |then| then.then("cut", nothing()),
+            |other| other.then("grow", nothing()),
+        )
+        .if_("huge", |n, ()| *n > 100, |then| then.go_to("again", "slow"))
+        .while_("more", |n, ()| *n > 0, |body| body.then("less", nothing()))
+        .decide(
+            "which",
+            |n, ()| *n,
+            |by| {
+                by.when(1, |one| one.then("is-one", nothing()))
+                    .when(2, |two| two.then("is-two", nothing()))
+                    .label("a pair")
+                    .otherwise(|rest| rest.then("is-other", nothing()))
+            },
+        )
+        .branch("checks", |by| {
+            by.when(|n, ()| *n > 1, |one| one.then("check-one", nothing()))
+                .when(|n, ()| *n > 2, |two| two.then("check-two", nothing()))
+                .label("\"quoted\" <b>")
+        })
+        .parallel("both", |all| {
+            all.branch(|one| one.then("left", nothing())).branch(|two| two.then("right", nothing()))
+        })
+        .saga("booking", |saga| {
+            saga.then("flight", nothing())
+                .compensate_with(|undo| undo.then("cancel-flight", nothing()))
+                .then("hotel", nothing())
+        })
+        .fallback(|fallback| fallback.then("apologise", nothing()))
+        .schedule("later", |_, ()| Duration::from_hours(1), |later| later.then("remind", nothing()))
+        .recur(
+            "poll",
+            Every::interval(Duration::from_mins(5)),
+            |_, ()| false,
+            |tick| tick.then("look", nothing()),
+        )
+        .delay("rest", |_, ()| Duration::from_secs(1))
+        .wait_for(
+            "paid",
+            event("payment", |n: &u32, ()| n.to_string())
+                .timeout(|_, ()| Duration::from_hours(1), |late| late.then("dun", nothing())),
+        )
+        .activity("print", activity("printer", |n: &u32, ()| *n))
+        .cancel_when(|n, ()| *n == 0)
+        .user_task(
+            "approve",
+            user_task(|_: &u32, ()| "May it?".to_owned())
+                .option("yes", |yes| yes.then("grant", nothing()))
+                .plain_option("no")
+                .escalate(|_, ()| Duration::from_hours(1), |late| late.then("nudge", nothing())),
+        )
+        .sub_workflow("ship", child("shipment", |n: &u32, ()| *n).version(2))
+        .on_failure(OnFailure::Suspend)
+        .end("over")
+        .build()
+        .unwrap()
+}
+
+fn branches(outline: &Outline, step: &str) -> Vec<(String, String)> {
+    let step = outline.step(step).unwrap();
+    step.branches.iter().map(|branch| (branch.label.clone(), branch.first.clone())).collect()
+}
+
+#[test]
+fn every_step_is_in_it_with_where_it_leads() {
+    let definition = every_verb();
+    let outline = definition.outline();
+    let ids: Vec<_> = outline.steps.iter().map(|step| &*step.id).collect();
+    assert_eq!(ids, definition.step_ids().collect::<Vec<_>>());
+    assert_eq!(
+        (outline.outline, &*outline.id, outline.version, outline.deadline_s),
+        (1, "everything", 3, Some(86_400.0))
+    );
+    assert_eq!(outline.data.type_name, "u32");
+    let labels = [
+        ("items", vec![("each item", "one-item")]),
+        ("large", vec![("then", "cut"), ("else", "grow")]),
+        ("more", vec![("while", "less")]),
+        ("which", vec![("1", "is-one"), ("a pair", "is-two"), ("otherwise", "is-other")]),
+        ("checks", vec![("condition 1", "check-one"), ("\"quoted\" <b>", "check-two")]),
+        ("both", vec![("1", "left"), ("2", "right")]),
+        ("booking", vec![("all", "flight")]),
+        ("later", vec![("later", "remind")]),
+        ("poll", vec![("tick", "look")]),
+        ("paid", vec![("timeout", "dun")]),
+        ("approve", vec![("yes", "grant"), ("escalation", "nudge")]),
+    ];
+    for (step, expected) in labels {
+        let expected: Vec<_> =
+            expected.iter().map(|(label, first)| ((*label).to_owned(), (*first).to_owned())).collect();
+        assert_eq!(branches(&outline, step), expected, "{step}");
+    }
+    let of = |id: &str| serde_json::to_value(outline.step(id).unwrap()).unwrap();
+    assert_eq!(
+        of("first"),
+        json!({
+            "id": "first", "name": "The first one", "kind": "step", "next": "slow", "timeout_s": 1.5, "on_failure": "fail",
+            "retry": {"limit": 3, "initial_s": 1.0, "maximum_s": 300.0, "factor": 2.0, "jitter": 0.0},
+        })
+    );
+    assert_eq!(
+        of("slow"),
+        json!({"id": "slow", "kind": "step", "next": "items", "on_failure": "fail", "blocking": true})
+    );
+    assert_eq!(of("items")["parallel"], 4);
+    assert_eq!(
+        of("again"),
+        json!({"id": "again", "kind": "go-to", "in": "huge", "to": "slow", "on_failure": "fail"})
+    );
+    assert_eq!(
+        of("flight"),
+        json!({
+            "id": "flight", "kind": "step", "in": "booking", "next": "hotel", "compensation": "cancel-flight",
+            "on_failure": "compensate",
+        })
+    );
+    assert_eq!(of("cancel-flight")["in"], "flight");
+    assert_eq!(
+        (&of("booking")["fallback"], &of("booking")["on_failure"]),
+        (&json!("apologise"), &json!("continue"))
+    );
+    assert_eq!(of("poll")["every"], "300s");
+    assert_eq!(of("paid")["awaits"], "payment");
+    assert_eq!((&of("print")["awaits"], &of("print")["cancellable"]), (&json!("printer"), &json!(true)));
+    assert_eq!(of("approve")["options"], json!(["yes", "no"]));
+    let ship = of("ship");
+    assert_eq!(
+        (&ship["awaits"], &ship["child_version"], &ship["on_failure"]),
+        (&json!("shipment"), &json!(2), &json!("suspend"))
+    );
+    assert_eq!(of("over"), json!({"id": "over", "kind": "end", "on_failure": "fail"}));
+}
+
+#[test]
+fn it_comes_back_from_json_and_readers_do_without_what_they_do_not_know() {
+    let outline = every_verb().outline();
+    let mut stored = serde_json::to_value(&outline).unwrap();
+    stored["a-later-field"] = json!(1);
+    stored["steps"][0]["another"] = json!({"x": 1});
+    assert_eq!(serde_json::from_value::<Outline>(stored).unwrap(), outline);
+    let without: Value = serde_json::to_value(&outline.steps[2]).unwrap();
+    assert!(without.get("fallback").is_none(), "what is not said takes no room: {without}");
+}
+
+#[test]
+fn another_retry_or_order_is_another_outline() {
+    let one = |retries| {
+        let builder =
+            WorkflowBuilder::<u32>::new("one", 1).then("step", nothing()).retry(Retry::up_to(retries));
+        builder.build().unwrap().outline()
+    };
+    assert_eq!(one(1), one(1));
+    assert_ne!(one(1), one(2));
+}
+
+#[test]
+fn every_verb_is_drawn() {
+    let picture = every_verb().outline().to_mermaid();
+    let expected = include_str!("every_verb.mmd");
+    assert_eq!(picture, expected, "\n{picture}");
+}
+
+#[test]
+fn no_text_of_the_program_is_syntax_of_the_picture() {
+    let name = "a\"]; end\nsubgraph x[`**b**`] %% #35; é 日本";
+    let definition = WorkflowBuilder::<u32>::new("odd", 1).then("s", nothing()).name(name).build().unwrap();
+    let picture = definition.outline().to_mermaid();
+    let line = picture.lines().find(|line| line.contains("s0[")).unwrap();
+    let text = line.trim().strip_prefix("s0[\"").unwrap().strip_suffix("\"]").unwrap();
+    assert!(!text.contains(['"', '[', ']', '`', '%', '*', '\n']), "{text}");
+    assert!(text.contains("é 日本"), "{text}");
+    assert_eq!(picture.lines().count(), 6, "{picture}");
+}
+
+#[test]
+fn a_label_before_the_first_branch_is_refused() {
+    let builder = WorkflowBuilder::<u32>::new("odd", 1)
+        .branch("which", |by| by.label("early").when(|_, ()| true, |one| one.then("one", nothing())));
+    let error = builder.build().unwrap_err().to_string();
+    assert!(error.contains("the label \"early\" comes before the first branch"), "{error}");
+}
