@@ -1,10 +1,10 @@
 //! SQLite's extended codes to [`WfeError`], nothing else.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
 use wfe_core::{BoxError, WfeError};
 
-use crate::script::Script;
+use crate::request::Script;
 
 /// `SQLITE_CONSTRAINT_NOTNULL`: how a guard says that its condition does not hold.
 const NOT_NULL: i32 = 1299;
@@ -16,6 +16,11 @@ const CORRUPT: i32 = 11;
 const CONSTRAINT: i32 = 19;
 const PROTOCOL: i32 = 15;
 const NOT_A_DATABASE: i32 = 26;
+
+/// Of the database file at this path, or of a file beside it.
+pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
+    WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
+}
 
 /// SQLite's extended result code, if SQLite answered at all.
 pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {

@@ -7,22 +7,24 @@ use sqlx::sqlite::SqliteRow;
 use wfe_core::{CorruptValues, Result, WfeError, clock::Clock, logging};
 
 use crate::{
-    admission::Caller,
-    beside::Beside,
-    cache::Cache,
     codec::time,
-    error,
-    file::Watch,
-    liveness::Owners,
-    look::{self, unusable},
-    news::Bell,
-    open::{self, Opened},
+    connection::{
+        admission::Caller,
+        reader::Reader,
+        writer::{Recovery, Writer},
+    },
+    error::{self, unusable},
+    file::{
+        Watch,
+        open::{self, Opened},
+        preflight::{self},
+        sidecars::Sidecars,
+    },
+    instance::cache::Cache,
     options::{Place, SqliteOptions},
-    reader::Reader,
+    processes::{change_signal::Bell, lock_files::Beside, owners::Owners},
+    request::{Done, Script},
     schema,
-    script::{Done, Script},
-    sidecars::Sidecars,
-    writer::{Recovery, Writer},
 };
 
 /// A store of workflows in one SQLite database.
@@ -113,7 +115,7 @@ impl SqlitePersistenceProvider {
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
-                let watch = match look::look(&path) {
+                let watch = match preflight::look(&path) {
                     Ok(guard) => Watch::new(guard, &path),
                     Err(error) => return Err(schema::explained(&path, error).await),
                 };
@@ -271,7 +273,7 @@ mod tests {
         // Reads have no connection of their own, and the writer has no options to open another one with. There is no
         // pool in this crate: neither an idle nor a life time ends a connection.
         assert!(store.reader.is_none());
-        assert!(!include_str!("open.rs").contains(concat!("Sqlite", "Pool")));
+        assert!(!include_str!("file/open.rs").contains(concat!("Sqlite", "Pool")));
         let store = SqlitePersistenceProvider::new("sqlite::memory:").await.unwrap();
         assert!(store.reader.is_none());
     }

@@ -44,39 +44,22 @@
 //! process all the same: any under `panic = "abort"`, one that leaves a `Drop` of yours while another panic unwinds, and
 //! one in a panic hook.
 
-mod at_hand;
-mod births;
-mod bodies;
 mod engine;
-mod engine_store;
-mod failures;
-mod heart;
+mod external_tasks;
 mod host;
-mod isolation;
-mod limits;
-mod loss;
-mod middleware;
-mod missing;
-mod options;
-mod outcome;
-mod outside;
-mod plain_store;
-mod post;
-mod schedules;
-mod shared;
-mod status;
-mod timers;
-mod waiters;
-mod watchdog;
+mod store;
 
-pub use failures::Failures;
+pub use engine::state::outcome::{Idle, Outcome};
+pub use engine::steps::middleware::{
+    Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart,
+};
+pub use external_tasks::{Activities, ActivityClaim, ActivityCtx, OpenActivity, OpenTask, UserTasks, Worker};
+pub use host::builder::HostBuilder;
+pub use host::failures::Failures;
+pub use host::schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Tick, Timetable};
+pub use host::status::{Held, InstanceStatus, Position, Standstill, Waits};
 pub use host::{PublishOptions, StartOptions, WorkflowHost};
-pub use middleware::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart};
-pub use options::HostBuilder;
-pub use outcome::{Guarantees, Idle, Outcome};
-pub use outside::{Activities, ActivityClaim, ActivityCtx, OpenActivity, OpenTask, UserTasks, Worker};
-pub use schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Tick, Timetable};
-pub use status::{Held, InstanceStatus, Position, Standstill, Waits};
+pub use store::Guarantees;
 pub use wfe_core::{
     Advice, BoxError, Kind, Result, WfeError, clock, definition,
     executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, Lifecycle, LifecycleEvent, USER_TASK},

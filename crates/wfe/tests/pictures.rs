@@ -81,7 +81,10 @@ fn order_is_drawn() {
 
 #[test]
 fn report_is_drawn() {
-    is_drawn("report/picture.mmd", &report::report(Path::new("."), Arc::new(VirtualClock::default())).unwrap());
+    is_drawn(
+        "report/picture.mmd",
+        &report::report(Path::new("."), Arc::new(VirtualClock::default())).unwrap(),
+    );
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn quoted(text: &str) -> String {
     for character in text.chars() {
         match character {
             'a'..='z' | 'A'..='Z' | '0'..='9' | ' ' | '-' | '_' | '.' | ',' | ':' | '/' => {
-                quoted.push(character)
+                quoted.push(character);
             }
             _ if character.is_control() => quoted.push(' '),
             _ if character.is_alphanumeric() => quoted.push(character),

@@ -2,8 +2,8 @@
 
 mod assembly;
 mod builder;
-mod definition;
 mod each;
+mod graph;
 mod mermaid;
 mod outline;
 mod registry;
@@ -11,8 +11,8 @@ mod task;
 mod waits;
 
 pub use builder::{Branches, Choice, Decision, Inside, Main, Sequence, WorkflowBuilder};
-pub use definition::Definition;
 pub use each::{Each, each, each_from, each_in};
+pub use graph::Definition;
 pub use outline::{Outline, OutlineBranch, OutlineData, OutlineOnFailure, OutlineRetry, OutlineStep};
 pub use registry::Registry;
 pub use task::{Inline, Made, Task, blocking, blocking_item, blocking_step, inline, inline_item, step};

@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::ScheduledCommand};
 
 use super::{Fields, names};
-use crate::script::Value;
+use crate::request::Value;
 
 /// The columns of a command, as `sql::commands` names them.
 pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {

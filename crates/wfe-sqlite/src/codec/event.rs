@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::Event};
 
 use super::{Fields, json, time};
-use crate::script::Value;
+use crate::request::Value;
 
 /// The columns of an event, as `sql::events::INSERT` wants them: first what it is as seen from now. Without a date it
 /// happens now.

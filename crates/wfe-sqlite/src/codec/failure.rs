@@ -8,7 +8,7 @@ use wfe_core::{
 };
 
 use super::{Fields, time};
-use crate::script::Value;
+use crate::request::Value;
 
 /// The plain columns of a failure.
 pub(crate) fn encode_plain(error: &ExecutionError) -> Result<[Value; 4]> {

@@ -203,6 +203,6 @@ where
 
 /// The first column of the first row, as the integer it must be; `None`: there is no row. (No other type can come: the
 /// tables are STRICT.)
-pub(crate) fn single_int(done: Option<&crate::script::Done>) -> Option<i64> {
+pub(crate) fn single_int(done: Option<&crate::request::Done>) -> Option<i64> {
     done?.rows.first()?.try_get(0).ok()
 }

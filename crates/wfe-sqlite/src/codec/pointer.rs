@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use wfe_core::{Result, WfeError, models::ExecutionPointer};
 
 use super::{Fields, json, names, time, to_integer};
-use crate::{error, script::Value};
+use crate::{error, request::Value};
 
 const TABLE: &str = "execution_pointers";
 

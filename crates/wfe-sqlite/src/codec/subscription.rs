@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::EventSubscription};
 
 use super::{Fields, json, time, to_integer};
-use crate::{error, script::Value};
+use crate::{error, request::Value};
 
 const TABLE: &str = "event_subscriptions";
 

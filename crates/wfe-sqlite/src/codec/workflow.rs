@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::WorkflowInstance};
 
 use super::{Fields, json, names, time};
-use crate::script::Value;
+use crate::request::Value;
 
 const TABLE: &str = "workflows";
 

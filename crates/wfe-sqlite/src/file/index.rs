@@ -13,7 +13,7 @@
 
 use std::{collections::BTreeSet, fs::File, io, os::unix::fs::FileExt};
 
-use crate::log;
+use crate::file::log;
 
 const VERSION: u32 = 3_007_000;
 /// The header, which is there twice; the number of frames that were brought back; and where the page numbers begin.

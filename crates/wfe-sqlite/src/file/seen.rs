@@ -16,7 +16,7 @@ use super::{
     loss::Loss,
     stat::{self, Found, Number, number},
 };
-use crate::companions::beside;
+use crate::file::companions::beside;
 
 /// How often a look begins anew where others write meanwhile.
 const ATTEMPTS: usize = 8;

@@ -11,7 +11,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, time},
     error,
-    script::{Done, Script},
+    request::{Done, Script},
     sql,
 };
 

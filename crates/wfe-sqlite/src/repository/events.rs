@@ -8,7 +8,7 @@ use super::id_or_fresh;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, time},
-    script::Script,
+    request::Script,
     sql,
 };
 

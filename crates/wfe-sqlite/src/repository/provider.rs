@@ -7,7 +7,7 @@ use wfe_core::{
     traits::{PersistenceProvider, StepStore},
 };
 
-use crate::{SqlitePersistenceProvider, codec, script::Script, sql};
+use crate::{SqlitePersistenceProvider, codec, request::Script, sql};
 
 #[async_trait]
 impl PersistenceProvider for SqlitePersistenceProvider {

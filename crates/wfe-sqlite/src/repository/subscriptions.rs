@@ -7,9 +7,9 @@ use wfe_core::{Kind, Result, WfeError, models::EventSubscription, traits::Subscr
 use super::id_or_fresh;
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{self, time},
-    script::{Script, Value},
+    connection::admission::Caller,
+    request::{Script, Value},
     sql,
 };
 

@@ -14,12 +14,12 @@ use wfe_core::{
 use super::{add_ripening, add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{self, Fields, hexadecimal, time},
+    connection::admission::Caller,
     error,
-    script::{Script, Written},
+    instance::diff::{New, add_difference, check_pointers, decode_many},
+    request::{Script, Written},
     sql,
-    stored::{New, add_difference, check_pointers, decode_many},
 };
 
 #[async_trait]

@@ -5,7 +5,7 @@
 //! time when a handler ends well. Until then the old time stays, so that a crash makes the command due again. Where two
 //! callers run one command, what is in doubt makes it run once more, never once less.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// Schedules; an existing command keeps the earlier time.
 pub(crate) const SCHEDULE: Sql<3> = Sql::new(

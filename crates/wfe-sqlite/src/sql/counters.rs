@@ -1,7 +1,7 @@
 //! Named counters, kept in SQLite's own `sqlite_sequence`, which survives VACUUM and needs no table of ours. A name of
 //! ours has a colon in it, so that it never meets a table's.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// Makes a counter, if it is not there. (`sqlite_sequence` can have no unique index; the writer's transaction makes
 /// this safe.)

@@ -1,6 +1,6 @@
 //! Statements on `execution_errors`.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// A failure of which only the plain part is known.
 pub(crate) const INSERT_PLAIN: Sql<4> = Sql::new(

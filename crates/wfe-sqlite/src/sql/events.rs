@@ -8,7 +8,7 @@
 //! `wanted` keeps the search for events that waits match from walking over those that nobody waits for. It is 1 for every
 //! processed event, so that whoever makes one unprocessed again has nothing more to do.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// The model's columns, in the order in which the codec reads them.
 macro_rules! model {

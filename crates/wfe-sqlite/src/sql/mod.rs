@@ -34,7 +34,7 @@ pub(crate) mod workflows;
 mod tests {
     use sqlx::{Executor, Row, SqliteConnection};
 
-    use crate::open;
+    use crate::file::open;
 
     const FILES: [(&[(&str, &str)], &str); 11] = [
         (super::commands::ALL, include_str!("commands.rs")),

@@ -1,6 +1,6 @@
 //! Statements on the columns of `workflows` that stand beside the model: owner, fence, control request, start key.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// Whether a row of `workflows` runs one of these definitions: a JSON list of [id in hexadecimal, version].
 macro_rules! is_of_definitions {

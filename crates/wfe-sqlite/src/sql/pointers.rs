@@ -1,6 +1,6 @@
 //! Statements on `execution_pointers`.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// The model's columns, in the order in which the codec reads and writes them.
 macro_rules! model {

@@ -1,7 +1,7 @@
 //! Statements on `sqlite_sequence`, where SQLite keeps the highest number of each table: numbers and positions are drawn from
 //! it. Anybody may write to it, and it can have no CHECK.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// The highest number that a row may have: far from the end of what SQLite counts, so that there is always a next one.
 macro_rules! most {

@@ -4,7 +4,7 @@
 //!
 //! What a wait matches is told in two macros: `matches` asks it of one event, `next_position` finds the first of all.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// Where the instance of the wait `s` stands in its stream; NULL: it has consumed nothing yet.
 macro_rules! consumed {

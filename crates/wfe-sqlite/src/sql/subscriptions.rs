@@ -1,6 +1,6 @@
 //! Statements on `event_subscriptions`.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// The model's columns, in the order in which the codec reads them.
 macro_rules! model {

@@ -1,6 +1,6 @@
 //! Statements on waits as work for outsiders: listed and claimed by name, answered by one event.
 
-use crate::script::Sql;
+use crate::request::Sql;
 
 /// The model's columns, in the order in which the codec reads them.
 macro_rules! model {

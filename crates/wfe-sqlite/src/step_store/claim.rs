@@ -12,15 +12,18 @@ use wfe_core::{
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{self, Fields, hexadecimal, names, single_int, time, to_integer},
-    observer::Progress,
-    owner_files::{Life, SECOND_LOOK},
+    connection::{admission::Caller, thread},
+    processes::{
+        freeze_detector::Progress,
+        owner_files::{Life, SECOND_LOOK},
+    },
     repository::add_ripening,
-    script::{Done, Script, Value, Written},
-    sql,
-    sql::ownership::{LAST_FENCE, LAST_REVISION},
-    thread,
+    request::{Done, Script, Value, Written},
+    sql::{
+        self,
+        ownership::{LAST_FENCE, LAST_REVISION},
+    },
 };
 
 /// How many columns tell of a candidate.

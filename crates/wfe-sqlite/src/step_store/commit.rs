@@ -13,12 +13,12 @@ use wfe_core::{
 use super::control::{self, add_request};
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{self, Fields, json, names, time, to_integer},
+    connection::admission::Caller,
+    instance::diff::{New, next_revision},
     repository::{add_ripening, add_subscription_guard, add_subscription_row, id_or_fresh, with_id_and_name},
-    script::{Script, Value, Written},
+    request::{Script, Value, Written},
     sql,
-    stored::{New, next_revision},
 };
 
 /// With more finished pointers than this, a script is long: equal statements stand one after the other in it, because those

@@ -8,7 +8,7 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, names},
-    script::{Script, Value},
+    request::{Script, Value},
     sql,
 };
 

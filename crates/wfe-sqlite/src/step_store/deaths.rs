@@ -8,10 +8,10 @@ use wfe_core::{
 use super::claim::Candidate;
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{Fields, names, time, to_integer},
-    owner_files::Life,
-    script::{Script, Value},
+    connection::admission::Caller,
+    processes::owner_files::Life,
+    request::{Script, Value},
     sql,
 };
 

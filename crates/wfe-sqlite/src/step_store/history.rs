@@ -10,9 +10,9 @@ use wfe_core::{
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{self, Fields},
-    script::Script,
+    connection::admission::Caller,
+    request::Script,
     sql,
 };
 

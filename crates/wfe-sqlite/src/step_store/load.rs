@@ -15,12 +15,12 @@ use wfe_core::{
 use super::control;
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{self, Fields, hexadecimal, names, single_int},
+    connection::admission::Caller,
     error,
-    script::{Script, Value},
+    instance::diff::{INSTANCE, POINTERS, add_reads},
+    request::{Script, Value},
     sql,
-    stored::{INSTANCE, POINTERS, add_reads},
 };
 
 impl SqlitePersistenceProvider {

@@ -1,6 +1,6 @@
 //! [`StepStore`]: how the engine writes.
 //!
-//! What only the engine calls never waits for what the program asks (see [`admission`](crate::admission)); what the program
+//! What only the engine calls never waits for what the program asks (see [`admission`](crate::connection::admission)); what the program
 //! calls through a host (`start`, `inspect`, requests, pages, work for outsiders) does.
 
 mod claim;
@@ -30,10 +30,10 @@ use wfe_core::{
 
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{Fields, hexadecimal, time},
+    connection::admission::Caller,
     repository::{add_event_existence, add_ripening},
-    script::Script,
+    request::Script,
     sql,
 };
 

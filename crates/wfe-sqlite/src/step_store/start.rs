@@ -11,10 +11,10 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     codec::{single_int, to_integer},
+    instance::diff::New,
     repository::{add_guards, add_ripening, with_id_and_name},
-    script::{Script, Value, Written},
+    request::{Script, Value, Written},
     sql,
-    stored::New,
 };
 
 impl SqlitePersistenceProvider {

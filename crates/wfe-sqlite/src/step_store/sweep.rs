@@ -5,9 +5,9 @@ use wfe_core::{Result, traits::Swept};
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{Fields, time},
-    script::Script,
+    connection::admission::Caller,
+    request::Script,
     sql,
 };
 

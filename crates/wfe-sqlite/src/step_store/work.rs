@@ -11,10 +11,10 @@ use wfe_core::{
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
-    admission::Caller,
     codec::{self, Fields, single_int, time},
+    connection::admission::Caller,
     repository::{add_ripening, id_or_fresh},
-    script::{Script, Value, Written},
+    request::{Script, Value, Written},
     sql,
 };
 

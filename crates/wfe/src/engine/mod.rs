@@ -4,16 +4,13 @@
 //! `Clone`, `Serialize` and the like. Bodies, inputs and factories do not, so that a step which never yields stops
 //! neither commits nor timers.
 
-mod actor;
-mod ahead;
 mod dispatcher;
-mod hearing;
-mod parking;
-mod postman;
-mod storing;
-mod suspect;
+pub(crate) mod instance;
+pub(crate) mod isolation;
+pub(crate) mod state;
+pub(crate) mod steps;
 
-pub(crate) use ahead::Hold;
+pub(crate) use crate::engine::instance::prefetch::Hold;
 
 use std::sync::Arc;
 
@@ -28,7 +25,7 @@ use wfe_core::{
     traits::{Claimed, Loaded, Owner},
 };
 
-use crate::{
+use crate::engine::state::{
     outcome::Idle,
     shared::{AtWork, Shared},
 };

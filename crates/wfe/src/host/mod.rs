@@ -1,13 +1,17 @@
 //! The public face of the engine. What a program asks of it is told apart by what it is about, one file each.
 
-mod controlling;
-mod idling;
-mod publishing;
-mod querying;
-mod starting;
+pub(crate) mod builder;
+mod control;
+pub(crate) mod failures;
+mod idle;
+mod publish;
+mod query;
+pub(crate) mod schedules;
+mod start;
+pub(crate) mod status;
 
-pub use publishing::PublishOptions;
-pub use starting::StartOptions;
+pub use crate::host::publish::PublishOptions;
+pub use crate::host::start::StartOptions;
 
 use std::{
     fmt,
@@ -22,12 +26,11 @@ use wfe_core::{
     Result, WfeError, definition::Definition, executor::LifecycleEvent, traits::PersistenceProvider,
 };
 
+use crate::engine::state::options::Options;
 use crate::{
-    engine::{self, Command, Phase},
-    options::{HostBuilder, Options},
-    outcome::Guarantees,
-    schedules,
-    shared::Shared,
+    engine::{self, Command, Phase, state::shared::Shared},
+    host::builder::HostBuilder,
+    store::Guarantees,
 };
 
 /// What the names of the engine's own events, activities and definitions begin with, and the ids of its events.

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::Sequence;
 use crate::{
-    definition::{Data, Item, OnFailure, Retry, definition::Draft},
+    definition::{Data, Item, OnFailure, Retry, graph::Draft},
     program::ask,
 };
 

@@ -19,7 +19,10 @@ use wfe_core::{
     traits::{StepStore, WorkflowRepository},
 };
 
-use crate::{SqlitePersistenceProvider, companions::beside, file::locks};
+use crate::{
+    SqlitePersistenceProvider,
+    file::{companions::beside, locks},
+};
 
 /// Says to a child process which database it works on.
 const DATABASE: &str = "WFE_LOST_DATABASE";

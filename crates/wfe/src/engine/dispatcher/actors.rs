@@ -8,13 +8,11 @@ use std::{
 use tokio::sync::mpsc;
 use wfe_core::{logging, traits::Claimed};
 
-use crate::{
-    bodies::Bodies,
-    engine::{
-        Mail,
-        actor::{Actor, Parting, State},
-    },
-    shared::{AtWork, Shared},
+use crate::engine::{
+    Mail,
+    instance::actor::{Actor, Parting, State},
+    state::shared::{AtWork, Shared},
+    steps::runner::Bodies,
 };
 
 /// The actors of the instances that this host works on.

@@ -14,7 +14,7 @@ use wfe_core::{
 };
 
 use super::Dispatcher;
-use crate::{engine::actor::State, limits::take_places, shared::Shared};
+use crate::engine::{instance::actor::State, state::shared::Shared, steps::slots::take_places};
 
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
 const CLAIMS_AT_ONCE: usize = 128;

@@ -6,10 +6,7 @@ use tokio::sync::{mpsc, watch};
 use wfe_core::logging;
 
 use super::actors::Actors;
-use crate::{
-    engine::{Begin, Command, Phase, actor::State},
-    shared::Shared,
-};
+use crate::engine::{Begin, Command, Phase, instance::actor::State, state::shared::Shared};
 
 pub(super) struct Commands {
     shared: Arc<Shared>,

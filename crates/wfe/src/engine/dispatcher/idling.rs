@@ -1,7 +1,7 @@
 //! When nothing can happen any more by itself.
 
 use super::Dispatcher;
-use crate::outcome::Idle;
+use crate::engine::state::outcome::Idle;
 
 impl Dispatcher {
     /// Tells those who wait for it that the host is idle, if it is. What the store has is looked at first: neither a

@@ -1,9 +1,11 @@
 mod actors;
 mod claiming;
 mod commands;
+pub(in crate::engine) mod event_sweeper;
 mod idling;
-mod missing;
+pub(crate) mod timers;
 mod timing;
+mod unregistered;
 
 use std::{
     sync::{Arc, Weak},
@@ -23,13 +25,14 @@ use self::{
     actors::{Actors, Gone},
     commands::Commands,
 };
-use super::{Command, Phase, postman};
+use super::{Command, Phase};
 use crate::{
-    bodies::Bodies,
-    outcome::{Guarantees, Idle},
-    post::Arrived,
-    shared::Shared,
-    timers::Timers,
+    engine::{
+        dispatcher::timers::Timers,
+        state::{notifications::Arrived, outcome::Idle, shared::Shared},
+        steps::runner::Bodies,
+    },
+    store::Guarantees,
 };
 use timing::Again;
 
@@ -67,7 +70,7 @@ struct Dispatcher {
     /// Who wants to know when the host is idle.
     idlers: Vec<oneshot::Sender<Idle>>,
     /// When to look for instances that this host cannot run.
-    pace: missing::Pace,
+    pace: crate::engine::dispatcher::unregistered::Pace,
 }
 
 /// The engine has ended, by whatever way: nobody waits for it any longer.
@@ -110,7 +113,7 @@ pub(super) async fn run(
         in_doubt: false,
         former: Vec::new(),
         idlers: Vec::new(),
-        pace: missing::Pace::default(),
+        pace: crate::engine::dispatcher::unregistered::Pace::default(),
     };
     let _farewell = LastWord(shared.clone());
     // Closed before the last word: whoever hears that sees that the engine has ended.
@@ -124,7 +127,7 @@ pub(super) async fn run(
     if shared.guarantees == Guarantees::OneTransactionPerStep {
         let shared = shared.clone();
         shared.post.sweep();
-        tokio::spawn(async move { postman::run(&shared).await });
+        tokio::spawn(async move { event_sweeper::run(&shared).await });
     }
     // From before the first look: what comes after it is told.
     let news = listen(shared.store.news());

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use wfe_core::{WfeError, logging};
 
 use super::Dispatcher;
-use crate::post::millis_rounded_up;
+use crate::engine::state::notifications::millis_rounded_up;
 
 /// Due times read from the store at once: enough for minutes of a busy store, little enough to hold.
 const TIMERS_AT_ONCE: usize = 1024;

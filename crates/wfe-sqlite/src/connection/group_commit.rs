@@ -1,0 +1,349 @@
+//! How the requests of one batch become one transaction.
+//!
+//! Requests of the same shape (the same statements) are joined into texts of 32, 16, … 1 of them, so that the texts
+//! repeat and stay prepared. Each text has its savepoint: if one of its requests fails, the text is taken back and sent
+//! again with a savepoint for each, so that the failing one spoils only itself. Failures are rare, and a savepoint for
+//! each would cost every request two statements and a copy of each page that it changes.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use sqlx::SqliteConnection;
+use wfe_core::WfeError;
+
+use crate::{
+    connection::{
+        execute::{self, Sent},
+        sql_text::{Frame, RELEASE, SAVEPOINT, Savepoints, Texts},
+    },
+    error,
+    file::Loss,
+    request::{Done, Script, Statement, Written},
+};
+
+/// Most requests in one text …
+const COPIES: usize = 32;
+/// … and most statements: a text is prepared once, statement by statement, and a longer one would take too long the
+/// first time.
+const STATEMENTS: usize = 256;
+/// A longer request is not sent as one text, which would hardly repeat, but run by run of equal statements.
+const LONG: usize = 40;
+/// Takes the write lock at once: a transaction that begins by reading cannot wait for it later.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
+/// The answer to one request.
+pub(crate) type Answer = Result<Written, WfeError>;
+
+/// What a batch came to.
+pub(crate) enum Batch {
+    /// One answer for each request; what was written is durable.
+    Answered(Vec<Answer>),
+    /// Nothing was written: the database could not be had.
+    NotBegun(Arc<sqlx::Error>),
+    /// Nothing was written: a statement's error, or the lack of room in the COMMIT, ended the whole transaction.
+    Ended(Arc<sqlx::Error>),
+    /// The COMMIT failed: nobody knows.
+    Unknown(Arc<sqlx::Error>),
+    /// Nothing was written: the database is lost.
+    Lost(Loss),
+    /// The database was found to be lost after the COMMIT: what was written may be in the file that it was.
+    LostSince(Loss),
+}
+
+/// Why the work on a batch stops.
+enum Stop {
+    NotBegun(Arc<sqlx::Error>),
+    Ended(Arc<sqlx::Error>),
+    Unknown(Arc<sqlx::Error>),
+}
+
+/// Runs these requests in one transaction.
+pub(crate) async fn run(connection: &mut SqliteConnection, texts: &mut Texts, scripts: &[&Script]) -> Batch {
+    let mut work = Work {
+        connection,
+        texts,
+        scripts,
+        answers: std::iter::repeat_with(|| None).take(scripts.len()).collect(),
+        savepoints: scripts.len() > 1,
+        is_open: false,
+    };
+    match work.all().await {
+        Ok(()) => Batch::Answered(
+            work.answers.into_iter().map(|answer| answer.unwrap_or(Err(WfeError::Closed("store")))).collect(),
+        ),
+        Err(Stop::NotBegun(error)) => Batch::NotBegun(error),
+        Err(Stop::Ended(error)) => {
+            work.roll_back(&error).await;
+            Batch::Ended(error)
+        }
+        Err(Stop::Unknown(error)) => {
+            work.roll_back(&error).await;
+            Batch::Unknown(error)
+        }
+    }
+}
+
+struct Work<'a> {
+    connection: &'a mut SqliteConnection,
+    texts: &'a mut Texts,
+    scripts: &'a [&'a Script],
+    answers: Vec<Option<Answer>>,
+    savepoints: bool,
+    is_open: bool,
+}
+
+impl Work<'_> {
+    async fn all(&mut self) -> Result<(), Stop> {
+        let mut chunks = chunks(self.scripts);
+        // Mostly there is one. A text more, for the BEGIN or the COMMIT, costs little beside several chunks, and texts with
+        // and without them would all have to be prepared.
+        let is_alone = chunks.len() == 1 && !self.is_long(&chunks[0]);
+        if !is_alone {
+            self.begin().await?;
+        }
+        while let Some(chunk) = chunks.pop_front() {
+            if self.is_long(&chunk) {
+                self.long(chunk.requests[0]).await?;
+                continue;
+            }
+            let savepoints = if self.savepoints { chunk.savepoints } else { Savepoints::None };
+            let (opens, closes) = if self.is_open { (None, false) } else { (Some(BEGIN), true) };
+            let frame = Frame { opens, savepoints, closes };
+            for rest in self.together(chunk.requests, frame).await?.into_iter().rev() {
+                chunks.push_front(rest);
+            }
+        }
+        if !self.is_open {
+            return Ok(());
+        }
+        let frame = Frame { closes: true, ..Frame::default() };
+        match self.send(&[], frame, &[]).await.error {
+            Some(error) => Err(failed_commit(error)),
+            None => Ok(()),
+        }
+    }
+
+    fn is_long(&self, chunk: &Chunk) -> bool {
+        self.scripts[chunk.requests[0]].statements.len() > LONG
+    }
+
+    async fn begin(&mut self) -> Result<(), Stop> {
+        let frame = Frame { opens: Some(BEGIN), ..Frame::default() };
+        if let Some(error) = self.send(&[], frame, &[]).await.error {
+            return Err(Stop::NotBegun(Arc::new(error)));
+        }
+        self.is_open = true;
+        Ok(())
+    }
+
+    /// Sends these requests of one shape as one text. If one of them fails, gives what is still to be sent: all of them
+    /// again, so that the failure takes back nothing else; or, if that was so already, those after it.
+    async fn together(&mut self, requests: Vec<usize>, frame: Frame) -> Result<Vec<Chunk>, Stop> {
+        let scripts = self.scripts;
+        let statements = &scripts[requests[0]].statements;
+        let sent = self.send(statements, frame, &requests).await;
+        let (ended, step) = (sent.done.len(), frame.copy(statements.len()));
+        let Some(error) = sent.error else {
+            self.answer(&requests, sent.done, frame);
+            self.is_open = !frame.closes;
+            return Ok(Vec::new());
+        };
+        if frame.opens.is_some() && ended == 0 {
+            return Err(Stop::NotBegun(Arc::new(error)));
+        }
+        self.is_open = true;
+        if ended < frame.before() {
+            return Err(Stop::Ended(Arc::new(error)));
+        }
+        if ended >= frame.before() + requests.len() * step {
+            return Err(failed_commit(error));
+        }
+        if error::ends_connection(&error) {
+            return Err(Stop::Ended(Arc::new(error)));
+        }
+        if frame.savepoints == Savepoints::Whole && requests.len() > 1 {
+            self.take_back(&Arc::new(error)).await?;
+            return Ok(vec![Chunk { requests, savepoints: Savepoints::Each }]);
+        }
+        let (whole, statement) = ((ended - frame.before()) / step, (ended - frame.before()) % step);
+        self.answer(&requests[..whole], sent.done, frame);
+        // With a savepoint each, its SAVEPOINT is the copy's first statement and its RELEASE the last.
+        let statement = statement.checked_sub(usize::from(frame.savepoints == Savepoints::Each));
+        self.refuse(requests[whole], statement, error).await?;
+        let rest = sized(requests[whole + 1..].to_vec(), statements.len()).into_iter();
+        Ok(rest.map(|chunk| Chunk { savepoints: frame.savepoints, ..chunk }).collect())
+    }
+
+    /// Answers requests all of whose statements have ended.
+    fn answer(&mut self, requests: &[usize], done: Vec<Done>, frame: Frame) {
+        let mut results = done.into_iter().skip(frame.before());
+        for &index in requests {
+            let length = self.scripts[index].statements.len();
+            let mut own: Vec<Done> = results.by_ref().take(frame.copy(length)).collect();
+            if frame.savepoints == Savepoints::Each {
+                own.pop();
+                own.remove(0);
+            }
+            self.answers[index] = Some(Ok(Written::Done(own)));
+        }
+    }
+
+    /// Sends a long request run by run.
+    async fn long(&mut self, index: usize) -> Result<(), Stop> {
+        let script = self.scripts[index];
+        if self.savepoints {
+            self.plain(SAVEPOINT).await?;
+        }
+        let (mut done, mut value) = (Vec::with_capacity(script.statements.len()), 0);
+        while let Some(statement) = script.statements.get(done.len()) {
+            let run = script.statements[done.len()..].iter().take_while(|other| *other == statement).count();
+            let copies = size(run, 1);
+            let values = &script.values[value..value + copies * statement.parameters];
+            value += values.len();
+            let text = self.texts.get(&[*statement], copies, Frame::default());
+            let sent = execute::send(self.connection, text, values, copies, copies).await;
+            done.extend(sent.done);
+            if let Some(error) = sent.error {
+                return self.refuse(index, Some(done.len()), error).await;
+            }
+        }
+        if self.savepoints {
+            self.plain(RELEASE).await?;
+        }
+        self.answers[index] = Some(Ok(Written::Done(done)));
+        Ok(())
+    }
+
+    /// Takes back what a failed request did and answers it.
+    async fn refuse(
+        &mut self,
+        index: usize,
+        statement: Option<usize>,
+        error: sqlx::Error,
+    ) -> Result<(), Stop> {
+        if error::is_damage(&error) || error::ends_connection(&error) {
+            // What else the batch read and wrote is as doubtful.
+            return Err(Stop::Ended(Arc::new(error)));
+        }
+        let guard = statement.filter(|&at| {
+            self.scripts[index].statements.get(at).is_some_and(|statement| statement.is_guard)
+                && error::is_not_null_violation(&error)
+        });
+        let error = Arc::new(error);
+        if self.savepoints {
+            self.take_back(&error).await?;
+        } else {
+            self.roll_back(&error).await;
+        }
+        self.answers[index] = Some(match (guard, statement) {
+            (Some(at), _) => Ok(Written::Refused(at)),
+            (None, Some(at)) if error::is_constraint_violation(&error) => {
+                Err(error::broken_rule(self.scripts[index], at, &error))
+            }
+            (None, _) => Err(error::storage("writing", &error)),
+        });
+        Ok(())
+    }
+
+    /// Takes back everything since the savepoint; if that is gone, this error has ended the transaction.
+    async fn take_back(&mut self, error: &Arc<sqlx::Error>) -> Result<(), Stop> {
+        self.plain("ROLLBACK TO r").await.map_err(|stop| match stop {
+            // What ended the thread counts: nothing may be sent to it.
+            Stop::Ended(crash) if error::is_crash(&crash) => Stop::Ended(crash),
+            _ => Stop::Ended(Arc::clone(error)),
+        })?;
+        self.plain(RELEASE).await
+    }
+
+    /// Sends a statement without arguments inside the transaction; an error means that the transaction is gone.
+    async fn plain(&mut self, text: &'static str) -> Result<(), Stop> {
+        match execute::send(self.connection, text.into(), [], 1, 0).await.error {
+            Some(error) => Err(Stop::Ended(Arc::new(error))),
+            None => Ok(()),
+        }
+    }
+
+    async fn roll_back(&mut self, after: &sqlx::Error) {
+        self.is_open = false;
+        // With its connection, the transaction ends.
+        if error::ends_connection(after) {
+            return;
+        }
+        // Fails exactly if SQLite has ended the transaction by itself: then there is nothing to roll back.
+        let _ = execute::send(self.connection, "ROLLBACK".into(), [], 1, 0).await;
+    }
+
+    async fn send(&mut self, statements: &[Statement], frame: Frame, of: &[usize]) -> Sent {
+        let text = self.texts.get(statements, of.len(), frame);
+        let values = of.iter().flat_map(|&index| &self.scripts[index].values);
+        let count = frame.text(of.len(), statements.len());
+        execute::send(self.connection, text, values, count, count).await
+    }
+}
+
+/// A commit that failed for lack of room (or of the lock) certainly wrote nothing: its last frame is what counts.
+fn failed_commit(error: sqlx::Error) -> Stop {
+    let is_certain = error::is_full(&error) || error::is_busy(&error);
+    let error = Arc::new(error);
+    if is_certain { Stop::Ended(error) } else { Stop::Unknown(error) }
+}
+
+/// Requests of one shape that are sent together, by their places in the batch.
+struct Chunk {
+    requests: Vec<usize>,
+    savepoints: Savepoints,
+}
+
+impl Chunk {
+    fn of(requests: Vec<usize>) -> Self {
+        Self { requests, savepoints: Savepoints::Whole }
+    }
+}
+
+/// Groups requests by shape, and cuts the groups into sizes that repeat. Requests of one key stay in their order:
+/// the second one of a key comes in a wave after the first.
+fn chunks(scripts: &[&Script]) -> VecDeque<Chunk> {
+    use std::collections::HashMap;
+    let mut waves: Vec<Vec<Vec<usize>>> = Vec::new();
+    let (mut seen, mut groups) = (HashMap::new(), HashMap::new());
+    for (index, script) in scripts.iter().enumerate() {
+        let wave = seen.entry(script.key).and_modify(|wave| *wave += 1).or_insert(0_usize);
+        if waves.len() <= *wave {
+            waves.push(Vec::new());
+        }
+        let shapes = &mut waves[*wave];
+        let group = *groups.entry((*wave, &script.statements)).or_insert_with(|| {
+            shapes.push(Vec::new());
+            shapes.len() - 1
+        });
+        shapes[group].push(index);
+    }
+    let mut all = VecDeque::new();
+    for group in waves.into_iter().flatten() {
+        let length = scripts[group[0]].statements.len();
+        if length > LONG {
+            all.extend(group.into_iter().map(|index| Chunk::of(vec![index])));
+        } else {
+            all.extend(sized(group, length));
+        }
+    }
+    all
+}
+
+/// How many of `count` requests of `length` statements to send at once: the largest of 32, 16, … 1 that fits.
+fn size(count: usize, length: usize) -> usize {
+    let most = COPIES.min(STATEMENTS / length.max(1)).min(count).max(1);
+    1 << most.ilog2()
+}
+
+fn sized(mut group: Vec<usize>, length: usize) -> Vec<Chunk> {
+    let mut chunks = Vec::new();
+    while !group.is_empty() {
+        let rest = group.split_off(size(group.len(), length));
+        chunks.push(Chunk::of(group));
+        group = rest;
+    }
+    chunks
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! What becomes of the requests of a batch: when they may be answered, and with what.
+
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use wfe_core::WfeError;
+
+use crate::{
+    connection::{
+        admission::Permit,
+        group_commit::{Answer, Batch},
+    },
+    error,
+    file::Watch,
+    request::{Script, Written},
+};
+
+/// A script to be run in a transaction, and who waits for its answer.
+pub(crate) struct Request {
+    pub(crate) script: Script,
+    /// When the caller asked: its time runs from here, however many attempts it takes.
+    pub(crate) since: Instant,
+    pub(crate) permit: Permit,
+    pub(crate) reply: oneshot::Sender<Answer>,
+}
+
+/// The requests of one batch.
+pub(crate) type Waiting = Vec<Request>;
+
+/// What is known of a batch once it was looked whether the database is still where it was opened.
+pub(crate) fn guarded(watch: &Watch, outcome: Batch) -> Batch {
+    match outcome {
+        Batch::Answered(answers) => match watch.check() {
+            Ok(()) => Batch::Answered(answers),
+            Err(loss) => Batch::LostSince(loss),
+        },
+        Batch::NotBegun(ref error) | Batch::Ended(ref error) => {
+            watch.judge(error).map_or_else(Batch::Lost, |()| outcome)
+        }
+        Batch::Unknown(ref error) => watch.judge(error).map_or_else(Batch::LostSince, |()| outcome),
+        Batch::Lost(_) | Batch::LostSince(_) => outcome,
+    }
+}
+
+/// Whether something was stored, for all that is known, that other hosts may have to look at.
+pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
+    match outcome {
+        Batch::Answered(answers) => {
+            let stored = |answer: &Answer| matches!(answer, Ok(Written::Done(_)));
+            batch.iter().zip(answers).any(|(request, answer)| request.script.rings && stored(answer))
+        }
+        Batch::Unknown(_) => batch.iter().any(|request| request.script.rings),
+        Batch::NotBegun(_) | Batch::Ended(_) | Batch::Lost(_) | Batch::LostSince(_) => false,
+    }
+}
+
+/// Sends each request its result; `named` makes an error one that leaves the store.
+pub(crate) fn answer(batch: Waiting, outcome: Batch, named: impl Fn(WfeError) -> WfeError) {
+    match outcome {
+        Batch::Answered(answers) => {
+            for (request, answer) in batch.into_iter().zip(answers) {
+                send(request, answer.map_err(&named));
+            }
+        }
+        Batch::NotBegun(error) | Batch::Ended(error) => {
+            fail(batch, || named(error::storage("writing", &error)));
+        }
+        Batch::Unknown(error) => fail(batch, || named(error::commit_unknown(&error))),
+        Batch::Lost(loss) => fail(batch, || loss.unusable()),
+        Batch::LostSince(loss) => fail(batch, || loss.commit_unknown()),
+    }
+}
+
+fn fail(batch: Waiting, error: impl Fn() -> WfeError) {
+    for request in batch {
+        send(request, Err(error()));
+    }
+}
+
+fn send(Request { permit, reply, .. }: Request, answer: Answer) {
+    // First: a caller that has its answer may send its next request at once.
+    drop(permit);
+    // Fails where the caller has given up waiting.
+    let _ = reply.send(answer);
+}

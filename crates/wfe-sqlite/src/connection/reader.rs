@@ -1,0 +1,241 @@
+//! Snapshot reads. Each runs to its end in a task of its own, on a thread of its own, whether its caller waits or
+//! not: a dropped future leaves no transaction open.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
+use wfe_core::{Result, WfeError, logging};
+
+use crate::{
+    connection::{
+        admission::{Admission, Caller, Permit},
+        execute,
+        sql_text::{Frame, Texts},
+        thread::{self, Ended},
+    },
+    error,
+    file::Hold,
+    request::{Done, Script},
+    schema,
+};
+
+enum Job {
+    Read(Script, Permit, oneshot::Sender<Result<Vec<Done>>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// A way to the reading connections.
+pub(crate) struct Reader {
+    jobs: mpsc::UnboundedSender<Job>,
+    ended: Ended,
+    /// What bounds the queue, as far as the program fills it.
+    admission: Admission,
+}
+
+impl Reader {
+    /// Starts the readers' thread on these connections; it keeps `hold` until they are closed. They are plain
+    /// connections, not a pool: nothing ever opens, recycles or times them out.
+    pub(crate) fn start(
+        connections: Vec<SqliteConnection>,
+        options: SqliteConnectOptions,
+        hold: Hold,
+        busy: Duration,
+        location: String,
+    ) -> Result<Self> {
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let named = location.clone();
+        let serve = async move || serve(connections, options, queue, hold, &named).await;
+        let ended = thread::start("wfe-sqlite-read", serve).map_err(|error| error::of(&location, error))?;
+        let admission = Admission::new(ended.runtime().clone(), busy, location);
+        Ok(Self { jobs, ended, admission })
+    }
+
+    /// The thread's runtime. Nothing blocks it.
+    pub(crate) fn runtime(&self) -> &Handle {
+        self.ended.runtime()
+    }
+
+    /// Reads one consistent snapshot.
+    pub(crate) async fn read(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
+        let permit = self.admission.enter(caller, script.bytes(), Instant::now()).await?;
+        let (reply, answer) = oneshot::channel();
+        self.jobs.send(Job::Read(script, permit, reply)).map_err(|_| WfeError::Closed("store"))?;
+        answer.await.map_err(|_| WfeError::Closed("store"))?
+    }
+
+    /// As [`close`](Self::close), and blocks this thread until it is done, but not longer than that.
+    pub(crate) fn close_within(&self, longest: Duration) -> bool {
+        self.admission.close();
+        let (reply, _) = oneshot::channel();
+        // An error says that the thread has ended by itself.
+        let _ = self.jobs.send(Job::Close(reply));
+        self.ended.wait(longest)
+    }
+
+    /// Works off what was sent before and closes the connections.
+    pub(crate) async fn close(&self) {
+        self.admission.close();
+        let (reply, closed) = oneshot::channel();
+        if self.jobs.send(Job::Close(reply)).is_ok() {
+            // An error says that the thread has ended by itself.
+            let _ = closed.await;
+        }
+    }
+}
+
+async fn serve(
+    connections: Vec<SqliteConnection>,
+    options: SqliteConnectOptions,
+    mut queue: mpsc::UnboundedReceiver<Job>,
+    mut hold: Hold,
+    location: &str,
+) {
+    let location: Arc<str> = location.into();
+    let count = connections.len();
+    let (back, mut idle) = mpsc::unbounded_channel();
+    let mut closing = None;
+    for connection in connections {
+        // Cannot fail: the receiver lives as long as this function.
+        let _ = back.send((Some(connection), Texts::default()));
+    }
+    while let Some(job) = queue.recv().await {
+        match job {
+            Job::Read(mut script, permit, reply) => {
+                let Some((mut connection, mut texts)) = idle.recv().await else { break };
+                let (back, watch, location) = (back.clone(), hold.watch().clone(), Arc::clone(&location));
+                let options = options.clone();
+                tokio::spawn(async move {
+                    // A connection is opened anew only where it is certain which files it will find.
+                    let looked = if connection.is_some() { watch.check_at_times() } else { watch.check() };
+                    let result = match looked {
+                        Ok(()) => read_anew(&mut connection, &options, &mut texts, &mut script)
+                            .await
+                            .map_err(|error| {
+                                let judged = watch.judge(&error);
+                                judged.map_or_else(
+                                    |loss| loss.unusable(),
+                                    |()| error::of(&location, error::storage("reading", &error)),
+                                )
+                            }),
+                        Err(loss) => Err(loss.unusable()),
+                    };
+                    // The connection first: whoever gets the answer may ask at once. Either receiver may be gone.
+                    let _ = back.send((connection, texts));
+                    drop(permit);
+                    let _ = reply.send(result);
+                });
+            }
+            Job::Close(reply) => {
+                closing = Some(reply);
+                break;
+            }
+        }
+    }
+    let may_close = hold.leave();
+    for _ in 0..count {
+        let Some((Some(connection), _)) = idle.recv().await else { continue };
+        if !may_close {
+            std::mem::forget(connection);
+        } else if let Err(error) = logging::unlogged(connection.close()).await {
+            logging::warn!(%error, store = &*location, "a reading connection did not close cleanly");
+        }
+    }
+    drop(hold);
+    if let Some(reply) = closing {
+        // Whoever asked for the end need not wait for it.
+        let _ = reply.send(());
+    }
+    // Not before: whoever sent something meanwhile, a second close too, is answered once all is closed.
+    drop(queue);
+}
+
+/// As [`read`], on a connection that is opened first, if the thread of the one before has ended.
+async fn read_anew(
+    connection: &mut Option<SqliteConnection>,
+    options: &SqliteConnectOptions,
+    texts: &mut Texts,
+    script: &mut Script,
+) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
+    let open = match &mut *connection {
+        Some(open) => open,
+        None => connection.insert(schema::connect(options).await?),
+    };
+    let result = read(open, texts, script).await;
+    if result.as_ref().is_err_and(|error| error::ends_connection(error)) {
+        // Not closed: its thread would not answer.
+        *connection = None;
+    }
+    result
+}
+
+/// Runs a script of reads: several of them in one transaction, so that all see the same commit.
+pub(crate) async fn read(
+    connection: &mut SqliteConnection,
+    texts: &mut Texts,
+    script: &mut Script,
+) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
+    let together = script.statements.len() > 1;
+    let frame = Frame { opens: together.then_some("BEGIN"), closes: together, ..Frame::default() };
+    let (text, before) = (texts.get(&script.statements, 1, frame), frame.before());
+    let count = frame.text(1, script.statements.len());
+    let sent = match &mut script.take {
+        None => execute::send(connection, text, &script.values, count, 0).await,
+        Some(take) => {
+            execute::send_taking(connection, text, &script.values, count, 0, |at, row| {
+                at.checked_sub(before).and_then(|at| take(at, row))
+            })
+            .await
+        }
+    };
+    let mut done = sent.done;
+    if let Some(error) = sent.error {
+        if together && !error::ends_connection(&error) {
+            // Fails only where the transaction was not begun, or has ended by itself.
+            let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
+        }
+        return Err(Arc::new(error));
+    }
+    if together {
+        done.pop();
+        done.remove(0);
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::file::open;
+    use crate::file::{Watch, preflight};
+
+    #[tokio::test]
+    async fn a_reader_that_stands_still_keeps_the_program_out_and_not_the_engine() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let hold = Watch::new(preflight::look(&path).unwrap(), &path).enter().unwrap();
+        // Without a connection, the thread takes one job from the queue and never ends it.
+        let busy = Duration::from_millis(50);
+        let reader = Reader::start(Vec::new(), open::in_memory(), hold, busy, "a.db".to_owned()).unwrap();
+        let mut entered = 0;
+        while reader.admission.has_room() {
+            assert!(reader.read(Caller::Program, Script::default()).now_or_never().is_none());
+            entered += 1;
+        }
+        assert!(entered > 100, "{entered}");
+        // Their callers are gone, but they still wait in the queue.
+        let refused = reader.read(Caller::Program, Script::default()).await;
+        assert!(matches!(refused, Err(WfeError::Busy { .. })));
+        for _ in 0..entered {
+            assert!(reader.read(Caller::Engine, Script::default()).now_or_never().is_none());
+        }
+    }
+}

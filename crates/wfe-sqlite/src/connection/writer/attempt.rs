@@ -1,0 +1,160 @@
+//! What one batch does: the attempts at a transaction, and the connection that they need.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use sqlx::Connection;
+use wfe_core::logging;
+
+use super::{BATCH, Held, Job, Thread};
+use crate::{
+    connection::{
+        execute,
+        group_commit::{self, Batch},
+        outcome::{Waiting, guarded},
+        reader,
+    },
+    error,
+    file::Hold,
+    request::{Done, Script},
+    schema,
+};
+
+impl Thread {
+    /// Runs the requests that are first in line in one transaction, at most [`BATCH`] of them. What is answered is for
+    /// the caller to send, once the next process has its turn; `Some`: somebody else holds the database, and those not
+    /// answered wait again.
+    pub(in crate::connection::writer) async fn write(&mut self) -> (Vec<(Waiting, Batch)>, Option<Held>) {
+        let mut batch = Waiting::new();
+        while batch.len() < BATCH
+            && let Some(Job::Write(request)) = self.waiting.pop_front_if(|job| matches!(job, Job::Write(_)))
+        {
+            batch.push(request);
+        }
+        let mut answered = Vec::with_capacity(1);
+        match self.attempt(&batch).await {
+            Err(held) => {
+                self.wait_again(batch);
+                return (answered, Some(held));
+            }
+            Ok(Batch::Ended(_)) if batch.len() > 1 => {
+                // One request can take the whole transaction with it (a full disk): each on its own now, so that the
+                // others do not suffer.
+                let mut batch = VecDeque::from(batch);
+                while let Some(request) = batch.pop_front() {
+                    let alone = vec![request];
+                    match self.attempt(&alone).await {
+                        Ok(outcome) => answered.push((alone, outcome)),
+                        Err(held) => {
+                            self.wait_again(alone.into_iter().chain(batch).collect());
+                            return (answered, Some(held));
+                        }
+                    }
+                }
+            }
+            Ok(outcome) => answered.push((batch, outcome)),
+        }
+        (answered, None)
+    }
+
+    /// Puts requests back to where they were: first in line.
+    fn wait_again(&mut self, batch: Waiting) {
+        for request in batch.into_iter().rev() {
+            self.waiting.push_front(Job::Write(request));
+        }
+    }
+
+    /// Drops a connection that may not be used again. It is not closed: its thread might not answer. A database in memory,
+    /// whose schema nobody else can change, is kept while its thread lives.
+    async fn let_go(&mut self, error: &sqlx::Error) {
+        if !error::ends_connection(error) {
+            return;
+        }
+        match &mut self.connection {
+            Some(connection) if self.recovery.options.is_none() && !error::is_crash(error) => {
+                // Fails where there is no transaction.
+                let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
+            }
+            connection => *connection = None,
+        }
+    }
+
+    /// Reads on this connection.
+    pub(in crate::connection::writer) async fn read(
+        &mut self,
+        script: &mut Script,
+    ) -> std::result::Result<Vec<Done>, Arc<sqlx::Error>> {
+        if self.connection.is_none() {
+            self.reopen().await;
+        }
+        let connection = self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)?;
+        let result = reader::read(connection, &mut self.texts, script).await;
+        if let Err(error) = &result {
+            self.let_go(error).await;
+        }
+        result
+    }
+
+    /// Runs these requests in one transaction. An error: somebody else holds the database, and nothing was written.
+    async fn attempt(&mut self, batch: &Waiting) -> std::result::Result<Batch, Held> {
+        if let Err(loss) = self.check() {
+            return Ok(Batch::Lost(loss));
+        }
+        let scripts: Vec<&Script> = batch.iter().map(|request| &request.script).collect();
+        if self.connection.is_none() {
+            self.reopen().await;
+        }
+        let outcome = match &mut self.connection {
+            Some(connection) => group_commit::run(connection, &mut self.texts, &scripts).await,
+            None => Batch::NotBegun(Arc::new(sqlx::Error::WorkerCrashed)),
+        };
+        if let Batch::Unknown(error) | Batch::NotBegun(error) | Batch::Ended(error) = &outcome {
+            self.let_go(error).await;
+        }
+        let outcome = match self.hold.as_ref().map(Hold::watch) {
+            Some(watch) => guarded(watch, outcome),
+            None => outcome,
+        };
+        if let Batch::Unknown(error) = &outcome {
+            logging::error!(%error, store = self.recovery.location, "the outcome of a commit is unknown");
+            self.recovery.cache.clear();
+        }
+        match outcome {
+            Batch::NotBegun(error) | Batch::Ended(error) if error::is_busy(&error) => return Err(error),
+            Batch::Unknown(ref error) | Batch::NotBegun(ref error) | Batch::Ended(ref error)
+                if !error::is_busy(error) && !error::is_full(error) =>
+            {
+                self.reopen().await;
+            }
+            _ => {}
+        }
+        Ok(outcome)
+    }
+
+    /// What SQLite knows of a file after an I/O error is in doubt: a new connection reads it afresh. Not where the file is
+    /// lost: a connection that is opened beside the others would share their `-shm`, and have another log.
+    pub(in crate::connection::writer) async fn reopen(&mut self) {
+        let Some((options, sidecars)) = self.recovery.options.as_ref().filter(|_| self.check().is_ok())
+        else {
+            return;
+        };
+        let connected = match sidecars.check_sqlites() {
+            Ok(()) => {
+                schema::connect(options).await.map_err(|error| error::storage("opening", &Arc::new(error)))
+            }
+            Err(error) => Err(error),
+        };
+        match connected {
+            Ok(connection) => {
+                if let Some(old) = self.connection.replace(connection)
+                    && let Err(error) = logging::unlogged(old.close()).await
+                {
+                    logging::warn!(%error, store = self.recovery.location, "a connection did not close cleanly");
+                }
+            }
+            // The old one stays; the next request tries again.
+            Err(error) => {
+                logging::error!(%error, store = self.recovery.location, "the store cannot be opened again");
+            }
+        }
+    }
+}

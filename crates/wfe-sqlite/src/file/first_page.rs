@@ -1,0 +1,140 @@
+//! What the first page of a database says of it, before SQLite touches the file: whose it is, and of which version.
+//!
+//! A power cut in the middle of a transaction of the rollback journal leaves any part of what was written: the first
+//! page may be missing while others are there. The journal beside the file says what it was before, and SQLite takes
+//! the transaction back by it. So where the file itself says nothing, what it will say then is what counts.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use wfe_core::{Result, WfeError};
+
+use crate::{
+    error::unusable,
+    file::{companions::JOURNAL, sidecars::Sidecars},
+    schema,
+};
+
+/// As much of it as counts: the first 100 bytes of a database say whose it is, the next 8 whether its table of contents
+/// is empty.
+const LENGTH: usize = 108;
+/// What a journal begins with (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
+const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+
+/// What SQLite makes of the first page when it takes an interrupted transaction back.
+#[derive(Debug, PartialEq, Eq)]
+enum Restored {
+    /// The file was empty before.
+    Empty,
+    /// The beginning of what the page was before.
+    Page(Vec<u8>),
+}
+
+/// Refuses what is no database, another program's, or one of a newer version. SQLite itself would already write beside
+/// the file, or into it when it closes it.
+pub(crate) fn check(path: &Path, file: &mut File, sidecars: &Sidecars) -> Result<()> {
+    let mut page = Vec::with_capacity(LENGTH);
+    let not_read = |error| not_read(path, error);
+    file.take(LENGTH as u64).read_to_end(&mut page).map_err(not_read)?;
+    match identified(path, &page) {
+        Ok(true) => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(false) => {}
+    }
+    match restored(sidecars).map_err(|error| not_read_of(sidecars, error))? {
+        // Only where nothing is lost by it: pages of the interrupted transaction may be missing, which reads as zeros.
+        Some(Restored::Empty) if page.len() < LENGTH || page.iter().all(|byte| *byte == 0) => Ok(()),
+        Some(Restored::Page(page)) if identified(path, &page)? => Ok(()),
+        _ => Err(unusable(path, "it is not a database; choose another file", None)),
+    }
+}
+
+/// Whether it is a database that may become or is ours. `false`: it is none.
+fn identified(path: &Path, page: &[u8]) -> Result<bool> {
+    if page.is_empty() {
+        return Ok(true);
+    }
+    // A leaf page without entries.
+    let lists_nothing = page.get(100) == Some(&13) && page.get(103..105) == Some(&[0, 0]);
+    let integer = |at| number(page, at).map(|number| i64::from(number.cast_signed()));
+    match (page.starts_with(b"SQLite format 3\0"), integer(60), integer(68)) {
+        // An empty database that a tool has made. SQLite looks at it once more.
+        (true, Some(0), Some(0)) if lists_nothing => Ok(true),
+        (true, Some(version), Some(application)) => {
+            schema::check_identity(application, version, &path.display().to_string()).map(|()| true)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// A number of SQLite's files, which are big-endian. `None`: they end before it.
+pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+/// What the journal beside the database makes of the first page. `None`: there is no journal, or none that SQLite would
+/// use, or it does not touch that page.
+fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
+    let mut journal = match sidecars.open(&sidecars.path(JOURNAL)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        journal => journal?,
+    };
+    let mut header = Vec::with_capacity(28);
+    journal.by_ref().take(28).read_to_end(&mut header)?;
+    if !header.starts_with(&MAGIC) {
+        return Ok(None);
+    }
+    let [Some(records), Some(nonce), Some(pages), Some(sector), Some(size)] =
+        [8, 12, 16, 20, 24].map(|at| number(&header, at))
+    else {
+        return Ok(None);
+    };
+    let is_size = |size: u32, least: u32| size.is_power_of_two() && (least..=65_536).contains(&size);
+    if !is_size(sector, 32) || !is_size(size, 512) {
+        return Ok(None);
+    }
+    if pages == 0 {
+        return Ok(Some(Restored::Empty));
+    }
+    // A record: the page's number, the page, a checksum. Where their number is all ones, as many as there are.
+    let mut record = vec![0; size as usize + 8];
+    let mut at = u64::from(sector);
+    for _ in 0..records {
+        journal.seek(SeekFrom::Start(at))?;
+        // One page alone is of interest: of the others, the number is enough.
+        match journal.read_exact(&mut record[..4]) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        if number(&record, 0) == Some(1) {
+            return match journal.read_exact(&mut record[4..]) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+                Err(error) => Err(error),
+                Ok(()) => {
+                    let (page, sum) = record[4..].split_at(size as usize);
+                    Ok((number(sum, 0) == Some(checksum(page, nonce)))
+                        .then(|| Restored::Page(page[..LENGTH].to_vec())))
+                }
+            };
+        }
+        at += record.len() as u64;
+    }
+    Ok(None)
+}
+
+/// The nonce, and every 200th byte from the end on.
+fn checksum(page: &[u8], nonce: u32) -> u32 {
+    let bytes = (1..).map_while(|step| page.len().checked_sub(step * 200)).filter(|at| *at > 0);
+    bytes.fold(nonce, |sum, at| sum.wrapping_add(u32::from(page[at])))
+}
+
+fn not_read(path: &Path, error: io::Error) -> WfeError {
+    unusable(path, format!("it cannot be read ({error})"), Some(Box::new(error)))
+}
+
+fn not_read_of(sidecars: &Sidecars, error: io::Error) -> WfeError {
+    not_read(&sidecars.path(JOURNAL), error)
+}

@@ -1,0 +1,287 @@
+//! Whether a write-ahead log belongs to the database that it lies beside.
+//!
+//! SQLite lays whatever valid log there is over the database, and does not ask whether it was written for that very
+//! state of the file. So an older copy that was put in the place of the database, with the log of the newer one left
+//! beside it, becomes a mixture of both: often "malformed", now or later, and sometimes just wrong. Two things tell, and
+//! never of a log that belongs there:
+//!
+//! * The change counter in the first page. A transaction that writes this page raises the counter, and the database
+//!   has that of the last one that was brought back into it: the last before the log began, or one of the log's.
+//! * Pages. Each is in the log, or was brought back into the database before the log began.
+//!
+//! A copy of the same length in which the counter has not moved cannot be told. Where all that happened since the copy
+//! is still in the log, nothing is mixed, and nothing is refused.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use wfe_core::{Result, WfeError};
+
+use crate::{
+    error::unusable,
+    file::{
+        companions::{SHM, WAL},
+        first_page::number,
+        sidecars::Sidecars,
+    },
+};
+
+/// What a log begins with; the last bit says how its checksums read it
+/// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
+const MAGIC: u32 = 0x377f_0682;
+const VERSION: u32 = 3_007_000;
+pub(crate) const HEADER: usize = 32;
+/// What each frame begins with.
+pub(crate) const FRAME: usize = 24;
+/// Where the first page says how the database is written: with a log, or without one.
+const MODE: usize = 18;
+/// Where the change counter is in it.
+const COUNTER: usize = 24;
+/// No page holds this byte: SQLite's locks are there.
+const LOCKS: u64 = 0x4000_0000;
+
+/// What the log says of the database that it belongs to, as of its last commit.
+#[derive(Debug, PartialEq, Eq)]
+struct Log {
+    /// By chance, and anew whenever it begins again from its start.
+    salts: Vec<u8>,
+    /// The checksum up to there.
+    sum: (u32, u32),
+    /// The size of a page.
+    page: u32,
+    /// The pages that it holds.
+    held: BTreeSet<u32>,
+    /// How many pages the database has.
+    pages: u32,
+    /// The change counters of the first and the last first page in it.
+    counters: Option<(u32, u32)>,
+}
+
+/// Refuses a database beside which there is a log that does not belong to it. Both are left as they are.
+pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Result<()> {
+    match unfit(database, sidecars) {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => {
+            let [log, index] = names(sidecars);
+            let reason = format!(
+                "it does not belong to the write-ahead log {log} beside it ({why}): another copy was put in its place, it \
+                 seems, or it was removed. To go on with what lies here now, stop all programs that have it open, and move \
+                 {log} and {index} away: they hold what was committed last. To keep that, put the file back that lay here \
+                 before"
+            );
+            Err(unusable(path, reason, None))
+        }
+        Err(error) => {
+            let reason = format!("it cannot be read ({error})");
+            Err(unusable(&sidecars.path(WAL), reason, Some(Box::new(error))))
+        }
+    }
+}
+
+/// The error of a database that SQLite has found damaged, with the log laid over it.
+pub(crate) fn damaged(path: &Path, sidecars: &Sidecars, error: sqlx::Error) -> WfeError {
+    let [log, index] = names(sidecars);
+    let reason = format!(
+        "with the write-ahead log {log} laid over it, it is damaged ({error}). If an older copy was put in its place, the log \
+         does not belong to it: stop all programs that have it open, and move {log} and {index} away, which hold what was \
+         committed last, or put the file back that lay here before. Otherwise restore a backup"
+    );
+    unusable(path, reason, Some(Box::new(error)))
+}
+
+fn names(sidecars: &Sidecars) -> [String; 2] {
+    [WAL, SHM].map(|suffix| sidecars.path(suffix).display().to_string())
+}
+
+/// What is known of a database without its log.
+struct Database {
+    length: u64,
+    /// As much of its first page as counts here.
+    page: Vec<u8>,
+}
+
+/// Why the log does not belong to the database; `None`: it does, for all that can be told, or there is none.
+fn unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<String>> {
+    match seems_unfit(database, sidecars)? {
+        Some((log, why)) if is_still(&log, sidecars)? => Ok(Some(why)),
+        _ => Ok(None),
+    }
+}
+
+fn seems_unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<(Log, String)>> {
+    let Some(log) = found(sidecars)? else { return Ok(None) };
+    let mut page = Vec::with_capacity(COUNTER + 4);
+    database.seek(SeekFrom::Start(0))?;
+    database.take(COUNTER as u64 + 4).read_to_end(&mut page)?;
+    let why = log.unfit(&Database { length: database.metadata()?.len(), page });
+    Ok(why.map(|why| (log, why)))
+}
+
+/// Whether the log is what it was. Where others have the database open, it was read at another time than the database:
+/// whatever makes a log look unfit that is not, they have written to it meanwhile, or brought it back and deleted it. So
+/// it is looked for by its name.
+fn is_still(log: &Log, sidecars: &Sidecars) -> io::Result<bool> {
+    Ok(found(sidecars)?.as_ref() == Some(log))
+}
+
+/// What the log beside the database says. `None`: there is none.
+fn found(sidecars: &Sidecars) -> io::Result<Option<Log>> {
+    match sidecars.open(&sidecars.path(WAL)) {
+        Ok(mut log) => read(&mut log),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Log {
+    fn unfit(&self, database: &Database) -> Option<String> {
+        if database.length == 0 {
+            // SQLite begins a new database, and takes the log for what is left of one that was removed.
+            return None;
+        }
+        // Where there is a log, this is 2 before the first commit in it.
+        if let Some(1) = database.page.get(MODE) {
+            return Some("it was made to be used without a log".to_owned());
+        }
+        if let (Some((first, last)), Some(counter)) = (self.counters, number(&database.page, COUNTER)) {
+            let before = first.wrapping_sub(1);
+            // All may have come round to zero.
+            if counter.wrapping_sub(before) > last.wrapping_sub(before) {
+                return Some(format!("its change counter is {counter}, and the log goes on from {before}"));
+            }
+        }
+        let page = u64::from(self.page);
+        let there = database.length.div_ceil(page);
+        let missing = missing(there, self.pages, page, &self.held)?;
+        Some(format!(
+            "it has {there} pages, and the log is of one that has {} and does not hold page {missing}",
+            self.pages
+        ))
+    }
+}
+
+/// The first page of a database of `pages` that is neither among the first `there`, nor in the log. `page_size` is in
+/// bytes.
+pub(crate) fn missing(there: u64, pages: u32, page_size: u64, in_log: &BTreeSet<u32>) -> Option<u64> {
+    let is_nowhere = |number: &u64| {
+        *number != LOCKS / page_size + 1
+            && !u32::try_from(*number).is_ok_and(|number| in_log.contains(&number))
+    };
+    (there + 1..=u64::from(pages)).find(is_nowhere)
+}
+
+/// Reads a log as SQLite does: up to the last commit before the first frame that is not whole. `None`: there is none.
+fn read(log: &mut File) -> io::Result<Option<Log>> {
+    let mut header = Vec::with_capacity(HEADER);
+    log.seek(SeekFrom::Start(0))?;
+    log.take(HEADER as u64).read_to_end(&mut header)?;
+    let [Some(magic), Some(version), Some(page)] = [0, 4, 8].map(|at| number(&header, at)) else {
+        return Ok(None);
+    };
+    let is_size = page.is_power_of_two() && (512..=65_536).contains(&page);
+    if magic & !1 != MAGIC || version != VERSION || !is_size {
+        return Ok(None);
+    }
+    let mut sum = Sum { big_endian: magic & 1 == 1, value: (0, 0) };
+    sum.add(&header[..24]);
+    if Some(sum.value) != pair(&header, 24) {
+        return Ok(None);
+    }
+    let mut log = BufReader::with_capacity(1 << 20, log);
+    let mut frame = vec![0; FRAME + page as usize];
+    let (mut committed, mut counters, mut held, mut since) = (None, None, BTreeSet::new(), Vec::new());
+    while whole(&mut log, &mut frame)? {
+        let [Some(place), Some(pages)] = [0, 4].map(|at| number(&frame, at)) else { break };
+        sum.add(&frame[..8]);
+        sum.add(&frame[FRAME..]);
+        if place == 0 || frame[8..16] != header[16..24] || Some(sum.value) != pair(&frame, 16) {
+            break;
+        }
+        since.push(place);
+        if place == 1
+            && let Some(counter) = number(&frame, FRAME + COUNTER)
+        {
+            counters = Some((counters.map_or(counter, |(first, _)| first), counter));
+        }
+        if pages > 0 {
+            held.extend(since.drain(..));
+            committed = Some((pages, counters, sum.value));
+        }
+    }
+    let salts = header[16..24].to_vec();
+    Ok(committed.map(|(pages, counters, sum)| Log { salts, sum, page, held, pages, counters }))
+}
+
+/// Fills the buffer; `false`: there is not as much any more.
+fn whole(log: &mut impl Read, frame: &mut [u8]) -> io::Result<bool> {
+    match log.read_exact(frame) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn pair(bytes: &[u8], at: usize) -> Option<(u32, u32)> {
+    Some((number(bytes, at)?, number(bytes, at + 4)?))
+}
+
+/// The checksum that runs from the header through all frames.
+struct Sum {
+    big_endian: bool,
+    value: (u32, u32),
+}
+
+impl Sum {
+    fn add(&mut self, bytes: &[u8]) {
+        let (words, _) = bytes.as_chunks::<4>();
+        let read = if self.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+        let (pairs, _) = words.as_chunks::<2>();
+        for [one, other] in pairs {
+            self.value.0 = self.value.0.wrapping_add(read(*one)).wrapping_add(self.value.1);
+            self.value.1 = self.value.1.wrapping_add(read(*other)).wrapping_add(self.value.0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+
+    use super::*;
+
+    async fn insert(connection: &mut SqliteConnection) {
+        connection.execute("INSERT INTO t VALUES (1)").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_log_that_others_write_to_or_delete_meanwhile_is_not_judged() {
+        let folder = tempfile::tempdir().unwrap();
+        let (used, path) = (folder.path().join("used.db"), folder.path().join("a.db"));
+        let options = SqliteConnectOptions::new().filename(&used).create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        connection.execute("PRAGMA journal_mode = WAL; CREATE TABLE t (a)").await.unwrap();
+        insert(&mut connection).await;
+        let mut bytes = fs::read(&used).unwrap();
+        bytes[MODE] = 1;
+        fs::write(&path, bytes).unwrap();
+        let sidecars = Sidecars::of(&path).unwrap();
+        let (from, log) = (folder.path().join("used.db-wal"), sidecars.path(WAL));
+        fs::copy(&from, &log).unwrap();
+        let mut database = File::open(&path).unwrap();
+        let (seen, _) = seems_unfit(&mut database, &sidecars).unwrap().unwrap();
+        assert!(is_still(&seen, &sidecars).unwrap());
+        assert!(unfit(&mut database, &sidecars).unwrap().is_some());
+        insert(&mut connection).await;
+        fs::copy(&from, &log).unwrap();
+        assert!(!is_still(&seen, &sidecars).unwrap(), "somebody has written");
+        fs::remove_file(&log).unwrap();
+        assert!(!is_still(&seen, &sidecars).unwrap(), "somebody was the last one to close it");
+        connection.close().await.unwrap();
+    }
+}

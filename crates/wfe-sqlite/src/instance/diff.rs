@@ -1,0 +1,349 @@
+//! Stored instances: read, with the copy that is there if it is still the stored state, and compared with what is to be
+//! stored.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use wfe_core::{
+    Kind, Result, WfeError,
+    limits::check_json,
+    models::{ExecutionPointer, WorkflowInstance},
+};
+
+use crate::{
+    SqlitePersistenceProvider,
+    codec::{self, Fields, json},
+    instance::cache::{Stored, StoredPointer, WEIGHT_OF_ROW, WEIGHT_OF_TEXT},
+    request::{Done, Script, Value, text_bytes},
+    sql,
+};
+
+/// A pointer's position is the revision that stored it, times this, plus its place among those stored then: so a new
+/// one comes after all that are there, without asking where they are.
+const POSITIONS: i64 = 1 << 20;
+
+/// The revision after `previous`, raised further where one revision has not positions enough.
+pub(crate) fn next_revision(previous: i64, new_pointers: usize) -> i64 {
+    // The second term is far below 2^63 / POSITIONS: so many pointers fit into no memory.
+    previous + 1 + i64::try_from(new_pointers).unwrap_or(i64::MAX) / POSITIONS
+}
+
+/// The first position of what is stored after the revision `previous`.
+pub(crate) fn first_position(previous: i64) -> i64 {
+    (previous + 1) * POSITIONS
+}
+
+/// Refuses two pointers of one id.
+pub(crate) fn check_pointers(pointers: &[ExecutionPointer]) -> Result<()> {
+    let mut ids = HashSet::with_capacity(pointers.len());
+    match pointers.iter().find(|pointer| !ids.insert(pointer.id.as_str())) {
+        Some(twice) => Err(WfeError::AlreadyExists { kind: Kind::Pointer, id: twice.id.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn weight(text_bytes: usize) -> usize {
+    WEIGHT_OF_ROW + WEIGHT_OF_TEXT * text_bytes
+}
+
+/// Where in a script of [`add_reads`] the instance and its pointers are.
+pub(crate) const INSTANCE: usize = 1;
+pub(crate) const POINTERS: usize = 2;
+
+/// What [`SqlitePersistenceProvider::stored`] needs to be read: three statements, the first of its script.
+pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
+    let stamp = || [id.into(), copy.map(|copy| copy.seq).into(), copy.map(|copy| copy.revision).into()];
+    script.add(&sql::workflows::STAMP, [id.into()]);
+    script.add(&sql::workflows::LOAD, stamp());
+    script.add(&sql::pointers::LOAD, stamp());
+}
+
+/// What these three statements say; `None`: no such instance.
+fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
+    let [stamp, instance, pointers, ..] = done else {
+        return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
+    };
+    if stamp.rows.is_empty() {
+        return Ok(None);
+    }
+    let Some(row) = instance.rows.first() else { return Ok(copy) };
+    let (seq, revision, instance, bytes) = codec::workflow::decode(row)?;
+    let pointers = pointers
+        .rows
+        .iter()
+        .map(|row| {
+            let (position, pointer, bytes) = codec::pointer::decode(row, 0, id)?;
+            Ok(StoredPointer { position, pointer: Arc::new(pointer), weight: weight(bytes) })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Some(Arc::new(Stored {
+        seq,
+        revision,
+        instance: Arc::new(instance),
+        pointers,
+        weight: weight(bytes),
+    })))
+}
+
+/// Instances by their ids, each with its revision, or with what does not decode about it.
+pub(crate) type Found = HashMap<String, Result<(i64, WorkflowInstance)>>;
+
+/// What `workflows::LOAD_MANY` and `pointers::LOAD_MANY` say.
+pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
+    let (mut found, mut ids) = (HashMap::new(), HashMap::new());
+    for row in &instances.rows {
+        // It was found by its id, which is a text that came from here.
+        let (seq, id) = codec::workflow::key(row)?;
+        ids.insert(seq, id.to_owned());
+        let decoded = codec::workflow::decode(row);
+        found.insert(id.to_owned(), decoded.map(|(_, revision, instance, _)| (revision, instance)));
+    }
+    for row in &pointers.rows {
+        let seq = Fields::new(row, "execution_pointers", "").int("workflow")?;
+        // Both statements read the same snapshot, and the foreign key holds.
+        if let Some(id) = ids.get(&seq)
+            && let Some(one) = found.get_mut(id)
+            && let Ok((_, instance)) = one
+        {
+            match codec::pointer::decode(row, 1, id) {
+                Ok((_, pointer, _)) => instance.execution_pointers.push(pointer),
+                Err(error) => *one = Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl SqlitePersistenceProvider {
+    /// An instance as it is stored now; `None`: no such instance.
+    pub(crate) async fn stored(&self, id: &str) -> Result<Option<Arc<Stored>>> {
+        let copy = self.cache.get(id);
+        let mut script = Script::default();
+        add_reads(&mut script, id, copy.as_deref());
+        let done = self.read(script).await?;
+        let stored = from_reads(&done, id, copy)?;
+        match &stored {
+            Some(stored) => self.cache.put(Arc::clone(stored)),
+            None => self.cache.remove(id),
+        }
+        Ok(stored)
+    }
+}
+
+/// What a new instance (with its id and name) and its pointers are as columns. The row number comes with the answer.
+pub(crate) struct New {
+    pub(crate) revision: i64,
+    pub(crate) columns: [Value; 12],
+    pub(crate) pointers: Vec<[Value; 21]>,
+}
+
+impl New {
+    pub(crate) fn encode(instance: &WorkflowInstance) -> Result<Self> {
+        check_pointers(&instance.execution_pointers)?;
+        Ok(Self {
+            revision: next_revision(0, instance.execution_pointers.len()),
+            columns: codec::workflow::encode(instance)?,
+            pointers: instance
+                .execution_pointers
+                .iter()
+                .map(codec::pointer::encode)
+                .collect::<Result<_>>()?,
+        })
+    }
+
+    /// Whether it has pointers.
+    pub(crate) fn begun(&self) -> Value {
+        begun(self.pointers.len())
+    }
+
+    /// The copy to keep once it is stored as row `seq`.
+    pub(crate) fn stored(&self, seq: i64, mut instance: WorkflowInstance) -> Stored {
+        let pointers = std::mem::take(&mut instance.execution_pointers)
+            .into_iter()
+            .zip(&self.pointers)
+            .zip(first_position(0)..)
+            .map(|((pointer, columns), position)| StoredPointer {
+                position,
+                pointer: Arc::new(pointer),
+                weight: weight(text_bytes(columns)),
+            })
+            .collect();
+        let weight = weight(text_bytes(&self.columns));
+        Stored { seq, revision: self.revision, instance: Arc::new(instance), pointers, weight }
+    }
+
+    /// The pointers' rows, for an instance that the script has inserted before.
+    pub(crate) fn add_pointers(&self, script: &mut Script, id: &str) {
+        for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
+            script.add_with(&sql::pointers::PUT_NEW, [id.into(), position.into()], columns, []);
+        }
+    }
+
+    /// The pointers' rows, for a child that the script makes unless it exists.
+    pub(crate) fn add_pointers_of_child(&self, script: &mut Script, id: &Value) {
+        for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
+            script.add_with(&sql::pointers::PUT_IN_CHILD, [position.into()], columns, [id.clone()]);
+        }
+    }
+}
+
+/// Adds to `script` what makes `stored` equal to `instance`, and returns the copy to keep once that is done. The
+/// first statement is a guard without an error: refused, the stored state is another one.
+pub(crate) fn add_difference(
+    script: &mut Script,
+    stored: &Stored,
+    instance: &WorkflowInstance,
+) -> Result<Stored> {
+    script.guard(&sql::workflows::IS_AT, [stored.seq.into(), stored.revision.into()]);
+    let pointers = pointer_difference(script, stored, &instance.execution_pointers)?;
+    let new = pointers.iter().filter(|pointer| pointer.position >= first_position(stored.revision)).count();
+    let revision = next_revision(stored.revision, new);
+    let (instance, weight) = instance_difference(script, stored, instance, revision)?;
+    Ok(Stored { seq: stored.seq, revision, instance, pointers, weight })
+}
+
+/// Whether an instance with so many pointers has begun; without any, it begins at its first step.
+fn begun(pointers: usize) -> Value {
+    (pointers > 0).then_some(1_i64).into()
+}
+
+fn instance_difference(
+    script: &mut Script,
+    stored: &Stored,
+    new: &WorkflowInstance,
+    revision: i64,
+) -> Result<(Arc<WorkflowInstance>, usize)> {
+    let begun = begun(new.execution_pointers.len());
+    let old = &*stored.instance;
+    let name = if new.name.is_empty() { &old.name } else { &new.name };
+    let same_data = json::same(&old.data, &new.data);
+    let same_state = new.status == old.status
+        && new.next_execution == old.next_execution
+        && new.complete_time == old.complete_time;
+    let same_rest = *name == old.name
+        && new.root_workflow_id == old.root_workflow_id
+        && new.workflow_definition_id == old.workflow_definition_id
+        && new.version == old.version
+        && new.description == old.description
+        && new.reference == old.reference
+        && new.create_time == old.create_time;
+    let (seq, revision) = (Value::from(stored.seq), Value::from(revision));
+    if same_state && same_rest && same_data {
+        // The common case of a step: nothing is copied, however large the data.
+        script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
+        return Ok((Arc::clone(&stored.instance), stored.weight));
+    }
+    // Before it is cloned, which would overflow the stack.
+    if !same_data {
+        check_json("a workflow's data", &new.data)?;
+    }
+    let kept = WorkflowInstance {
+        id: old.id.clone(),
+        name: name.clone(),
+        root_workflow_id: new.root_workflow_id.clone(),
+        workflow_definition_id: new.workflow_definition_id.clone(),
+        version: new.version,
+        description: new.description.clone(),
+        reference: new.reference.clone(),
+        execution_pointers: Vec::new(),
+        next_execution: new.next_execution,
+        status: new.status,
+        data: if same_data { old.data.clone() } else { new.data.clone() },
+        create_time: new.create_time,
+        complete_time: new.complete_time,
+    };
+    if kept.name != old.name {
+        script.guard_or(
+            &sql::workflows::NAME_IS_FREE_FOR,
+            [(&kept.name).into(), (&kept.id).into()],
+            WfeError::AlreadyExists { kind: Kind::WorkflowName, id: kept.name.clone() },
+        );
+    }
+    let [_, name, root, definition, version, description, reference, next, status, created, completed, data] =
+        codec::workflow::encode(&kept)?;
+    let weight = weight(text_bytes(std::slice::from_ref(&data)));
+    if !same_data {
+        script.add(&sql::workflows::UPDATE_DATA, [data, seq.clone()]);
+    }
+    if !same_rest {
+        script.add(
+            &sql::workflows::UPDATE,
+            [
+                revision,
+                begun,
+                name,
+                root,
+                definition,
+                version,
+                description,
+                reference,
+                next,
+                status,
+                created,
+                completed,
+                seq,
+            ],
+        );
+    } else if same_state {
+        script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
+    } else {
+        script.add(&sql::workflows::UPDATE_STATE, [revision, begun, next, status, completed, seq]);
+    }
+    Ok((Arc::new(kept), weight))
+}
+
+/// Pointers keep their positions as long as these grow along the new order; from the first that would not, or the
+/// first new one, on, all get new ones, which are above all that are stored.
+fn pointer_difference(
+    script: &mut Script,
+    stored: &Stored,
+    new: &[ExecutionPointer],
+) -> Result<Vec<StoredPointer>> {
+    // The common case needs no map: the stored ones stand where they stood, new ones follow.
+    let in_place = stored.pointers.len() <= new.len()
+        && stored.pointers.iter().zip(new).all(|(old, new)| old.pointer.id == new.id);
+    let mut by_id: HashMap<&str, &StoredPointer> = HashMap::new();
+    if !in_place {
+        by_id = stored.pointers.iter().map(|old| (old.pointer.id.as_str(), old)).collect();
+    }
+    let (mut kept, mut puts) = (Vec::with_capacity(new.len()), Vec::new());
+    let (mut last, mut fresh) = (i64::MIN, first_position(stored.revision));
+    let mut is_appending = false;
+    for (at, pointer) in new.iter().enumerate() {
+        let old = if in_place { stored.pointers.get(at) } else { by_id.remove(pointer.id.as_str()) };
+        let in_order = old.filter(|old| !is_appending && old.position > last);
+        let is_same = old.is_some_and(|old| codec::pointer::same(&old.pointer, pointer));
+        let position = if let Some(old) = in_order {
+            last = old.position;
+            old.position
+        } else {
+            is_appending = true;
+            fresh += 1;
+            fresh - 1
+        };
+        if let (Some(old), true) = (old, is_same && in_order.is_some()) {
+            kept.push(old.clone());
+            continue;
+        }
+        let columns = codec::pointer::encode(pointer)?;
+        kept.push(StoredPointer {
+            position,
+            pointer: match old {
+                Some(old) if is_same => Arc::clone(&old.pointer),
+                _ => Arc::new(pointer.clone()),
+            },
+            weight: weight(text_bytes(&columns)),
+        });
+        puts.push((position, columns));
+    }
+    // In the stored order, so that equal changes make equal scripts.
+    for old in stored.pointers.iter().filter(|old| by_id.contains_key(old.pointer.id.as_str())) {
+        script.add(&sql::pointers::REMOVE, [stored.seq.into(), (&old.pointer.id).into()]);
+    }
+    for (position, columns) in puts {
+        script.add_with(&sql::pointers::PUT, [stored.seq.into(), position.into()], &columns, []);
+    }
+    Ok(kept)
+}

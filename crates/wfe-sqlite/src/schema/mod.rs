@@ -1,0 +1,317 @@
+//! The six tables, their version, and the way from earlier versions to this one.
+
+pub(crate) mod sequences;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sqlx::{
+    ConnectOptions, Connection, Executor, Row, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteRow},
+};
+use wfe_core::{Result, WfeError, logging};
+
+use crate::error;
+
+/// `PRAGMA application_id` of a WFE store: "WFE1" in ASCII, so that no other program's file is taken for ours.
+pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
+/// `PRAGMA user_version` of the newest schema that this program knows.
+pub(crate) const VERSION: i64 = 4;
+/// The oldest SQLite to run on: earlier ones can lose commits when a WAL is reset (fixed in 3.51.3).
+pub(crate) const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
+
+/// How to get from the version before to the one at this index plus one. What is here is never changed again.
+const UPGRADES: [&str; 4] = [
+    include_str!("../sql/schema.sql"),
+    include_str!("../sql/version_2.sql"),
+    include_str!("../sql/version_3.sql"),
+    include_str!("../sql/version_4.sql"),
+];
+
+/// Everything that says what a database is.
+const IDENTITY: &str = "SELECT sqlite_version() AS sqlite, \
+    (SELECT application_id FROM pragma_application_id) AS application, \
+    (SELECT user_version FROM pragma_user_version) AS version, \
+    (SELECT count(*) FROM sqlite_schema) AS things";
+
+/// Creates or upgrades the schema in one transaction, and mends the numbers of its tables; a database that is up to date and
+/// sound is only read.
+pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) -> Result<()> {
+    let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
+    if found(connection, location).await? == VERSION {
+        check_whole(connection, VERSION, location).await?;
+        return sequences::mend(connection, location).await;
+    }
+    connection.execute("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let result = upgrade(connection, location).await;
+    let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = connection.execute(end).await.map_err(failed);
+    result?;
+    ended?;
+    sequences::mend(connection, location).await
+}
+
+/// Inside the transaction: another process may have been faster, so the version is read again.
+async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()> {
+    let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
+    let found = found(connection, location).await?;
+    let Ok(done) = usize::try_from(found) else { return Err(not_ours(APPLICATION_ID, found, location)) };
+    check_whole(connection, found, location).await?;
+    // A new column makes SQLite look through all rows of its table, and refuse it for one that breaks a CHECK. Such a row
+    // spoils itself only, wherever it is read.
+    connection.execute("PRAGMA ignore_check_constraints = ON").await.map_err(failed)?;
+    let mut result = Ok(());
+    for upgrade in UPGRADES.iter().skip(done) {
+        if result.is_ok() {
+            result = connection.execute(*upgrade).await.map(drop);
+        }
+    }
+    let checked_again = connection.execute("PRAGMA ignore_check_constraints = OFF").await;
+    result.and(checked_again.map(drop)).map_err(failed)?;
+    if found < VERSION {
+        connection.execute(IDENTIFY).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Marks the database as ours; the numbers are [`APPLICATION_ID`] and [`VERSION`], which a test compares.
+const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version = 4";
+
+/// The version of a WFE store, 0 for an empty database; anything else is refused.
+async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64> {
+    let failed = |error: sqlx::Error| error::storage("looking at the schema", &Arc::new(error));
+    let row = connection.fetch_one(IDENTITY).await.map_err(failed)?;
+    check_sqlite(&row.try_get::<String, _>("sqlite").map_err(failed)?, location)?;
+    let application = row.try_get::<i64, _>("application").map_err(failed)?;
+    let version = row.try_get::<i64, _>("version").map_err(failed)?;
+    let things = row.try_get::<i64, _>("things").map_err(failed)?;
+    if application == 0 && version == 0 && things == 0 {
+        return Ok(0);
+    }
+    check_identity(application, version, location)?;
+    Ok(version)
+}
+
+/// What a schema consists of: tables, columns and indexes, each with its table. SQLite's own are not told. Nor are
+/// triggers: they keep bad values out, and nothing fails without them; what is stored badly is told row by row.
+const PARTS: &str = "SELECT type, name, tbl_name FROM sqlite_schema \
+    WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+    UNION ALL SELECT 'column', c.name, t.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c \
+    WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
+
+/// Something that a schema has; in the order in which what is missing is told.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    table: String,
+    kind: Kind,
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Table,
+    Column,
+    Index,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, name, .. } = self;
+        match self.kind {
+            Kind::Table => write!(f, "the table {name}"),
+            Kind::Column => write!(f, "the column {table}.{name}"),
+            Kind::Index => write!(f, "the index {name} of {table}"),
+        }
+    }
+}
+
+type Parts = BTreeSet<Part>;
+
+/// What the scripts up to each version make, once it was asked for.
+static DEMANDED: Mutex<BTreeMap<i64, Arc<Parts>>> = Mutex::new(BTreeMap::new());
+
+/// Refuses a database that lacks anything that its version has: whatever met it first would fail, perhaps only after a long
+/// time. What others have added does no harm.
+async fn check_whole(connection: &mut SqliteConnection, version: i64, location: &str) -> Result<()> {
+    let failed = |error: sqlx::Error| error::storage("looking at the schema", &Arc::new(error));
+    let (found, demanded) =
+        (parts(connection).await.map_err(failed)?, demanded(version).await.map_err(failed)?);
+    let lacks = |part: &&Part| !found.contains(part);
+    let tables: BTreeSet<_> = demanded.iter().filter(lacks).filter(|part| part.kind == Kind::Table).collect();
+    // Of a table that is not there at all, this is enough to say.
+    let is_told =
+        |part: &&Part| part.kind == Kind::Table || !tables.iter().any(|table| table.name == part.table);
+    let missing: Vec<_> = demanded.iter().filter(lacks).filter(is_told).map(Part::to_string).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(WfeError::Unusable {
+        path: PathBuf::from(location),
+        reason: format!(
+            "its schema is of version {version}, but lacks {}: somebody has changed it; make it again as it was, or restore a \
+             backup",
+            missing.join(", ")
+        ),
+        source: None,
+    })
+}
+
+/// The one way to a connection. It logs nothing: a subscriber of the program's that panics would end SQLite's thread, where
+/// [`logging::unlogged`] has no say.
+pub(crate) async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let options = options.clone().disable_statement_logging();
+    logging::unlogged(options.connect()).await
+}
+
+/// What a schema of this version has; 0: nothing.
+async fn demanded(version: i64) -> std::result::Result<Arc<Parts>, sqlx::Error> {
+    // Nothing that holds it can panic half-way through a change.
+    let known = || DEMANDED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(parts) = known().get(&version) {
+        return Ok(Arc::clone(parts));
+    }
+    let mut connection = connect(&SqliteConnectOptions::new().in_memory(true)).await?;
+    for upgrade in UPGRADES.iter().take(usize::try_from(version).unwrap_or(0)) {
+        connection.execute(*upgrade).await?;
+    }
+    let parts = Arc::new(parts(&mut connection).await?);
+    connection.close().await?;
+    known().insert(version, Arc::clone(&parts));
+    Ok(parts)
+}
+
+async fn parts(connection: &mut SqliteConnection) -> std::result::Result<Parts, sqlx::Error> {
+    let rows = connection.fetch_all(PARTS).await?;
+    let part = |row: &SqliteRow| {
+        let kind = match row.try_get("type")? {
+            "table" => Kind::Table,
+            "column" => Kind::Column,
+            _ => Kind::Index,
+        };
+        Ok(Part { table: row.try_get("tbl_name")?, kind, name: row.try_get("name")? })
+    };
+    rows.iter().map(part).collect()
+}
+
+/// Refuses another program's database and one of a newer WFE.
+pub(crate) fn check_identity(application: i64, version: i64, location: &str) -> Result<()> {
+    if application != APPLICATION_ID || version < 1 {
+        return Err(not_ours(application, version, location));
+    }
+    if version > VERSION {
+        return Err(WfeError::SchemaTooNew {
+            location: location.to_owned(),
+            found: version,
+            supported: VERSION,
+        });
+    }
+    Ok(())
+}
+
+/// The numbers by which a database was told not to be a store.
+#[derive(Debug)]
+struct Unmarked {
+    application: i64,
+    version: i64,
+}
+
+impl fmt::Display for Unmarked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "its application_id is {} and its user_version {}", self.application, self.version)
+    }
+}
+
+impl std::error::Error for Unmarked {}
+
+/// The error for a database that WFE did not make.
+fn not_ours(application: i64, version: i64, location: &str) -> WfeError {
+    WfeError::Unusable {
+        path: PathBuf::from(location),
+        reason: "it is another program's database; choose another file".to_owned(),
+        source: Some(Box::new(Unmarked { application, version })),
+    }
+}
+
+/// What to say of a file that was refused: where that is only because it lacks the mark of a store, and everything else is
+/// there, how to go on. SQLite's `.dump` leaves the mark out. The file is only read.
+pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
+    let WfeError::Unusable { source: Some(source), .. } = &error else { return error };
+    let Some(mark) = source.downcast_ref::<Unmarked>() else { return error };
+    // Another program's mark is not to be replaced.
+    if ![0, APPLICATION_ID].contains(&mark.application) {
+        return error;
+    }
+    match logging::unlogged(version_by_parts(path)).await {
+        Ok(Some(version)) if [0, version].contains(&mark.version) => WfeError::Unusable {
+            path: path.to_owned(),
+            reason: format!(
+                "it has all tables of a WFE store of version {version}, but is not marked as one: a copy that was made by \
+                 .dump is not. Use the original, or a copy made by VACUUM INTO; or, if this copy is complete, mark it in \
+                 an SQLite tool: PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}"
+            ),
+            source: Some(Box::new(error)),
+        },
+        // What was said first holds, whatever there is to be seen.
+        Ok(_) | Err(_) => error,
+    }
+}
+
+/// The version that has exactly what this file has: one that has more may be a newer version's.
+async fn version_by_parts(path: &Path) -> std::result::Result<Option<i64>, sqlx::Error> {
+    // Nothing is made beside the file, and a log that lies there is not touched.
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
+    let mut connection = connect(&options).await?;
+    let found = parts(&mut connection).await;
+    connection.close().await?;
+    let found = found?;
+    for version in (1..=VERSION).rev() {
+        if *demanded(version).await? == found {
+            return Ok(Some(version));
+        }
+    }
+    Ok(None)
+}
+
+/// Refuses a run-time SQLite older than [`OLDEST_SQLITE`].
+fn check_sqlite(found: &str, location: &str) -> Result<()> {
+    let numbers: Vec<u32> = found.split('.').map_while(|part| part.parse().ok()).collect();
+    if numbers[..] >= OLDEST_SQLITE[..] {
+        return Ok(());
+    }
+    let [major, minor, patch] = OLDEST_SQLITE;
+    Err(WfeError::Unusable {
+        path: PathBuf::from(location),
+        reason: format!(
+            "this program runs on SQLite {found}, which can lose commits; link {major}.{minor}.{patch} or newer"
+        ),
+        source: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_sqlite_is_refused() {
+        for old in ["3.51.2", "3.9.0", "2.99.99", "3.51", ""] {
+            assert!(matches!(check_sqlite(old, "x"), Err(WfeError::Unusable { .. })), "{old}");
+        }
+        for new in ["3.51.3", "3.52.0", "4.0.0", "3.51.3.1"] {
+            check_sqlite(new, "x").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_store_is_marked_with_the_numbers_it_is_known_by() {
+        assert_eq!(
+            IDENTIFY,
+            format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}")
+        );
+        assert_eq!(UPGRADES.len(), usize::try_from(VERSION).unwrap());
+    }
+}

@@ -1,0 +1,56 @@
+//! SQLite's numbers of the tables, mended when a store is opened: without them no event is stored and nothing is numbered.
+
+use std::sync::Arc;
+
+use sqlx::{Executor, Row, SqliteConnection};
+use wfe_core::{Result, WfeError, logging};
+
+use crate::{error, request::Sql, sql::sequences as sql};
+
+/// Each table with the statement that makes its number again, and the one that takes a row from the end of all numbers.
+const TABLES: [(&str, Sql<0>, Option<Sql<0>>); 4] = [
+    ("workflows", sql::MAKE_WORKFLOWS, None),
+    ("events", sql::MAKE_EVENTS, None),
+    ("scheduled_commands", sql::MAKE_COMMANDS, Some(sql::RENUMBER_COMMAND)),
+    ("execution_errors", sql::MAKE_ERRORS, Some(sql::RENUMBER_ERROR)),
+];
+
+/// Mends what somebody has done to the numbers of a store; a sound one is only read.
+pub(crate) async fn mend(connection: &mut SqliteConnection, location: &str) -> Result<()> {
+    if broken(connection).await?.is_empty() {
+        return Ok(());
+    }
+    connection.execute("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let result = mend_all(connection, location).await;
+    let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
+    let ended = connection.execute(end).await.map_err(failed);
+    result.and(ended.map(drop))
+}
+
+fn failed(error: sqlx::Error) -> WfeError {
+    error::storage("looking at sqlite_sequence", &Arc::new(error))
+}
+
+async fn broken(connection: &mut SqliteConnection) -> Result<Vec<String>> {
+    let rows = connection.fetch_all(sql::BROKEN.text()).await.map_err(failed)?;
+    rows.iter().map(|row| row.try_get("name").map_err(failed)).collect()
+}
+
+/// Inside the transaction: another process may have been faster, so what is broken is read again.
+async fn mend_all(connection: &mut SqliteConnection, location: &str) -> Result<()> {
+    let broken = broken(connection).await?;
+    for (table, make, renumber) in TABLES.iter().filter(|(table, ..)| broken.iter().any(|one| one == table)) {
+        if let Some(renumber) = renumber {
+            while connection.execute(renumber.text()).await.map_err(failed)?.rows_affected() > 0 {}
+        }
+        connection.execute(make.text()).await.map_err(failed)?;
+        let clear = sqlx::query(sql::CLEAR.text()).bind(*table).bind(*table);
+        clear.execute(&mut *connection).await.map_err(failed)?;
+        logging::warn!(
+            store = location,
+            table,
+            "the number of this table in sqlite_sequence was lost or wrong, and is made again"
+        );
+    }
+    Ok(())
+}

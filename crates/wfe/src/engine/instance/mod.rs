@@ -1,0 +1,8 @@
+//! One instance at work: its actor, what reaches it, and how its steps are stored.
+
+pub(in crate::engine) mod actor;
+pub(in crate::engine) mod commit;
+pub(in crate::engine) mod mailbox;
+pub(in crate::engine) mod parked;
+pub(in crate::engine) mod prefetch;
+pub(in crate::engine) mod suspect;

@@ -1,0 +1,45 @@
+use wfe_core::{
+    Result,
+    definition::Definition,
+    executor::{Env, Run, RunningBodies},
+    steps::StepError,
+    traits::Loaded,
+};
+
+/// Why an instance is to stand still, and how.
+pub(in crate::engine) struct Parked {
+    reason: StepError,
+    /// The store refuses a commit, but nothing is wrong with the instance: it is suspended, and these bodies go on. `None`:
+    /// nothing of the user's is touched any more.
+    at_work: Option<RunningBodies>,
+}
+
+impl Parked {
+    pub fn whole(reason: StepError) -> Self {
+        Self { reason, at_work: None }
+    }
+
+    pub fn refused(reason: StepError, at_work: RunningBodies) -> Self {
+        Self { reason, at_work: Some(at_work) }
+    }
+
+    pub fn keeps_bodies(&self) -> bool {
+        self.at_work.is_some()
+    }
+
+    pub fn without_bodies(self) -> Self {
+        Self::whole(self.reason)
+    }
+
+    pub fn reason(&self) -> &StepError {
+        &self.reason
+    }
+
+    /// The bodies are handed over once: opened again after that, the instance is parked as a whole.
+    pub fn open(&mut self, definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Run> {
+        match self.at_work.take() {
+            Some(at_work) => Run::open_suspended(definition, loaded, &self.reason, at_work, env),
+            None => Run::open_parked(definition, loaded, &self.reason, env),
+        }
+    }
+}

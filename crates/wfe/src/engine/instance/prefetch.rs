@@ -1,0 +1,110 @@
+//! What an actor waits for before it begins, and what it looks at before a body does.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use wfe_core::{
+    models::PointerStatus,
+    traits::{Fence, Loaded},
+};
+
+use super::{actor::Actor, commit, suspect::Trial};
+use crate::engine::state::shared::Shared;
+use crate::engine::{Phase, PhaseWatch};
+
+/// What came of waiting for the time of an instance that was claimed ahead.
+pub(in crate::engine) enum Due {
+    Now,
+    /// Somebody asked something of it, or may have taken it over: from the store, once more.
+    Look,
+    /// The host stops.
+    Never,
+}
+
+impl Actor {
+    /// Waits until it is told that a new instance was started. One that has run before was.
+    pub(in crate::engine) async fn await_start(&self, loaded: &Loaded) {
+        let pointers = &loaded.instance.execution_pointers;
+        if pointers.iter().any(|pointer| pointer.status != PointerStatus::Pending) {
+            return;
+        }
+        let mut phase = self.bodies.phase.clone();
+        tokio::select! {
+            () = self.shared.births.told(&loaded.instance) => {}
+            // Who stores it does not come to an end. (An error: the dispatcher is gone.)
+            _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
+        }
+    }
+
+    /// Waits until the time has come of an instance that was claimed ahead. It goes on as it was read: nobody else may
+    /// change it meanwhile, and whoever asks something of it sends mail.
+    pub(in crate::engine) async fn await_due(&mut self, loaded: &Loaded) -> Due {
+        let clock = self.shared.options.clock.clone();
+        let now = clock.now();
+        let due = loaded.instance.next_execution.and_then(DateTime::from_timestamp_millis);
+        let is_ahead =
+            |due: &DateTime<Utc>| *due > now && self.shared.ahead(now).is_some_and(|at| *due <= at);
+        let due = due.filter(is_ahead).filter(|_| loaded.control.is_none() && loaded.deliveries.is_empty());
+        if let Some(due) = due {
+            self.ticket = None; // it would keep others waiting
+            loop {
+                if *self.bodies.phase.borrow_and_update() != Phase::Running {
+                    let (shared, phase, fence) = (&self.shared, &self.bodies.phase, self.claimed.fence);
+                    commit::release(shared, phase, fence, &self.work.id, false).await;
+                    return Due::Never;
+                }
+                tokio::select! {
+                    biased;
+                    // `None` cannot be: this actor has the other end.
+                    _ = self.mailbox.recv() => {
+                        // One look answers all of them.
+                        while self.mailbox.try_recv().is_ok() {}
+                        return Due::Look;
+                    }
+                    () = clock.sleep_until(due) => break,
+                    changed = self.bodies.phase.changed() => if changed.is_err() {
+                        return Due::Never; // the dispatcher has ended
+                    },
+                }
+            }
+        }
+        if self.hold().may_be_lost(&self.shared) { Due::Look } else { Due::Now }
+    }
+
+    /// What says that the instance is this host's.
+    pub(in crate::engine) fn hold(&self) -> Hold {
+        let suspect = self.trial.as_ref().map(Trial::number);
+        Hold { fence: self.claimed.fence, seen: self.seen, suspect }
+    }
+}
+
+/// That an instance is this host's: as this fence, and when that was last seen, by the monotonic clock; and by which number
+/// it runs as a suspect, if it is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Hold {
+    fence: Fence,
+    seen: Duration,
+    pub suspect: Option<u64>,
+}
+
+impl Hold {
+    /// A process that was frozen for its lease has lost what it owned, and no commit may come between here and the next body,
+    /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen. That long ago
+    /// is also what a slow store was asked for; then it counts whether the host was frozen meanwhile.
+    pub fn may_be_lost(&self, shared: &Shared) -> bool {
+        let now = shared.options.clock.monotonic();
+        shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| {
+            now.saturating_sub(self.seen) >= lease / 2 && !shared.heart.is_steady(self.seen, now, lease)
+        })
+    }
+
+    /// Whether the instance is still this host's. The store is asked only if it may not be; that it cannot tell counts
+    /// as no.
+    pub async fn lasts(&self, shared: &Shared, phase: &PhaseWatch, id: &str) -> bool {
+        if !self.may_be_lost(shared) {
+            return true;
+        }
+        let pending = commit::pending(shared, phase, id, Some(&[])).await;
+        pending.is_some_and(|pending| pending.is_ok_and(|pending| pending.fence == self.fence))
+    }
+}

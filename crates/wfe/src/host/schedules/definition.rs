@@ -1,0 +1,105 @@
+//! The engine's own workflow behind a schedule.
+//!
+//! Its one working step sleeps until the next tick, starts an instance for it, and sleeps again; what it remembers is the
+//! last tick, so that a schedule leaves no history however long it runs. Beside it stands an activity that nobody
+//! does: as an open wait, it lists the schedule.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wfe_core::{
+    Result,
+    definition::{Definition, Retry, WorkflowBuilder, activity, inline},
+    steps::{Ctx, Next, StepError, StepResult},
+};
+
+use super::{
+    tick::Tick,
+    timetable::{CatchUp, Due, Timetable, due, next_tick},
+};
+use crate::host::{Inner, WorkflowHost};
+
+/// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
+/// hosts that know it take the schedule up.
+const ANY_VERSION: &str = "wfe.schedule:";
+/// The same for schedules that name a version, which is the version of this definition too: so only hosts that know that
+/// one take the schedule up. Earlier programs stored these as the others; where they are, they go on as they are.
+const ONE_VERSION: &str = "wfe.schedule.pinned:";
+/// The activity that lists all schedules.
+pub(in crate::host::schedules) const LISTED: &str = "wfe.schedule";
+/// The step that sleeps until the next tick.
+pub(in crate::host::schedules) const TICK: &str = "tick";
+
+/// The data of a schedule's own instance.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(in crate::host::schedules) struct Spec {
+    pub id: String,
+    pub definition: String,
+    pub version: Option<u32>,
+    pub data: Value,
+    pub timetable: Timetable,
+    pub catch_up: CatchUp,
+    pub created: DateTime<Utc>,
+}
+
+/// What the step remembers: the last tick.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::host::schedules) struct Ticked {
+    pub last: DateTime<Utc>,
+}
+
+/// Id and version of the workflow behind a schedule of this definition, of the newest version (`None`) or of this one.
+pub(in crate::host::schedules) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
+    match version {
+        None => (format!("{ANY_VERSION}{id}"), 1),
+        Some(version) => (format!("{ONE_VERSION}{id}"), version),
+    }
+}
+
+/// The workflows behind the schedules of this definition: of those that start its newest version, and of those that name
+/// this one.
+pub(crate) fn definitions_for(of: &Definition, host: &Arc<Inner>) -> Result<[Definition; 2]> {
+    Ok([
+        build(own_definition(of.id(), None), host)?,
+        build(own_definition(of.id(), Some(of.version())), host)?,
+    ])
+}
+
+fn build((id, version): (String, u32), host: &Arc<Inner>) -> Result<Definition> {
+    let host = Arc::downgrade(host);
+    // What fails is the store, or a middleware that refuses the start; it is tried again until it does not, or until
+    // somebody ends the schedule. Ticks that come meanwhile are missed ones.
+    let retry = Retry::up_to(u32::MAX).longest_pause(Duration::from_mins(5));
+    let tick = inline(move |ctx: Ctx, spec: Arc<Spec>| {
+        let host = host.clone();
+        async move { tick(&host, &ctx, &spec).await }
+    });
+    WorkflowBuilder::<Spec>::new(id, version)
+        .parallel("schedule", |both| {
+            both.branch(|branch| branch.then(TICK, tick).retry(retry).end("over"))
+                .branch(|branch| branch.activity("listed", activity(LISTED, |_: &Spec, ()| ())))
+        })
+        .build()
+}
+
+async fn tick(host: &Weak<Inner>, ctx: &Ctx, spec: &Spec) -> StepResult {
+    let host = host.upgrade().map(WorkflowHost::from_inner);
+    let host = host.ok_or_else(|| StepError::retryable("the host has ended"))?;
+    let (every, now) = (spec.timetable.every(), host.shared().now());
+    let last = ctx.state::<Ticked>()?.map_or(spec.created, |ticked| ticked.last);
+    let Due { ticks, newest } = due(&every, last, now, spec.catch_up);
+    for tick in ticks {
+        host.start_scheduled(spec, Tick::new(ctx.instance_id(), tick).reference()).await?;
+    }
+    let last = newest.unwrap_or(last);
+    match next_tick(&every, last, now) {
+        // Not for a while: the clock may be set before this is stored.
+        Some(next) => Next::sleep_until(next).keeping(&Ticked { last }),
+        None => Ok(Next::Done),
+    }
+}

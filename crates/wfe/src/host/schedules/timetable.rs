@@ -1,0 +1,219 @@
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use wfe_core::definition::Every;
+
+/// When a schedule starts instances.
+///
+/// ```
+/// use std::time::Duration;
+/// use wfe::Timetable;
+///
+/// let often = Timetable::interval(Duration::from_secs(30));
+/// let daily = Timetable::cron("0 9 * * *"); // at nine o'clock UTC
+/// let on_workdays = Timetable::cron("0 9 * * MON-FRI").in_zone("Europe/Berlin");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Timetable {
+    /// At this interval, the first time one interval after the schedule was made.
+    Interval(Duration),
+    /// Whenever a cron expression says so; as [`Every::cron`].
+    Cron {
+        /// Five to seven fields, as for [`Every::cron`].
+        expression: String,
+        /// A zone of the IANA database; `None`: UTC.
+        zone: Option<String>,
+    },
+    /// An interval that was given a zone, which it has none of: refused when the schedule is made.
+    IntervalInZone {
+        /// The interval.
+        interval: Duration,
+        /// The zone.
+        zone: String,
+    },
+}
+
+impl Timetable {
+    /// At this interval. Zero is refused when the schedule is made.
+    #[must_use]
+    pub fn interval(interval: Duration) -> Self {
+        Self::Interval(interval)
+    }
+
+    /// Whenever this cron expression says so, in UTC unless a [zone](Self::in_zone) is given: five fields, six with seconds
+    /// in front, or seven with the year behind these. [`Every::cron`] tells what else may stand in it, and what happens
+    /// when the clocks of a zone change. An expression that makes no sense, or never comes true from then on, is refused
+    /// when the schedule is made.
+    pub fn cron(expression: impl Into<String>) -> Self {
+        Self::Cron { expression: expression.into(), zone: None }
+    }
+
+    /// The cron expression's times are those of this zone, such as `Europe/Berlin`. A name that is not known, and a
+    /// zone for an interval, are refused when the schedule is made.
+    #[must_use]
+    pub fn in_zone(self, name: impl Into<String>) -> Self {
+        match self {
+            Self::Cron { expression, .. } => Self::Cron { expression, zone: Some(name.into()) },
+            Self::Interval(interval) | Self::IntervalInZone { interval, .. } => {
+                Self::IntervalInZone { interval, zone: name.into() }
+            }
+        }
+    }
+
+    pub(in crate::host::schedules) fn every(&self) -> Every {
+        match self {
+            Self::Interval(interval) => Every::interval(*interval),
+            Self::IntervalInZone { interval, zone } => Every::interval(*interval).in_zone(zone),
+            Self::Cron { expression, zone: None } => Every::cron(expression),
+            Self::Cron { expression, zone: Some(zone) } => Every::cron(expression).in_zone(zone),
+        }
+    }
+}
+
+/// What a schedule does about ticks that came while no host ran, or while it was paused.
+///
+/// ```
+/// use wfe::{CatchUp, NewSchedule, Timetable};
+///
+/// let hourly = || Timetable::cron("0 * * * *");
+/// // Down from one to five: at five, this starts one instance,
+/// let report = NewSchedule::new("report", "report", hourly());
+/// // this three, those of three, four and five,
+/// let bills = NewSchedule::new("bills", "bill", hourly()).catch_up(CatchUp::All(3));
+/// // and this none before six.
+/// let reminders = NewSchedule::new("reminders", "remind", hourly()).catch_up(CatchUp::None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum CatchUp {
+    /// One instance is started, however many ticks were missed: that of the last one.
+    #[default]
+    One,
+    /// One for each of them, at most for this many: the newest ones.
+    All(u32),
+    /// None. A tick counts as missed when it is more than ten seconds late.
+    None,
+}
+
+/// A busy host is late, too; in well under this.
+const MISSED: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
+
+/// The ticks after `last` that are due and to be run, oldest first.
+pub(in crate::host::schedules) fn due(
+    every: &Every,
+    last: DateTime<Utc>,
+    now: DateTime<Utc>,
+    catch_up: CatchUp,
+) -> Due<'_> {
+    let most = match catch_up {
+        CatchUp::One | CatchUp::None => 1,
+        CatchUp::All(most) => u64::from(most.max(1)),
+    };
+    let (mut ticks, newest) = newest(every, last, now, most);
+    let is_missed = newest.is_some_and(|newest| now - newest > MISSED);
+    if is_missed && matches!(catch_up, CatchUp::None | CatchUp::All(0)) {
+        ticks.now = ticks.at; // none
+    }
+    Due { ticks, newest }
+}
+
+pub(in crate::host::schedules) struct Due<'e> {
+    pub ticks: Ticks<'e>,
+    /// The newest of all that are due, whether it is to be run or not.
+    pub newest: Option<DateTime<Utc>>,
+}
+
+/// Ticks, computed one by one: however many there are, they take no memory.
+pub(in crate::host::schedules) struct Ticks<'e> {
+    every: &'e Every,
+    last: DateTime<Utc>,
+    /// They come after this time,
+    at: DateTime<Utc>,
+    /// and not after this one.
+    now: DateTime<Utc>,
+}
+
+impl Iterator for Ticks<'_> {
+    type Item = DateTime<Utc>;
+
+    fn next(&mut self) -> Option<DateTime<Utc>> {
+        self.at = self.every.next(self.last, self.at).filter(|tick| *tick <= self.now)?;
+        Some(self.at)
+    }
+}
+
+/// The first tick after `now`. `None`: there is none, or none that a store could hold.
+pub(in crate::host::schedules) fn next_tick(
+    every: &Every,
+    last: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Option<DateTime<Utc>> {
+    every.next(last, now).filter(|next| next.timestamp_nanos_opt().is_some())
+}
+
+/// The newest ticks after `last` and up to `now`, at most `most`, and the newest one of them. Looks back from `now` twice as
+/// far each time, so that what it costs grows with the answer and not with the time that has passed; at first no further
+/// than a few of the shortest intervals.
+fn newest(
+    every: &Every,
+    last: DateTime<Utc>,
+    now: DateTime<Utc>,
+    most: u64,
+) -> (Ticks<'_>, Option<DateTime<Utc>>) {
+    let mut back = chrono::TimeDelta::microseconds(1);
+    loop {
+        let from = now.checked_sub_signed(back).map_or(last, |from| from.max(last));
+        let ticks = || Ticks { every, last, at: from, now };
+        let (seen, newest) = ticks().fold((0_u64, None), |(seen, _), tick| (seen + 1, Some(tick)));
+        if seen >= most || from <= last {
+            let mut ticks = ticks();
+            for _ in most..seen {
+                ticks.next();
+            }
+            return (ticks, newest);
+        }
+        back = back.checked_mul(2).unwrap_or(chrono::TimeDelta::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap_or_default()
+    }
+
+    fn run(every: &Every, last: &str, now: &str, catch_up: CatchUp) -> Vec<DateTime<Utc>> {
+        due(every, at(last), at(now), catch_up).ticks.collect()
+    }
+
+    #[test]
+    fn what_was_missed_is_caught_up_with_as_the_schedule_says() {
+        let hourly = Every::cron("0 * * * *");
+        let (last, now) = ("2030-01-01T00:00:00Z", "2030-01-01T05:20:00Z");
+        let hour = |hour: u32| at(&format!("2030-01-01T0{hour}:00:00Z"));
+        assert_eq!(run(&hourly, last, now, CatchUp::One), [hour(5)]);
+        assert_eq!(run(&hourly, last, now, CatchUp::All(3)), [hour(3), hour(4), hour(5)]);
+        assert_eq!(run(&hourly, last, now, CatchUp::All(99)), [1, 2, 3, 4, 5].map(hour));
+        assert!(run(&hourly, last, now, CatchUp::None).is_empty());
+        assert_eq!(due(&hourly, at(last), at(now), CatchUp::None).newest, Some(hour(5)));
+        assert_eq!(run(&hourly, last, "2030-01-01T05:00:01Z", CatchUp::None), [hour(5)], "not missed");
+        assert!(run(&hourly, last, "2030-01-01T00:59:59Z", CatchUp::All(9)).is_empty());
+    }
+
+    #[test]
+    fn a_long_time_costs_no_more_than_what_is_caught_up_with() {
+        let every = Every::interval(Duration::from_millis(7));
+        let (last, now) = ("1970-01-01T00:00:00Z", "2262-01-01T00:00:00Z");
+        assert_eq!(run(&every, last, now, CatchUp::One).len(), 1);
+        assert_eq!(run(&every, last, now, CatchUp::All(1000)).len(), 1000);
+        let shortest = Every::interval(Duration::from_nanos(1));
+        assert_eq!(run(&shortest, last, now, CatchUp::One), [at(now)]);
+        assert_eq!(run(&shortest, last, now, CatchUp::All(5_000)).len(), 5_000);
+        let cron = Every::cron("* * * * * *");
+        assert_eq!(run(&cron, last, now, CatchUp::One), [at(now)]);
+    }
+}

@@ -1,0 +1,26 @@
+//! Whether a stored wait is the one that its id says.
+
+use wfe_core::{Result, WfeError, models::EventSubscription};
+
+/// Compares a wait that is open for somebody outside with its own id, which names the instance and the pointer that opened it,
+/// and is the key of the event that ends it. Of another one, the instance would never hear.
+///
+/// # Errors
+/// [`Corrupt`](WfeError::Corrupt): they do not agree.
+pub(crate) fn check_own(wait: &EventSubscription) -> Result<()> {
+    let behind = |id: &str, part: &str| id.strip_prefix(part)?.strip_prefix("//").map(str::to_owned);
+    let column = match behind(&wait.id, &wait.workflow_id) {
+        None => "workflow_id",
+        Some(rest) if behind(&rest, &wait.execution_pointer_id).is_none() => "execution_pointer_id",
+        Some(_) if wait.event_key != wait.id => "event_key",
+        Some(_) => return Ok(()),
+    };
+    let message = "it is not what the id of the wait says".to_owned();
+    Err(WfeError::Corrupt {
+        table: "event_subscriptions",
+        column,
+        row: wait.id.clone(),
+        message,
+        source: None,
+    })
+}

@@ -1,0 +1,190 @@
+//! What is kept in the extension attributes of pointers.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use wfe_core::{
+    Result, WfeError,
+    models::{ExecutionPointer, WorkflowInstance},
+    redact,
+    traits::{Ending, Finished, StepCommit, StepFailure},
+};
+
+/// Of a container: its items.
+const ITEMS: &str = "wfe.items";
+/// Of a container: the pointers of its ended iterations, in order of completion; the completion number is the
+/// position, from 1.
+const HISTORY: &str = "wfe.history";
+/// Of the first pointer: how the instance ended, and why.
+const END: &str = "wfe.end";
+
+/// What is stored like items, but not under a pointer: with the live pointer whose path it extends. The key follows.
+const BELOW: &str = "wfe.below:";
+
+fn is_private(key: &str) -> bool {
+    [ITEMS, HISTORY, END].contains(&key) || key.starts_with(BELOW)
+}
+
+#[derive(Serialize, Deserialize)]
+struct End {
+    ending: Option<Ending>,
+    cause: Option<StepFailure>,
+}
+
+/// Changes the instance as the commit says.
+pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &StepCommit) -> Result<()> {
+    if let Some(next) = step.next_execution {
+        instance.next_execution = next;
+    }
+    if let Some(data) = &step.data {
+        instance.data = data.clone();
+    }
+    instance.complete_time = step.complete_time.or(instance.complete_time);
+    let pointers = &mut instance.execution_pointers;
+    let places: HashMap<String, usize> =
+        pointers.iter().enumerate().map(|(at, pointer)| (pointer.id.clone(), at)).collect();
+    for pointer in &step.upserted {
+        match places.get(&pointer.id) {
+            Some(&at) => pointers[at] = with_private(pointer, &mut pointers[at]),
+            None => pointers.push(pointer.clone()),
+        }
+    }
+    for items in &step.items {
+        let (holder, key) = place(pointers, &items.container).ok_or_else(|| missing(&items.container))?;
+        pointers[holder].extension_attributes.insert(key, items.values.clone().into());
+    }
+    for pointer in &step.finished {
+        let at = pointers.iter().position(|p| p.id == pointer.id);
+        // One that was made and finished between two commits was never live here.
+        let pointer = match at {
+            Some(at) => with_private(pointer, &mut pointers.remove(at)),
+            None => pointer.clone(),
+        };
+        let container = match pointer.scope.last() {
+            Some(container) => find_mut(pointers, container)?,
+            None => pointers.first_mut().ok_or_else(|| missing("the first pointer"))?,
+        };
+        let row = serde_json::to_value(pointer)?;
+        let history =
+            container.extension_attributes.entry(HISTORY.to_owned()).or_insert_with(|| Value::Array(vec![]));
+        if let Value::Array(rows) = history {
+            rows.push(row);
+        }
+    }
+    if let Some(status) = step.status {
+        instance.status = status;
+        let end = serde_json::to_value(End { ending: step.ending, cause: step.cause.clone() })?;
+        let first = pointers.first_mut().ok_or_else(|| missing("the first pointer"))?;
+        first.extension_attributes.insert(END.to_owned(), end);
+    }
+    Ok(())
+}
+
+/// Takes what is private out of a loaded instance; gives how it ended, and why it ended or stands still.
+pub(in crate::store::plain) fn take_end(
+    instance: &mut WorkflowInstance,
+) -> Result<(Option<Ending>, Option<StepFailure>)> {
+    let first = instance.execution_pointers.first();
+    let end = match first.and_then(|first| first.extension_attributes.get(END)) {
+        None => End { ending: None, cause: None },
+        Some(end) => End::deserialize(end).map_err(|error| corrupt(instance.id.clone(), END, error))?,
+    };
+    for pointer in &mut instance.execution_pointers {
+        pointer.extension_attributes.retain(|key, _| !is_private(key));
+    }
+    Ok((end.ending, end.cause))
+}
+
+pub(in crate::store::plain) fn history(
+    instance: &WorkflowInstance,
+    container: &str,
+    after: u64,
+    limit: usize,
+) -> Vec<(u64, Result<Finished>)> {
+    let Some(Value::Array(rows)) = attribute(instance, container, HISTORY) else { return Vec::new() };
+    let skip = usize::try_from(after).unwrap_or(usize::MAX);
+    let page = (1..).zip(rows).skip(skip).take(limit);
+    page.map(|(number, row)| {
+        let pointer = serde_json::from_value(row)
+            .map_err(|error| corrupt(format!("{number} of {container} of {}", instance.id), HISTORY, error));
+        (number, pointer.map(|pointer| Finished { number, pointer }))
+    })
+    .collect()
+}
+
+/// What is kept in an attribute does not decode.
+fn corrupt(row: String, attribute: &str, error: serde_json::Error) -> WfeError {
+    WfeError::Corrupt {
+        table: "execution_pointers",
+        column: "extension_attributes",
+        row,
+        message: format!("its {attribute:?} is not what this host keeps there"),
+        source: Some(Box::new(redact(error))),
+    }
+}
+
+pub(in crate::store::plain) fn items(
+    instance: &WorkflowInstance,
+    container: &str,
+    from: u64,
+    limit: usize,
+) -> Vec<Value> {
+    let found = match place(&instance.execution_pointers, container) {
+        Some((at, key)) => instance.execution_pointers[at].extension_attributes.get(&key).cloned(),
+        None => None,
+    };
+    let Some(Value::Array(items)) = found.or_else(|| attribute(instance, container, ITEMS)) else {
+        return Vec::new();
+    };
+    items.into_iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).take(limit).collect()
+}
+
+/// With which live pointer, and as which attribute, items of this name are kept.
+fn place(pointers: &[ExecutionPointer], name: &str) -> Option<(usize, String)> {
+    let mut path = name;
+    loop {
+        if let Some(at) = pointers.iter().position(|p| p.id == path) {
+            let key = if path == name { ITEMS.to_owned() } else { format!("{BELOW}{name}") };
+            return Some((at, key));
+        }
+        path = path.rsplit_once('/')?.0;
+    }
+}
+
+/// An attribute of a pointer of the live instance, or of one in the history of another.
+fn attribute(instance: &WorkflowInstance, pointer: &str, key: &str) -> Option<Value> {
+    fn in_history(rows: &Value, pointer: &str, key: &str) -> Option<Value> {
+        rows.as_array()?.iter().find_map(|row| {
+            let attributes = row.get("extension_attributes")?;
+            if row.get("id").and_then(Value::as_str) == Some(pointer) {
+                return attributes.get(key).cloned();
+            }
+            in_history(attributes.get(HISTORY)?, pointer, key)
+        })
+    }
+    let mut live = instance.execution_pointers.iter();
+    live.find_map(|p| {
+        if p.id == pointer {
+            return p.extension_attributes.get(key).cloned();
+        }
+        in_history(p.extension_attributes.get(HISTORY)?, pointer, key)
+    })
+}
+
+/// The pointer as the engine has it, with the private attributes of the stored one.
+fn with_private(pointer: &ExecutionPointer, stored: &mut ExecutionPointer) -> ExecutionPointer {
+    let mut pointer = pointer.clone();
+    let private =
+        std::mem::take(&mut stored.extension_attributes).into_iter().filter(|(key, _)| is_private(key));
+    pointer.extension_attributes.extend(private);
+    pointer
+}
+
+fn find_mut<'p>(pointers: &'p mut [ExecutionPointer], id: &str) -> Result<&'p mut ExecutionPointer> {
+    pointers.iter_mut().find(|p| p.id == id).ok_or_else(|| missing(id))
+}
+
+fn missing(id: &str) -> WfeError {
+    WfeError::Invalid(format!("the stored instance has no pointer {id:?}"))
+}
