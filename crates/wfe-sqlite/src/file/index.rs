@@ -27,20 +27,37 @@ const FRAMES: usize = 4_096;
 const SALTS: u64 = 16;
 
 /// What stands before the page numbers, at one moment.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Index([u8; BACKFILLED + 4]);
 
+/// Which log it is, and how much of it was brought back into the database. As long as it stays, the database file has no
+/// reason to become longer, or shorter than the pages that were brought back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Checkpoint {
+    salts: [u8; 8],
+    frames: u32,
+}
+
 impl Index {
-    /// `None`: somebody is writing it, or it says nothing yet.
-    pub(super) fn read(file: &File) -> Option<Self> {
+    /// `None`: it is being written just now, or this system does not show what is.
+    ///
+    /// # Errors
+    /// The file cannot be read, or ends before (`UnexpectedEof`).
+    pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
         if cfg!(target_os = "openbsd") {
-            return None;
+            return Ok(None);
         }
         let mut bytes = [0; BACKFILLED + 4];
-        file.read_exact_at(&mut bytes, 0).ok()?;
+        file.read_exact_at(&mut bytes, 0)?;
         let index = Self(bytes);
         let is_same_twice = bytes[..HEADER] == bytes[HEADER..BACKFILLED];
-        (is_same_twice && index.number(0) == VERSION && bytes[12] == 1).then_some(index)
+        Ok((is_same_twice && index.number(0) == VERSION && bytes[12] == 1).then_some(index))
+    }
+
+    pub(super) fn checkpoint(&self) -> Checkpoint {
+        let mut salts = [0; 8];
+        salts.copy_from_slice(&self.0[32..40]);
+        Checkpoint { salts, frames: self.number(BACKFILLED) }
     }
 
     /// In the order of bytes of this machine.
@@ -63,9 +80,10 @@ impl Index {
         self.number(16)
     }
 
-    /// How many pages the database has, those that only the log holds among them.
-    fn pages(&self) -> u32 {
-        self.number(20)
+    /// How many pages the database has, those that only the log holds among them. `None`: nothing was committed since somebody
+    /// opened the database and found an empty log; its file tells.
+    fn pages(&self) -> Option<u32> {
+        Some(self.number(20)).filter(|pages| *pages > 0)
     }
 
     /// Whether a log of this length, in bytes, lacks something of what is valid in it.
@@ -88,28 +106,32 @@ impl Index {
         }
     }
 
-    /// Whether a database file of this length, in bytes, lacks a page that the log does not hold for it either.
+    /// Whether a database file of this length lacks a page that the log does not hold for it either. `before` is its length
+    /// when it was last found whole, if that is known; both are in bytes.
     ///
     /// # Errors
     /// The `-shm` cannot be read.
-    pub(super) fn is_database_cut(&self, file: &File, length: u64) -> io::Result<bool> {
-        let (there, pages) = (length / self.page_size().max(1), u64::from(self.pages()));
-        if there >= pages {
+    pub(super) fn is_database_cut(&self, shm: &File, length: u64, before: Option<u64>) -> io::Result<bool> {
+        let Some(pages) = self.pages() else {
+            // Nobody has had a reason to make it shorter.
+            return Ok(before.is_some_and(|before| length < before));
+        };
+        let there = length / self.page_size().max(1);
+        if there >= u64::from(pages) {
             return Ok(false);
         }
-        let held = self.held(file)?;
-        Ok(log::missing(there, self.pages(), self.page_size(), &held).is_some())
+        Ok(log::missing(there, pages, self.page_size(), &self.held(shm)?).is_some())
     }
 
     /// The pages in the valid frames of the log that were not brought back into the database.
-    fn held(&self, file: &File) -> io::Result<BTreeSet<u32>> {
+    fn held(&self, shm: &File) -> io::Result<BTreeSet<u32>> {
         let mut pages = Vec::new();
         let mut block = 0;
         while pages.len() < self.frames() as usize {
             let skipped = if block == 0 { PAGES } else { 0 };
             let here = (FRAMES - skipped / 4).min(self.frames() as usize - pages.len());
             let mut bytes = vec![0; 4 * here];
-            file.read_exact_at(&mut bytes, (block * BLOCK + skipped) as u64)?;
+            shm.read_exact_at(&mut bytes, (block * BLOCK + skipped) as u64)?;
             pages.extend(bytes.as_chunks::<4>().0.iter().map(|page| u32::from_ne_bytes(*page)));
             block += 1;
         }

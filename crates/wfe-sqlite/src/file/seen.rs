@@ -11,7 +11,7 @@ use nix::libc;
 use wfe_core::logging;
 
 use super::{
-    index::Index,
+    index::{Checkpoint, Index},
     locks::{self, DMS, Kind, Lock, SHARED},
     loss::Loss,
     stat::{self, Found, Number, number},
@@ -29,8 +29,8 @@ pub(super) struct Seen {
     companions: [(PathBuf, Number); 2],
     /// The log. SQLite has no locks on it, so that closing it takes none away.
     log: File,
-    /// Of the database when it was last found whole, in bytes: one that has only grown since is whole.
-    length: u64,
+    /// When the database was last found whole: its length, in bytes, and the checkpoint at that time.
+    whole: Option<(u64, Checkpoint)>,
 }
 
 impl Seen {
@@ -65,7 +65,7 @@ impl Seen {
         let numbers = (of_companion(&wal)?, of_companion(&shm)?);
         let log = read_only(&wal)?;
         let companions = [(wal, numbers.0), (shm, numbers.1)];
-        let mut seen = Self { kind, database: of_database(given)?.number, companions, log, length: u64::MAX };
+        let mut seen = Self { kind, database: of_database(given)?.number, companions, log, whole: None };
         seen.is_open_here(database, index, given)?;
         seen.places(index, given)?;
         Ok(seen)
@@ -101,10 +101,10 @@ impl Seen {
     }
 
     /// Whether the files are in their places, and whole. What the index says of them holds if it still says so afterwards;
-    /// otherwise somebody writes, and it is asked again, or left to the next look.
+    /// otherwise others write, and the look is made again, or left to the next one.
     fn places(&mut self, shm: &File, given: &Path) -> Result<(), Loss> {
         for _ in 0..ATTEMPTS {
-            let index = Index::read(shm);
+            let index = self.index(shm)?;
             let database = of_database(given)?;
             if database.number != self.database {
                 return Err(Loss::replaced(given));
@@ -117,38 +117,44 @@ impl Seen {
                 }
                 *length = found.length;
             }
-            let Some(index) = index else { return Ok(()) };
-            let Err(cut) = self.is_whole_by(&index, shm, given, database.length, lengths[0]) else {
-                self.length = database.length;
-                return Ok(());
-            };
-            if Index::read(shm) == Some(index) {
-                return Err(cut);
+            let Some(index) = index else { continue };
+            let cut = self.cut(&index, shm, given, database.length, lengths[0])?;
+            if cut.is_none() || self.index(shm)? == Some(index) {
+                self.whole = Some((database.length, index.checkpoint()));
+                return cut.map_or(Ok(()), Err);
             }
         }
         Ok(())
     }
 
-    /// Whether database and log, of these lengths, have all that they must have.
-    fn is_whole_by(
+    fn index(&self, shm: &File) -> Result<Option<Index>, Loss> {
+        let path = &self.companions[1].0;
+        Index::read(shm).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Loss::truncated(path),
+            _ => Loss::companion(path, error),
+        })
+    }
+
+    /// Which of database and log, of these lengths in bytes, lacks something.
+    fn cut(
         &self,
         index: &Index,
         shm: &File,
         given: &Path,
         database: u64,
         log: u64,
-    ) -> Result<(), Loss> {
+    ) -> Result<Option<Loss>, Loss> {
         let [(wal_path, _), (shm_path, _)] = &self.companions;
         if index.is_log_cut(&self.log, log).map_err(|error| Loss::companion(wal_path, error))? {
-            return Err(Loss::truncated(wal_path));
+            return Ok(Some(Loss::truncated(wal_path)));
         }
-        let is_shorter = database < self.length;
-        if is_shorter
-            && index.is_database_cut(shm, database).map_err(|error| Loss::companion(shm_path, error))?
-        {
-            return Err(Loss::truncated(given));
+        let before = self.whole.map(|(length, _)| length);
+        // Without a checkpoint, what was whole and has not become shorter is whole.
+        if self.whole.is_some_and(|(length, at)| length <= database && at == index.checkpoint()) {
+            return Ok(None);
         }
-        Ok(())
+        let is_cut = index.is_database_cut(shm, database, before);
+        Ok(is_cut.map_err(|error| Loss::companion(shm_path, error))?.then(|| Loss::truncated(given)))
     }
 
     /// Before the last connection here is closed, which may bring the log back into the database. SQLite has its own locks

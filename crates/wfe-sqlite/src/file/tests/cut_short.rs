@@ -6,8 +6,13 @@ use std::{
 };
 
 use sqlx::{Connection, Executor, SqliteConnection};
+use wfe_core::{WfeError, traits::StepStore};
 
-use super::{BOTH, is_lost, lose, process::Place};
+use super::{
+    BOTH, is_lost, lose,
+    process::{Locks, Place},
+};
+use crate::SqlitePersistenceProvider;
 
 const EVENT: &str = "emptied or cut short";
 
@@ -85,6 +90,47 @@ async fn nothing_is_acknowledged_once_the_database_was_cut_short() {
     }
 }
 
+#[tokio::test]
+async fn a_database_that_is_cut_before_the_first_commit_is_found() {
+    let place = Place::new(Locks::Description);
+    // When it has closed, its log is gone.
+    let mut before = place.process();
+    assert_eq!(before.ask("create before"), "ok");
+    before.end();
+    let store = SqlitePersistenceProvider::file(&place.database).open().await.unwrap();
+    cut(&place.database, |length| length - 4_096);
+    for _ in 0..2 {
+        let error = store.verify().await.unwrap_err();
+        assert!(matches!(error, WfeError::Unusable { .. }) && error.to_string().contains(EVENT), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_has_grown_and_was_cut_between_two_looks_is_found() {
+    for mode in ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
+        for locks in BOTH {
+            let place = Place::new(locks);
+            let mut one = place.process();
+            assert_eq!(one.ask("create before"), "ok");
+            assert_eq!(one.ask("verify"), "ok");
+            let mut connection = place.connect().await;
+            run(&mut connection, "CREATE TABLE grown AS SELECT randomblob(400000) AS a").await;
+            run(&mut connection, mode).await;
+            connection.close().await.unwrap();
+            cut(&place.database, |length| length - 4_096);
+            is_lost(&mut one, &place.database, EVENT);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_was_cut_short_is_found() {
+    for locks in BOTH {
+        let place = Place::new(locks);
+        lose(&place, || cut(&place.path("-shm"), |_| 0), "-shm", EVENT).end();
+    }
+}
+
 /// All that makes a file shorter, or lets it grow.
 const ORDINARY: [&str; 12] = [
     "INSERT INTO heap SELECT randomblob(4000) FROM generate LIMIT 300",
@@ -103,7 +149,7 @@ const ORDINARY: [&str; 12] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_sqlite_does_to_its_files_is_never_taken_for_a_loss() {
-    let place = Place::new(super::process::Locks::Description);
+    let place = Place::new(Locks::Description);
     let mut one = place.process();
     let mut connection = place.connect().await;
     run(&mut connection, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM; CREATE TABLE heap (a)").await;
