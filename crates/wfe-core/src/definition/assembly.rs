@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{OnFailure, graph::Draft};
+use super::{OnFailure, draft::Draft};
 use crate::program::{Branch, Node, Policy, Verb, name_problem};
 
 type Checked<T> = Result<T, String>;

@@ -3,11 +3,12 @@ use std::{any::TypeId, fmt, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::draft::Draft;
 use crate::{
     Result, WfeError,
     limits::LONGEST_DEFINITION_ID,
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
-    program::{AnyData, Ask, Data, Node, Policy, Verb},
+    program::{AnyData, Data, Node},
     steps::{StepError, to_value},
     traits::OWN_NAMES,
 };
@@ -25,35 +26,6 @@ struct Inner {
     decode: fn(&Value) -> serde_json::Result<AnyData>,
     nodes: Vec<Node>,
     by_id: super::assembly::Places,
-}
-
-/// A step before the definition is put together.
-pub(crate) struct Draft {
-    pub id: String,
-    pub name: Option<String>,
-    pub policy: Policy,
-    pub verb: Verb,
-    pub branches: Vec<Vec<Draft>>,
-    pub fallback: Option<Vec<Draft>>,
-    pub undo: Option<Vec<Draft>>,
-    pub cancel_when: Option<Ask<bool>>,
-    pub target: Option<String>,
-}
-
-impl Draft {
-    pub fn new(id: impl Into<String>, verb: Verb) -> Self {
-        Self {
-            id: id.into(),
-            name: None,
-            policy: Policy::default(),
-            verb,
-            branches: Vec::new(),
-            fallback: None,
-            undo: None,
-            cancel_when: None,
-            target: None,
-        }
-    }
 }
 
 impl Definition {

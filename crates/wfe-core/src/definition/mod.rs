@@ -2,6 +2,7 @@
 
 mod assembly;
 mod builder;
+mod draft;
 mod each;
 mod graph;
 mod mermaid;

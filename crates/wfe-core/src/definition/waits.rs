@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Data, Item, Sequence, graph::Draft};
+use super::{Data, Item, Sequence, draft::Draft};
 use crate::{
     program::{Ask, Receive, TimeLimit, ask, ask_value, receive},
     steps::UserAnswer,

@@ -13,7 +13,12 @@
 
 use std::sync::Arc;
 
-use super::{Run, idempotency_key, moves::UNDOES, run::Working};
+use super::{
+    Run,
+    bodies::{Lingering, Working},
+    idempotency_key,
+    moves::UNDOES,
+};
 use crate::{Result, definition::Definition, steps::Place};
 
 /// Where a body stands: for whoever tells a later [`Run`] of the instance that it has not ended
@@ -27,14 +32,6 @@ impl StepPlace {
     pub fn pointer(&self) -> &str {
         &self.0.pointer
     }
-}
-
-/// A body that lingers.
-pub(super) struct Lingering {
-    /// The place of its pointer.
-    path: String,
-    /// The place that its idempotency key names. It differs in a compensation, with which another saga may go on.
-    named: String,
 }
 
 impl Run {

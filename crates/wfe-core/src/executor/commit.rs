@@ -6,10 +6,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ChildEnd, Effects, Env, Job, LifecycleEvent, Run,
+    bodies::Working,
     keys::idempotency_key,
     moves::{FAILURE, UNDOES},
     refused::Entries,
-    run::{Delta, Working},
+    run::Delta,
 };
 use crate::{
     Result, WfeError,

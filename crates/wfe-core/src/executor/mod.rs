@@ -60,6 +60,7 @@
 mod attempts;
 mod awaiting;
 mod away;
+mod bodies;
 mod by_hand;
 mod closing;
 mod commit;
@@ -83,13 +84,14 @@ mod waiting;
 mod tests;
 
 pub use attempts::StepPlace;
+pub use bodies::RunningBodies;
 pub use closing::closing;
 pub use consistency::{contradiction, lost_waits};
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
 pub use failure::{failed_in_a_row, why_again};
 pub use keys::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
-pub use run::{Env, Run, RunningBodies};
+pub use run::{Env, Run};
 pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
 pub(crate) use primitive::{Fault, Moved, Primitive};

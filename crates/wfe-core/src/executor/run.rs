@@ -1,7 +1,6 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -9,8 +8,12 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Fault, LifecycleEvent, Moved, Want, attempts::Lingering, live::Live, primitives::Window,
-    refused::Entries, undoing::Reading,
+    Fault, LifecycleEvent, Moved, Want,
+    bodies::{Lingering, Working},
+    live::Live,
+    primitives::Window,
+    refused::Entries,
+    undoing::Reading,
 };
 use crate::{
     BoxError, Result, WfeError,
@@ -18,7 +21,7 @@ use crate::{
     limits::later,
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     program::{AnyData, Apply, Ask, BodyEnd, Node, Verb},
-    steps::{Place, StepError},
+    steps::StepError,
     traits::{Consumed, Control, Ending, Items, StepFailure},
 };
 
@@ -87,44 +90,6 @@ pub struct Run {
     pub(super) cause: Option<StepFailure>,
     /// The failure of a step that ended it is fatal. Asked in the commit that ends it, and never later.
     pub(super) is_fatal: bool,
-}
-
-/// Bodies at work, between the [`Run`] that has begun them and the one that goes on in its place.
-#[derive(Default)]
-pub struct RunningBodies {
-    pub(super) running: HashMap<String, Working>,
-    /// Those whose results are not wanted any more, and that have not ended.
-    pub(super) lingering: HashMap<u64, Lingering>,
-    /// Those of them who have not been told so.
-    pub(super) cancelled: Vec<CancellationToken>,
-    pub(super) jobs: u64,
-}
-
-impl RunningBodies {
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.lingering.is_empty()
-    }
-
-    /// The next jobs get numbers above this one: how a body ended that nobody waits for any more is not taken for how
-    /// another one did.
-    #[must_use]
-    pub fn numbered_after(mut self, job: u64) -> Self {
-        self.jobs = self.jobs.max(job);
-        self
-    }
-}
-
-/// A body at work.
-pub(super) struct Working {
-    pub job: u64,
-    pub place: Arc<Place>,
-    pub token: CancellationToken,
-    /// How long it may take.
-    pub allowed: Option<Duration>,
-    /// When it has had its time; `None`: it has not begun, or may take as long as it likes.
-    pub limit: Option<DateTime<Utc>>,
 }
 
 /// Changes beside those of the pointers, not stored yet.

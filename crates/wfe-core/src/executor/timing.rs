@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Env, Moved, Run, run::Working};
+use super::{Env, Moved, Run, bodies::Working};
 use crate::{
     Result,
     limits::later,

@@ -3,6 +3,7 @@
 pub(crate) mod companions;
 pub(crate) mod first_page;
 mod guard;
+pub(crate) mod identity;
 #[cfg(unix)]
 mod index;
 #[cfg(unix)]

@@ -12,6 +12,7 @@ use std::{
 
 use wfe_core::{Result, WfeError};
 
+use super::identity;
 use crate::error::unusable;
 use crate::file::{Guard, first_page, log, network_fs, open, sidecars::Sidecars};
 
@@ -51,7 +52,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     refuse_removed(path)?;
     // Nothing that holds it can panic half-way through a change.
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-    match create(path) {
+    match identity::create(path) {
         Ok(file) => {
             let found = file.metadata().map_err(|error| not_seen(path, error))?;
             return put(&mut files, &found, file, path);
@@ -70,7 +71,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     if found.permissions().readonly() {
         return Err(unusable(path, "it is read-only; make it writable", None));
     }
-    if links(&found) > 1 {
+    if identity::links(&found) > 1 {
         // The write-ahead log lies beside the name, not the file: who opens it by another name does not see it.
         let reason = "it has more than one hard link, and SQLite loses data when a database is opened by two of its names; \
                       remove the others, or make them symbolic links";
@@ -78,7 +79,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     }
     let real = open::real(path)?;
     let is_another = |guard: &Arc<Guard>| guard.real() == real && guard.is_open();
-    if let Some(in_use) = number(&found).and_then(|number| files.get(&number)?.upgrade()) {
+    if let Some(in_use) = identity::number(&found).and_then(|number| files.get(&number)?.upgrade()) {
         return Ok(in_use);
     }
     if files.values().filter_map(Weak::upgrade).any(|guard| is_another(&guard)) {
@@ -120,48 +121,10 @@ fn refuse_removed(path: &Path) -> Result<()> {
 fn put(files: &mut Files, found: &Metadata, file: File, path: &Path) -> Result<Arc<Guard>> {
     let guard = Arc::new(Guard::new(file, open::real(path)?));
     files.retain(|_, other| other.strong_count() > 0);
-    files.extend(number(found).map(|number| (number, Arc::downgrade(&guard))));
+    files.extend(identity::number(found).map(|number| (number, Arc::downgrade(&guard))));
     Ok(guard)
-}
-
-/// Device and inode.
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-pub(crate) fn number(file: &Metadata) -> Option<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    Some((file.dev(), file.ino()))
-}
-
-/// Under how many names the file can be found.
-#[cfg(unix)]
-pub(crate) fn links(file: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::nlink(file)
-}
-
-/// Elsewhere the standard library does not tell.
-#[cfg(not(unix))]
-pub(crate) fn links(_: &Metadata) -> u64 {
-    1
-}
-
-/// Elsewhere locks belong to a handle, and closing another one does them no harm.
-#[cfg(not(unix))]
-pub(crate) fn number(_: &Metadata) -> Option<(u64, u64)> {
-    None
 }
 
 fn not_seen(path: &Path, error: io::Error) -> WfeError {
     unusable(path, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
-}
-
-/// A new file, readable by its owner only; what SQLite makes beside it gets the same mode.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
 }

@@ -24,7 +24,7 @@ use crate::{
     error::unusable,
     file::{
         companions::{self, SQLITES},
-        preflight::{self},
+        identity,
     },
 };
 
@@ -75,7 +75,7 @@ impl Sidecars {
     /// The operating system's.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
         // It fails if there is anything at the path, a link too.
-        let file = preflight::create(path)?;
+        let file = identity::create(path)?;
         match self.owner.give(&file) {
             Ok(()) => Ok(file),
             Err(error) => {
@@ -131,7 +131,7 @@ impl Sidecars {
             "it is a symbolic link, and none is followed there; remove it".to_owned()
         } else if !found.is_file() {
             "it is not a regular file; remove it".to_owned()
-        } else if preflight::links(found) > 1 {
+        } else if identity::links(found) > 1 {
             "it has more than one hard link; remove the others, or this one".to_owned()
         } else if let Some(reason) = self.owner.differs(User::of(found)) {
             reason
@@ -164,7 +164,7 @@ impl Error for Refusal {}
 pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) => {
-            Ok(!found.is_symlink() && preflight::number(&found) == preflight::number(&file.metadata()?))
+            Ok(!found.is_symlink() && identity::number(&found) == identity::number(&file.metadata()?))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),

@@ -28,7 +28,7 @@ use crate::{
         companions::OWNER,
         sidecars::{self, Sidecars, is_refusal},
     },
-    processes::{freeze_detector::Sign, owners::lock},
+    processes::{freeze_detector::Sign, lock},
 };
 
 /// How long to wait for somebody else to let go of an owner's file.

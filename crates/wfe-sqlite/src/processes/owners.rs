@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     file::sidecars::Sidecars,
     processes::{
         freeze_detector::{Observer, Progress, Sign},
+        lock,
         owner_files::{Life, OwnerFiles},
     },
 };
@@ -132,11 +133,6 @@ impl Owners {
             Place::File(files) => files.sign(id),
         }
     }
-}
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that holds one of them can panic half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Listed {

@@ -11,7 +11,7 @@ use wfe_core::{
 
 use super::{
     Harness,
-    case::{Checked, Stop, unmet},
+    checked::{Checked, Stop, unmet},
 };
 use crate::VirtualClock;
 

@@ -1,11 +1,6 @@
-use std::panic::Location;
-
 use futures_util::future::BoxFuture;
 
-use super::bench::Bench;
-
-/// What a case returns: `Err` ends it. It panics where an expectation is not met.
-pub(crate) type Checked<T> = std::result::Result<T, Stop>;
+use super::{bench::Bench, checked::Checked};
 
 /// One rule, checked.
 pub(super) struct Case {
@@ -18,30 +13,6 @@ pub(super) struct Case {
 impl Case {
     pub fn name(&self) -> String {
         format!("{}: {}", self.noun, self.rule.replace('_', " "))
-    }
-}
-
-/// Why a case ended early.
-pub(crate) enum Stop {
-    /// The store does not have what the rule is about.
-    Skipped(&'static str),
-    /// The store answered with an error where it must not.
-    Failed(String),
-}
-
-impl<E: std::error::Error> From<E> for Stop {
-    #[track_caller]
-    fn from(error: E) -> Self {
-        Self::Failed(format!("unexpected error at {}: {error} ({error:?})", Location::caller()))
-    }
-}
-
-/// Ends the case: an expectation was not met.
-#[track_caller]
-pub(crate) fn unmet(message: &str) -> ! {
-    #[allow(clippy::panic)] // A suite reports as tests do; the runner catches it.
-    {
-        panic!("{message}")
     }
 }
 
@@ -63,7 +34,7 @@ macro_rules! assert_err {
     ($result:expr, $pattern:pat $(if $guard:expr)?) => {
         match $result {
             Err($pattern) $(if $guard)? => {}
-            other => $crate::conformance::case::unmet(&format!(
+            other => $crate::conformance::checked::unmet(&format!(
                 "expected {}, got {other:?}",
                 stringify!(Err($pattern) $(if $guard)?)
             )),

@@ -10,6 +10,7 @@
 mod bench;
 pub(crate) mod case;
 mod cases;
+pub(crate) mod checked;
 mod harness;
 mod report;
 pub(crate) mod runner;

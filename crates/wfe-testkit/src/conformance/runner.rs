@@ -6,8 +6,9 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use super::{
     CaseReport, Harness, Outcome, Report,
     bench::Bench,
-    case::{Case, Checked, Stop},
+    case::Case,
     cases,
+    checked::{Checked, Stop},
 };
 
 /// How long a case or a scenario may take: each takes well under a second, and a store that hangs should fail a test, not

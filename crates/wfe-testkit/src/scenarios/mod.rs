@@ -21,7 +21,7 @@ use libtest_mimic::{Arguments, Trial};
 
 use crate::conformance::{
     CaseReport, Harness, Outcome, Report,
-    case::Checked,
+    checked::Checked,
     runner::{judge, trial},
 };
 use stage::Stage;

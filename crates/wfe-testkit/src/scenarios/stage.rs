@@ -8,7 +8,7 @@ use crate::{
     TestHost, VirtualClock,
     conformance::{
         Harness,
-        case::{Checked, Stop, unmet},
+        checked::{Checked, Stop, unmet},
     },
 };
 

@@ -9,7 +9,7 @@ use wfe::{
     steps::{Ctx, StepError},
 };
 
-use crate::conformance::case::Checked;
+use crate::conformance::checked::Checked;
 
 /// The data of the scenarios' workflows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub(super) fn flaky<I: Item>(failures: u32, word: &'static str) -> Plain<(), I> 
 
 /// Panics, as users' code does.
 pub(super) fn explode<T>() -> T {
-    crate::conformance::case::unmet("meant to happen")
+    crate::conformance::checked::unmet("meant to happen")
 }
 
 /// A step that runs until it is let go.

@@ -3,8 +3,8 @@ use wfe_core::{
     traits::{Control, Intervention},
 };
 
-use super::WorkflowHost;
-use crate::engine::Command;
+use super::workflow_host::WorkflowHost;
+use crate::engine::command::Command;
 
 impl WorkflowHost {
     /// Asks an instance to stand still: no step of it begins any more. Those that run are neither stopped nor told, and what

@@ -1,8 +1,8 @@
 use tokio::sync::oneshot;
 use wfe_core::Result;
 
-use super::WorkflowHost;
-use crate::engine::{Command, state::outcome::Idle};
+use super::workflow_host::WorkflowHost;
+use crate::engine::{command::Command, state::outcome::Idle};
 
 impl WorkflowHost {
     /// Resolves once nothing can happen here before time passes or something comes from outside: no body runs, all results

@@ -2,7 +2,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use wfe_core::{Result, WfeError, definition::to_value, logging, models::Event};
 
-use super::{RESERVED, WorkflowHost};
+use super::workflow_host::{RESERVED, WorkflowHost};
 use crate::{engine::state::shared::Shared, store::Guarantees};
 
 /// What the publisher of an event may say beside its data.

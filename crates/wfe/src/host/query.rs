@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use wfe_core::{Result, WfeError, steps::Results};
 
-use super::WorkflowHost;
+use super::workflow_host::WorkflowHost;
 use crate::{
     engine::state::{
         outcome::{End, Outcome},

@@ -9,9 +9,9 @@ use wfe_core::{
     traits::{Claimed, Deaths, Fence, Loaded},
 };
 
-use super::{RESERVED, WorkflowHost};
+use super::workflow_host::{RESERVED, WorkflowHost};
 use crate::engine::{
-    Begin, Command,
+    command::{Begin, Command},
     state::shared::Shared,
     steps::{
         middleware::{self, WorkflowStart},

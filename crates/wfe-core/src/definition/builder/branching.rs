@@ -2,7 +2,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use super::Sequence;
 use crate::{
-    definition::{Data, Item, graph::Draft},
+    definition::{Data, Item, draft::Draft},
     program::{Ask, Decide, IfElse, Parallel, Verb, While, ask},
 };
 

@@ -10,7 +10,7 @@ mod waiting;
 
 use std::{marker::PhantomData, time::Duration};
 
-use super::{Data, Definition, Item, graph::Draft};
+use super::{Data, Definition, Item, draft::Draft};
 use crate::{Result, WfeError, program::Verb};
 
 pub use branching::{Branches, Choice, Decision};

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::Sequence;
 use crate::{
-    definition::{Data, Item, OnFailure, Retry, graph::Draft},
+    definition::{Data, Item, OnFailure, Retry, draft::Draft},
     program::ask,
 };
 

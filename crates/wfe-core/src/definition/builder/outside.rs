@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Sequence;
 use crate::{
-    definition::{Activity, Child, Data, Item, UserTask, graph::Draft},
+    definition::{Activity, Child, Data, Item, UserTask, draft::Draft},
     program::{ActivityStep, SubWorkflow, Unanswered, UserTaskStep, Verb},
 };
 

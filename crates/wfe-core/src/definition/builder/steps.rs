@@ -1,6 +1,6 @@
 use super::Sequence;
 use crate::{
-    definition::{Data, Each, Item, Task, graph::Draft, task::Source},
+    definition::{Data, Each, Item, Task, draft::Draft, task::Source},
     program::{ForEach, RunBody, Verb},
 };
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::Sequence;
 use crate::{
-    definition::{Await, Data, Every, Item, graph::Draft},
+    definition::{Await, Data, Every, Item, draft::Draft},
     program::{Delay, Recur, Schedule, Until, Verb, WaitFor, ask},
 };
 

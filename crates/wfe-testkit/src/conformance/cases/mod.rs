@@ -82,7 +82,8 @@ mod prelude {
 
     pub(super) use crate::conformance::{
         bench::{Bench, Store, done, finished_rows, must_keep_commands, offered, owned, steps},
-        case::{Checked, Stop, assert_err, cases, unmet},
+        case::{assert_err, cases},
+        checked::{Checked, Stop, unmet},
         samples::{
             DEFINITION, commit, consumed, definitions, event, failure, finished_pointer, full_instance,
             full_pointer, full_wait, instance, instance_with, parked, pointer, second, second_ms, texts,

@@ -66,7 +66,7 @@ mod prelude {
 
     pub(super) use super::scenarios;
     pub(super) use crate::{
-        conformance::case::{Checked, unmet},
+        conformance::checked::{Checked, unmet},
         scenarios::{
             stage::{Stage, completed, words},
             words::{Body, Gate, Plain, Story, begin, broken, built, count, explode, flaky, mark, mark_item},

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use wfe_core::{logging, traits::Claimed};
 
 use crate::engine::{
-    Mail,
     instance::actor::{Actor, Parting, State},
+    message::Mail,
     state::shared::{AtWork, Shared},
     steps::runner::Bodies,
 };

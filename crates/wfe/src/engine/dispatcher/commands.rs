@@ -6,7 +6,12 @@ use tokio::sync::{mpsc, watch};
 use wfe_core::logging;
 
 use super::actors::Actors;
-use crate::engine::{Begin, Command, Phase, instance::actor::State, state::shared::Shared};
+use crate::engine::{
+    command::{Begin, Command},
+    instance::actor::State,
+    message::Phase,
+    state::shared::Shared,
+};
 
 pub(super) struct Commands {
     shared: Arc<Shared>,

@@ -3,6 +3,7 @@ mod claiming;
 mod commands;
 pub(in crate::engine) mod event_sweeper;
 mod idling;
+mod pace;
 pub(crate) mod timers;
 mod timing;
 mod unregistered;
@@ -24,8 +25,9 @@ use wfe_core::{logging, traits::Owner};
 use self::{
     actors::{Actors, Gone},
     commands::Commands,
+    pace::Pace,
 };
-use super::{Command, Phase};
+use super::{command::Command, message::Phase};
 use crate::{
     engine::{
         dispatcher::timers::Timers,
@@ -70,7 +72,7 @@ struct Dispatcher {
     /// Who wants to know when the host is idle.
     idlers: Vec<oneshot::Sender<Idle>>,
     /// When to look for instances that this host cannot run.
-    pace: crate::engine::dispatcher::unregistered::Pace,
+    pace: Pace,
 }
 
 /// The engine has ended, by whatever way: nobody waits for it any longer.
@@ -113,7 +115,7 @@ pub(super) async fn run(
         in_doubt: false,
         former: Vec::new(),
         idlers: Vec::new(),
-        pace: crate::engine::dispatcher::unregistered::Pace::default(),
+        pace: Pace::default(),
     };
     let _farewell = LastWord(shared.clone());
     // Closed before the last word: whoever hears that sees that the engine has ended.

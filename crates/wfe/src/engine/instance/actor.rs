@@ -1,39 +1,19 @@
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
-    Result, WfeError,
-    executor::{Effects, Job, Lifecycle, Run, RunningBodies, StepPlace, Want},
-    logging::{self, Span},
-    steps::StepError,
+    executor::StepPlace,
     traits::{Claimed, Loaded},
 };
 
-use super::{
-    commit::{self, Stored},
-    mailbox::Listen,
-    parked::Parked,
-    prefetch::Due,
-    suspect::{self, Trial},
-};
-use crate::engine::Mail;
+use super::trial::Trial;
 use crate::engine::{
-    isolation::{PROCESS, Ticket},
-    state::{
-        outcome::End,
-        shared::{AtWork, Shared},
-    },
-    steps::{
-        in_flight::AtHand,
-        middleware::{self, WorkflowEnd},
-        runner::Bodies,
-    },
+    isolation::Ticket,
+    message::Mail,
+    state::shared::{AtWork, Shared},
+    steps::runner::Bodies,
 };
-
-/// Waits are rarely closed behind the engine's back: this often in a row, something else is wrong.
-const STALE_AT_MOST: u32 = 5;
 
 /// Works on one instance from its claim until nothing is left to run now: one pass after the other, at most one commit
 /// under way. Results that come while it is go into the next one together.
@@ -43,7 +23,7 @@ pub(in crate::engine) struct Actor {
     pub(in crate::engine) bodies: Bodies,
     pub(in crate::engine) claimed: Claimed,
     pub(in crate::engine) work: AtWork,
-    mail: mpsc::UnboundedSender<Mail>,
+    pub(in crate::engine) mail: mpsc::UnboundedSender<Mail>,
     pub(in crate::engine) mailbox: mpsc::UnboundedReceiver<Mail>,
     /// Bodies that run or wait for a free slot, by the numbers of their jobs; those too that nobody wants any more, until
     /// they have ended.
@@ -52,21 +32,21 @@ pub(in crate::engine) struct Actor {
     /// that they got here.
     pub(in crate::engine) others: HashMap<u64, StepPlace>,
     /// Whether it was told that pointers wait for the end of an earlier body.
-    has_held: bool,
+    pub(in crate::engine) has_held: bool,
     /// The number of the last job there was, whichever `Run` gave it.
-    last_job: u64,
+    pub(in crate::engine) last_job: u64,
     /// How many `Run`s were opened. Items are for the one that asked for them.
     pub(in crate::engine) opened: u64,
     /// A look at the store is due that was put off until what bodies left is stored.
     pub(in crate::engine) put_off: bool,
     /// How often in a row the store had other waits than this host.
-    stale: u32,
+    pub(in crate::engine) stale: u32,
     /// Something was stored since the instance was last opened.
-    has_stored: bool,
+    pub(in crate::engine) has_stored: bool,
     /// When this host was last seen to own the instance, by the monotonic clock.
     pub(in crate::engine) seen: Duration,
     /// It may be what kills its process: until its next commit it runs only on [`trial`](Self::trial).
-    is_suspect: bool,
+    pub(in crate::engine) is_suspect: bool,
     /// Asked for as soon as it was claimed: suspects come in the order in which they are due.
     pub(in crate::engine) ticket: Option<Ticket>,
     pub(in crate::engine) trial: Option<Trial>,
@@ -74,7 +54,7 @@ pub(in crate::engine) struct Actor {
 
 /// A body that was handed out.
 pub(in crate::engine) struct Spawned {
-    token: CancellationToken,
+    pub token: CancellationToken,
     pub place: StepPlace,
 }
 
@@ -94,15 +74,6 @@ pub(in crate::engine) struct Parting {
     pub next: Option<i64>,
     /// It was asked to look, and has ended without doing so.
     pub is_asked: bool,
-}
-
-/// Whether the actor's work is over.
-enum Worked {
-    Over(Option<i64>),
-    /// What is in memory is out of date: from the store, once more. These bodies go on.
-    Again(RunningBodies),
-    /// A row of it lets no write through.
-    Corrupt(WfeError),
 }
 
 /// Whether a turn of the actor's work is over.
@@ -144,153 +115,6 @@ impl Actor {
         }
     }
 
-    /// Works until the work is over. No mail comes from the last look into the mailbox on: who sends some is told that nobody
-    /// is there.
-    pub async fn live(mut self, state: State) -> Parting {
-        let next = self.work_through(state).await;
-        let mut is_asked = self.put_off;
-        while let Ok(mail) = self.mailbox.try_recv() {
-            is_asked |= matches!(mail, Mail::Look);
-        }
-        // What has ended has nothing left that could be asked of it.
-        Parting { next, is_asked: is_asked && self.work.end.is_none() }
-    }
-
-    /// Gives the time to look at the instance again.
-    async fn work_through(&mut self, state: State) -> Option<i64> {
-        let mut parked = suspect::poisoned(&self.work.id, self.claimed.deaths);
-        self.ticket = (self.is_suspect && parked.is_none()).then(|| PROCESS.ask());
-        let mut here = match state {
-            State::Here(loaded) => Some(*loaded),
-            State::Coming(loaded) => match loaded.await {
-                Ok(loaded) if self.shared.is_sound(&loaded) => {
-                    self.await_start(&loaded).await;
-                    Some(loaded)
-                }
-                Ok(_) | Err(_) => None, // it does not come this way
-            },
-            State::Stored => None,
-        };
-        let mut at_work = RunningBodies::default();
-        self.others.extend(AtHand::in_process(&self.work.id, &self.mail, 1));
-        self.last_job = self.others.keys().copied().max().unwrap_or(0);
-        loop {
-            let at_hand = match here.take() {
-                Some(loaded) => loaded,
-                None => self.read_instance().await?,
-            };
-            if at_hand.fence != self.claimed.fence {
-                logging::warn!(instance = self.work.id, "another process goes on with the instance");
-                return None;
-            }
-            let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
-            // What its bodies mail is not to be read here.
-            if !keeps_bodies && self.spawned.is_empty() && self.others.is_empty() {
-                match self.await_due(&at_hand).await {
-                    Due::Now => {}
-                    Due::Look => continue,
-                    Due::Never => return None,
-                }
-            }
-            if self.is_suspect && self.trial.is_none() && parked.is_none() {
-                let is_asked = at_hand.control.is_some();
-                drop(at_hand); // it may wait for long
-                self.trial = Some(self.await_turn(is_asked).await?);
-                continue;
-            }
-            self.has_stored = false;
-            match self.work_on(at_hand, std::mem::take(&mut at_work), parked.as_mut()).await {
-                Ok(Worked::Over(next)) => return next,
-                Ok(Worked::Corrupt(error)) => {
-                    let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
-                    commit::suspend_corrupt(shared, phase, self.claimed.fence, id, error).await;
-                    return None;
-                }
-                Ok(Worked::Again(left)) => {
-                    if self.has_stored {
-                        parked = None; // the store knows
-                    }
-                    self.stale += 1;
-                    if self.stale == STALE_AT_MOST && parked.is_none() {
-                        let reason = StepError::fatal("its waits in the store are not those that it opens");
-                        parked = Some(Parked::whole(reason));
-                    }
-                    if parked.is_some() {
-                        self.cancel_bodies();
-                    } else {
-                        at_work = left;
-                    }
-                }
-                Err(next) if parked.is_none() || self.has_stored => parked = Some(next),
-                Err(next) if keeps_bodies => {
-                    self.cancel_bodies();
-                    parked = Some(next.without_bodies());
-                }
-                Err(next) => {
-                    // Even the note that it is parked was refused. It stays owned, so that nothing loops here; other
-                    // hosts may try it, a lease each, until it counts as poison.
-                    let error = next.reason();
-                    logging::error!(instance = self.work.id, %error, "the instance cannot be parked");
-                    return None;
-                }
-            }
-        }
-    }
-
-    /// The instance as it is stored; `None`: it is gone, the host closes, or it cannot be read, and stands still.
-    async fn read_instance(&mut self) -> Option<Loaded> {
-        let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
-        let before = shared.options.clock.monotonic();
-        match commit::read_or_corrupt(shared, phase, id).await? {
-            Ok(loaded) => {
-                self.await_start(&loaded).await;
-                self.seen = before;
-                Some(loaded)
-            }
-            Err(corrupt) => {
-                commit::suspend_corrupt(shared, phase, self.claimed.fence, id, corrupt).await;
-                None
-            }
-        }
-    }
-
-    /// `Err`: the instance has to be parked.
-    async fn work_on(
-        &mut self,
-        loaded: Loaded,
-        at_work: RunningBodies,
-        parked: Option<&mut Parked>,
-    ) -> std::result::Result<Worked, Parked> {
-        // What runs here of the user's (data types, errors, predicates) may panic.
-        let worked = AssertUnwindSafe(self.passes(loaded, at_work, parked)).catch_unwind().await;
-        let keeps_bodies = match &worked {
-            Ok(Ok(Ok(worked))) => matches!(worked, Worked::Again(_)),
-            Ok(Ok(Err(parked))) => parked.keeps_bodies(),
-            Ok(Err(_)) | Err(_) => false,
-        };
-        if !keeps_bodies {
-            self.cancel_bodies();
-        }
-        match worked {
-            Ok(Ok(worked)) => worked,
-            Ok(Err(error @ WfeError::LostOwnership(_))) => {
-                logging::warn!(%error, "another process goes on with the instance");
-                Ok(Worked::Over(None))
-            }
-            Ok(Err(error)) => {
-                logging::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
-                let is_corrupt = matches!(error, WfeError::Corrupt { .. });
-                let code = if is_corrupt { StepError::CORRUPT } else { StepError::DEFINITION };
-                Err(Parked::whole(StepError::fatal(error).with_code(code)))
-            }
-            Err(payload) => {
-                let error = StepError::from_panic("working on the instance", payload);
-                logging::error!(instance = self.work.id, %error, "the instance is suspended");
-                Err(Parked::whole(error))
-            }
-        }
-    }
-
     /// Whatever still runs is not wanted any more; a body that was to end by itself has ended.
     pub(in crate::engine) fn cancel_bodies(&self) {
         self.spawned.values().for_each(|body| body.token.cancel());
@@ -299,160 +123,6 @@ impl Actor {
     /// Whether a body has not ended whose result is wanted.
     pub(in crate::engine) fn has_wanted_bodies(&self) -> bool {
         self.spawned.values().any(|body| !body.token.is_cancelled())
-    }
-
-    /// Tells where the instance stands whose next bodies wait for the end of earlier ones.
-    fn tell_of_held(&mut self, run: &mut Run) -> Result<()> {
-        let held = run.held()?;
-        if self.has_held || !held.is_empty() {
-            self.has_held = !held.is_empty();
-            self.shared.at_hand.hold(&self.work.id.as_str().into(), held);
-        }
-        Ok(())
-    }
-
-    async fn passes(
-        &mut self,
-        loaded: Loaded,
-        at_work: RunningBodies,
-        parked: Option<&mut Parked>,
-    ) -> Result<std::result::Result<Worked, Parked>> {
-        let instance = &loaded.instance;
-        let Some(definition) = self.shared.definition(&instance.workflow_definition_id, instance.version)
-        else {
-            // Only registered definitions are claimed, and none is ever taken away.
-            let (id, version) = (instance.workflow_definition_id.clone(), instance.version);
-            return Err(WfeError::DefinitionNotFound { id, version });
-        };
-        Span::current()
-            .record("definition", &*instance.workflow_definition_id)
-            .record("version", instance.version);
-        let control = loaded.control.clone();
-        (self.opened, self.put_off) = (self.opened + 1, false);
-        let at_work = at_work.numbered_after(self.last_job);
-        let mut run = self.shared.with_env(|env| match parked {
-            None => Run::open_again(&definition, loaded, at_work, env),
-            Some(parked) => parked.open(&definition, loaded, env),
-        })?;
-        let spawned = self.spawned.iter().map(|(job, body)| (job, &body.place));
-        spawned.chain(&self.others).for_each(|(job, place)| run.still_at_work(*job, place));
-        if let Some(request) = control {
-            self.shared.with_env(|env| run.control(request, env))?;
-        }
-        loop {
-            let before = self.shared.options.clock.monotonic();
-            match commit::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
-                Stored::Done => {
-                    self.stale = 0;
-                    self.work.beating.committed();
-                    self.stored(before);
-                }
-                Stored::Kept => {
-                    self.stored(before);
-                    run.kept();
-                    // Cannot fail: this actor has the other end.
-                    let _own = self.mail.send(Mail::Look);
-                }
-                Stored::Unchanged => {}
-                Stored::Void => return Ok(Ok(Worked::Over(None))),
-                Stored::Corrupt(error) => return Ok(Ok(Worked::Corrupt(error))),
-                Stored::Stale => return Ok(Ok(Worked::Again(run.leave_bodies()))),
-                Stored::Refused(reason) => {
-                    logging::warn!(instance = self.work.id, error = %reason, "the store refuses a commit");
-                    if self.shared.with_env(|env| run.refused(&reason, env))? {
-                        continue;
-                    }
-                    return Ok(Err(Parked::refused(reason, run.leave_bodies())));
-                }
-            }
-            let mut effects = self.shared.with_env(|env| run.committed(env))?;
-            let mut again = effects.again;
-            let mut listen = match effects.waits.take() {
-                _ if !effects.listen => Listen::No,
-                Some(waits) => Listen::To(waits),
-                None => Listen::All,
-            };
-            let jobs = std::mem::take(&mut effects.jobs);
-            self.last_job = jobs.iter().map(Job::number).fold(self.last_job, u64::max);
-            if let Turn::Over(next) = self.take_up(&mut run, effects) {
-                return Ok(Ok(Worked::Over(next)));
-            }
-            // There may have been nothing to store, which would have told.
-            if !jobs.is_empty() && self.hold().may_be_lost(&self.shared) {
-                again |= self.look(&mut run, None).await?;
-                listen = Listen::No;
-            }
-            self.begin(&run, jobs);
-            self.tell_of_held(&mut run)?;
-            if let Turn::Over(next) = self.wait(&mut run, again, listen).await? {
-                return Ok(Ok(Worked::Over(next)));
-            }
-        }
-    }
-
-    /// It came to a commit, which was begun then: it is no suspect.
-    fn stored(&mut self, began: Duration) {
-        (self.has_stored, self.seen) = (true, began);
-        (self.is_suspect, self.trial) = (false, None);
-    }
-
-    /// Does what a commit has made possible, but for bodies to run.
-    fn take_up(&mut self, run: &mut Run, effects: Effects) -> Turn {
-        effects.cancelled.iter().for_each(CancellationToken::cancel);
-        self.shared.post.woken(effects.wakes);
-        if run.status().is_final()
-            && let Some(ending) = run.ending()
-        {
-            let end = End { ending, data: run.value().clone(), cause: run.cause().cloned() };
-            self.tell_of_end(run, &end);
-            self.work.end = Some(end);
-        }
-        effects.events.into_iter().for_each(|event| self.shared.publish(event));
-        if let Some(next) = effects.released {
-            // Events may be there already for the waits that were opened: the instance is looked at once more.
-            let soon = effects.listen.then(|| self.shared.now().timestamp_millis());
-            return Turn::Over(next.into_iter().chain(soon).min());
-        }
-        for Want { container, from, limit } in effects.wants {
-            let (store, phase) = (self.shared.store.clone(), self.bodies.phase.clone());
-            let (id, mail, asker) = (self.work.id.clone(), self.mail.clone(), self.opened);
-            tokio::spawn(async move {
-                let items = commit::items(&*store, phase, &id, &container, from, limit).await;
-                if let Some(read) = items {
-                    // Nobody is there if the instance ended meanwhile.
-                    let _void = mail.send(Mail::Items { asker, container, from, read });
-                }
-            });
-        }
-        Turn::Goes
-    }
-
-    fn begin(&mut self, run: &Run, jobs: Vec<Job>) {
-        for job in jobs {
-            let begun = run.event(Lifecycle::Started, self.shared.now());
-            let body = Spawned { token: job.token().clone(), place: job.place() };
-            self.spawned.insert(job.number(), body);
-            self.bodies.spawn(job, begun, self.hold(), self.mail.clone());
-        }
-    }
-
-    /// Once: not again for a commit that only gives the instance back.
-    fn tell_of_end(&self, run: &Run, end: &End) {
-        if self.work.end.is_some() || self.shared.options.workflow_middleware.is_empty() {
-            return;
-        }
-        // Not all that the host shares: one that never comes back must not keep the host alive.
-        let (chain, definition) = (self.shared.options.workflow_middleware.clone(), run.definition());
-        let end = WorkflowEnd {
-            instance_id: self.work.id.clone(),
-            definition_id: definition.id().to_owned(),
-            version: definition.version(),
-            ending: end.ending,
-            cause: end.cause.clone(),
-            data: end.data.clone(),
-        };
-        let told = async move { middleware::ended(&chain, &end).await };
-        self.bodies.runtime.spawn(Span::current().instrument(told));
     }
 }
 

@@ -10,8 +10,8 @@ use wfe_core::{
     traits::{Committed, Control, Ending, Fence, Loaded, Pending, StepCommit, StepFailure, StepStore},
 };
 
+use crate::engine::message::{Phase, PhaseWatch};
 use crate::engine::state::shared::Shared;
-use crate::engine::{Phase, PhaseWatch};
 
 /// The first pause before a store that failed is asked again, and the longest one: a store that is busy for a moment
 /// delays little, one that is down is asked twelve times a minute.

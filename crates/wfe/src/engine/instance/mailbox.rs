@@ -6,8 +6,8 @@ use super::{
     actor::{Actor, Turn},
     commit,
 };
+use crate::engine::message::{Mail, Phase};
 use crate::engine::state::shared::Shared;
-use crate::engine::{Mail, Phase};
 
 /// For which waits events may be there.
 #[derive(Debug, Default, PartialEq, Eq)]

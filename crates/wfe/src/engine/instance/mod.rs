@@ -2,7 +2,10 @@
 
 pub(in crate::engine) mod actor;
 pub(in crate::engine) mod commit;
+pub(in crate::engine) mod life;
 pub(in crate::engine) mod mailbox;
+pub(in crate::engine) mod ownership;
 pub(in crate::engine) mod parked;
 pub(in crate::engine) mod prefetch;
 pub(in crate::engine) mod suspect;
+pub(in crate::engine) mod trial;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use wfe_core::{
     logging,
     steps::StepError,
     traits::{Deaths, Fence, Isolation},
 };
 
-use super::{actor::Actor, commit, parked::Parked};
-use crate::engine::{Mail, Phase, PhaseWatch};
+use super::{actor::Actor, commit, parked::Parked, trial::Trial};
+use crate::engine::message::{Mail, Phase, PhaseWatch};
 use crate::engine::{
     isolation::{self, PROCESS, Ticket},
     state::shared::Shared,
@@ -19,26 +19,6 @@ use crate::engine::{
 /// Deaths while it ran alone after which an instance is suspended: so many that a machine which is switched off now and then,
 /// or a deployment that kills instead of stopping, hardly ever meets the same instance that often in a row.
 const POISONED_AFTER: u32 = 10;
-
-/// An instance that is a suspect, as long as it is one.
-pub(in crate::engine) struct Trial {
-    ticket: Ticket,
-    /// Ends the turn if that lasts for too long.
-    watch: JoinHandle<()>,
-}
-
-impl Trial {
-    /// By which its bodies begin.
-    pub fn number(&self) -> u64 {
-        self.ticket.number()
-    }
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        self.watch.abort();
-    }
-}
 
 /// Why an instance is suspended that has killed its process too often.
 pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Parked> {

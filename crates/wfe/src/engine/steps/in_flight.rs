@@ -13,7 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use wfe_core::executor::{Job, StepPlace};
 
-use crate::engine::Mail;
+use crate::engine::message::Mail;
 
 /// Those of all hosts of this process. An instance that one of them gave back, or lost, may be claimed by another one, or
 /// by itself, while a body of it still runs here; the store cannot tell that. Instances are told apart by their ids, which

@@ -18,8 +18,9 @@ use wfe_core::{
 };
 
 use crate::engine::{
-    Hold, Mail, Phase, PhaseWatch,
+    instance::ownership::Hold,
     isolation::{PROCESS, Running},
+    message::{Mail, Phase, PhaseWatch},
     state::shared::Shared,
     steps::middleware,
 };

@@ -22,7 +22,7 @@ use super::{
     tick::Tick,
     timetable::{CatchUp, Due, Timetable, due, next_tick},
 };
-use crate::host::{Inner, WorkflowHost};
+use crate::host::workflow_host::{Inner, WorkflowHost};
 
 /// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
 /// hosts that know it take the schedule up.

@@ -1,0 +1,39 @@
+//! That an instance is this host's.
+
+use std::time::Duration;
+
+use wfe_core::traits::Fence;
+
+use super::commit;
+use crate::engine::{message::PhaseWatch, state::shared::Shared};
+
+/// That an instance is this host's: as this fence, and when that was last seen, by the monotonic clock; and by which number
+/// it runs as a suspect, if it is one.
+#[derive(Clone, Copy)]
+pub(crate) struct Hold {
+    pub(super) fence: Fence,
+    pub(super) seen: Duration,
+    pub suspect: Option<u64>,
+}
+
+impl Hold {
+    /// A process that was frozen for its lease has lost what it owned, and no commit may come between here and the next body,
+    /// which would tell. Half of the lease, since it runs from a sign of life that is older than what was seen. That long ago
+    /// is also what a slow store was asked for; then it counts whether the host was frozen meanwhile.
+    pub fn may_be_lost(&self, shared: &Shared) -> bool {
+        let now = shared.options.clock.monotonic();
+        shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| {
+            now.saturating_sub(self.seen) >= lease / 2 && !shared.heart.is_steady(self.seen, now, lease)
+        })
+    }
+
+    /// Whether the instance is still this host's. The store is asked only if it may not be; that it cannot tell counts
+    /// as no.
+    pub async fn lasts(&self, shared: &Shared, phase: &PhaseWatch, id: &str) -> bool {
+        if !self.may_be_lost(shared) {
+            return true;
+        }
+        let pending = commit::pending(shared, phase, id, Some(&[])).await;
+        pending.is_some_and(|pending| pending.is_ok_and(|pending| pending.fence == self.fence))
+    }
+}
