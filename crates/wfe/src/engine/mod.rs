@@ -9,6 +9,7 @@ mod dispatcher;
 pub(crate) mod instance;
 pub(crate) mod isolation;
 pub(crate) mod message;
+pub(crate) mod schedule;
 pub(crate) mod state;
 pub(crate) mod steps;
 

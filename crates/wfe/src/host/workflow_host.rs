@@ -1,19 +1,28 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use tokio::{
     runtime::Handle,
     sync::{broadcast, mpsc, oneshot, watch},
 };
 use wfe_core::{
-    Result, WfeError, definition::Definition, executor::LifecycleEvent, traits::PersistenceProvider,
+    Result, WfeError, definition::Definition, executor::LifecycleEvent, steps::StepError,
+    traits::PersistenceProvider,
 };
 
 use crate::engine::state::options::Options;
 use crate::{
-    engine::{self, command::Command, message::Phase, state::shared::Shared},
+    engine::{
+        self,
+        command::Command,
+        message::Phase,
+        schedule::definition::{Spec, Starter, definitions_for},
+        state::shared::Shared,
+    },
     host::builder::HostBuilder,
     store::Guarantees,
 };
@@ -105,7 +114,8 @@ impl WorkflowHost {
                 "the definition's id {id:?} begins with {RESERVED:?}, as those of the engine's own do"
             )));
         }
-        let all_own = super::schedules::definitions_for(&definition, &self.0)?;
+        let starter: Arc<dyn Starter> = Arc::new(Ticks(Arc::downgrade(&self.0)));
+        let all_own = definitions_for(&definition, &starter)?;
         shared.register(definition)?;
         for own in all_own {
             // One is for all versions: then it is there already.
@@ -241,10 +251,6 @@ impl WorkflowHost {
         }
     }
 
-    pub(crate) fn from_inner(inner: Arc<Inner>) -> Self {
-        Self(inner)
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
     }
@@ -268,6 +274,27 @@ impl WorkflowHost {
 
     pub(super) fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
         self.0.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Starts instances for ticks, as long as the host is there.
+struct Ticks(Weak<Inner>);
+
+impl Starter for Ticks {
+    fn now(&self) -> Option<DateTime<Utc>> {
+        self.0.upgrade().map(|host| host.shared.now())
+    }
+
+    fn start<'a>(
+        &'a self,
+        spec: &'a Spec,
+        reference: String,
+    ) -> BoxFuture<'a, std::result::Result<(), StepError>> {
+        Box::pin(async move {
+            let host = self.0.upgrade().ok_or_else(|| StepError::retryable("the host has ended"))?;
+            WorkflowHost(host).start_scheduled(spec, reference).await?;
+            Ok(())
+        })
     }
 }
 

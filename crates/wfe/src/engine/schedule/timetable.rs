@@ -62,7 +62,7 @@ impl Timetable {
         }
     }
 
-    pub(in crate::host::schedules) fn every(&self) -> Every {
+    pub(crate) fn every(&self) -> Every {
         match self {
             Self::Interval(interval) => Every::interval(*interval),
             Self::IntervalInZone { interval, zone } => Every::interval(*interval).in_zone(zone),
@@ -101,12 +101,7 @@ pub enum CatchUp {
 const MISSED: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
 /// The ticks after `last` that are due and to be run, oldest first.
-pub(in crate::host::schedules) fn due(
-    every: &Every,
-    last: DateTime<Utc>,
-    now: DateTime<Utc>,
-    catch_up: CatchUp,
-) -> Due<'_> {
+pub(crate) fn due(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, catch_up: CatchUp) -> Due<'_> {
     let most = match catch_up {
         CatchUp::One | CatchUp::None => 1,
         CatchUp::All(most) => u64::from(most.max(1)),
@@ -119,14 +114,14 @@ pub(in crate::host::schedules) fn due(
     Due { ticks, newest }
 }
 
-pub(in crate::host::schedules) struct Due<'e> {
+pub(crate) struct Due<'e> {
     pub ticks: Ticks<'e>,
     /// The newest of all that are due, whether it is to be run or not.
     pub newest: Option<DateTime<Utc>>,
 }
 
 /// Ticks, computed one by one: however many there are, they take no memory.
-pub(in crate::host::schedules) struct Ticks<'e> {
+pub(crate) struct Ticks<'e> {
     every: &'e Every,
     last: DateTime<Utc>,
     /// They come after this time,
@@ -145,11 +140,7 @@ impl Iterator for Ticks<'_> {
 }
 
 /// The first tick after `now`. `None`: there is none, or none that a store could hold.
-pub(in crate::host::schedules) fn next_tick(
-    every: &Every,
-    last: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
+pub(crate) fn next_tick(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     every.next(last, now).filter(|next| next.timestamp_nanos_opt().is_some())
 }
 

@@ -1,12 +1,9 @@
 //! Schedules that start workflows.
 
-mod definition;
-mod tick;
-mod timetable;
-
-pub(crate) use definition::definitions_for;
-pub use tick::Tick;
-pub use timetable::{CatchUp, Timetable};
+pub use crate::engine::schedule::{
+    tick::Tick,
+    timetable::{CatchUp, Timetable},
+};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -20,8 +17,14 @@ use wfe_core::{
     traits::{Cursor, Page, StepFailure},
 };
 
-use crate::{WorkflowHost, host::RESERVED, store::check_own};
-use definition::{LISTED, Spec, TICK, Ticked, own_definition};
+use super::workflow_host::{RESERVED, WorkflowHost};
+use crate::{
+    engine::schedule::{
+        definition::{LISTED, Spec, TICK, Ticked, own_definition},
+        timetable::next_tick,
+    },
+    store::check_own,
+};
 
 /// Schedules that start workflows; from [`WorkflowHost::schedules`].
 ///
@@ -123,7 +126,7 @@ impl WorkflowHost {
         Schedules(self.clone())
     }
 
-    async fn start_scheduled(&self, spec: &Spec, reference: String) -> Result<String> {
+    pub(super) async fn start_scheduled(&self, spec: &Spec, reference: String) -> Result<String> {
         let shared = self.shared();
         let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
             WfeError::DefinitionNotFound { id: spec.definition.clone(), version: spec.version.unwrap_or(0) }
@@ -182,7 +185,7 @@ impl Schedules {
         let every = timetable.every();
         let problem = match every.problem() {
             _ if id.is_empty() => Some("its id is empty".to_owned()),
-            None if timetable::next_tick(&every, now, now).is_none() => {
+            None if next_tick(&every, now, now).is_none() => {
                 Some("its timetable never comes true".to_owned())
             }
             problem => problem,

@@ -4,12 +4,10 @@
 //! last tick, so that a schedule leaves no history however long it runs. Beside it stands an activity that nobody
 //! does: as an open wait, it lists the schedule.
 
-use std::{
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wfe_core::{
@@ -22,7 +20,19 @@ use super::{
     tick::Tick,
     timetable::{CatchUp, Due, Timetable, due, next_tick},
 };
-use crate::host::workflow_host::{Inner, WorkflowHost};
+
+/// Starts the instances of ticks.
+pub(crate) trait Starter: Send + Sync {
+    /// The time now; `None`: the host has ended.
+    fn now(&self) -> Option<DateTime<Utc>>;
+
+    /// Starts an instance for the tick of this reference, or finds the one that was started for it.
+    fn start<'a>(
+        &'a self,
+        spec: &'a Spec,
+        reference: String,
+    ) -> BoxFuture<'a, std::result::Result<(), StepError>>;
+}
 
 /// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
 /// hosts that know it take the schedule up.
@@ -31,13 +41,13 @@ const ANY_VERSION: &str = "wfe.schedule:";
 /// one take the schedule up. Earlier programs stored these as the others; where they are, they go on as they are.
 const ONE_VERSION: &str = "wfe.schedule.pinned:";
 /// The activity that lists all schedules.
-pub(in crate::host::schedules) const LISTED: &str = "wfe.schedule";
+pub(crate) const LISTED: &str = "wfe.schedule";
 /// The step that sleeps until the next tick.
-pub(in crate::host::schedules) const TICK: &str = "tick";
+pub(crate) const TICK: &str = "tick";
 
 /// The data of a schedule's own instance.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::host::schedules) struct Spec {
+pub(crate) struct Spec {
     pub id: String,
     pub definition: String,
     pub version: Option<u32>,
@@ -49,12 +59,12 @@ pub(in crate::host::schedules) struct Spec {
 
 /// What the step remembers: the last tick.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::host::schedules) struct Ticked {
+pub(crate) struct Ticked {
     pub last: DateTime<Utc>,
 }
 
 /// Id and version of the workflow behind a schedule of this definition, of the newest version (`None`) or of this one.
-pub(in crate::host::schedules) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
+pub(crate) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
     match version {
         None => (format!("{ANY_VERSION}{id}"), 1),
         Some(version) => (format!("{ONE_VERSION}{id}"), version),
@@ -63,21 +73,21 @@ pub(in crate::host::schedules) fn own_definition(id: &str, version: Option<u32>)
 
 /// The workflows behind the schedules of this definition: of those that start its newest version, and of those that name
 /// this one.
-pub(crate) fn definitions_for(of: &Definition, host: &Arc<Inner>) -> Result<[Definition; 2]> {
+pub(crate) fn definitions_for(of: &Definition, starter: &Arc<dyn Starter>) -> Result<[Definition; 2]> {
     Ok([
-        build(own_definition(of.id(), None), host)?,
-        build(own_definition(of.id(), Some(of.version())), host)?,
+        build(own_definition(of.id(), None), starter)?,
+        build(own_definition(of.id(), Some(of.version())), starter)?,
     ])
 }
 
-fn build((id, version): (String, u32), host: &Arc<Inner>) -> Result<Definition> {
-    let host = Arc::downgrade(host);
+fn build((id, version): (String, u32), starter: &Arc<dyn Starter>) -> Result<Definition> {
+    let starter = starter.clone();
     // What fails is the store, or a middleware that refuses the start; it is tried again until it does not, or until
     // somebody ends the schedule. Ticks that come meanwhile are missed ones.
     let retry = Retry::up_to(u32::MAX).longest_pause(Duration::from_mins(5));
     let tick = inline(move |ctx: Ctx, spec: Arc<Spec>| {
-        let host = host.clone();
-        async move { tick(&host, &ctx, &spec).await }
+        let starter = starter.clone();
+        async move { tick(&*starter, &ctx, &spec).await }
     });
     WorkflowBuilder::<Spec>::new(id, version)
         .parallel("schedule", |both| {
@@ -87,14 +97,13 @@ fn build((id, version): (String, u32), host: &Arc<Inner>) -> Result<Definition> 
         .build()
 }
 
-async fn tick(host: &Weak<Inner>, ctx: &Ctx, spec: &Spec) -> StepResult {
-    let host = host.upgrade().map(WorkflowHost::from_inner);
-    let host = host.ok_or_else(|| StepError::retryable("the host has ended"))?;
-    let (every, now) = (spec.timetable.every(), host.shared().now());
+async fn tick(starter: &dyn Starter, ctx: &Ctx, spec: &Spec) -> StepResult {
+    let now = starter.now().ok_or_else(|| StepError::retryable("the host has ended"))?;
+    let every = spec.timetable.every();
     let last = ctx.state::<Ticked>()?.map_or(spec.created, |ticked| ticked.last);
     let Due { ticks, newest } = due(&every, last, now, spec.catch_up);
     for tick in ticks {
-        host.start_scheduled(spec, Tick::new(ctx.instance_id(), tick).reference()).await?;
+        starter.start(spec, Tick::new(ctx.instance_id(), tick).reference()).await?;
     }
     let last = newest.unwrap_or(last);
     match next_tick(&every, last, now) {

@@ -27,13 +27,13 @@ pub struct Tick {
     /// When it was due, by the schedule's timetable. It is the same for all steps and attempts of the instance.
     pub time: DateTime<Utc>,
     /// The engine's own instance behind the schedule, as in
-    /// [`ScheduleStatus::instance_id`](super::ScheduleStatus::instance_id).
+    /// [`ScheduleStatus::instance_id`](crate::ScheduleStatus::instance_id).
     pub schedule_instance_id: String,
 }
 
 impl Tick {
     /// The tick that this step's instance was started for. `None`: no tick of a schedule started it, but a program, a
-    /// parent, or [`trigger`](super::Schedules::trigger).
+    /// parent, or [`trigger`](crate::Schedules::trigger).
     ///
     /// It is read from the instance's [reference](Ctx::reference); one of the form *id, slash, time* that a program gave
     /// itself is taken for a tick.
@@ -42,12 +42,12 @@ impl Tick {
         Self::parse(ctx.reference()?)
     }
 
-    pub(in crate::host::schedules) fn new(schedule_instance_id: &str, time: DateTime<Utc>) -> Self {
+    pub(crate) fn new(schedule_instance_id: &str, time: DateTime<Utc>) -> Self {
         Self { time, schedule_instance_id: schedule_instance_id.to_owned() }
     }
 
     /// What makes the start for this tick idempotent. Stored: its form never changes.
-    pub(in crate::host::schedules) fn reference(&self) -> String {
+    pub(crate) fn reference(&self) -> String {
         let time = self.time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
         format!("{}/{time}", self.schedule_instance_id)
     }
