@@ -333,3 +333,46 @@ async fn what_is_left_out_of_a_list_because_its_wait_is_another_instances_is_tol
     }
     host.stop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_activity_whose_wait_contradicts_its_id_is_not_handed_out_and_holds_up_no_other() {
+    LazyLock::force(&SAID);
+    for (spoils, column) in [
+        ("UPDATE event_subscriptions SET event_key = 'other' WHERE id = ?", "event_key"),
+        ("UPDATE event_subscriptions SET workflow_id = 'other' WHERE id = ?", "workflow_id"),
+        (
+            "UPDATE event_subscriptions SET execution_pointer_id = 'other' WHERE id = ?",
+            "execution_pointer_id",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let provider = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
+        let host = WorkflowHost::new(provider);
+        let asks =
+            WorkflowBuilder::<u32>::new("asks", 1).activity("ask", activity("spoilt", |n: &u32, ()| *n));
+        host.register(asks.build().unwrap()).unwrap();
+        host.start().await.unwrap();
+        for number in [1_u32, 2] {
+            host.start_workflow("asks", &number).await.unwrap();
+        }
+        let open = async || host.activities().open("spoilt", None, 9).await.unwrap().rows;
+        let both = async {
+            while open().await.len() != 2 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, both).await.expect("both are open");
+        let (spoilt, sound) = (open().await.remove(0), open().await.remove(1));
+        let mut hand = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+        sqlx::query(spoils).bind(&spoilt.id).execute(&mut hand).await.unwrap();
+        let claim = async || host.activities().claim("spoilt", "w", Duration::from_hours(1)).await.unwrap();
+        let claimed = claim().await.expect("the sound one");
+        assert_eq!(claimed.activity().id, sound.id, "{column}");
+        assert!(claim().await.is_none(), "{column}");
+        let row = format!("event_subscriptions.{column}, row {},", spoilt.id);
+        let told = SAID.with("it is left out").into_iter().filter(|said| said.fields["error"].contains(&row));
+        assert_eq!(told.count(), 1, "{column}");
+        host.stop().await.unwrap();
+    }
+}

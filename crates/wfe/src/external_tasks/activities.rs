@@ -64,9 +64,9 @@ pub struct OpenActivity {
     pub pointer: String,
     /// What the worker is given.
     pub input: Value,
-    /// The same for all claims and all attempts of this visit of the step, and after a crash; another one in each iteration
-    /// of a loop and in each round of a saga. What the worker does outside can be made to happen once by it. It is what the
-    /// step's own [`Ctx::idempotency_key`](wfe_core::steps::Ctx::idempotency_key) gives.
+    /// The same for all claims and all attempts of this visit of the step, and after a crash; another one in each
+    /// iteration of a loop and in each round of a saga. What the worker does outside can be made to happen once by it.
+    /// It is what the step's own [`Ctx::idempotency_key`](wfe_core::steps::Ctx::idempotency_key) gives.
     pub idempotency_key: String,
     /// Who has claimed it; `None`: nobody yet.
     pub held: Option<Held>,
@@ -127,8 +127,8 @@ impl Activities {
         &self.0
     }
 
-    /// A page of the activities of this name that nobody has answered, oldest first; claimed ones too. One whose stored row
-    /// contradicts itself is left out, and logged once: a page may be shorter than `limit` although others follow.
+    /// A page of the activities of this name that nobody has answered, oldest first; claimed ones too. One whose stored
+    /// row contradicts itself is left out, and logged once: a page may be shorter than `limit` although others follow.
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is the engine's.
@@ -144,8 +144,9 @@ impl Activities {
     }
 
     /// Claims the oldest activity of this name that nobody has, or whose lease has run out; `None`: there is none now.
-    /// `worker` is for people who ask who has it. A dropped future, and an error of the store, can leave a claim, which is
-    /// free again after the lease.
+    /// One whose stored row contradicts itself is passed over, and logged once, as in [`open`](Self::open). `worker` is
+    /// for people who ask who has it. A dropped future, and an error of the store, can leave a claim, which is free
+    /// again after the lease.
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, or the lease is zero.
@@ -161,7 +162,10 @@ impl Activities {
         let expiry = later(shared.now(), lease);
         let mut passed_over = HashSet::new();
         while let Some(wait) = shared.store.claim_wait(&name, &token, worker, expiry).await? {
-            let activity = OpenActivity::of_all(shared, std::slice::from_ref(&wait)).await?.pop();
+            let activity = match shared.sound(check_own(&wait))? {
+                Some(()) => OpenActivity::of_all(shared, std::slice::from_ref(&wait)).await?.pop(),
+                None => None,
+            };
             if let Some(activity) = activity {
                 return Ok(Some(ActivityClaim::new(
                     self.0.clone(),
@@ -173,8 +177,9 @@ impl Activities {
                     expiry,
                 )));
             }
-            // Its instance cannot be read, or does not wait for it any more. It is held until the lease is over, so that the
-            // next one comes; a lease that is over already leaves no other way than to give up.
+            // Its row contradicts itself, so that its instance would never hear of an answer; or its instance cannot be
+            // read, or does not wait for it any more. It is held until the lease is over, so that the next one comes; a
+            // lease that is over already leaves no other way than to give up.
             if !passed_over.insert(wait.id) {
                 break;
             }
