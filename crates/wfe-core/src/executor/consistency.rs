@@ -1,5 +1,5 @@
-//! What the rows of an instance tell to be impossible, because rows were removed or changed behind the engine's back. Going
-//! on from there could run steps again that have finished, leave some out, or wait for ever.
+//! What the rows of an instance show to be impossible, because rows were removed or changed behind the engine's back.
+//! Going on from there could run steps again that have finished, leave some out, or wait for ever.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     failure::FORGIVEN,
     moves::{IN_FALLBACK, KIND, TIME, branch_path},
+    primitive::Kept,
     undoing::SINCE,
     waiting::{CHILD, WAITS, last_wait},
 };
@@ -18,11 +19,11 @@ use crate::{
     traits::Loaded,
 };
 
-/// What cannot be about a stored instance that has not ended: a [`Corrupt`](WfeError::Corrupt) that names the place. `None`:
-/// nothing. With its definition, more can be told.
+/// What cannot be about a stored instance that has not ended: a [`Corrupt`](WfeError::Corrupt) that names the place.
+/// `None`: nothing. With its definition, more is found.
 ///
-/// Asked by whoever takes an instance up, before [`Run::open`](super::Run::open), and by whoever tells how one stands. What
-/// has to be asked of the store besides are its [`lost_waits`].
+/// A host asks it before it [opens](super::Run::open) an instance, and before it answers how one stands. What the store
+/// has to be asked besides are its [`lost_waits`].
 #[must_use]
 pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option<WfeError> {
     let instance = &loaded.instance;
@@ -55,7 +56,7 @@ fn impossible(
     definition: Option<&Definition>,
 ) -> Option<WfeError> {
     use PointerStatus as Is;
-    let told = |column, message: &str, source| {
+    let corrupt_in = |column, message: &str, source| {
         let row = format!("{} of {instance}", pointer.id);
         let message = message.to_owned();
         Some(WfeError::Corrupt { table: "execution_pointers", column, row, message, source })
@@ -67,15 +68,15 @@ fn impossible(
         _ => false,
     };
     if attributes.iter().any(is_spoilt) {
-        return told("extension_attributes", "what the engine keeps there is of another type", None);
+        return corrupt_in("extension_attributes", "what the engine keeps there is of another type", None);
     }
     if !pointer.active {
         if pointer.status.is_final() {
             return None;
         }
-        return told("active", "the step has not ended, but nothing is to go on at it", None);
+        return corrupt_in("active", "the step has not ended, but nothing is to go on at it", None);
     }
-    // What a step keeps that has become another one is told as what does not fit the definition.
+    // What a step keeps that has become another one is reported as what does not fit the definition.
     let has_state = pointer.status == Is::Running || pointer.persistence_data.is_some();
     let step = pointer.step_name.as_deref().filter(|_| has_state);
     let node = definition.zip(step).and_then(|(all, step)| all.find(step));
@@ -83,23 +84,26 @@ fn impossible(
         |kind| attributes.get(KIND).is_some_and(|was| was == kind) && !attributes.contains_key(IN_FALLBACK);
     let goes_on = match node.filter(|node| is_same(node.verb.kind())) {
         Some(node) => match node.verb.primitive().check_kept(pointer) {
-            Ok(goes_on) => goes_on,
-            Err(source) => return told("persistence_data", "it is not what such a step keeps", source),
+            Ok(kept) => kept == Kept::GoesOn,
+            Err(spoilt) => {
+                let message = "it is not what such a step keeps";
+                return corrupt_in("persistence_data", message, spoilt.into_source());
+            }
         },
         None => pointer.persistence_data.is_some() || pointer.sleep_until.is_some(),
     };
     match pointer.status {
         Is::Complete | Is::Skipped | Is::Compensated | Is::Cancelled | Is::PendingPredecessor => {
-            told("status", "the step is one to go on at, but in this status nothing goes on", None)
+            corrupt_in("status", "the step is one to go on at, but in this status nothing goes on", None)
         }
         Is::Sleeping if pointer.sleep_until.is_none() => {
-            told("sleep_until", "the step sleeps, but until no time", None)
+            corrupt_in("sleep_until", "the step sleeps, but until no time", None)
         }
         Is::WaitingForEvent if !attributes.contains_key(WAITS) => {
-            told("status", "the step waits, but has never begun to", None)
+            corrupt_in("status", "the step waits, but has never begun to", None)
         }
         Is::Running if attributes.get(KIND).is_none() || (pointer.children.is_empty() && !goes_on) => {
-            told("status", "the step waits for what is inside of it, and nothing is", None)
+            corrupt_in("status", "the step waits for what is inside of it, and nothing is", None)
         }
         Is::Pending | Is::Running | Is::Sleeping | Is::WaitingForEvent | Is::Failed => None,
     }
@@ -127,7 +131,8 @@ fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     })
 }
 
-/// An instance that is not suspended, although a step of it stands failed until somebody resumes it: a resume would do nothing.
+/// An instance that is not suspended, although a step of it stands failed until a caller resumes it: a resume would do
+/// nothing.
 fn unresumed(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let instance = &loaded.instance;
     if instance.status != WorkflowStatus::Runnable {
@@ -138,10 +143,10 @@ fn unresumed(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> 
     Some(corrupt("workflows", "status", instance.id.clone(), &message))
 }
 
-/// The waits of its pointers that are not among its open ones. A wait that somebody closed by hand
-/// ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)) is opened again when the instance
-/// is; anything else is a fault of the store's rows, which
-/// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) tells apart.
+/// The waits of its pointers that are not among its open ones. A wait that a caller closed by hand
+/// ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)) is opened again when the
+/// instance is; anything else is a fault of the store's rows, which
+/// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) distinguishes.
 #[must_use]
 pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     let instance = &loaded.instance;
@@ -158,13 +163,13 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     waits
 }
 
-/// Whether the main path has come to an end, or a saga was undone, behind which the instance may end. A suspended instance in
-/// which that has happened stands at no step, and ends when it is resumed.
+/// Whether the main path has come to an end, or a saga was undone, behind which the instance may end. A suspended
+/// instance in which that has happened stands at no step, and ends when it is resumed.
 fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
     let is_undone = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
     let ends_the_path = |pointer: &ExecutionPointer| {
         let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
-        // A step that is gone from the definition tells nothing.
+        // A step that is gone from the definition says nothing.
         pointer.scope.is_empty() && node.is_none_or(|node| node.next.is_none())
     };
     pointers.iter().any(|pointer| is_undone(pointer) || ends_the_path(pointer))
@@ -204,7 +209,7 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
     None
 }
 
-/// An instance that nobody would ever look at again, although time alone has something for it to do.
+/// An instance that no host would ever look at again, although time alone has something for it to do.
 fn overlooked(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let instance = &loaded.instance;
     let is_looked_at = loaded.owner.is_some()
@@ -218,14 +223,14 @@ fn overlooked(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError>
         PointerStatus::WaitingForEvent | PointerStatus::Running => pointer.sleep_until.is_some(),
         _ => false,
     };
-    // A deadline of the definition tells nothing: it may have come with a new one of the same version.
+    // A deadline of the definition says nothing: it may have come with a new one of the same version.
     let due = active.iter().find(|pointer| is_due(pointer))?;
     Some(corrupt(
         "workflows",
         "next_execution",
         instance.id.clone(),
         &format!(
-            "nobody would look at the instance again, although {:?} is due by time: set it to 0",
+            "no host would look at the instance again, although {:?} is due by time: set it to 0",
             due.id
         ),
     ))

@@ -36,9 +36,46 @@ impl From<serde_json::Error> for Fault {
     }
 }
 
-/// What [`check_kept`](Primitive::check_kept) says of a value that does not decode.
-pub(crate) fn undecodable<T>(error: serde_json::Error) -> Result<T, Option<BoxError>> {
-    Err(Some(Box::new(redact(error))))
+/// What the value says that a step keeps in its pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// The step goes on only by what it waits for: its children, an event, a time.
+    Waits,
+    /// It has something to begin by itself, so that it goes on although it has no children.
+    GoesOn,
+}
+
+impl Kept {
+    pub fn goes_on_if(has_more: bool) -> Self {
+        if has_more { Self::GoesOn } else { Self::Waits }
+    }
+}
+
+/// Why the value that a pointer keeps is none of its step's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Spoilt {
+    /// With the decoder's error, which quotes nothing.
+    #[error("does not decode ({0})")]
+    Undecodable(BoxError),
+    /// It decodes, but no step gets there.
+    #[error("contradicts itself")]
+    Impossible,
+}
+
+impl Spoilt {
+    /// The decoder's error, if there is one.
+    pub fn into_source(self) -> Option<BoxError> {
+        match self {
+            Self::Undecodable(error) => Some(error),
+            Self::Impossible => None,
+        }
+    }
+}
+
+impl From<serde_json::Error> for Spoilt {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Undecodable(Box::new(redact(error)))
+    }
 }
 
 /// What came of a move.
@@ -89,10 +126,9 @@ pub(crate) trait Primitive {
         Ok(())
     }
 
-    /// Whether a pointer at this step goes on by itself while its children are awaited, and it has none: by what it keeps, it
-    /// has something to begin. `Err`: what it keeps does not decode, with the decoder's error, or cannot be.
-    fn check_kept(&self, _: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
-        Ok(false)
+    /// What it means that a pointer at this step keeps what it does. For those that keep something.
+    fn check_kept(&self, _: &ExecutionPointer) -> Result<Kept, Spoilt> {
+        Ok(Kept::Waits)
     }
 
     /// A pointer at this step, opened from the store while its children were awaited; `Err`: what it remembered does not

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{
     Env, Run, Want,
     moves::{FALLBACK, UNDOES, branch_key},
+    primitive::{Kept, Spoilt},
 };
 use crate::{
     Result, WfeError,
@@ -51,11 +52,13 @@ pub(super) struct SagaState {
 }
 
 impl SagaState {
-    /// Whether entries of its log are still to be undone, for which no pointer of its need be at work. `None`: there is no such
-    /// state.
-    pub fn has_entries(&self) -> Option<bool> {
-        let Some(undoing) = &self.undoing else { return Some(false) };
-        (undoing.next >= self.from).then_some(undoing.next > self.from)
+    /// While entries of its log are still to be undone, no pointer of its need be at work.
+    pub fn check(&self) -> std::result::Result<Kept, Spoilt> {
+        match &self.undoing {
+            None => Ok(Kept::Waits),
+            Some(undoing) if undoing.next < self.from => Err(Spoilt::Impossible),
+            Some(undoing) => Ok(Kept::goes_on_if(undoing.next > self.from)),
+        }
     }
 }
 

@@ -2,8 +2,11 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::{
-    BoxError,
-    executor::{Env, Moved, Primitive, Run, moves::KIND, primitive::undecodable},
+    executor::{
+        Env, Moved, Primitive, Run,
+        moves::KIND,
+        primitive::{Kept, Spoilt},
+    },
     limits::{later, nearest_time},
     models::ExecutionPointer,
     program::{Delay, Until},
@@ -25,18 +28,18 @@ impl Until {
         pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
         Ok(until)
     }
-}
 
-impl Until {
-    /// For those that [ask once](Self::once): whether the kept time decodes. Nothing is begun by it.
-    pub(super) fn check(pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
-        let kept = pointer.persistence_data.as_ref().map(DateTime::<Utc>::deserialize).transpose();
-        kept.map_or_else(undecodable, |_| Ok(false))
+    /// Looks at the time that those keep who [ask once](Self::once). Nothing is begun by it.
+    pub(super) fn check(pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
+        if let Some(kept) = &pointer.persistence_data {
+            DateTime::<Utc>::deserialize(kept)?;
+        }
+        Ok(Kept::Waits)
     }
 }
 
 impl Primitive for Delay {
-    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
         Until::check(pointer)
     }
 

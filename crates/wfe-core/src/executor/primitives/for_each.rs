@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    BoxError, Result, WfeError,
-    executor::{Env, Moved, Primitive, Run, Want, moves::branch_of, primitive::undecodable},
+    Result, WfeError,
+    executor::{
+        Env, Moved, Primitive, Run, Want,
+        moves::branch_of,
+        primitive::{Kept, Spoilt},
+    },
     models::{ExecutionPointer, PointerChange, PointerStatus},
     program::{Answer, ForEach},
-    redact,
     steps::INDEX,
     traits::Items,
 };
@@ -52,6 +55,12 @@ struct Cursor {
     total: u64,
     /// Position of the first item that has not begun.
     next: u64,
+}
+
+/// What a running for-each keeps.
+fn kept(pointer: &ExecutionPointer) -> std::result::Result<Cursor, Spoilt> {
+    let cursor = Cursor::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))?;
+    if cursor.next > cursor.total { Err(Spoilt::Impossible) } else { Ok(cursor) }
 }
 
 /// The items at hand, from the cursor on.
@@ -169,23 +178,19 @@ impl Primitive for ForEach {
         Ok(self.fill(run, at)?)
     }
 
-    fn check_kept(&self, pointer: &ExecutionPointer) -> std::result::Result<bool, Option<BoxError>> {
+    fn check_kept(&self, pointer: &ExecutionPointer) -> std::result::Result<Kept, Spoilt> {
         if pointer.status != PointerStatus::Running {
-            return Ok(false); // the body's own
+            return Ok(Kept::Waits); // the body's own
         }
-        match Cursor::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null)) {
-            Ok(cursor) => (cursor.next <= cursor.total).then_some(cursor.next < cursor.total).ok_or(None),
-            Err(error) => undecodable(error),
-        }
+        let cursor = kept(pointer)?;
+        Ok(Kept::goes_on_if(cursor.next < cursor.total))
     }
 
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> std::result::Result<(), String> {
         if pointer.status.after(PointerChange::Run).is_err() {
             return Err(format!("is a for-each now, but was {}", pointer.status));
         }
-        let kept = pointer.persistence_data.clone().unwrap_or(Value::Null);
-        let cursor: Cursor = serde_json::from_value(kept)
-            .map_err(|e| format!("has a cursor that does not decode ({})", redact(e)))?;
+        let cursor = kept(pointer).map_err(|spoilt| format!("has a cursor that {spoilt}"))?;
         let from = cursor.next;
         let asked = from < cursor.total;
         run.windows.insert(pointer.id.clone(), Window { cursor, values: VecDeque::new(), asked });

@@ -1,9 +1,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
-    BoxError,
-    executor::{Env, Moved, Primitive, Run, moves::branch_of, primitive::undecodable},
+    executor::{
+        Env, Moved, Primitive, Run,
+        moves::branch_of,
+        primitive::{Kept, Spoilt},
+    },
     limits::nearest_time,
     models::{ExecutionPointer, PointerStatus},
     program::Recur,
@@ -18,10 +22,14 @@ struct Ticks {
     next: Option<DateTime<Utc>>,
 }
 
+/// What one that has begun keeps.
+fn kept(pointer: &ExecutionPointer) -> serde_json::Result<Ticks> {
+    Ticks::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))
+}
+
 impl Recur {
     fn ticks(run: &Run, at: &str) -> Moved<Ticks> {
-        let kept = run.live.get(at)?.persistence_data.clone().unwrap_or_default();
-        Ok(serde_json::from_value(kept)?)
+        Ok(kept(run.live.get(at)?)?)
     }
 
     /// Keeps what is to come; ends if that is nothing.
@@ -87,19 +95,18 @@ impl Primitive for Recur {
         Ok(())
     }
 
-    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
-        let is_begun = pointer.status == PointerStatus::Running;
-        match pointer.persistence_data.as_ref().map(Ticks::deserialize).transpose() {
-            Ok(None) => (!is_begun).then_some(false).ok_or(None),
-            Ok(Some(ticks)) => Ok(ticks.next.is_some() && pointer.sleep_until.is_some()),
-            Err(error) => undecodable(error),
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
+        if pointer.status != PointerStatus::Running && pointer.persistence_data.is_none() {
+            return Ok(Kept::Waits); // it has not begun
         }
+        let has_next = kept(pointer)?.next.is_some();
+        Ok(Kept::goes_on_if(has_next && pointer.sleep_until.is_some()))
     }
 
-    fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
-        match Self::ticks(run, &pointer.id) {
+    fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
+        match kept(pointer) {
             Ok(_) => Ok(()),
-            Err(_) => Err("has ticks that do not decode".to_owned()),
+            Err(error) => Err(format!("has a count of ticks that {}", Spoilt::from(error))),
         }
     }
 }

@@ -1,20 +1,24 @@
 //! Saga. How it is undone stands in [`undoing`](crate::executor::undoing).
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
-    BoxError,
     executor::{
         Env, Moved, Primitive, Run,
         failure::WHY_AGAIN,
         moves::branch_of,
-        primitive::undecodable,
+        primitive::{Kept, Spoilt},
         undoing::{SagaState, UNDO},
     },
     models::ExecutionPointer,
     program::Saga,
-    redact,
 };
+
+/// What one that has begun keeps.
+fn kept(pointer: &ExecutionPointer) -> serde_json::Result<SagaState> {
+    SagaState::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))
+}
 
 impl Primitive for Saga {
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
@@ -29,17 +33,16 @@ impl Primitive for Saga {
         Ok(if key.starts_with(UNDO) { run.entry_undone(at, env) } else { run.complete(at, None, env) }?)
     }
 
-    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
-        match pointer.persistence_data.as_ref().map(SagaState::deserialize).transpose() {
-            Ok(state) => state.map_or(Ok(false), |state| state.has_entries().ok_or(None)),
-            Err(error) => undecodable(error),
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
+        if pointer.persistence_data.is_none() {
+            return Ok(Kept::Waits); // it has not begun
         }
+        kept(pointer)?.check()
     }
 
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
-        let kept = pointer.persistence_data.clone().unwrap_or_default();
-        if let Err(e) = SagaState::deserialize(kept) {
-            return Err(format!("has a state that does not decode ({})", redact(e)));
+        if let Err(error) = kept(pointer) {
+            return Err(format!("has a state that {}", Spoilt::from(error)));
         }
         run.reopen_saga(&pointer.id).map_err(|e| format!("cannot be undone further ({e})"))
     }

@@ -1,6 +1,9 @@
 use crate::{
-    BoxError,
-    executor::{Env, Moved, Primitive, Run, moves::branch_of},
+    executor::{
+        Env, Moved, Primitive, Run,
+        moves::branch_of,
+        primitive::{Kept, Spoilt},
+    },
     models::ExecutionPointer,
     program::{Schedule, Until},
 };
@@ -25,7 +28,7 @@ impl Primitive for Schedule {
         Ok(run.complete(at, None, env)?)
     }
 
-    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
         Until::check(pointer)
     }
 

@@ -1,14 +1,15 @@
 //! While. A round that has ended is history.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
-    BoxError,
-    executor::{Env, Moved, Primitive, Run, moves::branch_of, primitive::undecodable},
+    executor::{
+        Env, Moved, Primitive, Run,
+        moves::branch_of,
+        primitive::{Kept, Spoilt},
+    },
     models::{ExecutionPointer, PointerStatus},
     program::While,
-    redact,
 };
 
 /// What the pointer keeps.
@@ -23,7 +24,7 @@ impl While {
         if !run.ask(at, &self.holds)? {
             return Ok(run.complete(at, None, env)?);
         }
-        let mut rounds = rounds(run.live.get(at)?.persistence_data.as_ref())?;
+        let mut rounds = kept(run.live.get(at)?)?;
         let key = rounds.begun.to_string();
         rounds.begun += 1;
         let (branch, kept) = (branch_of(run.node_of(at)?, 0)?, serde_json::to_value(rounds)?);
@@ -36,8 +37,9 @@ impl While {
     }
 }
 
-fn rounds(kept: Option<&Value>) -> serde_json::Result<Rounds> {
-    kept.map_or_else(|| Ok(Rounds::default()), Rounds::deserialize)
+/// What it keeps; before the first round, nothing.
+fn kept(pointer: &ExecutionPointer) -> serde_json::Result<Rounds> {
+    pointer.persistence_data.as_ref().map_or_else(|| Ok(Rounds::default()), Rounds::deserialize)
 }
 
 impl Primitive for While {
@@ -49,14 +51,15 @@ impl Primitive for While {
         self.next_round(run, at, env)
     }
 
-    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<bool, Option<BoxError>> {
-        rounds(pointer.persistence_data.as_ref()).map_or_else(undecodable, |_| Ok(false))
+    fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
+        kept(pointer)?;
+        Ok(Kept::Waits)
     }
 
     fn reopen(&self, _: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
-        match rounds(pointer.persistence_data.as_ref()) {
+        match kept(pointer) {
             Ok(_) => Ok(()),
-            Err(e) => Err(format!("has a count of rounds that does not decode ({})", redact(e))),
+            Err(error) => Err(format!("has a count of rounds that {}", Spoilt::from(error))),
         }
     }
 }
