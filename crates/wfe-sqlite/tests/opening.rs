@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 
 use std::{
+    error::Error as _,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -140,8 +141,12 @@ async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_tha
     ] {
         made(&copy, lost).await;
         let before = contents(folder.path());
-        let error = refused(&copy).await.to_string();
+        let error = refused(&copy).await;
         assert_eq!(contents(folder.path()), before, "{lost}");
+        // What is below it is why, and advises nothing else.
+        let why = error.source().unwrap();
+        assert!(why.to_string().contains("its application_id is") && why.source().is_none(), "{why}");
+        let error = error.to_string();
         let (_, mend) = error.split_once("in an SQLite tool: ").unwrap_or_else(|| panic!("{lost}: {error}"));
         assert!(error.contains("VACUUM INTO"), "{error}");
         let mut tool = foreign(&copy).await;

@@ -213,7 +213,7 @@ pub(crate) fn check_identity(application: i64, version: i64, location: &str) -> 
 }
 
 /// The numbers by which a database was told not to be a store.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Unmarked {
     application: i64,
     version: i64,
@@ -240,7 +240,7 @@ fn not_ours(application: i64, version: i64, location: &str) -> WfeError {
 /// there, how to go on. SQLite's `.dump` leaves the mark out. The file is only read.
 pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
     let WfeError::Unusable { source: Some(source), .. } = &error else { return error };
-    let Some(mark) = source.downcast_ref::<Unmarked>() else { return error };
+    let Some(&mark) = source.downcast_ref::<Unmarked>() else { return error };
     // Another program's mark is not to be replaced.
     if ![0, APPLICATION_ID].contains(&mark.application) {
         return error;
@@ -253,7 +253,7 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
                  .dump is not. Use the original, or a copy made by VACUUM INTO; or, if this copy is complete, mark it in \
                  an SQLite tool: PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}"
             ),
-            source: Some(Box::new(error)),
+            source: Some(Box::new(mark)),
         },
         // What was said first holds, whatever there is to be seen.
         Ok(_) | Err(_) => error,
@@ -263,6 +263,10 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
 /// The version that has exactly what this file has: one that has more may be a newer version's.
 async fn version_by_parts(path: &Path) -> std::result::Result<Option<i64>, sqlx::Error> {
     // Nothing is made beside the file, and a log that lies there is not touched.
+    //
+    // That this opens the file once more takes no lock of this process from it: a file that is in use here is not looked at, so
+    // it is not refused either. If a call beside this one opens it meanwhile, because it was marked by then, SQLite knows of both
+    // connections, and closes the descriptor of this one only once the other holds no lock.
     let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
     let mut connection = connect(&options).await?;
     let found = parts(&mut connection).await;
