@@ -41,7 +41,7 @@ pub(crate) fn is_constraint_violation(error: &sqlx::Error) -> bool {
     primary(error) == Some(CONSTRAINT)
 }
 
-/// Whether somebody else held the database for too long; nothing was done.
+/// Whether another connection held the database for too long; nothing was done.
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(BUSY | LOCKED | PROTOCOL))
 }
@@ -56,9 +56,9 @@ pub(crate) fn is_crash(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::WorkerCrashed)
 }
 
-/// Whether the connection may not be used again: its thread has ended, or may be about to. sqlx resets the statements of a text
-/// once the error of one of them is told, and panics where SQLite, which could not prepare that one anew (somebody has dropped
-/// a table or an index of it), has forgotten the error by then.
+/// Whether the connection may not be used again: its thread has ended, or may be about to. sqlx resets the statements
+/// of a text once the error of one of them is read, and panics where SQLite, which could not prepare that one anew (a
+/// table or an index of it was dropped), has forgotten the error by then.
 pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
     is_crash(error) || primary(error) == Some(ERROR)
 }
@@ -83,33 +83,22 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     }
 }
 
-/// The error of a write of which this statement broke a rule of the schema. Whatever a caller can give that breaks one is refused
-/// before that, or by a guard: so what it goes against is stored. Where that is a row of the thing that the script is about, the
-/// error names the thing: which row it is, nobody has told.
+/// The error of a write of which this statement broke a rule of the schema. Whatever a caller can give that breaks one
+/// is refused before that, or by a guard: so what it goes against is stored. Where the statement writes only what
+/// belongs to the thing that the script is about, the error names the thing: which row it is, SQLite does not say.
+/// Other rows are no fault of that thing.
 pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::Error>) -> WfeError {
-    match script.statements.get(statement).and_then(|statement| own_table(statement.text)) {
-        Some(table) => WfeError::Corrupt {
-            table,
+    let own = script.statements.get(statement).and_then(|statement| statement.own);
+    match own.zip(script.subject()) {
+        Some((own, subject)) => WfeError::Corrupt {
+            table: own.table(),
             column: "*",
-            row: script.subject().unwrap_or("?").to_owned(),
-            message: format!("what is stored lets no write through: {error}"),
+            row: subject.to_owned(),
+            message: "what is stored lets no write through".to_owned(),
             source: Some(Box::new(Arc::clone(error))),
         },
         None => storage("writing", error),
     }
-}
-
-/// The table of which one of this crate's statements changes rows of one instance. `None`: those that it changes, or whose
-/// numbers it draws on, are everybody's, and no instance is to be blamed for them.
-fn own_table(statement: &'static str) -> Option<&'static str> {
-    let mut words = statement.split_ascii_whitespace();
-    let verb = words.next()?;
-    let table = if verb == "UPDATE" { words.next() } else { words.nth(1) };
-    table.filter(|table| match *table {
-        "workflows" => verb == "UPDATE",
-        "execution_pointers" | "event_subscriptions" => true,
-        _ => false,
-    })
 }
 
 /// The same error, naming the database. For where answers leave the store: most of what fails below does not know it.
@@ -154,7 +143,7 @@ pub(crate) fn busy(location: &str, waited: Duration, held: &Arc<dyn Error + Send
     WfeError::Busy { message, source: Some(Box::new(Arc::clone(held))) }
 }
 
-/// The error of a COMMIT whose outcome nobody knows.
+/// The error of a COMMIT whose outcome is unknown.
 pub(crate) fn commit_unknown(error: &Arc<sqlx::Error>) -> WfeError {
     WfeError::CommitUnknown { message: error.to_string(), source: Some(Box::new(Arc::clone(error))) }
 }
@@ -173,7 +162,10 @@ pub(crate) fn corrupt(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql;
+    use crate::{
+        request::{Own, Sql, Value},
+        sql,
+    };
     use sqlx::{Connection, Executor, SqliteConnection};
     use wfe_core::Advice;
 
@@ -188,21 +180,53 @@ mod tests {
         assert_eq!(storage("reading", &Arc::new(typo)).advice(), Advice::GiveUp);
     }
 
+    fn broken<const N: usize>(sql: &Sql<N>, subject: Option<&str>) -> WfeError {
+        let mut script = Script::about("a");
+        // As the other arguments of a statement may, a guard's name the thing.
+        script.guard(&sql::ownership::EXISTS, [subject.into()]);
+        let statement = script.add(sql, std::array::from_fn(|_| Value::Null));
+        broken_rule(&script, statement, &Arc::new(sqlx::Error::RowNotFound))
+    }
+
+    fn blamed<const N: usize>(sql: &Sql<N>) -> Option<&'static str> {
+        match broken(sql, Some("a")) {
+            WfeError::Corrupt { table, column: "*", row, message, .. } => {
+                assert!(row == "a" && !message.contains("no rows"), "{row}: {message}");
+                Some(table)
+            }
+            WfeError::Storage { .. } => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn an_instance_is_blamed_for_its_own_rows_only() {
-        for (statement, table) in [
-            (sql::ownership::COMMIT.text(), Some("workflows")),
-            (sql::pointers::FINISH.text(), Some("execution_pointers")),
-            (sql::pointers::PUT_IN_COMMIT.text(), Some("execution_pointers")),
-            (sql::subscriptions::CLOSE.text(), Some("event_subscriptions")),
-            (sql::streams::ADVANCE.text(), Some("event_subscriptions")),
-            (sql::ownership::INSERT_CHILD.text(), None),
-            (sql::events::RIPEN.text(), None),
-            (sql::events::INSERT_UNLESS.text(), None),
-            (sql::errors::INSERT.text(), None),
-            (sql::commands::SCHEDULE.text(), None),
-        ] {
-            assert_eq!(own_table(statement), table, "{statement}");
-        }
+        assert_eq!(blamed(&sql::ownership::COMMIT), Some("workflows"));
+        assert_eq!(blamed(&sql::ownership::QUARANTINE), Some("workflows"));
+        assert_eq!(blamed(&sql::ownership::REQUEST.own(Own::Instance)), Some("workflows"));
+        assert_eq!(blamed(&sql::pointers::FINISH), Some("execution_pointers"));
+        assert_eq!(blamed(&sql::pointers::PUT_IN_COMMIT), Some("execution_pointers"));
+        assert_eq!(blamed(&sql::subscriptions::CLOSE), Some("event_subscriptions"));
+        assert_eq!(blamed(&sql::streams::ADVANCE), Some("event_subscriptions"));
+        // Several instances', another one's, or everybody's.
+        assert_eq!(blamed(&sql::ownership::FREE), None);
+        assert_eq!(blamed(&sql::ownership::JUDGE), None);
+        assert_eq!(blamed(&sql::ownership::CLEAR_OWNER), None);
+        assert_eq!(blamed(&sql::ownership::CLAIM), None);
+        assert_eq!(blamed(&sql::work::CLAIM), None);
+        assert_eq!(blamed(&sql::ownership::REQUEST), None);
+        assert_eq!(blamed(&sql::ownership::INSERT_CHILD), None);
+        assert_eq!(blamed(&sql::pointers::PUT_IN_CHILD), None);
+        assert_eq!(blamed(&sql::ownership::UNMARK_CHILD), None);
+        assert_eq!(blamed(&sql::events::RIPEN), None);
+        assert_eq!(blamed(&sql::events::INSERT_UNLESS), None);
+        assert_eq!(blamed(&sql::errors::INSERT), None);
+        assert_eq!(blamed(&sql::commands::SCHEDULE), None);
+    }
+
+    #[test]
+    fn a_row_that_nothing_names_is_not_to_be_mended() {
+        let nameless = broken(&sql::ownership::COMMIT, None);
+        assert!(matches!(nameless, WfeError::Storage { .. }), "{nameless:?}");
     }
 }

@@ -31,30 +31,30 @@ use crate::{
 ///
 /// What a call has returned is durable: it is answered after the fsync of its commit (in memory there is none). A
 /// dropped future leaves all of its effect or none. Dropping the provider finishes what was begun and then closes the
-/// database; it blocks for that, some milliseconds as a rule and two seconds at most. [`close`](Self::close) waits without
-/// blocking, as long as it takes. Any number of providers, in any number of processes, may have
-/// one file open; their writers take turns.
+/// database; it blocks for that, some milliseconds as a rule and two seconds at most. [`close`](Self::close) waits
+/// without blocking, as long as it takes. Any number of providers, in any number of processes, may have one file open;
+/// their writers take turns.
 ///
 /// Nothing is answered as stored that is not in the file to which the path leads: a database, `-wal` or `-shm` that is
-/// removed, renamed, replaced or cut short under the store is found before the answer ([`Unusable`](wfe_core::WfeError::Unusable),
-/// or [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit that was under way), and from then on every
-/// call says so. A file that is overwritten in place is not found by that look.
-/// [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is open, use
-/// `VACUUM INTO` on a connection of your own, not a copy of its files.
+/// removed, renamed, replaced or cut short under the store is found before the answer
+/// ([`Unusable`](wfe_core::WfeError::Unusable), or [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit
+/// that was under way), and from then on every call says so. A file that is overwritten in place is not found by that
+/// look. [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is
+/// open, use `VACUUM INTO` on a connection of your own, not a copy of its files.
 ///
 /// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
 /// one connection for both, and is lost with its provider and at no other time: there is no pool, so nothing
 /// recycles or times out a connection, and one is opened anew only after an error that leaves it in doubt.
 ///
 /// # How much waits
-/// Calls wait in two queues, one for writes and one for reads (in memory, one for both). A queue takes 1 024 calls of the
-/// program, or fewer with 64 MiB of arguments together; one that is larger than that enters alone. Further calls wait
-/// outside, in their order, for as long as [`busy_timeout`](SqliteOptions::busy_timeout) allows from their beginning, and are
-/// then [`Busy`](wfe_core::WfeError::Busy), with nothing written. A call that is dropped while it waits outside has no
-/// effect; dropped in the queue, it keeps its place there until the database comes to it.
+/// Calls wait in two queues, one for writes and one for reads (in memory, one for both). A queue takes 1 024 calls of
+/// the program, or fewer with 64 MiB of arguments together; one that is larger than that enters alone. Further calls
+/// wait outside, in their order, for as long as [`busy_timeout`](SqliteOptions::busy_timeout) allows from their
+/// beginning, and are then [`Busy`](wfe_core::WfeError::Busy), with nothing written. A call that is dropped while it
+/// waits outside has no effect; dropped in the queue, it keeps its place there until the database comes to it.
 ///
-/// What a host's engine asks (the [`StepStore`](wfe_core::traits::StepStore)'s commits, claims, loads and the like) takes no
-/// such place and is never kept out: there is one such call at a time for each instance in memory.
+/// What a host's engine asks (the [`StepStore`](wfe_core::traits::StepStore)'s commits, claims, loads and the like)
+/// takes no such place and is never kept out: there is one such call at a time for each instance in memory.
 pub struct SqlitePersistenceProvider {
     pub(crate) writer: Writer,
     /// `None`: a database in memory, read on the writer's connection.
@@ -76,12 +76,12 @@ impl SqlitePersistenceProvider {
     /// escapes where the path has a `?` or `%`.
     ///
     /// # Errors
-    /// * [`Unusable`](wfe_core::WfeError::Unusable), which names path and cause; the file is untouched: another URL or an
-    ///   unknown URL parameter, a missing folder, a file that is no database or another program's, a read-only one, a network
-    ///   file system that Linux names, a SQLite older than 3.51.3; a store whose schema lacks something (changed by hand,
-    ///   say); a write-ahead log, `-shm` or lock file beside it that does not belong to it or must not be used, as far as that
-    ///   can be told; a file that was removed while somebody still has it open; any database while the clock shows a time
-    ///   before 1970.
+    /// * [`Unusable`](wfe_core::WfeError::Unusable), which names path and cause; the file is untouched: another URL or
+    ///   an unknown URL parameter, a missing folder, a file that is no database or another program's, a read-only one,
+    ///   a network file system that Linux names, a SQLite older than 3.51.3; a store whose schema lacks something
+    ///   (changed by hand, say); a write-ahead log, `-shm` or lock file beside it that does not belong to it or must
+    ///   not be used, as far as that can be told; a file that was removed while somebody still has it open; any
+    ///   database while the clock shows a time before 1970.
     /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): a newer version of WFE wrote it; it is untouched.
     /// * [`Busy`](wfe_core::WfeError::Busy): another process held it for longer than the busy timeout.
     pub async fn new(url: &str) -> Result<Self> {
@@ -168,7 +168,8 @@ impl SqlitePersistenceProvider {
         }
     }
 
-    /// Reads a page of rows for the program: those that decode, and the place of the last one if there may be more behind it.
+    /// Reads a page of rows for the program: those that decode, and the place of the last one if there may be more
+    /// behind it.
     pub(crate) async fn page<T, P>(
         &self,
         script: Script,
@@ -230,8 +231,8 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Refuses a clock before 1970, which a computer shows that has lost its time: whatever is begun under it, from the ids of
-/// instances on, is out of order as soon as the clock is set right.
+/// Refuses a clock before 1970, which a computer shows that has lost its time: whatever is begun under it, from the ids
+/// of instances on, is out of order as soon as the clock is set right.
 fn check_clock(place: &Place, clock: &dyn Clock) -> Result<()> {
     let now = clock.now();
     if now >= DateTime::UNIX_EPOCH {
@@ -244,8 +245,9 @@ fn check_clock(place: &Place, clock: &dyn Clock) -> Result<()> {
     ))
 }
 
-/// How long dropping a provider waits for each of its threads: a program that ends right afterwards would leave its files
-/// unclosed and its locks lying, which harms nobody but looks untidy; more than this nobody should have to wait for that.
+/// How long dropping a provider waits for each of its threads: a program that ends right afterwards would leave its
+/// files unclosed and its locks lying, which harms nobody but looks untidy; more than this nobody should have to wait
+/// for that.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 impl Drop for SqlitePersistenceProvider {

@@ -11,7 +11,32 @@ use wfe_core::WfeError;
 /// mean other arguments there. `N` is compared with the text when the program is compiled: an argument too few would
 /// silently be NULL.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sql<const N: usize>(&'static str);
+pub(crate) struct Sql<const N: usize> {
+    text: &'static str,
+    own: Option<Own>,
+}
+
+/// Where a statement writes if it writes rows of one thing only: the instance, or the wait, that its [`Script`] is
+/// about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// In `workflows`.
+    Instance,
+    /// In `execution_pointers`.
+    Pointers,
+    /// In `event_subscriptions`.
+    Waits,
+}
+
+impl Own {
+    pub(crate) const fn table(self) -> &'static str {
+        match self {
+            Self::Instance => "workflows",
+            Self::Pointers => "execution_pointers",
+            Self::Waits => "event_subscriptions",
+        }
+    }
+}
 
 impl<const N: usize> Sql<N> {
     pub(crate) const fn new(text: &'static str) -> Self {
@@ -24,11 +49,21 @@ impl<const N: usize> Sql<N> {
             at += 1;
         }
         assert!(parameters == N, "another number of parameters than declared");
-        Self(text)
+        Self { text, own: None }
+    }
+
+    /// The same statement, which writes what belongs to the thing that its script is about, and nothing else. A rule of
+    /// the schema that it breaks is told as a fault of that thing.
+    pub(crate) const fn own(self, own: Own) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     pub(crate) const fn text(&self) -> &'static str {
-        self.0
+        self.text
+    }
+
+    const fn statement(&self, is_guard: bool) -> Statement {
+        Statement { text: self.text, parameters: N, is_guard, own: self.own }
     }
 }
 
@@ -100,6 +135,7 @@ pub(crate) struct Statement {
     pub(crate) parameters: usize,
     /// Violates a NOT NULL constraint on purpose where its condition does not hold.
     pub(crate) is_guard: bool,
+    pub(crate) own: Option<Own>,
 }
 
 impl PartialEq for Statement {
@@ -117,8 +153,8 @@ impl std::hash::Hash for Statement {
     }
 }
 
-/// Is given the rows of the statement with this index as they come, on the thread that reads them, and gives back those that
-/// are to be gathered. A row as SQLite hands it over takes several times the memory of what is made of it.
+/// Is given the rows of the statement with this index as they come, on the thread that reads them, and gives back those
+/// that are to be gathered. A row as SQLite hands it over takes several times the memory of what is made of it.
 pub(crate) type Take = Box<dyn FnMut(usize, SqliteRow) -> Option<SqliteRow> + Send>;
 
 /// Statements that belong together: all of their effect, or none.
@@ -168,7 +204,7 @@ impl Script {
         after: [Value; B],
     ) -> usize {
         const { assert!(A + M + B == N, "another number of arguments than parameters") };
-        self.statements.push(Statement { text: sql.0, parameters: N, is_guard: false });
+        self.statements.push(sql.statement(false));
         self.values.extend(before);
         self.values.extend_from_slice(model);
         self.values.extend(after);
@@ -188,7 +224,7 @@ impl Script {
     }
 
     fn push<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N], is_guard: bool) -> usize {
-        self.statements.push(Statement { text: sql.0, parameters: N, is_guard });
+        self.statements.push(sql.statement(is_guard));
         self.values.extend(values);
         self.statements.len() - 1
     }

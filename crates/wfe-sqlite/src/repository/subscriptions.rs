@@ -49,7 +49,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
         let mut script = Script::about(subscription_id);
         script.guard_or(&sql::subscriptions::EXISTS, [subscription_id.into()], not_found(subscription_id));
         script.add(&sql::subscriptions::TERMINATE, [subscription_id.into()]);
-        self.writer.run(script).await?;
+        self.named(self.writer.run(script).await)?;
         Ok(())
     }
 
@@ -98,7 +98,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
                 self.now().into(),
             ],
         );
-        let done = self.writer.run_for(Caller::Worker, script).await?;
+        let done = self.named(self.writer.run_for(Caller::Worker, script).await)?;
         Ok(done.get(set).is_some_and(|done| done.changes > 0))
     }
 
@@ -110,7 +110,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
             not_found(subscription_id),
         );
         script.add(&sql::subscriptions::CLEAR_TOKEN, [subscription_id.into(), token.into()]);
-        self.writer.run_for(Caller::Worker, script).await?;
+        self.named(self.writer.run_for(Caller::Worker, script).await)?;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Statements on the columns of `workflows` that stand beside the model: owner, fence, control request, start key.
 
-use crate::request::Sql;
+use crate::request::{Own, Sql};
 
 /// Whether a row of `workflows` runs one of these definitions: a JSON list of [id in hexadecimal, version].
 macro_rules! is_of_definitions {
@@ -18,7 +18,8 @@ macro_rules! intervention {
     };
 }
 
-/// The highest fence that a row may have: below it, each change of owner raises it. (The schema's CHECKs have the same bounds.)
+/// The highest fence that a row may have: below it, each change of owner raises it. (The schema's CHECKs have the same
+/// bounds.)
 macro_rules! last_fence {
     () => {
         "4611686018427387904"
@@ -32,8 +33,8 @@ macro_rules! last_revision {
     };
 }
 
-/// The number of a new request. One that is out of bounds stops neither whoever asks nor what else is written with it; who claims
-/// that row finds it.
+/// The number of a new request. One that is out of bounds stops neither the caller nor what else is written with it;
+/// the next claim of that row finds it.
 macro_rules! next_request {
     () => {
         concat!("(min(max(control_number, 0), ", last_fence!(), " - 1) + 1)")
@@ -56,8 +57,8 @@ macro_rules! candidate {
     };
 }
 
-/// A new instance with what is beside the model: owner, fence, start key, parent, and whether it has pointers (1 or NULL),
-/// then revision and model.
+/// A new instance with what is beside the model: owner, fence, start key, parent, and whether it has pointers (1 or
+/// NULL), then revision and model.
 pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
@@ -74,8 +75,8 @@ pub(crate) const ID_IS_FREE_FOR_CHILD: Sql<3> = Sql::new(guard!(
 /// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
 /// pointers: no one else ever sees it.
 pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
-    "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, version, \
-     description, reference, next_execution, status, create_time, complete_time, data, born) \
+    "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, \
+     version, description, reference, next_execution, status, create_time, complete_time, data, born) \
      SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
     last_position!(),
     " WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)"
@@ -106,7 +107,8 @@ pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     " FROM workflows WHERE id = ?"
 ));
 
-/// What whoever works on an instance has to know of it. A request that came before the end and was not answered is void.
+/// What the host that works on an instance has to know of it. A request that came before the end and was not answered
+/// is void.
 pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
     "SELECT fence, iif(status = 'Runnable' OR status = 'Suspended', control, NULL) AS control, control_number, ",
     intervention!(),
@@ -116,10 +118,11 @@ pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
 /// What every commit that stores live pointers does: by how much the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
-);
+)
+.own(Own::Instance);
 
-/// What keeps commits of this instance (twice) from being stored, though they are sound: the column and the row of a value that no
-/// version stores. Asked once a commit has broken a rule of the schema.
+/// What keeps commits of this instance (twice) from being stored, though they are sound: the column and the row of a
+/// value that no version stores. Asked once a commit has broken a rule of the schema.
 pub(crate) const OBSTACLES: Sql<2> = Sql::new(
     "SELECT iif(p.kind = 'live' AND p.number = 0, 'item_values', 'number'), p.id || ' of ' || w.id \
        FROM workflows AS w CROSS JOIN execution_pointers AS p ON p.workflow = w.seq WHERE w.id = ? \
@@ -132,47 +135,52 @@ pub(crate) const OBSTACLES: Sql<2> = Sql::new(
 /// As `COMMIT`, for one that stores none: what has not begun has not begun by it.
 pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
-);
+)
+.own(Own::Instance);
 
-/// As `COMMIT`, for the commit with which nothing is left to run now: when to look again, and the ownership given back. One
-/// statement instead of three, because each of them would touch `workflows_due`.
+/// As `COMMIT`, for the commit with which nothing is left to run now: when to look again, and the ownership given back.
+/// One statement instead of three, because each of them would touch `workflows_due`.
 pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL WHERE id = ?",
-);
+)
+.own(Own::Instance);
 
 /// As `COMMIT_AND_PARK`, for the commit that ends the instance: status, ending, cause and time too.
 pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE id = ?",
-);
+)
+.own(Own::Instance);
 
 /// A new status, with the way it ended and the cause.
 pub(crate) const SET_STATUS: Sql<4> =
-    Sql::new("UPDATE workflows SET status = ?, ending = ?, cause = ? WHERE id = ?");
+    Sql::new("UPDATE workflows SET status = ?, ending = ?, cause = ? WHERE id = ?").own(Own::Instance);
 
 /// When to look again.
 pub(crate) const SET_NEXT_EXECUTION: Sql<2> =
-    Sql::new("UPDATE workflows SET next_execution = ? WHERE id = ?");
+    Sql::new("UPDATE workflows SET next_execution = ? WHERE id = ?").own(Own::Instance);
 
 /// When it ended.
-pub(crate) const SET_COMPLETE_TIME: Sql<2> = Sql::new("UPDATE workflows SET complete_time = ? WHERE id = ?");
+pub(crate) const SET_COMPLETE_TIME: Sql<2> =
+    Sql::new("UPDATE workflows SET complete_time = ? WHERE id = ?").own(Own::Instance);
 
 /// New data.
-pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?");
+pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?").own(Own::Instance);
 
 /// The control request was carried out.
 pub(crate) const CLEAR_CONTROL: Sql<1> =
-    Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?");
+    Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?").own(Own::Instance);
 
 /// Gives the ownership back. The fence stays: the next owner gets a higher one.
-pub(crate) const RELEASE: Sql<1> = Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?");
+pub(crate) const RELEASE: Sql<1> =
+    Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?").own(Own::Instance);
 
 /// Guard: the instance is there.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
 
 /// Stores a control request (first and last) and its detail (second), unless a stronger one waits or the instance has
-/// ended.
+/// ended. It may be to another instance than the one that the script is about.
 pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
     "UPDATE workflows SET control = ?, control_detail = ",
     next_request!(),
@@ -182,7 +190,7 @@ pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
      AND control IS NOT 'Terminate' AND (control IS NOT 'Cancel' OR ? = 'Terminate')",
 ));
 
-/// Everything beside the model that a load tells.
+/// Everything beside the model that a load answers.
 pub(crate) const BESIDE: Sql<1> = Sql::new(concat!(
     "SELECT fence, owner, control, control_number, ",
     intervention!(),
@@ -201,9 +209,9 @@ pub(crate) const OWNERS: Sql<1> = Sql::new(
     "SELECT DISTINCT owner FROM workflows INDEXED BY workflows_owned WHERE owner IS NOT NULL AND owner <> ?",
 );
 
-/// What shows whether they go on, for every owner but this one: which instances they have, and how far each is. The first
-/// (`seq` is never used twice) tells an owner that runs one short instance after the other from one that stands still. Of each
-/// number the lowest 32 bits, so that no sum overflows whatever one row holds.
+/// What shows whether they go on, for every owner but this one: which instances they have, and how far each is. The
+/// first (`seq` is never used twice) tells an owner that runs one short instance after the other from one that stands
+/// still. Of each number the lowest 32 bits, so that no sum overflows whatever one row holds.
 pub(crate) const PROGRESS: Sql<1> = Sql::new(
     "SELECT owner, sum(seq & 4294967295), sum(fence & 4294967295), sum(revision & 4294967295) \
      FROM workflows INDEXED BY workflows_owned WHERE owner > 0 AND owner <> ? GROUP BY owner",
@@ -215,10 +223,10 @@ pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
      AND sum(fence & 4294967295) = ? AND sum(revision & 4294967295) = ?)"
 ));
 
-/// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (four times), also if somebody has
-/// set the clock back since. The third is 1 if the owner's process died, which counts for all that it had, up to 2: nobody
-/// asks for more, and a program of version 3 suspends what it claims at 9. What is known of a suspect goes on to hold. What is
-/// out of bounds in one row keeps no other from being freed; who claims that one finds it.
+/// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (four times), also if the
+/// clock was set back since. The third is 1 if the owner's process died, which counts for all that it had, up to 2: no
+/// host asks for more, and a program of version 3 suspends what it claims at 9. What is known of a suspect goes on to
+/// hold. What is out of bounds in one row keeps no other from being freed; the next claim of that one finds it.
 pub(crate) const FREE: Sql<6> = Sql::new(concat!(
     "UPDATE workflows SET owner = NULL, fence = min(max(fence, 0), ",
     last_fence!(),
@@ -250,12 +258,12 @@ pub(crate) const IS_AS_READ: Sql<5> = Sql::new(guard!(
      AND status IN ('Runnable', 'Suspended'))"
 ));
 
-/// Suspends the instance with this `seq` (last) for a cause. What only the engine uses, and what is out of bounds there, becomes
-/// such that somebody can claim the instance again: to end it, or to resume it when it is mended. Of what is asked of it, only
-/// that it end goes on to wait: a resume from before does not mean the mended instance.
+/// Suspends the instance with this `seq` (last) for a cause. What only the engine uses, and what is out of bounds
+/// there, becomes such that a host can claim the instance again: to end it, or to resume it when it is mended. Of what
+/// is asked of it, only that it end goes on to wait: a resume from before does not mean the mended instance.
 pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
-    "UPDATE workflows SET status = 'Suspended', ending = NULL, cause = ?, next_execution = NULL, owner = NULL, claims = 0, \
-       fence = iif(fence BETWEEN 0 AND ",
+    "UPDATE workflows SET status = 'Suspended', ending = NULL, cause = ?, next_execution = NULL, owner = NULL, \
+       claims = 0, fence = iif(fence BETWEEN 0 AND ",
     last_fence!(),
     " / 2, fence + 1, ",
     last_fence!(),
@@ -271,11 +279,12 @@ pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
     last_fence!(),
     " / 2, completions, ",
     last_fence!(),
-    " / 2), control = iif(control = 'Cancel' OR control = 'Terminate', control, NULL), control_detail = NULL WHERE seq = ?"
-));
+    " / 2), control = iif(control = 'Cancel' OR control = 'Terminate', control, NULL), \
+       control_detail = NULL WHERE seq = ?"
+)).own(Own::Instance);
 
-/// Before `FREE`, where the owner's process died: what that says of the suspects that ran then. Who died on its turn beside
-/// others is due before all else: so the next process has it run first, while nothing else runs there.
+/// Before `FREE`, where the owner's process died: what that says of the suspects that ran then. Who died on its turn
+/// beside others is due before all else: so the next process has it run first, while nothing else runs there.
 pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     "UPDATE workflows SET \
        deaths_alone = min(max(iif(deaths_at = revision, deaths_alone, 0), 0) + (isolation = 'Alone'), 4294967295), \
@@ -289,7 +298,8 @@ pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
 
 /// How a suspect (`id`, fence) runs from now on.
 pub(crate) const ISOLATE: Sql<3> =
-    Sql::new("UPDATE workflows SET isolation = ?, isolation_fence = fence WHERE id = ? AND fence = ?");
+    Sql::new("UPDATE workflows SET isolation = ?, isolation_fence = fence WHERE id = ? AND fence = ?")
+        .own(Own::Instance);
 
 /// What is known of those suspects, by a JSON list of their `seq`s, of which something is.
 pub(crate) const DEATHS: Sql<1> = Sql::new(
@@ -297,14 +307,15 @@ pub(crate) const DEATHS: Sql<1> = Sql::new(
      WHERE seq IN (SELECT value FROM json_each(?)) AND deaths_at = revision",
 );
 
-/// As `COMMIT`, for one that only gives the instance back: that is no step forward, and what is known of its deaths goes on
-/// to hold.
+/// As `COMMIT`, for one that only gives the instance back: that is no step forward, and what is known of its deaths
+/// goes on to hold.
 pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
     "UPDATE workflows SET owner = NULL, revision = revision + ?, \
        deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE id = ?",
-);
+)
+.own(Own::Instance);
 
-/// Those of an owner's instances (twice) that somebody wants something of: as `CLAIMABLE`, but owned.
+/// Those of an owner's instances (twice) for which a request or an event waits: as `CLAIMABLE`, but owned.
 pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
     "SELECT id FROM workflows INDEXED BY workflows_control \
        WHERE control IS NOT NULL AND owner = ? AND status IN ('Runnable', 'Suspended') \
@@ -330,7 +341,7 @@ pub(crate) const ENDED: Sql<1> = Sql::new(
 
 /// Unowned instances of some definitions that are due, have a control request, or have an open wait that a due,
 /// unprocessed event matches: earliest due first. The event that a wait takes next is unprocessed and
-/// wanted, unless somebody marked it by hand: so this begins with these few, not with the many waits.
+/// wanted, unless it was marked by hand: so this begins with these few, not with the many waits.
 pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
     "SELECT ",
     candidate!(),

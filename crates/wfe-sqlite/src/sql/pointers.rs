@@ -1,6 +1,6 @@
 //! Statements on `execution_pointers`.
 
-use crate::request::Sql;
+use crate::request::{Own, Sql};
 
 /// The model's columns, in the order in which the codec reads and writes them.
 macro_rules! model {
@@ -49,7 +49,8 @@ pub(crate) const PUT: Sql<23> = Sql::new(concat!(
     ", container) VALUES (?, ?, 'live', 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
      ON CONFLICT (workflow, kind, id, number) DO UPDATE SET position = excluded.position, ",
     excluded!()
-));
+))
+.own(Own::Pointers);
 
 /// The pointers of a new instance, by its id: its `seq` is not known before it is stored.
 pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
@@ -57,10 +58,12 @@ pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
     model!(),
     ", container) VALUES ((SELECT seq FROM workflows WHERE id = ?), ?, 'live', 0, \
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-));
+))
+.own(Own::Pointers);
 
-/// A live pointer of the instance with this id (last), new or changed; one that is stored keeps its position. First: how far
-/// the revision that this commit gives lies above the one that counts the positions, and the place among the new ones.
+/// A live pointer of the instance with this id (last), new or changed; one that is stored keeps its position. First:
+/// how far the revision that this commit gives lies above the one that counts the positions, and the place among the
+/// new ones.
 pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -68,7 +71,8 @@ pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? \
      ON CONFLICT (workflow, kind, id, number) DO UPDATE SET ",
     excluded!()
-));
+))
+.own(Own::Pointers);
 
 /// A pointer of a child that the same script has made (see `ownership::INSERT_CHILD`); its id comes last.
 pub(crate) const PUT_IN_CHILD: Sql<23> = Sql::new(concat!(
@@ -85,7 +89,8 @@ pub(crate) const FINISH: Sql<24> = Sql::new(concat!(
        number = (SELECT completions FROM workflows WHERE workflows.seq = execution_pointers.workflow) - ?, ",
     assigned!(),
     " WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'live' AND id = ? AND number = 0"
-));
+))
+.own(Own::Pointers);
 
 /// Right after `FINISH`: the same for a pointer that was never stored as a live one.
 pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
@@ -93,10 +98,10 @@ pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
     model!(),
     ", container) SELECT seq, 0, 'history', completions - ?, \
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND changes() = 0"
-));
+)).own(Own::Pointers);
 
-/// The same, not right after it. Last: the instance's id, the pointer's, and how many of the same commit complete after it.
-/// Dearer, because it reads the table that it writes.
+/// The same, not right after it. Last: the instance's id, the pointer's, and how many of the same commit complete after
+/// it. Dearer, because it reads the table that it writes.
 pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -104,7 +109,7 @@ pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND NOT EXISTS \
      (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'history' AND p.id = ? \
       AND p.number = workflows.completions - ?)"
-));
+)).own(Own::Pointers);
 
 /// A page of history: the instance, the container, the number before the first, and how many.
 pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
@@ -119,16 +124,19 @@ pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
 pub(crate) const REMOVE_ITEMS: Sql<2> = Sql::new(
     "DELETE FROM execution_pointers WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) \
      AND kind = 'items' AND id = ?",
-);
+)
+.own(Own::Pointers);
 
 /// A chunk of a container's items: index of the first, the container, a JSON list, the instance.
 pub(crate) const PUT_ITEMS: Sql<4> = Sql::new(
     "INSERT INTO execution_pointers (workflow, kind, number, id, item_values, position, step_id, active, status, \
        event_published, retry_count, children, scope, extension_attributes, container) \
      SELECT seq, 'items', ?, ?, ?, 0, 0, 0, 'Pending', 0, 0, '[]', '[]', '{}', '' FROM workflows WHERE id = ?",
-);
+)
+.own(Own::Pointers);
 
-/// The chunks that hold a container's items from one index (third, and sixth) on, below another (seventh), at most so many (last).
+/// The chunks that hold a container's items from one index (third, and sixth) on, below another (seventh), at most so
+/// many (last).
 pub(crate) const ITEMS: Sql<8> = Sql::new(
     "SELECT number, item_values FROM execution_pointers \
      WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'items' AND id = ? AND number >= ( \
@@ -139,7 +147,8 @@ pub(crate) const ITEMS: Sql<8> = Sql::new(
 
 /// A live pointer that is no longer there.
 pub(crate) const REMOVE: Sql<2> =
-    Sql::new("DELETE FROM execution_pointers WHERE workflow = ? AND kind = 'live' AND id = ? AND number = 0");
+    Sql::new("DELETE FROM execution_pointers WHERE workflow = ? AND kind = 'live' AND id = ? AND number = 0")
+        .own(Own::Pointers);
 
 /// The live pointers of an instance, in order, unless the caller's copy is this very state (see `workflows::LOAD`).
 pub(crate) const LOAD: Sql<3> = Sql::new(concat!(

@@ -4,7 +4,7 @@
 //!
 //! What a wait matches is told in two macros: `matches` asks it of one event, `next_position` finds the first of all.
 
-use crate::request::Sql;
+use crate::request::{Own, Sql};
 
 /// Where the instance of the wait `s` stands in its stream; NULL: it has consumed nothing yet.
 macro_rules! consumed {
@@ -14,8 +14,8 @@ macro_rules! consumed {
     };
 }
 
-/// Whether the wait `s` matches the event `e` of its own name and key. A wait with `born` counts from the creation of its
-/// instance: an undated event lies before or after that by its position alone. Without `born` the dates decide.
+/// Whether the wait `s` matches the event `e` of its own name and key. A wait with `born` counts from the creation of
+/// its instance: an undated event lies before or after that by its position alone. Without `born` the dates decide.
 macro_rules! matches {
     () => {
         concat!(
@@ -28,8 +28,9 @@ macro_rules! matches {
 }
 
 /// The position of the event that the wait `s` takes next, or NULL. The `+` keeps SQLite from walking a whole stream in
-/// order of position to find the first event of a time: `events_time` and `events_dated` lead there directly. All undated
-/// events are timely. The number, which no position reaches, stands for none: the least of NULL and a position would be NULL.
+/// order of position to find the first event of a time: `events_time` and `events_dated` lead there directly. All
+/// undated events are timely. The number, which no position reaches, stands for none: the least of NULL and a position
+/// would be NULL.
 macro_rules! next_position {
     () => {
         concat!(
@@ -64,9 +65,10 @@ macro_rules! is_needed {
     };
 }
 
-/// Why the open wait `s` would wait for ever, by the name of a column; NULL: for nothing that rows tell. Its answer is an event
-/// that is not there; or it is one for the end of a child, which is gone (`id`) or another's (`parent`), and has not ended.
-macro_rules! vain {
+/// Why the open wait `s` can never be satisfied, by the name of a column; NULL: it can, as far as rows show. Its answer
+/// is an event that is not there; or it is one for the end of a child, which is gone (`id`) or another's (`parent`),
+/// and has not ended.
+macro_rules! unsatisfiable {
     () => {
         "CASE WHEN s.answer <> '' AND NOT EXISTS (SELECT 1 FROM events AS a WHERE a.id = s.answer) THEN 'answer' \
           WHEN s.event_name = 'wfe.child-ended' \
@@ -101,7 +103,8 @@ pub(crate) const ADVANCE: Sql<2> = Sql::new(
      FROM event_subscriptions AS s, events AS e WHERE s.id = ? AND e.id = ? \
      ON CONFLICT (workflow_id, event_name, event_key) WHERE kind = 'position' \
      DO UPDATE SET consumed = max(consumed, excluded.consumed)",
-);
+)
+.own(Own::Waits);
 
 /// The event that a new wait takes next becomes unprocessed again.
 pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
@@ -112,8 +115,8 @@ pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
-/// After an instance has consumed an event by one wait (this one): if it has more open waits in that stream, the event that
-/// they take next becomes unprocessed again, or `claim` would not find it.
+/// After an instance has consumed an event by one wait (this one): if it has more open waits in that stream, the event
+/// that they take next becomes unprocessed again, or `claim` would not find it.
 pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -143,8 +146,8 @@ pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
 /// Where an event stands among all, by date.
 pub(crate) const PLACE: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
 
-/// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third): whether
-/// each is needed, and whether it is marked as wanted.
+/// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third):
+/// whether each is needed, and whether it is marked as wanted.
 pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
     "SELECT e.event_time, e.seq, e.wanted, ",
     is_needed!(),
@@ -163,16 +166,16 @@ pub(crate) const FINISH_LISTED: Sql<1> = Sql::new(concat!(
 pub(crate) const WANT_LISTED: Sql<1> =
     Sql::new("UPDATE events SET wanted = 1 WHERE wanted = 0 AND seq IN (SELECT value FROM json_each(?))");
 
-/// The open waits of an instance, oldest first, and which of them are vain.
+/// The open waits of an instance, oldest first, and which of them can never be satisfied.
 pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
      subscription_data, external_token, external_worker_id, external_token_expiry, ",
-    vain!(),
+    unsatisfiable!(),
     " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
 ));
 
-/// What they take next, for those whose event is there. Most are in streams without any event, if an instance has thousands
-/// of them: that is asked first, because it is soon answered.
+/// What they take next, for those whose event is there. Most are in streams without any event, if an instance has
+/// thousands of them: that is asked first, because it is soon answered.
 pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
      FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
@@ -195,7 +198,7 @@ pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
 pub(crate) const WAITS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
      subscription_data, external_token, external_worker_id, external_token_expiry, ",
-    vain!(),
+    unsatisfiable!(),
     " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id IN \
        (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) ORDER BY subscribe_as_of, seq",
 ));
@@ -235,6 +238,6 @@ pub(crate) const ALL: &[(&str, &str)] = &[
 mod tests {
     #[test]
     fn the_end_of_a_child_is_called_as_by_the_engine() {
-        assert!(vain!().contains(&format!("'{}'", wfe_core::executor::CHILD_ENDED)));
+        assert!(unsatisfiable!().contains(&format!("'{}'", wfe_core::executor::CHILD_ENDED)));
     }
 }

@@ -1,6 +1,6 @@
 //! Statements on `event_subscriptions`.
 
-use crate::request::Sql;
+use crate::request::{Own, Sql};
 
 /// The model's columns, in the order in which the codec reads them.
 macro_rules! model {
@@ -14,14 +14,15 @@ macro_rules! model {
 pub(crate) const ID_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
 
-/// A new open wait; then its instance (NULL: it counts from a date in any case) and `subscribe_as_of` again. If that is when
-/// the instance was created, it is told after which position that was.
+/// A new open wait; then its instance (NULL: it counts from a date in any case) and `subscribe_as_of` again. If that is
+/// when the instance was created, it is told after which position that was.
 pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
     "INSERT INTO event_subscriptions (kind, is_open, terminated, ",
     model!(),
     ", born) VALUES ('wait', 1, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
      (SELECT born FROM workflows WHERE id = ? AND create_time = ?))"
-));
+))
+.own(Own::Waits);
 
 /// One subscription, open or not. A position has no id and is never found.
 pub(crate) const LOAD: Sql<1> =
@@ -52,7 +53,8 @@ pub(crate) const IS_OPEN: Sql<1> =
 
 /// Closes a wait because a caller says so.
 pub(crate) const TERMINATE: Sql<1> =
-    Sql::new("UPDATE event_subscriptions SET is_open = 0, terminated = 1 WHERE id = ? AND is_open = 1");
+    Sql::new("UPDATE event_subscriptions SET is_open = 0, terminated = 1 WHERE id = ? AND is_open = 1")
+        .own(Own::Waits);
 
 /// What became of some waits: a JSON list of their ids, in hexadecimal.
 pub(crate) const FATES: Sql<1> = Sql::new(
@@ -62,7 +64,7 @@ pub(crate) const FATES: Sql<1> = Sql::new(
 
 /// Closes a wait together with its pointer.
 pub(crate) const CLOSE: Sql<1> =
-    Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1");
+    Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1").own(Own::Waits);
 
 /// Sets a token (with worker and expiry) on an open wait, if none, an expired one (by the time in the last place) or
 /// the same one is there; nobody takes over what was answered. One statement, so that of two workers one gets it.
@@ -70,7 +72,8 @@ pub(crate) const SET_TOKEN: Sql<6> = Sql::new(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE id = ? AND is_open = 1 \
      AND (external_token = ? OR (answer IS NULL AND (external_token IS NULL OR external_token_expiry <= ?)))",
-);
+)
+.own(Own::Waits);
 
 /// Guard: this subscription holds this token.
 pub(crate) const HOLDS: Sql<2> =
@@ -80,7 +83,8 @@ pub(crate) const HOLDS: Sql<2> =
 pub(crate) const CLEAR_TOKEN: Sql<2> = Sql::new(
     "UPDATE event_subscriptions SET external_token = NULL, external_worker_id = NULL, external_token_expiry = NULL \
      WHERE id = ? AND external_token = ?",
-);
+)
+.own(Own::Waits);
 
 /// All of them, for the tests.
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Statements on waits as work for outsiders: listed and claimed by name, answered by one event.
 
-use crate::request::Sql;
+use crate::request::{Own, Sql};
 
 /// The model's columns, in the order in which the codec reads them.
 macro_rules! model {
@@ -27,8 +27,8 @@ pub(crate) const LIST: Sql<3> = Sql::new(concat!(
     " AND event_name = ? AND seq > ? ORDER BY seq LIMIT ?"
 ));
 
-/// Whether one of them is held by no token at this time (last). Asked before `CLAIM`, so that workers without work do not
-/// take turns at the write lock.
+/// Whether one of them is held by no token at this time (last). Asked before `CLAIM`, so that workers without work do
+/// not take turns at the write lock.
 pub(crate) const IS_ANY_FREE: Sql<2> = Sql::new(concat!(
     "SELECT EXISTS (SELECT 1 FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
     is_work!(),
@@ -59,14 +59,15 @@ pub(crate) const TAKES: Sql<4> = Sql::new(guard!(
 ));
 
 /// This event (first) answers this wait.
-pub(crate) const ANSWER: Sql<2> = Sql::new("UPDATE event_subscriptions SET answer = ? WHERE id = ?");
+pub(crate) const ANSWER: Sql<2> =
+    Sql::new("UPDATE event_subscriptions SET answer = ? WHERE id = ?").own(Own::Waits);
 
 /// This wait takes no answer any more, and has none: no event has an empty id.
 pub(crate) const TAKE_NO_ANSWER: Sql<1> =
-    Sql::new("UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL");
+    Sql::new("UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL").own(Own::Waits);
 
-/// Whether this wait (third), which the event of this id (last) has answered, is of this name and key. No row: something else
-/// has answered it, or nothing.
+/// Whether this wait (third), which the event of this id (last) has answered, is of this name and key. No row:
+/// something else has answered it, or nothing.
 pub(crate) const IS_ANSWERED_BY: Sql<4> =
     Sql::new("SELECT event_name = ? AND event_key = ? FROM event_subscriptions WHERE id = ? AND answer = ?");
 

@@ -1,6 +1,6 @@
 //! Statements on `workflows`.
 
-use crate::request::Sql;
+use crate::request::{Own, Sql};
 
 /// The model's columns, in the order in which the codec reads them.
 macro_rules! model {
@@ -25,8 +25,8 @@ pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
 pub(crate) const IS_AT: Sql<2> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND revision = ?)"));
 
-/// A new instance: its revision, whether it has pointers (1 or NULL), then the model. As every statement that makes one, it comes after the two that give due
-/// events their positions: what became due before is not for it.
+/// A new instance: its revision, whether it has pointers (1 or NULL), then the model. As every statement that makes
+/// one, it comes after the two that give due events their positions: what became due before is not for it.
 pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     "INSERT INTO workflows (revision, begun, ",
     model!(),
@@ -35,24 +35,28 @@ pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     ") RETURNING seq"
 ));
 
-/// Nothing of the row itself changed, but for whether it has pointers (1 or NULL), here and below. (An UPDATE rewrites the
-/// entry of every index of which it names a column.)
-pub(crate) const TOUCH: Sql<3> = Sql::new("UPDATE workflows SET revision = ?, begun = ? WHERE seq = ?");
+/// Nothing of the row itself changed, but for whether it has pointers (1 or NULL), here and below. (An UPDATE rewrites
+/// the entry of every index of which it names a column.)
+pub(crate) const TOUCH: Sql<3> =
+    Sql::new("UPDATE workflows SET revision = ?, begun = ? WHERE seq = ?").own(Own::Instance);
 
 /// What changes while an instance runs.
 pub(crate) const UPDATE_STATE: Sql<6> = Sql::new(
     "UPDATE workflows SET revision = ?, begun = ?, next_execution = ?, status = ?, complete_time = ? WHERE seq = ?",
-);
+)
+.own(Own::Instance);
 
 /// All of the model but id and data.
 pub(crate) const UPDATE: Sql<13> = Sql::new(
-    "UPDATE workflows SET revision = ?, begun = ?, name = ?, root_workflow_id = ?, workflow_definition_id = ?, version = ?, \
-     description = ?, reference = ?, next_execution = ?, status = ?, create_time = ?, complete_time = ? \
+    "UPDATE workflows SET revision = ?, begun = ?, name = ?, root_workflow_id = ?, workflow_definition_id = ?, \
+     version = ?, description = ?, reference = ?, next_execution = ?, status = ?, create_time = ?, complete_time = ? \
      WHERE seq = ?",
-);
+)
+.own(Own::Instance);
 
 /// The data, where it changed: it may be large.
-pub(crate) const UPDATE_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE seq = ?");
+pub(crate) const UPDATE_DATA: Sql<2> =
+    Sql::new("UPDATE workflows SET data = ? WHERE seq = ?").own(Own::Instance);
 
 /// Ids of due instances, earliest first. Reads `workflows_due`: the condition on the status is the index's own.
 pub(crate) const DUE: Sql<1> = Sql::new(

@@ -138,7 +138,7 @@ impl SqlitePersistenceProvider {
         }
         add_children(&mut script, &id, &step.created)?;
         for (other, control) in &step.requested {
-            add_request(&mut script, other, *control, Value::Null);
+            add_request(&mut script, &sql::ownership::REQUEST, other, *control, Value::Null);
         }
         for failure in &step.failures {
             script.add(&sql::errors::INSERT, codec::failure::encode(failure)?);

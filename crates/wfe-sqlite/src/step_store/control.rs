@@ -8,7 +8,7 @@ use wfe_core::{
 use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, names},
-    request::{Script, Value},
+    request::{Own, Script, Sql, Value},
     sql,
 };
 
@@ -24,16 +24,16 @@ impl SqlitePersistenceProvider {
         let mut script = Script::about(id).ringing();
         let missing = WfeError::WorkflowNotFound(id.to_owned());
         script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
-        add_request(&mut script, id, control, detail.into());
+        add_request(&mut script, &sql::ownership::REQUEST.own(Own::Instance), id, control, detail.into());
         self.writer.run(script).await?;
         Ok(())
     }
 }
 
-/// A control request, which an unknown or ended instance passes over.
-pub(super) fn add_request(script: &mut Script, id: &str, control: Control, detail: Value) {
+/// A control request, which an unknown or ended instance passes over; `sql` is [`REQUEST`](sql::ownership::REQUEST).
+pub(super) fn add_request(script: &mut Script, sql: &Sql<4>, id: &str, control: Control, detail: Value) {
     let control = names::control(control);
-    script.add(&sql::ownership::REQUEST, [control.into(), detail, id.into(), control.into()]);
+    script.add(sql, [control.into(), detail, id.into(), control.into()]);
 }
 
 /// The request that waits, from the columns control, number and detail.

@@ -91,11 +91,11 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
-        self.ask(id, control, None).await
+        self.named(self.ask(id, control, None).await)
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
-        self.ask(id, Control::Resume, Some(intervention)).await
+        self.named(self.ask(id, Control::Resume, Some(intervention)).await)
     }
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {
@@ -144,7 +144,7 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn isolate(&self, id: &str, fence: Fence, isolation: Isolation) -> Result<bool> {
-        self.note_isolation(id, fence, isolation).await
+        self.named(self.note_isolation(id, fence, isolation).await)
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {

@@ -1,8 +1,10 @@
 //! Rows that let no write through.
 
 use serde_json::json;
+use sqlx::Executor;
 use wfe_core::{
     WfeError,
+    clock::Clock,
     models::PointerStatus,
     traits::{
         Committed, Consumed, Control, EventRepository, StepCommit, StepStore, SubscriptionRepository,
@@ -10,7 +12,9 @@ use wfe_core::{
     },
 };
 
-use crate::support::{Place, commit, committed, event, instance, place_of, pointer, texts, wait};
+use crate::support::{
+    Place, commit, committed, definitions, event, instance, place_of, pointer, texts, wait,
+};
 
 /// A commit that ends the pointer `p`.
 fn ends(id: &str) -> StepCommit {
@@ -111,6 +115,55 @@ async fn no_instance_is_blamed_for_a_row_that_is_everybodys() {
     let publishes = StepCommit { published: vec![event("e2", 0)], ..commit("a") };
     let failed = place.store.commit_step(fence, &publishes).await;
     assert!(matches!(failed, Err(WfeError::Storage { .. })), "{failed:?}");
+}
+
+/// Refuses this change, as a rule of the schema does.
+async fn refuse(place: &mut Place, change: &str) {
+    let trigger = format!("CREATE TRIGGER refuses BEFORE {change} BEGIN SELECT RAISE(ABORT, 'refused'); END");
+    place.hand.execute(sqlx::AssertSqlSafe(trigger)).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_row_is_told_to_be_corrupt_where_what_many_instances_have_cannot_be_written() {
+    let mut place = Place::new().await;
+    let dead = place.store.enlist().await.unwrap();
+    for id in ["a", "b"] {
+        place.store.start(Some(&dead), &instance(id)).await.unwrap();
+    }
+    drop(dead);
+    refuse(&mut place, "UPDATE OF owner ON workflows WHEN old.id = 'b'").await;
+    let owner = place.store.enlist().await.unwrap();
+    let claimed = place.store.claim(&owner, &definitions(), place.clock.now(), 9).await;
+    assert!(matches!(claimed, Err(WfeError::Storage { .. })), "{claimed:?}");
+    let acquired = place.store.acquire(&owner, "a", place.clock.now()).await;
+    assert!(matches!(acquired, Err(WfeError::Storage { .. })), "{acquired:?}");
+}
+
+#[tokio::test]
+async fn a_parent_is_not_blamed_for_rows_of_its_child() {
+    for change in [
+        "INSERT ON execution_pointers WHEN new.workflow = (SELECT seq FROM workflows WHERE id = 'child')",
+        "UPDATE OF owner ON workflows WHEN old.id = 'child'",
+        "UPDATE OF control ON workflows WHEN old.id = 'child'",
+    ] {
+        let mut place = Place::new().await;
+        let owner = place.store.enlist().await.unwrap();
+        let fence = place.store.start(Some(&owner), &instance("parent")).await.unwrap().fence.unwrap();
+        refuse(&mut place, change).await;
+        let makes = StepCommit {
+            created: vec![instance("child")],
+            requested: vec![("child".to_owned(), Control::Cancel)],
+            ..commit("parent")
+        };
+        let failed = place.store.commit_step(fence, &makes).await;
+        assert!(matches!(failed, Err(WfeError::Storage { .. })), "{change}: {failed:?}");
+        // Asked for itself, it is its own.
+        if change.contains("control") {
+            place.store.create_new_workflow(&instance("child")).await.unwrap();
+            let told = place_of(place.store.request("child", Control::Cancel).await);
+            assert_eq!(told, ("workflows", "*", "child".to_owned()));
+        }
+    }
 }
 
 #[tokio::test]
