@@ -156,7 +156,8 @@ pub enum WfeError {
         table: &'static str,
         /// The column; `*`: which one, the store cannot tell.
         column: &'static str,
-        /// The row: its id, or its row number.
+        /// The row: its id, or its row number. Of the column `*`: the instance (or, of waits, the wait) that could not be written,
+        /// by its id, to which rows of that table belong.
         row: String,
         /// What is wrong with it.
         message: String,

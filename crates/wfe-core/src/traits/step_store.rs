@@ -47,8 +47,9 @@ pub trait StepStore: Send + Sync {
     ///
     /// The owner's sign of life can be lost while it lives: somebody removes a lock file, say. The store looks after it,
     /// and mends what it can; but others may have taken the owner for dead by then, so that it gets nothing any more:
-    /// [`OwnerLost`](crate::WfeError::OwnerLost) says so, and the host enlists another one. What the lost one still has
-    /// under way stays its own unless somebody has taken it over, which its next commit tells, as ever.
+    /// [`OwnerLost`](crate::WfeError::OwnerLost) says so, and the host enlists another one. The store logs it, once for each
+    /// owner, as an error: hosts do not log it again. What the lost one still has under way stays its own unless another
+    /// owner has taken it over, which its next commit answers, as ever.
     async fn enlist(&self) -> Result<Owner>;
 
     /// Stores a new instance, atomically across processes.
@@ -60,7 +61,7 @@ pub trait StepStore: Send + Sync {
     ///
     /// # Errors
     /// Those of [`create_new_workflow`](super::WorkflowRepository::create_new_workflow);
-    /// [`OwnerLost`](crate::WfeError::OwnerLost), see [`enlist`](Self::enlist).
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;
 
     /// Stores a step's whole effect in one transaction, or nothing; see [`Committed`].
@@ -80,6 +81,9 @@ pub trait StepStore: Send + Sync {
     ///   not after the position of its wait: it was delivered before.
     /// * [`Corrupt`](crate::WfeError::Corrupt): a stored row of the instance lets no such write through, or contradicts it.
     ///   Nothing was written. The engine suspends the instance by a commit that touches none of its pointers, waits and data.
+    ///   What another instance's row, or one that many share, does not let through is no fault of this instance, and not this
+    ///   error. How rows are spoilt differs from store to store: the conformance suite asks nothing of it, and a store that can
+    ///   hold such rows tests it itself.
     /// * [`CommitUnknown`](crate::WfeError::CommitUnknown): keep the result, [`load`](Self::load), and compare.
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed>;
 
@@ -94,7 +98,7 @@ pub trait StepStore: Send + Sync {
     /// knowing it; others can claim them once it is dropped.
     ///
     /// # Errors
-    /// [`OwnerLost`](crate::WfeError::OwnerLost), see [`enlist`](Self::enlist).
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
     async fn claim(
         &self,
         owner: &Owner,
@@ -107,7 +111,7 @@ pub trait StepStore: Send + Sync {
     /// Whether an owner is frozen is judged by [`claim`](Self::claim) only.
     ///
     /// # Errors
-    /// [`OwnerLost`](crate::WfeError::OwnerLost), see [`enlist`](Self::enlist).
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
 
     /// One consistent snapshot of what the engine has to know of an instance.
@@ -251,7 +255,8 @@ pub trait StepStore: Send + Sync {
     /// It is no write to the database, so that it comes through while somebody else holds that.
     ///
     /// # Errors
-    /// The sign could not be given; try again well before the lease ends.
+    /// * [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
+    /// * Any other: the sign could not be given; try again well before the lease ends.
     async fn heartbeat(&self, _owner: &Owner) -> Result<()> {
         Ok(())
     }

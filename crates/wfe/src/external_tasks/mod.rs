@@ -23,8 +23,8 @@ fn step_of(pointer: &str) -> &str {
     last.split('#').next().unwrap_or_default()
 }
 
-/// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back. `who` tells answers of
-/// one wait apart: the same one, given again, is the same event.
+/// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back. `who` distinguishes the answers
+/// to one wait: the same one, given again, is the same event.
 fn answer_to(wait: &EventSubscription, who: &str, answer: serde_json::Value) -> Event {
     Event {
         id: format!("{RESERVED}answer:{}//{who}", wait.id),

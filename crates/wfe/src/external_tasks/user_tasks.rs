@@ -103,8 +103,8 @@ impl UserTasks {
     /// `limit` only if there are no more.
     ///
     /// For one assignee, the open tasks of all are looked through until the page is full: what it costs grows with those of
-    /// others that lie between, what is in memory does not. A task whose stored row does not decode is left out, and logged
-    /// once.
+    /// others that lie between, what is in memory does not. A task whose stored row does not decode, or contradicts its own
+    /// id, is left out, and logged once.
     ///
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store does not offer it.
@@ -165,7 +165,7 @@ impl UserTasks {
     /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): there is no such task, it was answered, given to
     ///   somebody else, or the instance does not wait for it any more.
     /// * [`Invalid`](WfeError::Invalid): the task has no such option, or this is no user task.
-    /// * [`Corrupt`](WfeError::Corrupt): its stored row does not decode.
+    /// * [`Corrupt`](WfeError::Corrupt): its stored row does not decode, or contradicts its own id.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
     /// * [`CommitUnknown`](WfeError::CommitUnknown): the answer may count. Look whether the task is still open.
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]

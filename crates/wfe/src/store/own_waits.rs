@@ -2,8 +2,8 @@
 
 use wfe_core::{Result, WfeError, models::EventSubscription};
 
-/// Compares a wait that is open for somebody outside with its own id, which names the instance and the pointer that opened it,
-/// and is the key of the event that ends it. Of another one, the instance would never hear.
+/// Compares a wait that is open for a worker, a person or a schedule with its own id, which names the instance and the
+/// pointer that opened it, and is the key of the event that ends it. Of another one, the instance would never hear.
 ///
 /// # Errors
 /// [`Corrupt`](WfeError::Corrupt): they do not agree.

@@ -22,17 +22,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(in crate::engine) enum Stored {
     /// It is durable.
     Done,
-    /// It is durable, but the instance could not be given back with it: somebody asks something of it.
+    /// It is durable, but the instance could not be given back with it: a request for it waits.
     Kept,
     /// There was nothing to store.
     Unchanged,
-    /// Somebody else owns the instance, or it is gone, or the host closes: what is in memory is void.
+    /// Another host owns the instance, or it is gone, or the host closes: what is in memory is void.
     Void,
     /// A wait was closed, or an event taken, behind the engine's back: the instance has to be read again.
     Stale,
     /// The store will never take it, for this reason.
     Refused(StepError),
-    /// A row that it touches lets no write through: nothing that follows would be stored either, until somebody has mended it.
+    /// A row that it touches lets no write through: nothing that follows would be stored either, until it is mended.
     Corrupt(WfeError),
 }
 
@@ -52,11 +52,11 @@ pub(in crate::engine) async fn store(
             }
         }
         let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Unchanged) };
-        // It ends with this call: on the engine's one thread nobody comes in between that and what the caller tells at once.
+        // It ends with this call: on the engine's one thread nothing runs between that and what the caller reports at once.
         let _births: Vec<_> = commit.created.iter().map(|child| shared.births.of_child(&child.id)).collect();
         let error = match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => {
-                tell(shared, &commit);
+                notify(shared, &commit);
                 return Ok(Stored::Done);
             }
             Ok(Committed::Lost) => {
@@ -78,9 +78,9 @@ pub(in crate::engine) async fn store(
                 match load(shared, phase, run.id()).await {
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
-                        tell(shared, &commit);
-                        // With no owner, it was given back with the commit; what is asked of it since is for whoever
-                        // claims it.
+                        notify(shared, &commit);
+                        // With no owner, it was given back with the commit; what is asked of it since is for the host
+                        // that claims it.
                         let is_settled = !commit.release
                             || loaded.owner.is_none()
                             || release(shared, phase, fence, &commit.instance_id, false).await;
@@ -114,7 +114,7 @@ pub(in crate::engine) async fn store(
 }
 
 /// The commit is stored: others may have something to do.
-fn tell(shared: &Shared, commit: &StepCommit) {
+fn notify(shared: &Shared, commit: &StepCommit) {
     shared.post.committed(commit);
     for child in &commit.created {
         // It waits for a host that can run it.
@@ -159,7 +159,7 @@ pub(in crate::engine) async fn load(shared: &Shared, phase: &PhaseWatch, id: &st
     }
 }
 
-/// As [`load`], for whoever takes the instance up; an error is [`Corrupt`](WfeError::Corrupt).
+/// As [`load`], for the task that takes the instance up; an error is [`Corrupt`](WfeError::Corrupt).
 pub(in crate::engine) async fn read_or_corrupt(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -207,7 +207,7 @@ pub(in crate::engine) async fn position_events(shared: &Shared, phase: &PhaseWat
     }
 }
 
-/// As [`read_or_corrupt`], for whoever works on the instance already: what others have stored for it. Of the deliveries, those
+/// As [`read_or_corrupt`], for the task that works on the instance already: what others have stored for it. Of the deliveries, those
 /// to these waits (`None`: to all).
 pub(in crate::engine) async fn pending(
     shared: &Shared,
@@ -218,8 +218,8 @@ pub(in crate::engine) async fn pending(
     again_and_again(phase, id, || shared.store.pending(id, waits)).await
 }
 
-/// Suspends an instance that cannot be read or stored, so that nobody tries to again and again; or ends it, if that is what
-/// somebody asks. That touches none of its pointers, waits and data. Where not even this can be stored, it stays owned: other
+/// Suspends an instance that cannot be read or stored, so that no host tries to again and again; or ends it, if that is what
+/// a caller asks. That touches none of its pointers, waits and data. Where not even this can be stored, it stays owned: other
 /// hosts may try it once this one is gone.
 pub(in crate::engine) async fn suspend_corrupt(
     shared: &Shared,
@@ -244,7 +244,7 @@ pub(in crate::engine) async fn suspend_corrupt(
         match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => {
                 shared.post.committed(&commit);
-                return tell_of_corrupt(shared, &commit, &failure);
+                return publish_corrupt(shared, &commit, &failure);
             }
             Ok(Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return,
             Ok(Committed::Control(request)) => {
@@ -254,7 +254,7 @@ pub(in crate::engine) async fn suspend_corrupt(
                     Control::Cancel => Ending::Cancelled,
                     Control::Terminate => Ending::Terminated,
                 };
-                // If it is somebody's child, that one waits for this.
+                // If it is a child, its parent waits for this.
                 let (data, cause) = (Value::Null, commit.cause.clone());
                 let end = ChildEnd { ending, data, cause, retryable: false };
                 commit.published = vec![end.event(id)];
@@ -262,7 +262,11 @@ pub(in crate::engine) async fn suspend_corrupt(
                 (commit.ending, commit.complete_time) = (Some(ending), Some(now));
             }
             Err(error @ WfeError::Corrupt { .. }) => {
-                logging::error!(instance = id, %error, "the instance cannot be suspended; mend that row");
+                logging::error!(
+                    instance = id,
+                    %error,
+                    "the instance cannot be suspended; mend that row: hosts try again once this one has ended"
+                );
                 return;
             }
             Err(error) => {
@@ -276,7 +280,7 @@ pub(in crate::engine) async fn suspend_corrupt(
 }
 
 /// What it runs is not known: that stands in what cannot be read.
-fn tell_of_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) {
+fn publish_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) {
     let end = match commit.ending {
         Some(ending) => Lifecycle::Terminated { ending },
         None => Lifecycle::Suspended,
@@ -322,9 +326,9 @@ pub(in crate::engine) fn report(instance: &str, error: &WfeError) {
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
             logging::debug!(instance, %error, "the store is asked again");
         }
-        // The host ends, and tells.
+        // The host ends, and reports it.
         WfeError::Unusable { .. } => {}
-        // Passes once somebody makes room: it has to be told.
+        // Passes once an operator makes room: it has to be logged.
         WfeError::Full { .. } => logging::warn!(instance, %error, "the store is full; it is asked again"),
         _ => logging::error!(instance, %error, "the store failed; it is asked again"),
     }
