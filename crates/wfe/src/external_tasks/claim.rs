@@ -11,7 +11,7 @@ use wfe_core::{
 };
 
 use super::{OpenActivity, answer_to};
-use crate::WorkflowHost;
+use crate::{WorkflowHost, store::loss::Loss};
 
 /// An activity that this worker has, until its lease runs out. Dropped, it is free for others then;
 /// [`release`](Self::release) frees it at once.
@@ -139,6 +139,10 @@ impl ActivityClaim {
     /// [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): as [`heartbeat`](Self::heartbeat).
     pub async fn release(self) -> Result<()> {
         self.give_back().await
+    }
+
+    pub(in crate::external_tasks) fn loss(&self) -> &Loss {
+        &self.host.shared().loss
     }
 
     pub(in crate::external_tasks) async fn give_back(&self) -> Result<()> {

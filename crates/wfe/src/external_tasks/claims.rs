@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::JoinHandle};
-use wfe_core::{WfeError, logging};
+use wfe_core::WfeError;
 
 use super::ActivityClaim;
-use crate::engine::state::claim_count::Counted;
+use crate::{engine::state::claim_count::Counted, store::loss::warn_unless_lost};
 
 /// A claim of a worker. It is given back when it is dropped, unless it was answered or lost: others need not wait for its
 /// lease.
@@ -46,7 +46,8 @@ impl Held {
             match claim.give_back().await {
                 // Not found: it was somebody else's already, or nobody waits for it any more.
                 Ok(()) | Err(WfeError::SubscriptionNotFound(_)) => {}
-                Err(error) => logging::warn!(
+                Err(error) => warn_unless_lost!(
+                    claim.loss(),
                     activity = claim.activity().name,
                     %error,
                     "a claim could not be given back; others get it when its lease has run out"

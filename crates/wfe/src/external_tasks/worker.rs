@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use wfe_core::{Advice, Result, WfeError, definition::to_value, limits::later, logging, steps::StepError};
 
 use super::{Activities, ActivityClaim, ActivityCtx, claims::Held};
+use crate::store::loss::warn_unless_lost;
 
 /// By default long enough that a busy machine does not lose a claim, short enough that the work of a worker that died is
 /// taken up soon.
@@ -191,7 +192,7 @@ impl Worker {
                             end.stopping.cancel();
                         }
                         Err(error) => {
-                            logging::warn!(activity = self.name, %error, "no activity could be claimed; it is tried again");
+                            warn_unless_lost!(shared.loss, activity = self.name, %error, "no activity could be claimed; it is tried again");
                         }
                     }
                 }
@@ -264,7 +265,8 @@ impl Worker {
                 }
             }
             Worked::Lost(error) => {
-                logging::warn!(activity = self.name, %error, "a claim is lost; what was done for it is void");
+                let loss = &self.activities.host().shared().loss;
+                warn_unless_lost!(loss, activity = self.name, %error, "a claim is lost; what was done for it is void");
                 held.forget();
             }
             Worked::NoTime => {
@@ -316,7 +318,10 @@ impl Worker {
             match held.claim.renew().await {
                 Ok(renewed) => *expiry = renewed,
                 Err(error @ (WfeError::SubscriptionNotFound(_) | WfeError::Unusable { .. })) => return error,
-                Err(error) => logging::warn!(activity = self.name, %error, "a heartbeat failed"),
+                Err(error) => {
+                    let loss = &self.activities.host().shared().loss;
+                    warn_unless_lost!(loss, activity = self.name, %error, "a heartbeat failed");
+                }
             }
         }
     }
@@ -359,7 +364,8 @@ impl Worker {
             let lasts = error.advice() == Advice::GiveUp;
             if lasts && (is_final(&error) || expiry <= shared.now()) {
                 // Given back, it would be done at once anew, only to be refused again: the lease is the pause.
-                logging::warn!(
+                warn_unless_lost!(
+                    shared.loss,
                     activity = self.name,
                     %error,
                     "an answer was refused; the activity is free again when the lease has run out"
@@ -367,7 +373,7 @@ impl Worker {
                 return true;
             }
             if end.over.is_cancelled() {
-                logging::warn!(activity = self.name, %error, "the grace time is over; an answer could not be stored");
+                warn_unless_lost!(shared.loss, activity = self.name, %error, "the grace time is over; an answer could not be stored");
                 return false;
             }
             logging::debug!(activity = self.name, %error, "an answer is stored again");

@@ -14,6 +14,20 @@ pub(crate) struct Loss {
     told: CancellationToken,
 }
 
+/// As `logging::warn!`, of a failure of the store. Once that is lost, the host says so as it ends, and nothing else is to say the
+/// same with each thing that fails until then.
+macro_rules! warn_unless_lost {
+    ($loss:expr, $($event:tt)+) => {
+        if $loss.has_come() {
+            wfe_core::logging::debug!($($event)+);
+        } else {
+            wfe_core::logging::warn!($($event)+);
+        }
+    };
+}
+
+pub(crate) use warn_unless_lost;
+
 /// An error that can be given again and again.
 struct Found {
     path: PathBuf,

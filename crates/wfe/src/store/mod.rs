@@ -46,6 +46,21 @@ impl EngineStore {
         (Self { store, loss: loss.clone() }, guarantees)
     }
 
+    /// Takes note of an answer. A commit of unknown outcome may be the first sign of a loss.
+    async fn seen<T: Send>(&self, answer: Result<T>) -> Result<T> {
+        let answer = self.loss.seen(answer);
+        if let Err(WfeError::CommitUnknown { .. }) = answer { self.unless_lost(answer).await } else { answer }
+    }
+
+    /// Takes note if the store is lost, whatever the answer is about: a file of the owner's own may have been what failed.
+    async fn unless_lost<T: Send>(&self, answer: Result<T>) -> Result<T> {
+        if answer.is_err() {
+            // What it says is noted.
+            let _noted = self.verify().await;
+        }
+        answer
+    }
+
     fn inner(&self) -> Result<&dyn StepStore> {
         match &self.store {
             Inner::Native(provider) => provider.step_store().ok_or_else(|| {
@@ -59,16 +74,15 @@ impl EngineStore {
 #[async_trait]
 impl StepStore for EngineStore {
     async fn enlist(&self) -> Result<Owner> {
-        // Not taken note of: it may be about a file of the owner's own.
-        self.inner()?.enlist().await
+        self.unless_lost(self.inner()?.enlist().await).await
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
-        self.loss.seen(self.inner()?.start(owner, instance).await)
+        self.seen(self.inner()?.start(owner, instance).await).await
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        self.loss.seen(self.inner()?.commit_step(fence, step).await)
+        self.seen(self.inner()?.commit_step(fence, step).await).await
     }
 
     async fn claim(
@@ -78,47 +92,47 @@ impl StepStore for EngineStore {
         as_at: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<Claimed>> {
-        self.loss.seen(self.inner()?.claim(owner, definitions, as_at, limit).await)
+        self.seen(self.inner()?.claim(owner, definitions, as_at, limit).await).await
     }
 
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
-        self.loss.seen(self.inner()?.acquire(owner, id, as_at).await)
+        self.seen(self.inner()?.acquire(owner, id, as_at).await).await
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
-        self.loss.seen(self.inner()?.load(id).await)
+        self.seen(self.inner()?.load(id).await).await
     }
 
     async fn inspect(&self, id: &str) -> Result<Loaded> {
-        self.loss.seen(self.inner()?.inspect(id).await)
+        self.seen(self.inner()?.inspect(id).await).await
     }
 
     async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
-        self.loss.seen(self.inner()?.pending(id, waits).await)
+        self.seen(self.inner()?.pending(id, waits).await).await
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
-        self.loss.seen(self.inner()?.load_many(ids).await)
+        self.seen(self.inner()?.load_many(ids).await).await
     }
 
     async fn check_closed_waits(&self, id: &str, waits: &[String]) -> Result<()> {
-        self.loss.seen(self.inner()?.check_closed_waits(id, waits).await)
+        self.seen(self.inner()?.check_closed_waits(id, waits).await).await
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
-        self.loss.seen(self.inner()?.request(id, control).await)
+        self.seen(self.inner()?.request(id, control).await).await
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
-        self.loss.seen(self.inner()?.intervene(id, intervention).await)
+        self.seen(self.inner()?.intervene(id, intervention).await).await
     }
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {
-        self.loss.seen(self.inner()?.finish_event(event_id).await)
+        self.seen(self.inner()?.finish_event(event_id).await).await
     }
 
     async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
-        self.loss.seen(self.inner()?.finish_events(after, limit).await)
+        self.seen(self.inner()?.finish_events(after, limit).await).await
     }
 
     async fn finished(
@@ -128,11 +142,11 @@ impl StepStore for EngineStore {
         after: u64,
         limit: usize,
     ) -> Result<Vec<(u64, Result<Finished>)>> {
-        self.loss.seen(self.inner()?.finished(id, container, after, limit).await)
+        self.seen(self.inner()?.finished(id, container, after, limit).await).await
     }
 
     async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
-        self.loss.seen(self.inner()?.items(id, container, from, limit).await)
+        self.seen(self.inner()?.items(id, container, from, limit).await).await
     }
 
     async fn upcoming(
@@ -141,36 +155,35 @@ impl StepStore for EngineStore {
         after: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<(i64, String)>> {
-        self.loss.seen(self.inner()?.upcoming(definitions, after, limit).await)
+        self.seen(self.inner()?.upcoming(definitions, after, limit).await).await
     }
 
     async fn heartbeat(&self, owner: &Owner) -> Result<()> {
-        // As above.
-        self.inner()?.heartbeat(owner).await
+        self.unless_lost(self.inner()?.heartbeat(owner).await).await
     }
 
     async fn isolate(&self, id: &str, fence: Fence, isolation: Isolation) -> Result<bool> {
-        self.loss.seen(self.inner()?.isolate(id, fence, isolation).await)
+        self.seen(self.inner()?.isolate(id, fence, isolation).await).await
     }
 
     async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
-        self.loss.seen(self.inner()?.asked_of(owner).await)
+        self.seen(self.inner()?.asked_of(owner).await).await
     }
 
     async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {
-        self.loss.seen(self.inner()?.failures(id, after, limit).await)
+        self.seen(self.inner()?.failures(id, after, limit).await).await
     }
 
     async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
-        self.loss.seen(self.inner()?.last_failures(id, pointers).await)
+        self.seen(self.inner()?.last_failures(id, pointers).await).await
     }
 
     async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-        self.loss.seen(self.inner()?.upcoming_event(after).await)
+        self.seen(self.inner()?.upcoming_event(after).await).await
     }
 
     async fn position_due_events(&self) -> Result<bool> {
-        self.loss.seen(self.inner()?.position_due_events().await)
+        self.seen(self.inner()?.position_due_events().await).await
     }
 
     async fn open_waits(
@@ -179,7 +192,7 @@ impl StepStore for EngineStore {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<EventSubscription>> {
-        self.loss.seen(self.inner()?.open_waits(name, after, limit).await)
+        self.seen(self.inner()?.open_waits(name, after, limit).await).await
     }
 
     async fn claim_wait(
@@ -189,15 +202,15 @@ impl StepStore for EngineStore {
         worker: &str,
         expiry: DateTime<Utc>,
     ) -> Result<Option<EventSubscription>> {
-        self.loss.seen(self.inner()?.claim_wait(name, token, worker, expiry).await)
+        self.seen(self.inner()?.claim_wait(name, token, worker, expiry).await).await
     }
 
     async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
-        self.loss.seen(self.inner()?.answer_wait(wait_id, token, event).await)
+        self.seen(self.inner()?.answer_wait(wait_id, token, event).await).await
     }
 
     async fn ended(&self, ids: &[String]) -> Result<Vec<String>> {
-        self.loss.seen(self.inner()?.ended(ids).await)
+        self.seen(self.inner()?.ended(ids).await).await
     }
 
     async fn verify(&self) -> Result<()> {

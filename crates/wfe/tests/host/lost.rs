@@ -102,7 +102,7 @@ async fn a_host_whose_database_is_removed_ends_and_says_so_to_everybody() {
         until(async || left.get() == 1).await;
         everything_says_so(&host, &id, &path, is_native).await;
         assert_eq!(begun.get(), 1, "no body began");
-        assert_eq!(Missed::errors(path.to_str().unwrap()), 1, "it is logged, once");
+        assert_eq!(Missed::levels(path.to_str().unwrap()), [Level::ERROR], "it is logged, once");
     }
 }
 
@@ -121,7 +121,46 @@ async fn a_step_that_ends_in_a_database_that_was_removed_is_followed_by_none() {
         is_lost(host.wait_for::<Tally>(&id).await, &path);
         everything_says_so(&host, &id, &path, is_native).await;
         assert_eq!(begun.get(), 1, "no body began");
-        assert_eq!(Missed::errors(path.to_str().unwrap()), 1, "it is logged, once");
+        assert_eq!(Missed::levels(path.to_str().unwrap()), [Level::ERROR], "it is logged, once");
+    }
+}
+
+/// A host that does a lot asks and stores much in the moment before it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_loss_of_a_database_under_a_busy_host_is_logged_once() {
+    Missed::listen();
+    let cut: fn(&Path) = |path| {
+        let log = fs::File::options().write(true).open(path.with_file_name("state.db-wal"));
+        log.unwrap().set_len(0).unwrap();
+    };
+    let remove: fn(&Path) = |path| fs::remove_file(path).unwrap();
+    for lose in [cut, remove] {
+        let store = Store::file();
+        let step = || inline(|_, _: Arc<Tally>| async { Ok(()) });
+        let busy = WorkflowBuilder::<Tally>::new("busy", 1).then("first", step()).then("second", step());
+        let busy = busy.delay("pause", |_, ()| Duration::from_millis(3)).then("third", step());
+        let host = store.host(&[&busy.build().unwrap(), &asking()]).await;
+        let (done, ask) = (Count::default(), host.activities().worker("ask", "w"));
+        let worker = tokio::spawn(ask.run(|(): (), _| async { Ok(()) }));
+        let clients = ["busy", "busy", "busy", "busy", "busy", "busy", "busy", "asking"].map(|definition| {
+            let (host, done) = (host.clone(), done.clone());
+            tokio::spawn(async move {
+                while let Ok(id) = host.start_workflow(definition, &Tally::default()).await {
+                    if host.wait_for::<Tally>(&id).await.is_ok() {
+                        done.up();
+                    }
+                }
+            })
+        });
+        until(async || done.get() > 20).await;
+        let path = store.path().unwrap();
+        lose(&path);
+        for client in clients {
+            client.await.unwrap();
+        }
+        assert!(matches!(worker.await.unwrap(), Err(WfeError::Unusable { .. })));
+        assert!(matches!(host.stop().await, Err(WfeError::Unusable { .. })));
+        assert_eq!(Missed::levels(path.parent().unwrap().to_str().unwrap()), [Level::ERROR]);
     }
 }
 

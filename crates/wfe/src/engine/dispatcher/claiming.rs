@@ -14,7 +14,10 @@ use wfe_core::{
 };
 
 use super::Dispatcher;
-use crate::engine::{instance::actor::State, state::shared::Shared, steps::slots::take_places};
+use crate::{
+    engine::{instance::actor::State, state::shared::Shared, steps::slots::take_places},
+    store::loss::warn_unless_lost,
+};
 
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
 const CLAIMS_AT_ONCE: usize = 128;
@@ -59,7 +62,7 @@ impl Dispatcher {
                         logging::debug!(instance = id, %error, "another owner is to acquire the instance");
                         lost.push(id);
                     } else {
-                        logging::warn!(instance = id, %error, "the instance could not be acquired");
+                        warn_unless_lost!(self.shared.loss, instance = id, %error, "the instance could not be acquired");
                     }
                 }
             }
@@ -98,7 +101,7 @@ impl Dispatcher {
             // The poll looks again.
             self.backlog = true;
             self.in_doubt |= is_doubtful(&error);
-            logging::warn!(%error, "due instances could not be claimed");
+            warn_unless_lost!(self.shared.loss, %error, "due instances could not be claimed");
         }
         self.looked = Instant::now();
     }

@@ -34,7 +34,7 @@ use crate::{
         state::{notifications::Arrived, outcome::Idle, shared::Shared},
         steps::runner::Bodies,
     },
-    store::Guarantees,
+    store::{Guarantees, loss::warn_unless_lost},
 };
 use timing::Again;
 
@@ -123,8 +123,8 @@ pub(super) async fn run(
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
     if let Some(lease) = this.owner.lease() {
-        let (heart, clock, store) = (shared.heart.clone(), clock.clone(), shared.store.clone());
-        tokio::spawn(async move { heart.run(lease, &*clock, &*store).await });
+        let (shared, clock) = (shared.clone(), clock.clone());
+        tokio::spawn(async move { shared.heart.run(lease, &*clock, &*shared.store, &shared.loss).await });
     }
     if shared.guarantees == Guarantees::OneTransactionPerStep {
         let shared = shared.clone();
@@ -256,7 +256,9 @@ impl Dispatcher {
             match self.shared.store.asked_of(owner).await {
                 Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.tell(id))),
                 // The next poll asks again.
-                Err(error) => logging::warn!(%error, "requests for busy instances could not be read"),
+                Err(error) => {
+                    warn_unless_lost!(self.shared.loss, %error, "requests for busy instances could not be read");
+                }
             }
         }
         left
@@ -283,7 +285,9 @@ impl Dispatcher {
         for ids in waited_for.chunks(ENDS_AT_ONCE) {
             match self.shared.store.ended(ids).await {
                 Ok(ended) => ended.iter().for_each(|id| self.shared.waiters.nudge(id)),
-                Err(error) => logging::warn!(%error, "it could not be read which instances have ended"),
+                Err(error) => {
+                    warn_unless_lost!(self.shared.loss, %error, "it could not be read which instances have ended");
+                }
             }
         }
     }
@@ -300,7 +304,7 @@ impl Dispatcher {
                 self.in_doubt = false;
             }
             Err(error) => {
-                logging::warn!(%error, "no new owner could be enlisted; it is tried again");
+                warn_unless_lost!(self.shared.loss, %error, "no new owner could be enlisted; it is tried again");
             }
         }
     }

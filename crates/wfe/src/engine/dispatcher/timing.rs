@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use wfe_core::{WfeError, logging};
 
 use super::Dispatcher;
-use crate::engine::state::notifications::millis_rounded_up;
+use crate::{engine::state::notifications::millis_rounded_up, store::loss::warn_unless_lost};
 
 /// Due times read from the store at once: enough for minutes of a busy store, little enough to hold.
 const TIMERS_AT_ONCE: usize = 1024;
@@ -92,7 +92,7 @@ impl Dispatcher {
                     logging::debug!(%error, "events that became due wait for the store");
                     Again::soon()
                 } else {
-                    logging::warn!(%error, "events that became due could not get their positions");
+                    warn_unless_lost!(self.shared.loss, %error, "events that became due could not get their positions");
                     Again::after(before)
                 });
                 false
@@ -105,7 +105,9 @@ impl Dispatcher {
         match self.shared.store.upcoming_event(after).await {
             Ok(date) => date.into_iter().for_each(|date| self.dates.add(millis_rounded_up(date))),
             // The next poll asks again.
-            Err(error) => logging::warn!(%error, "the next event that is dated ahead could not be read"),
+            Err(error) => {
+                warn_unless_lost!(self.shared.loss, %error, "the next event that is dated ahead could not be read");
+            }
         }
     }
 
@@ -129,7 +131,7 @@ impl Dispatcher {
             Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add_left(at)),
             Err(error) => {
                 self.unread = true;
-                logging::warn!(%error, "the next due time could not be read");
+                warn_unless_lost!(self.shared.loss, %error, "the next due time could not be read");
             }
         }
     }
@@ -149,7 +151,7 @@ impl Dispatcher {
                 // Until the poll has read them, it alone finds what becomes due.
                 self.unread = true;
                 self.timers.refill([], false);
-                logging::warn!(%error, "due times could not be read");
+                warn_unless_lost!(self.shared.loss, %error, "due times could not be read");
             }
         }
     }

@@ -2,10 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
-use wfe_core::{Result, WfeError, logging, models::WorkflowInstance};
+use wfe_core::{Result, WfeError, models::WorkflowInstance};
 
 use super::Dispatcher;
-use crate::engine::state::shared::Shared;
+use crate::{engine::state::shared::Shared, store::loss::warn_unless_lost};
 
 /// Instances read for their definitions at each look. Where more are due, the next look goes on behind them.
 const INSTANCES_AT_MOST: usize = 256;
@@ -30,7 +30,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
     let mut due = match shared.loss.seen(shared.provider.get_runnable_instances(shared.now()).await) {
         Ok(due) => due,
         Err(error) => {
-            logging::warn!(%error, "due instances could not be listed");
+            warn_unless_lost!(shared.loss, %error, "due instances could not be listed");
             return read;
         }
     };
@@ -47,7 +47,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
         let instances = match read_all(&shared, ids).await {
             Ok(instances) => instances,
             Err(error) => {
-                logging::warn!(%error, "due instances could not be read");
+                warn_unless_lost!(shared.loss, %error, "due instances could not be read");
                 return read;
             }
         };

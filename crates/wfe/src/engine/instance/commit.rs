@@ -7,11 +7,16 @@ use wfe_core::{
     logging,
     models::WorkflowStatus,
     steps::StepError,
-    traits::{Committed, Control, Ending, Fence, Loaded, Pending, StepCommit, StepFailure, StepStore},
+    traits::{Committed, Control, Ending, Fence, Loaded, Pending, StepCommit, StepFailure},
 };
 
-use crate::engine::message::{Phase, PhaseWatch};
-use crate::engine::state::shared::Shared;
+use crate::{
+    engine::{
+        message::{Phase, PhaseWatch},
+        state::shared::Shared,
+    },
+    store::loss::{Loss, warn_unless_lost},
+};
 
 /// The first pause before a store that failed is asked again, and the longest one: a store that is busy for a moment
 /// delays little, one that is down is asked twelve times a minute.
@@ -74,7 +79,7 @@ pub(in crate::engine) async fn store(
         };
         match error {
             WfeError::CommitUnknown { .. } => {
-                logging::warn!(instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
+                warn_unless_lost!(shared.loss, instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
                 match load(shared, phase, run.id()).await {
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
@@ -104,7 +109,7 @@ pub(in crate::engine) async fn store(
                 return Ok(Stored::Corrupt(error));
             }
             error => {
-                report(run.id(), &error);
+                report(&shared.loss, run.id(), &error);
                 if !pause.rest().await {
                     return Ok(Stored::Void);
                 }
@@ -141,7 +146,7 @@ pub(in crate::engine) async fn release(
             Ok(Committed::Done | Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return true,
             Ok(Committed::Control(_)) => return false,
             Err(error) => {
-                report(id, &error);
+                report(&shared.loss, id, &error);
                 // What does not pass by itself: it is free when the host is gone.
                 if matches!(error, WfeError::Corrupt { .. }) || !pause.rest().await {
                     return true;
@@ -153,7 +158,7 @@ pub(in crate::engine) async fn release(
 
 /// Reads the instance, again and again if the store fails; `None`: it is gone, or the host closes.
 pub(in crate::engine) async fn load(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Loaded> {
-    match again_and_again(phase, id, || shared.store.load(id)).await {
+    match again_and_again(&shared.loss, phase, id, || shared.store.load(id)).await {
         Some(Ok(loaded)) => Some(loaded),
         Some(Err(_)) | None => None,
     }
@@ -165,10 +170,15 @@ pub(in crate::engine) async fn read_or_corrupt(
     phase: &PhaseWatch,
     id: &str,
 ) -> Option<Result<Loaded>> {
-    again_and_again(phase, id, || shared.read(id)).await
+    again_and_again(&shared.loss, phase, id, || shared.read(id)).await
 }
 
-async fn again_and_again<T, F>(phase: &PhaseWatch, id: &str, read: impl Fn() -> F) -> Option<Result<T>>
+async fn again_and_again<T, F>(
+    loss: &Loss,
+    phase: &PhaseWatch,
+    id: &str,
+    read: impl Fn() -> F,
+) -> Option<Result<T>>
 where
     F: Future<Output = Result<T>>,
 {
@@ -182,7 +192,7 @@ where
                 return Some(Err(error));
             }
             Err(error) => {
-                report(id, &error);
+                report(loss, id, &error);
                 if !pause.rest().await {
                     return None;
                 }
@@ -198,7 +208,7 @@ pub(in crate::engine) async fn position_events(shared: &Shared, phase: &PhaseWat
         match shared.store.position_due_events().await {
             Ok(_) => return true,
             Err(error) => {
-                report(instance, &error);
+                report(&shared.loss, instance, &error);
                 if !pause.rest().await {
                     return false;
                 }
@@ -215,7 +225,7 @@ pub(in crate::engine) async fn pending(
     id: &str,
     waits: Option<&[String]>,
 ) -> Option<Result<Pending>> {
-    again_and_again(phase, id, || shared.store.pending(id, waits)).await
+    again_and_again(&shared.loss, phase, id, || shared.store.pending(id, waits)).await
 }
 
 /// Suspends an instance that cannot be read or stored, so that no host tries to again and again; or ends it, if that is what
@@ -270,7 +280,7 @@ pub(in crate::engine) async fn suspend_corrupt(
                 return;
             }
             Err(error) => {
-                report(id, &error);
+                report(&shared.loss, id, &error);
                 if !pause.rest().await {
                     return;
                 }
@@ -299,7 +309,7 @@ fn publish_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) 
 /// Reads items of a for-each, again and again if the store fails; `None`: the host closes. An error is one of a stored
 /// value that does not decode.
 pub(in crate::engine) async fn items(
-    store: &dyn StepStore,
+    shared: &Shared,
     phase: PhaseWatch,
     id: &str,
     container: &str,
@@ -308,10 +318,10 @@ pub(in crate::engine) async fn items(
 ) -> Option<Result<Vec<Value>>> {
     let mut pause = Pause::new(phase);
     loop {
-        match store.items(id, container, from, limit).await {
+        match shared.store.items(id, container, from, limit).await {
             read @ (Ok(_) | Err(WfeError::Corrupt { .. })) => return Some(read),
             Err(error) => {
-                report(id, &error);
+                report(&shared.loss, id, &error);
                 if !pause.rest().await {
                     return None;
                 }
@@ -320,8 +330,10 @@ pub(in crate::engine) async fn items(
     }
 }
 
-pub(in crate::engine) fn report(instance: &str, error: &WfeError) {
+pub(in crate::engine) fn report(loss: &Loss, instance: &str, error: &WfeError) {
     match error {
+        // The host ends, and tells.
+        _ if loss.has_come() => logging::debug!(instance, %error, "the store is lost"),
         // Passes by itself, and soon.
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
             logging::debug!(instance, %error, "the store is asked again");

@@ -303,10 +303,10 @@ impl Actor {
             return Turn::Over(next.into_iter().chain(soon).min());
         }
         for Want { container, from, limit } in effects.wants {
-            let (store, phase) = (self.shared.store.clone(), self.bodies.phase.clone());
+            let (shared, phase) = (self.shared.clone(), self.bodies.phase.clone());
             let (id, mail, asker) = (self.work.id.clone(), self.mail.clone(), self.opened);
             tokio::spawn(async move {
-                let items = commit::items(&*store, phase, &id, &container, from, limit).await;
+                let items = commit::items(&shared, phase, &id, &container, from, limit).await;
                 if let Some(read) = items {
                     // Nobody is there if the instance ended meanwhile.
                     let _void = mail.send(Mail::Items { asker, container, from, read });

@@ -74,7 +74,7 @@ impl Actor {
                 }
                 Err(error) => {
                     drop(ticket); // others may run meanwhile
-                    commit::report(&id, &error);
+                    commit::report(&shared.loss, &id, &error);
                     if !pause.rest().await {
                         return None;
                     }
@@ -119,7 +119,7 @@ async fn is_noted(shared: &Shared, phase: PhaseWatch, id: &str, fence: Fence, wa
             // Another one goes on with it: nothing that happens here is its own.
             Ok(_) => return true,
             Err(error) => {
-                commit::report(id, &error);
+                commit::report(&shared.loss, id, &error);
                 if !pause.rest().await {
                     return false;
                 }

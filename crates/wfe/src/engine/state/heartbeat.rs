@@ -11,9 +11,10 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use wfe_core::{
     clock::Clock,
-    logging,
     traits::{Owner, StepStore},
 };
+
+use crate::store::loss::{Loss, warn_unless_lost};
 
 /// Ticks in a lease. A work that has not come to a commit for two ticks, a third of the lease, needs a heartbeat; the
 /// first one comes after half of the lease at the latest, which leaves the other half to a busy machine.
@@ -97,7 +98,7 @@ impl Heart {
 
     /// Sends the heartbeats that are due, for ever; while nothing is under way it rests. By the monotonic clock: a wall
     /// clock that is set must not make the host look dead.
-    pub async fn run(&self, lease: Duration, clock: &dyn Clock, store: &dyn StepStore) {
+    pub async fn run(&self, lease: Duration, clock: &dyn Clock, store: &dyn StepStore, loss: &Loss) {
         loop {
             while self.lock().under_way.is_empty() {
                 self.some.notified().await;
@@ -112,7 +113,7 @@ impl Heart {
             let beats = join_all(owners.iter().map(|owner| store.heartbeat(owner))).await;
             for (owner, beat) in owners.iter().zip(beats) {
                 if let Err(error) = beat {
-                    logging::warn!(owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
+                    warn_unless_lost!(loss, owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
                     lives = false;
                 }
             }
