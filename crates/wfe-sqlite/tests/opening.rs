@@ -158,13 +158,48 @@ async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_tha
         // Back to the state of a copy that nobody has opened.
         made(&copy, "PRAGMA journal_mode = DELETE").await;
     }
-    // One that has more may be a newer version's, and another program's is never to be marked.
-    for other in
-        ["PRAGMA application_id = 0; CREATE TABLE newer (a)", "DROP TABLE newer; PRAGMA application_id = 7"]
-    {
+    // Another program's is never to be marked, nor what lacks something of its version.
+    for other in [
+        "PRAGMA application_id = 7",
+        "PRAGMA application_id = 0; PRAGMA user_version = 7",
+        "PRAGMA user_version = 0; DROP INDEX events_dated",
+    ] {
         made(&copy, other).await;
         let error = refused(&copy).await.to_string();
         assert!(error.contains("another program's"), "{other}: {error}");
+    }
+}
+
+/// A store that is marked opens with whatever somebody has added to it: so does a copy, once it is marked.
+#[tokio::test]
+async fn a_copy_that_lost_its_mark_and_has_more_than_a_store_is_told_as_what_it_may_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
+    let marks = "PRAGMA application_id = 0; PRAGMA user_version = 0";
+    for (adds, told) in [
+        ("CREATE TABLE notes (a); CREATE INDEX notes_a ON notes (a)", "the table notes: "),
+        ("CREATE INDEX mine ON workflows (name)", "the table notes, the index mine of workflows: "),
+        (
+            "ALTER TABLE workflows ADD COLUMN mine TEXT; CREATE TABLE others (a)",
+            "the table notes, the table others, the column workflows.mine and 1 more: ",
+        ),
+        ("CREATE VIEW v AS SELECT 1", ""),
+    ] {
+        made(&path, adds).await;
+        SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
+        made(&path, "PRAGMA journal_mode = DELETE").await;
+        made(&path, marks).await;
+        let before = contents(folder.path());
+        let error = refused(&path).await.to_string();
+        assert_eq!(contents(folder.path()), before, "{adds}");
+        assert!(error.contains(told) && error.contains("a newer WFE"), "{adds}: {error}");
+        let (_, mend) = error.split_once("in an SQLite tool: ").unwrap_or_else(|| panic!("{adds}: {error}"));
+        let mut tool = foreign(&path).await;
+        tool.execute(AssertSqlSafe(mend.to_owned())).await.unwrap();
+        tool.close().await.unwrap();
+        SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
+        made(&path, "PRAGMA journal_mode = DELETE").await;
     }
 }
 

@@ -246,12 +246,13 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
         return error;
     }
     match logging::unlogged(version_by_parts(path)).await {
-        Ok(Some(version)) if [0, version].contains(&mark.version) => WfeError::Unusable {
+        Ok(Some((version, others))) if [0, version].contains(&mark.version) => WfeError::Unusable {
             path: path.to_owned(),
             reason: format!(
                 "it has all tables of a WFE store of version {version}, but is not marked as one: a copy that was made by \
-                 .dump is not. Use the original, or a copy made by VACUUM INTO; or, if this copy is complete, mark it in \
-                 an SQLite tool: PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}"
+                 .dump is not. {}Use the original, or a copy made by VACUUM INTO; or, if this copy is complete, mark it in \
+                 an SQLite tool: PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}",
+                of_others(&others)
             ),
             source: Some(Box::new(mark)),
         },
@@ -260,8 +261,24 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
     }
 }
 
-/// The version that has exactly what this file has: one that has more may be a newer version's.
-async fn version_by_parts(path: &Path) -> std::result::Result<Option<i64>, sqlx::Error> {
+/// What to say of the parts that no version of a store which this program knows has.
+fn of_others(others: &[String]) -> String {
+    const TOLD: usize = 3;
+    if others.is_empty() {
+        return String::new();
+    }
+    let more = others.len().saturating_sub(TOLD);
+    let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!(
+        "It also has {}{and_more}: if nobody has added that, it is a copy of a store of a newer WFE, which alone may open it, \
+         and is not to be marked as below. ",
+        others.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ")
+    )
+}
+
+/// The newest version all of whose parts are in this file, and what is there besides: somebody has added it, as he may to any
+/// store, or a newer version has.
+async fn version_by_parts(path: &Path) -> std::result::Result<Option<(i64, Vec<String>)>, sqlx::Error> {
     // Nothing is made beside the file, and a log that lies there is not touched.
     //
     // That this opens the file once more takes no lock of this process from it: a file that is in use here is not looked at, so
@@ -272,10 +289,22 @@ async fn version_by_parts(path: &Path) -> std::result::Result<Option<i64>, sqlx:
     let found = parts(&mut connection).await;
     connection.close().await?;
     let found = found?;
-    for version in (1..=VERSION).rev() {
-        if *demanded(version).await? == found {
-            return Ok(Some(version));
+    let (mut newer, mut version) = (Parts::new(), VERSION);
+    while version > 0 {
+        let demanded = demanded(version).await?;
+        if demanded.is_subset(&found) {
+            let others: Vec<&Part> = found.difference(&demanded).collect();
+            // What a newer version that is known has more is no addition: of that version, something is missing.
+            let is_whole = others.iter().all(|part| !newer.contains(*part));
+            let is_told = |part: &&&Part| {
+                part.kind == Kind::Table
+                    || !others.iter().any(|other| other.kind == Kind::Table && other.name == part.table)
+            };
+            let others = others.iter().filter(is_told).map(ToString::to_string).collect();
+            return Ok(is_whole.then_some((version, others)));
         }
+        newer.extend(demanded.iter().cloned());
+        version -= 1;
     }
     Ok(None)
 }
