@@ -75,9 +75,14 @@ async fn positions_that_were_given_out_or_consumed_are_not_given_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     store(&path, "one").await;
-    spoil(&path, "UPDATE events SET position = 70; DELETE FROM sqlite_sequence").await;
+    let number = "UPDATE sqlite_sequence SET seq = 80 WHERE name = 'events'";
+    spoil(&path, &format!("{number}; UPDATE events SET position = 70; DELETE FROM sqlite_sequence")).await;
     store(&path, "two").await;
     assert_eq!(numbers(&path, "SELECT position FROM events ORDER BY seq").await, [70, 71]);
+    // Nor those after which somebody was born, if the events themselves are gone.
+    spoil(&path, &format!("{number}; UPDATE workflows SET born = 75; DELETE FROM sqlite_sequence")).await;
+    store(&path, "three").await;
+    assert_eq!(numbers(&path, "SELECT position FROM events ORDER BY seq").await, [70, 71, 76]);
 }
 
 #[tokio::test]

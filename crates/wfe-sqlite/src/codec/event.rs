@@ -30,6 +30,27 @@ pub(crate) fn encode(
     ])
 }
 
+/// What the column `fault` says of an event, which comes next.
+pub(crate) fn check(fields: &mut Fields<'_>) -> Result<()> {
+    match fields.optional_text("fault")? {
+        None => Ok(()),
+        Some("position") => {
+            let message =
+                "it is no position that was given out: waits would not see the event, or none after it";
+            Err(fields.corrupt("position", message, None))
+        }
+        Some(_) => Err(fields.corrupt("timely", "it is neither 0 nor 1", None)),
+    }
+}
+
+/// The id of an event.
+pub(crate) fn id(row: &SqliteRow) -> Result<String> {
+    let mut fields = Fields::new(row, "events", "");
+    let id = fields.key("id")?;
+    check(&mut fields)?;
+    Ok(id.to_owned())
+}
+
 /// An event, after `skip` other columns.
 pub(crate) fn decode(row: &SqliteRow, skip: usize) -> Result<Event> {
     let mut fields = Fields::new(row, "events", "");
@@ -37,12 +58,14 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize) -> Result<Event> {
         fields.skip();
     }
     let id = fields.key("id")?;
-    Ok(Event {
+    let event = Event {
         id: id.to_owned(),
         event_name: fields.string("event_name")?,
         event_key: fields.string("event_key")?,
         event_data: fields.json("event_data")?,
         event_time: fields.time("event_time")?,
         is_processed: fields.flag("is_processed")?,
-    })
+    };
+    check(&mut fields)?;
+    Ok(event)
 }

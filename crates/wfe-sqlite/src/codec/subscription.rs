@@ -1,7 +1,7 @@
 //! `event_subscriptions`.
 
 use sqlx::sqlite::SqliteRow;
-use wfe_core::{Result, models::EventSubscription};
+use wfe_core::{Result, WfeError, models::EventSubscription};
 
 use super::{Fields, json, time, to_integer};
 use crate::{error, request::Value};
@@ -34,16 +34,32 @@ pub(crate) fn instance(row: &SqliteRow) -> Result<&str> {
 
 /// A subscription.
 pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
-    model(&mut Fields::new(row, TABLE, ""))
+    let mut fields = Fields::new(row, TABLE, "");
+    let wait = model(&mut fields)?;
+    if fields.text("kind")? == "wait" { Ok(wait) } else { Err(no_wait(&fields)) }
 }
 
-/// An open wait of an instance, with what says behind the model's columns that it waits for ever.
+fn no_wait(fields: &Fields<'_>) -> WfeError {
+    fields.corrupt(
+        "kind",
+        "the row is that of a wait, but of another kind: only 'wait' may stand there",
+        None,
+    )
+}
+
+/// An open wait of an instance, with what says behind the model's columns why it cannot go on.
 pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, TABLE, "");
     let wait = model(&mut fields)?;
     let Some(column) = fields.optional_text("answer")? else { return Ok(wait) };
     let (at, instance, child) = (&wait.execution_pointer_id, &wait.workflow_id, &wait.event_key);
     Err(match column {
+        "kind" => no_wait(&fields),
+        "born" => {
+            let message =
+                "it is after all positions that events were given so far: none would come to the wait";
+            fields.corrupt("born", message, None)
+        }
         "answer" => fields.corrupt("answer", "it names an event that is not stored", None),
         "parent" => {
             let message = format!("{at:?} of {instance:?} waits for its end, but it is none of its children");

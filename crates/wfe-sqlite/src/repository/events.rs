@@ -35,7 +35,7 @@ impl EventRepository for SqlitePersistenceProvider {
     async fn get_runnable_events(&self, as_at: DateTime<Utc>) -> Result<Vec<String>> {
         let mut script = Script::default();
         script.add(&sql::events::UNPROCESSED, [time::bound(as_at).into()]);
-        self.ids(script, "events").await
+        self.event_ids(script).await
     }
 
     async fn get_events(
@@ -46,7 +46,7 @@ impl EventRepository for SqlitePersistenceProvider {
     ) -> Result<Vec<String>> {
         let mut script = Script::default();
         script.add(&sql::events::OF_STREAM, [event_name.into(), event_key.into(), time::bound(as_of).into()]);
-        self.ids(script, "events").await
+        self.event_ids(script).await
     }
 
     async fn mark_event_processed(&self, event_id: &str) -> Result<()> {
@@ -59,6 +59,11 @@ impl EventRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
+    async fn event_ids(&self, script: Script) -> Result<Vec<String>> {
+        let done = self.read(script).await?;
+        self.sound(done.iter().flat_map(|done| &done.rows).map(codec::event::id))
+    }
+
     /// Without a date it happens now.
     async fn store_event(&self, event: &Event, date: Option<DateTime<Utc>>) -> Result<String> {
         let (id, now) = (id_or_fresh(&event.id), self.clock.now());

@@ -17,6 +17,19 @@ macro_rules! model {
     };
 }
 
+/// Which column of the event `e` says what cannot be; NULL: none.
+macro_rules! fault {
+    () => {
+        concat!(
+            "CASE WHEN e.position NOT BETWEEN 1 AND ",
+            given_out!(),
+            " THEN 'position' WHEN e.timely NOT IN (0, 1) THEN 'timely' END"
+        )
+    };
+}
+
+pub(crate) use fault;
+
 /// A new row, with its number and its place in the order of becoming due.
 macro_rules! new {
     () => {
@@ -77,16 +90,22 @@ pub(crate) const INSERT_UNLESS: Sql<10> =
     Sql::new(concat!(new!(), " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
 /// One event.
-pub(crate) const LOAD: Sql<1> = Sql::new(concat!("SELECT ", model!(), " FROM events WHERE id = ?"));
+pub(crate) const LOAD: Sql<1> =
+    Sql::new(concat!("SELECT ", model!(), ", ", fault!(), " FROM events AS e WHERE id = ?"));
 
-/// Ids of unprocessed events up to a time, oldest first.
-pub(crate) const UNPROCESSED: Sql<1> =
-    Sql::new("SELECT id FROM events WHERE is_processed = 0 AND event_time <= ? ORDER BY event_time, seq");
+/// Ids of unprocessed events up to a time, oldest first, and the faults of these.
+pub(crate) const UNPROCESSED: Sql<1> = Sql::new(concat!(
+    "SELECT id, ",
+    fault!(),
+    " FROM events AS e WHERE is_processed = 0 AND event_time <= ? ORDER BY event_time, seq"
+));
 
-/// Ids of the events of a name and key up to a time, oldest first.
-pub(crate) const OF_STREAM: Sql<3> = Sql::new(
-    "SELECT id FROM events WHERE event_name = ? AND event_key = ? AND event_time <= ? ORDER BY event_time, seq",
-);
+/// Ids of the events of a name and key up to a time, oldest first, and the faults of these.
+pub(crate) const OF_STREAM: Sql<3> = Sql::new(concat!(
+    "SELECT id, ",
+    fault!(),
+    " FROM events AS e WHERE event_name = ? AND event_key = ? AND event_time <= ? ORDER BY event_time, seq"
+));
 
 /// Guard: an event has this id.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM events WHERE id = ?)"));

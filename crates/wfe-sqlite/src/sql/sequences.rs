@@ -64,8 +64,8 @@ pub(crate) const RENUMBER_COMMAND: Sql<0> = Sql::new(concat!(
     ")"
 ));
 
-/// Makes the number of a table again: the highest one that is known. Of the events, positions count, and those that waits
-/// have come to: what comes next must come after them.
+/// Makes the number of a table again: the highest one that is known. Of the events, positions count, those that waits have come
+/// to, and those after which instances and waits were born: what comes next must come after them.
 macro_rules! make {
     ($table:literal, $others:expr) => {
         Sql::new(concat!(
@@ -91,6 +91,10 @@ pub(crate) const MAKE_EVENTS: Sql<0> = make!(
         ", (SELECT coalesce(max(position), 0) FROM events WHERE position <= ",
         most!(),
         "), (SELECT coalesce(max(consumed), 0) FROM event_subscriptions WHERE consumed <= ",
+        most!(),
+        "), (SELECT coalesce(max(born), 0) FROM event_subscriptions WHERE born <= ",
+        most!(),
+        "), (SELECT coalesce(max(born), 0) FROM workflows WHERE born <= ",
         most!(),
         ")"
     )

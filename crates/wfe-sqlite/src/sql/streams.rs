@@ -82,6 +82,19 @@ pub(crate) use consumed;
 pub(crate) use matches;
 pub(crate) use next_position;
 
+/// As `unsatisfiable`, and that the row is no wait by its kind, or was born after a position that no event can be behind.
+macro_rules! hopeless {
+    () => {
+        concat!(
+            "CASE WHEN s.kind <> 'wait' THEN 'kind' WHEN s.born NOT BETWEEN 0 AND ",
+            given_out!(),
+            " THEN 'born' ELSE ",
+            unsatisfiable!(),
+            " END"
+        )
+    };
+}
+
 /// Guard: this wait is open and of this instance.
 pub(crate) const IS_WAITING: Sql<2> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND workflow_id = ? AND is_open = 1)"
@@ -146,12 +159,14 @@ pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
 /// Where an event stands among all, by date.
 pub(crate) const PLACE: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
 
-/// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third):
-/// whether each is needed, and whether it is marked as wanted.
+/// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third): whether
+/// each is needed, whether it is marked as wanted, and its fault.
 pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
     "SELECT e.event_time, e.seq, e.wanted, ",
     is_needed!(),
-    ", e.id FROM events AS e INDEXED BY events_unprocessed WHERE e.is_processed = 0 AND e.position IS NOT NULL \
+    ", e.id, ",
+    crate::sql::events::fault!(),
+    " FROM events AS e INDEXED BY events_unprocessed WHERE e.is_processed = 0 AND e.position IS NOT NULL \
      AND (e.event_time, e.seq) > (?, ?) AND e.event_time <= ? ORDER BY e.event_time, e.seq LIMIT ?"
 ));
 
@@ -170,15 +185,16 @@ pub(crate) const WANT_LISTED: Sql<1> =
 pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
      subscription_data, external_token, external_worker_id, external_token_expiry, ",
-    unsatisfiable!(),
+    hopeless!(),
     " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
 ));
 
 /// What they take next, for those whose event is there. Most are in streams without any event, if an instance has
 /// thousands of them: that is asked first, because it is soon answered.
 pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
-    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
-     FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
+    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
+    crate::sql::events::fault!(),
+    " FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
      AND e.event_key = s.event_key AND e.position = ",
     crate::sql::streams::next_position!(),
     " WHERE s.is_open = 1 AND s.workflow_id = ? AND EXISTS (SELECT 1 FROM events AS any \
@@ -187,8 +203,9 @@ pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
 
 /// As `DELIVERIES`, of those of the instance's waits that a JSON list names, in hexadecimal.
 pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
-    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
-     FROM json_each(?) AS wanted CROSS JOIN event_subscriptions AS s ON s.id = CAST(unhex(wanted.value) AS TEXT) \
+    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
+    crate::sql::events::fault!(),
+    " FROM json_each(?) AS wanted CROSS JOIN event_subscriptions AS s ON s.id = CAST(unhex(wanted.value) AS TEXT) \
      CROSS JOIN events AS e ON e.event_name = s.event_name AND e.event_key = s.event_key AND e.position = ",
     crate::sql::streams::next_position!(),
     " WHERE s.is_open = 1 AND s.workflow_id = ? ORDER BY s.subscribe_as_of, s.seq"
@@ -198,15 +215,16 @@ pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
 pub(crate) const WAITS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
      subscription_data, external_token, external_worker_id, external_token_expiry, ",
-    unsatisfiable!(),
+    hopeless!(),
     " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id IN \
        (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) ORDER BY subscribe_as_of, seq",
 ));
 
 /// As `DELIVERIES`, for several instances.
 pub(crate) const DELIVERIES_OF_MANY: Sql<1> = Sql::new(concat!(
-    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed \
-     FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
+    "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
+    crate::sql::events::fault!(),
+    " FROM event_subscriptions AS s CROSS JOIN events AS e ON e.event_name = s.event_name \
      AND e.event_key = s.event_key AND e.position = ",
     crate::sql::streams::next_position!(),
     " WHERE s.is_open = 1 AND s.workflow_id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) \

@@ -10,6 +10,13 @@ macro_rules! model {
     };
 }
 
+/// With what says that it is a wait.
+macro_rules! wait {
+    () => {
+        concat!(model!(), ", kind")
+    };
+}
+
 /// Guard: no subscription has this id.
 pub(crate) const ID_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
@@ -26,12 +33,12 @@ pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
 
 /// One subscription, open or not. A position has no id and is never found.
 pub(crate) const LOAD: Sql<1> =
-    Sql::new(concat!("SELECT ", model!(), " FROM event_subscriptions WHERE id = ?"));
+    Sql::new(concat!("SELECT ", wait!(), " FROM event_subscriptions WHERE id = ?"));
 
 /// The open waits of a name and key from before a time, oldest first.
 pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
     "SELECT ",
-    model!(),
+    wait!(),
     " FROM event_subscriptions WHERE is_open = 1 AND event_name = ? AND event_key = ? AND subscribe_as_of <= ? \
      ORDER BY subscribe_as_of, seq"
 ));
@@ -39,7 +46,7 @@ pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
 /// The oldest of them that no token holds at this time (last).
 pub(crate) const FIRST_FREE: Sql<4> = Sql::new(concat!(
     "SELECT ",
-    model!(),
+    wait!(),
     " FROM event_subscriptions WHERE is_open = 1 AND event_name = ? AND event_key = ? AND subscribe_as_of <= ? \
      AND answer IS NULL AND (external_token IS NULL OR external_token_expiry <= ?) ORDER BY subscribe_as_of, seq LIMIT 1"
 ));

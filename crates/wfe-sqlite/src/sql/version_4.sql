@@ -4,7 +4,7 @@
 -- Whether the store gave the event its date, so that its place in the stream alone says what came first. (`timely` is 1 for
 -- dates given by hand, too, that were not in the past.) Readers: all that ask what a wait matches (`streams::matches`).
 ALTER TABLE events ADD COLUMN undated INTEGER NOT NULL DEFAULT 0 CHECK (undated IN (0, 1))
-  CHECK (seq <= 4611686018427387904) CHECK (position <= 4611686018427387904);
+  CHECK (seq <= 4611686018427387904) CHECK (position BETWEEN 1 AND 4611686018427387904);
 
 -- What a wait from the creation of its instance on takes by date: none of the undated events. Covering, so that a long stream
 -- of them costs it nothing. Reader: the first event that such a wait takes (`streams::next_position`).
@@ -45,6 +45,24 @@ WHEN new.subscription_data IS NOT NULL AND NOT json_valid(new.subscription_data)
 BEGIN SELECT RAISE(ABORT, 'subscription_data is not JSON'); END;
 CREATE TRIGGER execution_errors_causes BEFORE UPDATE OF causes ON execution_errors WHEN NOT json_valid(new.causes)
 BEGIN SELECT RAISE(ABORT, 'causes is not JSON'); END;
+
+-- Positions that were not given out: an event there is behind what waits have come to, or is come to itself and hides all that
+-- follow; and to a wait that was born there, or an instance that has come there, no later event comes. WFE changes the position
+-- of an event that becomes due, once its number was drawn, and how far an instance has come (a hundredth part of what it costs to
+-- take an event at most), but never `born`.
+CREATE TRIGGER events_position BEFORE UPDATE OF position ON events
+WHEN new.position IS NOT old.position
+  AND NOT ifnull(new.position <= (SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
+BEGIN SELECT RAISE(ABORT, 'position is none that was given out'); END;
+CREATE TRIGGER event_subscriptions_consumed BEFORE UPDATE OF consumed ON event_subscriptions
+WHEN new.consumed > max((SELECT seq FROM sqlite_sequence WHERE name = 'events'), coalesce((SELECT max(seq) FROM events), 0))
+BEGIN SELECT RAISE(ABORT, 'consumed is no position that was given out'); END;
+CREATE TRIGGER event_subscriptions_born BEFORE UPDATE OF born ON event_subscriptions
+WHEN new.born NOT BETWEEN 0 AND coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
+BEGIN SELECT RAISE(ABORT, 'born is no position that was given out'); END;
+CREATE TRIGGER workflows_born BEFORE UPDATE OF born ON workflows
+WHEN new.born NOT BETWEEN 0 AND coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)
+BEGIN SELECT RAISE(ABORT, 'born is no position that was given out'); END;
 
 -- `claims` counts, from here on, how often in a row the process of the instance's owner died without a commit of the
 -- instance in between, and only to 2: it is a suspect then. (It counted claims. A program of version 3 goes on with that,

@@ -2,11 +2,11 @@
 
 use crate::request::{Own, Sql};
 
-/// The model's columns, in the order in which the codec reads them.
+/// The model's columns, in the order in which the codec reads them, and what says that it is a wait.
 macro_rules! model {
     () => {
         "id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, subscription_data, \
-         external_token, external_worker_id, external_token_expiry"
+         external_token, external_worker_id, external_token_expiry, kind"
     };
 }
 

@@ -79,7 +79,7 @@ impl StepStore for SqlitePersistenceProvider {
     }
 
     async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
-        self.load_pending(id, waits).await
+        self.named(self.load_pending(id, waits).await)
     }
 
     async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {

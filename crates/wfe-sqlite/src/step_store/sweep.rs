@@ -5,7 +5,7 @@ use wfe_core::{Result, traits::Swept};
 use super::rows;
 use crate::{
     SqlitePersistenceProvider,
-    codec::{Fields, time},
+    codec::{self, Fields, time},
     connection::admission::Caller,
     request::Script,
     sql,
@@ -25,12 +25,15 @@ impl SqlitePersistenceProvider {
             for row in done.iter().flat_map(|done| &done.rows) {
                 let mut fields = Fields::new(row, "events", "");
                 (at, seq) = (fields.int("event_time")?, fields.int("seq")?);
-                match (fields.int("wanted")? != 0, fields.flag("is_processed")?) {
-                    (_, false) => free.push(seq),
-                    (false, true) => missed.push(seq),
-                    (true, true) => {}
-                }
+                let (is_wanted, is_needed) = (fields.int("wanted")? != 0, fields.flag("is_processed")?);
                 (last, looked_at) = (self.sound_one(fields.key("id"))?, looked_at + 1);
+                // Once somebody has mended it, it is looked at like any other.
+                let is_sound = last.is_none() || self.sound_one(codec::event::check(&mut fields))?.is_some();
+                match (is_wanted, is_needed) {
+                    (_, false) if is_sound => free.push(seq),
+                    (false, true) => missed.push(seq),
+                    (true, true) | (_, false) => {}
+                }
             }
             finished += self.finish_listed(&free, &missed).await?;
             // Where the last one has no id that could be told, this goes on behind it itself.

@@ -18,8 +18,8 @@ use crate::{
     sql,
 };
 
-/// How many columns of the model stand before the row's number.
-const MODEL: usize = 11;
+/// How many columns of a wait stand before the row's number.
+const MODEL: usize = 12;
 
 impl SqlitePersistenceProvider {
     pub(super) async fn work(

@@ -10,3 +10,4 @@ mod lost;
 mod support;
 mod tables;
 mod told;
+mod unseen;

@@ -24,6 +24,12 @@ async fn bounds_that_had_none_are_kept_by_the_tables_themselves() {
     store.create_event_subscription(&wait("w", "i", "paid")).await.unwrap();
     store.persist_errors(&[ExecutionError::new("i", "p", "m")]).await.unwrap();
     let mut hand = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
+    hand.execute(
+        "INSERT INTO event_subscriptions (kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
+           subscribe_as_of, is_open, consumed) VALUES ('position', 'i', 0, '', 'sent', 'k', 0, 0, 1)",
+    )
+    .await
+    .unwrap();
     for change in [
         "UPDATE workflows SET owner = -1",
         "UPDATE workflows SET owner = -7",
@@ -36,11 +42,31 @@ async fn bounds_that_had_none_are_kept_by_the_tables_themselves() {
         "UPDATE workflows SET cause = '{'",
         "UPDATE events SET seq = 9223372036854775807",
         "UPDATE events SET position = 9223372036854775807",
+        "UPDATE events SET position = 0",
+        "UPDATE events SET position = -1",
+        "UPDATE events SET position = 2",
+        "UPDATE events SET position = NULL",
+        "UPDATE events SET timely = 2",
         "UPDATE events SET event_data = '{'",
+        "UPDATE event_subscriptions SET kind = 'position'",
+        "UPDATE event_subscriptions SET kind = ''",
+        "UPDATE event_subscriptions SET born = 2",
+        "UPDATE event_subscriptions SET born = -1",
+        "UPDATE workflows SET born = 2",
+        "UPDATE event_subscriptions SET consumed = 2 WHERE kind = 'position'",
         "UPDATE event_subscriptions SET subscription_data = '{'",
         "UPDATE execution_errors SET causes = '{'",
     ] {
         assert!(hand.execute(change).await.is_err(), "{change}");
+    }
+    // What was given out may be put back.
+    for change in [
+        "UPDATE events SET position = 1",
+        "UPDATE event_subscriptions SET consumed = 0 WHERE kind = 'position'",
+        "UPDATE event_subscriptions SET born = 1 WHERE kind = 'wait'",
+        "UPDATE workflows SET born = 0",
+    ] {
+        hand.execute(change).await.unwrap();
     }
 }
 

@@ -10,9 +10,12 @@ use tracing::{
     field::{Field, Visit},
     span,
 };
-use wfe_core::traits::WorkflowRepository;
+use wfe_core::{
+    clock::Clock,
+    traits::{EventRepository, StepStore, SubscriptionRepository, WorkflowRepository},
+};
 
-use crate::support::{Place, instance, texts};
+use crate::support::{Place, event, instance, texts, wait};
 
 /// Keeps the errors that were logged.
 #[derive(Clone, Default)]
@@ -70,4 +73,27 @@ async fn what_does_not_decode_is_reported_once_by_table_column_and_row() {
     place.spoil("UPDATE workflows SET data = '' WHERE id = 'a'").await;
     place.store.get_workflow_instances(&texts(&["a"])).await.unwrap();
     assert_eq!(log.0.lock().unwrap().len(), 2, "another column");
+}
+
+#[tokio::test]
+async fn a_wait_of_another_kind_and_an_event_at_no_place_are_reported_once_each() {
+    let mut place = Place::new().await;
+    place.store.create_new_workflow(&instance("a")).await.unwrap();
+    place.store.create_event_subscription(&wait("w", "a", "wfe.x")).await.unwrap();
+    place.store.create_event(&event("e", 0)).await.unwrap();
+    place.spoil("UPDATE event_subscriptions SET kind = ''").await;
+    place.spoil("UPDATE events SET position = 0").await;
+    let log = Log::default();
+    let _listens = tracing::subscriber::set_default(log.clone());
+    for _ in 0..3 {
+        let expiry = place.clock.now() + chrono::TimeDelta::seconds(1);
+        assert_eq!(place.store.open_waits("wfe.x", None, 9).await.unwrap().rows, []);
+        assert_eq!(place.store.claim_wait("wfe.x", "t", "w", expiry).await.unwrap(), None);
+        assert_eq!(place.store.finish_events(None, 9).await.unwrap().finished, 0);
+        place.clock.advance(std::time::Duration::from_secs(2));
+    }
+    let said = log.0.lock().unwrap().clone();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("event_subscriptions.kind, row w,"), "{said:?}");
+    assert!(said[1].contains("events.position, row e,"), "{said:?}");
 }

@@ -151,11 +151,14 @@ async fn a_row_that_was_put_back_lets_the_instance_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wait_whose_row_is_gone_closed_or_another_instances_is_told_and_stops_its_instance() {
+async fn a_wait_whose_row_is_gone_or_changed_is_told_and_stops_its_instance() {
     for (spoils, column) in [
         ("DELETE FROM event_subscriptions WHERE workflow_id = ?", "id"),
         ("UPDATE event_subscriptions SET is_open = 0 WHERE workflow_id = ?", "is_open"),
         ("UPDATE event_subscriptions SET workflow_id = 'other' WHERE workflow_id = ?", "workflow_id"),
+        ("UPDATE event_subscriptions SET kind = 'position' WHERE workflow_id = ?", "kind"),
+        ("UPDATE event_subscriptions SET kind = '5' WHERE workflow_id = ?", "kind"),
+        ("UPDATE event_subscriptions SET born = 1000000 WHERE workflow_id = ?", "born"),
     ] {
         let (store, paid) = (Store::file(), Count::default());
         let definition = pays(&paid);
@@ -164,6 +167,7 @@ async fn a_wait_whose_row_is_gone_closed_or_another_instances_is_told_and_stops_
         hand.does(spoils, &id).await;
         let wait = format!("{id}//wait//1");
         let asks = store.builder().await.build();
+        asks.publish_event("other", "k", &()).await.unwrap();
         assert_eq!(told(&asks, &id).await, ("event_subscriptions", column, wait));
         let host = host(&store, &[&definition]).await;
         // Whatever lets somebody take it up.
@@ -258,7 +262,7 @@ async fn a_broken_user_task_takes_the_inbox_from_nobody() {
         .unwrap();
     let store = Store::file();
     let host = host(&store, &[&asks]).await;
-    for _ in 0..5 {
+    for _ in 0..6 {
         host.start_workflow("asks", &Tally::default()).await.unwrap();
     }
     let tasks = host.user_tasks();
@@ -273,13 +277,16 @@ async fn a_broken_user_task_takes_the_inbox_from_nobody() {
             }
         }
     };
-    until(async || open(None, 9).await.len() == 5).await;
+    until(async || open(None, 9).await.len() == 6).await;
     let before = open(None, 9).await;
     let mut hand = Hand::at(&store.path().unwrap()).await;
     for (at, spoilt) in [(0, "\"no task\""), (1, "{\"prompt\":7}"), (3, "{")] {
         let spoils = format!("UPDATE event_subscriptions SET subscription_data = '{spoilt}' WHERE id = ?");
         hand.does(&spoils, &before[at].id).await;
     }
+    hand.does("UPDATE event_subscriptions SET kind = 'position' WHERE id = ?", &before[5].id).await;
+    let of_no_kind = ("event_subscriptions", "kind", before[5].id.clone());
+    assert_eq!(told(&host, &before[5].instance_id).await, of_no_kind);
     let expected: Vec<_> = [2, 4].map(|at| before[at].clone()).into();
     for limit in [1, 2, 9] {
         assert_eq!(open(None, limit).await, expected, "{limit}");
