@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::steps::Place;
 
-/// Bodies at work, between the [`Run`] that has begun them and the one that goes on in its place.
+/// Bodies at work, between the [`Run`](super::Run) that has begun them and the one that goes on in its place.
 #[derive(Default)]
 pub struct RunningBodies {
     pub(super) running: HashMap<String, Working>,
