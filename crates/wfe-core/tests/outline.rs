@@ -209,3 +209,13 @@ fn a_label_before_the_first_branch_is_refused() {
     let error = builder.build().unwrap_err().to_string();
     assert!(error.contains("the label \"early\" comes before the first branch"), "{error}");
 }
+
+#[test]
+fn an_outline_that_goes_round_in_a_circle_is_drawn_once() {
+    let step = |id: &str, next: &str| json!({"id": id, "kind": "step", "next": next, "on_failure": "fail"});
+    let stored = json!({
+        "outline": 1, "id": "odd", "version": 1, "data": {"type": "u32"}, "steps": [step("one", "two"), step("two", "one")],
+    });
+    let outline: Outline = serde_json::from_value(stored).unwrap();
+    assert_eq!(outline.to_mermaid().matches("[\"one\"]").count(), 1);
+}

@@ -1,6 +1,6 @@
 //! The picture of an outline, as a Mermaid flowchart.
 
-use std::{collections::HashMap, fmt::Write};
+use std::collections::{HashMap, HashSet};
 
 use super::{Outline, OutlineStep, outline::ESCALATION};
 
@@ -28,8 +28,14 @@ impl Outline {
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let places = self.steps.iter().enumerate().map(|(at, step)| (&*step.id, at)).collect();
-        let mut picture =
-            Picture { outline: self, places, nodes: String::new(), arrows: String::new(), depth: 1 };
+        let mut picture = Picture {
+            outline: self,
+            places,
+            drawn: HashSet::new(),
+            nodes: Vec::new(),
+            arrows: Vec::new(),
+            depth: 1,
+        };
         picture.node("begin((\" \"))");
         let ends = match self.steps.first() {
             Some(first) => picture.sequence(&first.id, vec![End::from("begin")]),
@@ -37,15 +43,18 @@ impl Outline {
         };
         picture.node("finish(((\" \")))");
         picture.lead(&ends, "finish");
-        format!("flowchart TD\n{}{}", picture.nodes, picture.arrows)
+        format!("flowchart TD\n{}{}", picture.nodes.concat(), picture.arrows.concat())
     }
 }
 
 struct Picture<'a> {
     outline: &'a Outline,
     places: HashMap<&'a str, usize>,
-    nodes: String,
-    arrows: String,
+    /// The ids of the steps that stand in it: also an outline that goes round in a circle comes to an end.
+    drawn: HashSet<&'a str>,
+    /// A line each.
+    nodes: Vec<String>,
+    arrows: Vec<String>,
     depth: usize,
 }
 
@@ -73,26 +82,28 @@ enum Shape {
 
 impl<'a> Picture<'a> {
     fn node(&mut self, text: &str) {
-        let _ = writeln!(self.nodes, "{:indent$}{text}", "", indent = 4 * self.depth);
+        self.nodes.push(format!("{:indent$}{text}\n", "", indent = 4 * self.depth));
     }
 
     fn lead(&mut self, from: &[End], to: &str) {
         for End { from, label } in from {
-            let _ = match label {
-                None => writeln!(self.arrows, "    {from} --> {to}"),
-                Some(label) => writeln!(self.arrows, "    {from} -->|{}| {to}", quoted(label)),
-            };
+            self.arrows.push(match label {
+                None => format!("    {from} --> {to}\n"),
+                Some(label) => format!("    {from} -->|{}| {to}\n", quoted(label)),
+            });
         }
     }
 
     fn lead_dotted(&mut self, from: &str, label: &str, to: &str) {
-        let _ = writeln!(self.arrows, "    {from} -.->|{}| {to}", quoted(label));
+        self.arrows.push(format!("    {from} -.->|{}| {to}\n", quoted(label)));
     }
 
     /// Draws the steps from this one on; where they end.
     fn sequence(&mut self, first: &str, mut ends: Vec<End>) -> Vec<End> {
         let mut next = Some(first);
-        while let Some(step) = next.and_then(|id| self.step(id)) {
+        while let Some(step) = next.and_then(|id| self.step(id))
+            && self.drawn.insert(&step.id)
+        {
             ends = self.draw(step, &ends);
             next = step.next.as_deref();
         }
@@ -225,9 +236,7 @@ fn quoted(text: &str) -> String {
             }
             _ if character.is_control() => quoted.push(' '),
             _ if character.is_alphanumeric() => quoted.push(character),
-            _ => {
-                let _ = write!(quoted, "#{};", u32::from(character));
-            }
+            _ => quoted.extend(["#", &u32::from(character).to_string(), ";"]),
         }
     }
     quoted + "\""

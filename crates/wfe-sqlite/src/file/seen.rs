@@ -18,8 +18,8 @@ use super::{
 };
 use crate::file::companions::beside;
 
-/// How often a look begins anew where others write meanwhile.
-const ATTEMPTS: usize = 8;
+/// How often a look begins anew where others write meanwhile. Where the index cannot be read, there is nothing to wait for.
+const ATTEMPTS: usize = if cfg!(target_os = "openbsd") { 1 } else { 8 };
 
 /// What lies at the three paths, open and locked.
 #[derive(Debug)]
