@@ -27,7 +27,7 @@ pub async fn run(path: &Path, clients: usize, lasting: Lasting) -> Done<Measured
             while !stage.is_over() {
                 let (began, counts) = (Instant::now(), stage.is_measured());
                 let id = host.start_workflow("flow", &number).await?;
-                match host.wait_for::<u64>(&id).await? {
+                match host.outcome::<u64>(&id).await? {
                     Outcome::Completed(data) if data == number => {}
                     other => return Err(WfeError::Invalid(format!("flow {id} ended as {other:?}"))),
                 }

@@ -57,7 +57,7 @@ fn every_verb() -> Definition {
                 .then("hotel", nothing())
         })
         .fallback(|fallback| fallback.then("apologise", nothing()))
-        .schedule("later", |_, ()| Duration::from_hours(1), |later| later.then("remind", nothing()))
+        .after("later", |_, ()| Duration::from_hours(1), |later| later.then("remind", nothing()))
         .recur(
             "poll",
             Every::interval(Duration::from_mins(5)),

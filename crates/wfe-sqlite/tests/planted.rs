@@ -130,7 +130,7 @@ async fn whatever_bears_the_name_of_an_owners_file_keeps_nobody_from_starting() 
     }
     let planted = contents(folder.path());
     let store = open(&database).await.unwrap();
-    let owners = [store.enlist().await.unwrap(), store.enlist().await.unwrap()];
+    let owners = [store.register().await.unwrap(), store.register().await.unwrap()];
     store.heartbeat(&owners[1]).await.unwrap();
     assert!(owners[0].id() > 1_000_000 && owners[1].id() > owners[0].id(), "nobody can guess their names");
     drop(owners);
@@ -163,7 +163,7 @@ async fn child() {
     match open(database).await {
         Ok(store) => {
             create(&store).await;
-            let owner = store.enlist().await.unwrap();
+            let owner = store.register().await.unwrap();
             println!("\n@{}", owner.id());
             std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
             drop(owner);

@@ -89,7 +89,7 @@ async fn what_the_engine_stores_enters_a_full_queue() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = open(&database, Duration::from_mins(10)).await;
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     let started = store.start(Some(&owner), &instance(json!(0))).await.unwrap();
     let mut other = Other::locks(&database).await;
     for _ in 0..SMALL {
@@ -229,10 +229,10 @@ async fn the_engine_goes_on_while_the_program_fills_the_queues() -> Result<()> {
     let (refused, ()) = tokio::join!(starts, rest);
     assert!(refused.iter().all(|start| matches!(start, Err(WfeError::Busy { .. }))));
     other.unlocks().await;
-    assert_eq!(host.wait_for::<u32>(&id).await?, Outcome::Completed(7));
+    assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(7));
     for _ in 0..2 {
         let id = host.start_workflow("quick", &0_u32).await?;
-        assert_eq!(host.wait_for::<u32>(&id).await?, Outcome::Completed(0));
+        assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(0));
         before += 1;
     }
     assert_eq!(other.count().await, before, "nothing of the refused is stored");

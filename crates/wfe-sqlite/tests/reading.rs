@@ -46,7 +46,7 @@ const READS: &[&str] = &[
     "pending",
     "load_many",
     "check_closed_waits",
-    "asked_of",
+    "requested",
     "ended",
     "upcoming",
     "upcoming_event",
@@ -85,7 +85,7 @@ const WRITES: &[&str] = &[
     "set_subscription_token",
     "clear_subscription_token",
     "schedule_command",
-    "enlist",
+    "register",
     "start",
     "commit_step",
     "request",
@@ -175,7 +175,7 @@ impl Place {
         let open = SqlitePersistenceProvider::file(&path).clock(clock.clone());
         // A write is tried once, and then told to be busy.
         let store = open.busy_timeout(Duration::ZERO).open().await.unwrap();
-        let (owner, now) = (store.enlist().await.unwrap(), clock.now());
+        let (owner, now) = (store.register().await.unwrap(), clock.now());
         let mut instance = WorkflowInstance::new(DEFINITION, 1, json!(null));
         (instance.id, instance.name, instance.create_time) = ("i".to_owned(), "i".to_owned(), now);
         instance.next_execution = None;
@@ -234,7 +234,7 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
     let many = read!(load_many(&ids())).into_iter().map(|(_, one)| one.unwrap().deliveries);
     assert_eq!(many.collect::<Vec<_>>(), [vec![]]);
     read!(check_closed_waits("i", &["w".to_owned()]));
-    assert_eq!(read!(asked_of(&place.owner)), Vec::<String>::new());
+    assert_eq!(read!(requested(&place.owner)), Vec::<String>::new());
     assert_eq!(read!(ended(&ids())), ["unknown"]);
     assert_eq!(read!(upcoming(&definitions, now, 9)), []);
     assert_eq!(read!(upcoming_event(now)), None);
@@ -260,7 +260,7 @@ async fn no_read_writes_though_events_have_become_due() {
     // Whoever is to give the positions gives them.
     assert!(place.store.position_due_events().await.unwrap());
     assert_eq!(place.store.load("i").await.unwrap().deliveries[0].event.id, "e");
-    assert_eq!(place.store.asked_of(&place.owner).await.unwrap(), ["i"]);
+    assert_eq!(place.store.requested(&place.owner).await.unwrap(), ["i"]);
     assert!(before != written(&place.path, &mut looker).await);
     looker.close().await.unwrap();
 }

@@ -48,13 +48,13 @@ async fn best(of: impl AsyncFn()) -> Duration {
 
 /// What a claim costs that finds nothing.
 async fn looking(store: &SqlitePersistenceProvider, when: &str) -> Duration {
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     let definitions = [("d".to_owned(), 1)];
     let claim = best(async || {
         assert!(store.claim(&owner, &definitions, Utc::now(), 100).await.unwrap().is_empty());
     })
     .await;
-    let asked = best(async || assert!(store.asked_of(&owner).await.unwrap().is_empty())).await;
+    let asked = best(async || assert!(store.requested(&owner).await.unwrap().is_empty())).await;
     let upcoming = best(async || {
         assert_eq!(store.upcoming(&definitions, Utc::now(), 100).await.unwrap().len(), 100);
     })
@@ -63,7 +63,7 @@ async fn looking(store: &SqlitePersistenceProvider, when: &str) -> Duration {
         store.upcoming_event(DateTime::<Utc>::UNIX_EPOCH).await.unwrap();
     })
     .await;
-    println!("{when}: claim {claim:?}, asked_of {asked:?}, upcoming {upcoming:?}, upcoming_event {event:?}");
+    println!("{when}: claim {claim:?}, requested {asked:?}, upcoming {upcoming:?}, upcoming_event {event:?}");
     claim
 }
 
@@ -129,7 +129,7 @@ async fn a_first_wait_costs_no_more_for_events_of_its_stream_that_are_dated_into
     store.create_new_workflow(&instance).await.unwrap();
     let wait = EventSubscription::new(&instance.id, 0, "p", "paid", "7", instance.create_time);
     store.create_event_subscription(&wait).await.unwrap();
-    let (owner, definitions) = (store.enlist().await.unwrap(), [("d".to_owned(), 1)]);
+    let (owner, definitions) = (store.register().await.unwrap(), [("d".to_owned(), 1)]);
     let cost = async || {
         let load =
             best(async || assert!(store.load(&instance.id).await.unwrap().deliveries.is_empty())).await;

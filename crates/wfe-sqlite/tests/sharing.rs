@@ -106,7 +106,7 @@ async fn an_owner_is_alive_by_whatever_path_the_file_is_reached() {
     let one = open(&real).await;
     std::os::unix::fs::symlink(&real, &link).unwrap();
     let other = open(&link).await;
-    let (owner, looker) = (one.enlist().await.unwrap(), other.enlist().await.unwrap());
+    let (owner, looker) = (one.register().await.unwrap(), other.register().await.unwrap());
     let instance = WorkflowInstance::new("d", 1, json!(null));
     one.start(Some(&owner), &instance).await.unwrap();
     let definitions = [("d".to_owned(), 1)];

@@ -127,7 +127,7 @@ async fn what_somebody_drops_under_a_running_store_fails_calls_and_keeps_none_wa
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let round = async |what: &str| {
             let instance = WorkflowInstance::new("d", 1, json!(null));
             let now = chrono::DateTime::UNIX_EPOCH;

@@ -63,7 +63,7 @@ async fn claim(store: &dyn StepStore, owner: &Owner) -> Vec<Claimed> {
 #[tokio::test]
 async fn a_reference_starts_one_instance_whatever_its_version() {
     stores(async |store, _| {
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let mut one = instance();
         one.reference = Some("order\0 7".to_owned());
         let first = store.start(None, &one).await.unwrap();
@@ -80,7 +80,7 @@ async fn a_reference_starts_one_instance_whatever_its_version() {
 #[tokio::test]
 async fn a_commit_stores_the_delta_and_nothing_under_another_fence() {
     stores(async |store, plain| {
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let (mut one, fence) = started(store, &owner).await;
         let before = store.load(&one.id).await.unwrap();
         let pointers: Vec<_> = (0..50).map(ExecutionPointer::new).collect();
@@ -116,7 +116,7 @@ async fn a_commit_stores_the_delta_and_nothing_under_another_fence() {
 #[tokio::test]
 async fn finished_pointers_leave_the_instance_and_are_read_in_pages() {
     stores(async |store, plain| {
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let (one, fence) = started(store, &owner).await;
         let container = ExecutionPointer::new(0);
         let mut commit = step(&one.id);
@@ -169,7 +169,7 @@ async fn finished_pointers_leave_the_instance_and_are_read_in_pages() {
 #[tokio::test]
 async fn a_waiting_request_is_reported_until_a_commit_names_it() {
     stores(async |store, plain| {
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let (one, fence) = started(store, &owner).await;
         store.request(&one.id, Control::Suspend).await.unwrap();
         let Committed::Control(request) = store.commit_step(fence, &step(&one.id)).await.unwrap() else {
@@ -220,7 +220,7 @@ fn wait(id: &str, as_of: DateTime<Utc>) -> EventSubscription {
 #[tokio::test]
 async fn waits_of_one_stream_take_its_events_one_after_the_other() {
     stores(async |store, plain| {
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let (one, fence) = started(store, &owner).await;
         let now = Utc::now();
         let events: Vec<_> = (0..3).map(|at| Event::new("paid", "7", json!(at))).collect();
@@ -284,7 +284,7 @@ async fn an_event_dated_ahead_counts_from_its_date() {
         let ahead = at(now + TimeDelta::hours(2), json!("late"));
         plain.create_event(&ahead).await.unwrap();
         assert!(!store.finish_event(&ahead.id).await.unwrap());
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let (one, fence) = started(store, &owner).await;
         let mut commit = step(&one.id);
         commit.subscribed = vec![wait(&one.id, now - TimeDelta::hours(1))];
@@ -312,7 +312,7 @@ async fn an_event_dated_ahead_counts_from_its_date() {
 #[tokio::test]
 async fn children_come_with_their_parents_commit_and_a_replay_meets_them() {
     stores(async |store, _| {
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let (one, fence) = started(store, &owner).await;
         let mut child = instance();
         child.execution_pointers = vec![ExecutionPointer::new(1), ExecutionPointer::new(2)];
@@ -336,7 +336,7 @@ async fn children_come_with_their_parents_commit_and_a_replay_meets_them() {
 #[tokio::test]
 async fn what_a_dropped_owner_had_is_taken_over_and_its_commits_are_lost() {
     stores(async |store, _| {
-        let (dead, other) = (store.enlist().await.unwrap(), store.enlist().await.unwrap());
+        let (dead, other) = (store.register().await.unwrap(), store.register().await.unwrap());
         let mut fences = Vec::new();
         for _ in 0..60 {
             fences.push(started(store, &dead).await);

@@ -97,7 +97,7 @@ async fn a_store_of_an_earlier_version_is_upgraded_with_all_that_is_in_it() {
         assert_eq!((request.number, request.intervention.is_some()), (3, version > 1));
         assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (version.min(2), 1));
         assert_eq!(store.get_events("paid", "7", Utc::now()).await.unwrap(), ["e"]);
-        let owner = store.enlist().await.unwrap();
+        let owner = store.register().await.unwrap();
         let claimed = store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap();
         assert_eq!(claimed.len(), 1);
         store.close().await;
@@ -145,7 +145,7 @@ async fn goes_on(version: usize) {
     }
     let loaded = store.load("j").await.unwrap();
     assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (1, 1));
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     assert_eq!(store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap().len(), 2);
     // A wait that version 1 stores does not mark what it waits for; the next walk over the unprocessed events does.
     store.create_event(&Event { id: "g".to_owned(), ..Event::new("sent", "8", json!(null)) }).await.unwrap();
@@ -192,7 +192,7 @@ async fn what_a_program_of_version_3_counts_beside_this_one_suspends_nobody() {
     older.execute("UPDATE workflows SET control = NULL, claims = 7, owner = 77, fence = 9").await.unwrap();
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
     let definitions = [("d".to_owned(), 1)];
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     let claim = async || store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().pop().unwrap();
     // Somebody has removed its file: nothing says that it died.
     assert_eq!(claim().await.deaths, Deaths::default());
@@ -215,7 +215,7 @@ async fn what_a_program_of_version_3_counts_beside_this_one_suspends_nobody() {
     assert_eq!(claim().await.deaths, Deaths::default());
     // However often processes die here, it does not reach the number at which the older program suspends.
     for _ in 0..12 {
-        let dying = store.enlist().await.unwrap();
+        let dying = store.register().await.unwrap();
         older.execute("UPDATE workflows SET owner = NULL, fence = fence + 1").await.unwrap();
         assert_eq!(store.claim(&dying, &definitions, Utc::now(), 9).await.unwrap().len(), 1);
         let left = folder.path().join(format!("a.db-owner-{}", dying.id()));

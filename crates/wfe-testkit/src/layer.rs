@@ -169,7 +169,7 @@ layer! {
 
     // Neither `inspect` nor `load_many`: by their default bodies they ask `load`, which a layer may stand in for.
     StepStore of |inner| steps(inner)? => {
-        async fn enlist() -> Result<Owner>;
+        async fn register() -> Result<Owner>;
         async fn start(owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;
         async fn commit_step(fence: Fence, step: &StepCommit) -> Result<Committed>;
         async fn claim(
@@ -189,7 +189,7 @@ layer! {
             definitions: &[(String, u32)], after: DateTime<Utc>, limit: usize) -> Result<Vec<(i64, String)>>;
         async fn heartbeat(owner: &Owner) -> Result<()>;
         async fn isolate(id: &str, fence: Fence, isolation: Isolation) -> Result<bool>;
-        async fn asked_of(owner: &Owner) -> Result<Vec<String>>;
+        async fn requested(owner: &Owner) -> Result<Vec<String>>;
         async fn ended(ids: &[String]) -> Result<Vec<String>>;
         async fn failures(id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>>;
         async fn last_failures(id: &str, pointers: &[String]) -> Result<Vec<StepFailure>>;

@@ -129,7 +129,7 @@ async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summ
     }
     let mut progress = Progress::new(!before.for_each.is_empty());
     let outcome = tokio::select! {
-        outcome = host.wait_for::<Summary>(&id) => outcome.map_err(said),
+        outcome = host.outcome::<Summary>(&id) => outcome.map_err(said),
         refusal = watch(host, &id, &before, &mut progress) => Err(refusal),
     };
     progress.finish();

@@ -28,7 +28,7 @@
 //! host.register(greet)?;
 //! host.start().await?;
 //! let id = host.start_workflow("greet", &Greeting { name: "world".into(), text: String::new() }).await?;
-//! match host.wait_for::<Greeting>(&id).await? {
+//! match host.outcome::<Greeting>(&id).await? {
 //!     Outcome::Completed(greeting) => assert_eq!(greeting.text, "hello, world"),
 //!     other => panic!("{other:?}"),
 //! }
@@ -57,7 +57,7 @@ pub use external_tasks::{Activities, ActivityClaim, ActivityCtx, OpenActivity, O
 pub use host::builder::HostBuilder;
 pub use host::failures::Failures;
 pub use host::schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Tick, Timetable};
-pub use host::status::{Held, InstanceStatus, Position, Standstill, Waits};
+pub use host::status::{Blocked, Held, InstanceStatus, Position, Waits};
 pub use host::{PublishOptions, StartOptions, WorkflowHost};
 pub use store::Guarantees;
 pub use wfe_core::{

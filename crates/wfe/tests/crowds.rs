@@ -102,7 +102,7 @@ async fn other_side() {
         async move { host.publish_event("come", &key, &()).await.unwrap() }
     };
     stream::iter(keys).map(publish).buffer_unordered(64).for_each(|_| async {}).await;
-    let end = host.wait_for::<Count>(&id).await.unwrap();
+    let end = host.outcome::<Count>(&id).await.unwrap();
     assert!(matches!(end, Outcome::Completed(_)));
     println!("\n{RESULT} {} {}", began.elapsed().as_millis(), megabytes());
     host.stop().await.unwrap();
@@ -181,7 +181,7 @@ async fn amid_a_crowd() -> Vec<Duration> {
     host.publish_event("come", "all", &()).await.unwrap();
     let crowd = async {
         for id in &ids {
-            assert!(matches!(host.wait_for::<Nothing>(id).await.unwrap(), Outcome::Completed(_)));
+            assert!(matches!(host.outcome::<Nothing>(id).await.unwrap(), Outcome::Completed(_)));
         }
     };
     let mut crowd = std::pin::pin!(crowd);
@@ -190,7 +190,7 @@ async fn amid_a_crowd() -> Vec<Duration> {
         let started = Instant::now();
         let one = async {
             let id = host.start_workflow("quick", &Nothing).await.unwrap();
-            assert!(matches!(host.wait_for::<Nothing>(&id).await.unwrap(), Outcome::Completed(_)));
+            assert!(matches!(host.outcome::<Nothing>(&id).await.unwrap(), Outcome::Completed(_)));
         };
         tokio::select! {
             () = &mut crowd => break,

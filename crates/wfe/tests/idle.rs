@@ -51,7 +51,7 @@ async fn other_side() {
     let Ok(database) = env::var(DATABASE) else { return };
     let provider = SqlitePersistenceProvider::new(&format!("sqlite://{database}")).await.unwrap();
     let host = WorkflowHost::new(provider);
-    let later = Retry::up_to(1).first_pause(Duration::from_hours(1)).longest_pause(Duration::from_hours(1));
+    let later = Retry::up_to(1).initial(Duration::from_hours(1)).max(Duration::from_hours(1));
     let fails = inline(|_, _: Arc<Nothing>| async { Err::<(), _>(StepError::retryable("not today")) });
     let definition = WorkflowBuilder::<Nothing>::new("sleepy", 1).then("fail", fails.retry(later)).build();
     host.register(definition.unwrap()).unwrap();

@@ -92,7 +92,7 @@ fn assert_even(times: &Times) {
 }
 
 async fn finish(host: &TestHost, id: &str) -> Size {
-    match host.host().wait_for(id).await.unwrap() {
+    match host.host().outcome(id).await.unwrap() {
         Outcome::Completed(size) => size,
         other => panic!("it ended as {other:?}"),
     }

@@ -153,7 +153,7 @@ fn definitions() -> Vec<Definition> {
         .wait_for("wait", event("go", |_: &u32, ()| "key").output(|more: &u32, n| *n += *more))
         .sub_workflow("sub", child("child", |n: &u32, ()| *n).output(|child: &u32, n| *n = *child))
         .activity("ask", activity("double", |n: &u32, ()| *n).output(|twice: &u32, n| *n = *twice))
-        .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+        .retry(Retry::up_to(1).initial(Duration::ZERO))
         .build();
     let child = WorkflowBuilder::<u32>::new("child", 1)
         .then("only", inline(|_, n: Arc<u32>| async move { Ok(*n + 1) }).output(|next: &u32, n| *n = *next))
@@ -167,9 +167,9 @@ fn definitions() -> Vec<Definition> {
     let (one, other) = (fails(false), fails(true));
     let retried = WorkflowBuilder::<u32>::new("retried", 1)
         .then("async", inline(move |ctx: Ctx, _: Arc<u32>| async move { one(ctx.attempt()) }))
-        .retry(Retry::up_to(2).first_pause(Duration::ZERO))
+        .retry(Retry::up_to(2).initial(Duration::ZERO))
         .then("blocking", blocking(move |ctx: &Ctx, _: &u32| other(ctx.attempt())))
-        .retry(Retry::up_to(2).first_pause(Duration::ZERO))
+        .retry(Retry::up_to(2).initial(Duration::ZERO))
         .build();
     let suspended = WorkflowBuilder::<u32>::new("suspended", 1)
         .then("fails", inline(|_, _: Arc<u32>| async { Err::<(), _>(StepError::fatal("no")) }))
@@ -223,7 +223,7 @@ async fn until(mut condition: impl AsyncFnMut() -> bool) {
 }
 
 async fn ended(host: &WorkflowHost, id: &str) -> Outcome<u32> {
-    let end = tokio::time::timeout(Duration::from_secs(30), host.wait_for::<u32>(id));
+    let end = tokio::time::timeout(Duration::from_secs(30), host.outcome::<u32>(id));
     end.await.expect("it ended in time").unwrap()
 }
 

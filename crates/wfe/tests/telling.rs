@@ -127,7 +127,7 @@ async fn what_a_step_says_is_said_in_a_span_that_tells_instance_definition_versi
     let host = host(
         WorkflowBuilder::<u32>::new("spans", 7)
             .then("quick", quick)
-            .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+            .retry(Retry::up_to(1).initial(Duration::ZERO))
             .then(
                 "blocks",
                 blocking(|_: &Ctx, _: &u32| {
@@ -140,7 +140,7 @@ async fn what_a_step_says_is_said_in_a_span_that_tells_instance_definition_versi
     )
     .await;
     let id = host.start_workflow("spans", &0_u32).await.unwrap();
-    host.wait_for::<u32>(&id).await.unwrap();
+    host.outcome::<u32>(&id).await.unwrap();
     let step = |step: &str, attempt: &str| {
         let fields = [
             ("instance", &*id),
@@ -178,7 +178,7 @@ async fn a_body_that_never_yields_is_logged_once() {
         .build();
     let host = host(definition).await;
     let id = host.start_workflow("greedy", &0_u32).await.unwrap();
-    let end = host.wait_for::<u32>(&id).await.unwrap();
+    let end = host.outcome::<u32>(&id).await.unwrap();
     let told = SAID.with(TEXT);
     assert_eq!((end, told.len()), (wfe::Outcome::Completed(1), 1), "not before a second is over");
     assert_eq!((&*told[0].fields["instance"], &*told[0].fields["step"]), (&*id, "spins"));

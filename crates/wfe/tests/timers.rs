@@ -86,7 +86,7 @@ async fn round() -> TimeDelta {
     assert!(SystemClock.now() + TimeDelta::seconds(2) < first, "they were not all started in time");
     all.notified().await;
     for id in &ids {
-        assert!(matches!(host.wait_for::<Alarm>(id).await.unwrap(), Outcome::Completed(_)));
+        assert!(matches!(host.outcome::<Alarm>(id).await.unwrap(), Outcome::Completed(_)));
     }
     host.stop().await.unwrap();
     let mut late = std::mem::take(&mut *late.lock().unwrap());

@@ -24,7 +24,7 @@ pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, Pla
         by_id: HashMap::new(),
         sequences: 0,
         targets: HashMap::new(),
-        undoing: HashSet::new(),
+        compensations: HashSet::new(),
     };
     assembly.add(drafts, Around { is_own, ..Around::default() })?;
     assembly.resolve_targets()?;
@@ -37,8 +37,8 @@ struct Assembly {
     by_id: Places,
     sequences: usize,
     targets: HashMap<usize, String>,
-    /// The sequences that undo something.
-    undoing: HashSet<usize>,
+    /// The sequences of compensations.
+    compensations: HashSet<usize>,
 }
 
 /// Where a sequence stands.
@@ -47,8 +47,8 @@ struct Around {
     container: Option<usize>,
     /// A saga is around it.
     saga: bool,
-    /// It undoes something.
-    undo: bool,
+    /// It is in a compensation.
+    in_compensation: bool,
     /// The definition is one of the engine's own.
     is_own: bool,
 }
@@ -80,7 +80,7 @@ impl Assembly {
                 sequence,
                 branches: Vec::new(),
                 fallback: None,
-                undo: None,
+                compensation: None,
                 cancel_when: draft.cancel_when,
                 target: None,
                 verb: Arc::new(draft.verb),
@@ -95,10 +95,11 @@ impl Assembly {
                 let around = Around { container: Some(index), ..around };
                 self.nodes[index].fallback = Some(self.body(fallback, around, &id, "fallback")?);
             }
-            if let Some(undo) = draft.undo {
-                let around = Around { container: Some(index), saga: false, undo: true, ..around };
-                self.undoing.insert(self.sequences);
-                self.nodes[index].undo = Some(self.body(undo, around, &id, "compensation")?);
+            if let Some(compensation) = draft.compensation {
+                let around = Around { container: Some(index), saga: false, in_compensation: true, ..around };
+                self.compensations.insert(self.sequences);
+                self.nodes[index].compensation =
+                    Some(self.body(compensation, around, &id, "compensation")?);
             }
             match previous.replace(index) {
                 None => first = Some(Branch { first: index }),
@@ -134,7 +135,7 @@ impl Assembly {
         let sequence = self.nodes[to].sequence;
         let mut at = from;
         while self.nodes[at].sequence != sequence {
-            if self.undoing.contains(&self.nodes[at].sequence) {
+            if self.compensations.contains(&self.nodes[at].sequence) {
                 return Err(format!(
                     "step {id:?} goes to {target:?}, out of a compensation; that is always done in full"
                 ));
@@ -165,7 +166,9 @@ impl Assembly {
             let node = &self.nodes[index];
             open.extend(node.next.filter(|_| node.verb.goes_on()));
             open.extend(node.target);
-            open.extend(node.branches.iter().chain(&node.fallback).chain(&node.undo).map(|b| b.first));
+            open.extend(
+                node.branches.iter().chain(&node.fallback).chain(&node.compensation).map(|b| b.first),
+            );
         }
         match self.nodes.iter().find(|node| !reached.contains(&node.index)) {
             None => Ok(()),
@@ -185,8 +188,8 @@ fn on_failure(policy: &Policy, has_fallback: bool, verb: &Verb, around: Around) 
         None if has_fallback => OnFailure::Continue,
         None if around.saga => OnFailure::Compensate,
         // What comes behind a saga runs when its compensation is done; of several compensations, each is tried.
-        None if verb.is_saga() || around.undo => OnFailure::Continue,
-        None => OnFailure::Terminate,
+        None if verb.is_saga() || around.in_compensation => OnFailure::Continue,
+        None => OnFailure::Fail,
     }
 }
 
@@ -210,7 +213,7 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
         if !draft.verb.goes_on() {
             let extra = [
                 ("cancel condition", draft.cancel_when.is_some()),
-                ("compensation", draft.undo.is_some()),
+                ("compensation", draft.compensation.is_some()),
                 ("fallback", draft.fallback.is_some()),
                 ("failure behaviour", draft.policy.on_failure.is_some()),
             ];
@@ -221,13 +224,13 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
                 ));
             }
         }
-        if draft.undo.is_some() && !around.saga {
+        if draft.compensation.is_some() && !around.saga {
             return Some("it has a compensation, but no saga is around it".to_owned());
         }
         if draft.policy.on_failure == Some(OnFailure::Compensate) && !around.saga {
             return Some("its failure is to be compensated, but no saga is around it".to_owned());
         }
-        if draft.verb.ends_all() && around.undo {
+        if draft.verb.ends_all() && around.in_compensation {
             return Some("it ends the workflow in the middle of a compensation".to_owned());
         }
         if draft.fallback.is_some() && !matches!(draft.policy.on_failure, None | Some(OnFailure::Continue)) {

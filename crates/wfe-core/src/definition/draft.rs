@@ -8,7 +8,7 @@ pub(crate) struct Draft {
     pub verb: Verb,
     pub branches: Vec<Vec<Draft>>,
     pub fallback: Option<Vec<Draft>>,
-    pub undo: Option<Vec<Draft>>,
+    pub compensation: Option<Vec<Draft>>,
     pub cancel_when: Option<Ask<bool>>,
     pub target: Option<String>,
 }
@@ -22,7 +22,7 @@ impl Draft {
             verb,
             branches: Vec::new(),
             fallback: None,
-            undo: None,
+            compensation: None,
             cancel_when: None,
             target: None,
         }

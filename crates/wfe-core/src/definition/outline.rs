@@ -64,7 +64,7 @@ pub struct OutlineStep {
     /// What people call it; `None`: its id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// What kind of step it is: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `schedule`, `recur`, `delay`,
+    /// What kind of step it is: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `after`, `recur`, `delay`,
     /// `wait-for`, `activity`, `user-task`, `sub-workflow`, `go-to` or `end`.
     pub kind: String,
     /// The step that follows in the same sequence; `None`: the sequence ends here.
@@ -195,14 +195,14 @@ impl Definition {
         OutlineStep {
             id: node.id.to_string(),
             name: node.name.clone(),
-            kind: node.verb.kind().to_owned(),
+            kind: node.verb.name().to_owned(),
             next: node.next.map(id),
             container: node.container.map(id),
             branches: branches
                 .map(|(label, branch)| OutlineBranch { label, first: id(branch.first) })
                 .collect(),
             fallback: node.fallback.map(|branch| id(branch.first)),
-            compensation: node.undo.map(|branch| id(branch.first)),
+            compensation: node.compensation.map(|branch| id(branch.first)),
             to: node.target.map(id),
             awaits,
             child_version,
@@ -221,7 +221,7 @@ impl Definition {
             retry: node.policy.retry.outline(),
             timeout_s: node.policy.timeout.map(|it| it.as_secs_f64()),
             on_failure: match node.on_failure {
-                OnFailure::Terminate => OutlineOnFailure::Fail,
+                OnFailure::Fail => OutlineOnFailure::Fail,
                 OnFailure::Suspend => OutlineOnFailure::Suspend,
                 OnFailure::Continue => OutlineOnFailure::Continue,
                 OnFailure::Compensate => OutlineOnFailure::Compensate,
@@ -273,8 +273,8 @@ impl Retry {
         let seconds = |it: Duration| it.as_secs_f64();
         (self.limit > 0).then(|| OutlineRetry {
             limit: self.limit,
-            initial_s: seconds(self.first_pause),
-            maximum_s: seconds(self.longest_pause),
+            initial_s: seconds(self.initial),
+            maximum_s: seconds(self.max),
             factor: self.factor,
             jitter: self.jitter,
             conditional: self.only_if.is_some() || self.even_if_fatal.is_some(),

@@ -180,7 +180,7 @@ pub enum WfeError {
     ///
     /// From a store that was open it is final: nothing was written, nothing is any more, and every later call says the same,
     /// until the store is opened anew. A host whose store says so ends, so a store must not give it for what may pass by
-    /// itself. Only an owner's own file may be meant by [`enlist`](crate::traits::StepStore::enlist) and
+    /// itself. Only an owner's own file may be meant by [`register`](crate::traits::StepStore::register) and
     /// [`heartbeat`](crate::traits::StepStore::heartbeat), which end no host.
     #[error("cannot use {}: {reason}", path.display())]
     Unusable {
@@ -213,10 +213,10 @@ pub enum WfeError {
     #[error("workflow {0:?} has another owner now; what was computed here is void")]
     LostOwnership(String),
     /// Others cannot see any more that this owner lives, or could not at some time: they may take over whatever it has.
-    /// Nothing was written. What it has under way goes on until a commit says otherwise; for what is to come, enlist a new
+    /// Nothing was written. What it has under way goes on until a commit says otherwise; for what is to come, register a new
     /// owner. The store logs it once, as an error, when it finds it; a host, which goes on as another owner, logs nothing
     /// more.
-    #[error("owner {owner} may be dead to others ({reason}); enlist a new one")]
+    #[error("owner {owner} may be dead to others ({reason}); register a new one")]
     OwnerLost {
         /// Which owner.
         owner: u64,

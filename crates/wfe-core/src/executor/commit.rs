@@ -233,7 +233,7 @@ impl Run {
             key,
             state: pointer.persistence_data.clone(),
             event: pointer.event_data.clone(),
-            undone: attribute(pointer, UNDOES)?,
+            compensated: attribute(pointer, UNDOES)?,
             failure: attribute(pointer, FAILURE)?,
         };
         let item = pointer.context_item.clone();

@@ -43,7 +43,7 @@ impl Run {
             }
         }
         let in_a_row = self.count_failure(at)?;
-        if let Some(pause) = policy.retry.pause(in_a_row, error, (env.random)()) {
+        if let Some(pause) = policy.retry.backoff(in_a_row, error, (env.random)()) {
             return self.sleep(at, pause, env);
         }
         self.fail_for_good(at, failure, error, env)
@@ -124,7 +124,7 @@ impl Run {
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Fail)?;
         match on_failure {
-            OnFailure::Terminate => {
+            OnFailure::Fail => {
                 self.rest(at, env)?;
                 self.end_as_failed(failure, error, env)
             }

@@ -88,7 +88,7 @@ impl Run {
     /// The pointer ended well; what follows is the caller's.
     pub(super) fn completed(&mut self, at: &str, outcome: Option<Value>, env: &mut Env<'_>) -> Result<()> {
         let node = self.node_of(at)?;
-        let (step, has_undo) = (node.id.to_string(), node.undo.is_some());
+        let (step, has_undo) = (node.id.to_string(), node.compensation.is_some());
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Complete)?;
         pointer.outcome = outcome;

@@ -297,7 +297,8 @@ impl Run {
 
     fn enter(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let node = self.node_of(at)?;
-        let (verb, is_covering) = (node.verb.clone(), node.undo.is_some() && !node.branches.is_empty());
+        let (verb, is_covering) =
+            (node.verb.clone(), node.compensation.is_some() && !node.branches.is_empty());
         if node.cancel_when.is_some() || verb.watches_data() {
             self.watching.insert(at.to_owned());
             self.ask_condition(at, env)?;

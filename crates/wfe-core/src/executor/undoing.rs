@@ -26,7 +26,7 @@ use crate::{
     models::{ExecutionPointer, PointerChange, PointerStatus},
     program::Branch,
     redact,
-    steps::{StepError, Undone},
+    steps::{Compensated, StepError},
     traits::{Ending, Items, StepFailure},
 };
 
@@ -89,7 +89,7 @@ struct Why {
 #[derive(Debug, Serialize, Deserialize)]
 struct Entry {
     #[serde(flatten)]
-    step: Undone,
+    step: Compensated,
     #[serde(default, with = "crate::limits::inside::optional")]
     item: Option<Value>,
     /// Of a container: how long the log was when it began. It stands for what is below it.
@@ -174,7 +174,7 @@ impl Run {
         let has_state = node.verb.body().is_some() && node.branches.is_empty();
         let pointer = self.live.get(at)?;
         let entry = Entry {
-            step: Undone {
+            step: Compensated {
                 step: pointer.step_name.clone().unwrap_or_default(),
                 pointer: at.to_owned(),
                 outcome: pointer.outcome.clone().or_else(|| pointer.event_data.clone()),
@@ -198,7 +198,7 @@ impl Run {
         pointer: String,
         since: Option<u64>,
     ) -> Result<()> {
-        let step = Undone { step: String::new(), pointer, outcome: None, state: None };
+        let step = Compensated { step: String::new(), pointer, outcome: None, state: None };
         self.put_entry(root, number, &Entry { step, item: None, since, undone: true })
     }
 
@@ -221,7 +221,7 @@ impl Run {
     ) -> Result<()> {
         let policy = self.node_of(saga)?.policy.clone();
         let in_a_row = self.count_failure(saga)?;
-        let pause = policy.retry.pause(in_a_row, error, (env.random)());
+        let pause = policy.retry.backoff(in_a_row, error, (env.random)());
         let why = Why { failure, retryable: error.is_retryable(), pause };
         self.begin_undoing(saga, Some(why), None, env)?;
         self.undo_next(saga, env)
@@ -370,12 +370,13 @@ impl Run {
         }
         undoing.current = Some((entry.step.pointer.clone(), entry.since));
         self.keep_saga_state(saga, &state)?;
-        let undo = self.definition.find(&entry.step.step).and_then(|node| node.undo).ok_or_else(|| {
-            WfeError::Invalid(format!(
-                "step {:?} is to be undone, but the definition has no compensation for it any more",
-                entry.step.step
-            ))
-        })?;
+        let undo =
+            self.definition.find(&entry.step.step).and_then(|node| node.compensation).ok_or_else(|| {
+                WfeError::Invalid(format!(
+                    "step {:?} is to be undone, but the definition has no compensation for it any more",
+                    entry.step.step
+                ))
+            })?;
         let stood = self.take_cut_short(saga, number)?.and_then(|step| self.definition.find(&step));
         let undo = match stood {
             Some(node) if node.sequence == self.definition.node(undo.first).sequence => {

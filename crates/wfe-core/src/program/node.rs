@@ -21,8 +21,8 @@ pub(crate) struct Node {
     pub branches: Vec<Branch>,
     /// What runs in its place when it has failed for good.
     pub fallback: Option<Branch>,
-    /// What undoes it when the saga around it is undone.
-    pub undo: Option<Branch>,
+    /// What compensates it when the saga around it is compensated.
+    pub compensation: Option<Branch>,
     /// Takes it away, whenever this holds.
     pub cancel_when: Option<Ask<bool>>,
     /// Where a go-to leads.

@@ -177,6 +177,14 @@ impl Verb {
         }
     }
 
+    /// The name of its method of the builder, in the outline. The kind is stored, so an older name of it stays.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Schedule(_) => "after",
+            verb => verb.kind(),
+        }
+    }
+
     /// The kind in a sentence: `a while`, `an if`.
     pub fn with_article(&self) -> String {
         with_article(self.kind())

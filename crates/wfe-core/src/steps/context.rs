@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{ItemFailure, Results, StepError, Undone};
+use super::{Compensated, ItemFailure, Results, StepError};
 use crate::traits::StepStore;
 
 /// What a step's body is told about its run. Owned and cheap to clone.
@@ -28,7 +28,7 @@ pub(crate) struct Place {
     pub key: String,
     pub state: Option<Value>,
     pub event: Option<Value>,
-    pub undone: Option<Undone>,
+    pub compensated: Option<Compensated>,
     pub failure: Option<ItemFailure>,
 }
 
@@ -127,10 +127,10 @@ impl Ctx {
         read(self.place.event.as_ref())
     }
 
-    /// In a compensation: the step that is undone. `None`: this is no compensation.
+    /// In a compensating step: the completed step that it compensates; `None` in any other step.
     #[must_use]
-    pub fn undone(&self) -> Option<&Undone> {
-        self.place.undone.as_ref()
+    pub fn compensated(&self) -> Option<&Compensated> {
+        self.place.compensated.as_ref()
     }
 
     /// In a fallback: why the step in whose place it runs has failed. `None`: this is no fallback.

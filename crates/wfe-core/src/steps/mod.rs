@@ -2,16 +2,16 @@
 
 mod context;
 mod exact;
+mod external_tasks;
 mod next;
-mod outside;
 mod results;
 mod step;
 mod storable;
 
 pub use context::Ctx;
 pub use exact::to_value;
+pub use external_tasks::{Compensated, UserAnswer, UserTaskView, WorkerAnswer};
 pub use next::{ActivityWait, EventWait, IntoNext, Next};
-pub use outside::{Undone, UserAnswer, UserTaskView, WorkerAnswer};
 pub use results::{ItemFailure, ItemResult, Results};
 pub use step::{BlockingStep, Step, StepResult};
 

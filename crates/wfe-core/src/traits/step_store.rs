@@ -36,7 +36,7 @@ pub const OWN_NAMES: &str = "wfe.";
 /// still itself counts only the time in which it looked. What a dead or frozen owner had becomes due and claimable.
 ///
 /// # Reads and writes
-/// A read (`load`, `inspect`, `load_many`, `asked_of`, `ended`, `upcoming`, `upcoming_event`, `open_waits`, `finished`,
+/// A read (`load`, `inspect`, `load_many`, `requested`, `ended`, `upcoming`, `upcoming_event`, `open_waits`, `finished`,
 /// `items`, `failures`, `last_failures`, and the getters of the other traits) answers from one snapshot and writes nothing,
 /// so that it is answered while another process stands in a commit. An event takes its position in its stream from a write, once
 /// its date has come (see [`position_due_events`](Self::position_due_events)); to a read, an event without a position is
@@ -47,10 +47,10 @@ pub trait StepStore: Send + Sync {
     ///
     /// The owner's sign of life can be lost while it lives: somebody removes a lock file, say. The store looks after it,
     /// and mends what it can; but others may have taken the owner for dead by then, so that it gets nothing any more:
-    /// [`OwnerLost`](crate::WfeError::OwnerLost) says so, and the host enlists another one. The store logs it, once for each
+    /// [`OwnerLost`](crate::WfeError::OwnerLost) says so, and the host registers another one. The store logs it, once for each
     /// owner, as an error: hosts do not log it again. What the lost one still has under way stays its own unless another
     /// owner has taken it over, which its next commit answers, as ever.
-    async fn enlist(&self) -> Result<Owner>;
+    async fn register(&self) -> Result<Owner>;
 
     /// Stores a new instance, atomically across processes.
     ///
@@ -61,7 +61,7 @@ pub trait StepStore: Send + Sync {
     ///
     /// # Errors
     /// Those of [`create_new_workflow`](super::WorkflowRepository::create_new_workflow);
-    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`register`](Self::register).
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;
 
     /// Stores a step's whole effect in one transaction, or nothing; see [`Committed`].
@@ -98,7 +98,7 @@ pub trait StepStore: Send + Sync {
     /// knowing it; others can claim them once it is dropped.
     ///
     /// # Errors
-    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`register`](Self::register).
     async fn claim(
         &self,
         owner: &Owner,
@@ -111,7 +111,7 @@ pub trait StepStore: Send + Sync {
     /// Whether an owner is frozen is judged by [`claim`](Self::claim) only.
     ///
     /// # Errors
-    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
+    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`register`](Self::register).
     async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
 
     /// One consistent snapshot of what the engine has to know of an instance.
@@ -255,7 +255,7 @@ pub trait StepStore: Send + Sync {
     /// It is no write to the database, so that it comes through while somebody else holds that.
     ///
     /// # Errors
-    /// * [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`enlist`](Self::enlist).
+    /// * [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`register`](Self::register).
     /// * Any other: the sign could not be given; try again well before the lease ends.
     async fn heartbeat(&self, _owner: &Owner) -> Result<()> {
         Ok(())
@@ -272,7 +272,7 @@ pub trait StepStore: Send + Sync {
 
     /// Those instances of `owner` that somebody outside wants something of: a control request waits, or an open wait
     /// matches a stored, due event. By default none: such a store tells of requests at the next commit only.
-    async fn asked_of(&self, _owner: &Owner) -> Result<Vec<String>> {
+    async fn requested(&self, _owner: &Owner) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 

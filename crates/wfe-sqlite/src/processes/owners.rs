@@ -23,7 +23,7 @@ use crate::{
 /// The owners of one store, as one provider sees them.
 pub(crate) struct Owners {
     place: Place,
-    /// The lease of those that are enlisted here.
+    /// The lease of those that are registered here.
     lease: Duration,
     observer: Mutex<Observer>,
 }
@@ -48,7 +48,7 @@ impl Owners {
     }
 
     /// A new owner, alive until it is dropped.
-    pub(crate) fn enlist(&self, id: u64) -> Result<Owner> {
+    pub(crate) fn register(&self, id: u64) -> Result<Owner> {
         let owner = match &self.place {
             Place::Memory(alive) => {
                 lock(alive).insert(id, 0);
@@ -164,7 +164,7 @@ mod tests {
     fn an_owner_lives_until_it_is_dropped() {
         let (folder, places) = places();
         for owners in places {
-            let (one, other) = (owners.enlist(1).unwrap(), owners.enlist(2).unwrap());
+            let (one, other) = (owners.register(1).unwrap(), owners.register(2).unwrap());
             assert_eq!((owners.life(one.id()), owners.life(other.id())), (Life::Alive, Life::Alive));
             drop(one);
             assert!(owners.life(1) != Life::Alive && owners.life(2) == Life::Alive);
@@ -177,7 +177,7 @@ mod tests {
     fn an_owner_without_heartbeats_is_frozen_after_its_lease_and_one_with_them_is_not() {
         let (_folder, places) = places();
         for owners in places {
-            let (still, beating) = (owners.enlist(1).unwrap(), owners.enlist(2).unwrap());
+            let (still, beating) = (owners.register(1).unwrap(), owners.register(2).unwrap());
             assert_eq!(still.lease(), Some(LEASE));
             let has = |owner: u64| Progress { owner, rows: 1, fences: 1, revisions: 1 };
             let mut frozen = Vec::new();

@@ -42,10 +42,10 @@ const OWNERS: &str = "wfe:owner";
 
 #[async_trait]
 impl StepStore for SqlitePersistenceProvider {
-    async fn enlist(&self) -> Result<Owner> {
+    async fn register(&self) -> Result<Owner> {
         let id = owner_id(self.named(self.draw(Caller::Engine, OWNERS).await)?);
         self.tidy(id).await?;
-        self.owners.enlist(id)
+        self.owners.register(id)
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
@@ -147,7 +147,7 @@ impl StepStore for SqlitePersistenceProvider {
         self.named(self.note_isolation(id, fence, isolation).await)
     }
 
-    async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
+    async fn requested(&self, owner: &Owner) -> Result<Vec<String>> {
         self.named(self.wanted_of(owner).await)
     }
 

@@ -33,7 +33,7 @@ async fn an_instance_that_cannot_be_claimed_is_suspended_by_the_claim_and_holds_
             place.store.create_new_workflow(&instance(id)).await.unwrap();
         }
         place.spoil(&format!("UPDATE workflows SET {column} = {value} WHERE seq = 2")).await;
-        let owner = place.store.enlist().await.unwrap();
+        let owner = place.store.register().await.unwrap();
         assert_eq!(place.claim(&owner).await, ["a", "c"], "{column} = {value}");
         let (status, cause) = place.row(2).await;
         let cause = cause.unwrap();
@@ -63,7 +63,7 @@ async fn an_instance_that_is_acquired_and_cannot_be_is_suspended_too() {
         let mut place = Place::new().await;
         place.store.create_new_workflow(&instance("a")).await.unwrap();
         place.spoil(&format!("UPDATE workflows SET {column} = {value}")).await;
-        let owner = place.store.enlist().await.unwrap();
+        let owner = place.store.register().await.unwrap();
         assert_eq!(place.store.acquire(&owner, "a", place.clock.now()).await.unwrap(), None);
         assert_eq!(place.row(1).await.0, "Suspended", "{column} = {value}");
     }
@@ -75,7 +75,7 @@ async fn an_ended_instance_with_an_owner_that_is_none_is_left_as_it_is() {
     place.store.create_new_workflow(&instance("a")).await.unwrap();
     place.spoil("UPDATE workflows SET owner = -1, status = 'Complete'").await;
     place.store.create_new_workflow(&instance("b")).await.unwrap();
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     assert_eq!(place.claim(&owner).await, ["b"]);
     assert_eq!(place.row(1).await, ("Complete".to_owned(), None));
 }
@@ -92,7 +92,7 @@ async fn what_a_dead_owner_had_is_freed_whatever_one_row_of_it_holds() {
         ("deaths_beside", i64::MIN),
     ] {
         let mut place = Place::new().await;
-        let dead = place.store.enlist().await.unwrap();
+        let dead = place.store.register().await.unwrap();
         for id in ["a", "b", "c"] {
             place.store.start(Some(&dead), &instance(id)).await.unwrap();
         }
@@ -100,7 +100,7 @@ async fn what_a_dead_owner_had_is_freed_whatever_one_row_of_it_holds() {
         place.spoil(&format!("UPDATE workflows SET {suspect} WHERE id = 'b'")).await;
         place.spoil(&format!("UPDATE workflows SET {column} = {value} WHERE id = 'b'")).await;
         drop(dead);
-        let owner = place.store.enlist().await.unwrap();
+        let owner = place.store.register().await.unwrap();
         let claimed = place.claim(&owner).await;
         assert!(claimed.contains(&"a".to_owned()) && claimed.contains(&"c".to_owned()), "{claimed:?}");
     }
@@ -109,13 +109,13 @@ async fn what_a_dead_owner_had_is_freed_whatever_one_row_of_it_holds() {
 #[tokio::test]
 async fn what_shows_that_owners_go_on_is_summed_up_whatever_one_row_holds() {
     let mut place = Place::new().await;
-    let busy = place.store.enlist().await.unwrap();
+    let busy = place.store.register().await.unwrap();
     for id in ["a", "b", "c"] {
         place.store.start(Some(&busy), &instance(id)).await.unwrap();
     }
     place.store.create_new_workflow(&instance("free")).await.unwrap();
     place.spoil("UPDATE workflows SET seq = 9223372036854775800 + seq WHERE owner IS NOT NULL").await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     assert_eq!(place.claim(&owner).await, ["free"]);
 }
 
@@ -125,7 +125,7 @@ async fn a_resume_that_waits_in_a_way_that_does_not_decode_suspends_its_instance
     place.store.create_new_workflow(&instance("a")).await.unwrap();
     place.store.request("a", Control::Resume).await.unwrap();
     place.spoil("UPDATE workflows SET control_detail = control_number || ' {'").await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     assert!(place.claim(&owner).await.is_empty());
     assert_eq!(place.row(1).await.0, "Suspended");
     assert!(place.claim(&owner).await.is_empty());

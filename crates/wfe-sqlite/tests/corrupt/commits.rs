@@ -36,7 +36,7 @@ async fn a_commit_that_goes_against_a_stored_row_names_it_and_spoils_no_other_co
         ),
     ] {
         let mut place = Place::new().await;
-        let owner = place.store.enlist().await.unwrap();
+        let owner = place.store.register().await.unwrap();
         let mut fences = Vec::new();
         for id in ["a", "b", "c"] {
             fences.push(place.store.start(Some(&owner), &instance(id)).await.unwrap().fence.unwrap());
@@ -59,7 +59,7 @@ async fn a_commit_that_goes_against_a_stored_row_names_it_and_spoils_no_other_co
 #[tokio::test]
 async fn an_event_that_is_consumed_past_a_position_that_is_gone_names_the_position() {
     let mut place = Place::new().await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     let fence = place.store.start(Some(&owner), &instance("a")).await.unwrap().fence.unwrap();
     for (id, at) in [("e1", 0), ("e2", 0)] {
         place.store.create_event(&event(id, at)).await.unwrap();
@@ -80,7 +80,7 @@ async fn an_event_that_is_consumed_past_a_position_that_is_gone_names_the_positi
 #[tokio::test]
 async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_nobody_but_that_instance() {
     let mut place = Place::new().await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     let fence = place.store.start(Some(&owner), &instance("parent")).await.unwrap().fence.unwrap();
     place.store.create_new_workflow(&instance("a")).await.unwrap();
     for number in ["4611686018427387904", "9223372036854775807"] {
@@ -88,7 +88,7 @@ async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_nobody_
         let asks = StepCommit { requested: vec![("a".to_owned(), Control::Suspend)], ..commit("parent") };
         committed(&place.store, fence, asks).await;
         place.store.request("a", Control::Terminate).await.unwrap();
-        let other = place.store.enlist().await.unwrap();
+        let other = place.store.register().await.unwrap();
         // It is suspended, and claimed then: that it was to end goes on to hold.
         assert_eq!(place.claim(&other).await, ["a"]);
         let (status, cause) = place.row(2).await;
@@ -105,7 +105,7 @@ async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_nobody_
 #[tokio::test]
 async fn no_instance_is_blamed_for_a_row_that_is_everybodys() {
     let mut place = Place::new().await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     let fence = place.store.start(Some(&owner), &instance("a")).await.unwrap().fence.unwrap();
     place.store.create_event(&event("e1", 0)).await.unwrap();
     // The position that the next event of its stream is to have.
@@ -126,13 +126,13 @@ async fn refuse(place: &mut Place, change: &str) {
 #[tokio::test]
 async fn no_row_is_told_to_be_corrupt_where_what_many_instances_have_cannot_be_written() {
     let mut place = Place::new().await;
-    let dead = place.store.enlist().await.unwrap();
+    let dead = place.store.register().await.unwrap();
     for id in ["a", "b"] {
         place.store.start(Some(&dead), &instance(id)).await.unwrap();
     }
     drop(dead);
     refuse(&mut place, "UPDATE OF owner ON workflows WHEN old.id = 'b'").await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     let claimed = place.store.claim(&owner, &definitions(), place.clock.now(), 9).await;
     assert!(matches!(claimed, Err(WfeError::Storage { .. })), "{claimed:?}");
     let acquired = place.store.acquire(&owner, "a", place.clock.now()).await;
@@ -147,7 +147,7 @@ async fn a_parent_is_not_blamed_for_rows_of_its_child() {
         "UPDATE OF control ON workflows WHEN old.id = 'child'",
     ] {
         let mut place = Place::new().await;
-        let owner = place.store.enlist().await.unwrap();
+        let owner = place.store.register().await.unwrap();
         let fence = place.store.start(Some(&owner), &instance("parent")).await.unwrap().fence.unwrap();
         refuse(&mut place, change).await;
         let makes = StepCommit {

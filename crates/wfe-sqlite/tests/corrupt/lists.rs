@@ -57,21 +57,21 @@ async fn lists_leave_out_what_does_not_decode() {
     let before = DateTime::UNIX_EPOCH - TimeDelta::seconds(1);
     let upcoming = store.upcoming(&definitions(), before, 9).await.unwrap();
     assert_eq!(upcoming.into_iter().map(|(_, id)| id).collect::<Vec<_>>(), ["b", "c"]);
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     let mut wanted = store.claim(&owner, &definitions(), now, 9).await.map(ids).unwrap();
     assert_eq!(wanted, ["b", "c"]);
     for id in &wanted {
         store.request(id, Control::Suspend).await.unwrap();
     }
     place.hand.execute("UPDATE workflows SET id = CAST(x'62ff' AS TEXT) WHERE id = 'b'").await.unwrap();
-    wanted = store.asked_of(&owner).await.unwrap();
+    wanted = store.requested(&owner).await.unwrap();
     assert_eq!(wanted, ["c"]);
 }
 
 #[tokio::test]
 async fn pages_go_on_behind_rows_that_do_not_decode() {
     let mut place = Place::new().await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     let started = place.store.start(Some(&owner), &instance("i")).await.unwrap();
     let finished = (1..=9).map(|n| ExecutionPointer { active: false, ..pointer(&format!("f{n}")) }).collect();
     let items = vec![Items { container: "p".to_owned(), values: vec![json!(1)] }];

@@ -20,7 +20,7 @@ async fn an_instance_without_pointers_has_not_begun_unless_it_had_some() {
     // Written again, claimed and given back: it has not begun by that.
     blank.data = json!(2);
     place.store.persist_workflow(&blank).await.unwrap();
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     let claimed = place.store.claim(&owner, &definitions(), place.clock.now(), 9).await.unwrap();
     committed(&place.store, claimed[0].fence, StepCommit { release: true, ..commit("i") }).await;
     assert_eq!(place.store.load("i").await.unwrap().instance.execution_pointers, []);
@@ -45,7 +45,7 @@ async fn an_instance_without_pointers_has_not_begun_unless_it_had_some() {
 #[tokio::test]
 async fn pointers_that_were_stored_by_a_start_or_for_a_child_are_missed_too() {
     let mut place = Place::new().await;
-    let owner = place.store.enlist().await.unwrap();
+    let owner = place.store.register().await.unwrap();
     let started = place.store.start(Some(&owner), &instance("i")).await.unwrap();
     let created = vec![instance("child")];
     committed(&place.store, started.fence.unwrap(), StepCommit { created, ..commit("i") }).await;
@@ -112,7 +112,7 @@ async fn a_wait_for_a_child_that_is_gone_or_another_ones_is_told_unless_it_has_e
         ("UPDATE workflows SET parent = 'j' WHERE id = 'kid'", "parent"),
     ] {
         let mut place = Place::new().await;
-        let owner = place.store.enlist().await.unwrap();
+        let owner = place.store.register().await.unwrap();
         let fence = place.store.start(Some(&owner), &instance("i")).await.unwrap().fence.unwrap();
         let asks = EventSubscription { event_key: "kid".to_owned(), ..wait("w", "i", "wfe.child-ended") };
         let begins = StepCommit { created: vec![instance("kid")], subscribed: vec![asks], ..commit("i") };

@@ -18,7 +18,7 @@ async fn bounds_that_had_none_are_kept_by_the_tables_themselves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = open(&path, &Arc::new(VirtualClock::default())).await;
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     store.start(Some(&owner), &instance("i")).await.unwrap();
     store.create_event(&event("e", 0)).await.unwrap();
     store.create_event_subscription(&wait("w", "i", "paid")).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_file_of_version_3_that_holds_such_rows_is_upgraded_and_opened() {
         older.execute(spoils).await.unwrap();
     }
     let store = open(&path, &clock).await;
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     let claimed = store.claim(&owner, &definitions(), clock.now(), 100).await.map(ids).unwrap();
     // Of these, the model of some does not decode: whoever has claimed them finds it.
     assert_eq!(claimed, ["i10", "i6", "i7", "i8", "i9"]);

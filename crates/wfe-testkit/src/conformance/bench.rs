@@ -103,7 +103,7 @@ pub(super) fn must_keep_commands(store: &Store) -> Checked<()> {
 /// A started instance, and the right to write it, which lasts as long as the owner.
 pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked<(Owner, Fence)> {
     let steps = steps(store)?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let started = steps.start(Some(&owner), instance).await?;
     let Some(fence) = started.fence else { unmet("a new instance with an owner came without a fence") };
     Ok((owner, fence))

@@ -57,7 +57,7 @@ pub trait Harness: Send + Sync + 'static {
     }
 
     /// Whether the store tells hosts of what others stored ([`news`](wfe_core::traits::StepStore::news) and
-    /// [`asked_of`](wfe_core::traits::StepStore::asked_of)), rather than leaving it to their polls.
+    /// [`requested`](wfe_core::traits::StepStore::requested)), rather than leaving it to their polls.
     fn tells_news(&self) -> bool {
         false
     }

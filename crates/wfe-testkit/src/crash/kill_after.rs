@@ -120,8 +120,8 @@ impl Layer for KillAfter {
         &*self.inner
     }
 
-    async fn enlist(&self) -> Result<Owner> {
-        let owner = self.alive()?.enlist().await?;
+    async fn register(&self) -> Result<Owner> {
+        let owner = self.alive()?.register().await?;
         let (id, lease) = (owner.id(), owner.lease());
         // In this order: who hears that all is gone may rely on that the owner is.
         let owner = Owner::new(id, (owner, self.gone.clone()));

@@ -22,7 +22,7 @@ impl TestHost {
     /// Those of [`WorkflowHost::wait_for`](wfe::WorkflowHost::wait_for).
     pub async fn outcome<D: DeserializeOwned>(&self, id: &str) -> Result<Option<Outcome<D>>> {
         let host = self.host();
-        if host.status(id).await?.status.is_final() { host.wait_for(id).await.map(Some) } else { Ok(None) }
+        if host.status(id).await?.status.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }
     }
 
     /// As [`WorkflowHost::status`](wfe::WorkflowHost::status): where an instance stands, and why it waits.

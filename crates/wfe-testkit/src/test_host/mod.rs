@@ -1,8 +1,8 @@
 //! A host for tests of workflows: see [`TestHost`].
 
 mod builder;
+mod external_tasks;
 mod inspecting;
-mod outside;
 mod passing;
 
 pub use builder::TestHostBuilder;

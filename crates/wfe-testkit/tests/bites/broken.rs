@@ -283,8 +283,8 @@ impl Layer for Broken {
         first.map_or(Ok(()), Err)
     }
 
-    async fn enlist(&self) -> Result<Owner> {
-        let owner = self.steps().enlist().await?;
+    async fn register(&self) -> Result<Owner> {
+        let owner = self.steps().register().await?;
         self.memory.lock().unwrap().owners.insert(owner.id());
         Ok(owner)
     }
@@ -457,8 +457,8 @@ impl Layer for Broken {
         self.below.create_event_now(event).await
     }
 
-    async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
-        let asked = self.steps().asked_of(owner).await?;
+    async fn requested(&self, owner: &Owner) -> Result<Vec<String>> {
+        let asked = self.steps().requested(owner).await?;
         Ok(if self.is(Fault::SeesNoRequestsForBusyInstances) { Vec::new() } else { asked })
     }
 

@@ -96,7 +96,7 @@ async fn decide(host: &WorkflowHost, calendar: &Calendar, expense: &Expense) -> 
     })
     .await?;
 
-    match host.wait_for::<Expense>(&id).await? {
+    match host.outcome::<Expense>(&id).await? {
         Outcome::Completed(end) => {
             let (by, comment) = (end.decided_by.unwrap_or_default(), end.comment.unwrap_or_default());
             let decision = if end.paid { "paid" } else { "rejected" };

@@ -73,7 +73,7 @@ impl Registry for Books {
 
 async fn count(host: &WorkflowHost) -> Result<(), Failure> {
     let id = start(host, "census-1", &["north", "east", "south"]).await?;
-    match host.wait_for::<Census>(&id).await? {
+    match host.outcome::<Census>(&id).await? {
         Outcome::Completed(census) => {
             for (region, count) in &census.counts {
                 println!("  {region}: {count}");
@@ -107,9 +107,9 @@ async fn cancel(host: &WorkflowHost) -> Result<(), Failure> {
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    println!("census-2: {}", end(&host.wait_for::<Census>(&id).await?));
+    println!("census-2: {}", end(&host.outcome::<Census>(&id).await?));
     for child in children {
-        println!("  its child: {}", end(&host.wait_for::<Region>(&child).await?));
+        println!("  its child: {}", end(&host.outcome::<Region>(&child).await?));
     }
     Ok(())
 }

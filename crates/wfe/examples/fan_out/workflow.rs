@@ -38,7 +38,7 @@ pub fn census() -> Result<Definition> {
                             census.counts.insert(region.name.clone(), region.count);
                         }),
                 )
-                .retry(Retry::up_to(3).first_pause(Duration::from_millis(10)))
+                .retry(Retry::up_to(3).initial(Duration::from_millis(10)))
         })
         .then(
             "sum",

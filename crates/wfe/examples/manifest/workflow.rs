@@ -54,7 +54,7 @@ pub fn definition(place: &Arc<Place>, id: &str) -> wfe::Result<Definition> {
             file.then(
                 "sha256",
                 blocking_item(move |_: &Ctx, _: &Summary, name: Name| hasher.hash(&name))
-                    .retry(Retry::up_to(2).first_pause(Duration::from_millis(50)))
+                    .retry(Retry::up_to(2).initial(Duration::from_millis(50)))
                     .on_failure(OnFailure::Continue),
             )
         })

@@ -102,7 +102,7 @@ async fn fulfil(
     })
     .await?;
 
-    match host.wait_for::<Order>(&id).await? {
+    match host.outcome::<Order>(&id).await? {
         Outcome::Completed(order) => {
             println!("{}: {}; done: {}", order.id, order.end.unwrap_or_default(), order.log.join(", "));
         }

@@ -79,7 +79,7 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
                         order.log.push("charged".to_owned());
                     })
                     // The bank is busy at times; a card that it refuses is a fatal error, and not tried again.
-                    .retry(Retry::up_to(5).first_pause(Duration::from_mins(1)).jitter(0.0)),
+                    .retry(Retry::up_to(5).initial(Duration::from_mins(1)).jitter(0.0)),
                 )
                 .compensate_with(|undo| undo.then("refund", refund(shop)))
                 .then("ship", ship(shop))

@@ -79,13 +79,13 @@ async fn make(host: &WorkflowHost, db: &Path, file: &str, first: Option<Manner>)
             println!("  {file} is held by {}", holder(host, &id).await?.unwrap_or_default());
         }
         let mut steady = Process::start(db, Manner::Steady)?;
-        host.wait_for::<Picture>(&id).await?;
+        host.outcome::<Picture>(&id).await?;
         steady.end("")?;
         if let Some(first) = &mut first {
             first.end("go on")?;
         }
     }
-    match host.wait_for::<Picture>(&id).await? {
+    match host.outcome::<Picture>(&id).await? {
         Outcome::Completed(Picture { thumbnail: Some(made), .. }) => {
             println!("{file}: {}, made by the {} worker", made.file, made.by);
         }

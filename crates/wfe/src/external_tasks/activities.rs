@@ -41,7 +41,7 @@ use crate::{
 /// let worker = host.activities().worker("double", "worker 1");
 /// tokio::spawn(worker.run(|n: u32, _| async move { Ok(2 * n) }));
 ///
-/// assert_eq!(host.wait_for::<u32>(&id).await?, Outcome::Completed(42));
+/// assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(42));
 /// # host.stop().await
 /// # }
 /// ```

@@ -49,7 +49,7 @@ const LOOKED_THROUGH: usize = 256;
 /// let answer = UserAnswer { option: "yes".into(), user: Some("Bo".into()), data: Default::default() };
 /// host.user_tasks().answer(&task.id, &answer).await?;
 ///
-/// assert_eq!(host.wait_for::<String>(&id).await?, Outcome::Completed("yes".into()));
+/// assert_eq!(host.outcome::<String>(&id).await?, Outcome::Completed("yes".into()));
 /// # host.stop().await
 /// # }
 /// ```

@@ -25,7 +25,7 @@ use crate::{
 ///     .concurrent_bodies_of("import", "upload", 2) // over all instances
 ///     .claim_ahead(Duration::from_millis(500))
 ///     .poll_interval(Duration::from_millis(200)) // so soon is a killed process's work taken over
-///     .seed(7) // the same retry pauses in each run
+///     .seed(7) // the same retry backoff in each run
 ///     .grace(Duration::from_secs(5))
 ///     .build();
 /// # host.stop().await
@@ -136,7 +136,7 @@ impl HostBuilder {
         self
     }
 
-    /// Makes the random part of retry pauses repeatable.
+    /// Makes the random part of retry backoff repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);

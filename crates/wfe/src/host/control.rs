@@ -35,9 +35,9 @@ impl WorkflowHost {
     /// host.terminate(&third).await?; // nothing would be
     /// host.publish_event("answered", "k", &7_u32).await?;
     /// host.resume(&ids[0]).await?; // the event has not passed it by
-    /// assert_eq!(host.wait_for::<u32>(&ids[0]).await?, Outcome::Completed(7));
-    /// assert_eq!(host.wait_for::<u32>(&ids[1]).await?, Outcome::Cancelled);
-    /// assert_eq!(host.wait_for::<u32>(&third).await?, Outcome::Terminated);
+    /// assert_eq!(host.outcome::<u32>(&ids[0]).await?, Outcome::Completed(7));
+    /// assert_eq!(host.outcome::<u32>(&ids[1]).await?, Outcome::Cancelled);
+    /// assert_eq!(host.outcome::<u32>(&third).await?, Outcome::Terminated);
     /// # host.stop().await
     /// # }
     /// ```
@@ -94,7 +94,7 @@ impl WorkflowHost {
     ///         tokio::task::yield_now().await;
     ///     }
     ///     if from_a_step { host.resume_from(&id, "good").await? } else { host.skip(&id).await? }
-    ///     assert_eq!(host.wait_for::<u32>(&id).await?, Outcome::Completed(1));
+    ///     assert_eq!(host.outcome::<u32>(&id).await?, Outcome::Completed(1));
     /// }
     /// # host.stop().await
     /// # }

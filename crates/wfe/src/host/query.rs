@@ -22,7 +22,7 @@ impl WorkflowHost {
     /// * [`Closed`](WfeError::Closed): the host was stopped before the end, or has ended with the runtime that it was
     ///   started on.
     /// * [`Unusable`](WfeError::Unusable): it has ended because its store is lost.
-    pub async fn wait_for<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
+    pub async fn outcome<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
         let shared = &self.0.shared;
         let _tidy = Tidy(shared, id);
         let mut shall_look = false;
@@ -117,7 +117,7 @@ impl WorkflowHost {
     /// host.register(squares)?;
     /// host.start().await?;
     /// let id = host.start_workflow("squares", &vec![2_u32, 3]).await?;
-    /// host.wait_for::<Vec<u32>>(&id).await?;
+    /// host.outcome::<Vec<u32>>(&id).await?;
     /// let (mut lines, mut results) = (Vec::new(), host.results::<u32>(&id, "all"));
     /// while let Some(one) = results.next().await.expect("they are numbers, and the store can be read") {
     ///     lines.push(format!("{}: {:?}", one.item, one.result.ok().flatten()));

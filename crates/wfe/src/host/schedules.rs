@@ -47,7 +47,7 @@ use crate::{
 /// host.schedules().create(nightly, &"sales".to_owned()).await?;
 ///
 /// let now = host.schedules().trigger("nightly").await?; // and once at once
-/// host.wait_for::<String>(&now).await?;
+/// host.outcome::<String>(&now).await?;
 /// host.schedules().pause("nightly").await?;
 ///
 /// for schedule in host.schedules().list(None, 100).await?.rows {

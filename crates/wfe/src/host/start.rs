@@ -38,10 +38,10 @@ use crate::engine::{
 /// host.register(version(2)?)?;
 /// host.start().await?;
 /// let newest = host.start_workflow("w", &0_u32).await?;
-/// assert_eq!(host.wait_for::<u32>(&newest).await?, Outcome::Completed(2));
+/// assert_eq!(host.outcome::<u32>(&newest).await?, Outcome::Completed(2));
 /// let options = StartOptions { version: Some(1), reference: Some("order 7".to_owned()), ..StartOptions::default() };
 /// let old = host.start_workflow_with("w", &0_u32, options.clone()).await?;
-/// assert_eq!(host.wait_for::<u32>(&old).await?, Outcome::Completed(1));
+/// assert_eq!(host.outcome::<u32>(&old).await?, Outcome::Completed(1));
 /// // The same reference: the same instance.
 /// assert_eq!(host.start_workflow_with("w", &0_u32, options).await?, old);
 /// # host.stop().await

@@ -35,7 +35,7 @@ pub struct InstanceStatus {
     pub cause: Option<StepFailure>,
     /// Why no step of it begins; bodies that ran when it was suspended run to their ends all the same. `None`: it has
     /// ended, or each of its [`positions`](Self::positions) tells.
-    pub standstill: Option<Standstill>,
+    pub blocked: Option<Blocked>,
     /// When it is to be looked at again, in milliseconds since the Unix epoch; `None`: it waits for something other
     /// than time, or has ended.
     pub next_execution: Option<i64>,
@@ -57,7 +57,7 @@ pub struct InstanceStatus {
 /// Why no step of a whole instance begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Standstill {
+pub enum Blocked {
     /// This host does not know its definition. Others may.
     DefinitionMissing {
         /// The definition's id.
@@ -94,7 +94,7 @@ pub enum Waits {
     },
     /// Its body has been taken up by this host and waits until one may run: the limit on bodies, of the step or of the
     /// host, is reached; or an instance that may kill the process runs alone in it, or is to run alone.
-    Place,
+    Slot,
     /// An earlier body of the step goes on, though its attempt is over: it had had its time, or was cancelled. Its next body,
     /// or (of a saga) the compensation of a step, begins when that one has ended or was dropped.
     AttemptBefore,
@@ -186,12 +186,12 @@ impl InstanceStatus {
     ) -> Self {
         let instance = &loaded.instance;
         let (definition_id, version) = (instance.workflow_definition_id.clone(), instance.version);
-        let standstill = match instance.status {
+        let blocked = match instance.status {
             WorkflowStatus::Complete | WorkflowStatus::Terminated => None,
-            WorkflowStatus::Suspended => Some(Standstill::Suspended(loaded.cause.clone().map(Box::new))),
+            WorkflowStatus::Suspended => Some(Blocked::Suspended(loaded.cause.clone().map(Box::new))),
             WorkflowStatus::Runnable if is_registered => None,
             WorkflowStatus::Runnable => {
-                Some(Standstill::DefinitionMissing { id: definition_id.clone(), version })
+                Some(Blocked::DefinitionMissing { id: definition_id.clone(), version })
             }
         };
         let active: Vec<&ExecutionPointer> =
@@ -206,7 +206,7 @@ impl InstanceStatus {
             version,
             is_registered,
             status: instance.status,
-            standstill,
+            blocked,
             next_execution: instance.next_execution,
             create_time: instance.create_time,
             complete_time: instance.complete_time,
@@ -248,9 +248,9 @@ impl Position {
             PointerStatus::Failed => Waits::Resume,
             _ => match at_hand.get(&pointer.id) {
                 Some(Stand::Held) => Waits::AttemptBefore,
-                Some(Stand::Waits) => Waits::Place,
+                Some(Stand::Waits) => Waits::Slot,
                 Some(Stand::Runs(since)) => Waits::Running { since: Some(*since) },
-                None if at_hand.contains_key(AtHand::WHOLE) => Waits::Place,
+                None if at_hand.contains_key(AtHand::WHOLE) => Waits::Slot,
                 None if loaded.owner.is_some() => Waits::Running { since: None },
                 None => Waits::Due,
             },

@@ -150,7 +150,7 @@ impl WorkflowHost {
         let shared = &self.0.shared;
         self.check_new()?;
         shared.provider.ensure_store_exists().await?;
-        let owner = Arc::new(shared.store.enlist().await?);
+        let owner = Arc::new(shared.store.register().await?);
         let mut stage = self.stage();
         self.check_stage(&stage)?;
         let (commands, receiver) = mpsc::unbounded_channel();

@@ -73,8 +73,8 @@ impl EngineStore {
 
 #[async_trait]
 impl StepStore for EngineStore {
-    async fn enlist(&self) -> Result<Owner> {
-        self.unless_lost(self.inner()?.enlist().await).await
+    async fn register(&self) -> Result<Owner> {
+        self.unless_lost(self.inner()?.register().await).await
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
@@ -166,8 +166,8 @@ impl StepStore for EngineStore {
         self.seen(self.inner()?.isolate(id, fence, isolation).await).await
     }
 
-    async fn asked_of(&self, owner: &Owner) -> Result<Vec<String>> {
-        self.seen(self.inner()?.asked_of(owner).await).await
+    async fn requested(&self, owner: &Owner) -> Result<Vec<String>> {
+        self.seen(self.inner()?.requested(owner).await).await
     }
 
     async fn failures(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<ErrorRecord>> {

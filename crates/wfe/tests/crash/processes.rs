@@ -53,7 +53,7 @@ fn definition(folder: &Path) -> Definition {
                 .compensate_with(|b| b.then("un-b", act(folder, "un-b")))
                 .then("fail", fail)
         })
-        .retry(Retry::up_to(1).first_pause(std::time::Duration::ZERO))
+        .retry(Retry::up_to(1).initial(std::time::Duration::ZERO))
         .then("c", act(folder, "c"))
         .build()
         .unwrap()
@@ -82,7 +82,7 @@ async fn serve() {
         ..StartOptions::default()
     };
     let id = host.start_workflow_with("w", &Line::default(), options).await.unwrap();
-    assert!(matches!(host.wait_for::<Line>(&id).await.unwrap(), Outcome::Completed(_)));
+    assert!(matches!(host.outcome::<Line>(&id).await.unwrap(), Outcome::Completed(_)));
     host.stop().await.unwrap();
 }
 

@@ -72,7 +72,7 @@ fn sagas() {
                 .saga("inner", |inner| undoable(inner, effects, "d", "un-d"))
                 .then("fail", broken())
         });
-        let saga = saga.retry(Retry::up_to(1).first_pause(HOUR)).on_failure(OnFailure::Continue);
+        let saga = saga.retry(Retry::up_to(1).initial(HOUR)).on_failure(OnFailure::Continue);
         [saga.then("after", act(effects, "after")).build().unwrap()]
     });
 }
@@ -81,9 +81,9 @@ fn sagas() {
 fn time() {
     runs_alike(|effects| {
         let all = builder("w")
-            .schedule("side", |_, ()| 5 * HOUR, |side| side.then("later", act(effects, "later")))
+            .after("side", |_, ()| 5 * HOUR, |side| side.then("later", act(effects, "later")))
             .delay("day", |_, ()| HOUR)
-            .then("flaky", flaky(effects, 2).retry(Retry::up_to(2).first_pause(HOUR).jitter(0.0)))
+            .then("flaky", flaky(effects, 2).retry(Retry::up_to(2).initial(HOUR).jitter(0.0)))
             .then("a", act(effects, "a"))
             .recur(
                 "tick",
@@ -102,7 +102,7 @@ fn failures() {
             .then("a", act(effects, "a"))
             .then("fail", broken())
             .fallback(|b| b.then("instead", act(effects, "instead")))
-            .then("flaky", flaky(effects, 3).retry(Retry::up_to(3).first_pause(Duration::ZERO)))
+            .then("flaky", flaky(effects, 3).retry(Retry::up_to(3).initial(Duration::ZERO)))
             .then("end", broken());
         [all.build().unwrap()]
     });

@@ -55,7 +55,7 @@ async fn a_census_adds_up_what_was_known_and_what_was_counted_by_hand() {
     host.idle().await.unwrap();
     assert!(waits_by_hand(&host, &id).await);
     host.publish_event(COUNTED, "islands", &7_u64).await.unwrap();
-    let Outcome::Completed(end) = host.wait_for::<Census>(&id).await.unwrap() else { panic!("it failed") };
+    let Outcome::Completed(end) = host.outcome::<Census>(&id).await.unwrap() else { panic!("it failed") };
     assert_eq!((end.total, end.counts["islands"]), (17, 7));
 }
 
@@ -63,7 +63,7 @@ async fn a_census_adds_up_what_was_known_and_what_was_counted_by_hand() {
 async fn a_census_whose_child_has_failed_for_good_fails_as_its_child_did() {
     let host = host().await;
     let id = host.start_workflow(CENSUS, &census(&["north", "nowhere"])).await.unwrap();
-    let end = host.wait_for::<Census>(&id).await.unwrap();
+    let end = host.outcome::<Census>(&id).await.unwrap();
     let Outcome::Failed(failure) = end else { panic!("{end:?}") };
     assert_eq!((failure.step.as_str(), failure.code.as_str()), ("count", "no-region"));
 }

@@ -65,7 +65,7 @@ fn one_step(id: &str, runs: &Count) -> Definition {
     let body = body.output(|n: &u32, tally: &mut Tally| tally.sum = *n);
     WorkflowBuilder::<Tally>::new(id, 1)
         .then(id, body)
-        .retry(Retry::up_to(1).first_pause(std::time::Duration::ZERO))
+        .retry(Retry::up_to(1).initial(std::time::Duration::ZERO))
         .build()
         .unwrap()
 }

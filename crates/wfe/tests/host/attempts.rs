@@ -104,7 +104,7 @@ impl Bodies {
 
 /// More often than the slowest machine needs.
 fn often() -> Retry {
-    Retry::up_to(99).first_pause(Duration::from_millis(1))
+    Retry::up_to(99).initial(Duration::from_millis(1))
 }
 
 /// Hands on what comes, or gives up on the first body that has begun.
@@ -150,7 +150,7 @@ on_every_store! {
             if let Some(is_hasty) = middleware {
                 builder = builder.step_middleware(Hasty(is_hasty.map(|()| bodies.begun.clone())));
             }
-            let host = started(builder.build(), &[&bodies.blocks(OnFailure::Terminate, SHORT)]).await;
+            let host = started(builder.build(), &[&bodies.blocks(OnFailure::Fail, SHORT)]).await;
             let id = start(&host, "blocks").await;
             bodies.is_waited_for(&host, &id).await;
             if !matches!(store, Store::Plain(_)) {
@@ -165,13 +165,13 @@ on_every_store! {
 
     async fn nobody_waits_for_such_a_body_but_the_next_one_of_its_step(store: Store) {
         let (cancelled, stopped) = (Bodies::default(), Bodies::default());
-        let host = store.host(&[&cancelled.blocks(OnFailure::Terminate, SHORT)]).await;
+        let host = store.host(&[&cancelled.blocks(OnFailure::Fail, SHORT)]).await;
         let id = start(&host, "blocks").await;
         cancelled.is_waited_for(&host, &id).await;
         host.cancel(&id).await.unwrap();
         assert_eq!(ended(&host, &id).await, Outcome::Cancelled);
         host.stop().await.unwrap();
-        let host = store.host(&[&stopped.blocks(OnFailure::Terminate, SHORT)]).await;
+        let host = store.host(&[&stopped.blocks(OnFailure::Fail, SHORT)]).await;
         let id = start(&host, "blocks").await;
         stopped.is_waited_for(&host, &id).await;
         // Its grace time is longer than a test may take.
@@ -207,7 +207,7 @@ on_every_native_store! {
     async fn the_next_host_of_the_process_waits_for_the_bodies_of_the_one_before(store: Store) {
         for is_dropped in [true, false] {
             let bodies = Bodies::default();
-            let definition = bodies.blocks(OnFailure::Terminate, Duration::from_hours(1));
+            let definition = bodies.blocks(OnFailure::Fail, Duration::from_hours(1));
             let builder = store.builder().await.grace(Duration::ZERO);
             let host = started(builder.build(), &[&definition]).await;
             let id = start(&host, "blocks").await;

@@ -91,7 +91,7 @@ on_every_store! {
                 assert!(ctx.attempt() > 1, "the first attempt");
                 Ok(ctx.attempt())
             });
-            one(body.retry(Retry::up_to(1).first_pause(Duration::ZERO)).output(|n: &u32, tally: &mut Tally| tally.sum = *n))
+            one(body.retry(Retry::up_to(1).initial(Duration::ZERO)).output(|n: &u32, tally: &mut Tally| tally.sum = *n))
         };
         let notes = Arc::new(Mutex::new(Vec::new()));
         for has_middleware in [false, true] {
@@ -134,7 +134,7 @@ on_every_store! {
             let id = host.start_workflow("other", &Tally::default()).await.unwrap();
             until(async || {
                 let status = host.status(&id).await.unwrap();
-                status.positions.iter().any(|position| position.waits == Waits::Place)
+                status.positions.iter().any(|position| position.waits == Waits::Slot)
             })
             .await;
             open.store(true, SeqCst);
@@ -147,7 +147,7 @@ on_every_store! {
 in_time! {
     async fn an_attempt_of_a_blocking_step_that_takes_too_long_is_told_and_the_next_one_counts(place: Timed) {
         let (begun, cancelled) = (Count::default(), Count::default());
-        let step = patient(&begun, &cancelled).timeout(HOUR).retry(Retry::up_to(1).first_pause(Duration::ZERO));
+        let step = patient(&begun, &cancelled).timeout(HOUR).retry(Retry::up_to(1).initial(Duration::ZERO));
         let host = place.host(&[&one(step)]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         let limit = place.clock.now() + HOUR;

@@ -108,7 +108,7 @@ impl Layer for Deaf {
         &*self.0
     }
 
-    async fn asked_of(&self, _: &Owner) -> Result<Vec<String>> {
+    async fn requested(&self, _: &Owner) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 }

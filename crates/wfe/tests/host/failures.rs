@@ -42,8 +42,8 @@ fn flaky(failures: u32, retry: Retry, then: OnFailure, runs: &Count) -> Definiti
 on_every_store! {
     async fn a_pause_of_a_month_takes_no_time_under_a_virtual_clock_and_is_not_cut_short(store: Store) {
         let (runs, clock) = (Count::default(), Arc::new(VirtualClock::default()));
-        let retry = Retry::up_to(2).first_pause(MONTH).longest_pause(3 * MONTH).jitter(0.0);
-        let definition = flaky(2, retry, OnFailure::Terminate, &runs);
+        let retry = Retry::up_to(2).initial(MONTH).max(3 * MONTH).jitter(0.0);
+        let definition = flaky(2, retry, OnFailure::Fail, &runs);
         let builder = store.builder().await.clock(clock.clone()).poll_interval(100 * MONTH);
         let host = started(builder.build(), &[&definition]).await;
         let start = clock.now();
@@ -63,8 +63,8 @@ on_every_store! {
 
     async fn when_all_retries_failed_whoever_waits_gets_the_failure_with_its_causes(store: Store) {
         let runs = Count::default();
-        let retry = Retry::up_to(2).first_pause(Duration::from_millis(1));
-        let host = store.host(&[&flaky(9, retry, OnFailure::Terminate, &runs)]).await;
+        let retry = Retry::up_to(2).initial(Duration::from_millis(1));
+        let host = store.host(&[&flaky(9, retry, OnFailure::Fail, &runs)]).await;
         let id = host.start_workflow("flaky", &Tally::default()).await.unwrap();
         let Outcome::Failed(failure) = ended(&host, &id).await else { panic!("it did not fail") };
         assert_eq!((failure.step.as_str(), failure.attempt, failure.code.as_str()), ("flaky", 3, "network"));
@@ -114,7 +114,7 @@ on_every_store! {
             .unwrap();
         let host = store.host(&[&definition]).await;
         let id = host.start_workflow("w", &serde_json::Value::Null).await.unwrap();
-        let Outcome::Failed(failure) = host.wait_for::<serde_json::Value>(&id).await.unwrap() else {
+        let Outcome::Failed(failure) = host.outcome::<serde_json::Value>(&id).await.unwrap() else {
             panic!("it did not fail")
         };
         assert_eq!((failure.step.as_str(), failure.code.as_str()), ("a", "unstorable"));
@@ -129,7 +129,7 @@ on_every_store! {
         let refused = host.start_workflow("w", &Some(f64::INFINITY)).await;
         assert!(matches!(refused, Err(wfe::WfeError::Serialization(_))), "{refused:?}");
         let id = host.start_workflow("w", &Some(0.5)).await.unwrap();
-        let Outcome::Failed(failure) = host.wait_for::<Option<f64>>(&id).await.unwrap() else {
+        let Outcome::Failed(failure) = host.outcome::<Option<f64>>(&id).await.unwrap() else {
             panic!("it did not fail")
         };
         assert_eq!(failure.code, "unstorable");

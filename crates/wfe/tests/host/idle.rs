@@ -32,7 +32,7 @@ async fn an_idle_host_wakes_for_its_poll_alone_and_writes_nothing() {
                 count.up();
                 async { Err::<(), _>(StepError::retryable("later")) }
             })
-            .retry(Retry::up_to(9).first_pause(1000 * HOUR).longest_pause(1000 * HOUR).jitter(0.0)),
+            .retry(Retry::up_to(9).initial(1000 * HOUR).max(1000 * HOUR).jitter(0.0)),
         )
         .build()
         .unwrap();
@@ -74,7 +74,7 @@ async fn what_becomes_due_while_a_host_starts_is_not_left_to_the_poll() {
             inline(|ctx: Ctx, _: Arc<Tally>| async move {
                 if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(()) }
             })
-            .retry(Retry::up_to(1).first_pause(HOUR).jitter(0.0)),
+            .retry(Retry::up_to(1).initial(HOUR).jitter(0.0)),
         )
         .build()
         .unwrap();

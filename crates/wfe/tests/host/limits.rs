@@ -87,7 +87,7 @@ impl Deaf {
                 never
             }
         });
-        let body = body.timeout(Duration::from_mins(1)).retry(Retry::up_to(1).first_pause(Duration::ZERO));
+        let body = body.timeout(Duration::from_mins(1)).retry(Retry::up_to(1).initial(Duration::ZERO));
         WorkflowBuilder::<Tally>::new("deaf", 1).then("call", body).build().unwrap()
     }
 }

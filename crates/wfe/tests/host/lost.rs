@@ -66,7 +66,7 @@ fn is_lost<T: Debug>(answer: Result<T>, file: &Path) {
 }
 
 async fn everything_says_so(host: &WorkflowHost, id: &str, file: &Path, is_native: bool) {
-    is_lost(host.wait_for::<Tally>(id).await, file);
+    is_lost(host.outcome::<Tally>(id).await, file);
     is_lost(host.idle().await, file);
     is_lost(host.start().await, file);
     is_lost(host.start_workflow("two", &Tally::default()).await, file);
@@ -94,7 +94,7 @@ async fn a_host_whose_database_is_removed_ends_and_says_so_to_everybody() {
         let id = host.start_workflow("two", &Tally::default()).await.unwrap();
         until(async || begun.get() == 1).await;
         let (waiting, of) = (host.clone(), id.clone());
-        let waiter = tokio::spawn(async move { waiting.wait_for::<Tally>(&of).await });
+        let waiter = tokio::spawn(async move { waiting.outcome::<Tally>(&of).await });
         let path = store.path().unwrap();
         fs::remove_file(&path).unwrap();
         // Nobody asks anything of the host.
@@ -118,7 +118,7 @@ async fn a_step_that_ends_in_a_database_that_was_removed_is_followed_by_none() {
         let path = store.path().unwrap();
         fs::remove_file(&path).unwrap();
         go.notify_one();
-        is_lost(host.wait_for::<Tally>(&id).await, &path);
+        is_lost(host.outcome::<Tally>(&id).await, &path);
         everything_says_so(&host, &id, &path, is_native).await;
         assert_eq!(begun.get(), 1, "no body began");
         assert_eq!(Missed::levels(path.to_str().unwrap()), [Level::ERROR], "it is logged, once");
@@ -146,7 +146,7 @@ async fn the_loss_of_a_database_under_a_busy_host_is_logged_once() {
             let (host, done) = (host.clone(), done.clone());
             tokio::spawn(async move {
                 while let Ok(id) = host.start_workflow(definition, &Tally::default()).await {
-                    if host.wait_for::<Tally>(&id).await.is_ok() {
+                    if host.outcome::<Tally>(&id).await.is_ok() {
                         done.up();
                     }
                 }
@@ -306,7 +306,7 @@ async fn a_host_ends_whichever_of_its_calls_hears_first_that_the_store_is_lost()
             _ => is_lost(host.schedules().get("s").await, file),
         }
         // It asks nothing more of the store.
-        let waits = host.wait_for::<Tally>(&id);
+        let waits = host.outcome::<Tally>(&id);
         is_lost(tokio::time::timeout(Duration::from_secs(30), waits).await.expect(call), file);
     }
 }

@@ -36,7 +36,7 @@ fn sleepy() -> Definition {
         if ctx.attempt() == 1 { Err(StepError::retryable("not yet")) } else { Ok(()) }
     });
     WorkflowBuilder::<Tally>::new("sleepy", 1)
-        .then("flaky", flaky.retry(Retry::up_to(1).first_pause(PAUSE).jitter(0.0)))
+        .then("flaky", flaky.retry(Retry::up_to(1).initial(PAUSE).jitter(0.0)))
         .delay("short", |_, ()| PAUSE)
         .then("last", nothing())
         .build()
@@ -96,7 +96,7 @@ impl Settings {
             host.start_workflow("sleepy", &Tally::default()).await.unwrap(),
             host.start_workflow("sleepy", &Tally::default()).await.unwrap(),
         ] {
-            let end = tokio::time::timeout(Duration::from_mins(1), host.wait_for::<Tally>(&id)).await;
+            let end = tokio::time::timeout(Duration::from_mins(1), host.outcome::<Tally>(&id)).await;
             assert_eq!(end.expect("its timers fire").unwrap(), Outcome::Completed(Tally::default()));
         }
         host.stop().await.unwrap();
@@ -152,7 +152,7 @@ async fn a_lease_of_a_claim_or_a_worker_is_refused_or_kept() {
         let worker = host.activities().worker("do", "worker").lease(lease);
         let working = worker.run(|(), _| async { Ok(7) });
         tokio::select! {
-            ended = host.wait_for::<Tally>(&id) => {
+            ended = host.outcome::<Tally>(&id) => {
                 assert_eq!(ended.unwrap(), Outcome::Completed(Tally { numbers: vec![], sum: 7 }));
                 assert!(lease >= Duration::from_millis(3));
             }

@@ -61,7 +61,7 @@ fn buying(keys: &Keys) -> Definition {
                     .then("c", fails)
             })
         })
-        .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+        .retry(Retry::up_to(1).initial(Duration::ZERO))
         .build()
         .unwrap()
 }
@@ -314,7 +314,7 @@ in_time! {
     async fn a_worker_s_failure_is_the_step_s_and_a_retryable_one_is_offered_again(place: Timed) {
         let definition = WorkflowBuilder::<Tally>::new("double", 1)
             .activity("ask", activity("double", |tally: &Tally, ()| tally.sum))
-            .retry(Retry::up_to(5).first_pause(Duration::ZERO))
+            .retry(Retry::up_to(5).initial(Duration::ZERO))
             .build()
             .unwrap();
         let host = place.host(&[&definition]).await;

@@ -44,7 +44,7 @@ impl StepMiddleware for Guard {
 }
 
 fn once_more() -> Retry {
-    Retry::up_to(1).first_pause(Duration::ZERO)
+    Retry::up_to(1).initial(Duration::ZERO)
 }
 
 /// Fails in each way, and goes on.

@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use tokio::sync::Notify;
 use wfe::{
-    CatchUp, NewSchedule, Result, ScheduleStatus, Standstill, StartOptions, Tick, Timetable, Waits, WfeError,
+    Blocked, CatchUp, NewSchedule, Result, ScheduleStatus, StartOptions, Tick, Timetable, Waits, WfeError,
     WorkflowHost,
     clock::Clock,
     definition::{Definition, Retry, WorkflowBuilder, inline},
@@ -110,7 +110,7 @@ in_time! {
             .then("tell", inline(move |ctx: Ctx, _: Arc<Tally>| {
                 tells.lock().unwrap().push((Tick::of(&ctx), ctx.reference().map(str::to_owned)));
                 async move { if ctx.attempt() == 1 { Err(StepError::retryable("late")) } else { Ok(()) } }
-            }).retry(Retry::up_to(1).first_pause(Duration::ZERO)))
+            }).retry(Retry::up_to(1).initial(Duration::ZERO)))
             .build()
             .unwrap();
         let host = place.host(&[&report]).await;
@@ -344,8 +344,8 @@ in_time! {
         place.clock.advance(HOUR);
         old.idle().await.unwrap();
         assert!(old.failures(&id).all().await.unwrap().is_empty());
-        let stands = old.status(&id).await.unwrap().standstill;
-        assert!(matches!(&stands, Some(Standstill::DefinitionMissing { version: 2, .. })), "{stands:?}");
+        let stands = old.status(&id).await.unwrap().blocked;
+        assert!(matches!(&stands, Some(Blocked::DefinitionMissing { version: 2, .. })), "{stands:?}");
         assert_eq!(listed(&old, 1).await[0].version, Some(2));
         let new = place.host(&[&report(2, &log)]).await;
         runs(&log, 2).await;

@@ -79,7 +79,7 @@ fn pausing(runs: &Count, go: &Arc<Notify>) -> Definition {
             Ok(())
         }
     });
-    let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+    let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
     let body = body.retry(retry).output(|(): &(), tally: &mut Tally| tally.sum += 1);
     WorkflowBuilder::<Tally>::new("pause", 1).then("pause", body).build().unwrap()
 }

@@ -55,7 +55,7 @@ on_every_store! {
         let (stopping, waiting) = (host.clone(), host.clone());
         let stopped = tokio::spawn(async move { stopping.stop().await });
         let of = id.clone();
-        let waiter = tokio::spawn(async move { waiting.wait_for::<Tally>(&of).await });
+        let waiter = tokio::spawn(async move { waiting.outcome::<Tally>(&of).await });
         until(async || matches!(host.start().await, Err(WfeError::Closed(_)))).await;
         go.notify_one();
         stopped.await.unwrap().unwrap();
@@ -164,7 +164,7 @@ fn a_host_whose_runtime_is_gone_has_ended_and_says_so_and_another_one_goes_on() 
         let limit = Duration::from_secs(20);
         let idle = tokio::time::timeout(limit, host.idle()).await.expect("it is told");
         assert!(matches!(idle, Err(WfeError::Closed(_))), "{idle:?}");
-        let end = tokio::time::timeout(limit, host.wait_for::<Tally>(&id)).await.expect("it is told");
+        let end = tokio::time::timeout(limit, host.outcome::<Tally>(&id)).await.expect("it is told");
         assert!(matches!(end, Err(WfeError::Closed(_))), "{end:?}");
         let begun = host.start_workflow("held", &Tally::default()).await;
         assert!(matches!(begun, Err(WfeError::Closed(_))), "{begun:?}");
@@ -181,7 +181,7 @@ fn a_host_whose_runtime_is_gone_has_ended_and_says_so_and_another_one_goes_on() 
         until(async || runs.get() == 2).await;
         go.notify_one();
         completed(&host_of_second, &id).await;
-        assert_eq!(host.wait_for::<Tally>(&id).await.unwrap(), wfe::Outcome::Completed(Tally::default()));
+        assert_eq!(host.outcome::<Tally>(&id).await.unwrap(), wfe::Outcome::Completed(Tally::default()));
         assert!(matches!(host.stop().await, Err(WfeError::Closed(_))));
     });
 }

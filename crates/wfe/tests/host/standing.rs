@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use wfe::{
-    InstanceStatus, Result, Standstill, Waits, WfeError, WorkflowHost,
+    Blocked, InstanceStatus, Result, Waits, WfeError, WorkflowHost,
     clock::Clock,
     definition::{
         Definition, Every, Main, OnFailure, Retry, Sequence, WorkflowBuilder, activity, blocking, child,
@@ -73,7 +73,7 @@ fn twice(fails: bool, runs: &Count, go: &Arc<Notify>) -> Definition {
             }
         }
     });
-    let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+    let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
     WorkflowBuilder::<Tally>::new("twice", 1).then("t", body).retry(retry).build().unwrap()
 }
 
@@ -112,7 +112,7 @@ in_time! {
             let holds = host.start_workflow("w", &Tally::default()).await.unwrap();
             until(async || matches!(only(&host.status(&holds).await.unwrap()), Waits::Running { since: Some(_) })).await;
             place.clock.set(at);
-            until(async || *only(&host.status(&id).await.unwrap()) == Waits::Place).await;
+            until(async || *only(&host.status(&id).await.unwrap()) == Waits::Slot).await;
             go.notify_one();
             until(async || *only(&host.status(&id).await.unwrap()) == Waits::Running { since: Some(at) }).await;
             // Another host knows that it runs.
@@ -145,7 +145,7 @@ in_time! {
             keep_thread(|| is_open.load(SeqCst));
             Ok(())
         });
-        let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+        let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
         let host = place.host(&[&build(|w| w.then("s", slow).timeout(HOUR).retry(retry))]).await;
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         until(async || runs.get() == 1).await;
@@ -174,7 +174,7 @@ in_time! {
 
     async fn of_a_failed_step_it_tells_when_it_is_tried_again_and_for_which_time(place: Timed) {
         let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("no")) });
-        let retry = Retry::up_to(3).first_pause(HOUR).jitter(0.0);
+        let retry = Retry::up_to(3).initial(HOUR).jitter(0.0);
         let (host, id, waits) = at_rest(&place, &build(|w| w.then("f", fails).retry(retry))).await;
         // The longest pause of five minutes is shorter.
         let at = place.clock.now() + TimeDelta::minutes(5);
@@ -197,7 +197,7 @@ in_time! {
                     .compensate_with(|undo| undo.then("u", fails("not undone")))
                     .then("f", fails("no"))
             })
-            .retry(Retry::up_to(3).first_pause(HOUR / 60).jitter(0.0))
+            .retry(Retry::up_to(3).initial(HOUR / 60).jitter(0.0))
         });
         let (host, id, waits) = at_rest(&place, &saga).await;
         let Waits::Retry { attempt: 2, last: Some(last), .. } = waits else { panic!("{waits:?}") };
@@ -239,7 +239,7 @@ in_time! {
         });
         let both = WorkflowBuilder::<Tally>::new("w", 1)
             .parallel("both", |both| {
-                let again = |first| Retry::up_to(99).first_pause(first).factor(1.0).jitter(0.0);
+                let again = |first| Retry::up_to(99).initial(first).factor(1.0).jitter(0.0);
                 both.branch(|b| b.then("quick", fails()).retry(again(HOUR / 60)))
                     .branch(|b| b.then("slow", fails()).retry(again(HOUR / 12)))
             })
@@ -341,7 +341,7 @@ in_time! {
         until(async || {
             let status = host.status(&id).await.unwrap();
             let waits: Vec<_> = status.positions.into_iter().map(|position| position.waits).collect();
-            waits == [Waits::Running { since: Some(since) }, Waits::Place]
+            waits == [Waits::Running { since: Some(since) }, Waits::Slot]
         }).await;
         // Another host does not know so much, but that it runs.
         let other = place.builder().await.build();
@@ -368,20 +368,20 @@ on_every_store! {
         client.register(definition.clone()).unwrap();
         let id = client.start_workflow("w", &Tally::default()).await.unwrap();
         let status = client.status(&id).await.unwrap();
-        assert_eq!((status.standstill.as_ref(), only(&status)), (None, &Waits::Due));
+        assert_eq!((status.blocked.as_ref(), only(&status)), (None, &Waits::Due));
         let host = store.host(&[]).await;
-        let missing = Standstill::DefinitionMissing { id: "w".to_owned(), version: 3 };
-        assert_eq!(host.status(&id).await.unwrap().standstill, Some(missing));
+        let missing = Blocked::DefinitionMissing { id: "w".to_owned(), version: 3 };
+        assert_eq!(host.status(&id).await.unwrap().blocked, Some(missing));
         host.register(definition).unwrap();
         until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
         let status = host.status(&id).await.unwrap();
-        let Some(Standstill::Suspended(Some(cause))) = &status.standstill else { panic!("{status:?}") };
+        let Some(Blocked::Suspended(Some(cause))) = &status.blocked else { panic!("{status:?}") };
         assert_eq!((&*cause.code, &*cause.step, cause.attempt), ("disk", "f", 1));
         assert_eq!(*only(&status), Waits::Resume);
         host.terminate(&id).await.unwrap();
         until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Terminated).await;
         let status = host.status(&id).await.unwrap();
-        assert_eq!((status.standstill, status.positions.len()), (None, 0));
+        assert_eq!((status.blocked, status.positions.len()), (None, 0));
     }
 
     async fn data_is_typed_and_what_is_none_of_that_type_is_an_error(store: Store) {

@@ -104,7 +104,7 @@ on_every_store! {
 
     async fn an_unknown_instance_is_told_from_one_that_has_not_ended(store: Store) {
         let host = store.host(&[&adding()]).await;
-        assert!(matches!(host.wait_for::<Tally>("none").await, Err(WfeError::WorkflowNotFound(_))));
+        assert!(matches!(host.outcome::<Tally>("none").await, Err(WfeError::WorkflowNotFound(_))));
         assert!(matches!(host.status("none").await, Err(WfeError::WorkflowNotFound(_))));
         assert!(matches!(host.suspend("none").await, Err(WfeError::WorkflowNotFound(_))));
     }

@@ -33,7 +33,7 @@ fn adding(runs: &Count) -> Definition {
                         if n == 7 && ctx.attempt() == 1 { Err(StepError::retryable("once")) } else { Ok(n) }
                     }
                 })
-                .retry(Retry::up_to(1).first_pause(Duration::from_millis(1)))
+                .retry(Retry::up_to(1).initial(Duration::from_millis(1)))
                 .output(|n: &u32, tally: &mut Tally| tally.sum += n),
             )
         })

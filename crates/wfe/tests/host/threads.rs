@@ -44,7 +44,7 @@ async fn a_step_that_never_yields_stops_neither_commits_nor_timers() {
                     if ctx.attempt() < 3 { Err(StepError::retryable("again")) } else { Ok(()) }
                 },
             )
-            .retry(Retry::up_to(2).first_pause(Duration::from_millis(1))),
+            .retry(Retry::up_to(2).initial(Duration::from_millis(1))),
         )
         .then("last", blocking(|_: &Ctx, _: &Tally| Ok(())))
         .build()
@@ -55,7 +55,7 @@ async fn a_step_that_never_yields_stops_neither_commits_nor_timers() {
         std::thread::yield_now();
     }
     let id = host.start_workflow("other", &Tally::default()).await.unwrap();
-    let done = host.wait_for::<Tally>(&id);
+    let done = host.outcome::<Tally>(&id);
     // Polled on this thread, which is not a worker: the runtime's timer may stand still with the worker.
     done.await.unwrap();
     release.store(true, Ordering::SeqCst);

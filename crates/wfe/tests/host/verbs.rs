@@ -37,7 +37,7 @@ fn undoing() -> Definition {
                             undo.then(
                                 "subtract",
                                 inline_item(|ctx: Ctx, _, n: u32| async move {
-                                    let answered = ctx.undone().and_then(|step| step.outcome.clone());
+                                    let answered = ctx.compensated().and_then(|step| step.outcome.clone());
                                     if answered == Some(json!(n)) {
                                         Ok(n)
                                     } else {
@@ -126,7 +126,7 @@ async fn waits_and_children(store: Store) {
                 child("part", |_: &Tally, n: &u32| Tally { numbers: vec![], sum: *n })
                     .output(|part: &Tally, tally| tally.sum += part.sum),
             )
-            .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+            .retry(Retry::up_to(1).initial(Duration::ZERO))
         })
         .then(
             "hears",
@@ -187,7 +187,7 @@ on_every_native_store! {
                 Ok(())
             })
             .timeout(hour)
-            .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+            .retry(Retry::up_to(1).initial(Duration::ZERO))
             .output(|(), tally: &mut Tally| tally.sum += 1)
         };
         let definition = WorkflowBuilder::<Tally>::new("w", 1)

@@ -8,7 +8,7 @@ use std::sync::{
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use wfe::{
-    Outcome, Result, Standstill, StartOptions, WfeError, WorkflowHost,
+    Blocked, Outcome, Result, StartOptions, WfeError, WorkflowHost,
     definition::{Definition, WorkflowBuilder, child, inline},
     models::WorkflowInstance,
     steps::Ctx,
@@ -70,8 +70,8 @@ on_every_store! {
         client.register(version(2, &gate)).unwrap();
         let id = client.start_workflow("w", &Tally::default()).await.unwrap();
         let host = store.host(&[&version(1, &gate)]).await;
-        let missing = Standstill::DefinitionMissing { id: "w".to_owned(), version: 2 };
-        assert_eq!(host.status(&id).await.unwrap().standstill, Some(missing));
+        let missing = Blocked::DefinitionMissing { id: "w".to_owned(), version: 2 };
+        assert_eq!(host.status(&id).await.unwrap().blocked, Some(missing));
         host.register(version(2, &gate)).unwrap();
         until(async || host.status(&id).await.unwrap().current_steps == ["gate"]).await;
         gate.add_permits(1);
@@ -96,8 +96,8 @@ in_time! {
         let id = host.start_workflow("parent", &Tally::default()).await.unwrap();
         let child = format!("{id}//sub//1");
         until(async || host.status(&child).await.is_ok()).await;
-        let missing = Standstill::DefinitionMissing { id: "part".to_owned(), version: 2 };
-        assert_eq!(host.status(&child).await.unwrap().standstill, Some(missing));
+        let missing = Blocked::DefinitionMissing { id: "part".to_owned(), version: 2 };
+        assert_eq!(host.status(&child).await.unwrap().blocked, Some(missing));
         host.register(part(2)).unwrap();
         assert_eq!(completed(&host, &id).await.sum, 2);
     }
@@ -155,10 +155,7 @@ async fn of_instances_that_another_host_started_it_is_told_once_which_definition
     until(async || Missed::times("gone-early", 3) == 2 && Missed::times("gone-late", 3) == 2).await;
     for id in late.iter().chain([&early]) {
         let status = host.status(id).await.unwrap();
-        assert!(
-            matches!(status.standstill, Some(Standstill::DefinitionMissing { version: 3, .. })),
-            "{status:?}"
-        );
+        assert!(matches!(status.blocked, Some(Blocked::DefinitionMissing { version: 3, .. })), "{status:?}");
         // What is asked of one reaches the host, too.
         host.suspend(id).await.unwrap();
     }

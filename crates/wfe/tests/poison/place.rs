@@ -72,7 +72,7 @@ impl Place {
 
     /// Has a process take up all that is due of this definition, note of each how it runs there, and die.
     pub async fn death(&self, definition: &Definition, isolation: Option<Isolation>) -> Vec<Claimed> {
-        let owner = self.steps().enlist().await.unwrap();
+        let owner = self.steps().register().await.unwrap();
         let definitions = [(definition.id().to_owned(), definition.version())];
         let claimed = self.steps().claim(&owner, &definitions, now(), 100_000).await.unwrap();
         if let Some(isolation) = isolation {
@@ -110,7 +110,7 @@ fn now() -> chrono::DateTime<Utc> {
 }
 
 pub async fn ended(host: &WorkflowHost, id: &str) -> Outcome<u32> {
-    let end = host.wait_for::<u32>(id);
+    let end = host.outcome::<u32>(id);
     tokio::time::timeout(Duration::from_mins(1), end).await.expect("it ended in time").unwrap()
 }
 

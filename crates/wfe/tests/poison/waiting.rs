@@ -72,8 +72,8 @@ async fn while_a_suspect_runs_no_other_body_begins_and_all_that_needs_none_goes_
     let host = place.host(&[&suspect, &other, &wait]).await;
     until(async || suspects.begun() == 1).await;
     let id = host.start_workflow("other", &0_u32).await.unwrap();
-    until(async || host.status(&id).await.unwrap().positions[0].waits == Waits::Place).await;
-    assert_eq!(host.status(&second).await.unwrap().positions[0].waits, Waits::Place);
+    until(async || host.status(&id).await.unwrap().positions[0].waits == Waits::Slot).await;
+    assert_eq!(host.status(&second).await.unwrap().positions[0].waits, Waits::Slot);
     // Commits, waits and events are no bodies.
     let waits = host.start_workflow("wait", &0_u32).await.unwrap();
     host.publish_event("word", "k", &7_u32).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_suspect_waits_until_the_bodies_of_all_hosts_of_its_process_have_ended
     let id = two.start_workflow("suspect", &0_u32).await.unwrap();
     place.suspect(&suspect).await;
     two.start().await.unwrap();
-    until(async || two.status(&id).await.unwrap().positions[0].waits == Waits::Place).await;
+    until(async || two.status(&id).await.unwrap().positions[0].waits == Waits::Slot).await;
     bodies.let_go(1);
     until(async || suspects.begun() == 1).await;
     assert_eq!(ended(&one, &running).await, Outcome::Completed(0));
@@ -129,7 +129,7 @@ async fn a_suspect_whose_earlier_body_ends_while_it_waits_for_its_turn_runs_agai
     until(async || begun.load(Ordering::SeqCst) == 1).await;
     one.stop().await.unwrap();
     let two = place.host(&[&definition]).await;
-    until(async || two.status(&id).await.unwrap().positions[0].waits == Waits::Place).await;
+    until(async || two.status(&id).await.unwrap().positions[0].waits == Waits::Slot).await;
     let_go.send(()).unwrap();
     assert_eq!(ended(&two, &id).await, Outcome::Completed(0));
     assert_eq!(begun.load(Ordering::SeqCst), 2);

@@ -163,9 +163,9 @@ async fn suspect_has_waited() -> bool {
     let mut stands = String::new();
     until(|| {
         stands = two.ask(&format!("stands {deadly}"));
-        stands == "[Place]" || stands == "[]"
+        stands == "[Slot]" || stands == "[]"
     });
-    let has_waited = stands == "[Place]";
+    let has_waited = stands == "[Slot]";
     if has_waited {
         assert_eq!(place.begun_by("kills"), 2);
     }

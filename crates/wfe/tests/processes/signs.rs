@@ -34,7 +34,7 @@ fn remove(signs: &[PathBuf]) {
     }
 }
 
-/// Waits until both hosts have noticed, and have enlisted anew, beside what they put back for what they still run.
+/// Waits until both hosts have noticed, and have registered anew, beside what they put back for what they still run.
 fn until_noticed(place: &Place, removed: &[PathBuf]) {
     until(|| signs(place).iter().filter(|sign| !removed.contains(sign)).count() >= 2);
 }
@@ -112,7 +112,7 @@ async fn an_instance_that_is_started_on_a_host_without_a_lock_file_runs_once() {
     for round in 1..=5 {
         remove(&signs(&place));
         let id = host.start_workflow_with("hold", &Done::default(), StartOptions::default()).await.unwrap();
-        let Outcome::Completed(done) = host.wait_for::<Done>(&id).await.unwrap() else { panic!("{id}") };
+        let Outcome::Completed(done) = host.outcome::<Done>(&id).await.unwrap() else { panic!("{id}") };
         assert_eq!((done.by, place.begun().len()), (vec!["here".to_owned()], round));
     }
     host.stop().await.unwrap();

@@ -297,7 +297,7 @@ async fn a_process_that_was_frozen_with_a_body_that_waited_for_a_place_does_not_
     let begins = one.start("queue");
     until(|| place.begun_by("one") == 1);
     let waits = one.start("queue");
-    until(|| one.ask(&format!("stands {waits}")) == "[Place]");
+    until(|| one.ask(&format!("stands {waits}")) == "[Slot]");
     one.freeze();
     let mut other = place.worker("other", SHORT, OFTEN);
     place.let_go("other");

@@ -48,7 +48,7 @@ async fn a_start_of_one_process_begins_soon_in_another_one_and_its_end_is_heard_
             let id = client.start_workflow("hold", &Done::default()).await.unwrap();
             let stored = Instant::now();
             begins.push(begun(stored));
-            let ended = watcher.wait_for::<Done>(&id).await.unwrap();
+            let ended = watcher.outcome::<Done>(&id).await.unwrap();
             assert_eq!(ended, Outcome::Completed(Done { by: vec!["worker".to_owned()] }));
             ends.push(stored.elapsed());
             let asked = Instant::now();
@@ -90,7 +90,7 @@ async fn a_request_of_one_process_reaches_an_instance_that_is_busy_in_another_on
             let id = worker.answer();
             let asked = Instant::now();
             client.terminate(&id).await.unwrap();
-            assert_eq!(client.wait_for::<Done>(&id).await.unwrap(), Outcome::Terminated);
+            assert_eq!(client.outcome::<Done>(&id).await.unwrap(), Outcome::Terminated);
             took.push(asked.elapsed());
         }
         let (took, own) = (median(took), median(own));

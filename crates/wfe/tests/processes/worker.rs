@@ -238,7 +238,7 @@ pub fn holding(id: &str, folder: PathBuf, name: &str, pause: Option<u64>) -> Def
         }
     });
     let pause = Duration::from_millis(pause.unwrap_or(0));
-    let retry = Retry::up_to(1).first_pause(pause).longest_pause(pause).jitter(0.0);
+    let retry = Retry::up_to(1).initial(pause).max(pause).jitter(0.0);
     let body = body.retry(retry).output(|name: &String, done: &mut Done| done.by.push(name.clone()));
     WorkflowBuilder::<Done>::new(id, 1).then("hold", body).build().unwrap()
 }
@@ -317,7 +317,7 @@ fn branching(folder: PathBuf, name: &str) -> Definition {
             if ctx.attempt() == 1 { Err(StepError::retryable("later")) } else { Ok(name) }
         }
     });
-    let retry = Retry::up_to(1).first_pause(Duration::from_secs(1)).jitter(0.0);
+    let retry = Retry::up_to(1).initial(Duration::from_secs(1)).jitter(0.0);
     let again = again.retry(retry).output(|name: &String, done: &mut Done| done.by.push(name.clone()));
     WorkflowBuilder::<Done>::new("branches", 1)
         .parallel("both", |both| {
@@ -377,7 +377,7 @@ async fn serve() {
                     host.start_workflow_with(definition, &Done::default(), StartOptions::default()).await;
                 println!("\n@{}", id.unwrap_or_else(|error| format!("error {error}")));
             }
-            Some(("wait", id)) => match host.wait_for::<Done>(id).await {
+            Some(("wait", id)) => match host.outcome::<Done>(id).await {
                 Ok(Outcome::Completed(done)) => println!("\n@{}", done.by.join(",")),
                 Ok(other) => println!("\n@{other:?}"),
                 Err(error) => println!("\n@error {error}"),

@@ -1,11 +1,11 @@
 //! The builder. Its verbs are told apart by what they are about, one file each.
 
 mod branching;
+mod external_tasks;
+mod go_to;
 mod modifiers;
-mod moving;
-mod outside;
+mod saga;
 mod steps;
-mod undoing;
 mod waiting;
 
 use std::{marker::PhantomData, time::Duration};

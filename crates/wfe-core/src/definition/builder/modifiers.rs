@@ -106,7 +106,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// What undoes the step just added, once it has completed, when the [saga](Self::saga) around it fails or the
     /// instance is cancelled. Its steps see the newest data, the same item, and in
-    /// [`Ctx::undone`](crate::steps::Ctx::undone) what the undone step answered and kept. For a container, this alone
+    /// [`Ctx::compensated`](crate::steps::Ctx::compensated) what the undone step answered and kept. For a container, this alone
     /// undoes it once it has completed; what is inside is undone one by one only while it has not.
     ///
     /// ```
@@ -117,7 +117,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     ///         saga.then("pay", inline(|_, _| async { Ok("receipt 7") }))
     ///             .compensate_with(|undo| {
     ///                 undo.then("refund", inline(|ctx: Ctx, _| async move {
-    ///                     let receipt = ctx.undone().and_then(|step| step.outcome.clone());
+    ///                     let receipt = ctx.compensated().and_then(|step| step.outcome.clone());
     ///                     Ok(receipt)
     ///                 }))
     ///             })
@@ -129,7 +129,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     #[must_use]
     pub fn compensate_with(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let drafts = self.body(body);
-        self.once("compensations", |draft| draft.undo.replace(drafts).is_some())
+        self.once("compensations", |draft| draft.compensation.replace(drafts).is_some())
     }
 
     /// Takes the step just added away, with all that is inside it, as soon as this holds; the instance goes on behind

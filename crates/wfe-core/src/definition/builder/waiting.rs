@@ -61,7 +61,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// use wfe_core::definition::{WorkflowBuilder, inline};
     ///
     /// let definition = WorkflowBuilder::<u32>::new("order", 1)
-    ///     .schedule("ask-later", |_, _| Duration::from_hours(24 * 7), |later| {
+    ///     .after("ask-later", |_, _| Duration::from_hours(24 * 7), |later| {
     ///         later.then("ask-for-review", inline(|_, _| async { Ok(()) }))
     ///     })
     ///     .then("ship", inline(|_, _| async { Ok(()) }))
@@ -69,17 +69,28 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
     #[must_use]
-    pub fn schedule(
+    pub fn after(
         self,
         id: impl Into<String>,
-        after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
+        delay: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
         body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
     ) -> Self {
         self.container(
             id,
-            Verb::Schedule(Schedule { until: Until::After(ask("the step's delay", after)) }),
+            Verb::Schedule(Schedule { until: Until::After(ask("the step's delay", delay)) }),
             body,
         )
+    }
+
+    /// Another name of [`after`](Self::after). A schedule that starts instances is another thing: the host has those.
+    #[must_use]
+    pub fn schedule(
+        self,
+        id: impl Into<String>,
+        delay: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
+        body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>,
+    ) -> Self {
+        self.after(id, delay, body)
     }
 
     /// A side branch, again and again: the instance goes on at once, and `body` runs beside it each time `every` says so,

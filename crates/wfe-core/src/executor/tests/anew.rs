@@ -53,7 +53,7 @@ fn answer(world: &mut World, after: std::time::Duration, wait: &str) {
 fn a_container_that_is_tried_again_opens_new_waits() {
     for container in CONTAINERS {
         let whole = everywhere(|| {
-            let retry = Retry::up_to(3).first_pause(2 * HOUR).longest_pause(2 * HOUR).jitter(0.0);
+            let retry = Retry::up_to(3).initial(2 * HOUR).max(2 * HOUR).jitter(0.0);
             let mut world = world(begin().parallel("all", |all| {
                 all.branch(move |b| {
                     container(b).cancel_when(|line, _| panics(line)).retry(retry).then("after", mark("after"))
@@ -115,7 +115,7 @@ fn a_child_of_a_container_that_begins_anew_is_another_child() {
         all.branch(|b| {
             b.if_("c", |_, _| true, |b| b.sub_workflow("sub", child("other", |_: &Line, _| 0)))
                 .cancel_when(|line, _| panics(line))
-                .retry(Retry::up_to(1).first_pause(2 * HOUR).longest_pause(2 * HOUR).jitter(0.0))
+                .retry(Retry::up_to(1).initial(2 * HOUR).max(2 * HOUR).jitter(0.0))
         })
         .branch(|b| {
             b.delay("d1", |_, _| HOUR).then("go", mark("go")).delay("d2", |_, _| HOUR).then("ok", mark("ok"))

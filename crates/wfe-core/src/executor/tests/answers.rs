@@ -352,7 +352,7 @@ fn an_attempt_that_takes_too_long_has_failed_and_what_it_still_answers_is_passed
                 Ok(ctx.attempt())
             })
             .timeout(Duration::from_secs(10))
-            .retry(Retry::up_to(1).first_pause(Duration::ZERO))
+            .retry(Retry::up_to(1).initial(Duration::ZERO))
             .output(|attempt, data| *data = *attempt),
         )
         .build()

@@ -29,7 +29,7 @@ fn slow<I: Item>(times: u32) -> Task<(), Line, I, Inline<(), Line, I>> {
 }
 
 fn again(pause: Duration) -> Retry {
-    Retry::up_to(3).first_pause(pause).longest_pause(pause).jitter(0.0)
+    Retry::up_to(3).initial(pause).max(pause).jitter(0.0)
 }
 
 /// Takes this body, which goes on, from those that wait to be run.
@@ -123,7 +123,7 @@ fn where_no_attempt_is_left_the_rest_goes_on_at_once() {
 #[test]
 fn an_instance_that_fails_ends_at_once_and_one_that_is_suspended_stands_still_at_once() {
     for (then, status) in
-        [(OnFailure::Terminate, WorkflowStatus::Terminated), (OnFailure::Suspend, WorkflowStatus::Suspended)]
+        [(OnFailure::Fail, WorkflowStatus::Terminated), (OnFailure::Suspend, WorkflowStatus::Suspended)]
     {
         let mut world = world(begin().then("slow", slow(1).on_failure(then)));
         world.open();

@@ -254,7 +254,7 @@ fn from_a_step_of_the_main_path_whatever_is_live_on_it_is_taken_away() {
     let whole = everywhere(|| {
         let builder = begin()
             .then("a", mark("a"))
-            .schedule("side", |_, _| SOON * 60, |b| b.then("late", mark("late")))
+            .after("side", |_, _| SOON * 60, |b| b.then("late", mark("late")))
             .parallel("all", |all| {
                 all.branch(|b| b.wait_for("wait", event("tick", |_: &Line, _| "k")))
                     .branch(|b| b.saga("saga", |b| does(b, "c", "-c").then("d", fails("d"))))
@@ -352,7 +352,7 @@ fn an_instance_that_runs_or_has_ended_does_not_change() {
 fn an_iteration_that_ended_beside_its_side_branch_and_is_run_again_has_one_result() {
     let whole = everywhere(|| {
         let builder = begin().for_each("each", each(|_: &Line| vec![json!(1)]), |b| {
-            b.schedule(
+            b.after(
                 "side",
                 |_, _| SOON,
                 |b| {

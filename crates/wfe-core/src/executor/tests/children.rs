@@ -118,7 +118,7 @@ fn a_child_that_fails_is_a_failure_of_the_step_and_a_retry_begins_a_new_one() {
         })
         .output(|part: &Part, line: &mut Line| line.extend(part.result.clone()));
         let builder = begin().parallel("p", |all| {
-            all.branch(|b| b.sub_workflow("sub", child).retry(Retry::up_to(1).first_pause(HOUR).jitter(0.0)))
+            all.branch(|b| b.sub_workflow("sub", child).retry(Retry::up_to(1).initial(HOUR).jitter(0.0)))
                 .branch(|b| b.delay("d", |_, _| 13 * HOUR).then("m", mark("m")))
         });
         Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
@@ -134,7 +134,7 @@ fn a_child_that_fails_is_a_failure_of_the_step_and_a_retry_begins_a_new_one() {
 /// A parent that begins its child anew as often as it may.
 fn persistent(number: u32, retry: Retry) -> impl Fn() -> Town {
     move || {
-        let retry = retry.clone().first_pause(HOUR);
+        let retry = retry.clone().initial(HOUR);
         let builder = begin().sub_workflow("sub", begins(number)).retry(retry);
         Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
     }
@@ -152,7 +152,7 @@ fn a_fatal_failure_of_a_child_is_fatal_for_its_parent_whose_parent_it_is_fatal_f
             saga.sub_workflow("inner", child("part", |part: &Part, _| part.clone())).retry(Retry::up_to(1))
         })
         .retry(Retry::up_to(1))
-        .on_failure(OnFailure::Terminate)
+        .on_failure(OnFailure::Fail)
         .build()
         .unwrap();
     let make = |number: u32| {
@@ -249,7 +249,7 @@ fn whatever_takes_the_parents_step_away_cancels_the_child() {
     assert_eq!(cancels(&limited, "it took too long"), "late after");
     let condition = || {
         let builder = begin()
-            .schedule("soon", |_, _| HOUR, |b| b.then("stop", mark("stop")))
+            .after("soon", |_, _| HOUR, |b| b.then("stop", mark("stop")))
             .sub_workflow("sub", begins(9))
             .cancel_when(|line, _| !line.is_empty())
             .then("after", mark("after"));

@@ -145,7 +145,7 @@ fn requests_work_on_a_sleeping_instance_and_a_resumed_one_keeps_its_pause() {
         .then(
             "a",
             inline(|_, _| async { Err::<(), _>(StepError::retryable("no")) })
-                .retry(Retry::up_to(1).first_pause(Duration::from_mins(1)).jitter(0.0)),
+                .retry(Retry::up_to(1).initial(Duration::from_mins(1)).jitter(0.0)),
         )
         .build()
         .unwrap();

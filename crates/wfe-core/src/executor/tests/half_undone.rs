@@ -67,7 +67,7 @@ fn a_saga_around_it_waits_for_its_end_and_undoes_what_is_left() {
 #[test]
 fn a_saga_around_it_that_is_tried_again_does_so_when_all_is_undone() {
     let whole = everywhere(|| {
-        let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+        let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
         let sold_out =
             || inline(|_, _: std::sync::Arc<Line>| async { Err::<(), _>(StepError::retryable("sold out")) });
         world(saga(move |b| beside(b, |b| b.then("y", sold_out()))).retry(retry).then("after", mark("after")))
@@ -138,7 +138,7 @@ fn of_one_of_which_only_side_branches_are_left_nothing_is_done_again() {
             b.saga("inner", |b| {
                 b.then("a", mark("a"))
                     .compensate_with(|undo| {
-                        undo.then("first", unmark("a1")).schedule(
+                        undo.then("first", unmark("a1")).after(
                             "side",
                             |_, _| 9 * HOUR,
                             |side| side.then("late", unmark("late")),

@@ -97,7 +97,7 @@ fn a_cancel_of_the_instance_waits_for_children_in_its_sagas() {
 #[test]
 fn the_next_round_of_a_saga_begins_when_the_children_of_the_last_one_have_ended() {
     let whole = everywhere(|| {
-        let retry = Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+        let retry = Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0);
         let sold_out =
             inline(|_, _: std::sync::Arc<Line>| async { Err::<(), _>(StepError::retryable("sold out")) });
         let builder = saga(|b| beside(does(b, "before"), |b| b.then("y", sold_out))).retry(retry);

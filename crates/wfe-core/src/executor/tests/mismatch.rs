@@ -138,7 +138,7 @@ fn an_instance_in_the_middle_of_any_kind_of_step_is_parked_if_that_became_anothe
         ("saga", Box::new(move || begin().saga("x", waits).build().unwrap())),
         ("decide", Box::new(move || begin().decide("x", |_, ()| 1, |by| by.when(1, waits)).build().unwrap())),
         ("delay", Box::new(move || begin().delay("x", hour).build().unwrap())),
-        ("schedule", Box::new(move || begin().schedule("x", hour, waits).build().unwrap())),
+        ("schedule", Box::new(move || begin().after("x", hour, waits).build().unwrap())),
         (
             "recur",
             Box::new(move || {

@@ -154,7 +154,7 @@ fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
             .branch(|b: Body| b.then("right", mark("x")).go_to("g", "left"))
     });
     assert!(problem(across).contains("\"left\""));
-    let side = a().schedule("s", |_, _| Duration::ZERO, |b| b.go_to("g", "a"));
+    let side = a().after("s", |_, _| Duration::ZERO, |b| b.go_to("g", "a"));
     assert!(problem(side).contains("out of a side branch"));
     let undo = |undo: fn(Body) -> Body| {
         begin().then("z", mark("z")).saga("s", move |b| b.then("a", mark("a")).compensate_with(undo))

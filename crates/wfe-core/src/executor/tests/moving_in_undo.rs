@@ -92,11 +92,12 @@ fn a_go_to_leads_forward_in_a_compensation_past_steps_of_it() {
 #[test]
 fn a_step_of_a_compensation_that_is_visited_again_still_knows_what_it_undoes() {
     let whole = everywhere(|| {
-        let tells = inline(|ctx: Ctx, _| async move { Ok(ctx.undone().map(|undone| undone.step.clone())) })
-            .output(|step: &Option<String>, line: &mut Line| {
-                line.push(format!("{}?", step.as_deref().unwrap_or("nothing")));
-                line.push("u".to_owned());
-            });
+        let tells =
+            inline(|ctx: Ctx, _| async move { Ok(ctx.compensated().map(|undone| undone.step.clone())) })
+                .output(|step: &Option<String>, line: &mut Line| {
+                    line.push(format!("{}?", step.as_deref().unwrap_or("nothing")));
+                    line.push("u".to_owned());
+                });
         world(undone(|undo| back(undo.then("u", tells))))
     });
     assert_eq!(line(&whole), "first x x? u x? u x? u -first after");

@@ -45,7 +45,7 @@ fn two_inner_sagas_of_one_saga_are_undone_at_once() {
 #[test]
 fn inner_sagas_that_are_undone_and_tried_again_at_once_do_not_disturb_each_other() {
     let whole = everywhere(|| {
-        let retry = || Retry::up_to(3).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+        let retry = || Retry::up_to(3).initial(HOUR).max(HOUR).jitter(0.0);
         world(
             saga(move |b| {
                 does(b, "before").parallel("p", |all| {

@@ -69,14 +69,14 @@ proptest! {
         (escalate, reassign) in (times(), times()),
         (later, interval) in (times(), times()),
     ) {
-        let retry = Retry::up_to(2).first_pause(first).longest_pause(longest).factor(factor).jitter(jitter);
+        let retry = Retry::up_to(2).initial(first).max(longest).factor(factor).jitter(jitter);
         let task = user_task(|_: &Line, ()| "well?")
             .plain_option("yes")
             .escalate(move |_, ()| escalate, |b| b.then("escalated", mark("escalated")))
             .reassign(move |_, ()| reassign, |_, ()| "bo");
         let built = troubled(retry, timeout, sleep)
             .deadline(deadline)
-            .schedule("later", move |_, ()| later, |b| b.then("late", mark("late")))
+            .after("later", move |_, ()| later, |b| b.then("late", mark("late")))
             .recur("tick", Every::interval(interval), |line: &Line, ()| line.len() > 3, |b| b.then("t", mark("t")))
             .delay("delay", move |_, ()| delay)
             .wait_for("event", event("e", |_: &Line, ()| "k").fail_after(move |_, ()| limit))

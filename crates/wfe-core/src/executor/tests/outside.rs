@@ -73,7 +73,7 @@ fn the_answer_of_a_worker_whose_clock_is_behind_counts_too() {
 fn a_worker_that_fails_is_a_failure_of_the_step_and_a_retry_offers_the_work_again() {
     let make = |retryable| {
         move || {
-            let mut world = world(begin().activity("act", resize()).retry(Retry::up_to(1).first_pause(HOUR)));
+            let mut world = world(begin().activity("act", resize()).retry(Retry::up_to(1).initial(HOUR)));
             plan_answer(&mut world, HOUR, "it//act//1", "wfe.activity:resize", &failure(retryable));
             plan_answer(&mut world, 9 * HOUR, "it//act//2", "wfe.activity:resize", &success(json!("done")));
             world
@@ -246,8 +246,7 @@ fn a_task_is_escalated_and_passed_on_each_in_its_own_time() {
                     .escalate(move |_, _| HOUR * escalate, |late| late.then("late", mark("late")))
                     .reassign(move |_, _| HOUR * reassign, |_, _| "eve");
                 let clock = |b: Body| b.then("three", mark("three"));
-                let mut world =
-                    world(begin().schedule("clock", |_, _| HOUR * 3, clock).user_task("ask", task));
+                let mut world = world(begin().after("clock", |_, _| HOUR * 3, clock).user_task("ask", task));
                 plan_answer(&mut world, answer_after, wait, USER_TASK, &chosen("no"));
                 world
             }

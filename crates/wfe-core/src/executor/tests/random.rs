@@ -171,7 +171,7 @@ fn undone(body: Body, id: &str, in_saga: bool, is_slow: bool) -> Body {
         let undo =
             if is_slow { undo.delay(format!("slow-{id}"), |_, _| Duration::from_secs(4)) } else { undo };
         let pointer = inline(|ctx: Ctx, _| async move {
-            let place = (ctx.instance_id().to_owned(), ctx.undone().map(|step| step.pointer.clone()));
+            let place = (ctx.instance_id().to_owned(), ctx.compensated().map(|step| step.pointer.clone()));
             Ok(format!("{}/{}", place.0, place.1.unwrap_or_default()))
         });
         undo.then(
@@ -267,7 +267,7 @@ fn add(mut body: Body, trees: &[Tree], count: &mut u32, around: Around<'_>) -> B
                 body.if_(id, |_, _| true, |b| add(b, inner, count, around))
                     .cancel_when(move |log, _| log.undone.len() >= undone)
             }
-            Tree::Schedule(inner) => body.schedule(
+            Tree::Schedule(inner) => body.after(
                 id,
                 |_, _| Duration::from_secs(3),
                 |b| add(b, inner, count, Around { target: None, ..around }),

@@ -22,8 +22,7 @@ fn an_event_whose_output_fails_is_read_again_by_the_next_attempt() {
             begin()
                 .parallel("both", |both| {
                     both.branch(|b| {
-                        b.wait_for("w", said())
-                            .retry(Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR).jitter(0.0))
+                        b.wait_for("w", said()).retry(Retry::up_to(1).initial(HOUR).max(HOUR).jitter(0.0))
                     })
                     .branch(|b| b.delay("later", |_, _| HOUR).then("x", mark("x")))
                 })

@@ -16,7 +16,7 @@ fn failing(failures: u32, retries: u32, then: OnFailure) -> Definition {
             inline(move |ctx: Ctx, _| async move {
                 if ctx.attempt() > failures { Ok(()) } else { Err(std::io::Error::other("no luck"))? }
             })
-            .retry(Retry::up_to(retries).first_pause(Duration::from_secs(10)).jitter(0.5))
+            .retry(Retry::up_to(retries).initial(Duration::from_secs(10)).jitter(0.5))
             .on_failure(then),
         )
         .then("after", inline(|_, _| async { Ok(()) }))
@@ -26,7 +26,7 @@ fn failing(failures: u32, retries: u32, then: OnFailure) -> Definition {
 
 #[test]
 fn a_failed_step_sleeps_is_tried_again_and_every_failure_is_stored() {
-    let mut world = World::new(&failing(2, 5, OnFailure::Terminate), &0_u32);
+    let mut world = World::new(&failing(2, 5, OnFailure::Fail), &0_u32);
     let start = world.now;
     world.open();
     let jobs = world.jobs.drain(..).collect();
@@ -45,7 +45,7 @@ fn a_failed_step_sleeps_is_tried_again_and_every_failure_is_stored() {
 
 #[test]
 fn jitter_comes_from_the_injected_random_numbers() {
-    let mut world = World::new(&failing(1, 1, OnFailure::Terminate), &0_u32);
+    let mut world = World::new(&failing(1, 1, OnFailure::Fail), &0_u32);
     world.random = Box::new(|| 0.4);
     let start = world.now;
     world.play();
@@ -54,7 +54,7 @@ fn jitter_comes_from_the_injected_random_numbers() {
 
 #[test]
 fn when_all_retries_failed_the_instance_ends_as_failed_with_the_cause() {
-    let mut world = World::new(&failing(9, 2, OnFailure::Terminate), &0_u32);
+    let mut world = World::new(&failing(9, 2, OnFailure::Fail), &0_u32);
     world.play();
     assert_eq!((world.instance.status, world.ending), (WorkflowStatus::Terminated, Some(Ending::Failed)));
     let cause = world.cause.unwrap();

@@ -8,7 +8,7 @@ use crate::{
     WfeError,
     definition::{Inline, OnFailure, Retry, Task, WorkflowBuilder, each, event, inline, inline_item},
     models::{PointerStatus, WorkflowStatus},
-    steps::{Ctx, Next, StepError, Undone},
+    steps::{Compensated, Ctx, Next, StepError},
     traits::{Control, Ending},
 };
 
@@ -135,10 +135,11 @@ fn a_compensation_sees_the_newest_data_and_what_it_undoes() {
                                 b.then(
                                     "un-a",
                                     inline_item(|ctx: Ctx, line: std::sync::Arc<Line>, n: u32| async move {
-                                        Ok((line.len(), n, ctx.undone().cloned(), ctx.idempotency_key()))
+                                        Ok((line.len(), n, ctx.compensated().cloned(), ctx.idempotency_key()))
                                     })
                                     .output(
-                                        |seen: &(usize, u32, Option<Undone>, String), line: &mut Line| {
+                                        |seen: &(usize, u32, Option<Compensated>, String),
+                                         line: &mut Line| {
                                             line.push(serde_json::to_string(seen).unwrap());
                                         },
                                     ),
@@ -184,7 +185,7 @@ fn a_failing_compensation_follows_its_own_behaviour_and_the_others_still_run() {
     let instead = everywhere(story(|undo| undo.then("un-b", broken()).fallback(|f| f.then("f", mark("f")))));
     assert_eq!(line(&instead), "a b c -c f -a after");
 
-    let ended = everywhere(story(|undo| undo.then("un-b", broken()).on_failure(OnFailure::Terminate)));
+    let ended = everywhere(story(|undo| undo.then("un-b", broken()).on_failure(OnFailure::Fail)));
     assert_eq!((line(&ended).as_str(), ended.ending), ("a b c -c", Some(Ending::Failed)));
     assert_eq!(ended.cause.unwrap().step, "un-b");
 
@@ -238,7 +239,7 @@ fn failing_rounds(rounds: u32) -> Task<u32, Line, (), Inline<u32, Line, ()>> {
 fn a_saga_with_retries_is_undone_and_runs_again_from_its_beginning() {
     let make = |rounds: u32, retries: u32| {
         move || {
-            let retry = Retry::up_to(retries).first_pause(HOUR).longest_pause(HOUR).jitter(0.0);
+            let retry = Retry::up_to(retries).initial(HOUR).max(HOUR).jitter(0.0);
             world(
                 saga(move |b| does(does(b, "a"), "b").then("c", failing_rounds(rounds)))
                     .retry(retry)
@@ -266,7 +267,7 @@ fn what_follows_an_undone_saga_is_its_own_policy() {
             )
         }
     };
-    let ended = everywhere(make(OnFailure::Terminate));
+    let ended = everywhere(make(OnFailure::Fail));
     assert_eq!((line(&ended).as_str(), ended.ending), ("a -a", Some(Ending::Failed)));
     assert_eq!(ended.cause.as_ref().unwrap().step, "x", "the cause is the step that failed");
     let mut stands = make(OnFailure::Suspend)();
@@ -291,8 +292,7 @@ fn steps_in_a_saga_may_say_otherwise() {
         world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Continue).then("b", mark("b"))))
     });
     assert_eq!(line(&on), "a b");
-    let ended =
-        everywhere(|| world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Terminate))));
+    let ended = everywhere(|| world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Fail))));
     assert_eq!((line(&ended).as_str(), ended.ending), ("a", Some(Ending::Failed)), "terminated, not undone");
     let explicit =
         everywhere(|| world(saga(|b| does(b, "a").then("x", broken()).on_failure(OnFailure::Compensate))));

@@ -86,7 +86,7 @@ fn a_scheduled_branch_runs_beside_the_main_path_which_goes_on_at_once() {
     let make = || {
         world(
             begin()
-                .schedule("later", |_, _| HOUR, |b| b.then("s1", mark("s1")).then("s2", mark("s2")))
+                .after("later", |_, _| HOUR, |b| b.then("s1", mark("s1")).then("s2", mark("s2")))
                 .then("a", mark("a"))
                 .delay("pause", |_, _| HOUR / 2)
                 .then("b", mark("b")),
@@ -105,7 +105,7 @@ fn whatever_is_around_a_side_branch_ends_with_it() {
             begin()
                 .for_each("all", each(|_: &Line| vec![1, 2]), |b| {
                     b.then("a", mark("a"))
-                        .schedule("later", |_, _| HOUR, |b| b.then("s", mark("s")))
+                        .after("later", |_, _| HOUR, |b| b.then("s", mark("s")))
                         .then("b", mark("b"))
                 })
                 .then("after", mark("after")),
@@ -124,8 +124,7 @@ fn whatever_is_around_a_side_branch_ends_with_it() {
 
 #[test]
 fn a_side_branch_as_the_only_step_and_without_a_pause_runs_too() {
-    let whole =
-        everywhere(|| world(begin().schedule("now", |_, _| Duration::ZERO, |b| b.then("s", mark("s")))));
+    let whole = everywhere(|| world(begin().after("now", |_, _| Duration::ZERO, |b| b.then("s", mark("s")))));
     assert_eq!((line(&whole).as_str(), whole.ending), ("s", Some(Ending::Completed)));
 }
 
@@ -134,7 +133,7 @@ fn a_schedule_that_cannot_be_computed_fails_like_any_step_and_goes_on_once() {
     let whole = everywhere(|| {
         world(
             begin()
-                .schedule("later", |_, _| panic!("no"), |b| b.then("s", mark("s")))
+                .after("later", |_, _| panic!("no"), |b| b.then("s", mark("s")))
                 .on_failure(OnFailure::Continue)
                 .then("a", mark("a")),
         )
@@ -222,7 +221,7 @@ fn a_recurring_condition_or_a_rhythm_that_makes_no_sense_is_found() {
     let mut world = world(
         begin()
             .recur("tick", Every::interval(HOUR), panics, |b| b.then("t", mark("t")))
-            .retry(Retry::up_to(1).first_pause(Duration::from_mins(1)).jitter(0.0))
+            .retry(Retry::up_to(1).initial(Duration::from_mins(1)).jitter(0.0))
             .wait_for("stop", event("stop", |_: &Line, _| "k"))
             .end("end"),
     );
@@ -329,7 +328,7 @@ fn a_container_that_fails_takes_what_is_inside_it_away() {
                     assert!(line.is_empty(), "no line is expected");
                     false
                 })
-                .retry(Retry::up_to(1).first_pause(HOUR).longest_pause(HOUR))
+                .retry(Retry::up_to(1).initial(HOUR).max(HOUR))
                 .on_failure(OnFailure::Continue)
                 .then("after", inline(|_, _| async { Ok(()) })),
         )

@@ -211,7 +211,7 @@ fn what_is_just_not_too_deep_can_be_undone_and_reaches_the_parent() {
         nested(limits::DEEPEST_JSON)
     }
     let seen: fn(&Ctx) -> bool =
-        |ctx| ctx.undone().is_some_and(|u| u.outcome == Some(deepest()) && u.state == Some(deepest()));
+        |ctx| ctx.compensated().is_some_and(|u| u.outcome == Some(deepest()) && u.state == Some(deepest()));
     let keeps = inline_item(|_, _, _: Value| async {
         Ok(Next::Keep { state: deepest(), then: Box::new(Next::Outcome(deepest())) })
     });

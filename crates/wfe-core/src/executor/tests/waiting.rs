@@ -277,7 +277,7 @@ fn a_wait_without_a_branch_for_it_fails_by_its_limit_and_is_tried_again() {
         let mut world = world(
             begin()
                 .wait_for("w", said().fail_after(|_, _| HOUR))
-                .retry(Retry::up_to(2).first_pause(HOUR).longest_pause(HOUR).jitter(0.0)),
+                .retry(Retry::up_to(2).initial(HOUR).max(HOUR).jitter(0.0)),
         );
         world.plan(2 * HOUR + HOUR / 2, "said", "k", "hello");
         world

@@ -65,7 +65,7 @@ async fn serve() {
         }
         Err(error) => return println!("\n@{}", told::<()>(Err(error))),
     };
-    let owner = store.enlist().await.unwrap();
+    let owner = store.register().await.unwrap();
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let answer = match line.split_once(' ').unwrap_or((&line, "")) {

@@ -64,7 +64,7 @@ async fn a_due_instance_is_claimed_once(bench: Bench) -> Checked<()> {
     let steps = steps(&store)?;
     started(&store, &[instance("started")]).await?;
     store.create_new_workflow(&due("created", second_ms(0))).await?;
-    let (one, two) = (steps.enlist().await?, steps.enlist().await?);
+    let (one, two) = (steps.register().await?, steps.register().await?);
     assert_eq!(claim(&bench, &store, &one).await?, ["created", "started"]);
     assert_eq!(claim(&bench, &store, &two).await?, NONE);
     assert_eq!(claim(&bench, &store, &one).await?, NONE);
@@ -77,7 +77,7 @@ async fn instances_that_are_not_due_or_cannot_run_are_left(bench: Bench) -> Chec
     for status in [WorkflowStatus::Suspended, WorkflowStatus::Complete, WorkflowStatus::Terminated] {
         started(&store, &[WorkflowInstance { status, ..instance(&status.to_string()) }]).await?;
     }
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
     bench.clock.set(second(10));
     assert_eq!(claim(&bench, &store, &owner).await?, ["later"]);
@@ -95,7 +95,7 @@ async fn only_the_definitions_asked_for_are_claimed(bench: Bench) -> Checked<()>
         };
         started(&store, &[one]).await?;
     }
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let claim = async |definitions: &[(&str, u32)]| -> Checked<Vec<String>> {
         let definitions: Vec<_> = definitions.iter().map(|&(id, version)| (id.to_owned(), version)).collect();
         let claimed = steps.claim(&owner, &definitions, bench.now(), 9).await?;
@@ -116,7 +116,7 @@ async fn no_more_than_the_limit_are_claimed(bench: Bench) -> Checked<()> {
     let steps = steps(&store)?;
     let instances: Vec<_> = (0..10).map(|n| instance(&format!("i{n}"))).collect();
     started(&store, &instances).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let mut ids = HashSet::new();
     for expected in [4, 4, 2, 0] {
         let claimed = steps.claim(&owner, &definitions(), bench.now(), 4).await?;
@@ -131,7 +131,7 @@ async fn a_claim_is_never_early(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     started(&store, &[due("i", second_ms(1))]).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let early = second(1) - chrono::TimeDelta::nanoseconds(1);
     assert_eq!(steps.claim(&owner, &definitions(), early, 9).await?, []);
     assert_eq!(steps.acquire(&owner, "i", early).await?, None);
@@ -144,7 +144,7 @@ async fn a_claim_that_finds_nothing_writes_nothing(bench: Bench) -> Checked<()> 
     let steps = steps(&store)?;
     started(&store, &[parked("i"), due("j", second_ms(10))]).await?;
     let before = [steps.load("i").await?, steps.load("j").await?];
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
     assert_eq!(steps.acquire(&owner, "i", bench.now()).await?, None);
     assert_eq!([steps.load("i").await?, steps.load("j").await?], before);
@@ -159,7 +159,7 @@ async fn a_waiting_request_makes_an_instance_claimable(bench: Bench) -> Checked<
     steps.request("parked", Control::Suspend).await?;
     steps.request("suspended", Control::Resume).await?;
     steps.request("later", Control::Cancel).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["later", "parked", "suspended"]);
     Ok(())
 }
@@ -177,7 +177,7 @@ async fn an_event_makes_a_parked_instance_claimable(bench: Bench) -> Checked<()>
     let store = bench.open().await?;
     waiting(&store, &["i", "j", "closed"]).await?;
     store.terminate_subscription("of closed").await?;
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     store.create_event(&event("other", "name", "other", second(0))).await?;
     store.create_event(&event("old", "name", "key", second(-1))).await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
@@ -189,7 +189,7 @@ async fn an_event_makes_a_parked_instance_claimable(bench: Bench) -> Checked<()>
 async fn an_event_dated_ahead_makes_an_instance_claimable_from_its_date_on(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     waiting(&store, &["i"]).await?;
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     store.create_event(&event("e", "name", "key", second(10))).await?;
     bench.clock.set(second(10) - chrono::TimeDelta::nanoseconds(1));
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
@@ -203,7 +203,7 @@ async fn an_event_that_was_taken_makes_no_instance_claimable(bench: Bench) -> Ch
     let steps = steps(&store)?;
     waiting(&store, &["i"]).await?;
     store.create_event(&event("e", "name", "key", second(0))).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
     let taken = StepCommit {
         consumed: vec![consumed("of i", "e")],
@@ -263,7 +263,7 @@ async fn an_event_from_before_its_wait_makes_an_instance_claimable(bench: Bench)
             done(&store, fence, waiting).await?;
         }
     }
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["now commit", "now plain", "now with its instance"]);
     bench.clock.set(second(10));
     let ahead = ["ahead commit", "ahead plain", "ahead with its instance"];
@@ -305,7 +305,7 @@ async fn an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claima
 ) -> Checked<()> {
     let store = bench.open().await?;
     waiting(&store, &["i"]).await?;
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     store.create_event(&event("e", "name", "key", second(0))).await?;
     store.mark_event_processed("e").await?;
     store.mark_event_unprocessed("e").await?;
@@ -319,7 +319,7 @@ async fn a_suspended_instance_is_not_claimed_for_its_time_or_its_event(bench: Be
     let suspended = WorkflowInstance { status: WorkflowStatus::Suspended, ..instance("i") };
     store.persist_workflow(&suspended).await?;
     store.create_event(&event("e", "name", "key", second(0))).await?;
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
     assert_eq!(steps(&store)?.acquire(&owner, "i", bench.now()).await?, None);
     store.persist_workflow(&parked("i")).await?;
@@ -332,7 +332,7 @@ async fn one_instance_can_be_acquired_by_its_id(bench: Bench) -> Checked<()> {
     let steps = steps(&store)?;
     let other = WorkflowInstance { workflow_definition_id: "other".to_owned(), version: 9, ..instance("i") };
     started(&store, &[other, instance("j")]).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
     assert_eq!((claimed.id.as_str(), claimed.deaths), ("i", Deaths::default()));
     done(&store, claimed.fence, commit("i")).await?;
@@ -346,7 +346,7 @@ async fn an_instance_with_nothing_to_do_or_of_another_owner_cannot_be_acquired(b
     let (_owner, fence) = owned(&store, &instance("owned")).await?;
     let ended = WorkflowInstance { status: WorkflowStatus::Complete, ..instance("ended") };
     started(&store, &[parked("parked"), due("later", second_ms(10)), ended]).await?;
-    let other = steps.enlist().await?;
+    let other = steps.register().await?;
     for id in ["unknown", "owned", "parked", "later", "ended"] {
         assert_eq!(steps.acquire(&other, id, bench.now()).await?, None, "{id}");
     }
@@ -358,7 +358,7 @@ async fn a_request_or_an_event_lets_an_instance_be_acquired(bench: Bench) -> Che
     let steps = steps(&store)?;
     waiting(&store, &["i"]).await?;
     started(&store, &[WorkflowInstance { status: WorkflowStatus::Suspended, ..parked("j") }]).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     for id in ["i", "j"] {
         assert_eq!(steps.acquire(&owner, id, bench.now()).await?, None, "{id}");
     }
@@ -382,7 +382,7 @@ async fn upcoming_instances_come_earliest_first(bench: Bench) -> Checked<()> {
     assert_eq!(steps.upcoming(&definitions(), bench.now(), 9).await?, expected);
     assert_eq!(steps.upcoming(&definitions(), bench.now(), 2).await?, expected[..2]);
     assert_eq!(steps.upcoming(&definitions(), second(20), 9).await?, expected[2..]);
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
     Ok(())
 }

@@ -326,7 +326,7 @@ async fn a_released_instance_can_be_claimed_again(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let steps = steps(&store)?;
-    let other = steps.enlist().await?;
+    let other = steps.register().await?;
     done(&store, fence, commit("i")).await?;
     assert_eq!(steps.claim(&other, &definitions(), bench.now(), 9).await?, []);
     done(&store, fence, StepCommit { release: true, ..commit("i") }).await?;
@@ -358,7 +358,7 @@ async fn persist_workflow_leaves_what_stands_beside_the_model(bench: Bench) -> C
     let created = vec![instance_with("i", &["box", "a"])];
     done(&store, fence, StepCommit { created, ..commit("parent") }).await?;
     let steps = steps(&store)?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
     let ended = StepCommit {
         status: Some(WorkflowStatus::Terminated),

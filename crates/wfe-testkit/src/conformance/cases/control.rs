@@ -184,7 +184,7 @@ async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
             steps.request(&id, control).await?;
             assert_eq!(steps.load(&id).await?, before);
         }
-        let owner = steps.enlist().await?;
+        let owner = steps.register().await?;
         assert_eq!(steps.claim(&owner, &definitions(), bench.now(), 9).await?, []);
         // Nor is it only hidden, to come out when somebody brings the instance back by hand.
         store.persist_workflow(&parked(&id)).await?;
@@ -323,7 +323,7 @@ async fn an_intervention_waits_as_a_resume_and_says_how(bench: Bench) -> Checked
         }
     }
     assert_eq!(store.get_workflow_instance("i").await?, suspended);
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
     Ok(())
 }

@@ -29,7 +29,7 @@ cases! { "deaths":
 /// The owner's process dies; gives what the next owner claims, and that owner.
 async fn after_death(bench: &Bench, store: &Store, owner: Owner) -> Checked<(Owner, Claimed)> {
     bench.kill(owner).await?;
-    let heir = steps(store)?.enlist().await?;
+    let heir = steps(store)?.register().await?;
     let claimed = only(steps(store)?.claim(&heir, &definitions(), bench.now(), 9).await?);
     Ok((heir, claimed))
 }
@@ -61,7 +61,7 @@ async fn the_deaths_of_a_process_are_counted_until_a_commit(bench: Bench) -> Che
     assert_eq!(claimed.deaths, Deaths { in_a_row: 1, ..Deaths::default() });
     assert!(!claimed.deaths.is_suspect());
     bench.kill(owner).await?;
-    let owner = steps(&store)?.enlist().await?;
+    let owner = steps(&store)?.register().await?;
     let acquired = steps(&store)?.acquire(&owner, "i", bench.now()).await?;
     let Some(claimed) = acquired else { unmet("nothing to acquire") };
     assert!(claimed.deaths.is_suspect());
@@ -76,10 +76,10 @@ async fn a_death_counts_for_all_that_the_owner_had(bench: Bench) -> Checked<()> 
     let store = bench.open().await?;
     let steps = steps(&store)?;
     started(&store, &[instance("i"), instance("j"), instance("other")]).await?;
-    let one = steps.enlist().await?;
+    let one = steps.register().await?;
     assert_eq!(steps.claim(&one, &definitions(), bench.now(), 2).await?.len(), 2);
     bench.kill(one).await?;
-    let heir = steps.enlist().await?;
+    let heir = steps.register().await?;
     let mut claimed = steps.claim(&heir, &definitions(), bench.now(), 9).await?;
     claimed.sort_by(|one, other| one.id.cmp(&other.id));
     let deaths: Vec<_> = claimed.iter().map(|one| (one.id.as_str(), one.deaths.in_a_row)).collect();
@@ -105,7 +105,7 @@ async fn what_an_owner_loses_in_another_way_is_no_death(bench: Bench) -> Checked
     for _ in 0..3 {
         // Its host was dropped.
         drop(owner);
-        owner = steps.enlist().await?;
+        owner = steps.register().await?;
         let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
         assert_eq!(claimed.deaths, Deaths::default());
         fence = claimed.fence;
@@ -116,7 +116,7 @@ async fn what_an_owner_loses_in_another_way_is_no_death(bench: Bench) -> Checked
     assert_eq!(claimed.deaths, Deaths::default());
     // It stood still.
     for _ in 0..3 {
-        let heir = steps.enlist().await?;
+        let heir = steps.register().await?;
         assert_eq!(taken_over(&bench, steps, &heir).await?.deaths, Deaths::default());
     }
     Ok(())
@@ -149,7 +149,7 @@ async fn a_suspect_that_is_given_back_unrun_keeps_what_is_known_of_it(bench: Ben
     steps(&store)?.request("i", Control::Suspend).await?;
     steps(&store)?.request("i", Control::Resume).await?;
     drop(owner);
-    let heir = steps(&store)?.enlist().await?;
+    let heir = steps(&store)?.register().await?;
     let again = only(steps(&store)?.claim(&heir, &definitions(), bench.now(), 9).await?);
     assert_eq!(again.deaths, claimed.deaths);
     Ok(())
@@ -168,7 +168,7 @@ async fn a_death_counts_as_alone_if_it_ran_alone_under_that_fence(bench: Bench) 
     // It was another owner's by then.
     assert!(steps(&store)?.isolate("i", held.1.fence, Isolation::Alone).await?);
     drop(held.0);
-    let heir = steps(&store)?.enlist().await?;
+    let heir = steps(&store)?.register().await?;
     let claimed = only(steps(&store)?.claim(&heir, &definitions(), bench.now(), 9).await?);
     assert_eq!(claimed.deaths.alone, 3);
     held = after_death(&bench, &store, heir).await?;
@@ -209,11 +209,11 @@ async fn who_died_on_its_turn_beside_others_comes_first(bench: Bench) -> Checked
     let steps = steps(&store)?;
     let ids = ["i", "j", "k"];
     started(&store, &ids.map(instance)).await?;
-    let mut owner = steps.enlist().await?;
+    let mut owner = steps.register().await?;
     for _ in 0..2 {
         assert_eq!(claim(&bench, &store, &owner).await?, ids);
         bench.kill(owner).await?;
-        owner = steps.enlist().await?;
+        owner = steps.register().await?;
     }
     for claimed in steps.claim(&owner, &definitions(), bench.now(), 9).await? {
         let isolation = if claimed.id == "k" { Isolation::Turn } else { Isolation::Over };
@@ -223,7 +223,7 @@ async fn who_died_on_its_turn_beside_others_comes_first(bench: Bench) -> Checked
     bench.kill(owner).await?;
     // Whatever the clock says by then.
     bench.clock.set(second(-3_600));
-    let heir = steps.enlist().await?;
+    let heir = steps.register().await?;
     let first = only(steps.claim(&heir, &definitions(), bench.now(), 1).await?);
     assert_eq!((first.id.as_str(), first.deaths.alone, first.deaths.beside), ("k", 0, 1));
     // A copy from before is not taken for what is stored.
@@ -248,7 +248,7 @@ async fn a_death_is_counted_once_whoever_sees_it(bench: Bench) -> Checked<()> {
     let (owner, _) = owned(&store, &instance("i")).await?;
     bench.kill(owner).await?;
     // A new process looks round before anybody has claimed.
-    let (one, two) = (steps(&other)?.enlist().await?, steps(&store)?.enlist().await?);
+    let (one, two) = (steps(&other)?.register().await?, steps(&store)?.register().await?);
     let claimed = only(steps(&store)?.claim(&two, &definitions(), bench.now(), 9).await?);
     assert_eq!(claimed.deaths.in_a_row, 1);
     bench.clock.advance(Duration::from_secs(1));

@@ -38,7 +38,7 @@ async fn an_owner_that_stands_still_for_its_lease_loses_what_it_has(bench: Bench
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (frozen, fence) = owned(&store, &instance("i")).await?;
-    let observer = steps.enlist().await?;
+    let observer = steps.register().await?;
     assert_eq!(claim(&bench, &store, &observer).await?, NONE);
     for _ in 1..LOOKS {
         assert_eq!(look(&bench, &store, &observer).await?, NONE);
@@ -63,7 +63,7 @@ async fn keeps_with(bench: Bench, sign: Sign) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (owner, fence) = owned(&store, &instance("i")).await?;
-    let observer = steps.enlist().await?;
+    let observer = steps.register().await?;
     for at in 0..3 * LOOKS {
         assert_eq!(look(&bench, &store, &observer).await?, NONE);
         match sign {
@@ -87,7 +87,7 @@ async fn a_heartbeat_within_the_lease_keeps_what_an_owner_has(bench: Bench) -> C
 async fn an_owner_that_runs_one_short_instance_after_the_other_keeps_them(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
-    let (owner, observer) = (steps.enlist().await?, steps.enlist().await?);
+    let (owner, observer) = (steps.register().await?, steps.register().await?);
     for at in 0..3 * LOOKS {
         let id = format!("i{at}");
         let Some(fence) = steps.start(Some(&owner), &instance(&id)).await?.fence else {
@@ -109,7 +109,7 @@ async fn an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work(
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (frozen, old) = owned(&store, &instance("i")).await?;
-    let observer = steps.enlist().await?;
+    let observer = steps.register().await?;
     let mut taken = Vec::new();
     for _ in 0..2 * LOOKS {
         bench.clock.advance(lease(&observer)? / LOOKS);
@@ -131,7 +131,7 @@ async fn an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work(
 async fn an_observer_that_stood_still_itself_takes_nothing(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (owner, fence) = owned(&store, &instance("i")).await?;
-    let observer = steps(&store)?.enlist().await?;
+    let observer = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &observer).await?, NONE);
     // As if the whole machine had been asleep.
     bench.clock.advance(100 * lease(&owner)?);
@@ -145,7 +145,7 @@ async fn an_observer_at_another_provider_sees_who_stands_still(bench: Bench) -> 
     let (_frozen, _) = owned(&store, &instance("i")).await?;
     let (beating, kept) = owned(&store, &instance("j")).await?;
     let other = bench.open_another().await?;
-    let observer = steps(&other)?.enlist().await?;
+    let observer = steps(&other)?.register().await?;
     let mut taken = Vec::new();
     for _ in 0..LOOKS + 3 {
         steps(&store)?.heartbeat(&beating).await?;
@@ -158,7 +158,7 @@ async fn an_observer_at_another_provider_sees_who_stands_still(bench: Bench) -> 
 async fn a_wall_clock_that_is_set_makes_nobody_look_dead(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
-    let observer = steps(&store)?.enlist().await?;
+    let observer = steps(&store)?.register().await?;
     for at in 0..8 {
         assert_eq!(look(&bench, &store, &observer).await?, NONE);
         let now = bench.now();
@@ -177,7 +177,7 @@ async fn what_a_dead_owner_ran_is_due_whatever_the_wall_clock_says(bench: Bench)
     let copy = store.get_workflow_instance("i").await?;
     drop(owner);
     bench.clock.set(second(-3_600));
-    let heir = steps.enlist().await?;
+    let heir = steps.register().await?;
     let claimed = only(steps.claim(&heir, &definitions(), bench.now(), 9).await?);
     // Nothing else of it has changed, and a copy from before is not taken for it.
     let stored = store.get_workflow_instance("i").await?;

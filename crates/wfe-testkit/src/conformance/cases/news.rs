@@ -120,15 +120,15 @@ async fn busy_instances_tell_what_is_asked_of_them(bench: Bench) -> Checked<()> 
     let (owner, fence) = owned(&store, &instance("i")).await?;
     let (other, _) = owned(&store, &instance("j")).await?;
     started(&store, &[instance("k")]).await?;
-    assert!(steps.asked_of(&owner).await?.is_empty());
+    assert!(steps.requested(&owner).await?.is_empty());
     for id in ["i", "j", "k"] {
         steps.request(id, Control::Suspend).await?;
     }
-    assert_eq!(steps.asked_of(&owner).await?, ["i"]);
-    assert_eq!(steps.asked_of(&other).await?, ["j"]);
+    assert_eq!(steps.requested(&owner).await?, ["i"]);
+    assert_eq!(steps.requested(&other).await?, ["j"]);
     let Some(request) = steps.load("i").await?.control else { unmet("the request is not there") };
     done(&store, fence, StepCommit { applied: Some(request.number), ..commit("i") }).await?;
-    assert!(steps.asked_of(&owner).await?.is_empty());
+    assert!(steps.requested(&owner).await?.is_empty());
     Ok(())
 }
 
@@ -143,14 +143,14 @@ async fn an_event_for_a_busy_instance_is_asked_of_it(bench: Bench) -> Checked<()
         StepCommit { subscribed: vec![wait("w", "i", "paid", "1", second(0))], ..commit("i") },
     )
     .await?;
-    assert!(steps.asked_of(&owner).await?.is_empty());
+    assert!(steps.requested(&owner).await?.is_empty());
     store.create_event(&event("later", "paid", "1", second(60))).await?;
-    assert!(steps.asked_of(&owner).await?.is_empty());
+    assert!(steps.requested(&owner).await?.is_empty());
     bench.clock.set(second(60));
     steps.position_due_events().await?;
-    assert_eq!(steps.asked_of(&owner).await?, ["i"]);
+    assert_eq!(steps.requested(&owner).await?, ["i"]);
     done(&store, fence, StepCommit { consumed: vec![consumed("w", "later")], ..commit("i") }).await?;
-    assert!(steps.asked_of(&owner).await?.is_empty());
+    assert!(steps.requested(&owner).await?.is_empty());
     Ok(())
 }
 

@@ -28,7 +28,7 @@ async fn every_owner_is_another_one(bench: Bench) -> Checked<()> {
     let steps = steps(&store)?;
     let mut ids = HashSet::new();
     for _ in 0..3 {
-        let (one, two) = (steps.enlist().await?, steps.enlist().await?);
+        let (one, two) = (steps.register().await?, steps.register().await?);
         assert!(ids.insert(one.id()) && ids.insert(two.id()));
     }
     Ok(())
@@ -38,7 +38,7 @@ async fn every_claim_gives_a_greater_fence(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (_owner, mut last) = owned(&store, &instance("i")).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     for _ in 0..3 {
         done(&store, last, StepCommit { release: true, ..commit("i") }).await?;
         let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
@@ -57,7 +57,7 @@ async fn claim_all(bench: &Bench, stores: &[Store]) -> Checked<()> {
     let mut hosts: Vec<(&dyn StepStore, Owner)> = Vec::new();
     for n in 0..4 {
         let steps = steps(&stores[n % stores.len()])?;
-        hosts.push((steps, steps.enlist().await?));
+        hosts.push((steps, steps.register().await?));
     }
     let claiming = hosts.iter().map(|(steps, owner)| async move {
         let mut mine = Vec::new();
@@ -97,7 +97,7 @@ async fn an_instance_of_a_dead_owner_can_be_claimed(bench: Bench) -> Checked<()>
     let (dead, old) = owned(&store, &instance("i")).await?;
     let (_alive, _fence) = owned(&store, &instance("j")).await?;
     done(&store, old, StepCommit { data: Some(json!("half way")), ..commit("i") }).await?;
-    let heir = steps.enlist().await?;
+    let heir = steps.register().await?;
     assert_eq!(claim(&bench, &store, &heir).await?, NONE);
     drop(dead);
     let claimed = only(steps.claim(&heir, &definitions(), bench.now(), 9).await?);
@@ -111,7 +111,7 @@ async fn an_instance_of_a_living_owner_is_not_taken_at_another_provider(bench: B
     let one = bench.open().await?;
     let (owner, _fence) = owned(&one, &instance("i")).await?;
     let two = bench.open_another().await?;
-    let other = steps(&two)?.enlist().await?;
+    let other = steps(&two)?.register().await?;
     assert_ne!(other.id(), owner.id());
     assert_eq!(claim(&bench, &two, &other).await?, NONE);
     assert_eq!(steps(&two)?.acquire(&other, "i", bench.now()).await?, None);
@@ -127,7 +127,7 @@ async fn an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed(bench: Be
     drop(owner);
     let store = bench.reopen(store).await?;
     let steps = steps(&store)?;
-    let heir = steps.enlist().await?;
+    let heir = steps.register().await?;
     assert_ne!(heir.id(), dead, "an owner's id was given out again");
     let Some(claimed) = steps.acquire(&heir, "i", bench.now()).await? else { unmet("nothing to acquire") };
     assert!(claimed.fence > old);
@@ -139,7 +139,7 @@ async fn plain_writes_leave_ownership_alone(bench: Bench) -> Checked<()> {
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     store.persist_workflow(&full_instance("i", 1)).await?;
     store.persist_workflow(&instance("i")).await?;
-    let other = steps(&store)?.enlist().await?;
+    let other = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &other).await?, NONE);
     done(&store, fence, commit("i")).await
 }
@@ -148,7 +148,7 @@ async fn a_child_belongs_to_nobody_when_it_is_created(bench: Bench) -> Checked<(
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     done(&store, fence, StepCommit { created: vec![instance("child")], ..commit("i") }).await?;
-    let other = steps(&store)?.enlist().await?;
+    let other = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &other).await?, ["child"]);
     Ok(())
 }

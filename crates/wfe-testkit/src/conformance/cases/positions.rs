@@ -114,7 +114,7 @@ async fn acquiring_an_instance_gives_positions(bench: Bench) -> Checked<()> {
     let steps = steps(&store)?;
     started(&store, &[parked("i")]).await?;
     store.create_event_subscription(&wait("w", "i", "name", "key", second(0))).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     publish(&store, "e", 10).await?;
     assert_eq!(steps.acquire(&owner, "i", bench.now()).await?, None);
     bench.clock.set(second(10));

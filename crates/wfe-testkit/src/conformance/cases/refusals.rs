@@ -66,7 +66,7 @@ async fn nothing_is_written(store: &Store, bench: &Bench) -> Checked<()> {
             |_| -> wfe_core::traits::CommandFuture { Box::pin(std::future::ready(Err(WfeError::Cancelled))) };
         store.process_commands(bench.now(), &fail).await?;
     }
-    let other = steps.enlist().await?;
+    let other = steps.register().await?;
     assert_eq!(steps.acquire(&other, "i", bench.now()).await?, None, "the instance was released");
     Ok(())
 }
@@ -94,7 +94,7 @@ async fn after_a_takeover_the_old_fence_is_lost(bench: Bench) -> Checked<()> {
     let (owner, old) = untouched(&store).await?;
     drop(owner);
     let steps = steps(&store)?;
-    let heir = steps.enlist().await?;
+    let heir = steps.register().await?;
     let claimed = steps.claim(&heir, &definitions(), bench.now(), 9).await?;
     assert_eq!(claimed.len(), 1);
     assert_eq!(steps.commit_step(old, &effect()).await?, Committed::Lost);
@@ -256,7 +256,7 @@ async fn a_refused_commit_spoils_no_other(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     store.create_event_subscription(&wait("taken", "other", "name", "key", second(0))).await?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let mut commits = Vec::new();
     for n in 0..60_u32 {
         let id = format!("i{n}");

@@ -167,7 +167,7 @@ async fn a_start_with_an_owner_is_owned_from_the_start(bench: Bench) -> Checked<
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (_mine, fence) = owned(&store, &instance_with("i", &["p"])).await?;
-    let other = steps.enlist().await?;
+    let other = steps.register().await?;
     assert_eq!(steps.load("i").await?.fence, fence);
     assert_eq!(steps.claim(&other, &definitions(), bench.now(), 9).await?, []);
     assert_eq!(steps.acquire(&other, "i", bench.now()).await?, None);
@@ -179,7 +179,7 @@ async fn a_start_with_an_owner_is_owned_from_the_start(bench: Bench) -> Checked<
 async fn a_start_that_makes_nothing_gives_no_ownership(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
-    let (mine, other) = (steps.enlist().await?, steps.enlist().await?);
+    let (mine, other) = (steps.register().await?, steps.register().await?);
     steps.start(None, &referred("i", "order")).await?;
     let again = steps.start(Some(&mine), &referred("j", "order")).await?;
     assert_eq!(again, Started { id: "i".to_owned(), fence: None, is_new: false });

@@ -100,7 +100,7 @@ async fn an_event_from_after_the_start_is_delivered_in_the_same_instant(bench: B
 async fn an_event_from_before_the_start_makes_nothing_claimable_and_is_finished(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     tell(&store, "before").await?;
     tell(&store, "too").await?;
     begun(&bench, &store).await?;

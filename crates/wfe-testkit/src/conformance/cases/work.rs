@@ -195,7 +195,7 @@ async fn an_answer_reaches_its_instance(bench: Bench) -> Checked<()> {
     let store = with_work(&bench, &["a", "b"]).await?;
     let steps = steps(&store)?;
     assert_eq!(take(&store, "t", 10).await?.as_deref(), Some("a"));
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
     let given = Event { is_processed: true, ..answer("e", "a") };
     assert!(steps.answer_wait("a", Some("t"), &given).await?);
@@ -227,7 +227,7 @@ async fn an_answer_is_accepted_once_and_again_without_effect(bench: Bench) -> Ch
     // Whatever became of the claim and the wait since.
     bench.clock.set(second(20));
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
     done(&store, claimed.fence, StepCommit { consumed: vec![consumed("a", "e")], ..commit("i") }).await?;
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
@@ -278,7 +278,7 @@ async fn a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_befo
 ) -> Checked<()> {
     let store = with_work(&bench, &["a", "b", "c"]).await?;
     let steps = steps(&store)?;
-    let owner = steps.enlist().await?;
+    let owner = steps.register().await?;
     assert_eq!(take(&store, "t", 10).await?.as_deref(), Some("a"));
     assert!(steps.answer_wait("b", None, &answer("e", "b")).await?);
     let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };

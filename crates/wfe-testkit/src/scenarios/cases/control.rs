@@ -108,9 +108,7 @@ async fn an_instance_outlives_its_host(stage: Stage) -> Checked<()> {
 async fn lifecycle_events_tell_the_whole_story_in_order(stage: Stage) -> Checked<()> {
     use wfe::Lifecycle::{Completed, Error, Started, StepCompleted, StepStarted};
     let host = stage
-        .host([built(
-            begin("w").then("a", flaky(1, "a").retry(Retry::up_to(1).first_pause(Duration::ZERO))),
-        )?])
+        .host([built(begin("w").then("a", flaky(1, "a").retry(Retry::up_to(1).initial(Duration::ZERO))))?])
         .await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     words(&host, &id).await?;

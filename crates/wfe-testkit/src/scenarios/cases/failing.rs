@@ -17,7 +17,7 @@ scenarios!("failures":
 );
 
 async fn a_step_is_tried_again_after_growing_pauses(stage: Stage) -> Checked<()> {
-    let retry = Retry::up_to(5).first_pause(HOUR).longest_pause(3 * HOUR).jitter(0.0);
+    let retry = Retry::up_to(5).initial(HOUR).max(3 * HOUR).jitter(0.0);
     let host = stage.host([built(begin("flaky").then("a", flaky(3, "a").retry(retry)))?]).await?;
     let (id, began) = (host.start_workflow("flaky", &Story::default()).await?, stage.clock.now());
     assert_eq!(words(&host, &id).await?, "a");
@@ -26,7 +26,7 @@ async fn a_step_is_tried_again_after_growing_pauses(stage: Stage) -> Checked<()>
 }
 
 async fn a_step_out_of_retries_ends_the_instance_with_its_cause(stage: Stage) -> Checked<()> {
-    let twice = Retry::up_to(1).first_pause(Duration::ZERO);
+    let twice = Retry::up_to(1).initial(Duration::ZERO);
     let host = stage
         .host([built(begin("ends").then("a", flaky(9, "a").retry(twice)).then("b", mark("b")))?])
         .await?;
@@ -41,7 +41,7 @@ async fn a_step_out_of_retries_ends_the_instance_with_its_cause(stage: Stage) ->
 }
 
 async fn a_fatal_error_is_not_tried_again(stage: Stage) -> Checked<()> {
-    let often = Retry::up_to(9).first_pause(Duration::ZERO);
+    let often = Retry::up_to(9).initial(Duration::ZERO);
     let host = stage.host([built(begin("fatal").then("a", broken().retry(often)))?]).await?;
     let id = host.start_workflow("fatal", &Story::default()).await?;
     match host.run_to_end::<Story>(&id).await? {
@@ -89,7 +89,7 @@ async fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why(stage: Stage) -
 async fn an_attempt_that_takes_too_long_has_failed(stage: Stage) -> Checked<()> {
     let gate = Gate::default();
     let slow = begin("slow")
-        .then("a", gate.step().timeout(MINUTE).retry(Retry::up_to(1).first_pause(HOUR)))
+        .then("a", gate.step().timeout(MINUTE).retry(Retry::up_to(1).initial(HOUR)))
         .fallback(|b| b.then("late", mark("late")));
     let host = stage.host([built(slow)?]).await?;
     let id = host.start_workflow("slow", &Story::default()).await?;
@@ -143,7 +143,7 @@ async fn no_attempt_begins_before_the_body_of_the_one_before_has_ended(stage: St
             Ok(())
         }
     });
-    let deaf = deaf.timeout(MINUTE).retry(Retry::up_to(2).first_pause(Duration::ZERO));
+    let deaf = deaf.timeout(MINUTE).retry(Retry::up_to(2).initial(Duration::ZERO));
     let host = stage.host([built(begin("deaf").then("a", deaf).then("b", mark("b")))?]).await?;
     let id = host.start_workflow("deaf", &Story::default()).await?;
     for attempt in 1..=2 {

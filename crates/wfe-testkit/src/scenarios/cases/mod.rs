@@ -4,12 +4,12 @@ mod branching;
 mod children;
 mod control;
 mod events;
+mod external_tasks;
 mod failing;
 mod hostile;
 mod large;
 mod looping;
 mod nesting;
-mod outside;
 mod sagas;
 mod timing;
 mod versions;
@@ -23,7 +23,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
         looping::SCENARIOS,
         timing::SCENARIOS,
         events::SCENARIOS,
-        outside::SCENARIOS,
+        external_tasks::SCENARIOS,
         children::SCENARIOS,
         sagas::SCENARIOS,
         failing::SCENARIOS,

@@ -61,7 +61,7 @@ async fn everything_in_everything_ends(stage: Stage) -> Checked<()> {
             },
         )
         .recur("tick", Every::interval(HOUR), |s, ()| s.n >= 4, |tick| tick.then("more", count()))
-        .schedule("side", |_, ()| MINUTE, |side| side.then("beside", mark("beside")))
+        .after("side", |_, ()| MINUTE, |side| side.then("beside", mark("beside")))
         .then("last", mark("last"));
     let host = stage.host_that_waits([built(all)?, built(inner)?]).await?;
     let id = host.start_workflow("all", &Story::default()).await?;

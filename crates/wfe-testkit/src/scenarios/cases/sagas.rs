@@ -60,7 +60,7 @@ async fn a_saga_is_tried_again_as_a_whole(stage: Stage) -> Checked<()> {
     let fails_once: Plain<(), ()> = inline(|_, story: Arc<Story>| async move {
         if story.n < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
     });
-    let again = Retry::up_to(3).first_pause(HOUR).jitter(0.0);
+    let again = Retry::up_to(3).initial(HOUR).jitter(0.0);
     let saga = begin("again")
         .saga("saga", |saga| done(saga.then("count", count()), "a").then("fail", fails_once))
         .retry(again)
@@ -183,7 +183,7 @@ async fn a_compensation_that_fails_keeps_no_other_from_running(stage: Stage) -> 
 async fn a_compensation_knows_what_it_undoes(stage: Stage) -> Checked<()> {
     let tell: Plain<String, u64> =
         wfe::definition::inline_item(|ctx: Ctx, story: Arc<Story>, n: u64| async move {
-            let undone = ctx.undone().ok_or_else(|| StepError::fatal("it undoes nothing"))?;
+            let undone = ctx.compensated().ok_or_else(|| StepError::fatal("it undoes nothing"))?;
             Ok(format!("{}{n}{}{}", undone.step, undone.outcome.clone().unwrap_or_default(), story.n))
         });
     let tell = tell.output(|word: &String, story: &mut Story| story.words.push(word.clone()));

@@ -31,7 +31,7 @@ async fn a_delay_of_nothing_and_one_until_a_past_time_are_over_at_once(stage: St
     let none = begin("none")
         .delay("zero", |_, ()| Duration::ZERO)
         .delay_until("past", |_, ()| chrono::DateTime::<chrono::Utc>::MIN_UTC)
-        .schedule("side", |_, ()| Duration::ZERO, |side| side.then("b", mark("side")))
+        .after("side", |_, ()| Duration::ZERO, |side| side.then("b", mark("side")))
         .delay("more", |_, ()| Duration::from_nanos(1))
         .then("a", mark("a"));
     let host = stage.host([built(none)?]).await?;
@@ -55,7 +55,7 @@ async fn delays_in_branches_end_in_the_order_of_their_times(stage: Stage) -> Che
 
 async fn a_scheduled_branch_runs_beside_what_follows(stage: Stage) -> Checked<()> {
     let side = begin("side")
-        .schedule("later", |_, ()| 2 * HOUR, |later| later.then("b", mark("later")))
+        .after("later", |_, ()| 2 * HOUR, |later| later.then("b", mark("later")))
         .then("a", mark("now"))
         .delay("wait", |_, ()| HOUR)
         .then("c", mark("soon"));

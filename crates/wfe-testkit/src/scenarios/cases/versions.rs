@@ -1,4 +1,4 @@
-use wfe::{Standstill, StartOptions};
+use wfe::{Blocked, StartOptions};
 
 use super::prelude::*;
 
@@ -55,8 +55,8 @@ async fn an_instance_waits_for_its_definition_to_be_registered(stage: Stage) -> 
     host.stop().await?;
     let host = stage.host([]).await?;
     host.advance(10 * DAY).await?;
-    let missing = Standstill::DefinitionMissing { id: "w".to_owned(), version: 1 };
-    assert_eq!(host.status(&id).await?.standstill, Some(missing));
+    let missing = Blocked::DefinitionMissing { id: "w".to_owned(), version: 1 };
+    assert_eq!(host.status(&id).await?.blocked, Some(missing));
     for each in host.hosts() {
         each.register(version(1)?)?;
     }

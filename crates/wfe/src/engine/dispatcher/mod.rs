@@ -253,7 +253,7 @@ impl Dispatcher {
         self.former.retain(|owner| owner.strong_count() > 0);
         let former: Vec<_> = self.former.iter().filter_map(Weak::upgrade).collect();
         for owner in former.iter().chain([&self.owner.clone()]) {
-            match self.shared.store.asked_of(owner).await {
+            match self.shared.store.requested(owner).await {
                 Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.tell(id))),
                 // The next poll asks again.
                 Err(error) => {
@@ -296,7 +296,7 @@ impl Dispatcher {
     /// its place it is a dead owner's, and free, as soon as the works that the former owner has under way are done; they
     /// are not disturbed. Likewise one that others may take for dead.
     async fn become_another(&mut self) {
-        match self.shared.store.enlist().await {
+        match self.shared.store.register().await {
             Ok(owner) => {
                 self.former.push(Arc::downgrade(&self.owner));
                 self.owner = Arc::new(owner);
@@ -304,7 +304,7 @@ impl Dispatcher {
                 self.in_doubt = false;
             }
             Err(error) => {
-                warn_unless_lost!(self.shared.loss, %error, "no new owner could be enlisted; it is tried again");
+                warn_unless_lost!(self.shared.loss, %error, "no new owner could be registered; it is tried again");
             }
         }
     }

@@ -84,7 +84,7 @@ fn build((id, version): (String, u32), starter: &Arc<dyn Starter>) -> Result<Def
     let starter = starter.clone();
     // What fails is the store, or a middleware that refuses the start; it is tried again until it does not, or until
     // somebody ends the schedule. Ticks that come meanwhile are missed ones.
-    let retry = Retry::up_to(u32::MAX).longest_pause(Duration::from_mins(5));
+    let retry = Retry::up_to(u32::MAX).max(Duration::from_mins(5));
     let tick = inline(move |ctx: Ctx, spec: Arc<Spec>| {
         let starter = starter.clone();
         async move { tick(&*starter, &ctx, &spec).await }

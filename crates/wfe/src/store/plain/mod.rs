@@ -76,8 +76,8 @@ impl PlainStore {
 
 #[async_trait]
 impl StepStore for PlainStore {
-    async fn enlist(&self) -> Result<Owner> {
-        Ok(self.lock().await.enlist())
+    async fn register(&self) -> Result<Owner> {
+        Ok(self.lock().await.register())
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {

@@ -25,7 +25,7 @@ impl Ownership {
         self.numbers
     }
 
-    pub fn enlist(&mut self) -> Owner {
+    pub fn register(&mut self) -> Owner {
         let (id, alive) = (self.number(), Arc::new(()));
         self.owners.retain(|_, owner| owner.strong_count() > 0);
         self.owners.insert(id, Arc::downgrade(&alive));

@@ -191,6 +191,6 @@ pub async fn completed(host: &WorkflowHost, id: &str) -> Tally {
 }
 
 pub async fn ended(host: &WorkflowHost, id: &str) -> Outcome<Tally> {
-    let end = host.wait_for::<Tally>(id);
+    let end = host.outcome::<Tally>(id);
     tokio::time::timeout(Duration::from_secs(20), end).await.expect("it ended in time").unwrap()
 }

@@ -35,7 +35,7 @@ async fn an_activity_goes_on_with_its_worker_s_result(stage: Stage) -> Checked<(
 }
 
 async fn an_activity_whose_worker_fails_is_offered_again_as_its_policy_says(stage: Stage) -> Checked<()> {
-    let again = Retry::up_to(1).first_pause(HOUR).jitter(0.0);
+    let again = Retry::up_to(1).initial(HOUR).jitter(0.0);
     let retried = priced("retried").retry(again).on_failure(OnFailure::Continue);
     let host = stage.host_that_waits([built(retried.then("a", mark("after")))?]).await?;
     let id = host.start_workflow("retried", &Story::default()).await?;

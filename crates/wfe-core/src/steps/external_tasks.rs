@@ -63,18 +63,18 @@ pub struct UserTaskView {
     pub step: String,
     /// What is asked.
     pub prompt: String,
-    /// Whom; `None`: whoever comes.
+    /// Who is to answer; `None`: anyone.
     pub assignee: Option<String>,
     /// What can be answered, in the order in which it was defined.
     pub options: Vec<String>,
 }
 
-/// What a compensating step is told about the step that it undoes.
+/// The completed step that a compensating step compensates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Undone {
+pub struct Compensated {
     /// The stable id of that step.
     pub step: String,
-    /// Its pointer: the visit that is undone.
+    /// Its execution pointer.
     pub pointer: String,
     /// What it answered (an event's or worker's data, if it waited for one); `None`: nothing. Of a child workflow always
     /// nothing: its data goes where the step's output writes it.

@@ -39,7 +39,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     ///             .compensate_with(|undo| undo.then("refund", inline(|_, _| async { Ok(()) })))
     ///             .then("ship", inline(|_, _| async { Ok(()) }))
     ///     })
-    ///     .on_failure(OnFailure::Terminate)
+    ///     .on_failure(OnFailure::Fail)
     ///     .build()?;
     /// # Ok::<(), wfe_core::WfeError>(())
     /// ```
