@@ -39,8 +39,8 @@ impl Run {
     /// its attempt ended without it. `job` is a number that no other body of the instance has; later ones get higher
     /// numbers. Of a body that this `Run` waits for nothing changes.
     pub fn still_at_work(&mut self, job: u64, place: &StepPlace) {
-        self.jobs = self.jobs.max(job);
-        if !self.running.values().any(|work| work.job == job) {
+        self.bodies.number_after(job);
+        if !self.bodies.runs(job) {
             self.linger(job, &place.0);
         }
     }
@@ -51,7 +51,7 @@ impl Run {
     /// # Errors
     /// The state contradicts itself.
     pub fn body_over(&mut self, job: u64) -> Result<bool> {
-        if self.lingering.remove(&job).is_none() {
+        if !self.bodies.over(job) {
             return Ok(false);
         }
         for saga in std::mem::take(&mut self.held) {
@@ -68,8 +68,8 @@ impl Run {
     /// The state contradicts itself.
     pub fn held(&mut self) -> Result<Vec<String>> {
         let mut held: Vec<String> = self.held.iter().cloned().collect();
-        if !self.lingering.is_empty() {
-            for at in self.ready.clone() {
+        if self.bodies.has_lingering() {
+            for at in self.bodies.ready().to_vec() {
                 if self.waits_for_attempt(&at)? {
                     held.push(at);
                 }
@@ -81,19 +81,19 @@ impl Run {
     /// The result of this body is not wanted any more.
     pub(super) fn cancel_body(&mut self, work: Working) {
         self.linger(work.job, &work.place);
-        self.cancelled.push(work.token);
+        self.bodies.cancel(work.token);
     }
 
     fn linger(&mut self, job: u64, place: &Place) {
         let own = place.key.strip_prefix(&*place.instance).and_then(|key| key.strip_prefix('/'));
         let path = place_of(&self.definition, &place.pointer);
         let named = own.map_or_else(|| path.clone(), |named| place_of(&self.definition, named));
-        self.lingering.insert(job, Lingering { path, named });
+        self.bodies.linger(job, Lingering { path, named });
     }
 
     /// Whether a body of the pointer's step lingers, or one of the step that it compensates.
     pub(super) fn waits_for_attempt(&mut self, at: &str) -> Result<bool> {
-        if self.lingering.is_empty() {
+        if !self.bodies.has_lingering() {
             return Ok(false);
         }
         self.note_key(at)?;
@@ -101,20 +101,20 @@ impl Run {
         let key = idempotency_key(&self.id, pointer);
         let named = place_of(&self.definition, key.get(self.id.len() + 1..).unwrap_or(at));
         let undone = pointer.extension_attributes.get(UNDOES).and_then(|undone| undone["pointer"].as_str());
-        Ok(self.lingering.values().any(|body| body.named == named)
+        Ok(self.bodies.lingering().any(|body| body.named == named)
             || undone.is_some_and(|undone| self.lingers_within(undone)))
     }
 
     /// Whether a body of this pointer, or of one inside of it, lingers.
     pub(super) fn lingers_within(&self, pointer: &str) -> bool {
-        if self.lingering.is_empty() {
+        if !self.bodies.has_lingering() {
             return false;
         }
         let around = place_of(&self.definition, pointer);
         let is_within = |path: &str| {
             path.strip_prefix(&around).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.lingering.values().any(|body| is_within(&body.path))
+        self.bodies.lingering().any(|body| is_within(&body.path))
     }
 }
 

@@ -44,11 +44,11 @@ impl Run {
 
     /// The pointer waits for nothing any more: no body, no event, no child, no time, no items.
     pub(super) fn let_go(&mut self, at: &str) -> Result<()> {
-        if let Some(work) = self.no_longer_at_work(at) {
+        if let Some(work) = self.bodies.remove(at) {
             self.cancel_body(work);
         }
         self.held.remove(at);
-        self.ready.retain(|id| id != at);
+        self.bodies.not_ready(at);
         self.windows.remove(at);
         self.stop_reading(at);
         self.unwait(at)?;

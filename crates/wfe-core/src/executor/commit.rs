@@ -128,14 +128,14 @@ impl Run {
             consumed: delta.consumed.into_iter().map(|consumed| consumed.event_id).collect(),
             again: self.status == WorkflowStatus::Runnable && !self.queue.is_empty(),
             events: std::mem::take(&mut self.events),
-            cancelled: std::mem::take(&mut self.cancelled),
+            cancelled: self.bodies.take_cancelled(),
             released: delta.release.then_some(self.next_execution),
             ..Effects::default()
         };
         if self.status == WorkflowStatus::Runnable {
-            for id in std::mem::take(&mut self.ready) {
+            for id in self.bodies.take_ready() {
                 if self.waits_for_attempt(&id)? {
-                    self.ready.push(id);
+                    self.bodies.make_ready(id);
                 } else {
                     effects.jobs.push(self.begin(&id, env.now)?);
                 }
@@ -184,18 +184,18 @@ impl Run {
     fn is_idle(&self) -> bool {
         match self.status {
             WorkflowStatus::Runnable => {
-                self.running.is_empty()
-                    && self.lingering.is_empty()
-                    && self.ready.is_empty()
+                self.bodies.running() == 0
+                    && !self.bodies.has_lingering()
+                    && self.bodies.ready().is_empty()
                     && self.queue.is_empty()
                     && self.wants.is_empty()
-                    && self.overdue.is_empty()
+                    && !self.timers.has_overdue()
                     && self.reading.is_empty()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }
             // One that does not fit its definition has to be opened anew before it can be resumed.
-            WorkflowStatus::Suspended if self.fault.is_some() => self.running.is_empty(),
-            WorkflowStatus::Suspended => self.running.is_empty() && self.lingering.is_empty(),
+            WorkflowStatus::Suspended if self.fault.is_some() => self.bodies.running() == 0,
+            WorkflowStatus::Suspended => self.bodies.running() == 0 && !self.bodies.has_lingering(),
             WorkflowStatus::Complete | WorkflowStatus::Terminated => true,
         }
     }
@@ -238,11 +238,10 @@ impl Run {
         };
         let item = pointer.context_item.clone();
         let token = CancellationToken::new();
-        self.jobs += 1;
-        let number = self.jobs;
+        let number = self.bodies.next_job();
         let place = Arc::new(place);
         let work = Working { job: number, place: place.clone(), token: token.clone(), allowed, limit: None };
-        self.running.insert(id.to_owned(), work);
+        self.bodies.add(id.to_owned(), work);
         let is_limited = allowed.is_some();
         Ok(Job { place, body, data, item, token, number, is_limited })
     }

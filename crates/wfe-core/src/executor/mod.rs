@@ -76,6 +76,7 @@ mod primitive;
 mod primitives;
 mod refused;
 mod run;
+mod timers;
 mod timing;
 mod undoing;
 mod waiting;

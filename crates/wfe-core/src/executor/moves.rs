@@ -28,7 +28,7 @@ pub(super) const FALLBACK: &str = "fallback";
 impl Run {
     /// The pointer's body may begin once the pointer is stored.
     pub(super) fn make_ready(&mut self, at: &str) {
-        self.ready.push(at.to_owned());
+        self.bodies.make_ready(at.to_owned());
     }
 
     /// The pointer's own part is done; its children are awaited.

@@ -4,11 +4,13 @@ use serde_json::Value;
 
 use super::{
     Env, Lifecycle, Run, RunningBodies,
+    bodies::Bodies,
     failure::step_failure,
     live::Live,
     moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
     refused::Entries,
     run::Delta,
+    timers::Timers,
     undoing::UNDO,
 };
 use crate::{
@@ -97,22 +99,15 @@ impl Run {
 
     /// The bodies at work, for the `Run` that goes on in place of this one.
     pub fn leave_bodies(&mut self) -> RunningBodies {
-        RunningBodies {
-            running: std::mem::take(&mut self.running),
-            lingering: std::mem::take(&mut self.lingering),
-            cancelled: std::mem::take(&mut self.cancelled),
-            jobs: self.jobs,
-        }
+        self.bodies.leave()
     }
 
     /// Goes on with the bodies of an earlier `Run`. Those for which the stored instance has no place are told.
     fn take_over(&mut self, at_work: RunningBodies) -> Result<()> {
-        self.jobs = at_work.jobs;
-        self.cancelled.extend(at_work.cancelled);
-        self.lingering.extend(at_work.lingering);
+        let running = self.bodies.take_over(at_work);
         let is_still = self.fault.is_some() || self.status.is_final();
         let is_begun = [PointerStatus::Pending, PointerStatus::Sleeping];
-        for (at, work) in at_work.running {
+        for (at, work) in running {
             let has_place = self.live.get(&at).is_ok_and(|p| p.active && is_begun.contains(&p.status));
             if is_still || !has_place {
                 self.cancel_body(work);
@@ -127,8 +122,7 @@ impl Run {
                 self.watching.insert(at.clone());
                 self.data_changed = true;
             }
-            self.limits.extend(work.limit.map(|limit| (limit, at.clone(), work.job)));
-            self.running.insert(at, work);
+            self.bodies.add(at, work);
         }
         Ok(())
     }
@@ -165,22 +159,16 @@ impl Run {
             live: Live::stored(instance.execution_pointers),
             queue: VecDeque::new(),
             entries: Entries::Many,
-            sleeping: BTreeSet::new(),
-            overdue: BTreeSet::new(),
+            timers: Timers::default(),
+            bodies: Bodies::default(),
             unanswerable: HashSet::new(),
             watching: BTreeSet::new(),
             waits: loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id)).collect(),
             windows: HashMap::new(),
             reading: HashMap::new(),
-            running: HashMap::new(),
-            lingering: HashMap::new(),
             held: BTreeSet::new(),
-            limits: BTreeSet::new(),
-            jobs: 0,
-            ready: Vec::new(),
             wants: Vec::new(),
             events: Vec::new(),
-            cancelled: Vec::new(),
             delta: Delta::default(),
             fault: None,
             ending: loaded.ending,
@@ -195,12 +183,11 @@ impl Run {
             return Ok(());
         }
         let fault = step_failure(&self.id, "", String::new(), 1, reason, env.now);
-        self.ready.clear();
+        self.bodies.take_ready();
         self.wants.clear();
         self.windows.clear();
         self.reading.clear();
-        self.sleeping.clear();
-        self.overdue.clear();
+        self.timers.clear_all();
         self.watching.clear();
         self.queue.clear();
         if self.status == WorkflowStatus::Runnable {
@@ -229,7 +216,7 @@ impl Run {
                 PointerStatus::Pending => self.queue.push_back(id.clone()),
                 PointerStatus::Sleeping => {
                     let until = pointer.sleep_until.unwrap_or(env.now);
-                    self.sleeping.insert((until, id.clone()));
+                    self.timers.set(&id, until);
                 }
                 PointerStatus::Failed => {} // until it is resumed
                 PointerStatus::WaitingForEvent => self.reopen_wait(&id)?,
@@ -244,7 +231,7 @@ impl Run {
             if let (Some(until), PointerStatus::WaitingForEvent | PointerStatus::Running) =
                 (self.live.get(&id)?.sleep_until, self.live.get(&id)?.status)
             {
-                self.sleeping.insert((until, id.clone()));
+                self.timers.set(&id, until);
             }
             if status != PointerStatus::Pending
                 && !self.is_leaving(&id)?

@@ -5,20 +5,14 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    Fault, LifecycleEvent, Moved, Want,
-    bodies::{Lingering, Working},
-    live::Live,
-    primitives::Window,
-    refused::Entries,
-    undoing::Reading,
+    Fault, LifecycleEvent, Moved, Want, bodies::Bodies, live::Live, primitives::Window, refused::Entries,
+    timers::Timers, undoing::Reading,
 };
 use crate::{
     BoxError, Result, WfeError,
     definition::Definition,
-    limits::later,
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     program::{AnyData, Apply, Ask, BodyEnd, Node, Verb},
     steps::StepError,
@@ -57,10 +51,8 @@ pub struct Run {
     /// Pending pointers that are to be entered.
     pub(super) queue: VecDeque<String>,
     pub(super) entries: Entries,
-    /// When a pointer is to be looked at: a pause, a time limit, the next tick.
-    pub(super) sleeping: BTreeSet<(DateTime<Utc>, String)>,
-    /// Pointers whose waits have lasted too long: it counts once it is known what the store had for them by then.
-    pub(super) overdue: BTreeSet<(DateTime<Utc>, String)>,
+    pub(super) timers: Timers,
+    pub(super) bodies: Bodies,
     /// Waits for somebody's answer to which the store takes none any more.
     pub(super) unanswerable: HashSet<String>,
     /// Active pointers that a change of the data may concern.
@@ -70,20 +62,10 @@ pub struct Run {
     pub(super) windows: HashMap<String, Window>,
     /// Log entries that were asked for.
     pub(super) reading: HashMap<String, Reading>,
-    /// Bodies at work.
-    pub(super) running: HashMap<String, Working>,
-    /// Bodies whose results are not wanted any more, and that have not ended, by the numbers of their jobs.
-    pub(super) lingering: HashMap<u64, Lingering>,
     /// Sagas whose next compensation waits until a body of the step has ended.
     pub(super) held: BTreeSet<String>,
-    /// When a body at work has had its time, and which job it is.
-    pub(super) limits: BTreeSet<(DateTime<Utc>, String, u64)>,
-    pub(super) jobs: u64,
-    /// Pointers whose bodies may begin once they are stored.
-    pub(super) ready: Vec<String>,
     pub(super) wants: Vec<Want>,
     pub(super) events: Vec<LifecycleEvent>,
-    pub(super) cancelled: Vec<CancellationToken>,
     pub(super) delta: Delta,
     pub(super) fault: Option<StepFailure>,
     pub(super) ending: Option<Ending>,
@@ -158,20 +140,13 @@ impl Run {
     /// How many bodies are at work.
     #[must_use]
     pub fn bodies(&self) -> usize {
-        self.running.len()
+        self.bodies.running()
     }
 
     /// The body of a [limited](super::Job::is_limited) job begins now: its time runs from here, not from when it was handed
     /// out and perhaps waited for a free slot.
     pub fn begun(&mut self, pointer: &str, job: u64, env: &Env<'_>) {
-        if let Some(work) = self.running.get_mut(pointer)
-            && work.job == job
-            && let (Some(allowed), None) = (work.allowed, work.limit)
-        {
-            let limit = later(env.now, allowed);
-            work.limit = Some(limit);
-            self.limits.insert((limit, pointer.to_owned(), job));
-        }
+        self.bodies.begun(pointer, job, env.now);
     }
 
     /// A body ended. Results of bodies that are no longer wanted (they were cancelled, or had had their time) are passed
@@ -180,10 +155,10 @@ impl Run {
     /// # Errors
     /// The state contradicts itself.
     pub fn ended(&mut self, pointer: &str, end: BodyEnd, env: &mut Env<'_>) -> Result<()> {
-        if self.running.get(pointer).is_none_or(|work| work.job != end.job) || self.status.is_final() {
+        if !self.bodies.runs_at(pointer, end.job) || self.status.is_final() {
             return self.body_over(end.job).map(|_| ());
         }
-        self.no_longer_at_work(pointer);
+        self.bodies.remove(pointer);
         let verb = self.verb_of(pointer)?;
         match end.answer {
             Ok(answer) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Env, Moved, Run, bodies::Working};
+use super::{Env, Moved, Run};
 use crate::{
     Result,
     limits::later,
@@ -41,11 +41,10 @@ impl Run {
     /// When something happens by itself; `None`: nothing does.
     #[must_use]
     pub fn next_wake(&self) -> Option<DateTime<Utc>> {
-        let limit = self.limits.first().map(|(at, ..)| *at);
+        let limit = self.bodies.next_limit();
         match self.status {
             WorkflowStatus::Runnable => {
-                let pause = self.sleeping.first().map(|(at, _)| *at);
-                [limit, pause, self.deadline()].into_iter().flatten().min()
+                [limit, self.timers.next(), self.deadline()].into_iter().flatten().min()
             }
             // A running body may end, and may not take longer than ever.
             WorkflowStatus::Suspended => limit,
@@ -65,35 +64,27 @@ impl Run {
     /// came in time would be missed otherwise.
     #[must_use]
     pub fn has_overdue(&self) -> bool {
-        self.status == WorkflowStatus::Runnable && !self.overdue.is_empty()
+        self.status == WorkflowStatus::Runnable && self.timers.has_overdue()
     }
 
     /// Does what is due. The limit of a wait only becomes [overdue](Self::meet_limits).
     pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
         while !self.status.is_final()
-            && let Some((at, ..)) = self.limits.first()
-            && *at <= env.now
-            && let Some((_, id, job)) = self.limits.pop_first()
+            && let Some(id) = self.bodies.take_timed_out(env.now)
         {
-            if self.running.get(&id).is_some_and(|work| work.job == job) {
-                self.let_go(&id)?;
-                let error = StepError::retryable("the attempt took longer than it may");
-                self.fail(&id, &error.with_code(StepError::TIMEOUT), env)?;
-            }
+            self.let_go(&id)?;
+            let error = StepError::retryable("the attempt took longer than it may");
+            self.fail(&id, &error.with_code(StepError::TIMEOUT), env)?;
         }
         if self.status == WorkflowStatus::Runnable && self.deadline().is_some_and(|at| at <= env.now) {
             return self.meet_deadline(env);
         }
         while self.status == WorkflowStatus::Runnable
-            && let Some((at, _)) = self.sleeping.first()
-            && *at <= env.now
-            && let Some((at, id)) = self.sleeping.pop_first()
+            && let Some((at, id)) = self.timers.take_due(env.now)
         {
             let pointer = self.live.edit_quietly(&id)?;
             match pointer.status {
-                PointerStatus::WaitingForEvent => {
-                    self.overdue.insert((at, id));
-                }
+                PointerStatus::WaitingForEvent => self.timers.add_overdue(id, at),
                 PointerStatus::Sleeping => {
                     pointer.sleep_until = None;
                     pointer.status = pointer.status.after(PointerChange::Wake)?;
@@ -111,7 +102,7 @@ impl Run {
     pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
         let (mut changed, mut later) = (false, Vec::new());
         while self.status == WorkflowStatus::Runnable
-            && let Some((at, id)) = self.overdue.pop_first()
+            && let Some((at, id)) = self.timers.take_overdue()
         {
             if self.waits_until(&id) != Some(at) {
                 continue;
@@ -123,7 +114,7 @@ impl Run {
                 self.time_came(&id, env)?;
             }
         }
-        self.overdue.extend(later);
+        later.into_iter().for_each(|(at, id)| self.timers.add_overdue(id, at));
         Ok(changed)
     }
 
@@ -141,9 +132,11 @@ impl Run {
 
     /// Forgets those that wait no longer, or have another limit by now.
     pub(super) fn check_overdue(&mut self) {
-        let mut overdue = std::mem::take(&mut self.overdue);
-        overdue.retain(|(at, id)| self.waits_until(id) == Some(*at));
-        self.overdue = overdue;
+        for (at, id) in self.timers.take_all_overdue() {
+            if self.waits_until(&id) == Some(at) {
+                self.timers.add_overdue(id, at);
+            }
+        }
     }
 
     /// Until when the pointer waits for an event, at most.
@@ -175,7 +168,7 @@ impl Run {
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Sleep)?;
         pointer.sleep_until = Some(until);
-        self.sleeping.insert((until, at.to_owned()));
+        self.timers.set(at, until);
         Ok(())
     }
 
@@ -183,24 +176,15 @@ impl Run {
     pub(super) fn set_timer(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         self.clear_timer(at)?;
         self.live.edit(at)?.sleep_until = Some(until);
-        self.sleeping.insert((until, at.to_owned()));
+        self.timers.set(at, until);
         Ok(())
     }
 
     pub(super) fn clear_timer(&mut self, at: &str) -> Result<()> {
         if let Some(until) = self.live.get(at)?.sleep_until {
             self.live.edit(at)?.sleep_until = None;
-            self.sleeping.remove(&(until, at.to_owned()));
+            self.timers.clear(at, until);
         }
         Ok(())
-    }
-
-    /// The pointer's body has ended, or is no longer wanted.
-    pub(super) fn no_longer_at_work(&mut self, at: &str) -> Option<Working> {
-        let work = self.running.remove(at)?;
-        if let Some(limit) = work.limit {
-            self.limits.remove(&(limit, at.to_owned(), work.job));
-        }
-        Some(work)
     }
 }
