@@ -54,7 +54,7 @@ impl Run {
         if !self.bodies.over(job) {
             return Ok(false);
         }
-        for saga in std::mem::take(&mut self.held) {
+        for saga in self.saga_log.take_held() {
             if self.live.contains(&saga) && self.is_being_undone(&saga)? {
                 self.reopen_saga(&saga)?;
             }
@@ -67,7 +67,7 @@ impl Run {
     /// # Errors
     /// The state contradicts itself.
     pub fn held(&mut self) -> Result<Vec<String>> {
-        let mut held: Vec<String> = self.held.iter().cloned().collect();
+        let mut held: Vec<String> = self.saga_log.held().cloned().collect();
         if self.bodies.has_lingering() {
             for at in self.bodies.ready().to_vec() {
                 if self.waits_for_attempt(&at)? {

@@ -18,12 +18,11 @@ impl Run {
             self.delta.finished.push(pointer);
         }
         self.windows.remove(at);
-        self.held.remove(at);
-        self.stop_reading(at);
-        let reading = &self.reading;
+        self.saga_log.forget(at);
+        let saga_log = &self.saga_log;
         self.wants.retain(|want| {
             let is_inside = want.container == at || want.container.starts_with(&path);
-            !is_inside || reading.contains_key(&want.container)
+            !is_inside || saga_log.reads(&want.container)
         });
         self.live.no_branches(at)
     }
@@ -47,10 +46,9 @@ impl Run {
         if let Some(work) = self.bodies.remove(at) {
             self.cancel_body(work);
         }
-        self.held.remove(at);
         self.bodies.not_ready(at);
         self.windows.remove(at);
-        self.stop_reading(at);
+        self.saga_log.forget(at);
         self.unwait(at)?;
         self.clear_timer(at)
     }

@@ -24,13 +24,12 @@ use crate::{
 const ENTRIES_PER_COMMIT: usize = 1024;
 
 impl Run {
-    /// What is to be stored now; `None`: nothing, but there may be effects ([`committed`](Self::committed)).
-    ///
-    /// Calling it again before [`committed`](Self::committed) gives the same changes, and those that came since.
+    /// Moves the instance as far as it comes without anything from outside: timers that are due, and pointers that are
+    /// pending. What comes of it is [to be stored](Self::pending_commit).
     ///
     /// # Errors
     /// The state contradicts itself.
-    pub fn commit(&mut self, env: &mut Env<'_>) -> Result<Option<StepCommit>> {
+    pub fn advance(&mut self, env: &mut Env<'_>) -> Result<()> {
         self.wake_due(env)?;
         let entries = match self.entries {
             Entries::Many => ENTRIES_PER_COMMIT,
@@ -42,6 +41,13 @@ impl Run {
         self.live.tidy_all()?;
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
+        Ok(())
+    }
+
+    /// What is to be stored, after an [`advance`](Self::advance); `None`: nothing, but there may be effects
+    /// ([`committed`](Self::committed)). Until that, it holds the same changes again, and those that came since.
+    #[must_use]
+    pub fn pending_commit(&self) -> Option<StepCommit> {
         let reschedules = self.delta.next_execution != self.next_execution;
         let delta = &self.delta;
         let unchanged = self.live.is_saved()
@@ -60,9 +66,9 @@ impl Run {
             && !delta.data
             && !delta.release;
         if unchanged {
-            return Ok(None);
+            return None;
         }
-        Ok(Some(StepCommit {
+        Some(StepCommit {
             instance_id: self.id.to_string(),
             status: delta.status,
             ending: delta.status.filter(|s| s.is_final()).and(self.ending),
@@ -85,7 +91,7 @@ impl Run {
             applied: delta.applied,
             release: delta.release,
             ..StepCommit::default()
-        }))
+        })
     }
 
     /// What tells the parent that its child has ended, in the commit that ends it.
@@ -114,7 +120,7 @@ impl Run {
         // time of which nobody has told yet.
         let waits = (!delta.listen && !self.has_overdue()).then(|| self.waits_to_look_for(&delta));
         let listen = !self.waits.is_empty() && waits.as_ref().is_none_or(|waits| !waits.is_empty());
-        self.unanswerable.extend(delta.unanswerable);
+        self.waits.take_no_answer(delta.unanswerable);
         let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
         self.events.extend(delta.created.iter().map(LifecycleEvent::started));
         let begun = delta.created.into_iter().map(|child| child.id);
@@ -190,7 +196,7 @@ impl Run {
                     && self.queue.is_empty()
                     && self.wants.is_empty()
                     && !self.timers.has_overdue()
-                    && self.reading.is_empty()
+                    && self.saga_log.is_idle()
                     && !self.windows.values().any(super::primitives::Window::is_awaited)
             }
             // One that does not fit its definition has to be opened anew before it can be resumed.

@@ -7,7 +7,7 @@
 //! 2. tells it what happened: a body ended ([`Run::ended`]), items were read ([`Run::items`]), events are there
 //!    ([`Run::deliver`]), somebody asked for something ([`Run::control`]); time that has come is seen by itself, at
 //!    [`Run::next_wake`] at the latest,
-//! 3. stores what [`Run::commit`] gives,
+//! 3. lets it move ([`Run::advance`]), and stores what [`Run::pending_commit`] gives,
 //! 4. and only then does what [`Run::committed`] gives: bodies to run, items to read, events to publish.
 //!
 //! A value that no store takes ([`limits`](crate::limits)) never gets into a commit: it is the failure of the step that made
@@ -76,10 +76,12 @@ mod primitive;
 mod primitives;
 mod refused;
 mod run;
+mod saga_log;
 mod timers;
 mod timing;
 mod undoing;
 mod waiting;
+mod waits;
 
 #[cfg(test)]
 mod tests;

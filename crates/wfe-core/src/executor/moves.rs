@@ -102,7 +102,7 @@ impl Run {
     /// The instance goes on behind the pointer at once; the pointer stays, beside it.
     pub(super) fn fork(&mut self, at: &str) -> Result<()> {
         self.live.edit(at)?.extension_attributes.insert(FORKED.to_owned(), true.into());
-        self.advance(at)
+        self.begin_next(at)
     }
 
     /// The pointer has come to its end; the next step of its sequence begins, or the sequence ends.
@@ -110,7 +110,7 @@ impl Run {
         self.rest(at, env)?;
         let is_forked = self.live.get(at)?.extension_attributes.contains_key(FORKED);
         if !is_forked {
-            self.advance(at)?;
+            self.begin_next(at)?;
         }
         if is_forked || self.node_of(at)?.next.is_none() {
             self.settle(at, env)?;
@@ -128,7 +128,7 @@ impl Run {
     }
 
     /// A pointer at what follows `at` in its sequence, if anything does.
-    fn advance(&mut self, at: &str) -> Result<()> {
+    fn begin_next(&mut self, at: &str) -> Result<()> {
         if let Some(next) = self.node_of(at)?.next {
             return self.visit(next, at, at);
         }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use serde_json::Value;
 
@@ -10,8 +10,10 @@ use super::{
     moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
     refused::Entries,
     run::Delta,
+    saga_log::SagaLog,
     timers::Timers,
     undoing::UNDO,
+    waits::Waits,
 };
 use crate::{
     Result,
@@ -161,12 +163,10 @@ impl Run {
             entries: Entries::Many,
             timers: Timers::default(),
             bodies: Bodies::default(),
-            unanswerable: HashSet::new(),
             watching: BTreeSet::new(),
-            waits: loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id)).collect(),
+            waits: Waits::stored(loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id))),
             windows: HashMap::new(),
-            reading: HashMap::new(),
-            held: BTreeSet::new(),
+            saga_log: SagaLog::default(),
             wants: Vec::new(),
             events: Vec::new(),
             delta: Delta::default(),
@@ -186,7 +186,7 @@ impl Run {
         self.bodies.take_ready();
         self.wants.clear();
         self.windows.clear();
-        self.reading.clear();
+        self.saga_log.stop();
         self.timers.clear_all();
         self.watching.clear();
         self.queue.clear();

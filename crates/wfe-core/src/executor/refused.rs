@@ -25,7 +25,7 @@ pub(super) enum Entries {
 }
 
 impl Run {
-    /// The store refused what [`commit`](Self::commit) gave, and always will. `true`: commit again, something was taken back,
+    /// The store refused what [`pending_commit`](Self::pending_commit) gave, and always will. `true`: commit again, something was taken back,
     /// or has failed. `false`: nothing can be; what came since the last commit is void. Then open the instance anew
     /// ([`open_suspended`](Self::open_suspended)).
     ///

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Fault, LifecycleEvent, Moved, Want, bodies::Bodies, live::Live, primitives::Window, refused::Entries,
-    timers::Timers, undoing::Reading,
+    saga_log::SagaLog, timers::Timers, waits::Waits,
 };
 use crate::{
     BoxError, Result, WfeError,
@@ -53,17 +53,11 @@ pub struct Run {
     pub(super) entries: Entries,
     pub(super) timers: Timers,
     pub(super) bodies: Bodies,
-    /// Waits for somebody's answer to which the store takes none any more.
-    pub(super) unanswerable: HashSet<String>,
     /// Active pointers that a change of the data may concern.
     pub(super) watching: BTreeSet<String>,
-    /// Open waits, by their ids: the pointers that wait.
-    pub(super) waits: HashMap<String, String>,
+    pub(super) waits: Waits,
     pub(super) windows: HashMap<String, Window>,
-    /// Log entries that were asked for.
-    pub(super) reading: HashMap<String, Reading>,
-    /// Sagas whose next compensation waits until a body of the step has ended.
-    pub(super) held: BTreeSet<String>,
+    pub(super) saga_log: SagaLog,
     pub(super) wants: Vec<Want>,
     pub(super) events: Vec<LifecycleEvent>,
     pub(super) delta: Delta,
@@ -174,7 +168,7 @@ impl Run {
     /// [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's log is gone or
     /// does not decode. Another one: the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
-        if self.reading.contains_key(container) {
+        if self.saga_log.reads(container) {
             return self.entry_came(container, values, env);
         }
         if !self.windows.contains_key(container) {

@@ -120,7 +120,7 @@ impl Run {
 
     /// If so, not any more after the next commit.
     fn may_be_answered(&mut self, id: &str, env: &Env<'_>) -> Result<bool> {
-        let Some(wait) = self.wait_of(id)?.filter(|wait| !self.unanswerable.contains(wait)) else {
+        let Some(wait) = self.wait_of(id)?.filter(|wait| self.waits.is_answerable(wait)) else {
             return Ok(false);
         };
         let closes = self.verb_of(id)?.primitive().takes_no_answer_after(self, id, env)?;

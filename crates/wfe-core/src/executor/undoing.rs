@@ -8,10 +8,7 @@
 //! Only what is below the saga in the same round is in its part of the log; what was undone is marked so in the commit in
 //! which its compensation ended, and is never undone again. What has to end before that is in [`awaiting`](super::awaiting).
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -96,15 +93,6 @@ struct Entry {
     since: Option<u64>,
     /// It has been undone.
     undone: bool,
-}
-
-/// An entry that is being read. Of each there is one read under way at most, however many sagas look at it.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    /// Those that look at it; those that were taken away meanwhile do no longer.
-    sagas: BTreeSet<String>,
-    /// It was undone since it was asked for: what comes may be older than that.
-    is_stale: bool,
 }
 
 impl Run {
@@ -204,9 +192,7 @@ impl Run {
 
     fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
         let (container, values) = (log_key(root, number), vec![serde_json::to_value(entry)?]);
-        if let Some(reading) = self.reading.get_mut(&container) {
-            reading.is_stale = true;
-        }
+        self.saga_log.change(&container);
         self.delta.items.push(Items { container, values });
         Ok(())
     }
@@ -290,18 +276,10 @@ impl Run {
 
     fn want_entry(&mut self, saga: &str, number: u64) -> Result<()> {
         let container = log_key(&self.root_of(saga)?, number);
-        if !self.reading.contains_key(&container) {
-            self.wants.push(Want { container: container.clone(), from: 0, limit: 1 });
+        if self.saga_log.look(container.clone(), saga) {
+            self.wants.push(Want { container, from: 0, limit: 1 });
         }
-        self.reading.entry(container).or_default().sagas.insert(saga.to_owned());
         Ok(())
-    }
-
-    /// The saga looks at no entry any more.
-    pub(super) fn stop_reading(&mut self, saga: &str) {
-        for reading in self.reading.values_mut() {
-            reading.sagas.remove(saga);
-        }
     }
 
     /// An entry that was asked for is here.
@@ -311,17 +289,13 @@ impl Run {
         values: Vec<Value>,
         env: &mut Env<'_>,
     ) -> Result<()> {
-        if let Some(reading) = self.reading.get_mut(container)
-            && reading.is_stale
-            && !reading.sagas.is_empty()
-        {
-            reading.is_stale = false;
+        if self.saga_log.came(container) {
             self.wants.push(Want { container: container.to_owned(), from: 0, limit: 1 });
             return Ok(());
         }
         let entry = values.into_iter().next();
         // One after the other: what follows from the first may take the others away.
-        while let Some(saga) = self.reading.get_mut(container).and_then(|reading| reading.sagas.pop_first()) {
+        while let Some(saga) = self.saga_log.next_saga(container) {
             let entry = entry.clone().ok_or_else(|| {
                 self.corrupt_items(container, "the entry of a saga's log is missing".to_owned(), None)
             })?;
@@ -331,7 +305,6 @@ impl Run {
             })?;
             self.undo_entry(&saga, entry, env)?;
         }
-        self.reading.remove(container);
         Ok(())
     }
 
@@ -358,7 +331,7 @@ impl Run {
         let is_covered = undoing.covered.iter().any(|(covered, _)| path.starts_with(covered));
         if is_inside && !is_covered && !entry.undone && self.lingers_within(path) {
             // Nothing has changed yet: the entry is read again when a body has ended.
-            self.held.insert(saga.to_owned());
+            self.saga_log.hold(saga);
             return Ok(());
         }
         if let Some(since) = entry.since {

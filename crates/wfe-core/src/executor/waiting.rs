@@ -70,14 +70,14 @@ impl Run {
             ..EventSubscription::new(instance, step, at, wanted.name, key, as_of)
         };
         self.delta.subscribed.push(wait);
-        self.waits.insert(id, at.to_owned());
+        self.waits.open(id, at.to_owned());
         Ok(())
     }
 
     /// The pointer's wait is closed, if it has one; a child for which it waits is cancelled, or terminated if the instance is.
     pub(super) fn unwait(&mut self, at: &str) -> Result<()> {
         let Some(id) = self.wait_of(at)? else { return Ok(()) };
-        self.waits.remove(&id);
+        self.waits.close(&id);
         let before = self.delta.subscribed.len();
         self.delta.subscribed.retain(|wait| wait.id != id);
         self.delta.dated.retain(|dated| *dated != id);
@@ -113,7 +113,7 @@ impl Run {
     pub(super) fn wait_of(&self, at: &str) -> Result<Option<String>> {
         let pointer = self.live.get(at)?;
         let id = last_wait(&self.id, pointer);
-        Ok(id.filter(|id| self.waits.contains_key(id)))
+        Ok(id.filter(|id| self.waits.is_open(id)))
     }
 
     /// Events that reach open waits: what [`Loaded::deliveries`](crate::traits::Loaded::deliveries) tells, read after the
@@ -143,13 +143,15 @@ impl Run {
             if self.status != WorkflowStatus::Runnable && !is_spent(&delivery.event.id) {
                 continue;
             }
-            let Some(at) = self.waits.get(&delivery.subscription_id).cloned() else { continue };
+            let Some(at) = self.waits.pointer_of(&delivery.subscription_id).map(str::to_owned) else {
+                continue;
+            };
             if self.is_late(&at, &delivery.event, env) {
                 late.push(delivery);
                 continue;
             }
             let Delivery { subscription_id, event } = delivery;
-            self.waits.remove(&subscription_id);
+            self.waits.close(&subscription_id);
             changed = true;
             self.delta.moved.entry(event.event_name).or_default().insert(event.event_key);
             self.delta.consumed.push(Consumed { subscription_id, event_id: event.id });
@@ -174,7 +176,7 @@ impl Run {
     /// The open waits for which an event may be there after a commit: those that it has opened, and others in the streams of
     /// which it has consumed one.
     pub(super) fn waits_to_look_for(&self, delta: &Delta) -> Vec<String> {
-        let is_open = |wait: &&EventSubscription| self.waits.contains_key(&wait.id);
+        let is_open = |wait: &&EventSubscription| self.waits.is_open(&wait.id);
         let mut found: BTreeSet<String> =
             delta.subscribed.iter().filter(is_open).map(|wait| wait.id.clone()).collect();
         if !delta.moved.is_empty() {
@@ -184,7 +186,7 @@ impl Run {
             };
             // By the pointers in their order: thousands of them would be many to look up one by one.
             let moved = self.live.iter().filter(has_moved).filter_map(|pointer| last_wait(&self.id, pointer));
-            found.extend(moved.filter(|wait| self.waits.contains_key(wait)));
+            found.extend(moved.filter(|wait| self.waits.is_open(wait)));
         }
         found.into_iter().collect()
     }
@@ -205,15 +207,15 @@ impl Run {
     /// Closes waits at which no pointer stands: somebody has mended the instance by hand.
     pub(super) fn close_stray_waits(&mut self) -> Result<()> {
         let mut stray = Vec::new();
-        for (id, at) in &self.waits {
+        for (id, at) in self.waits.iter() {
             let is_waiting =
                 self.live.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::WaitingForEvent);
-            if !is_waiting || self.wait_of(at)?.as_ref() != Some(id) {
-                stray.push(id.clone());
+            if !is_waiting || self.wait_of(at)?.as_deref() != Some(id) {
+                stray.push(id.to_owned());
             }
         }
         for id in stray {
-            self.waits.remove(&id);
+            self.waits.close(&id);
             self.delta.unsubscribed.push(id);
         }
         Ok(())
@@ -221,7 +223,7 @@ impl Run {
 
     /// Closes what is still open at the end of the instance.
     pub(super) fn close_all_waits(&mut self) {
-        self.delta.unsubscribed.extend(self.waits.drain().map(|(id, _)| id));
+        self.delta.unsubscribed.extend(self.waits.close_all());
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     scenario::{Body, Line, begin, broken, everywhere, line, mark, saga, unmark, world},
-    world::{Step, World},
+    world::{Step, World, advanced},
 };
 use crate::{
     definition::{Retry, WorkflowBuilder, inline, inline_item},
@@ -383,7 +383,7 @@ fn the_time_of_an_attempt_runs_from_its_begin() {
     let loaded = world.loaded();
     let mut run = world.with_env(|env| Run::open(&definition, loaded, env).unwrap());
     world.with_env(|env| {
-        run.commit(env).unwrap();
+        advanced(&mut run, env).unwrap();
         let job = run.committed(env).unwrap().jobs.pop().unwrap();
         assert!(job.is_limited());
         assert_eq!(run.next_wake(), None, "it waits for a free slot");

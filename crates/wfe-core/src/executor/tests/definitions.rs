@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::world::World;
+use super::world::{World, advanced};
 use crate::{
     WfeError,
     definition::{OnFailure, Retry, Sequence, WorkflowBuilder, each, inline, inline_item, step},
@@ -186,11 +186,11 @@ fn a_commit_that_was_refused_is_made_again_with_what_came_meanwhile() {
     let mut env = crate::executor::Env { now: world.now, random: &mut random, definition: &|_, _| None };
     let (second, first) = (ends.pop().unwrap(), ends.pop().unwrap());
     run.ended(&first.0, first.1, &mut env).unwrap();
-    let refused = run.commit(&mut env).unwrap().unwrap();
+    let refused = advanced(&mut run, &mut env).unwrap().unwrap();
     assert_eq!(refused.finished.len(), 1);
     assert!(!run.is_stored(&world.loaded()));
     run.ended(&second.0, second.1, &mut env).unwrap();
-    let both = run.commit(&mut env).unwrap().unwrap();
+    let both = advanced(&mut run, &mut env).unwrap().unwrap();
     assert_eq!(both.finished.len(), 2);
     assert_eq!(both.status, Some(WorkflowStatus::Complete));
 }

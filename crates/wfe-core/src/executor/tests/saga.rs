@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::{
     scenario::{Body, Builder, HOUR, Line, begin, broken, does, everywhere, line, mark, saga, unmark, world},
-    world::{Step, World},
+    world::{Step, World, advanced},
 };
 use crate::{
     WfeError,
@@ -434,7 +434,7 @@ fn an_instance_that_waits_for_its_log_is_not_given_back() {
     let end = futures_util::FutureExt::now_or_never(job.run(None)).unwrap();
     world.with_run(|run, env| {
         run.ended("saga/1/x", end, env).unwrap();
-        assert!(!run.commit(env).unwrap().unwrap().release);
+        assert!(!advanced(run, env).unwrap().unwrap().release);
         assert_eq!(run.committed(env).unwrap().wants.len(), 1);
         // Something else happens before the entry is read.
         run.control(
@@ -442,7 +442,7 @@ fn an_instance_that_waits_for_its_log_is_not_given_back() {
             env,
         )
         .unwrap();
-        assert!(!run.commit(env).unwrap().unwrap().release);
+        assert!(!advanced(run, env).unwrap().unwrap().release);
     });
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     scenario::{Line, begin, everywhere, line, mark, world},
-    world::World,
+    world::{World, advanced},
 };
 use crate::{
     WfeError,
@@ -455,7 +455,7 @@ fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() 
     let before = world.loaded();
     let definition = world.definition.clone();
     let mut run = world.with_env(|env| Run::open(&definition, before.clone(), env).unwrap());
-    let commit = world.with_env(|env| run.commit(env).unwrap().unwrap());
+    let commit = world.with_env(|env| advanced(&mut run, env).unwrap().unwrap());
     assert_eq!(commit.subscribed.len(), 1);
     assert!(!run.is_stored(&before));
     world.open();
@@ -480,7 +480,7 @@ fn a_commit_with_waits_of_unknown_outcome_is_told_from_one_that_is_not_stored() 
                 crate::traits::ControlRequest { number: 1, control: Control::Terminate, intervention: None };
             world.with_env(|env| run.control(request, env).unwrap());
         }
-        let commit = world.with_env(|env| run.commit(env).unwrap().unwrap());
+        let commit = world.with_env(|env| advanced(&mut run, env).unwrap().unwrap());
         assert_eq!(
             (commit.consumed.len(), commit.unsubscribed.len()),
             (1 - usize::from(closes), usize::from(closes))

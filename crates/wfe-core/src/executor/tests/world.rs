@@ -171,7 +171,7 @@ impl World {
             if self.run.is_none() {
                 return Ok(());
             }
-            if let Some(commit) = self.with_run(Run::commit)? {
+            if let Some(commit) = self.with_run(advanced)? {
                 if (self.refuses)(&commit) {
                     self.refuse()?;
                     continue;
@@ -549,4 +549,10 @@ pub enum Step {
     /// The first waiting body and this one change places.
     Swap(usize),
     Crash,
+}
+
+/// What is to be stored once the instance has moved.
+pub(super) fn advanced(run: &mut Run, env: &mut Env<'_>) -> crate::Result<Option<StepCommit>> {
+    run.advance(env)?;
+    Ok(run.pending_commit())
 }

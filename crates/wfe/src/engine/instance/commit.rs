@@ -56,7 +56,8 @@ pub(in crate::engine) async fn store(
                 return Ok(Stored::Void);
             }
         }
-        let Some(commit) = shared.with_env(|env| run.commit(env))? else { return Ok(Stored::Unchanged) };
+        shared.with_env(|env| run.advance(env))?;
+        let Some(commit) = run.pending_commit() else { return Ok(Stored::Unchanged) };
         // It ends with this call: on the engine's one thread nothing runs between that and what the caller reports at once.
         let _births: Vec<_> = commit.created.iter().map(|child| shared.births.of_child(&child.id)).collect();
         let error = match shared.store.commit_step(fence, &commit).await {
