@@ -6,11 +6,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde_json::Value;
 
 use super::{
-    failure::FORGIVEN,
-    moves::{IN_FALLBACK, KIND, TIME, branch_path},
     primitive::Kept,
-    undoing::SINCE,
-    waiting::{CHILD, WAITS, last_wait},
+    run::{
+        failure::FORGIVEN,
+        saga::compensate::SINCE,
+        sequence::{IN_FALLBACK, KIND, TIME, branch_path},
+        subscriptions::{CHILD, WAITS, last_wait},
+    },
 };
 use crate::{
     WfeError,

@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Env, Run, StepPlace};
+use super::run::{Env, Run, attempts::StepPlace};
 use crate::{
     models::WorkflowInstance,
     program::{AnyData, Body, BodyEnd, Work},

@@ -57,44 +57,23 @@
 //! A parent whose step is taken away asks the child to cancel itself, and one that is terminated asks it to terminate
 //! ([`StepCommit::requested`](crate::traits::StepCommit::requested)).
 
-mod attempts;
-mod awaiting;
-mod away;
-mod bodies;
-mod by_hand;
-mod closing;
-mod commit;
 mod consistency;
-mod control;
 mod effects;
-mod failure;
-mod keys;
-mod live;
-mod moves;
-mod open;
+mod idempotency;
 mod primitive;
 mod primitives;
-mod refused;
 mod run;
-mod saga_log;
-mod timers;
-mod timing;
-mod undoing;
-mod waiting;
-mod waits;
 
 #[cfg(test)]
 mod tests;
 
-pub use attempts::StepPlace;
-pub use bodies::RunningBodies;
-pub use closing::closing;
 pub use consistency::{contradiction, lost_waits};
 pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
-pub use failure::{failed_in_a_row, why_again};
-pub use keys::{idempotency_key, idempotency_key_of_path};
+pub use idempotency::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
-pub use run::{Env, Run};
-pub use waiting::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
+pub use run::{
+    ACTIVITY, CHILD_ENDED, ChildEnd, Env, Run, RunningBodies, StepPlace, USER_TASK, closing, failed_in_a_row,
+    why_again,
+};
 
 pub(crate) use primitive::{Fault, Moved, Primitive};

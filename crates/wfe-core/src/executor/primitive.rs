@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{Env, Run};
+use super::run::{Env, Run};
 use crate::{
     BoxError, WfeError,
     models::ExecutionPointer,

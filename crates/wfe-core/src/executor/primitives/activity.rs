@@ -8,7 +8,10 @@ use super::{
     wait_for::{over, receive},
 };
 use crate::{
-    executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
+    executor::{
+        ACTIVITY, Moved, Primitive,
+        run::{Env, Run, subscriptions::Wanted},
+    },
     models::ExecutionPointer,
     program::ActivityStep,
     steps::WorkerAnswer,

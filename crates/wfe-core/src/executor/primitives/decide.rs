@@ -1,5 +1,8 @@
 use crate::{
-    executor::{Env, Moved, Primitive, Run},
+    executor::{
+        Moved, Primitive,
+        run::{Env, Run},
+    },
     models::ExecutionPointer,
     program::Decide,
 };

@@ -3,9 +3,9 @@ use serde::Deserialize;
 
 use crate::{
     executor::{
-        Env, Moved, Primitive, Run,
-        moves::KIND,
+        Moved, Primitive,
         primitive::{Kept, Spoilt},
+        run::{Env, Run, sequence::KIND},
     },
     limits::{later, nearest_time},
     models::ExecutionPointer,

@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::{
     Result, WfeError,
     executor::{
-        Env, Moved, Primitive, Run, Want,
-        moves::branch_of,
+        Moved, Primitive, Want,
         primitive::{Kept, Spoilt},
+        run::{Env, Run, sequence::branch_of},
     },
     models::{ExecutionPointer, PointerChange, PointerStatus},
     program::{Answer, ForEach},

@@ -1,6 +1,9 @@
 use crate::{
     WfeError,
-    executor::{Env, Moved, Primitive, Run},
+    executor::{
+        Moved, Primitive,
+        run::{Env, Run},
+    },
     program::GoTo,
 };
 

@@ -1,5 +1,8 @@
 use crate::{
-    executor::{Env, Moved, Primitive, Run, moves::branch_of},
+    executor::{
+        Moved, Primitive,
+        run::{Env, Run, sequence::branch_of},
+    },
     models::ExecutionPointer,
     program::IfElse,
 };

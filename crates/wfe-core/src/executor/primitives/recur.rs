@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use crate::{
     executor::{
-        Env, Moved, Primitive, Run,
-        moves::branch_of,
+        Moved, Primitive,
         primitive::{Kept, Spoilt},
+        run::{Env, Run, sequence::branch_of},
     },
     limits::nearest_time,
     models::{ExecutionPointer, PointerStatus},

@@ -2,7 +2,10 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use crate::{
-    executor::{ACTIVITY, Env, Moved, Primitive, Run, waiting::Wanted},
+    executor::{
+        ACTIVITY, Moved, Primitive,
+        run::{Env, Run, subscriptions::Wanted},
+    },
     limits::{last_time, nearest_time},
     models::PointerChange,
     program::{Answer, RunBody, name_problem},

@@ -1,15 +1,18 @@
-//! Saga. How it is undone stands in [`undoing`](crate::executor::undoing).
+//! Saga. How it is undone stands in [`compensate`](crate::executor::run::saga::compensate).
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     executor::{
-        Env, Moved, Primitive, Run,
-        failure::WHY_AGAIN,
-        moves::branch_of,
+        Moved, Primitive,
         primitive::{Kept, Spoilt},
-        undoing::{SagaState, UNDO},
+        run::{
+            Env, Run,
+            failure::WHY_AGAIN,
+            saga::compensate::{SagaState, UNDO},
+            sequence::branch_of,
+        },
     },
     models::ExecutionPointer,
     program::Saga,

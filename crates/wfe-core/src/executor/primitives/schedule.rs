@@ -1,8 +1,8 @@
 use crate::{
     executor::{
-        Env, Moved, Primitive, Run,
-        moves::branch_of,
+        Moved, Primitive,
         primitive::{Kept, Spoilt},
+        run::{Env, Run, sequence::branch_of},
     },
     models::ExecutionPointer,
     program::{Schedule, Until},

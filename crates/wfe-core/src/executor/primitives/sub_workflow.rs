@@ -7,8 +7,11 @@ use super::{
 };
 use crate::{
     executor::{
-        CHILD_ENDED, ChildEnd, Env, Fault, Moved, Primitive, Run,
-        waiting::{CHILD, Wanted, child_id},
+        CHILD_ENDED, ChildEnd, Fault, Moved, Primitive,
+        run::{
+            Env, Run,
+            subscriptions::{CHILD, Wanted, child_id},
+        },
     },
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
     program::SubWorkflow,

@@ -12,7 +12,10 @@ use super::{
     wait_for::{over, receive},
 };
 use crate::{
-    executor::{Env, Moved, Primitive, Run, USER_TASK, moves::branch_of, timing::TIMEOUT, waiting::Wanted},
+    executor::{
+        Moved, Primitive, USER_TASK,
+        run::{Env, Run, sequence::branch_of, subscriptions::Wanted, timing::TIMEOUT},
+    },
     limits::later,
     models::{ExecutionPointer, PointerStatus},
     program::{Ask, Unanswered, UserTaskStep},

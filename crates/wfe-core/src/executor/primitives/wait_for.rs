@@ -1,7 +1,10 @@
 use serde_json::Value;
 
 use crate::{
-    executor::{Env, Moved, Primitive, Run, waiting::Wanted},
+    executor::{
+        Moved, Primitive,
+        run::{Env, Run, subscriptions::Wanted},
+    },
     models::ExecutionPointer,
     program::{Receive, TimeLimit, WaitFor},
     steps::StepError,

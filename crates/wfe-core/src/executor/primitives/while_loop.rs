@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     executor::{
-        Env, Moved, Primitive, Run,
-        moves::branch_of,
+        Moved, Primitive,
         primitive::{Kept, Spoilt},
+        run::{Env, Run, sequence::branch_of},
     },
     models::{ExecutionPointer, PointerStatus},
     program::While,

@@ -5,15 +5,14 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ChildEnd, Effects, Env, Job, LifecycleEvent, Run,
+    Delta, Env, Run,
     bodies::Working,
-    keys::idempotency_key,
-    moves::{FAILURE, UNDOES},
-    refused::Entries,
-    run::Delta,
+    refused_commit::Entries,
+    sequence::{FAILURE, UNDOES},
 };
 use crate::{
     Result, WfeError,
+    executor::{ChildEnd, Effects, Job, LifecycleEvent, idempotency::idempotency_key},
     models::{Event, ExecutionPointer, WorkflowStatus},
     steps::Place,
     traits::{Loaded, StepCommit},
@@ -197,7 +196,7 @@ impl Run {
                     && self.wants.is_empty()
                     && !self.timers.has_overdue()
                     && self.saga_log.is_idle()
-                    && !self.windows.values().any(super::primitives::Window::is_awaited)
+                    && !self.windows.values().any(crate::executor::primitives::Window::is_awaited)
             }
             // One that does not fit its definition has to be opened anew before it can be resumed.
             WorkflowStatus::Suspended if self.fault.is_some() => self.bodies.running() == 0,

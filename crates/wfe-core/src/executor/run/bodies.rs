@@ -39,7 +39,7 @@ impl RunningBodies {
 }
 
 /// A body at work.
-pub(super) struct Working {
+pub(in crate::executor) struct Working {
     pub job: u64,
     pub place: Arc<Place>,
     pub token: CancellationToken,
@@ -50,7 +50,7 @@ pub(super) struct Working {
 }
 
 /// A body that lingers.
-pub(super) struct Lingering {
+pub(in crate::executor) struct Lingering {
     /// The place of its pointer.
     pub path: String,
     /// The place that its idempotency key names. It differs in a compensation, with which another saga may go on.
@@ -59,7 +59,7 @@ pub(super) struct Lingering {
 
 /// The bodies of an instance that have not ended, and those that may begin.
 #[derive(Default)]
-pub(super) struct Bodies {
+pub(in crate::executor) struct Bodies {
     at_work: RunningBodies,
     /// When a body at work has had its time, and which job it is.
     limits: BTreeSet<(DateTime<Utc>, String, u64)>,

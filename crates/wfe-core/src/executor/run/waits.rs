@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 /// The open waits of an instance, by their ids, each with the pointer that waits.
 #[derive(Default)]
-pub(super) struct Waits {
+pub(in crate::executor) struct Waits {
     open: HashMap<String, String>,
     /// Waits for an answer for which the store takes none any more.
     unanswerable: HashSet<String>,

@@ -2,9 +2,10 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Env, Lifecycle, Run, undoing::is_in_compensation};
+use super::{Env, Run, saga::compensate::is_in_compensation};
 use crate::{
     Result,
+    executor::Lifecycle,
     models::{ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange},
     program::OnFailure,
     steps::{ItemFailure, StepError},
@@ -12,9 +13,9 @@ use crate::{
 };
 
 /// Attribute of a pointer that goes on after it had failed or rested: how many attempts had failed before that.
-pub(super) const FORGIVEN: &str = "forgiven";
+pub(in crate::executor) const FORGIVEN: &str = "forgiven";
 /// Attribute of a saga that pauses before its next round: the failure inside it that it is tried again for.
-pub(super) const WHY_AGAIN: &str = "why-again";
+pub(in crate::executor) const WHY_AGAIN: &str = "why-again";
 
 impl Run {
     /// The pointer has failed: it is tried again later, or what its policy says happens.
@@ -80,7 +81,7 @@ impl Run {
     }
 
     /// What failed before counts no longer.
-    pub(super) fn forgive(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor) fn forgive(&mut self, at: &str) -> Result<()> {
         let pointer = self.live.edit(at)?;
         if pointer.retry_count > 0 {
             pointer.extension_attributes.insert(FORGIVEN.to_owned(), pointer.retry_count.into());
@@ -89,7 +90,7 @@ impl Run {
     }
 
     /// Stores and tells a failure.
-    pub(super) fn note_failure(
+    pub(in crate::executor) fn note_failure(
         &mut self,
         at: &str,
         step: String,

@@ -9,8 +9,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Env, Run, moves::FORKED, undoing::Undoing};
-use crate::{Result, WfeError, traits::Control};
+use super::compensate::Undoing;
+use crate::{
+    Result, WfeError,
+    executor::run::{Env, Run, sequence::FORKED},
+    traits::Control,
+};
 
 /// Attribute of a pointer whose child was cancelled, because a saga around it is undone: that waits for the child's end.
 const LEAVING: &str = "leaving";
@@ -51,12 +55,12 @@ impl Run {
     }
 
     /// Whether the pointer only waits for the end of its child, because a saga around it is undone.
-    pub(super) fn is_leaving(&self, at: &str) -> Result<bool> {
+    pub(in crate::executor) fn is_leaving(&self, at: &str) -> Result<bool> {
         Ok(self.live.get(at)?.extension_attributes.contains_key(LEAVING))
     }
 
     /// The child of the pointer, which was cancelled, has ended; or nobody waits for it any more.
-    pub(super) fn left(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn left(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.live.edit(at)?.extension_attributes.remove(LEAVING);
         if self.live.get(at)?.status.is_final() {
             self.rest(at, env)?;
@@ -70,7 +74,7 @@ impl Run {
     }
 
     /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
-    pub(super) fn note_cut_short(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor::run) fn note_cut_short(&mut self, at: &str) -> Result<()> {
         let path = format!("{at}/");
         let sagas = self.live.below(&path).into_iter().chain([at.to_owned()]);
         for saga in sagas.collect::<Vec<_>>() {

@@ -16,15 +16,14 @@ use std::sync::Arc;
 use super::{
     Run,
     bodies::{Lingering, Working},
-    idempotency_key,
-    moves::UNDOES,
+    sequence::UNDOES,
 };
-use crate::{Result, definition::Definition, steps::Place};
+use crate::{Result, definition::Definition, executor::idempotency_key, steps::Place};
 
 /// Where a body stands: for whoever tells a later [`Run`] of the instance that it has not ended
 /// ([`Run::still_at_work`]).
 #[derive(Clone)]
-pub struct StepPlace(pub(super) Arc<Place>);
+pub struct StepPlace(pub(in crate::executor) Arc<Place>);
 
 impl StepPlace {
     /// The pointer whose body it is.

@@ -4,10 +4,11 @@
 //! The store does not say which value it means. So what began to wait in that commit is taken back and begun again, each in a
 //! commit of its own: one that is refused again tells which step is at fault. What had finished is stored before that.
 
-use super::{Env, Lifecycle, Run, RunningBodies, failure::step_failure};
+use super::{Env, Run, bodies::RunningBodies, failure::step_failure};
 use crate::{
     Result,
     definition::Definition,
+    executor::Lifecycle,
     models::{StatusChange, WorkflowStatus},
     steps::StepError,
     traits::Loaded,
@@ -15,7 +16,7 @@ use crate::{
 
 /// How many pending pointers a commit enters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entries {
+pub(in crate::executor) enum Entries {
     /// As many as a commit may.
     Many,
     /// None: after a refusal, what had happened before they were entered is stored first.

@@ -1,15 +1,16 @@
 //! Taking away what has not ended: a cancel condition, a go-to, a failed saga, the end of the instance.
 
-use super::{Env, Lifecycle, Run};
+use super::{Env, Run};
 use crate::{
     Result,
+    executor::Lifecycle,
     models::{PointerChange, PointerStatus, StatusChange},
     traits::{Ending, StepFailure},
 };
 
 impl Run {
     /// Takes away what is inside of `at`; it becomes history.
-    pub(super) fn take_away_below(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn take_away_below(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let path = format!("{at}/");
         self.note_cut_short(at)?;
         for id in self.live.below(&path) {
@@ -87,7 +88,7 @@ impl Run {
     }
 
     /// The pointer is pending again, whatever it has waited for.
-    pub(super) fn rouse(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor) fn rouse(&mut self, at: &str) -> Result<()> {
         self.let_go(at)?;
         let pointer = self.live.edit(at)?;
         if matches!(pointer.status, PointerStatus::Sleeping | PointerStatus::WaitingForEvent) {

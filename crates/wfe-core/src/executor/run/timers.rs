@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 /// The timers of an instance, the next one first.
 #[derive(Default)]
-pub(super) struct Timers {
+pub(in crate::executor) struct Timers {
     /// A pause, a time limit, the next tick.
     set: BTreeSet<(DateTime<Utc>, String)>,
     /// Pointers whose waits have lasted too long: it counts once it is known what the store had for them by then.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 /// What the sagas of an instance that are being undone wait for.
 #[derive(Default)]
-pub(super) struct SagaLog {
+pub(in crate::executor) struct SagaLog {
     /// Entries that were asked for, by the containers that they are stored as.
     reading: HashMap<String, Reading>,
     /// Sagas whose next compensation waits until a body of the step has ended.

@@ -1,3 +1,28 @@
+//! The live state of one instance, and how it moves.
+
+pub(super) mod attempts;
+mod bodies;
+mod cancellation;
+mod commit;
+mod control;
+pub(super) mod failure;
+mod intervention;
+mod open;
+mod pointers;
+mod refused_commit;
+pub(super) mod saga;
+pub(super) mod sequence;
+pub(super) mod subscriptions;
+mod timers;
+pub(super) mod timing;
+mod waits;
+
+pub use attempts::StepPlace;
+pub use bodies::RunningBodies;
+pub use failure::{failed_in_a_row, why_again};
+pub use saga::closing;
+pub use subscriptions::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
+
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
@@ -6,10 +31,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{
-    Fault, LifecycleEvent, Moved, Want, bodies::Bodies, live::Live, primitives::Window, refused::Entries,
-    saga_log::SagaLog, timers::Timers, waits::Waits,
-};
+use bodies::Bodies;
+use pointers::Live;
+use refused_commit::Entries;
+use saga::log::SagaLog;
+use timers::Timers;
+use waits::Waits;
+
+use super::{Fault, LifecycleEvent, Moved, Want, primitives::Window};
 use crate::{
     BoxError, Result, WfeError,
     definition::Definition,
@@ -70,7 +99,7 @@ pub struct Run {
 
 /// Changes beside those of the pointers, not stored yet.
 #[derive(Default)]
-pub(super) struct Delta {
+pub(in crate::executor) struct Delta {
     pub status: Option<WorkflowStatus>,
     pub complete_time: Option<DateTime<Utc>>,
     /// What the stored due time is to be.

@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::{
-    Env, Run,
-    moves::{IN_FALLBACK, KIND},
-};
 use crate::{
     Result,
+    executor::run::{
+        Env, Run,
+        sequence::{IN_FALLBACK, KIND},
+    },
     models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
     steps::StepError,
     traits::{Ending, StepFailure},
@@ -29,7 +29,7 @@ pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> 
 
 impl Run {
     /// Ends the instance before its end, but undoes its open sagas first.
-    pub(super) fn close(
+    pub(in crate::executor::run) fn close(
         &mut self,
         ending: Ending,
         cause: Option<StepFailure>,
@@ -69,7 +69,7 @@ impl Run {
 
     /// The workflow ends here, well. What is at work is taken away, but for a saga that is just being undone: that would be
     /// left half undone, so it is undone in full first.
-    pub(super) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
         let mut undone = BTreeSet::new();
         for pointer in self.live.iter() {
             if self.is_being_undone(&pointer.id)? {
@@ -88,7 +88,7 @@ impl Run {
     }
 
     /// Whether the pointer is a saga that is just being undone.
-    pub(super) fn is_being_undone(&self, at: &str) -> Result<bool> {
+    pub(in crate::executor::run) fn is_being_undone(&self, at: &str) -> Result<bool> {
         let pointer = self.live.get(at)?;
         Ok(pointer.active && self.node_of(at)?.verb.is_saga() && self.saga_state(at)?.undoing.is_some())
     }
@@ -148,7 +148,7 @@ impl Run {
     }
 
     /// Whether the instance only undoes what is open, and ends then.
-    pub(super) fn is_closing(&self) -> bool {
+    pub(in crate::executor::run) fn is_closing(&self) -> bool {
         closing(self.live.iter()).is_some()
     }
 }

@@ -1,6 +1,7 @@
-use super::{Env, Lifecycle, Run};
+use super::{Env, Run};
 use crate::{
     Result,
+    executor::Lifecycle,
     models::{StatusChange, WorkflowStatus},
     steps::StepError,
     traits::{Control, ControlRequest, Ending, Intervention},

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Env, Moved, Run};
+use super::{Env, Run};
 use crate::{
     Result,
+    executor::Moved,
     limits::later,
     models::{PointerChange, PointerStatus, WorkflowStatus},
     program::TimeLimit,
@@ -15,23 +16,23 @@ use crate::{
 };
 
 /// Name of the branch that runs when a wait took too long.
-pub(super) const TIMEOUT: &str = "timeout";
+pub(in crate::executor) const TIMEOUT: &str = "timeout";
 
 impl TimeLimit {
     /// The pointer has begun to wait.
-    pub(super) fn begin(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved {
+    pub(in crate::executor) fn begin(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved {
         let after = run.ask(at, &self.after)?;
         Ok(run.set_timer(at, later(env.now, after))?)
     }
 
     /// The pointer has waited too long.
-    pub(super) fn over(&self, run: &mut Run, at: &str) -> Moved {
+    pub(in crate::executor) fn over(&self, run: &mut Run, at: &str) -> Moved {
         run.rouse(at)?;
         if !self.has_branch {
             let error = StepError::retryable("what the step waited for did not come in time");
             return Err(error.with_code(StepError::TIMEOUT).into());
         }
-        let branch = super::moves::branch_of(run.node_of(at)?, 0)?;
+        let branch = super::sequence::branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, None)?;
         Ok(run.begin_branch(at, TIMEOUT, branch, |_| {})?)
     }
@@ -114,7 +115,9 @@ impl Run {
                 self.time_came(&id, env)?;
             }
         }
-        later.into_iter().for_each(|(at, id)| self.timers.add_overdue(id, at));
+        for (at, id) in later {
+            self.timers.add_overdue(id, at);
+        }
         Ok(changed)
     }
 
@@ -159,12 +162,12 @@ impl Run {
     }
 
     /// The pointer is looked at again after `pause`.
-    pub(super) fn sleep(&mut self, at: &str, pause: Duration, env: &Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn sleep(&mut self, at: &str, pause: Duration, env: &Env<'_>) -> Result<()> {
         self.sleep_until(at, later(env.now, pause))
     }
 
     /// The pointer is entered again then.
-    pub(super) fn sleep_until(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
+    pub(in crate::executor) fn sleep_until(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Sleep)?;
         pointer.sleep_until = Some(until);
@@ -173,14 +176,14 @@ impl Run {
     }
 
     /// The waiting or running pointer is looked at then.
-    pub(super) fn set_timer(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
+    pub(in crate::executor) fn set_timer(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         self.clear_timer(at)?;
         self.live.edit(at)?.sleep_until = Some(until);
         self.timers.set(at, until);
         Ok(())
     }
 
-    pub(super) fn clear_timer(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor) fn clear_timer(&mut self, at: &str) -> Result<()> {
         if let Some(until) = self.live.get(at)?.sleep_until {
             self.live.edit(at)?.sleep_until = None;
             self.timers.clear(at, until);

@@ -3,21 +3,20 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use serde_json::Value;
 
 use super::{
-    Env, Lifecycle, Run, RunningBodies,
-    bodies::Bodies,
+    Delta, Env, Run,
+    bodies::{Bodies, RunningBodies},
     failure::step_failure,
-    live::Live,
-    moves::{IN_FALLBACK, KIND, UNDOES, branch_key},
-    refused::Entries,
-    run::Delta,
-    saga_log::SagaLog,
+    pointers::Live,
+    refused_commit::Entries,
+    saga::{compensate::UNDO, log::SagaLog},
+    sequence::{IN_FALLBACK, KIND, UNDOES, branch_key},
     timers::Timers,
-    undoing::UNDO,
     waits::Waits,
 };
 use crate::{
     Result,
     definition::Definition,
+    executor::Lifecycle,
     models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
     program::{Node, with_article},
     steps::StepError,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Run, moves::branch_key, undoing::UNDO};
+use super::run::{Run, saga::compensate::UNDO, sequence::branch_key};
 use crate::{Result, models::ExecutionPointer};
 
 /// Attribute of a pointer in a compensation: what its key names in place of the pointer.

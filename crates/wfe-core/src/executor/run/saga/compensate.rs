@@ -13,13 +13,16 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    Env, Run, Want,
-    moves::{FALLBACK, UNDOES, branch_key},
-    primitive::{Kept, Spoilt},
-};
 use crate::{
     Result, WfeError,
+    executor::{
+        Want,
+        primitive::{Kept, Spoilt},
+        run::{
+            Env, Run,
+            sequence::{FALLBACK, UNDOES, branch_key},
+        },
+    },
     models::{ExecutionPointer, PointerChange, PointerStatus},
     program::Branch,
     redact,
@@ -28,13 +31,13 @@ use crate::{
 };
 
 /// What the names of the branches that undo something begin with; the number of the log entry follows.
-pub(super) const UNDO: &str = "undo";
+pub(in crate::executor) const UNDO: &str = "undo";
 /// Attribute of a container with a compensation of its own: how long the log was when it began.
-pub(super) const SINCE: &str = "since";
+pub(in crate::executor) const SINCE: &str = "since";
 
 /// What the pointer of a saga keeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct SagaState {
+pub(in crate::executor) struct SagaState {
     /// Which round this is, from 1.
     pub round: u32,
     /// How long the log was when the round began.
@@ -61,7 +64,7 @@ impl SagaState {
 
 /// How far a saga is undone.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Undoing {
+pub(in crate::executor) struct Undoing {
     /// The entries below this number are still to be looked at.
     pub next: u64,
     /// What is being undone now: the pointer, and whether it stands for what is below it.
@@ -98,7 +101,7 @@ struct Entry {
 impl Run {
     /// The sagas around a pointer, innermost first: those that undo what it does. One that is just being undone, and of
     /// whose undoing the pointer is a part, is none of them, nor is one that was undone and in whose fallback it is.
-    pub(super) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
+    pub(in crate::executor) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for container in self.live.get(at)?.scope.iter().rev() {
             let branch = branch_key(container, at);
@@ -130,14 +133,14 @@ impl Run {
     }
 
     /// Whether there is anything that could be undone.
-    pub(super) fn is_open_saga(&self, at: &str) -> Result<bool> {
+    pub(in crate::executor::run) fn is_open_saga(&self, at: &str) -> Result<bool> {
         Ok(self.live.get(at)?.status == PointerStatus::Running
             && self.saga_state(at)?.undoing.is_none()
             && !self.is_in_fallback(at)?)
     }
 
     /// A further round of the saga begins; gives its state.
-    pub(super) fn next_round(&mut self, saga: &str) -> Result<SagaState> {
+    pub(in crate::executor) fn next_round(&mut self, saga: &str) -> Result<SagaState> {
         let mut state = self.saga_state(saga)?;
         let root = self.root_of(saga)?;
         state.round += 1;
@@ -147,7 +150,7 @@ impl Run {
     }
 
     /// A container that has a compensation of its own begins.
-    pub(super) fn note_begin(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor::run) fn note_begin(&mut self, at: &str) -> Result<()> {
         if let Some(root) = self.sagas_around(at)?.pop() {
             let log = self.saga_state(&root)?.log;
             self.live.edit(at)?.extension_attributes.entry(SINCE.to_owned()).or_insert_with(|| log.into());
@@ -156,7 +159,7 @@ impl Run {
     }
 
     /// A step that has a compensation has completed.
-    pub(super) fn log(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor) fn log(&mut self, at: &str) -> Result<()> {
         let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
         let node = self.node_of(at)?;
         let has_state = node.verb.body().is_some() && node.branches.is_empty();
@@ -198,7 +201,7 @@ impl Run {
     }
 
     /// Something in the saga has failed for good.
-    pub(super) fn saga_failed(
+    pub(in crate::executor::run) fn saga_failed(
         &mut self,
         saga: &str,
         failure: StepFailure,
@@ -214,7 +217,7 @@ impl Run {
     }
 
     /// The cancel condition of the saga holds: it is undone, and the instance goes on behind it.
-    pub(super) fn cancel_saga(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor::run) fn cancel_saga(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         self.begin_undoing(saga, None, None, env)?;
         self.undo_next(saga, env)
     }
@@ -283,7 +286,7 @@ impl Run {
     }
 
     /// An entry that was asked for is here.
-    pub(super) fn entry_came(
+    pub(in crate::executor::run) fn entry_came(
         &mut self,
         container: &str,
         values: Vec<Value>,
@@ -309,7 +312,7 @@ impl Run {
     }
 
     /// A saga that was being undone was opened from the store.
-    pub(super) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
+    pub(in crate::executor) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
         match self.saga_state(saga)?.undoing {
             // What undoes the current entry, and what is awaited, are pointers of their own.
             Some(Undoing { current: None, next, .. }) if self.awaited_below(saga)?.is_empty() => {
@@ -365,7 +368,7 @@ impl Run {
     }
 
     /// The compensation of the current entry has ended.
-    pub(super) fn entry_undone(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn entry_undone(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(undoing) = &mut state.undoing else { return Ok(()) };
         let number = undoing.next;
@@ -406,7 +409,7 @@ impl Run {
 }
 
 /// Whether the pointer is part of what undoes a step.
-pub(super) fn is_in_compensation(pointer: &ExecutionPointer) -> bool {
+pub(in crate::executor::run) fn is_in_compensation(pointer: &ExecutionPointer) -> bool {
     pointer.scope.iter().any(|container| branch_key(container, &pointer.id).starts_with(UNDO))
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Env, Run, moves::KIND, run::Delta};
+use super::{Delta, Env, Run, sequence::KIND};
 use crate::{
     Result,
     limits::{Inside, nearest_time},
@@ -21,12 +21,12 @@ pub const ACTIVITY: &str = "wfe.activity:";
 pub const USER_TASK: &str = "wfe.user-task";
 
 /// Attribute of a pointer: how many waits it has opened.
-pub(super) const WAITS: &str = "waits";
+pub(in crate::executor) const WAITS: &str = "waits";
 /// Attribute of a pointer that waits for a child workflow: the child's id.
-pub(super) const CHILD: &str = "child";
+pub(in crate::executor) const CHILD: &str = "child";
 
 /// What a pointer waits for.
-pub(super) struct Wanted {
+pub(in crate::executor) struct Wanted {
     pub name: String,
     /// `None`: the wait's own id, so that the event reaches no other.
     pub key: Option<String>,
@@ -46,7 +46,7 @@ impl Wanted {
 
 impl Run {
     /// The pointer waits for an event from now on.
-    pub(super) fn wait(&mut self, at: &str, wanted: Wanted) -> Result<()> {
+    pub(in crate::executor) fn wait(&mut self, at: &str, wanted: Wanted) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
         self.note_key(at)?;
         let pointer = self.live.edit(at)?;
@@ -228,7 +228,7 @@ impl Run {
 }
 
 /// The wait that the pointer opened last; `None`: it has opened none.
-pub(super) fn last_wait(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
+pub(in crate::executor) fn last_wait(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
     let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64)?;
     Some(wait_id(instance, &pointer.id, count))
 }
@@ -239,7 +239,7 @@ fn wait_id(instance: &str, pointer: &str, count: u64) -> String {
 }
 
 /// The id of the child that this visit of a step has begun at its attempt `attempt`.
-pub(super) fn child_id(instance: &str, pointer: &str, attempt: u32) -> String {
+pub(in crate::executor) fn child_id(instance: &str, pointer: &str, attempt: u32) -> String {
     format!("{instance}//{pointer}//{attempt}")
 }
 

@@ -1,8 +1,9 @@
 use serde_json::Value;
 
-use super::{Env, Lifecycle, Run};
+use super::{Env, Run};
 use crate::{
     Result, WfeError,
+    executor::Lifecycle,
     models::{ExecutionPointer, PointerChange, StatusChange, WorkflowStatus},
     program::{Branch, Node},
     steps::{INDEX, LAST, RESCUED, result_of},
@@ -10,29 +11,29 @@ use crate::{
 };
 
 /// Attribute of a pointer at work or waiting: the kind of its step.
-pub(super) const KIND: &str = "kind";
+pub(in crate::executor) const KIND: &str = "kind";
 /// Attribute of a pointer beside whose step the instance has gone on already.
 pub(super) const FORKED: &str = "forked";
 /// Attribute of a container whose fallback runs, and of the pointers in that: why the step failed.
 pub(super) const FAILURE: &str = "failure";
 /// Attribute of a container: its fallback runs, nothing else of it.
-pub(super) const IN_FALLBACK: &str = "in-fallback";
+pub(in crate::executor) const IN_FALLBACK: &str = "in-fallback";
 /// Attribute of a pointer in a compensation: what it undoes.
 pub(super) const UNDOES: &str = "undoes";
 /// Attribute of a container that has begun anew: which time it is, from 2.
-pub(super) const TIME: &str = "time";
+pub(in crate::executor) const TIME: &str = "time";
 /// Name of a fallback among the branches of a step.
 pub(super) const FALLBACK: &str = "fallback";
 
 /// The moves that primitives are made of.
 impl Run {
     /// The pointer's body may begin once the pointer is stored.
-    pub(super) fn make_ready(&mut self, at: &str) {
+    pub(in crate::executor) fn make_ready(&mut self, at: &str) {
         self.bodies.make_ready(at.to_owned());
     }
 
     /// The pointer's own part is done; its children are awaited.
-    pub(super) fn become_container(&mut self, at: &str, kept: Option<Value>) -> Result<()> {
+    pub(in crate::executor) fn become_container(&mut self, at: &str, kept: Option<Value>) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Run)?;
@@ -44,7 +45,7 @@ impl Run {
     /// What was inside of the container is taken away, and it will begin anew: the branches that it begins then have
     /// names of their own, although their keys are those of before. Counted with the pointer, so that a replay after a
     /// crash gives the same names.
-    pub(super) fn begin_anew(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor) fn begin_anew(&mut self, at: &str) -> Result<()> {
         let pointer = self.live.edit(at)?;
         let time = pointer.extension_attributes.get(TIME).and_then(Value::as_u64).unwrap_or(1);
         pointer.extension_attributes.insert(TIME.to_owned(), (time + 1).into());
@@ -53,7 +54,7 @@ impl Run {
 
     /// Begins a branch of the container `at`, under this key: one that no other branch of it has had since it
     /// [began anew](Self::begin_anew), if it did.
-    pub(super) fn begin_branch(
+    pub(in crate::executor) fn begin_branch(
         &mut self,
         at: &str,
         key: &str,
@@ -80,13 +81,23 @@ impl Run {
     }
 
     /// The pointer ended well; the instance goes on behind it.
-    pub(super) fn complete(&mut self, at: &str, outcome: Option<Value>, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn complete(
+        &mut self,
+        at: &str,
+        outcome: Option<Value>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
         self.completed(at, outcome, env)?;
         self.go_on(at, env)
     }
 
     /// The pointer ended well; what follows is the caller's.
-    pub(super) fn completed(&mut self, at: &str, outcome: Option<Value>, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn completed(
+        &mut self,
+        at: &str,
+        outcome: Option<Value>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
         let node = self.node_of(at)?;
         let (step, has_undo) = (node.id.to_string(), node.compensation.is_some());
         let pointer = self.live.edit(at)?;
@@ -100,7 +111,7 @@ impl Run {
     }
 
     /// The instance goes on behind the pointer at once; the pointer stays, beside it.
-    pub(super) fn fork(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor) fn fork(&mut self, at: &str) -> Result<()> {
         self.live.edit(at)?.extension_attributes.insert(FORKED.to_owned(), true.into());
         self.begin_next(at)
     }
@@ -119,7 +130,7 @@ impl Run {
     }
 
     /// Nothing more happens at the pointer.
-    pub(super) fn rest(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn rest(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.watching.remove(at);
         let pointer = self.live.edit(at)?;
         pointer.active = false;
@@ -141,7 +152,7 @@ impl Run {
 
     /// A pointer at this node, in the sequence in which `beside` stands, reached from `before`. Finished visits of the same
     /// step there become history.
-    pub(super) fn visit(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
+    pub(in crate::executor) fn visit(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
         let first = match beside.rsplit_once('/') {
@@ -180,7 +191,7 @@ impl Run {
 
     /// Goes from `at` to another node of its sequence, or of one around it. Told by the sequence, not by the container: a
     /// compensation stands in its saga, not in the step that it undoes.
-    pub(super) fn jump(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn jump(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
         let sequence = self.definition.node(target).sequence;
         let mut left = None;
         for around in self.live.get(at)?.scope.iter().map(String::as_str).chain([at]) {
@@ -299,14 +310,14 @@ impl Run {
 }
 
 /// The key of the branch of `container` in which the pointer `inside` is, however deep.
-pub(super) fn branch_key<'a>(container: &str, inside: &'a str) -> &'a str {
+pub(in crate::executor) fn branch_key<'a>(container: &str, inside: &'a str) -> &'a str {
     let name = branch_name(container, inside);
     name.split_once('#').map_or(name, |(key, _)| key)
 }
 
 /// What the paths of all pointers in the branch of `container` begin with in which the pointer `inside` is; `None`: it is not
 /// inside of the container.
-pub(super) fn branch_path(container: &str, inside: &str) -> Option<String> {
+pub(in crate::executor) fn branch_path(container: &str, inside: &str) -> Option<String> {
     let rest = inside.strip_prefix(container)?.strip_prefix('/')?;
     Some(format!("{container}/{}/", rest.split('/').next()?))
 }
@@ -326,6 +337,6 @@ fn inherit(pointer: &mut ExecutionPointer, from: &ExecutionPointer, attributes: 
 }
 
 /// What stands at this node, for those that look at its branches.
-pub(super) fn branch_of(node: &Node, index: usize) -> Result<Branch> {
+pub(in crate::executor) fn branch_of(node: &Node, index: usize) -> Result<Branch> {
     node.branches.get(index).copied().ok_or(WfeError::StepNotFound(node.index))
 }

@@ -10,7 +10,7 @@ use crate::{
 
 /// The pointers of a live instance, in the order they were made, and which of them the store has not seen yet.
 #[derive(Debug, Default)]
-pub(super) struct Live {
+pub(in crate::executor) struct Live {
     pointers: BTreeMap<u64, ExecutionPointer>,
     order: BTreeMap<String, u64>,
     made: u64,

@@ -1,0 +1,8 @@
+//! Sagas: what they have done, and how it is undone.
+
+pub(super) mod awaiting;
+pub(in crate::executor) mod closing;
+pub(in crate::executor) mod compensate;
+pub(in crate::executor) mod log;
+
+pub use closing::closing;
