@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
+    instances::{self, Instances},
     scenario::{Line, begin, broken, line, mark, world},
-    town::{self, Town},
 };
 use crate::{
     definition::{Child, Definition, OnFailure, Retry, WorkflowBuilder, child, each, inline},
@@ -55,10 +55,10 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
     let make = |version: Option<u32>| {
         move || {
             let child = version.map_or(begins(1), |version| begins(1).version(version));
-            Town::new(&[parent(child).build().unwrap(), part(1), part(2)], &Line::new())
+            Instances::new(&[parent(child).build().unwrap(), part(1), part(2)], &Line::new())
         }
     };
-    let mut whole = town::everywhere(make(None));
+    let mut whole = instances::everywhere(make(None));
     assert_eq!(line(whole.parent()), "v2-1 after", "the newest version by default");
     let child = &whole.worlds["it//sub//1"];
     assert_eq!((child.ending, child.instance.version), (Some(Ending::Completed), 2));
@@ -72,7 +72,7 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
         (&vec!["it".to_owned()], &vec!["it//sub//1".to_owned()])
     );
     assert!(last.status.is_some());
-    let mut old = town::everywhere(make(Some(1)));
+    let mut old = instances::everywhere(make(Some(1)));
     assert_eq!(line(old.parent()), "v1-1 after");
 }
 
@@ -80,7 +80,7 @@ fn a_child_runs_as_an_instance_of_its_own_and_its_end_reaches_the_parent() {
 fn a_child_whose_data_its_definition_cannot_read_is_not_begun_and_the_step_fails() {
     let typed = child("part", |_: &Line, _| 42_u32);
     let builder = parent(typed).build().unwrap();
-    let mut whole = town::everywhere(|| Town::new(&[builder.clone(), part(1)], &Line::new()));
+    let mut whole = instances::everywhere(|| Instances::new(&[builder.clone(), part(1)], &Line::new()));
     let parent = whole.parent();
     assert_eq!((parent.ending, parent.failures.len()), (Some(Ending::Failed), 1));
     assert_eq!(parent.failures[0].code, StepError::DEFINITION);
@@ -93,7 +93,7 @@ fn a_child_whose_data_its_definition_cannot_read_is_not_begun_and_the_step_fails
 fn a_child_takes_data_of_another_type_that_reads_as_its_own() {
     let builder = parent(child("part", |_: &Line, _| json!({"number": 1, "result": null})));
     let builder = builder.build().unwrap();
-    let mut whole = town::everywhere(|| Town::new(&[builder.clone(), part(1)], &Line::new()));
+    let mut whole = instances::everywhere(|| Instances::new(&[builder.clone(), part(1)], &Line::new()));
     assert_eq!(line(whole.parent()), "after");
 }
 
@@ -101,12 +101,12 @@ fn a_child_takes_data_of_another_type_that_reads_as_its_own() {
 fn a_child_that_ended_while_its_parent_stood_still_is_not_begun_again_for_its_limit() {
     let child = begins(1).fail_after(|_, _| 2 * HOUR);
     let builder = begin().sub_workflow("sub", child).retry(Retry::up_to(3)).then("after", mark("after"));
-    let mut town = Town::new(&[builder.build().unwrap(), part(1)], &Line::new());
-    town.parent().open();
-    town.parent().ask(Control::Suspend);
-    town.parent().plan_ask(9 * HOUR, Control::Resume);
-    town.play();
-    assert_eq!((line(town.parent()).as_str(), town.worlds.len()), ("v1-1 after", 2));
+    let mut instances = Instances::new(&[builder.build().unwrap(), part(1)], &Line::new());
+    instances.parent().open();
+    instances.parent().ask(Control::Suspend);
+    instances.parent().plan_ask(9 * HOUR, Control::Resume);
+    instances.play();
+    assert_eq!((line(instances.parent()).as_str(), instances.worlds.len()), ("v1-1 after", 2));
 }
 
 #[test]
@@ -121,9 +121,9 @@ fn a_child_that_fails_is_a_failure_of_the_step_and_a_retry_begins_a_new_one() {
             all.branch(|b| b.sub_workflow("sub", child).retry(Retry::up_to(1).initial(HOUR).jitter(0.0)))
                 .branch(|b| b.delay("d", |_, _| 13 * HOUR).then("m", mark("m")))
         });
-        Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
+        Instances::new(&[builder.build().unwrap(), part(1)], &Line::new())
     };
-    let mut whole = town::everywhere(make);
+    let mut whole = instances::everywhere(make);
     assert_eq!(line(whole.parent()), "m v1-1");
     let failed = &whole.parent().failures[0];
     assert_eq!((failed.code.as_str(), failed.causes[0].as_str()), ("thirteen", "unlucky"));
@@ -132,17 +132,17 @@ fn a_child_that_fails_is_a_failure_of_the_step_and_a_retry_begins_a_new_one() {
 }
 
 /// A parent that begins its child anew as often as it may.
-fn persistent(number: u32, retry: Retry) -> impl Fn() -> Town {
+fn persistent(number: u32, retry: Retry) -> impl Fn() -> Instances {
     move || {
         let retry = retry.clone().initial(HOUR);
         let builder = begin().sub_workflow("sub", begins(number)).retry(retry);
-        Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
+        Instances::new(&[builder.build().unwrap(), part(1)], &Line::new())
     }
 }
 
 #[test]
 fn a_fatal_failure_of_a_child_is_fatal_for_its_parent_whose_parent_it_is_fatal_for_too() {
-    let mut whole = town::everywhere(persistent(14, Retry::up_to(3).only_if(|_| true)));
+    let mut whole = instances::everywhere(persistent(14, Retry::up_to(3).only_if(|_| true)));
     assert_eq!((whole.parent().ending, whole.parent().failures.len()), (Some(Ending::Failed), 1));
     assert_eq!(whole.parent().failures[0].code, "fourteen");
     assert!(!whole.worlds.contains_key("it//sub//2"), "no new child");
@@ -160,11 +160,11 @@ fn a_fatal_failure_of_a_child_is_fatal_for_its_parent_whose_parent_it_is_fatal_f
         move || {
             let child = child("middle", move |_: &Line, ()| Part { number, result: None });
             let builder = begin().sub_workflow("sub", child).retry(Retry::up_to(1));
-            Town::new(&[builder.build().unwrap(), middle.clone(), part(1)], &Line::new())
+            Instances::new(&[builder.build().unwrap(), middle.clone(), part(1)], &Line::new())
         }
     };
     for (number, children) in [(13, 2), (14, 1)] {
-        let mut whole = town::everywhere(make(number));
+        let mut whole = instances::everywhere(make(number));
         assert_eq!(whole.parent().ending, Some(Ending::Failed));
         assert_eq!(whole.parent().failures.len(), children, "one for each child");
     }
@@ -173,7 +173,7 @@ fn a_fatal_failure_of_a_child_is_fatal_for_its_parent_whose_parent_it_is_fatal_f
 #[test]
 fn a_retry_policy_may_say_expressly_that_a_child_is_begun_anew_after_a_fatal_failure() {
     let retry = Retry::up_to(1).even_if_fatal(|error| error.code() == "fourteen");
-    let mut whole = town::everywhere(persistent(14, retry));
+    let mut whole = instances::everywhere(persistent(14, retry));
     assert_eq!((whole.parent().ending, whole.parent().failures.len()), (Some(Ending::Failed), 2));
     assert_eq!(whole.worlds["it//sub//2"].ending, Some(Ending::Failed));
 }
@@ -192,9 +192,9 @@ fn a_child_that_was_not_over_at_its_deadline_may_be_begun_anew() {
                 .delay("work", |_, _| 2 * HOUR)
         });
     let late = late.build().unwrap();
-    let mut whole = town::everywhere(|| {
+    let mut whole = instances::everywhere(|| {
         let builder = begin().sub_workflow("sub", begins(1)).retry(Retry::up_to(1));
-        Town::new(&[builder.build().unwrap(), late.clone()], &Line::new())
+        Instances::new(&[builder.build().unwrap(), late.clone()], &Line::new())
     });
     assert_eq!(whole.parent().failures.len(), 2);
     assert_eq!(whole.parent().failures[1].code, StepError::DEADLINE);
@@ -203,48 +203,48 @@ fn a_child_that_was_not_over_at_its_deadline_may_be_begun_anew() {
 #[test]
 fn a_child_that_somebody_ended_is_not_begun_anew() {
     for control in [Control::Cancel, Control::Terminate] {
-        let mut town = persistent(9, Retry::up_to(3))();
-        town.parent().open();
-        town.look_around();
-        town.worlds.get_mut("it//sub//1").unwrap().ask(control);
-        town.play();
-        assert_eq!((town.parent().ending, town.parent().failures.len()), (Some(Ending::Failed), 1));
-        assert_eq!(town.parent().failures[0].code, StepError::CHILD_ENDED);
+        let mut instances = persistent(9, Retry::up_to(3))();
+        instances.parent().open();
+        instances.look_around();
+        instances.worlds.get_mut("it//sub//1").unwrap().ask(control);
+        instances.play();
+        assert_eq!((instances.parent().ending, instances.parent().failures.len()), (Some(Ending::Failed), 1));
+        assert_eq!(instances.parent().failures[0].code, StepError::CHILD_ENDED);
     }
 }
 
 #[test]
 fn the_end_of_a_child_that_an_earlier_version_stored_may_be_followed_by_a_new_one() {
-    let mut town = persistent(14, Retry::up_to(1))();
-    town.parent().open();
+    let mut instances = persistent(14, Retry::up_to(1))();
+    instances.parent().open();
     let failure = json!({"error": {"error_time": "2033-01-01T00:00:00Z", "workflow_id": "it//sub//1",
         "execution_pointer_id": "write", "message": "no"}, "step": "write", "attempt": 1, "code": "x",
         "causes": ["no"]});
     let end = json!({"ending": "Failed", "data": null, "cause": failure});
-    let now = town.parent().now;
-    town.parent().publish(Event { event_time: now, ..Event::new(CHILD_ENDED, "it//sub//1", end) });
-    town.parent().play();
-    assert_eq!(town.parent().failures[0].code, "x");
-    assert_eq!(town.parent().waits[0].event_key, "it//sub//2");
+    let now = instances.parent().now;
+    instances.parent().publish(Event { event_time: now, ..Event::new(CHILD_ENDED, "it//sub//1", end) });
+    instances.parent().play();
+    assert_eq!(instances.parent().failures[0].code, "x");
+    assert_eq!(instances.parent().waits[0].event_key, "it//sub//2");
 }
 
 #[test]
 fn whatever_takes_the_parents_step_away_cancels_the_child() {
-    let cancels = |build: &dyn Fn() -> Town, why: &str| {
-        let mut whole = town::everywhere(build);
+    let cancels = |build: &dyn Fn() -> Instances, why: &str| {
+        let mut whole = instances::everywhere(build);
         assert_eq!(whole.worlds["it//sub//1"].ending, Some(Ending::Cancelled), "{why}");
         assert_eq!(whole.worlds["it"].woken, ["it//sub//1", "it//sub//1"], "to begin, and to end");
         line(whole.parent())
     };
     let asked = || {
-        let mut town = Town::new(&[parent(begins(9)).build().unwrap(), part(1)], &Line::new());
-        town.parent().plan_ask(HOUR, Control::Cancel);
-        town
+        let mut instances = Instances::new(&[parent(begins(9)).build().unwrap(), part(1)], &Line::new());
+        instances.parent().plan_ask(HOUR, Control::Cancel);
+        instances
     };
     assert_eq!(cancels(&asked, "its parent was cancelled"), "");
     let limited = || {
         let child = begins(9).timeout(|_, _| HOUR, |late| late.then("late", mark("late")));
-        Town::new(&[parent(child).build().unwrap(), part(1)], &Line::new())
+        Instances::new(&[parent(child).build().unwrap(), part(1)], &Line::new())
     };
     assert_eq!(cancels(&limited, "it took too long"), "late after");
     let condition = || {
@@ -253,10 +253,10 @@ fn whatever_takes_the_parents_step_away_cancels_the_child() {
             .sub_workflow("sub", begins(9))
             .cancel_when(|line, _| !line.is_empty())
             .then("after", mark("after"));
-        Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
+        Instances::new(&[builder.build().unwrap(), part(1)], &Line::new())
     };
     assert_eq!(cancels(&condition, "its step was cancelled"), "stop after");
-    let late = || Town::new(&[parent(begins(9)).deadline(HOUR).build().unwrap(), part(1)], &Line::new());
+    let late = || Instances::new(&[parent(begins(9)).deadline(HOUR).build().unwrap(), part(1)], &Line::new());
     assert_eq!(cancels(&late, "the parent met its deadline"), "");
 }
 
@@ -276,10 +276,11 @@ fn the_children_of_a_terminated_instance_are_terminated_and_undo_nothing_however
         [(Control::Terminate, Ending::Terminated, "a"), (Control::Cancel, Ending::Cancelled, "a undone")]
     {
         let parent = begin().sub_workflow("sub", of("middle")).build().unwrap();
-        let whole = town::everywhere(|| {
-            let mut town = Town::new(&[parent.clone(), middle.clone(), inner.clone()], &Line::new());
-            town.parent().plan_ask(HOUR, control);
-            town
+        let whole = instances::everywhere(|| {
+            let mut instances =
+                Instances::new(&[parent.clone(), middle.clone(), inner.clone()], &Line::new());
+            instances.parent().plan_ask(HOUR, control);
+            instances
         });
         for (id, world) in &whole.worlds {
             assert_eq!(world.ending, Some(ending), "{id}");
@@ -292,13 +293,13 @@ fn the_children_of_a_terminated_instance_are_terminated_and_undo_nothing_however
 fn a_child_that_somebody_cancels_is_a_failure_of_the_parents_step() {
     let builder =
         begin().sub_workflow("sub", begins(9)).on_failure(OnFailure::Continue).then("after", mark("after"));
-    let mut town = Town::new(&[builder.build().unwrap(), part(1)], &Line::new());
-    town.parent().open();
-    town.look_around();
-    town.worlds.get_mut("it//sub//1").unwrap().ask(Control::Terminate);
-    town.play();
-    assert_eq!(line(town.parent()), "after");
-    assert_eq!(town.parent().failures[0].code, StepError::CHILD_ENDED);
+    let mut instances = Instances::new(&[builder.build().unwrap(), part(1)], &Line::new());
+    instances.parent().open();
+    instances.look_around();
+    instances.worlds.get_mut("it//sub//1").unwrap().ask(Control::Terminate);
+    instances.play();
+    assert_eq!(line(instances.parent()), "after");
+    assert_eq!(instances.parent().failures[0].code, StepError::CHILD_ENDED);
 }
 
 #[test]
@@ -321,9 +322,9 @@ fn children_fan_out_and_in_and_have_children_of_their_own() {
                 )
             })
             .then("after", mark("after"));
-        Town::new(&[builder.build().unwrap(), middle.clone(), part(1)], &Line::new())
+        Instances::new(&[builder.build().unwrap(), middle.clone(), part(1)], &Line::new())
     };
-    let mut whole = town::everywhere(make);
+    let mut whole = instances::everywhere(make);
     assert_eq!(line(whole.parent()), "v1-1 v1-2 v1-3 after");
     let inner = &whole.worlds["it//each/0/sub//1//inner//1"];
     assert_eq!(inner.instance.root_workflow_id.as_deref(), Some("it"));
@@ -340,9 +341,9 @@ fn a_child_in_a_failed_saga_is_cancelled_and_a_completed_one_is_undone_by_its_co
                         .branch(|b| b.delay("d", |_, _| HOUR).then("x", broken()))
                 })
         });
-        Town::new(&[builder.build().unwrap(), part(1)], &Line::new())
+        Instances::new(&[builder.build().unwrap(), part(1)], &Line::new())
     };
-    let mut whole = town::everywhere(make);
+    let mut whole = instances::everywhere(make);
     assert_eq!(line(whole.parent()), "v1-1 -done");
     assert_eq!(whole.worlds["it//saga/1/p/0/open//1"].ending, Some(Ending::Cancelled));
 }

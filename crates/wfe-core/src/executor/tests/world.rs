@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::stream::Stream;
+use super::event_stream::Stream;
 use crate::{
     definition::{Data, Definition, Registry},
     executor::{Effects, Env, Job, Lifecycle, Run, contradiction, lost_waits},

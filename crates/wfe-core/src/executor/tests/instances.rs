@@ -10,7 +10,7 @@ use super::{
 use crate::definition::{Data, Definition, Registry};
 
 /// Several instances on one store: a parent, and the children that it begins.
-pub struct Town {
+pub struct Instances {
     pub worlds: BTreeMap<String, World>,
     /// How many commits of each world were looked at.
     seen: HashMap<String, usize>,
@@ -18,7 +18,7 @@ pub struct Town {
     pub dies_after: Option<usize>,
 }
 
-impl Town {
+impl Instances {
     /// The first definition is the parent's.
     pub fn new<D: Data>(definitions: &[Definition], data: &D) -> Self {
         let mut registry = Registry::default();
@@ -104,15 +104,15 @@ impl Town {
 }
 
 /// As [`everywhere`](super::scenario::everywhere), for several instances.
-pub fn everywhere(make: impl Fn() -> Town) -> Town {
+pub fn everywhere(make: impl Fn() -> Instances) -> Instances {
     let mut whole = make();
     whole.play();
     let ends = whole.ends();
     for dies_after in 1..=whole.commits() {
-        let mut town = make();
-        town.dies_after = Some(dies_after);
-        town.play();
-        assert_eq!(town.ends(), ends, "when the process died after commit {dies_after}");
+        let mut instances = make();
+        instances.dies_after = Some(dies_after);
+        instances.play();
+        assert_eq!(instances.ends(), ends, "when the process died after commit {dies_after}");
     }
     whole
 }

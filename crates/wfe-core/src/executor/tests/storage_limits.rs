@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
+    instances::{self, Instances},
     scenario::{Body, Builder, Line, begin, broken, everywhere, line, mark, world},
-    town::{self, Town},
     world::{Step, World},
 };
 use crate::{
@@ -236,8 +236,11 @@ fn what_is_just_not_too_deep_can_be_undone_and_reaches_the_parent() {
         .unwrap();
     let child = WorkflowBuilder::<Value>::new("child", 1).then("c", inline(|_, _| async { Ok(()) }));
     let definitions = [parent, child.build().unwrap()];
-    let mut town = town::everywhere(|| Town::new(&definitions, &Value::Null));
-    assert_eq!((town.parent().ending, &town.parent().instance.data), (Some(Ending::Completed), &deepest()));
+    let mut instances = instances::everywhere(|| Instances::new(&definitions, &Value::Null));
+    assert_eq!(
+        (instances.parent().ending, &instances.parent().instance.data),
+        (Some(Ending::Completed), &deepest())
+    );
 }
 
 /// Of the waits in the commit, one is for what this store does not take.
