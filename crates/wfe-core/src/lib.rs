@@ -1,13 +1,14 @@
-//! What a WFE workflow is, and what a store of workflows must do.
+//! The core of WFE: definitions of workflows, their execution, and the persistence contract. It does no I/O.
 //!
-//! * [`models`]: what a store keeps.
-//! * [`traits`]: the persistence contract. Every rule of it is told there, once.
-//! * [`definition`]: what a workflow does; [`steps`]: what a user's code sees.
-//! * [`executor`]: how an instance moves, without any I/O.
-//! * [`WfeError`]: every way in which the contract can fail, and what the caller can do about it.
-//! * [`limits`]: which values no store need hold.
+//! * [`definition`]: the builder of workflow definitions.
+//! * [`steps`]: the traits and types that a program's steps use.
+//! * [`executor`]: the execution of an instance, as a pure state machine.
+//! * [`models`]: the data that a store keeps.
+//! * [`traits`]: the persistence contract, with all its rules.
+//! * [`WfeError`]: every error of the contract, and what the caller can do about it.
+//! * [`limits`]: the values that a store may refuse.
 //! * [`redact`](redact()): errors without the values that they quote.
-//! * [`clock`]: where time comes from.
+//! * [`clock`]: the source of time.
 
 pub mod clock;
 mod corrupt;

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Compensated, ItemFailure, Results, StepError};
 use crate::traits::StepStore;
 
-/// What a step's body is told about its run. Owned and cheap to clone.
+/// The context of one attempt of a step: which instance and step the body runs for, its idempotency key, its
+/// stored state, and its cancellation token. Owned, and cheap to clone.
 #[derive(Clone)]
 pub struct Ctx {
     place: Arc<Place>,
@@ -15,7 +16,7 @@ pub struct Ctx {
     store: Option<Arc<dyn StepStore>>,
 }
 
-/// Where a body runs.
+/// The instance, the step and the pointer that a body runs for, with what they give it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     pub instance: Arc<str>,
@@ -41,8 +42,8 @@ impl Ctx {
         Self { place, cancelled, store }
     }
 
-    /// A context outside of any instance, to call a step's body in a test: first attempt, never cancelled, no reference, no
-    /// results.
+    /// A context without an instance, for calling a step's body in a test. It is the first attempt, it is never
+    /// cancelled, and it has neither a reference nor results.
     ///
     /// ```
     /// # use wfe_core::steps::{Ctx, StepError};
@@ -71,13 +72,13 @@ impl Ctx {
         Self::new(Arc::new(place), CancellationToken::new(), None)
     }
 
-    /// The instance that the step belongs to.
+    /// The id of the instance that the step belongs to.
     #[must_use]
     pub fn instance_id(&self) -> &str {
         &self.place.instance
     }
 
-    /// The definition that the instance runs.
+    /// The id of the definition that the instance runs.
     #[must_use]
     pub fn definition_id(&self) -> &str {
         &self.place.definition
@@ -89,8 +90,9 @@ impl Ctx {
         self.place.version
     }
 
-    /// The instance's reference: the key that whoever started it gave, which made the start idempotent; of an instance that
-    /// a schedule started, the tick. `None`: it was started without one, or is a child workflow.
+    /// The instance's reference: the key by which its start was idempotent. The caller of the start chose it;
+    /// for an instance that a schedule started, it names the tick. `None`: the instance was started without a
+    /// reference, or it is a child workflow.
     #[must_use]
     pub fn reference(&self) -> Option<&str> {
         self.place.reference.as_deref()
@@ -102,71 +104,83 @@ impl Ctx {
         &self.place.step
     }
 
-    /// The same over all attempts of this visit of the step, also after a crash; another one in each iteration of a
-    /// loop, in each round of a saga, at each visit after a go-to, and in each instance. What the step does outside can be
-    /// made to happen once by it. A worker outside that does an activity for the step is told the same one.
+    /// The idempotency key of this execution of the step. Pass it to external systems to make side effects
+    /// idempotent.
+    ///
+    /// The key is the same in all attempts of the execution, also after a crash. It differs between the
+    /// iterations of a loop, between the runs of a saga that is retried, between executions of the step that a
+    /// go-to repeats, and between instances. An external worker that does an activity for the step gets the
+    /// same key.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         self.place.key.clone()
     }
 
-    /// What the body left to itself with [`Next::Keep`](super::Next::Keep) or [`Next::Persist`](super::Next::Persist) in
-    /// this visit of the step; `None`: nothing yet.
+    /// The state that the body stored with [`Next::Keep`](super::Next::Keep) or
+    /// [`Next::Persist`](super::Next::Persist) earlier in this execution of the step. `None`: it has stored
+    /// none.
     ///
     /// # Errors
-    /// It is of another type. The error is fatal.
+    /// The stored state cannot be read as a `T`. The error is fatal.
     pub fn state<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
         read(self.place.state.as_ref())
     }
 
-    /// What the body waited for: the event's data, or the worker's result; `None`: this run is not due to that.
+    /// The result of the wait that ended before this run of the body: the event's data, or the worker's result.
+    /// `None`: the body did not wait for an event or an activity before this run.
     ///
     /// # Errors
-    /// It is of another type. The error is fatal.
+    /// The result cannot be read as a `T`. The error is fatal.
     pub fn event<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
         read(self.place.event.as_ref())
     }
 
-    /// In a compensating step: the completed step that it compensates; `None` in any other step.
+    /// The completed step that this step compensates. `None`: this step is not part of a compensation.
     #[must_use]
     pub fn compensated(&self) -> Option<&Compensated> {
         self.place.compensated.as_ref()
     }
 
-    /// In a fallback: why the step in whose place it runs has failed. `None`: this is no fallback.
+    /// The failure because of which this fallback runs. `None`: this step is not part of a fallback.
     #[must_use]
     pub fn failure(&self) -> Option<&ItemFailure> {
         self.place.failure.as_ref()
     }
 
-    /// Which attempt this is, from 1. A run that a crash cut short is not counted.
+    /// The number of this attempt, from 1. An attempt that a crash interrupted is not counted.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.place.attempt
     }
 
-    /// Fires when the result is no longer wanted: the instance was cancelled or terminated, or has ended or failed in another
-    /// branch; a cancel condition took the step away, a go-to left the container around it, or the saga around it has failed;
-    /// the attempt had its time; or the host has waited for its whole grace time.
+    /// The cancellation token of this attempt. It fires when the result of the attempt is no longer needed:
     ///
-    /// What it has done outside by then is not undone: it has not completed. Look here before an effect that cannot be taken
-    /// back, and give the [idempotency key](Self::idempotency_key) along with it. After that nothing waits for the end of
-    /// the body but the next body of the same step (another attempt, a visit after a go-to or by hand, the next round of
-    /// a saga), so that no two of them run at once in a process, and the compensation of the step itself.
+    /// * The instance was cancelled or terminated, or it ended in another branch.
+    /// * The step was cancelled: by its cancel condition, by a go-to out of its container, or because its saga
+    ///   failed.
+    /// * The attempt has reached its [time limit](crate::definition::Task::timeout).
+    /// * The host is stopping, and its grace period is over.
     ///
-    /// A second after that (of real time) the host drops an asynchronous body that still goes on, at the `await` where it
-    /// stands, with the step's struct and the middleware around it: it takes no place from others any more. A body that
-    /// never awaits, and one that blocks its thread, nobody can drop: until it ends it keeps its thread, and its place
-    /// among those that may run at once, which is logged.
+    /// Side effects of the attempt are not compensated when the token fires, because the step has not
+    /// completed. Check the token before a side effect that cannot be reverted, and pass the [idempotency
+    /// key](Self::idempotency_key) along with the effect.
+    /// The instance does not wait for a body whose token has fired, with two exceptions. The next body of the
+    /// same step waits, whether a retry starts it, a go-to, a retry of the saga, or an operator: a process
+    /// never runs two attempts of a step at once. The compensation of the step waits as well.
+    ///
+    /// One second (of real time) after the token has fired, the host drops an asynchronous body that is still
+    /// running, with the step's struct and the middleware around it. The body ends at its current `await`, and
+    /// its slot becomes free. A body that never awaits, or that blocks its thread, cannot be dropped: it keeps
+    /// its thread and its slot until it ends. The host logs a warning about such a body.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancelled
     }
 
-    /// The results of a finished for-each of this instance, in order of completion, read page by page.
+    /// The results of a finished for-each of this instance, in order of completion. They are read page by page.
     ///
-    /// `for_each` is the stable id of the for-each: one on the main path, or one around or before this step within
-    /// the same iteration.
+    /// `for_each` is the stable id of the for-each. It must be on the main path, or precede or contain this
+    /// step within the same iteration.
     ///
     /// ```
     /// use wfe_core::{

@@ -1,4 +1,4 @@
-//! To JSON, but exactly or not at all.
+//! Conversion to JSON that either keeps a value exactly or fails.
 
 use serde::{
     Serialize, Serializer,
@@ -9,17 +9,17 @@ use serde::{
 };
 use serde_json::{Error, Value};
 
-/// The value as JSON.
+/// Converts a value to JSON.
 ///
 /// # Errors
-/// It does not fit JSON. That includes NaN and the infinities, which `serde_json` would write as `null`: they would
-/// come back as another value, or not at all.
+/// JSON cannot represent the value. This includes NaN and the infinities: `serde_json` would write them as
+/// `null`, and reading them back would give another value or fail.
 pub fn to_value<T: Serialize + ?Sized>(value: &T) -> Result<Value, Error> {
     value.serialize(Finite)?;
     serde_json::to_value(value)
 }
 
-/// A serializer that writes nothing and refuses numbers that are not finite.
+/// A serializer that writes nothing, and fails for numbers that are not finite.
 struct Finite;
 
 impl Finite {

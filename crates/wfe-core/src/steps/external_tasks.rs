@@ -4,25 +4,25 @@ use serde_json::Value;
 use super::StepError;
 use crate::limits::inside;
 
-/// What a worker outside of the workflow answers to an activity or a user task: the data of the event that ends its
-/// wait.
+/// The answer of an external worker to an activity, or of a person to a user task. It is the data of the event
+/// that ends the step's wait.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum WorkerAnswer {
-    /// It is done; the result.
+    /// The work is done, with this result.
     Success(Value),
-    /// It could not be done.
+    /// The work failed.
     Failure {
-        /// What kind of failure, for programs.
+        /// The error code, by which programs tell failures apart.
         code: String,
         /// The messages of the error and its causes, outermost first.
         causes: Vec<String>,
-        /// Whether another attempt makes sense; the step's retry policy decides.
+        /// Whether another attempt may succeed. The step's retry policy decides whether there is one.
         retryable: bool,
     },
 }
 
 impl WorkerAnswer {
-    /// That it could not be done, for this reason.
+    /// A failure with the code and the messages of this error.
     #[must_use]
     pub fn failure(error: &StepError) -> Self {
         let unreadable = error.unreadable();
@@ -34,7 +34,7 @@ impl WorkerAnswer {
         }
     }
 
-    /// The result, or the failure as a step's own.
+    /// The result, or the failure as an error of the step.
     pub(crate) fn into_result(self) -> Result<Value, StepError> {
         match self {
             Self::Success(value) => Ok(value),
@@ -43,29 +43,29 @@ impl WorkerAnswer {
     }
 }
 
-/// What a person answers to a user task: the value of [`WorkerAnswer::Success`].
+/// A person's answer to a user task: the value of [`WorkerAnswer::Success`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UserAnswer {
-    /// Which of the task's options was chosen.
+    /// The chosen option of the task.
     pub option: String,
-    /// Who chose it; `None`: it was not told.
+    /// The person who chose the option; `None`: unknown.
     #[serde(default)]
     pub user: Option<String>,
-    /// Whatever else the form asked for.
+    /// Further data of the answer, such as the fields of a form.
     #[serde(default)]
     pub data: Value,
 }
 
-/// What a user task asks: its wait's `subscription_data`.
+/// The question of a user task, as stored in the `subscription_data` of its subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserTaskView {
     /// The stable id of the step.
     pub step: String,
-    /// What is asked.
+    /// The question itself.
     pub prompt: String,
-    /// Who is to answer; `None`: anyone.
+    /// The person who is to answer; `None`: anyone may.
     pub assignee: Option<String>,
-    /// What can be answered, in the order in which it was defined.
+    /// The possible answers, in the order of the definition.
     pub options: Vec<String>,
 }
 
@@ -74,13 +74,14 @@ pub struct UserTaskView {
 pub struct Compensated {
     /// The stable id of that step.
     pub step: String,
-    /// Its execution pointer.
+    /// The id of its execution pointer.
     pub pointer: String,
-    /// What it answered (an event's or worker's data, if it waited for one); `None`: nothing. Of a child workflow always
-    /// nothing: its data goes where the step's output writes it.
+    /// The outcome of the step; `None`: it has none. The outcome of a wait is the event's data, that of an
+    /// activity the worker's result. A sub-workflow step has none: the step's output closure gets the child's
+    /// data instead.
     #[serde(default, with = "inside::optional")]
     pub outcome: Option<Value>,
-    /// What it kept; `None`: nothing.
+    /// The state that the step stored; `None`: it stored none.
     #[serde(default, with = "inside::optional")]
     pub state: Option<Value>,
 }

@@ -1,4 +1,4 @@
-//! What a user writes: a step's body, and what it is given.
+//! The traits and types that a program's steps use: bodies, their context, answers and failures.
 
 mod context;
 mod exact;

@@ -6,32 +6,32 @@ use serde_json::Value;
 
 use super::{StepError, check, to_value, unstorable};
 
-/// How the instance goes on after a body that ended well.
+/// The answer of a body that succeeded: how its instance continues.
 ///
-/// `Done`, `Outcome` and `Branch` end the step: its output closures are called. After the others the same body runs
-/// again; what it is to remember until then it keeps ([`persist`](Self::persist), [`keeping`](Self::keeping)) and finds
-/// again in [`Ctx::state`](super::Ctx::state).
+/// `Done`, `Outcome` and `Branch` complete the step and call its output closures. After any other answer the
+/// same body runs again. A body can store state for its next run with [`persist`](Self::persist) and
+/// [`keeping`](Self::keeping), and reads it with [`Ctx::state`](super::Ctx::state).
 ///
 /// ```
 /// use std::time::Duration;
 /// use wfe_core::steps::{Ctx, Next, Step, StepResult};
 ///
-/// /// Asks a slow service until it is done: first every minute, later once an hour.
-/// struct Poll { asked: u32 }
+/// /// Polls a slow service until its work is done: first every minute, later every hour.
+/// struct Poll { polls: u32 }
 ///
 /// impl Step for Poll {
 ///     async fn run(&mut self, ctx: &Ctx) -> StepResult {
-///         self.asked = ctx.state()?.unwrap_or(0) + 1;
-///         if self.asked == 10 {
+///         self.polls = ctx.state()?.unwrap_or(0) + 1;
+///         if self.polls == 10 {
 ///             return Ok(Next::Done);
 ///         }
-///         let pause = if self.asked < 5 { Duration::from_mins(1) } else { Duration::from_hours(1) };
-///         Next::sleep(pause).keeping(&self.asked)
+///         let interval = if self.polls < 5 { Duration::from_mins(1) } else { Duration::from_hours(1) };
+///         Next::sleep(interval).keeping(&self.polls)
 ///     }
 /// }
 /// ```
 ///
-/// A body that begins something outside, waits for it, and has it checked by somebody, in one step:
+/// One step that orders a parcel, waits for its delivery, and has an external worker inspect the parcel:
 ///
 /// ```
 /// use wfe_core::steps::{Ctx, Next, Step, StepError, StepResult};
@@ -41,7 +41,7 @@ use super::{StepError, check, to_value, unstorable};
 /// impl Step for Order {
 ///     async fn run(&mut self, ctx: &Ctx) -> StepResult {
 ///         match ctx.state::<String>()?.as_deref() {
-///             // Stored before anything is done: a run after a crash goes on from here.
+/// // Stored before any side effect: after a crash, the body continues from this state.
 ///             None => Next::persist(&"ordered"),
 ///             Some("ordered") => Next::wait_for_event("delivered", ctx.instance_id()).keeping(&"delivery"),
 ///             Some("delivery") => {
@@ -56,37 +56,41 @@ use super::{StepError, check, to_value, unstorable};
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Next {
-    /// To the next step.
+    /// The step is completed, without an outcome.
     Done,
-    /// To the next step; the value is stored with the step as its outcome.
+    /// The step is completed; the value is stored as its outcome.
     Outcome(Value),
-    /// The branch of the step runs for each of these values; the instance goes on when all of them have ended. Only a
-    /// step that has a branch ([`then_each`](crate::definition::Sequence::then_each)) may answer this.
+    /// The branch of the step runs once for each of these values. The step is completed when all of these runs
+    /// have ended. Only a step with a branch ([`then_each`](crate::definition::Sequence::then_each)) may give
+    /// this answer.
     Branch(Vec<Value>),
-    /// The body runs again after this pause, which begins when the body ends. It costs nothing while it lasts, and goes on
-    /// over a crash.
+    /// The body runs again after this duration, counted from the end of this run. Sleeping costs nothing. The
+    /// wake-up time is stored, so it survives a crash.
     Sleep(Duration),
-    /// The body runs again at this time. It costs nothing meanwhile, and goes on over a crash.
+    /// The body runs again at this time. Sleeping costs nothing. The time is stored, so it survives a crash.
     ///
-    /// It is the clock's time, whatever becomes of the clock: unlike a pause that the body makes out of a time, it comes
-    /// neither late nor early if the clock is set while the body runs or while the answer is stored. If the time has passed,
-    /// the body runs again at once; so one that always answers a past time runs without end. A time that no store can hold
-    /// (after the year 2262) fails the step: fatally, with the code [`UNSTORABLE`](StepError::UNSTORABLE).
+    /// Prefer this to a [`Sleep`](Self::Sleep) that is computed from a time: the body runs neither early nor
+    /// late, even if the clock is set while the body runs or while its answer is stored. If the time has
+    /// already passed, the body runs again at once, so a body that always answers a past time runs forever. A
+    /// time that no store can hold (after the year 2262) fails the step with the fatal error
+    /// [`UNSTORABLE`](StepError::UNSTORABLE).
     SleepUntil(DateTime<Utc>),
     /// The state is stored, and the body runs again at once.
     Persist(Value),
-    /// The body runs again when this event has arrived; it finds it in [`Ctx::event`](super::Ctx::event). Names that begin
-    /// with `wfe.` are the engine's: the step has failed then.
+    /// The body runs again when this event has arrived, and reads its data with
+    /// [`Ctx::event`](super::Ctx::event). Event names that begin with `wfe.` are reserved for the engine: they
+    /// fail the attempt.
     WaitForEvent(EventWait),
-    /// The body runs again when an external worker has done this; it finds the result in
-    /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step has failed; so it has for a name that
-    /// begins with `wfe.`, as above.
+    /// The body runs again when an external worker has done this activity, and reads its result with
+    /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step fails. Activity names
+    /// that begin with `wfe.` are reserved for the engine: they fail the attempt too.
     WaitForActivity(ActivityWait),
-    /// As `then`, and this state is stored: for the next run of the body, or for the step's compensation.
+    /// The instance continues as `then` says, and this state is stored for the next run of the body or for the
+    /// step's compensation.
     Keep {
-        /// What is to be remembered.
+        /// The state to store.
         state: Value,
-        /// How to go on.
+        /// How the instance continues.
         then: Box<Next>,
     },
 }
@@ -94,35 +98,38 @@ pub enum Next {
 /// The event that a body waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventWait {
-    /// Its name.
+    /// The name of the event.
     pub name: String,
-    /// Its key.
+    /// The key of the event.
     pub key: String,
-    /// Events dated earlier are passed over, unless the instance has consumed one of this name and key before: then the
-    /// next one after that counts. A date that no store can hold is the nearest that one can. `None`: from the creation of
-    /// the instance on; of a child workflow, that is when its parent came to the step.
+    /// The earliest date of an event that ends the wait. `None`: the event must be published after the creation
+    /// of the instance; a child workflow is created when its parent reaches the sub-workflow step.
+    ///
+    /// The date has no effect once the instance has consumed an event of this name and key: then the next event
+    /// after that one ends the wait. A date that no store can hold is replaced by the nearest one that a store
+    /// can hold.
     pub effective: Option<DateTime<Utc>>,
 }
 
-/// What a body wants an external worker to do.
+/// The activity that a body waits for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActivityWait {
-    /// The name by which workers find it.
+    /// The name by which workers find the activity.
     pub name: String,
-    /// What the worker is given.
+    /// The input for the worker.
     pub input: Value,
 }
 
 impl Next {
-    /// [`Next::Outcome`] of any value.
+    /// [`Next::Outcome`] with any serializable value.
     ///
     /// # Errors
-    /// The value does not fit JSON. The error is fatal: another attempt would make the same value.
+    /// JSON cannot represent the value. The error is fatal, because another attempt would give the same value.
     pub fn outcome(value: &impl Serialize) -> Result<Self, StepError> {
         json(value).map(Self::Outcome)
     }
 
-    /// [`Next::Branch`] for each of these values.
+    /// [`Next::Branch`] with these values.
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome).
@@ -130,19 +137,19 @@ impl Next {
         values.into_iter().map(|value| json(&value)).collect::<Result<_, _>>().map(Self::Branch)
     }
 
-    /// [`Next::Sleep`].
+    /// [`Next::Sleep`] for this duration.
     #[must_use]
-    pub fn sleep(pause: Duration) -> Self {
-        Self::Sleep(pause)
+    pub fn sleep(duration: Duration) -> Self {
+        Self::Sleep(duration)
     }
 
-    /// [`Next::SleepUntil`].
+    /// [`Next::SleepUntil`] this time.
     ///
     /// ```
     /// use chrono::{DateTime, Utc};
     /// use wfe_core::steps::{Ctx, Next, StepResult};
     ///
-    /// /// Waits for the opening, then does what is to be done.
+    /// /// Waits for the opening, then completes.
     /// async fn open(ctx: &Ctx, opening: DateTime<Utc>) -> StepResult {
     ///     match ctx.state::<bool>()? {
     ///         None => Next::sleep_until(opening).keeping(&true),
@@ -155,7 +162,7 @@ impl Next {
         Self::SleepUntil(time)
     }
 
-    /// [`Next::Persist`] of any value.
+    /// [`Next::Persist`] with any serializable value.
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome).
@@ -163,12 +170,12 @@ impl Next {
         json(state).map(Self::Persist)
     }
 
-    /// [`Next::WaitForEvent`], from the creation of the instance on.
+    /// [`Next::WaitForEvent`] for an event published after the creation of the instance.
     pub fn wait_for_event(name: impl Into<String>, key: impl Into<String>) -> Self {
         Self::WaitForEvent(EventWait { name: name.into(), key: key.into(), effective: None })
     }
 
-    /// [`Next::WaitForActivity`].
+    /// [`Next::WaitForActivity`] with any serializable input.
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome).
@@ -176,7 +183,7 @@ impl Next {
         Ok(Self::WaitForActivity(ActivityWait { name: name.into(), input: json(input)? }))
     }
 
-    /// The same, and this state is stored with it; see [`Next::Keep`].
+    /// The same answer, with state that is stored along with it; see [`Next::Keep`].
     ///
     /// # Errors
     /// As [`outcome`](Self::outcome).
@@ -184,7 +191,7 @@ impl Next {
         Ok(Self::Keep { state: json(state)?, then: Box::new(self) })
     }
 
-    /// The values of [`Next::Branch`], whatever is kept with it; or the same answer.
+    /// The values of a [`Next::Branch`], also of one inside [`Next::Keep`]. `Err`: any other answer, unchanged.
     pub(crate) fn branches(self) -> Result<Vec<Value>, Self> {
         match self {
             Self::Branch(values) => Ok(values),
@@ -195,7 +202,8 @@ impl Next {
         }
     }
 
-    /// Refuses what no store takes, however it was made: the variants can be filled by hand.
+    /// Refuses values that no store accepts. Programs can fill the variants directly, so the constructors do
+    /// not suffice.
     pub(crate) fn check(&self) -> Result<(), StepError> {
         let mut next = self;
         while let Self::Keep { state, then } = next {
@@ -207,14 +215,14 @@ impl Next {
             Self::Branch(values) => values.iter().try_for_each(|value| check("a value of a branch", value)),
             Self::Persist(state) => check("the state that the step keeps", state),
             Self::WaitForActivity(wait) => check("the activity's input", &wait.input),
-            // A date out of range is moved to the nearest that can be stored.
+            // A date out of range is replaced by the nearest one that can be stored.
             Self::WaitForEvent(_) | Self::Done | Self::Sleep(_) | Self::SleepUntil(_) | Self::Keep { .. } => {
                 Ok(())
             }
         }
     }
 
-    /// The answer without its state, and the outermost state.
+    /// The answer without [`Next::Keep`], and the outermost state.
     pub(crate) fn split(self) -> (Self, Option<Value>) {
         let (mut next, mut kept) = (self, None);
         loop {
@@ -237,13 +245,13 @@ fn json(value: &impl Serialize) -> Result<Value, StepError> {
     to_value(value).map_err(unstorable)
 }
 
-/// What an inline step may return: [`Next`] itself, or any serializable value, which becomes the step's outcome
-/// (`()` and whatever else serializes to `null`: no outcome).
+/// The values that an inline step may return: [`Next`], or any serializable value. A serializable value becomes
+/// the step's outcome; `()`, and any other value that serializes to `null`, gives no outcome.
 pub trait IntoNext {
-    /// How to go on.
+    /// The answer that this value stands for.
     ///
     /// # Errors
-    /// The value does not fit JSON.
+    /// JSON cannot represent the value.
     fn next(&self) -> Result<Next, StepError>;
 }
 
@@ -269,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_states_the_one_that_was_kept_last_counts() {
+    fn of_several_states_the_last_one_is_stored() {
         let next = Next::sleep(Duration::ZERO).keeping(&1).unwrap().keeping(&2).unwrap();
         assert_eq!(next.split(), (Next::Sleep(Duration::ZERO), Some(json!(2))));
         let persist = Next::persist(&1).unwrap();

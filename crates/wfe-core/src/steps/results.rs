@@ -15,48 +15,53 @@ use crate::{
 
 /// Attribute of a pointer in an iteration: the position of its item, from 0.
 pub(crate) const INDEX: &str = "index";
-/// Attribute of the pointer that ended its iteration: its outcome is the iteration's.
+/// Attribute of the last pointer of an iteration: its outcome is the outcome of the iteration.
 pub(crate) const LAST: &str = "last";
 
-/// Attribute of a failed pointer whose fallback ended well: the outcome of the fallback's last step.
+/// Attribute of a failed pointer whose fallback completed: the outcome of the fallback's last step.
 pub(crate) const RESCUED: &str = "rescued";
 
-/// History rows read at once: a page of small rows fits one answer of the store, and memory stays bounded.
+/// The number of history rows per read. It bounds memory, and one page of small rows fits one answer of the
+/// store.
 const PAGE: usize = 256;
 
-/// What came of one item of a for-each.
+/// The result of one item of a for-each.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ItemResult<T> {
-    /// Position of the item, from 0.
+    /// The position of the item, from 0.
     pub index: u64,
     /// The item.
     pub item: T,
-    /// The outcome of the iteration's last step (`None`: it gave none, or was skipped or cancelled), or why that failed.
+    /// The outcome of the last step of the item's iteration, or the failure of that step. `Ok(None)`: the step
+    /// gave no outcome, or was skipped or cancelled.
     ///
-    /// A saga that was undone has failed: with what made it fail. A step in whose place a
-    /// [fallback](crate::definition::Sequence::fallback) ran has not: its outcome is that of the fallback's last step. If
-    /// that has failed too, and was passed over, the step has failed as it did before the fallback.
+    /// A saga that was compensated counts as failed, with the failure that caused the compensation. If a step
+    /// failed and its [fallback](crate::definition::Sequence::fallback) completed, the result is the outcome of
+    /// the fallback's last step. If the fallback failed too and the instance continued, the result is the
+    /// step's own failure.
     pub result: Result<Option<Value>, ItemFailure>,
 }
 
-/// Why a step failed for good, as kept for the steps that come after it.
+/// The final failure of a step, as stored for later steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemFailure {
     /// The error's code.
     pub code: String,
     /// The messages of the error and its causes, outermost first.
     pub causes: Vec<String>,
-    /// How many attempts were made.
+    /// The number of attempts that were made.
     pub attempts: u32,
 }
 
-/// The results of a finished for-each, in order of completion. Made by [`Ctx::results`](super::Ctx::results).
+/// The results of a finished for-each, in order of completion. [`Ctx::results`](super::Ctx::results) returns
+/// it.
 ///
-/// At most one page of them is in memory.
+/// Holds at most one page of 256 results in memory.
 pub struct Results<T> {
     store: Option<Arc<dyn StepStore>>,
     instance: Arc<str>,
-    /// The pointer from which the for-each is seen; empty: from outside, which sees the main path.
+    /// The pointer of the step that reads the results. Empty: the reader is not a step, and sees the main path
+    /// only.
     seen_from: String,
     step: String,
     container: Option<String>,
@@ -67,7 +72,7 @@ pub struct Results<T> {
 }
 
 impl<T: DeserializeOwned> Results<T> {
-    /// Those of a for-each on the main path of an instance, running or ended.
+    /// The results of a for-each on the main path of an instance. The instance may be running or ended.
     #[must_use]
     pub fn of_instance(store: Arc<dyn StepStore>, instance: &str, for_each: &str) -> Self {
         Self::new(Some(store), instance.into(), String::new(), for_each)
@@ -95,8 +100,10 @@ impl<T: DeserializeOwned> Results<T> {
     /// The next result; `None` after the last one.
     ///
     /// # Errors
-    /// No finished for-each of this id can be seen from here, an item is not a `T`, what is stored of one does not decode (all
-    /// fatal), or the store failed. After one that is about a single item, the next call goes on behind that.
+    /// * There is no finished for-each of this id that this step may read: fatal.
+    /// * An item is not a `T`, or the stored result of an item cannot be decoded: fatal. The next call
+    ///   continues with the next result.
+    /// * The store failed. The next call reads the same page again.
     pub async fn next(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
         loop {
             while let Some((number, row)) = self.page.pop_front() {
@@ -116,14 +123,14 @@ impl<T: DeserializeOwned> Results<T> {
     /// As [`next`](Self::next), for blocking steps.
     ///
     /// # Errors
-    /// Those of [`next`](Self::next); also if called outside of a blocking step.
+    /// As [`next`](Self::next). It also fails if it is not called from a blocking step.
     pub fn next_blocking(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
         tokio::runtime::Handle::try_current()?.block_on(self.next())
     }
 
     async fn read_page(&mut self) -> Result<(), StepError> {
         let Some(store) = self.store.clone() else {
-            return Err(StepError::fatal("a detached context has no results"));
+            return Err(StepError::fatal("a detached context has no results of a for-each"));
         };
         let container = match self.container.take() {
             Some(container) => container,
@@ -138,7 +145,8 @@ impl<T: DeserializeOwned> Results<T> {
 
     async fn find_container(&self, store: &dyn StepStore) -> Result<String, StepError> {
         let loaded = store.inspect(&self.instance).await?;
-        // Other iterations have finished for-eaches of the same step: what is around this one has a path in common.
+        // Other iterations may have finished a for-each of the same step. This step may read one whose path, without its
+        // last part, is a prefix of this step's path.
         let is_around = |id: &str| match id.rsplit_once('/') {
             None => true,
             Some((path, _)) => self.seen_from.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')),
@@ -149,7 +157,7 @@ impl<T: DeserializeOwned> Results<T> {
         loaded.instance.execution_pointers.iter().rev().find(visible).map(|p| p.id.clone()).ok_or_else(|| {
             let (step, instance) = (&self.step, &self.instance);
             StepError::fatal(format!(
-                "no finished for-each {step:?} of workflow {instance:?} can be seen from here"
+                "workflow {instance:?} has no finished for-each {step:?} that this step can read"
             ))
         })
     }
@@ -158,7 +166,7 @@ impl<T: DeserializeOwned> Results<T> {
 fn item_result<T: DeserializeOwned>(pointer: ExecutionPointer) -> Result<ItemResult<T>, StepError> {
     let unreadable = |e: serde_json::Error| StepError::fatal(e).with_code(StepError::UNSTORABLE);
     let index = pointer.extension_attributes.get(INDEX).and_then(Value::as_u64).ok_or_else(|| {
-        StepError::fatal(format!("pointer {:?} of the for-each has lost its index", pointer.id))
+        StepError::fatal(format!("pointer {:?} of the for-each has no attribute {INDEX:?}", pointer.id))
     })?;
     let item = serde_json::from_value(pointer.context_item.unwrap_or(Value::Null)).map_err(unreadable)?;
     let item_result = match result_of(pointer.status, pointer.outcome, &pointer.extension_attributes) {
@@ -168,7 +176,7 @@ fn item_result<T: DeserializeOwned>(pointer: ExecutionPointer) -> Result<ItemRes
     Ok(ItemResult { index, item, result: item_result })
 }
 
-/// What came of a step that has ended: its outcome, or the stored [`ItemFailure`] that nothing has made good.
+/// The result of a step that has ended: its outcome, or its stored [`ItemFailure`] if no fallback completed.
 pub(crate) fn result_of(
     status: PointerStatus,
     outcome: Option<Value>,

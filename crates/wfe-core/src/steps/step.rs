@@ -5,7 +5,7 @@ use super::{Ctx, Next, StepError};
 /// What a step's body returns.
 pub type StepResult = Result<Next, StepError>;
 
-/// A step whose body is asynchronous. Its fields are its inputs and outputs.
+/// A step with an asynchronous body. The fields of the type are the step's inputs and outputs.
 ///
 /// ```
 /// use wfe_core::steps::{Ctx, Next, Step, StepResult};
@@ -20,25 +20,26 @@ pub type StepResult = Result<Next, StepError>;
 /// }
 /// ```
 ///
-/// A step that finished is never run again. One that was running when the process died is run again, with the same
+/// A completed step does not run again. A step that was running when the process died runs again, with the same
 /// [idempotency key](Ctx::idempotency_key).
 pub trait Step: Send + 'static {
-    /// Does the work. Called on a fresh value for each attempt, after its inputs were set.
+    /// Does the work of the step. Each attempt gets a new value, whose inputs were set before the call.
     ///
     /// # Errors
-    /// Whatever the body meets; the step's retry policy decides what follows. A panic counts as a failure with the
-    /// code `panic`.
+    /// Any error of the body fails the attempt. The step's retry policy decides whether there is another
+    /// attempt. A panic counts as an error with the code `panic`.
     ///
     /// # Cancellation
-    /// The future may be dropped at any `await` once nobody wants the result any more: a second after its
-    /// [token](Ctx::cancellation) has fired.
+    /// The host may drop the future at any `await`, from one second after the attempt's [cancellation
+    /// token](Ctx::cancellation) has fired.
     fn run(&mut self, ctx: &Ctx) -> impl Future<Output = StepResult> + Send;
 }
 
-/// A step whose body blocks its thread (files, hashing, a synchronous client): it runs on the blocking pool. Nobody can end
-/// it from outside: if it may take long, it looks at its [token](Ctx::cancellation).
+/// A step with a body that blocks its thread, for files, hashing or a synchronous client. It runs on the
+/// blocking pool. The host cannot stop a blocking body: a body that may take long should check its
+/// [cancellation token](Ctx::cancellation).
 pub trait BlockingStep: Send + 'static {
-    /// As [`Step::run`].
+    /// Does the work of the step, as [`Step::run`] does.
     ///
     /// # Errors
     /// As [`Step::run`].

@@ -1,5 +1,5 @@
-//! Values as JSON that any store takes. What does not become that is refused here, as the failure of the step that made it;
-//! refused by the store, it would keep all that was stored with it from being stored.
+//! Checks that a value can be stored. A value that fails the check fails only the step that gave it. If the
+//! store refused the value instead, the whole commit would fail, with the results of other steps.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -7,14 +7,14 @@ use serde_json::Value;
 use super::{StepError, to_value};
 use crate::{BoxError, limits};
 
-/// The value as such JSON.
+/// Converts a value to JSON that every store accepts. `what` names the value in the error.
 pub(crate) fn storable(what: &str, value: &(impl Serialize + ?Sized)) -> Result<Value, StepError> {
     let value = to_value(value).map_err(unstorable)?;
     check(what, &value)?;
     Ok(value)
 }
 
-/// The same for what is JSON already.
+/// Checks that every store accepts this JSON. `what` names the value in the error.
 pub(crate) fn check(what: &str, value: &Value) -> Result<(), StepError> {
     limits::check_json(what, value).map_err(unstorable)
 }
