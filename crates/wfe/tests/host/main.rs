@@ -26,6 +26,8 @@ mod limits;
 mod loops;
 #[cfg(unix)]
 mod lost;
+mod mailbox;
+mod notifications;
 mod numbers;
 mod outside;
 mod panicking;
@@ -35,6 +37,8 @@ mod schedules;
 mod sharing;
 mod shutdown;
 mod standing;
+mod start_barrier;
+mod start_order;
 mod starting;
 mod storing;
 mod support;

@@ -88,3 +88,47 @@ impl Drop for Birth {
         self.births.told.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn instance(definition: &str, id: &str) -> WorkflowInstance {
+        WorkflowInstance { id: id.to_owned(), ..WorkflowInstance::new(definition, 1, Value::Null) }
+    }
+
+    #[test]
+    fn an_instance_waits_for_the_start_of_its_definition_and_of_its_own_id_and_for_no_other() {
+        let barrier = Arc::new(Births::default());
+        let (kid, other) = (instance("kid", "one"), instance("other", "two"));
+        let _another_child = barrier.of_child("three");
+        assert!(barrier.told(&kid).now_or_never().is_some());
+        let begins: [fn(&Arc<Births>) -> Birth; 2] =
+            [|all| all.of_definition("kid"), |all| all.of_child("one")];
+        for begin in begins {
+            let start = begin(&barrier);
+            assert!(barrier.told(&kid).now_or_never().is_none());
+            assert!(barrier.told(&other).now_or_never().is_some());
+            drop(start);
+            assert!(barrier.told(&kid).now_or_never().is_some());
+        }
+    }
+
+    #[test]
+    fn an_instance_waits_for_all_starts_that_were_under_way_when_it_was_taken_up_and_for_none_that_begins_later()
+     {
+        let barrier = Arc::new(Births::default());
+        let (first, second) = (barrier.of_definition("w"), barrier.of_definition("w"));
+        let kid = instance("w", "one");
+        let mut told = std::pin::pin!(barrier.told(&kid));
+        assert!(told.as_mut().now_or_never().is_none());
+        let _later = barrier.of_definition("w");
+        drop(first);
+        assert!(told.as_mut().now_or_never().is_none());
+        drop(second);
+        assert!(told.as_mut().now_or_never().is_some());
+    }
+}

@@ -4,12 +4,16 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 use wfe::{
     Result,
-    models::{PointerStatus, WorkflowInstance},
-    traits::{Committed, Fence, Loaded, Owner, PersistenceProvider, Started, StepCommit, StepStore},
+    models::{Event, PointerStatus, WorkflowInstance},
+    traits::{
+        Claimed, Committed, Control, Fence, Loaded, Owner, PersistenceProvider, Started, StepCommit,
+        StepStore,
+    },
 };
 use wfe_testkit::{Layer, Layered};
 
@@ -23,6 +27,8 @@ pub struct Gate {
     pub came: Count,
     /// How many instances were read.
     pub loads: Count,
+    /// How often due instances were claimed.
+    pub claims: Count,
     go: Arc<Pass>,
 }
 
@@ -78,6 +84,31 @@ pub fn after_loads(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn 
     Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Load }))
 }
 
+/// A provider that holds events before they are stored.
+pub fn before_events(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Event }))
+}
+
+/// A provider that holds control requests before they are stored.
+pub fn before_requests(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Request }))
+}
+
+/// A provider that holds starts before they are stored.
+pub fn before_starts(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::NewInstance }))
+}
+
+/// A provider that holds what ends an instance before it is stored.
+pub fn before_ends(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::End }))
+}
+
+/// A provider that holds the answers to claims, after what they claim is stored.
+pub fn holding_claims(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Claim }))
+}
+
 /// A provider that answers the first question for items only when there is a second one.
 pub fn crossing(inner: Arc<dyn PersistenceProvider>, asked: &Count) -> Arc<dyn PersistenceProvider> {
     Arc::new(Layered(Crossing { inner, asked: asked.clone(), second: Notify::new() }))
@@ -112,6 +143,11 @@ enum At {
     Result,
     Start,
     Birth,
+    Event,
+    Request,
+    NewInstance,
+    End,
+    Claim,
 }
 
 struct Holding {
@@ -133,6 +169,9 @@ impl Layer for Holding {
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
+        if self.at == At::NewInstance {
+            self.gate.pass().await;
+        }
         let started = self.steps().start(owner, instance).await;
         if self.at == At::Start {
             self.gate.pass().await;
@@ -149,6 +188,9 @@ impl Layer for Holding {
         if self.at == At::Result && ends_a_step {
             self.gate.pass().await;
         }
+        if self.at == At::End && step.status.is_some_and(wfe::models::WorkflowStatus::is_final) {
+            self.gate.pass().await;
+        }
         let committed = self.steps().commit_step(fence, step).await;
         if self.at == At::Birth && !step.created.is_empty() {
             self.gate.pass().await;
@@ -163,5 +205,41 @@ impl Layer for Holding {
             self.gate.pass().await;
         }
         loaded
+    }
+
+    async fn create_event(&self, event: &Event) -> Result<String> {
+        if self.at == At::Event {
+            self.gate.pass().await;
+        }
+        self.inner.create_event(event).await
+    }
+
+    async fn create_event_now(&self, event: &Event) -> Result<String> {
+        if self.at == At::Event {
+            self.gate.pass().await;
+        }
+        self.inner.create_event_now(event).await
+    }
+
+    async fn request(&self, id: &str, control: Control) -> Result<()> {
+        if self.at == At::Request {
+            self.gate.pass().await;
+        }
+        self.steps().request(id, control).await
+    }
+
+    async fn claim(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        as_at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<Claimed>> {
+        let claimed = self.steps().claim(owner, definitions, as_at, limit).await;
+        self.gate.claims.up();
+        if self.at == At::Claim {
+            self.gate.pass().await;
+        }
+        claimed
     }
 }

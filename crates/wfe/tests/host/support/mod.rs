@@ -4,7 +4,10 @@ mod logged;
 mod timed;
 
 pub use faulty::{Fault, after_claims, choosing, faulty, plain, refusing, unreadable};
-pub use holding::{Gate, after_births, after_loads, after_starts, before_results, before_status, crossing};
+pub use holding::{
+    Gate, after_births, after_loads, after_starts, before_ends, before_events, before_requests,
+    before_results, before_starts, before_status, crossing, holding_claims,
+};
 pub use logged::Missed;
 pub use timed::Timed;
 pub(crate) use timed::in_time;

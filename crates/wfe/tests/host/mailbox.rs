@@ -1,0 +1,167 @@
+//! What reaches an instance while it is at work, and in which order it is taken up. Nothing is polled here: what is not
+//! taken up when it comes is lost.
+
+use std::{sync::Arc, time::Duration};
+
+use wfe::{
+    Outcome, WorkflowHost,
+    definition::{Definition, WorkflowBuilder, event, inline},
+    models::WorkflowStatus,
+    steps::StepError,
+};
+
+use crate::support::{
+    Count, Gate, Tally, Timed, before_results, completed, ended, in_time, nothing, started, until,
+};
+
+/// Waits for numbers, again and again, until one is 0; between two of them nothing of it is at work.
+fn coming_and_going() -> Definition {
+    WorkflowBuilder::<Tally>::new("w", 1)
+        .while_(
+            "on",
+            |tally: &Tally, ()| tally.sum == 0,
+            |on| {
+                on.wait_for(
+                    "wait",
+                    event("number", |_: &Tally, ()| "k").output(|n: &u32, tally: &mut Tally| match n {
+                        0 => tally.sum = 1,
+                        n => tally.numbers.push(*n),
+                    }),
+                )
+                .then("then", nothing())
+            },
+        )
+        .build()
+        .unwrap()
+}
+
+in_time! {
+    async fn a_request_takes_effect_however_it_meets_an_instance_that_comes_and_goes(place: Timed) {
+        let host = place.host(&[&coming_and_going()]).await;
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        for n in 1..=40 {
+            host.publish_event("number", "k", &n).await.unwrap();
+            // Each time a little later in its work.
+            for _ in 0..n {
+                tokio::task::yield_now().await;
+            }
+            host.suspend(&id).await.unwrap();
+            until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+            host.resume(&id).await.unwrap();
+        }
+        host.publish_event("number", "k", &0).await.unwrap();
+        assert_eq!(completed(&host, &id).await.numbers, (1..=40).collect::<Vec<_>>());
+    }
+
+    async fn results_that_come_without_pause_keep_no_request_waiting(place: Timed) {
+        let runs = Count::default();
+        let mut builder = WorkflowBuilder::<Tally>::new("busy", 1);
+        builder = builder.parallel("all", |mut all| {
+            for n in 0..8 {
+                let runs = runs.clone();
+                all = all.branch(|branch| {
+                    branch.while_(format!("on{n}"), |tally: &Tally, ()| tally.sum == 0, |on| {
+                        on.then(
+                            format!("step{n}"),
+                            inline(move |_, _: Arc<Tally>| {
+                                runs.up();
+                                async { Ok(()) }
+                            }),
+                        )
+                    })
+                });
+            }
+            all
+        });
+        let host = place.host(&[&builder.build().unwrap()]).await;
+        let id = host.start_workflow("busy", &Tally::default()).await.unwrap();
+        until(async || runs.get() > 100).await;
+        host.terminate(&id).await.unwrap();
+        assert_eq!(ended(&host, &id).await, Outcome::Terminated);
+    }
+
+    async fn results_that_come_while_a_commit_is_under_way_go_into_the_next_one_together(place: Timed) {
+        let gate = Gate::default();
+        let provider = before_results(place.provider().await, &gate);
+        let host = WorkflowHost::builder_shared(provider).clock(place.clock.clone());
+        let go = Arc::new(tokio::sync::Semaphore::new(0));
+        let ended_bodies = Count::default();
+        let mut builder = WorkflowBuilder::<Tally>::new("w", 1);
+        builder = builder.parallel("all", |mut all| {
+            for n in 0..6 {
+                let (go, ended) = (go.clone(), ended_bodies.clone());
+                all = all.branch(|branch| {
+                    branch.then(
+                        format!("step{n}"),
+                        inline(move |_, _: Arc<Tally>| {
+                            let (go, ended) = (go.clone(), ended.clone());
+                            async move {
+                                if n > 0 {
+                                    go.acquire().await.unwrap().forget();
+                                }
+                                ended.up();
+                                Ok(())
+                            }
+                        }),
+                    )
+                });
+            }
+            all
+        });
+        let host = started(host.build(), &[&builder.build().unwrap()]).await;
+        gate.shut();
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || gate.came.get() == 1).await;
+        let revision = || async { place.provider().await.step_store().unwrap().load(&id).await.unwrap().revision };
+        let before = revision().await;
+        go.add_permits(5);
+        until(async || {
+            let status = host.status(&id).await.unwrap();
+            ended_bodies.get() == 6 && status.positions.iter().all(|at| !format!("{:?}", at.waits).contains("Some"))
+        })
+        .await;
+        gate.open();
+        completed(&host, &id).await;
+        assert!(revision().await - before <= 3, "the one that was held, and one with all others");
+    }
+
+    async fn the_time_of_a_body_counts_from_when_it_begins_and_not_from_when_that_is_taken_note_of(place: Timed) {
+        let gate = Gate::default();
+        let builder = WorkflowHost::builder_shared(before_results(place.provider().await, &gate))
+            .clock(place.clock.clone())
+            .poll_interval(Duration::from_hours(100_000))
+            .concurrent_steps(1);
+        let begun = Count::default();
+        let (go, begins) = (Arc::new(tokio::sync::Notify::new()), begun.clone());
+        let goes = go.clone();
+        let first = inline(move |_, _: Arc<Tally>| {
+            let go = goes.clone();
+            async move {
+                go.notified().await;
+                Ok(())
+            }
+        });
+        let limited = inline(move |_, _: Arc<Tally>| {
+            begins.up();
+            async { std::future::pending::<std::result::Result<(), StepError>>().await }
+        });
+        let two = WorkflowBuilder::<Tally>::new("two", 1)
+            .parallel("both", |both| {
+                both.branch(|one| one.then("first", first))
+                    .branch(|two| two.then("limited", limited).timeout(Duration::from_hours(10)))
+            })
+            .build()
+            .unwrap();
+        let host = started(builder.build(), &[&two]).await;
+        gate.shut();
+        let id = host.start_workflow("two", &Tally::default()).await.unwrap();
+        go.notify_one();
+        // The end of the first body is being stored. The second one has its slot now.
+        until(async || gate.came.get() == 1 && begun.get() == 1).await;
+        place.clock.advance(Duration::from_hours(6));
+        gate.open();
+        until(async || host.status(&id).await.unwrap().current_steps == ["limited"]).await;
+        place.clock.advance(Duration::from_hours(5));
+        assert!(matches!(ended(&host, &id).await, Outcome::Failed(_)));
+    }
+}
