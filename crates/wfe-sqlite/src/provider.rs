@@ -39,7 +39,7 @@ use crate::{
 /// removed, renamed, replaced or cut short under the store is found before the answer
 /// ([`Unusable`](wfe_core::WfeError::Unusable), or [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit
 /// that was under way), and from then on every call says so. A file that is overwritten in place is not found by that
-/// look. [The crate's documentation](crate#when-the-file-is-taken-away) has the bounds. To copy a database that is
+/// look. [The crate's documentation](crate#when-the-database-file-is-lost) has the bounds. To copy a database that is
 /// open, use `VACUUM INTO` on a connection of your own, not a copy of its files.
 ///
 /// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
