@@ -7,32 +7,33 @@ use lexopt::prelude::*;
 use crate::{Done, workload::Workload};
 
 pub const HELP: &str = "\
-Measures WFE on a file, at full durability, and checks that nothing was lost.
+Measures WFE on a file with full durability, and checks that no write was lost.
 
 wfe-bench [OPTIONS]
   --quick              shorter runs
-  --only WORKLOAD      one workload: step-cycle or flow
-  --clients LIST       how many clients at once, such as 1,64
-  --rounds N           runs of each subject, at least 1 (3; with --against 12)
-  --against REVISION   also a build of this Git revision, in turn with this one, and this one once more
-  --json FILE          one line of JSON for each workload, subject and number of clients
+  --only WORKLOAD      measure one workload: step-cycle or flow
+  --clients LIST       numbers of concurrent clients, such as 1,64
+  --rounds N           runs of each build, at least 1 (default 3; with --against 12)
+  --against REVISION   compare with a build of this Git revision: both run alternately, and this build also
+                       runs a second time as a control
+  --json FILE          write one line of JSON for each workload, build and number of clients
 ";
 
-/// What to measure, and how long.
+/// What to measure, and for how long.
 pub struct Plan {
     pub lasting: Lasting,
     pub workloads: Vec<Workload>,
-    /// `None`: what each workload is usually measured with.
+    /// `None`: the usual numbers of clients of each workload.
     pub clients: Option<Vec<usize>>,
     pub rounds: usize,
     pub against: Option<String>,
     pub json: Option<PathBuf>,
 }
 
-/// How long a run takes.
+/// The duration of a run.
 #[derive(Clone, Copy)]
 pub struct Lasting {
-    /// Not counted: caches fill, and the log gets its size.
+    /// Not measured: meanwhile the caches fill, and the write-ahead log grows to its usual size.
     pub warm_up: Duration,
     pub measured: Duration,
 }
@@ -42,7 +43,7 @@ const QUICK: Lasting = Lasting { warm_up: Duration::from_millis(200), measured: 
 
 pub enum Command {
     Help,
-    /// One run in this process: what the driver starts.
+    /// One run in this process. The driver starts these.
     Measure {
         workload: Workload,
         clients: usize,
@@ -65,7 +66,7 @@ pub fn parse() -> Done<Command> {
             Long("rounds") => rounds = Some(parser.value()?.parse::<usize>()?.max(1)),
             Long("against") => against = Some(parser.value()?.string()?),
             Long("json") => json = Some(parser.value()?.into()),
-            // Between the driver and the processes that it starts.
+            // Not in the help: only the driver passes it, to the processes that it starts.
             Long("one-run") => is_one_run = true,
             argument => return Err(argument.unexpected().into()),
         }
@@ -76,13 +77,13 @@ pub fn parse() -> Done<Command> {
         };
         return Ok(Command::Measure { workload: *workload, clients: *clients, lasting });
     }
-    // Few rounds show a figure, many a small difference.
+    // A few rounds are enough for a figure; a small difference needs many.
     let rounds = rounds.unwrap_or(if against.is_some() { 12 } else { 3 });
     Ok(Command::Drive(Plan { lasting, workloads, clients, rounds, against, json }))
 }
 
 impl Lasting {
-    /// The option that gives these times.
+    /// The option that selects these durations.
     pub fn option(self) -> Option<&'static str> {
         (self.measured == QUICK.measured).then_some("--quick")
     }
@@ -90,7 +91,9 @@ impl Lasting {
 
 fn list(text: &str) -> Done<Vec<usize>> {
     let numbers = text.split(',').map(|number| match number.trim().parse() {
-        Ok(0) | Err(_) => Err(format!("--clients: {number:?} is no number of clients; write such as 1,64")),
+        Ok(0) | Err(_) => {
+            Err(format!("--clients: {number:?} is not a number of clients; write a list such as 1,64"))
+        }
         Ok(number) => Ok(number),
     });
     Ok(numbers.collect::<Result<_, _>>()?)

@@ -1,4 +1,4 @@
-//! Runs the subjects in turn, each run a process of its own.
+//! Runs the subjects alternately. Each run is a process of its own.
 
 use std::{path::PathBuf, process::Command};
 
@@ -11,7 +11,7 @@ use crate::{
     workload::Workload,
 };
 
-/// What is measured beside what.
+/// A build that is measured.
 struct Subject {
     name: String,
     program: PathBuf,
@@ -22,7 +22,7 @@ pub fn run(plan: &Plan) -> Done {
     let mut subjects = vec![Subject { name: "wfe".to_owned(), program: own.clone() }];
     if let Some(revision) = &plan.against {
         subjects.push(Subject { name: format!("wfe@{revision}"), program: revision::build(revision)? });
-        // What no change can explain: how far this build is from itself.
+        // The control: this build against itself shows the ratio that noise alone produces.
         subjects.push(Subject { name: "wfe again".to_owned(), program: own });
     }
     let mut rows = Vec::new();
@@ -43,7 +43,8 @@ pub fn run(plan: &Plan) -> Done {
     Ok(())
 }
 
-/// For each round, what each subject came to. Every other round goes backwards, so that none always comes after the same.
+/// The results of each subject, for each round. Every second round runs in reverse order, so that no subject always runs
+/// after the same other one.
 fn in_turn(
     plan: &Plan,
     subjects: &[Subject],
@@ -71,9 +72,7 @@ fn one(subject: &Subject, workload: Workload, clients: usize, lasting: Lasting) 
     let output = command.args(lasting.option()).stderr(std::process::Stdio::inherit()).output()?;
     if !output.status.success() {
         let name = &subject.name;
-        return Err(
-            format!("{name}: {workload} with {clients} clients failed; nothing is reported of it").into()
-        );
+        return Err(format!("{name}: {workload} with {clients} clients failed, so there is no report").into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
 }

@@ -1,22 +1,22 @@
-//! What Linux tells of this process and of the others. Elsewhere: nothing, and those columns stay empty.
+//! What Linux reports about this process and the others. On other systems these columns stay empty.
 
 use std::fs;
 
-/// `USER_HZ`: the unit of times in /proc, the same on every Linux that Rust runs on.
+/// The unit of times in /proc (`USER_HZ`), the same on every Linux that Rust supports.
 const TICK_US: u64 = 10_000;
 
 /// Counters that only grow.
 #[derive(Clone, Copy)]
 pub struct Reading {
-    /// Microseconds of processor time, of this process.
+    /// Processor time of this process, in microseconds.
     own_cpu_us: u64,
-    /// The same, of all processes.
+    /// Processor time of all processes, in microseconds.
     all_cpu_us: u64,
-    /// Bytes that this process has sent to the disk.
+    /// Bytes that this process has written to the disk.
     written_bytes: u64,
 }
 
-/// What happened between two readings.
+/// The differences between two readings.
 pub struct Used {
     pub cpu_us: u64,
     pub others_cpu_us: u64,
@@ -41,7 +41,7 @@ impl Reading {
 
 fn own_cpu_us() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program may hold anything, but ends with the last parenthesis.
+    // The name of the program may contain any character. It ends at the last parenthesis.
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let ticks: u64 = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
     Some(ticks * TICK_US)

@@ -1,7 +1,8 @@
-//! Measures WFE: each workload in a process of its own, every run read back and checked, medians of rounds.
+//! Measures WFE. Each run is a process of its own, and its writes are read back and checked. The report shows medians over
+//! several rounds.
 //!
-//! `--against REVISION` measures this build beside one of another Git revision, in turn, and this build beside itself,
-//! which tells how far a ratio can be trusted.
+//! `--against REVISION` runs this build and a build of another Git revision alternately. It also compares this build with
+//! itself, which shows how precise a ratio is.
 
 mod arguments;
 mod drive;
@@ -15,7 +16,7 @@ use std::{error::Error, process::ExitCode};
 
 use arguments::Command;
 
-/// What goes wrong here ends the program with a message.
+/// An error ends the program with a message.
 type Done<T = ()> = Result<T, Box<dyn Error>>;
 
 fn main() -> ExitCode {

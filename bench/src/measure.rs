@@ -14,21 +14,21 @@ use crate::{
     workload::{Workload, flow, step_cycle},
 };
 
-/// What a run came to. It is told only if every write was read back.
+/// The result of a run. There is one only if every write was read back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Measured {
     pub ops_per_s: f64,
     pub p50_us: f64,
     pub p99_us: f64,
     pub max_us: f64,
-    /// `None`: the system does not tell.
+    /// `None`: the operating system does not report it.
     pub written_bytes_per_op: Option<f64>,
     pub cpu_us_per_op: Option<f64>,
-    /// How many cores other processes used.
+    /// How many cores other processes used. `None`: the operating system does not report it.
     pub others_cores: Option<f64>,
 }
 
-/// Where a run stands; shared by its clients.
+/// The current phase of a run, shared by its clients.
 pub struct Stage(AtomicU8);
 
 const WARM_UP: u8 = 0;
@@ -40,7 +40,7 @@ impl Stage {
         self.0.load(Ordering::Relaxed) == OVER
     }
 
-    /// Notes how long an operation took, if it began and ended while it counts.
+    /// Records the duration of an operation that began and ended during the measurement.
     pub fn note(&self, times: &mut Vec<Duration>, began: Instant, was_measured: bool) {
         if was_measured && self.is_measured() {
             times.push(began.elapsed());
@@ -62,8 +62,8 @@ pub fn run(workload: Workload, clients: usize, lasting: Lasting) -> Done<Measure
     }
 }
 
-/// Lets the clients work through warm-up and measurement; `work` is one client's, until the stage is over, and gives the
-/// times of its operations and what it stored, to be read back.
+/// Runs the clients through warm-up and measurement. `work` is the work of one client until the stage is over. It returns
+/// the durations of the operations, and what the client has stored, which the caller reads back.
 pub async fn clients<S: Send + 'static, F>(
     count: usize,
     lasting: Lasting,
@@ -106,7 +106,7 @@ where
     Ok((measured, stored))
 }
 
-/// The time within which so many per cent of all were done, in microseconds.
+/// The duration within which this percentage of the operations ended, in microseconds.
 fn at(sorted: &[Duration], percent: usize) -> f64 {
     let index = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
     sorted[index].as_secs_f64() * 1e6

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{Done, measure::Measured, workload::Workload};
 
-/// More than this of a core used by other processes, and a row is marked: its figures are theirs too.
+/// A row is marked if other processes used more cores than this: they disturb the figures.
 const BUSY_CORES: f64 = 1.0 / 3.0;
 
 /// The medians of one subject in one workload with one number of clients.
@@ -16,14 +16,15 @@ pub struct Row {
     clients: usize,
     rounds: usize,
     median: Measured,
-    /// Slowest and fastest round.
+    /// Operations per second of the slowest and of the fastest round.
     spread: (f64, f64),
-    /// How the first subject compares with this one, round by round: median, least, greatest; `None`: it is the first.
+    /// The speed of the first subject divided by the speed of this one, computed for each round: median, least, greatest.
+    /// `None`: this is the first subject.
     ratio: Option<[f64; 3]>,
     is_disturbed: bool,
 }
 
-/// A row for each subject, from what its rounds came to.
+/// One row for each subject, from the results of its rounds.
 pub fn rows(workload: Workload, clients: usize, subjects: Vec<(String, Vec<Measured>)>) -> Vec<Row> {
     let first: Vec<f64> = subjects.first().map_or_else(Vec::new, |(_, rounds)| speeds(rounds));
     let row = |(at, (subject, rounds)): (usize, (String, Vec<Measured>))| {
@@ -112,7 +113,7 @@ impl Row {
             "workload": self.workload.to_string(), "subject": self.subject, "clients": self.clients,
             "ops_per_s": of.ops_per_s, "p50_us": of.p50_us, "p99_us": of.p99_us, "max_us": of.max_us,
             "written_bytes_per_op": of.written_bytes_per_op, "cpu_us_per_op": of.cpu_us_per_op,
-            // A run with an error ends everything: none is reported.
+            // Always 0: a run with an error ends the benchmark without a report.
             "errors": 0, "rounds": self.rounds, "ratio": self.ratio.map(|[median, ..]| median),
             "disturbed": self.is_disturbed,
         })
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn ratios_are_those_of_rounds_and_not_of_medians() {
+    fn a_ratio_is_the_median_of_the_ratios_of_the_rounds() {
         let of = |speeds: [f64; 3]| speeds.map(measured).to_vec();
         // The machine was twice as fast in the second round.
         let subjects = vec![("a".to_owned(), of([10.0, 20.0, 9.0])), ("b".to_owned(), of([8.0, 16.0, 9.0]))];

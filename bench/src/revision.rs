@@ -11,11 +11,11 @@ use crate::Done;
 /// The folder of this workspace.
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Builds it, unless that was done before, and gives the program. What lies here is built on the crates of the revision,
-/// which may be older than this folder.
+/// Builds the benchmark on the crates of a revision and returns the path of the program. The source of the benchmark is the
+/// one in this folder, since the revision may be older than the benchmark.
 pub fn build(revision: &str) -> Done<PathBuf> {
     let here = Path::new(HERE);
-    let repository = here.parent().ok_or("the benchmark does not lie in a repository")?;
+    let repository = here.parent().ok_or("the benchmark is not inside a Git repository")?;
     let commit = output(
         git(repository)
             .args(["rev-parse", "--verify", "--end-of-options"])
@@ -29,7 +29,7 @@ pub fn build(revision: &str) -> Done<PathBuf> {
             .arg(&checkout)
             .arg(&commit))?;
     }
-    // The same source as of this program, whatever the revision has.
+    // The same source as this program, even if the revision contains another version of the benchmark.
     let bench = checkout.join("bench");
     copy(&here.join("src"), &bench.join("src"))?;
     for file in ["Cargo.toml", "Cargo.lock"] {
@@ -37,7 +37,7 @@ pub fn build(revision: &str) -> Done<PathBuf> {
     }
     eprintln!("building {commit}");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Not --locked: an earlier revision may do with fewer packages than are locked here.
+    // Not --locked: an earlier revision may need fewer packages than the lock file of this one lists.
     cargo.args(["build", "--release", "--quiet", "--manifest-path"]).arg(bench.join("Cargo.toml"));
     run(cargo.env("CARGO_TARGET_DIR", place.join("target")))?;
     Ok(place.join("target/release").join(format!("wfe-bench{}", std::env::consts::EXE_SUFFIX)))
@@ -63,7 +63,7 @@ fn output(command: &mut Command) -> Done<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Puts a folder in the place of another one.
+/// Replaces the folder `to` by a copy of the folder `from`.
 fn copy(from: &Path, to: &Path) -> Done {
     if to.exists() {
         fs::remove_dir_all(to)?;

@@ -1,4 +1,4 @@
-//! What is measured.
+//! The workloads that are measured.
 
 use std::{fmt, str::FromStr};
 
@@ -7,16 +7,16 @@ pub mod step_cycle;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Workload {
-    /// What the traits of the contract do for a finished step: load, change one pointer, add one, persist.
+    /// One step through the plain traits: load an instance, change one pointer, add one, persist.
     StepCycle,
-    /// A workflow of three steps that do nothing, from its start to the caller's answer.
+    /// A workflow of three empty steps, from its start until the caller has its outcome.
     Flow,
 }
 
 impl Workload {
     pub const ALL: [Self; 2] = [Self::StepCycle, Self::Flow];
 
-    /// How many clients it is measured with, unless the command line says otherwise.
+    /// The numbers of clients, unless the command line sets others.
     pub fn usual_clients(self) -> &'static [usize] {
         match self {
             Self::StepCycle => &[1, 64],
@@ -41,7 +41,7 @@ impl FromStr for Workload {
         let named = Self::ALL.into_iter().find(|workload| workload.to_string() == text);
         named.ok_or_else(|| {
             let all: Vec<_> = Self::ALL.iter().map(ToString::to_string).collect();
-            format!("there is no workload {text:?}; there is {}", all.join(" and "))
+            format!("there is no workload {text:?}; choose {}", all.join(" or "))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Workflows of three steps that do nothing: from the start of each to the answer that it has completed.
+//! Workflows of three empty steps. An operation lasts from the start of a workflow until the caller has its outcome.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -45,7 +45,9 @@ pub async fn run(path: &Path, clients: usize, lasting: Lasting) -> Done<Measured
     for (id, number) in stored.into_iter().flatten() {
         let found = store.get_workflow_instance(&id).await?;
         if found.status != WorkflowStatus::Complete || found.data != number {
-            return Err(format!("flow: instance {id} is not stored as it was acknowledged").into());
+            return Err(
+                format!("flow: instance {id} is stored differently from what was acknowledged").into()
+            );
         }
     }
     store.close().await;

@@ -1,5 +1,5 @@
-//! Load an instance, end its last pointer, add one, persist. Each client has an instance of its own, which grows from 1 to
-//! 11 pointers; then it takes the next one.
+//! Load an instance, complete its last pointer, add a new pointer, persist. Each client has an instance of its own, which
+//! grows from 1 to 11 pointers. Then the client continues with a new instance.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -72,15 +72,17 @@ fn step(instance: &mut WorkflowInstance) {
     instance.next_execution = i64::try_from(step).ok();
 }
 
-/// Reads back what every client was told was stored, with a provider that knows nothing of it.
+/// Reads back everything that was acknowledged to the clients, through a newly opened provider.
 async fn check(path: &Path, stored: impl Iterator<Item = WorkflowInstance>) -> Done {
     let store = SqlitePersistenceProvider::file(path).open().await?;
     for expected in stored {
         let found = store.get_workflow_instance(&expected.id).await?;
         if serde_json::to_value(&found)? != serde_json::to_value(&expected)? {
-            return Err(
-                format!("step-cycle: instance {} is not stored as it was acknowledged", expected.id).into()
-            );
+            return Err(format!(
+                "step-cycle: instance {} is stored differently from what was acknowledged",
+                expected.id
+            )
+            .into());
         }
     }
     store.close().await;
