@@ -1,4 +1,4 @@
-//! What a definition tells of itself: every verb, as data and as a picture.
+//! Outlines of definitions: every verb as data and in the picture.
 
 #![allow(clippy::unwrap_used, reason = "all of this is test code: it says what it expects by unwrapping it")]
 
@@ -53,7 +53,7 @@ fn every_verb() -> Definition {
         })
         .saga("booking", |saga| {
             saga.then("flight", nothing())
-                .compensate_with(|undo| undo.then("cancel-flight", nothing()))
+                .compensate_with(|cancel| cancel.then("cancel-flight", nothing()))
                 .then("hotel", nothing())
         })
         .fallback(|fallback| fallback.then("apologise", nothing()))
@@ -92,7 +92,7 @@ fn branches(outline: &Outline, step: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_step_is_in_it_with_where_it_leads() {
+fn an_outline_has_every_step_with_its_settings() {
     let definition = every_verb();
     let outline = definition.outline();
     let ids: Vec<_> = outline.steps.iter().map(|step| &*step.id).collect();
@@ -162,18 +162,18 @@ fn every_step_is_in_it_with_where_it_leads() {
 }
 
 #[test]
-fn it_comes_back_from_json_and_readers_do_without_what_they_do_not_know() {
+fn an_outline_is_read_back_from_json_and_unknown_fields_are_ignored() {
     let outline = every_verb().outline();
     let mut stored = serde_json::to_value(&outline).unwrap();
     stored["a-later-field"] = json!(1);
     stored["steps"][0]["another"] = json!({"x": 1});
     assert_eq!(serde_json::from_value::<Outline>(stored).unwrap(), outline);
     let without: Value = serde_json::to_value(&outline.steps[2]).unwrap();
-    assert!(without.get("fallback").is_none(), "what is not said takes no room: {without}");
+    assert!(without.get("fallback").is_none(), "absent settings are left out: {without}");
 }
 
 #[test]
-fn another_retry_or_order_is_another_outline() {
+fn another_retry_policy_gives_another_outline() {
     let one = |retries| {
         let builder =
             WorkflowBuilder::<u32>::new("one", 1).then("step", nothing()).retry(Retry::up_to(retries));
@@ -191,7 +191,7 @@ fn every_verb_is_drawn() {
 }
 
 #[test]
-fn no_text_of_the_program_is_syntax_of_the_picture() {
+fn names_in_the_picture_are_escaped() {
     let name = "a\"]; end\nsubgraph x[`**b**`] %% #35; é 日本";
     let definition = WorkflowBuilder::<u32>::new("odd", 1).then("s", nothing()).name(name).build().unwrap();
     let picture = definition.outline().to_mermaid();
@@ -211,7 +211,7 @@ fn a_label_before_the_first_branch_is_refused() {
 }
 
 #[test]
-fn an_outline_that_goes_round_in_a_circle_is_drawn_once() {
+fn each_step_of_a_circular_outline_is_drawn_once() {
     let step = |id: &str, next: &str| json!({"id": id, "kind": "step", "next": next, "on_failure": "fail"});
     let stored = json!({
         "outline": 1, "id": "odd", "version": 1, "data": {"type": "u32"}, "steps": [step("one", "two"), step("two", "one")],

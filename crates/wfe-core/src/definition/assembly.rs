@@ -1,4 +1,4 @@
-//! From drafts to nodes, and what is checked on the way.
+//! Makes the nodes of a definition from the drafts of its builder, and checks them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,15 +10,15 @@ use crate::program::{Branch, Node, Policy, Verb, name_problem};
 
 type Checked<T> = Result<T, String>;
 
-/// Where each id stands.
-pub(super) type Places = HashMap<Arc<str>, usize>;
+/// The index of each step's node, by the step's id.
+pub(super) type IndexById = HashMap<Arc<str>, usize>;
 
-/// The nodes of these drafts, the first one first, and where each id stands. A definition of the engine's own may wait for
-/// what is the engine's.
+/// The nodes of these drafts, beginning with the first step, and the index of each id. `is_own`: the definition
+/// belongs to the engine, so its waits may have reserved names.
 ///
 /// # Errors
-/// What is wrong, naming the step.
-pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, Places)> {
+/// The first problem found, naming the step.
+pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, IndexById)> {
     let mut assembly = Assembly {
         nodes: Vec::new(),
         by_id: HashMap::new(),
@@ -34,27 +34,27 @@ pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, Pla
 
 struct Assembly {
     nodes: Vec<Node>,
-    by_id: Places,
+    by_id: IndexById,
     sequences: usize,
     targets: HashMap<usize, String>,
-    /// The sequences of compensations.
+    /// The sequences that are compensations.
     compensations: HashSet<usize>,
 }
 
-/// Where a sequence stands.
+/// The surroundings of a sequence.
 #[derive(Clone, Copy, Default)]
 struct Around {
     container: Option<usize>,
-    /// A saga is around it.
+    /// The sequence is inside a saga.
     saga: bool,
-    /// It is in a compensation.
+    /// The sequence is inside a compensation.
     in_compensation: bool,
-    /// The definition is one of the engine's own.
+    /// The definition belongs to the engine.
     is_own: bool,
 }
 
 impl Assembly {
-    /// Adds a sequence and what is in it, each step before its branches; gives its first step.
+    /// Adds a sequence with everything inside it, each step before its branches. Returns the first step.
     fn add(&mut self, drafts: Vec<Draft>, around: Around) -> Checked<Option<Branch>> {
         let sequence = self.sequences;
         self.sequences += 1;
@@ -64,7 +64,7 @@ impl Assembly {
             check(&draft, around)?;
             let id: Arc<str> = draft.id.as_str().into();
             if self.by_id.insert(id.clone(), index).is_some() {
-                return Err(format!("step {id:?} stands in it twice; give each step an id of its own"));
+                return Err(format!("two steps have the id {id:?}; give each step its own id"));
             }
             if let Some(target) = draft.target {
                 self.targets.insert(index, target);
@@ -87,19 +87,20 @@ impl Assembly {
             });
             let is_saga = self.nodes[index].verb.is_saga();
             let inside = Around { container: Some(index), saga: around.saga || is_saga, ..around };
+            let what = if draft.branches.len() > 1 { "a branch" } else { "the body" };
             for branch in draft.branches {
-                let branch = self.body(branch, inside, &id, "body")?;
+                let branch = self.body(branch, inside, &id, what)?;
                 self.nodes[index].branches.push(branch);
             }
             if let Some(fallback) = draft.fallback {
                 let around = Around { container: Some(index), ..around };
-                self.nodes[index].fallback = Some(self.body(fallback, around, &id, "fallback")?);
+                self.nodes[index].fallback = Some(self.body(fallback, around, &id, "the fallback")?);
             }
             if let Some(compensation) = draft.compensation {
                 let around = Around { container: Some(index), saga: false, in_compensation: true, ..around };
                 self.compensations.insert(self.sequences);
                 self.nodes[index].compensation =
-                    Some(self.body(compensation, around, &id, "compensation")?);
+                    Some(self.body(compensation, around, &id, "the compensation")?);
             }
             match previous.replace(index) {
                 None => first = Some(Branch { first: index }),
@@ -110,16 +111,17 @@ impl Assembly {
     }
 
     fn body(&mut self, drafts: Vec<Draft>, around: Around, id: &str, what: &str) -> Checked<Branch> {
-        self.add(drafts, around)?.ok_or_else(|| format!("the {what} of {id:?} has no steps; give it one"))
+        self.add(drafts, around)?
+            .ok_or_else(|| format!("{what} of step {id:?} has no steps; add at least one"))
     }
 
-    /// A go-to leads to a step of its own sequence, or of one around it: anything else would be the middle of
-    /// something that has not begun.
+    /// Resolves the targets of all go-tos. A target must be in the go-to's own sequence or in one around it,
+    /// because a go-to cannot enter a container that has not started.
     fn resolve_targets(&mut self) -> Checked<()> {
         for (index, target) in std::mem::take(&mut self.targets) {
             let id = self.nodes[index].id.clone();
             let Some(&to) = self.by_id.get(&*target) else {
-                return Err(format!("step {id:?} goes to {target:?}, which is no step of it"));
+                return Err(format!("step {id:?} goes to {target:?}, but the definition has no such step"));
             };
             self.check_target(index, to)?;
             self.nodes[index].target = Some(to);
@@ -130,25 +132,25 @@ impl Assembly {
     fn check_target(&self, from: usize, to: usize) -> Checked<()> {
         let (id, target) = (&self.nodes[from].id, &self.nodes[to].id);
         if from == to {
-            return Err(format!("step {id:?} goes to itself, and would do so for ever"));
+            return Err(format!("step {id:?} goes to itself, which would never end"));
         }
         let sequence = self.nodes[to].sequence;
         let mut at = from;
         while self.nodes[at].sequence != sequence {
             if self.compensations.contains(&self.nodes[at].sequence) {
                 return Err(format!(
-                    "step {id:?} goes to {target:?}, out of a compensation; that is always done in full"
+                    "step {id:?} goes to {target:?}, out of a compensation; a compensation always runs to its end"
                 ));
             }
             let Some(container) = self.nodes[at].container else {
                 return Err(format!(
-                    "step {id:?} goes to {target:?}, which is inside of something that {id:?} is not in; \
-                     a go-to leads to a step of its own sequence or of one around it"
+                    "step {id:?} goes to {target:?}, which is inside a container that {id:?} is not in; \
+                     a go-to leads to a step of its own sequence or of a sequence around it"
                 ));
             };
             if self.nodes[container].verb.is_side() {
                 return Err(format!(
-                    "step {id:?} goes to {target:?}, out of a side branch: the instance has gone on there already"
+                    "step {id:?} goes to {target:?}, out of a side branch; the instance has already continued there"
                 ));
             }
             at = container;
@@ -156,7 +158,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Every step can be reached from the first one.
+    /// Checks that every step can be reached from the first one.
     fn check_reachable(&self) -> Checked<()> {
         let (mut reached, mut open) = (HashSet::new(), vec![0]);
         while let Some(index) = open.pop() {
@@ -175,7 +177,8 @@ impl Assembly {
             Some(node) => {
                 let id = &node.id;
                 Err(format!(
-                    "step {id:?} cannot be reached: the step before it never goes on, and no go-to leads there"
+                    "step {id:?} cannot be reached: the instance never continues after the step before it, and no go-to \
+                     leads to it"
                 ))
             }
         }
@@ -187,7 +190,8 @@ fn on_failure(policy: &Policy, has_fallback: bool, verb: &Verb, around: Around) 
         Some(behaviour) => behaviour,
         None if has_fallback => OnFailure::Continue,
         None if around.saga => OnFailure::Compensate,
-        // What comes behind a saga runs when its compensation is done; of several compensations, each is tried.
+        // After a saga is compensated, the instance continues. After a compensation fails, the other ones still
+        // run.
         None if verb.is_saga() || around.in_compensation => OnFailure::Continue,
         None => OnFailure::Fail,
     }
@@ -196,17 +200,17 @@ fn on_failure(policy: &Policy, has_fallback: bool, verb: &Verb, around: Around) 
 fn check(draft: &Draft, around: Around) -> Checked<()> {
     let id = &*draft.id;
     if id.is_empty() {
-        return Err("a step has an empty id; give it one".to_owned());
+        return Err("a step has an empty id; every step needs an id".to_owned());
     }
     // Pointer ids are paths of step ids: `price/17/look-up`.
     if id.contains(['/', '#']) {
-        return Err(format!("the id of step {id:?} has '/' or '#' in it; use other characters"));
+        return Err(format!("the id of step {id:?} contains '/' or '#'; use other characters"));
     }
     let misplaced = || {
         if draft.policy.timeout.is_some() && draft.verb.body().is_none() {
             return Some(
-                "it has a timeout, which limits each attempt of a body, but it runs none; for an event, an activity, a child \
-                 or a user task use `fail_after` on that, for all of the workflow its deadline"
+                "it has a timeout but no body; use `fail_after` to limit the wait for an event, an activity, a child or a \
+                 user task, or a deadline to limit the whole workflow"
                     .to_owned(),
             );
         }
@@ -215,26 +219,32 @@ fn check(draft: &Draft, around: Around) -> Checked<()> {
                 ("cancel condition", draft.cancel_when.is_some()),
                 ("compensation", draft.compensation.is_some()),
                 ("fallback", draft.fallback.is_some()),
-                ("failure behaviour", draft.policy.on_failure.is_some()),
+                ("`on_failure`", draft.policy.on_failure.is_some()),
             ];
             if let Some((what, _)) = extra.into_iter().find(|(_, is_there)| *is_there) {
                 return Some(format!(
-                    "it is {}, which does nothing itself: its {what} would have no effect",
+                    "it is {}, so its {what} would have no effect",
                     draft.verb.with_article()
                 ));
             }
         }
         if draft.compensation.is_some() && !around.saga {
-            return Some("it has a compensation, but no saga is around it".to_owned());
+            return Some("it has a compensation, but it is not inside a saga".to_owned());
         }
         if draft.policy.on_failure == Some(OnFailure::Compensate) && !around.saga {
-            return Some("its failure is to be compensated, but no saga is around it".to_owned());
+            return Some("it has `OnFailure::Compensate`, but it is not inside a saga".to_owned());
         }
         if draft.verb.ends_all() && around.in_compensation {
-            return Some("it ends the workflow in the middle of a compensation".to_owned());
+            return Some(
+                "it ends the workflow in the middle of a compensation; a compensation always runs to its end"
+                    .to_owned(),
+            );
         }
         if draft.fallback.is_some() && !matches!(draft.policy.on_failure, None | Some(OnFailure::Continue)) {
-            return Some("it has a fallback, but its failure is not to be continued behind".to_owned());
+            return Some(
+                "it has a fallback, so its `on_failure` can only be `OnFailure::Continue`, which is the default"
+                    .to_owned(),
+            );
         }
         None
     };

@@ -1,6 +1,6 @@
 use crate::program::{Ask, Policy, Verb};
 
-/// A step before the definition is put together.
+/// A step as the builder collects it. The assembly of the definition makes a node of it.
 pub(crate) struct Draft {
     pub id: String,
     pub name: Option<String>,

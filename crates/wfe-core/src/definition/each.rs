@@ -3,10 +3,12 @@ use std::sync::Arc;
 use super::{Data, Inline, Item, OnFailure, Retry, Task, inline_item};
 use crate::program::{Body, Policy};
 
-/// What a for-each goes over, and how: one item after the other unless [`parallel`](Self::parallel) says otherwise.
+/// The items of a for-each, and how many of them run at once. [`each`], [`each_in`] and [`each_from`] create
+/// it.
 ///
-/// The items are computed once, when the for-each begins, and stored; neither a crash nor a retry changes them.
-/// `O` is the item of the for-each around this one (`()` on the main path), `T` its own.
+/// By default, one item runs after the other; [`parallel`](Self::parallel) changes that. The items are computed
+/// once, when the for-each starts, and stored: neither a crash nor a retry changes them. `O` is the item of the
+/// for-each around this one (`()` on the main path), and `T` is the item of this one.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -18,12 +20,12 @@ use crate::program::{Body, Policy};
 /// let definition = WorkflowBuilder::<Tree>::new("count", 1)
 ///     .for_each(
 ///         "folders",
-///         // Listed by a body of its own.
+/// // A step body lists the folders.
 ///         each_from(inline(|_, tree: Arc<Tree>| async move { Ok(vec![format!("{}/a", tree.root)]) })).parallel(4),
 ///         |folder| {
 ///             folder.for_each(
 ///                 "files",
-///                 // From the folder, the item of the for-each around.
+/// // The files depend on the folder, which is the item of the outer for-each.
 ///                 each_in(|_: &Tree, folder: &String| vec![format!("{folder}/1"), format!("{folder}/2")]),
 ///                 |file| file.then("read", inline_item(|_, _: Arc<Tree>, file: String| async move { Ok(file.len()) })),
 ///             )
@@ -37,14 +39,15 @@ pub struct Each<D, O, T> {
     pub(super) limit: usize,
 }
 
-/// Over items taken from the data. The closure must be quick; [`each_from`] is for what takes time.
+/// Takes the items from the data. The closure must be quick; for longer work, use [`each_from`].
 pub fn each<D: Data, O: Item, T: Item>(
     items: impl Fn(&D) -> Vec<T> + Send + Sync + 'static,
 ) -> Each<D, O, T> {
     each_in(move |data, _: &O| items(data))
 }
 
-/// As [`each`], for a for-each inside another one: the closure gets the outer item too.
+/// Takes the items from the data and the item of the outer for-each. It is [`each`] for a for-each inside
+/// another one.
 pub fn each_in<D: Data, O: Item, T: Item>(
     items: impl Fn(&D, &O) -> Vec<T> + Send + Sync + 'static,
 ) -> Each<D, O, T> {
@@ -55,8 +58,8 @@ pub fn each_in<D: Data, O: Item, T: Item>(
     }))
 }
 
-/// Over items that a body of its own computes: listing a folder, say. The body is a step like any other, with its
-/// retries; its output closures are not called.
+/// Computes the items with the body of a task, such as one that lists a folder. The body runs like that of any
+/// step, with the task's retries. Output closures of the task are not called.
 #[must_use]
 pub fn each_from<D: Data, O: Item, T: Item>(
     items: Task<Vec<T>, D, O, Inline<Vec<T>, D, O>>,
@@ -65,28 +68,28 @@ pub fn each_from<D: Data, O: Item, T: Item>(
 }
 
 impl<D: Data, O: Item, T: Item> Each<D, O, T> {
-    /// At most this many items at once; 0 is refused when the definition is built.
+    /// Runs up to `limit` items at once. Building the definition refuses a limit of 0.
     #[must_use]
     pub fn parallel(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// What people call the for-each; by default its id.
+    /// Sets the display name of the for-each. By default, it is the step's id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.items.name = Some(name.into());
         self
     }
 
-    /// Whether computing the items is tried again after a failure; by default never.
+    /// Sets the retry policy for computing the items. By default, there is no retry.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.items.policy.retry = retry;
         self
     }
 
-    /// What happens when the items could not be computed; by default the instance ends as failed.
+    /// Sets what happens when the items could not be computed. By default, the instance fails.
     #[must_use]
     pub fn on_failure(mut self, behaviour: OnFailure) -> Self {
         self.items.policy.on_failure = Some(behaviour);

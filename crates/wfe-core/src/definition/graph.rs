@@ -13,7 +13,7 @@ use crate::{
     traits::OWN_NAMES,
 };
 
-/// A workflow program: an id, a version, and a graph of steps over one type of data. Cheap to clone.
+/// A workflow definition: an id, a version, and a graph of steps over one type of data. It is cheap to clone.
 #[derive(Clone)]
 pub struct Definition(Arc<Inner>);
 
@@ -25,11 +25,11 @@ struct Inner {
     data_name: &'static str,
     decode: fn(&Value) -> serde_json::Result<AnyData>,
     nodes: Vec<Node>,
-    by_id: super::assembly::Places,
+    by_id: super::assembly::IndexById,
 }
 
 impl Definition {
-    /// Its id.
+    /// The id of the definition.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id
@@ -39,32 +39,34 @@ impl Definition {
         self.0.id.clone()
     }
 
-    /// Its version.
+    /// The version of the definition.
     #[must_use]
     pub fn version(&self) -> u32 {
         self.0.version
     }
 
-    /// The stable ids of its steps, each container before what is in it.
+    /// The stable ids of all steps. Each container comes before the steps inside it.
     pub fn step_ids(&self) -> impl Iterator<Item = &str> {
         self.0.nodes.iter().map(|n| &*n.id)
     }
 
-    /// What people call a step; `None`: there is no such step.
+    /// The display name of a step, which is its id by default. `None`: there is no such step.
     #[must_use]
     pub fn step_name(&self, id: &str) -> Option<&str> {
         self.find(id).map(|n| n.name.as_deref().unwrap_or(&n.id))
     }
 
-    /// A new instance that stands at the first step. Its id is empty: the store makes one.
+    /// Creates an instance with a pointer at the first step. Its id is empty: the store assigns one.
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid): the definition's data has another type; or the data does not fit JSON
-    /// ([`Serialization`](WfeError::Serialization)).
+    /// * [`Invalid`](WfeError::Invalid): `D` is not the data type of the definition.
+    /// * [`Serialization`](WfeError::Serialization): JSON cannot represent the data.
     pub fn instance<D: Data>(&self, data: &D, now: DateTime<Utc>) -> Result<WorkflowInstance> {
         if TypeId::of::<D>() != self.0.data_type {
             let (id, wanted, given) = (self.id(), self.0.data_name, std::any::type_name::<D>());
-            return Err(WfeError::Invalid(format!("workflow {id:?} runs on {wanted}, not on {given}")));
+            return Err(WfeError::Invalid(format!(
+                "the data of workflow {id:?} is of type {wanted}, not {given}"
+            )));
         }
         Ok(WorkflowInstance {
             id: String::new(),
@@ -88,18 +90,21 @@ impl Definition {
         first.new_pointer(first.id.to_string())
     }
 
-    /// The data, typed; `Err`: why it is none of the definition's. A panic in the user's type counts as that.
+    /// The data as the definition's type. `Err`: the type cannot read it, or its code panicked.
     pub(crate) fn decode(&self, data: &Value) -> std::result::Result<AnyData, StepError> {
         let misfit = |e| StepError::fatal(e).with_code(StepError::DEFINITION);
         std::panic::catch_unwind(AssertUnwindSafe(|| (self.0.decode)(data).map_err(misfit)))
             .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", payload)))
     }
 
-    /// Why this data, of the type of that name, is none of the definition's; `None`: it is.
+    /// The reason why the definition's type cannot read this data, which is of the type `given`. `None`: it
+    /// can.
     pub(crate) fn misfit(&self, data: &Value, given: &str) -> Option<String> {
         let error = self.decode(data).err()?;
         let (id, wanted) = (self.id(), self.0.data_name);
-        Some(format!("workflow {id:?} runs on {wanted}, not on {given}: {error}"))
+        Some(format!(
+            "the data of workflow {id:?} is of type {wanted}, and data of type {given} cannot be read as such: {error}"
+        ))
     }
 
     pub(crate) fn node(&self, index: usize) -> &Node {
@@ -134,17 +139,17 @@ impl Definition {
             return Err(invalid("its id is empty".to_owned()));
         }
         if id.len() > LONGEST_DEFINITION_ID {
-            // Its beginning tells which one: a message must not be as long as what it refuses.
+            // The message has only the beginning of the id, so that it is not as long as the id itself.
             return Err(WfeError::InvalidDefinition {
                 definition: id.chars().take(64).chain(['…']).collect(),
                 problem: format!(
-                    "its id has {} bytes; {LONGEST_DEFINITION_ID} are the most, because it is sent with every claim",
+                    "its id has {} bytes; at most {LONGEST_DEFINITION_ID} are allowed, because every claim sends it",
                     id.len()
                 ),
             });
         }
         if version == 0 {
-            return Err(invalid("its version is 0, which stands for no version; begin with 1".to_owned()));
+            return Err(invalid("its version is 0; versions begin with 1".to_owned()));
         }
         if drafts.is_empty() {
             return Err(invalid("it has no steps".to_owned()));

@@ -1,15 +1,16 @@
-//! The picture of an outline, as a Mermaid flowchart.
+//! Draws an outline as a Mermaid flowchart.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{Outline, OutlineStep, outline::ESCALATION};
 
 impl Outline {
-    /// The outline as a [Mermaid](https://mermaid.js.org) flowchart, which many programs that show Markdown draw: steps from
-    /// above to below, containers as frames, conditions as diamonds, waits with round ends. Dotted arrows lead to what
-    /// runs after a failure, to compensations, and to the target of a go-to. It ends with a line break.
+    /// Draws the outline as a [Mermaid](https://mermaid.js.org) flowchart, a text that many Markdown viewers
+    /// show as a picture.
     ///
-    /// The same outline always gives the same text.
+    /// Steps run from top to bottom. Containers are frames, conditions are diamonds, and waits have round ends.
+    /// Dotted arrows lead to fallbacks, to compensations, and to the targets of go-tos. The text ends with a
+    /// line break. Equal outlines give equal texts.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -27,10 +28,10 @@ impl Outline {
     /// ```
     #[must_use]
     pub fn to_mermaid(&self) -> String {
-        let places = self.steps.iter().enumerate().map(|(at, step)| (&*step.id, at)).collect();
+        let indices = self.steps.iter().enumerate().map(|(at, step)| (&*step.id, at)).collect();
         let mut picture = Picture {
             outline: self,
-            places,
+            indices,
             drawn: HashSet::new(),
             nodes: Vec::new(),
             arrows: Vec::new(),
@@ -42,23 +43,26 @@ impl Outline {
             None => vec![End::from("begin")],
         };
         picture.node("finish(((\" \")))");
-        picture.lead(&ends, "finish");
+        picture.arrow(&ends, "finish");
         format!("flowchart TD\n{}{}", picture.nodes.concat(), picture.arrows.concat())
     }
 }
 
 struct Picture<'a> {
     outline: &'a Outline,
-    places: HashMap<&'a str, usize>,
-    /// The ids of the steps that stand in it: also an outline that goes round in a circle comes to an end.
+    /// The index of each step, by its id.
+    indices: HashMap<&'a str, usize>,
+    /// The ids of the steps that are drawn already, so that drawing ends even if the steps of an outline form a
+    /// circle.
     drawn: HashSet<&'a str>,
-    /// A line each.
+    /// The lines that declare nodes.
     nodes: Vec<String>,
+    /// The lines that declare arrows.
     arrows: Vec<String>,
     depth: usize,
 }
 
-/// Where a path comes from, and what stands at the arrow that goes on from there.
+/// The open end of a path: the node that the next arrow starts from, and the label of that arrow.
 struct End {
     from: String,
     label: Option<String>,
@@ -70,13 +74,13 @@ impl From<&str> for End {
     }
 }
 
-/// How a step is drawn.
+/// The shape of a step in the picture.
 enum Shape {
-    /// A box of this text with these brackets around it.
+    /// A box, given by its opening and its closing bracket.
     Box(&'static str, &'static str),
-    /// Its branches lead away from it, and what follows comes behind all of them.
+    /// A box from which the branches lead away. The next step comes after all of them.
     Fork(&'static str, &'static str),
-    /// A frame around its branches.
+    /// A frame around the branches.
     Frame,
 }
 
@@ -85,7 +89,7 @@ impl<'a> Picture<'a> {
         self.nodes.push(format!("{:indent$}{text}\n", "", indent = 4 * self.depth));
     }
 
-    fn lead(&mut self, from: &[End], to: &str) {
+    fn arrow(&mut self, from: &[End], to: &str) {
         for End { from, label } in from {
             self.arrows.push(match label {
                 None => format!("    {from} --> {to}\n"),
@@ -94,11 +98,11 @@ impl<'a> Picture<'a> {
         }
     }
 
-    fn lead_dotted(&mut self, from: &str, label: &str, to: &str) {
+    fn dotted_arrow(&mut self, from: &str, label: &str, to: &str) {
         self.arrows.push(format!("    {from} -.->|{}| {to}\n", quoted(label)));
     }
 
-    /// Draws the steps from this one on; where they end.
+    /// Draws this step and those that follow it. Returns the open ends.
     fn sequence(&mut self, first: &str, mut ends: Vec<End>) -> Vec<End> {
         let mut next = Some(first);
         while let Some(step) = next.and_then(|id| self.step(id))
@@ -111,17 +115,17 @@ impl<'a> Picture<'a> {
     }
 
     fn step(&self, id: &str) -> Option<&'a OutlineStep> {
-        self.places.get(id).and_then(|at| self.outline.steps.get(*at))
+        self.indices.get(id).and_then(|at| self.outline.steps.get(*at))
     }
 
     fn name(&self, id: &str) -> String {
-        self.places.get(id).map_or_else(|| "nowhere".to_owned(), |at| format!("s{at}"))
+        self.indices.get(id).map_or_else(|| "nowhere".to_owned(), |at| format!("s{at}"))
     }
 
     fn draw(&mut self, step: &'a OutlineStep, before: &[End]) -> Vec<End> {
         let name = self.name(&step.id);
         let text = quoted(&text(step));
-        self.lead(before, &name);
+        self.arrow(before, &name);
         let mut ends = match shape(step) {
             Shape::Box(open, close) => {
                 self.node(&format!("{name}{open}{text}{close}"));
@@ -144,47 +148,47 @@ impl<'a> Picture<'a> {
         };
         if let Some(to) = &step.to {
             let to = self.name(to);
-            self.lead_dotted(&name, "go to", &to);
+            self.dotted_arrow(&name, "go to", &to);
             ends.clear();
         }
         if step.kind == "end" {
-            self.lead(&[End::from(&*name)], "finish");
+            self.arrow(&[End::from(&*name)], "finish");
             ends.clear();
         }
         if let Some(fallback) = &step.fallback {
             let first = self.name(fallback);
-            self.lead_dotted(&name, "fallback", &first);
+            self.dotted_arrow(&name, "fallback", &first);
             ends.extend(self.sequence(fallback, Vec::new()));
         }
         if let Some(compensation) = &step.compensation {
             let first = self.name(compensation);
-            self.lead_dotted(&name, "compensation", &first);
+            self.dotted_arrow(&name, "compensation", &first);
             self.sequence(compensation, Vec::new());
         }
         ends
     }
 
-    /// The branches that lead away from a step; where the paths behind it come from.
+    /// Draws the branches that lead away from a step. Returns the open ends.
     fn branches(&mut self, step: &'a OutlineStep, name: &str) -> Vec<End> {
         let mut ends = Vec::new();
         for branch in &step.branches {
-            let is_beside = branch.label == ESCALATION && !step.options.contains(&branch.label);
-            if is_beside {
+            let is_escalation = branch.label == ESCALATION && !step.options.contains(&branch.label);
+            if is_escalation {
                 let first = self.name(&branch.first);
-                self.lead_dotted(name, ESCALATION, &first);
+                self.dotted_arrow(name, ESCALATION, &first);
                 self.sequence(&branch.first, Vec::new());
             } else {
                 let from = End { from: name.to_owned(), label: Some(branch.label.clone()) };
                 ends.extend(self.sequence(&branch.first, vec![from]));
             }
         }
-        ends.extend(passed_by(step).into_iter().map(|label| End { from: name.to_owned(), label }));
+        ends.extend(bypasses(step).into_iter().map(|label| End { from: name.to_owned(), label }));
         ends
     }
 }
 
-/// The paths that lead past all branches of a step, each with its label.
-fn passed_by(step: &OutlineStep) -> Vec<Option<String>> {
+/// The labels of the paths from a step to the next one that run no branch.
+fn bypasses(step: &OutlineStep) -> Vec<Option<String>> {
     let has = |label: &str| step.branches.iter().any(|branch| branch.label == label);
     match &*step.kind {
         "if" if has("else") => Vec::new(),
@@ -207,7 +211,7 @@ fn shape(step: &OutlineStep) -> Shape {
     }
 }
 
-/// What stands in the box of a step: its name, and what kind of step it is where the box does not tell.
+/// The text in the box of a step: its name, and its kind if the shape of the box does not show it.
 fn text(step: &OutlineStep) -> String {
     let name = step.name.as_deref().unwrap_or(&step.id);
     let more = match (&*step.kind, &step.awaits) {
@@ -226,7 +230,7 @@ fn text(step: &OutlineStep) -> String {
     format!("{name}: {more}")
 }
 
-/// A text in which Mermaid finds no syntax of its own.
+/// The text in quotation marks, escaped so that Mermaid reads none of it as syntax.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {

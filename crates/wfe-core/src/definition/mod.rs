@@ -1,4 +1,5 @@
-//! The program: what steps there are, in which order, and what happens when one fails.
+//! Workflow definitions: their builder, their checks, the registry of versions, and outlines of definitions as
+//! data.
 
 mod assembly;
 mod builder;

@@ -1,4 +1,4 @@
-//! A definition as data: what it consists of, without its closures.
+//! A definition as data: its steps and their settings, without its closures.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use super::{Definition, OnFailure, Retry};
 use crate::program::{Node, Verb};
 
-/// The label of the branch that runs beside a task that nobody answers.
+/// The label of the escalation branch of a user task.
 pub(super) const ESCALATION: &str = "escalation";
 
-/// What a definition consists of: its steps, how they follow one another, and what each does about failures. It can be
-/// listed, stored as JSON, compared with that of another version, and [drawn](Self::to_mermaid).
+/// A definition as data: its steps, their order, and their settings. An outline can be stored as JSON, compared
+/// with the outline of another version, and [drawn](Self::to_mermaid).
 ///
-/// It is complete but for what only code can say: bodies, conditions, and durations that are computed from the data.
-/// Two definitions with equal outlines can still run different code.
+/// An outline has everything but code: it has no bodies, no conditions, and no durations that are computed from
+/// the data. Two definitions with equal outlines can therefore still run different code.
 ///
 /// ```
 /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -31,18 +31,19 @@ pub(super) const ESCALATION: &str = "escalation";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Outline {
-    /// The version of this shape: [`FORMAT`](Self::FORMAT). Fields that a reader does not know may come without a new one.
+    /// The version of the outline's format: [`FORMAT`](Self::FORMAT). New optional fields do not change the
+    /// version, so readers must ignore fields that they do not know.
     pub outline: u32,
     /// The definition's id.
     pub id: String,
     /// The definition's version.
     pub version: u32,
-    /// What its instances carry.
+    /// The data of its instances.
     pub data: OutlineData,
-    /// How long an instance may take, in seconds; `None`: as long as it takes.
+    /// The longest time that an instance may take, in seconds; `None`: no limit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub deadline_s: Option<f64>,
-    /// Its steps: the first one is where instances begin, each container comes before what is in it.
+    /// Its steps. Instances begin with the first one. Each container comes before the steps inside it.
     pub steps: Vec<OutlineStep>,
 }
 
@@ -50,7 +51,7 @@ pub struct Outline {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutlineData {
-    /// The name of its Rust type.
+    /// The name of the Rust type.
     #[serde(rename = "type")]
     pub type_name: String,
 }
@@ -59,59 +60,60 @@ pub struct OutlineData {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutlineStep {
-    /// Its stable id.
+    /// The stable id.
     pub id: String,
-    /// What people call it; `None`: its id.
+    /// The display name; `None`: the step has no name other than its id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// What kind of step it is: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `after`, `recur`, `delay`,
+    /// The kind of the step: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `after`, `recur`, `delay`,
     /// `wait-for`, `activity`, `user-task`, `sub-workflow`, `go-to` or `end`.
     pub kind: String,
-    /// The step that follows in the same sequence; `None`: the sequence ends here.
+    /// The next step in the same sequence; `None`: the sequence ends here.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next: Option<String>,
-    /// The step whose branch, fallback or compensation it is in; `None`: it is on the main path.
+    /// The step whose branch, fallback or compensation this step is in; `None`: this step is on the main path.
     #[serde(rename = "in", skip_serializing_if = "Option::is_none", default)]
     pub container: Option<String>,
-    /// Its branches, in their order.
+    /// The branches of the step, in the order of the definition.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub branches: Vec<OutlineBranch>,
-    /// The first step of what runs when it has failed for good.
+    /// The first step of the fallback; `None`: the step has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fallback: Option<String>,
-    /// The first step of what compensates it.
+    /// The first step of the compensation; `None`: the step has none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub compensation: Option<String>,
-    /// Where a go-to leads.
+    /// The target of a go-to; `None`: the step is not a go-to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<String>,
-    /// What it waits for: the name of an event or an activity, the definition id of a child.
+    /// The name of the event or the activity that the step waits for, or the id of the child's definition.
+    /// `None`: the step waits for none of them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub awaits: Option<String>,
-    /// The version of the child's definition; `None`: the newest that is registered when the child begins.
+    /// The version of the child's definition; `None`: the newest one that is registered when the child starts.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub child_version: Option<u32>,
-    /// The answers that a user task offers, also those without a branch.
+    /// The options of a user task, including those without a branch.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub options: Vec<String>,
-    /// At which times a recurring branch runs: the interval, or the cron expression and its time zone.
+    /// When a recurring branch runs: the interval, or the cron expression and its time zone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub every: Option<String>,
-    /// How many items of a for-each run side by side; `None`: as many as there are, or it is none.
+    /// The number of items of a for-each that run at once; `None`: all of them, or the step is not a for-each.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parallel: Option<usize>,
-    /// How often, and after which backoff, it is tried again; `None`: never.
+    /// The retry policy; `None`: the step is not retried.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry: Option<OutlineRetry>,
-    /// How long one attempt of its body may take, in seconds; `None`: as long as it takes.
+    /// The longest time that one attempt of the body may take, in seconds; `None`: no limit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub timeout_s: Option<f64>,
-    /// What happens when it has failed for good, and its fallback, if it has one, has ended.
+    /// What happens when the step has failed for good. If it has a fallback, this happens after the fallback.
     pub on_failure: OutlineOnFailure,
-    /// Whether its body runs on a thread for blocking work.
+    /// Whether the body blocks its thread, and so runs on the blocking pool.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub blocking: bool,
-    /// Whether a condition may cancel it.
+    /// Whether the step has a cancel condition.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub cancellable: bool,
 }
@@ -120,30 +122,39 @@ pub struct OutlineStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutlineBranch {
-    /// When it runs: `then` and `else`; of a decision the value, or `condition 1`, unless it was given a label, or
-    /// `otherwise`; of a user task the option, or `escalation`; `timeout` where something did not come in time; `each item`,
-    /// `while`, `tick`, `later`, `all` for the one branch of a container; the number of a parallel branch.
+    /// The label of the branch, which says when it runs:
+    ///
+    /// * `then` or `else`: the branches of an if.
+    /// * The label given in the definition, else the value, else `condition 1` and so on, or `otherwise`: the
+    ///   branches of a decision.
+    /// * The option, or `escalation`: the branches of a user task.
+    /// * `timeout`: runs when the time limit of a wait has passed.
+    /// * `each item`, `while`, `tick`, `later` or `all`: the one branch of a for-each, a while, a recurring
+    ///   branch, a delayed branch or a saga.
+    /// * The number, from 1: the branches of a parallel step.
     pub label: String,
-    /// Its first step.
+    /// The first step of the branch.
     pub first: String,
 }
 
-/// A retry policy. The backoff before retry *n* (from 1) is `initial_s * factor^(n-1)`, at most `maximum_s`, shortened at random
-/// by a part of up to `jitter`.
+/// The retry policy of a step.
+///
+/// The backoff before retry `n` (from 1) is `initial_s * factor^(n-1)`, at most `maximum_s`, shortened by a
+/// random part of up to `jitter`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutlineRetry {
-    /// How many further attempts there are at most.
+    /// The highest number of retries.
     pub limit: u32,
-    /// In seconds.
+    /// The backoff before the first retry, in seconds.
     pub initial_s: f64,
-    /// In seconds.
+    /// The longest backoff, in seconds.
     pub maximum_s: f64,
-    /// How much longer each backoff is than the one before.
+    /// The factor by which each backoff is longer than the one before.
     pub factor: f64,
-    /// By which part, from 0 to 1, a backoff is shortened at most.
+    /// The largest part, from 0 to 1, by which a backoff is shortened at random.
     pub jitter: f64,
-    /// Whether code decides which errors are tried again.
+    /// Whether code decides which errors are retried.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub conditional: bool,
 }
@@ -153,18 +164,18 @@ pub struct OutlineRetry {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum OutlineOnFailure {
-    /// The instance ends as failed.
+    /// The instance fails.
     Fail,
     /// The instance is suspended.
     Suspend,
-    /// The instance goes on behind the step.
+    /// The instance continues after the step.
     Continue,
     /// The saga around the step is compensated.
     Compensate,
 }
 
 impl Outline {
-    /// The version of this shape, in [`outline`](Self::outline).
+    /// The current version of the outline's format, as in [`outline`](Self::outline).
     pub const FORMAT: u32 = 1;
 
     /// The step of this id; `None`: there is none.
@@ -175,7 +186,7 @@ impl Outline {
 }
 
 impl Definition {
-    /// What it consists of, as data that can be listed, stored, compared and drawn.
+    /// The definition as data, which can be listed, stored, compared and drawn.
     #[must_use]
     pub fn outline(&self) -> Outline {
         Outline {
@@ -232,7 +243,7 @@ impl Definition {
     }
 }
 
-/// What a step waits for, and in which version.
+/// The name of what a step waits for, and the version of its child's definition.
 fn awaited(verb: &Verb) -> (Option<String>, Option<u32>) {
     match verb {
         Verb::SubWorkflow(it) => (Some(it.definition.clone()), it.version),
@@ -240,7 +251,7 @@ fn awaited(verb: &Verb) -> (Option<String>, Option<u32>) {
     }
 }
 
-/// When each of so many branches runs.
+/// The labels of a step's branches; `branches` is their number.
 fn labels(verb: &Verb, branches: usize) -> impl Iterator<Item = String> {
     let all: Vec<String> = match verb {
         Verb::If(_) => ["then", "else"].map(str::to_owned).into(),

@@ -12,11 +12,11 @@ type Input<S, D, I> = Box<dyn Fn(&mut S, &D, &I) + Send + Sync>;
 type Output<S, D> = Arc<dyn Fn(&S, &mut D) + Send + Sync>;
 type Run<S, D, I> = Box<dyn Fn(Ctx, Arc<D>, I) -> Work<S> + Send + Sync>;
 
-/// A step as it stands in a definition: its body, how data reaches and leaves it, and what happens when it fails.
+/// A step body with its settings: how it reads and writes the data, and what happens when it fails.
 ///
-/// Made by [`step`], [`blocking_step`], [`inline`], [`inline_item`], [`blocking`] or [`blocking_item`]. `S` is what the
-/// output closures see (the step's struct, or what the inline body returned), `D` the instance's data, `I` the item
-/// of the for-each around the step (`()` on the main path).
+/// [`step`], [`blocking_step`], [`inline`], [`inline_item`], [`blocking`] and [`blocking_item`] create it. `S`
+/// is the argument of the output closures: the step's struct, or the return value of an inline body. `D` is the
+/// instance's data, and `I` the item of the for-each around the step (`()` on the main path).
 pub struct Task<S, D, I, K> {
     kind: K,
     outputs: Vec<Output<S, D>>,
@@ -26,14 +26,14 @@ pub struct Task<S, D, I, K> {
     types: PhantomData<fn(I)>,
 }
 
-/// Kind of a [`Task`] whose body is a struct made anew for each attempt.
+/// Marks a [`Task`] whose body is a struct. Each attempt gets a new struct.
 pub struct Made<S, D, I> {
     make: Box<dyn Fn() -> S + Send + Sync>,
     inputs: Vec<Input<S, D, I>>,
     run: fn(S, Ctx) -> Work<(Next, S)>,
 }
 
-/// Kind of a [`Task`] whose body is a closure.
+/// Marks a [`Task`] whose body is a closure.
 pub struct Inline<R, D, I> {
     run: Run<R, D, I>,
 }
@@ -50,41 +50,47 @@ impl<S, D, I, K> Task<S, D, I, K> {
         }
     }
 
-    /// Writes what the step leaves into the data. It sees the newest data, not what the body ran on, and no two
-    /// outputs of an instance run at once, so no update is lost. If it panics, nothing is changed and the step has
-    /// failed. It must be quick: it runs on the engine's thread.
+    /// Adds an output closure, which writes the step's results into the data when the step has completed.
+    ///
+    /// The closure gets the newest data, not the snapshot that the body read. The outputs of an instance run
+    /// one after the other, so no update is lost. If the closure panics, the data stays unchanged and the step
+    /// fails. The closure must be quick, because it runs on the engine's thread.
     #[must_use]
     pub fn output(mut self, write: impl Fn(&S, &mut D) + Send + Sync + 'static) -> Self {
         self.outputs.push(Arc::new(write));
         self
     }
 
-    /// What people call the step; by default its id.
+    /// Sets the display name of the step. By default, it is the step's id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    /// Whether and when the step is tried again after a failure; by default never.
+    /// Sets the retry policy of the step. By default, the step is not retried.
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.policy.retry = retry;
         self
     }
 
-    /// What happens when the step has failed for good; see [`OnFailure`] for what happens by default.
+    /// Sets what happens when the step has failed for good; [`OnFailure`] describes the default.
     #[must_use]
     pub fn on_failure(mut self, behaviour: OnFailure) -> Self {
         self.policy.on_failure = Some(behaviour);
         self
     }
 
-    /// How long an attempt may take, from the moment its body begins; by default as long as it likes. An attempt
-    /// that takes longer has failed with the code `timeout`: its cancellation token fires, and what it still answers
-    /// is passed over. A body that goes on all the same is dropped a second later, unless it blocks its thread
-    /// ([`Ctx::cancellation`]). That the attempt has failed is stored at once, and the pause before the next one runs; its
-    /// body begins when this one has ended or was dropped. Zero is refused when the definition is built.
+    /// Limits the time of each attempt, counted from the start of its body. By default, there is no limit.
+    ///
+    /// An attempt that takes longer fails with the code `timeout`. Its cancellation token fires, and a later
+    /// answer of the body is ignored. A body that is still running one second later is dropped, unless it
+    /// blocks its thread ([`Ctx::cancellation`]). The failure is stored at once, and the backoff before the
+    /// next attempt begins at once. The body of the next attempt starts only when the earlier body has ended or
+    /// was dropped.
+    ///
+    /// Building the definition refuses a timeout of zero.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.policy.timeout = Some(limit);
@@ -93,7 +99,8 @@ impl<S, D, I, K> Task<S, D, I, K> {
 }
 
 impl<S, D, I> Task<S, D, I, Made<S, D, I>> {
-    /// Sets a field of the step from the data and the item, before each attempt.
+    /// Adds an input closure, which sets fields of the step's struct from the data and the item before each
+    /// attempt.
     #[must_use]
     pub fn input(mut self, set: impl Fn(&mut S, &D, &I) + Send + Sync + 'static) -> Self {
         self.kind.inputs.push(Box::new(set));
@@ -101,8 +108,8 @@ impl<S, D, I> Task<S, D, I, Made<S, D, I>> {
     }
 }
 
-/// A step that is a struct with an asynchronous body; `make` gives a fresh one for each attempt, with its
-/// dependencies: `step(move || Charge::new(bank.clone()))`.
+/// A task whose body is a struct that implements [`Step`]. `make` creates a new struct for each attempt, with
+/// its dependencies: `step(move || Charge::new(bank.clone()))`.
 pub fn step<S: Step, D: Data, I: Item>(
     make: impl Fn() -> S + Send + Sync + 'static,
 ) -> Task<S, D, I, Made<S, D, I>> {
@@ -112,7 +119,8 @@ pub fn step<S: Step, D: Data, I: Item>(
     Task::new(Made { make: Box::new(make), inputs: Vec::new(), run }, false)
 }
 
-/// As [`step`], for a body that blocks; it runs on the blocking pool.
+/// A task whose body is a struct that implements [`BlockingStep`]. The body may block its thread: it runs on
+/// the blocking pool.
 ///
 /// ```
 /// use std::io::Write;
@@ -129,11 +137,8 @@ pub fn step<S: Step, D: Data, I: Item>(
 /// impl BlockingStep for WriteOut {
 ///     fn run(&mut self, ctx: &Ctx) -> StepResult {
 ///         for word in &self.words {
-///             // Nobody can take a thread away, nor its place among the bodies that may run at once: a body that takes
-///             // long looks whether it is still wanted.
-///             if ctx.cancellation().is_cancelled() {
-///                 return Err(StepError::retryable("nobody wants it any more"));
-///             }
+/// // The host cannot stop a thread, and the body keeps its slot. So a long body checks its token. if
+/// ctx.cancellation().is_cancelled() { return Err(StepError::retryable("the attempt was cancelled")); }
 ///             self.written += std::io::sink().write(word.as_bytes())?;
 ///         }
 ///         Ok(Next::Done)
@@ -158,8 +163,10 @@ pub fn blocking_step<S: BlockingStep, D: Data, I: Item>(
     Task::new(Made { make: Box::new(make), inputs: Vec::new(), run }, true)
 }
 
-/// A step that is an asynchronous closure over the context and a snapshot of the data. What it returns is the step's
-/// outcome, and what its output closures see: `inline(|ctx, order: Arc<Order>| async move { Ok(()) })`.
+/// A task whose body is an asynchronous closure: `inline(|ctx, order: Arc<Order>| async move { Ok(()) })`.
+///
+/// The closure gets the context and a snapshot of the data. Its return value becomes the step's outcome, and is
+/// passed to the output closures.
 pub fn inline<R, D: Data, I: Item, F>(
     body: impl Fn(Ctx, Arc<D>) -> F + Send + Sync + 'static,
 ) -> Task<R, D, I, Inline<R, D, I>>
@@ -169,7 +176,8 @@ where
     inline_item(move |ctx, data, _: I| body(ctx, data))
 }
 
-/// As [`inline`], for a step of a for-each: the closure gets the item too.
+/// A task whose body is an asynchronous closure, for a step inside a for-each. As [`inline`], but the closure
+/// also gets the item.
 pub fn inline_item<R, D: Data, I: Item, F>(
     body: impl Fn(Ctx, Arc<D>, I) -> F + Send + Sync + 'static,
 ) -> Task<R, D, I, Inline<R, D, I>>
@@ -180,15 +188,16 @@ where
     Task::new(Inline { run: Box::new(run) }, false)
 }
 
-/// A step that is a closure which blocks its thread; it runs on the blocking pool. What it returns is the step's
-/// outcome, and what its output closures see.
+/// A task whose body is a closure that may block its thread. It runs on the blocking pool. Its return value
+/// becomes the step's outcome, and is passed to the output closures.
 pub fn blocking<R: 'static, D: Data, I: Item>(
     body: impl Fn(&Ctx, &D) -> Result<R, StepError> + Send + Sync + 'static,
 ) -> Task<R, D, I, Inline<R, D, I>> {
     blocking_item(move |ctx: &Ctx, data: &D, _: I| body(ctx, data))
 }
 
-/// As [`blocking`], for a step of a for-each: the closure gets the item too.
+/// A task whose body is a closure that may block its thread, for a step inside a for-each. As [`blocking`], but
+/// the closure also gets the item.
 ///
 /// ```
 /// use std::{fs, path::PathBuf};
@@ -215,8 +224,8 @@ pub fn blocking_item<R: 'static, D: Data, I: Item>(
     Task::new(Inline { run: Box::new(run) }, true)
 }
 
-/// How the body of a step comes to its answer and to what its outputs see. Public but out of reach: which kinds of
-/// tasks there are is closed.
+/// Runs a body and gives its answer, with the argument for its output closures. The trait is public but not
+/// exported, so that programs cannot add kinds of tasks.
 pub trait Source<S, D, I>: Send + Sync + 'static {
     fn start(&self, ctx: Ctx, data: Arc<D>, item: I) -> Work<(Next, S)>;
 }
@@ -254,7 +263,7 @@ impl<S: Send + 'static, D: Data, I: Item, K: Source<S, D, I>> Task<S, D, I, K> {
 }
 
 impl<T: Item, D: Data, I: Item> Task<Vec<T>, D, I, Inline<Vec<T>, D, I>> {
-    /// The body as the source of a for-each's items.
+    /// The body of a for-each, whose answer is the items.
     pub(super) fn into_items(self) -> Body {
         let run = self.kind.run;
         let start = move |ctx: Ctx, data: &AnyData, item: Option<Value>| {

@@ -1,4 +1,4 @@
-//! What a step waits for, outside of the workflow.
+//! The waits of a step for an event, an activity, a child workflow or a person.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::{
     steps::UserAnswer,
 };
 
-/// How long a wait may last.
+/// The time limit of a wait.
 #[derive(Default)]
 pub(crate) struct Limit {
     pub after: Option<Ask<Duration>>,
-    /// What runs then; `None`: the step has failed.
+    /// The steps that run when the limit has passed; `None`: the step fails then.
     pub branch: Option<Vec<Draft>>,
 }
 
 impl Limit {
-    /// What the step needs of it, and its branch, which is the first one of the step.
+    /// The limit for the verb, and its branch. The branch is the first one of the step.
     pub fn split(self) -> (Option<TimeLimit>, Vec<Vec<Draft>>) {
         let has_branch = self.branch.is_some();
         let limit = self.after.map(|after| TimeLimit { after, has_branch });
@@ -29,29 +29,29 @@ impl Limit {
     }
 }
 
-/// What all waits have in common, before they are steps.
+/// The settings that all kinds of waits have in common.
 #[derive(Default)]
 pub(crate) struct Common {
     pub limit: Limit,
     pub outputs: Vec<Receive>,
-    /// What makes no sense about the steps of its branches.
+    /// The errors found in the steps of its branches.
     problems: Vec<String>,
-    /// What is said twice of the step itself, which has its id only later.
-    twice: Option<&'static str>,
+    /// A setting that was made twice. It becomes an error once the id of the step is known.
+    duplicate: Option<&'static str>,
 }
 
 impl Common {
-    /// What makes no sense; `id` is that of the step.
+    /// The errors found; `id` is the id of the step.
     pub fn problems(&mut self, id: &str) -> Vec<String> {
         let mut problems = std::mem::take(&mut self.problems);
-        let problem = |twice| format!("step {id:?}: it {twice}; the first one would have no effect");
-        problems.extend(self.twice.map(problem));
+        let problem = |what| format!("step {id:?}: it has two {what}; the first one would have no effect");
+        problems.extend(self.duplicate.map(problem));
         problems
     }
 
     fn limit(&mut self, limit: Limit) {
         if std::mem::replace(&mut self.limit, limit).after.is_some() {
-            self.twice = Some("has two time limits");
+            self.duplicate = Some("time limits");
         }
     }
 
@@ -65,13 +65,14 @@ impl Common {
 macro_rules! waits {
     ($($name:ident<D, I>),*) => {
         $(impl<D: Data, I: Item> $name<D, I> {
-            /// How long the wait lasts at most, and what runs then in its place; after that the instance goes on behind the
-            /// step. What comes later is not taken.
+            /// Limits the time of the wait. When the limit has passed, the wait is over, and takes nothing that
+            /// arrives later. The steps of `body` run, and then the instance continues after the step.
             ///
-            /// The limit takes effect when it passes. If the instance is suspended then, or no host is there, it does so
-            /// afterwards, once what the store has by then was looked at. An event whose date is not after the limit has
-            /// come in time; one that is dated later is too late, then as always. A worker's or a person's
-            /// answer, and the end of a child, have no such date: one that is there counts.
+            /// If the instance is suspended when the limit passes, or no host is running, the limit takes
+            /// effect afterwards. The engine first checks what the store has received in the meantime. An event
+            /// dated at or before the limit is in time, and an event dated after it is too late. The answer of
+            /// a worker or a person, and the end of a child, have no date: each is in time if it is stored
+            /// before the limit takes effect.
             #[must_use]
             pub fn timeout(
                 mut self,
@@ -83,8 +84,9 @@ macro_rules! waits {
                 self
             }
 
-            /// How long the wait lasts at most; then the step has failed, with the code `timeout`, and its retry policy and
-            /// error behaviour say what follows. What has come in time is said at [`timeout`](Self::timeout).
+            /// Limits the time of the wait. When the limit has passed, the step fails with the code `timeout`;
+            /// its retry policy and its `on_failure` setting decide what follows. [`timeout`](Self::timeout)
+            /// describes what is in time.
             #[must_use]
             pub fn fail_after(mut self, after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static) -> Self {
                 self.common.limit(Limit { after: Some(ask(TIME, after)), branch: None });
@@ -97,8 +99,10 @@ macro_rules! waits {
 macro_rules! outputs {
     ($($name:ident: $what:literal, $again:literal;)*) => {
         $(impl<D: Data, I: Item> $name<D, I> {
-            #[doc = concat!("Writes ", $what, " into the newest data. If it is of another type than `T`, or this panics, ")]
-            /// nothing is changed and the step has failed.
+            #[doc = concat!("Adds an output closure, which writes ", $what, " into the newest data.")]
+            ///
+            #[doc = concat!("If ", $what, " cannot be read as a `T`, or the closure panics, the data stays unchanged and ")]
+            /// the step fails.
             #[doc = $again]
             #[must_use]
             pub fn output<T: DeserializeOwned + Send + 'static>(
@@ -115,7 +119,7 @@ macro_rules! outputs {
 const TIME: &str = "the step's time limit";
 const OUTPUT: &str = "the step's output";
 
-/// An event that a step waits for. Made by [`event`].
+/// An event that a step waits for. [`event`] creates it.
 pub struct Await<D, I> {
     pub(super) name: String,
     pub(super) key: Ask<String>,
@@ -124,13 +128,15 @@ pub struct Await<D, I> {
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// An event of this name, with the key that the data gives: the first one that the instance has not consumed yet, whether it
-/// was published before or comes later.
+/// A wait for the first event of this name and key that the instance has not consumed yet. The closure computes
+/// the key from the data.
 ///
-/// *Before* begins with the creation of the instance: in the order in which the store was told of the two, whatever the
-/// clock showed, unless the event was published with a date of its own. A child workflow is created when its parent comes to
-/// the step: an event published earlier, while the parent already ran, does not reach the child unless
-/// [`effective`](Await::effective) says from when on events count.
+/// The event may be published before the wait begins, but not before the instance was created. The order in
+/// which the store received the instance and the event decides this, not the clock, unless the event was
+/// published with a date of its own.
+///
+/// A child workflow is created when its parent reaches the sub-workflow step. An event published earlier does
+/// not reach the child, unless the wait has an [effective date](Await::effective).
 pub fn event<D: Data, I: Item, K: Into<String>>(
     name: impl Into<String>,
     key: impl Fn(&D, &I) -> K + Send + Sync + 'static,
@@ -145,11 +151,14 @@ pub fn event<D: Data, I: Item, K: Into<String>>(
 }
 
 impl<D: Data, I: Item> Await<D, I> {
-    /// Events dated earlier are passed over; by default those from before the creation of the instance. It counts until the
-    /// instance has consumed an event of this name and key: then the next one is that which comes after it. A date that no
-    /// store can hold is the nearest that one can: `MIN_UTC` is *from the beginning*.
+    /// Sets the effective date: events dated earlier are ignored. By default, events published before the
+    /// creation of the instance are ignored.
     ///
-    /// A child workflow whose event may come before the child does takes a date from its parent:
+    /// The date has no effect once the instance has consumed an event of this name and key: then the wait gets
+    /// the next event after that one. A date that no store can hold is replaced by the nearest one that a store
+    /// can hold, so `MIN_UTC` accepts all events.
+    ///
+    /// If an event may be published before a child workflow is created, the parent gives the child a date:
     ///
     /// ```
     /// use chrono::{DateTime, Utc};
@@ -162,7 +171,7 @@ impl<D: Data, I: Item> Await<D, I> {
     ///     .wait_for(
     ///         "paid",
     ///         event("paid", |order: &Order, _| order.id.clone())
-    ///             .effective(|order, _| order.ordered) // not from when this child began
+    /// .effective(|order, _| order.ordered) // instead of the creation of this child
     ///             .output(|(), order| order.is_paid = true),
     ///     )
     ///     .build()?;
@@ -178,7 +187,7 @@ impl<D: Data, I: Item> Await<D, I> {
     }
 }
 
-/// Work for somebody outside. Made by [`activity`].
+/// An activity: work for an external worker. [`activity`] creates it.
 pub struct Activity<D, I> {
     pub(super) name: String,
     pub(super) input: Ask<Value>,
@@ -186,8 +195,9 @@ pub struct Activity<D, I> {
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// Work for an external worker, which finds it by this name and is given the input. Names that begin with `wfe.` are the
-/// engine's, and are refused when the definition is built.
+/// An activity of this name. External workers find it by the name, and get the input that the closure computes.
+///
+/// Names that begin with `wfe.` are reserved for the engine; building the definition refuses them.
 pub fn activity<D: Data, I: Item, P: Serialize>(
     name: impl Into<String>,
     input: impl Fn(&D, &I) -> P + Send + Sync + 'static,
@@ -200,7 +210,7 @@ pub fn activity<D: Data, I: Item, P: Serialize>(
     }
 }
 
-/// A child workflow. Made by [`child`].
+/// A child workflow that a step runs. [`child`] creates it.
 pub struct Child<D, I> {
     pub(super) definition: String,
     pub(super) version: Option<u32>,
@@ -210,11 +220,12 @@ pub struct Child<D, I> {
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// An instance of the definition of this id, with this data: of its newest version known to the host that begins it,
-/// unless [`version`](Child::version) says otherwise.
+/// A child workflow: an instance of this definition, with the data that the closure computes.
 ///
-/// If no version of it is registered there, or its data type cannot read the data, the step fails with the code
-/// [`DEFINITION`](crate::steps::StepError::DEFINITION): in the second case fatally.
+/// The child runs the newest version of the definition that is registered with the host that starts it, unless
+/// [`version`](Child::version) is set. The step fails with the code
+/// [`DEFINITION`](crate::steps::StepError::DEFINITION) if the definition is not registered there, or, fatally,
+/// if its data type cannot read the data.
 pub fn child<D: Data, I: Item, C: Data>(
     definition: impl Into<String>,
     data: impl Fn(&D, &I) -> C + Send + Sync + 'static,
@@ -230,14 +241,14 @@ pub fn child<D: Data, I: Item, C: Data>(
 }
 
 impl<D: Data, I: Item> Child<D, I> {
-    /// This version of the definition.
+    /// Sets the version of the child's definition. By default, the newest registered version is used.
     ///
     /// ```
     /// use std::time::Duration;
     /// use wfe_core::definition::{Every, WorkflowBuilder, child, inline};
     ///
     /// let definition = WorkflowBuilder::<u32>::new("parent", 1)
-    ///     // Beside the child, at an interval, until the data says that it is enough.
+    /// // Runs concurrently with the child, every five minutes, until the condition holds.
     ///     .recur("tick", Every::interval(Duration::from_mins(5)), |n, _| *n >= 3, |tick| {
     ///         tick.then("count", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
     ///     })
@@ -252,20 +263,21 @@ impl<D: Data, I: Item> Child<D, I> {
     }
 }
 
-/// A question to a person. Made by [`user_task`].
+/// A user task: a question that a person answers. [`user_task`] creates it.
 pub struct UserTask<D, I> {
     pub(super) prompt: Ask<String>,
     pub(super) assignee: Option<Ask<String>>,
     pub(super) options: Vec<(String, Option<Vec<Draft>>)>,
-    /// What runs when nobody answers for so long.
+    /// The steps that run if there is no answer for this long.
     pub(super) escalate: Option<(Ask<Duration>, Vec<Draft>)>,
-    /// Whom it goes to when nobody answers for so long.
+    /// The new assignee if there is no answer for this long.
     pub(super) reassign: Option<(Ask<Duration>, Ask<String>)>,
     pub(super) common: Common,
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// A question to a person, with this prompt. It has at least one [option](UserTask::option).
+/// A user task with this prompt, the question that the person sees. It needs at least one
+/// [option](UserTask::option).
 pub fn user_task<D: Data, I: Item, P: Into<String>>(
     prompt: impl Fn(&D, &I) -> P + Send + Sync + 'static,
 ) -> UserTask<D, I> {
@@ -281,7 +293,7 @@ pub fn user_task<D: Data, I: Item, P: Into<String>>(
 }
 
 impl<D: Data, I: Item> UserTask<D, I> {
-    /// Whom it is for; by default whoever comes.
+    /// Sets the assignee: the person who is to answer. By default, anyone may.
     #[must_use]
     pub fn assignee<A: Into<String>>(mut self, to: impl Fn(&D, &I) -> A + Send + Sync + 'static) -> Self {
         self.assignee =
@@ -289,7 +301,7 @@ impl<D: Data, I: Item> UserTask<D, I> {
         self
     }
 
-    /// What can be answered, and what runs then.
+    /// Adds an option: a possible answer, with the steps that run if it is chosen.
     #[must_use]
     pub fn option(
         mut self,
@@ -301,16 +313,19 @@ impl<D: Data, I: Item> UserTask<D, I> {
         self
     }
 
-    /// What can be answered; the instance just goes on then, with the answer as the step's outcome.
+    /// Adds an option without steps. If it is chosen, the instance continues after the step.
     #[must_use]
     pub fn plain_option(mut self, value: impl Into<String>) -> Self {
         self.options.push((value.into(), None));
         self
     }
 
-    /// What runs when nobody has answered for so long. The task stays open meanwhile; an answer takes away what is left of
-    /// the escalation. It excludes [`timeout`](Self::timeout) and [`fail_after`](Self::fail_after), and goes with
-    /// [`reassign`](Self::reassign), which has a time of its own.
+    /// Sets an escalation: steps that run if there is no answer for this long. The time counts from the start
+    /// of the step.
+    ///
+    /// The task stays open while the escalation runs, and an answer cancels the rest of the escalation. A task
+    /// can have both an escalation and a [reassignment](Self::reassign), each with its own time. It cannot have
+    /// an escalation and a time limit ([`timeout`](Self::timeout) or [`fail_after`](Self::fail_after)).
     #[must_use]
     pub fn escalate(
         mut self,
@@ -319,13 +334,16 @@ impl<D: Data, I: Item> UserTask<D, I> {
     ) -> Self {
         let branch = self.common.body(body);
         if self.escalate.replace((ask(TIME, after), branch)).is_some() {
-            self.common.twice = Some("is escalated twice");
+            self.common.duplicate = Some("escalations");
         }
         self
     }
 
-    /// Whom the task is for when nobody has answered for so long. It becomes a new task, so that a claim of the first
-    /// assignee ends. It excludes what [`escalate`](Self::escalate) excludes. Both times count from when the step begins.
+    /// Sets a reassignment: if there is no answer for this long, the task gets a new assignee. The time counts
+    /// from the start of the step.
+    ///
+    /// The reassigned task is a new task with a new id, so a claim of the first assignee ends. A task cannot
+    /// have a reassignment and a time limit ([`timeout`](Self::timeout) or [`fail_after`](Self::fail_after)).
     #[must_use]
     pub fn reassign<A: Into<String>>(
         mut self,
@@ -335,13 +353,15 @@ impl<D: Data, I: Item> UserTask<D, I> {
         let to: Ask<String> =
             ask("the new assignee of the task", move |data: &D, item: &I| to(data, item).into());
         if self.reassign.replace((ask(TIME, after), to)).is_some() {
-            self.common.twice = Some("is reassigned twice");
+            self.common.duplicate = Some("reassignments");
         }
         self
     }
 
-    /// Writes the answer into the newest data. If this panics, nothing is changed and the step has failed. A retry, or a
-    /// resume, asks again.
+    /// Adds an output closure, which writes the answer into the newest data.
+    ///
+    /// If the closure panics, the data stays unchanged and the step fails. A retry, or a resume of the
+    /// instance, opens a new task with the same question.
     #[must_use]
     pub fn output(mut self, write: impl Fn(&UserAnswer, &mut D) + Send + Sync + 'static) -> Self {
         self.common.outputs.push(receive(OUTPUT, write));
@@ -351,8 +371,7 @@ impl<D: Data, I: Item> UserTask<D, I> {
 
 waits!(Await<D, I>, Activity<D, I>, Child<D, I>, UserTask<D, I>);
 outputs! {
-    Await: "what the event carries",
-        "The event stays with the step: a retry, or a resume, reads the same one again.";
-    Activity: "the worker's result", "A retry, or a resume, offers the work again.";
-    Child: "the child's data at its end", "A retry, or a resume, begins a new child.";
+    Await: "the event's data", "A retry, or a resume of the instance, reads the same event again.";
+    Activity: "the worker's result", "A retry, or a resume of the instance, offers the activity to workers again.";
+    Child: "the child's final data", "A retry, or a resume of the instance, starts a new child.";
 }

@@ -8,21 +8,22 @@ use crate::{
     steps::{Ctx, Next, StepError},
 };
 
-/// An instance's data with its type forgotten; the definition knows it. A panic when it is dropped stops nothing.
+/// The data of an instance, with its type erased. The definition knows the type. A panic in the data's `Drop`
+/// is caught.
 #[derive(Clone)]
-pub(crate) struct AnyData(Option<Arc<dyn Any + Send + Sync>>); // `None` only while it is dropped
+pub(crate) struct AnyData(Option<Arc<dyn Any + Send + Sync>>); // `None` only during `drop`
 
 impl AnyData {
     pub fn new<D: Any + Send + Sync>(data: D) -> Self {
         Self(Some(Arc::new(data)))
     }
 
-    /// `None`: it is of another type.
+    /// The data as a `D`; `None`: it is of another type.
     pub fn downcast_ref<D: Any>(&self) -> Option<&D> {
         self.0.as_deref().and_then(<dyn Any + Send + Sync>::downcast_ref)
     }
 
-    /// `None`: it is of another type.
+    /// The data as a shared `D`; `None`: it is of another type.
     pub fn downcast<D: Any + Send + Sync>(&self) -> Option<Arc<D>> {
         self.0.clone()?.downcast().ok()
     }
@@ -34,9 +35,9 @@ impl Drop for AnyData {
     }
 }
 
-/// A step's output closures: from the newest data, new data and its JSON. A panic when they are dropped without having
-/// been called (nobody wants the result any more) stops nothing.
-pub(crate) struct Apply(Option<Box<ApplyOnce>>); // `None` only while it is dropped
+/// The output closures of a completed step. They turn the newest data into new data and its JSON. If the step's
+/// result is not needed, they are dropped without a call; a panic in their `Drop` is caught.
+pub(crate) struct Apply(Option<Box<ApplyOnce>>); // `None` only during `drop`
 
 type ApplyOnce = dyn FnOnce(&AnyData) -> Result<(AnyData, Value), StepError> + Send;
 
@@ -46,7 +47,8 @@ impl Apply {
     }
 
     pub fn call(mut self, newest: &AnyData) -> Result<(AnyData, Value), StepError> {
-        let apply = self.0.take().ok_or_else(|| StepError::fatal("the outputs were dropped"))?;
+        let apply =
+            self.0.take().ok_or_else(|| StepError::fatal("the step's output closures were dropped"))?;
         apply(newest)
     }
 }
@@ -57,17 +59,18 @@ impl Drop for Apply {
     }
 }
 
-/// What a body that ended well leaves.
+/// The answer of a body that succeeded.
 pub(crate) enum Answer {
-    /// A step's answer, and what it writes into the data (`None`: nothing).
+    /// The answer of a step, with its output closures (`None`: it has none).
     Step(Next, Option<Apply>),
     /// The items of a for-each.
     Items(Vec<Value>),
 }
 
-/// How a body ended. Made by running a [`Job`](crate::executor::Job), and handed back to the executor.
+/// The end of a body: its answer, or its error. Running a [`Job`](crate::executor::Job) gives it, and the
+/// executor takes it.
 pub struct BodyEnd {
-    /// Which job it was.
+    /// The number of the job.
     pub(crate) job: u64,
     pub(crate) answer: Result<Answer, StepError>,
 }
@@ -79,16 +82,16 @@ impl BodyEnd {
         self.job
     }
 
-    /// The end of a job that has failed, whether its body ran or not.
+    /// The end of a job that failed, whether its body ran or not.
     #[must_use]
     pub fn failed(job: u64, error: StepError) -> Self {
         Self { job, answer: Err(error) }
     }
 
-    /// The same, if the body ended well.
+    /// The same end, if the body succeeded.
     ///
     /// # Errors
-    /// Why the body failed.
+    /// The error with which the body failed.
     pub fn into_result(self) -> Result<Self, StepError> {
         match self.answer {
             Ok(_) => Ok(self),
@@ -96,7 +99,7 @@ impl BodyEnd {
         }
     }
 
-    /// Whether it ended well.
+    /// Whether the body succeeded.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.answer.is_ok()
@@ -113,14 +116,14 @@ impl fmt::Debug for BodyEnd {
     }
 }
 
-/// A body that has its inputs and may run.
+/// A body with its inputs, ready to run.
 pub enum Work<R> {
     Async(BoxFuture<'static, Result<R, StepError>>),
     Blocking(Box<dyn FnOnce() -> Result<R, StepError> + Send>),
 }
 
 impl<R: 'static> Work<R> {
-    /// The same work with its result turned into another one.
+    /// The same work, with `f` applied to its result.
     pub fn map<T>(self, f: impl FnOnce(R) -> Result<T, StepError> + Send + 'static) -> Work<T> {
         match self {
             Self::Async(work) => Work::Async(Box::pin(async move { f(work.await?) })),
@@ -131,7 +134,7 @@ impl<R: 'static> Work<R> {
 
 type Start = dyn Fn(Ctx, &AnyData, Option<Value>) -> Result<Work<Answer>, StepError> + Send + Sync;
 
-/// A body with its types forgotten: context, data and item go in, work comes out.
+/// A body with its types erased: from the context, the data and the item, it makes the work to run.
 #[derive(Clone)]
 pub(crate) struct Body {
     pub blocking: bool,

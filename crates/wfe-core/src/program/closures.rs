@@ -1,5 +1,5 @@
-//! Closures over the data with their types forgotten. Whatever they do, a panic included, is a failure of the step that
-//! asks, and of nothing else.
+//! Closures over the data, with their types erased. An error or a panic in a closure fails only the step that
+//! calls it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -9,13 +9,14 @@ use serde_json::Value;
 use super::{AnyData, Apply, Data, Item};
 use crate::steps::{StepError, storable};
 
-/// A question to the data and the item at hand.
+/// A closure that computes a value from the data and the item of the for-each around the step.
 pub(crate) type Ask<T> = Arc<dyn Fn(&AnyData, Option<&Value>) -> Result<T, StepError> + Send + Sync>;
 
-/// From what came from outside (an event's data, a worker's answer), what is written into the data.
+/// An output closure for external data (an event's data, a worker's answer). It gives the change to make to the
+/// data.
 pub(crate) type Receive = Arc<dyn Fn(&Value) -> Result<Apply, StepError> + Send + Sync>;
 
-/// `what` names the closure where it panics: *the step's condition*.
+/// Erases the types of a closure. `what` names the closure in the error if it panics: *the step's condition*.
 pub(crate) fn ask<D: Data, I: Item, T>(
     what: &'static str,
     f: impl Fn(&D, &I) -> T + Send + Sync + 'static,
@@ -23,14 +24,14 @@ pub(crate) fn ask<D: Data, I: Item, T>(
     try_ask(what, move |data: &D, item: &I| Ok(f(data, item)))
 }
 
-/// As [`ask`], for what can fail by itself.
+/// As [`ask`], for a closure that returns a result.
 pub(crate) fn try_ask<D: Data, I: Item, T>(
     what: &'static str,
     f: impl Fn(&D, &I) -> Result<T, StepError> + Send + Sync + 'static,
 ) -> Ask<T> {
     Arc::new(move |data, item| {
         let data = data.downcast_ref::<D>().ok_or_else(another_type)?;
-        // Reading the item is the user's code too.
+        // Deserializing the item runs the program's code too, so it may panic.
         std::panic::catch_unwind(AssertUnwindSafe(|| {
             let item = I::deserialize(item.unwrap_or(&Value::Null))
                 .map_err(|e| StepError::fatal(e).with_code(StepError::DEFINITION))?;
@@ -40,7 +41,7 @@ pub(crate) fn try_ask<D: Data, I: Item, T>(
     })
 }
 
-/// A question whose answer is kept as JSON.
+/// As [`ask`], for a closure whose value is stored as JSON.
 pub(crate) fn ask_value<D: Data, I: Item, T: Serialize>(
     what: &'static str,
     f: impl Fn(&D, &I) -> T + Send + Sync + 'static,
@@ -48,7 +49,7 @@ pub(crate) fn ask_value<D: Data, I: Item, T: Serialize>(
     try_ask(what, move |data: &D, item: &I| storable(what, &f(data, item)))
 }
 
-/// `what` names the closure where it panics.
+/// Erases the types of an output closure for external data. `what` names the closure in the error if it panics.
 pub(crate) fn receive<D: Data, T: DeserializeOwned + Send + 'static>(
     what: &'static str,
     f: impl Fn(&T, &mut D) + Send + Sync + 'static,
@@ -63,8 +64,8 @@ pub(crate) fn receive<D: Data, T: DeserializeOwned + Send + 'static>(
     })
 }
 
-/// A change of the data. On a copy: a closure that panics half-way must not leave half a change. Cloning, serializing and
-/// dropping are the user's code too.
+/// A change of the data. The closure changes a copy, so that a panic in it leaves the data unchanged. Cloning,
+/// serializing and dropping the data run the program's code too, so they may panic.
 pub(crate) fn change<D: Data>(what: &'static str, f: impl FnOnce(&mut D) + Send + 'static) -> Apply {
     Apply::new(move |newest: &AnyData| {
         let newest = newest.downcast_ref::<D>().ok_or_else(another_type)?;
@@ -79,6 +80,6 @@ pub(crate) fn change<D: Data>(what: &'static str, f: impl FnOnce(&mut D) + Send 
 }
 
 pub(crate) fn another_type() -> StepError {
-    StepError::fatal("the instance's data has another type than the definition's")
+    StepError::fatal("the instance's data is not of the definition's data type")
         .with_code(StepError::DEFINITION)
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 
-/// When something recurs: at an interval, or by a cron expression.
+/// A recurrence: an interval, or a cron expression with a time zone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,59 +25,69 @@ enum Rhythm {
 }
 
 impl Every {
-    /// At this interval, the first time one interval after the begin. Zero is refused when the definition is built.
+    /// Recurs at this interval. The first tick is one interval after the start. Building the definition refuses
+    /// an interval of zero.
     #[must_use]
     pub fn interval(interval: Duration) -> Self {
         Self(Rhythm::Interval(interval))
     }
 
-    /// Whenever this cron expression says so, in UTC unless a [zone](Self::in_zone) is given: five fields (minute, hour,
-    /// day of the month, month, day of the week), six with seconds in front, or seven with the year behind these. A day
-    /// may be `L` (the last one of the month), `15W` (the workday nearest to the 15th), `MON#2` (the second Monday) or
-    /// `MONL` (the last one); if the day of the month and that of the week are both given, either will do. `@hourly`,
-    /// `@daily`, `@weekly`, `@monthly` and `@yearly` stand for the usual.
+    /// Recurs at the times of this cron expression, in UTC unless a [time zone](Self::in_zone) is set.
     ///
-    /// Where the clocks of its zone change, an expression with one minute and one hour comes once: if the spring day skips
-    /// that time, at the end of the gap (`30 2 * * *` in Berlin at 03:00), and in autumn at the first of the two. One with
-    /// several (a list, a step, an asterisk) comes as the clock shows it: `*/20 2 * * *` not at all on the spring day, and
-    /// six times on the autumn day.
+    /// An expression has five fields: minute, hour, day of the month, month, day of the week. Six fields begin
+    /// with the seconds, and seven also end with the year. A day may be `L` (the last day of the month), `15W`
+    /// (the workday nearest to the 15th), `MON#2` (the second Monday of the month) or `MONL` (the last Monday).
+    /// If both the day of the month and the day of the week are given, a day that matches either of them
+    /// counts. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` are shorthands.
     ///
-    /// An expression that makes no sense, or that no time since 1970 has come up to, is refused when the definition is
-    /// built. One whose last time is over (a year gone by) is not: a definition knows no clock. It never ticks.
+    /// **Daylight saving time.** An expression with a single hour and a single minute ticks once on the days
+    /// when the clocks change. If the time is skipped in spring, the tick is at the end of the gap: `30 2 * *
+    /// *` in Berlin ticks at 03:00. If the time occurs twice in autumn, the tick is at the first one. An
+    /// expression with several hours or minutes (a list, a step, an asterisk) ticks whenever the clock shows
+    /// one of its times: `*/20 2 * * *` in Berlin does not tick at all on the day in spring, and ticks six
+    /// times on the day in autumn.
+    ///
+    /// Building the definition refuses an invalid expression, and one that has no time after 1970. An
+    /// expression whose last time has passed, such as one with a past year, is accepted, but never ticks.
     #[must_use]
     pub fn cron(expression: &str) -> Self {
         let cron = Cron::from_str(expression).map(Box::new).map_err(|e| e.to_string());
         Self(Rhythm::Cron { expression: expression.to_owned(), cron, zone: Tz::UTC })
     }
 
-    /// The cron expression's times are those of this zone of the IANA database, such as `Europe/Berlin`. A name that is
-    /// not in it, and a zone for an interval, are refused when the definition is built.
+    /// Sets the time zone of the cron expression, by its name in the IANA database, such as `Europe/Berlin`.
+    /// Building the definition refuses an unknown name, and a time zone for an interval.
     #[must_use]
     pub fn in_zone(self, name: &str) -> Self {
         Self(match self.0 {
             Rhythm::Cron { expression, cron, .. } => match name.parse() {
                 Ok(zone) => Rhythm::Cron { expression, cron, zone },
-                Err(_) => Rhythm::Unknown(format!("there is no time zone {name:?}")),
+                Err(_) => Rhythm::Unknown(format!("its time zone {name:?} does not exist")),
             },
-            Rhythm::Interval(_) => Rhythm::Unknown(format!("an interval has no time zone ({name:?})")),
+            Rhythm::Interval(_) => Rhythm::Unknown(format!(
+                "its interval has the time zone {name:?}; only a cron expression can have one"
+            )),
             unknown @ Rhythm::Unknown(_) => unknown,
         })
     }
 
-    /// What makes no sense about it; `None`: nothing. A time that never comes (the 30th of February, an interval of more
-    /// than all years) makes none. Whether the last time is over, only a clock knows: [`next`](Self::next) says so.
+    /// The reason why this recurrence is invalid; `None`: it is valid. A recurrence that never ticks is
+    /// invalid, such as the 30th of February, or an interval beyond the last year that a time can have. A
+    /// recurrence whose last time has passed is valid: for it, [`next`](Self::next) gives `None`.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &self.0 {
             Rhythm::Interval(interval) if interval.is_zero() => {
-                Some("its interval is 0, it must be longer".to_owned())
+                Some("its interval is 0; it must be longer".to_owned())
             }
-            Rhythm::Interval(interval) => self.has_no_time().then(|| {
-                format!("its interval is {interval:?}, longer than all years: its time never comes")
-            }),
-            Rhythm::Cron { cron: Ok(_), .. } => self.has_no_time().then(|| "its time never comes".to_owned()),
+            Rhythm::Interval(interval) => {
+                self.has_no_time().then(|| format!("its interval is {interval:?}; its time never comes"))
+            }
+            Rhythm::Cron { expression, cron: Ok(_), .. } => self
+                .has_no_time()
+                .then(|| format!("its cron expression is {expression:?}; its time never comes")),
             Rhythm::Cron { expression, cron: Err(e), .. } => {
-                Some(format!("its cron expression {expression:?} makes no sense: {e}"))
+                Some(format!("its cron expression {expression:?} is invalid: {e}"))
             }
             Rhythm::Unknown(problem) => Some(problem.clone()),
         }
@@ -87,7 +97,8 @@ impl Every {
         self.next(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH).is_none()
     }
 
-    /// The first time after `now`. An interval counts from `previous`. `None`: never again.
+    /// The first tick after `now`; `None`: there is none. An interval is counted from `previous`, the tick
+    /// before; intervals that were missed are skipped.
     #[must_use]
     pub fn next(&self, previous: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.0 {
@@ -97,13 +108,13 @@ impl Every {
                 if next > now {
                     return Some(next);
                 }
-                // Whole intervals that were missed are passed over: as many as make the time lie ahead.
+                // Skips the missed intervals: as many as it takes to get past `now`.
                 let (interval, missed) = (nanos(interval)?, nanos(now - next)?);
                 let whole = (missed / interval).checked_add(1)?.checked_mul(interval)?;
                 next.checked_add_signed(span(whole)?)
             }
             Rhythm::Cron { cron: Ok(cron), zone, .. } => {
-                // An error: the expression has no further time.
+                // An error means that the expression has no further time.
                 cron.find_next_occurrence(&now.with_timezone(zone), false).ok().map(|at| at.to_utc())
             }
             Rhythm::Cron { cron: Err(_), .. } | Rhythm::Unknown(_) => None,
@@ -111,7 +122,7 @@ impl Every {
     }
 }
 
-/// The interval, or the expression with its time zone.
+/// Shows the interval, or the cron expression with its time zone.
 impl fmt::Display for Every {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
@@ -127,7 +138,7 @@ fn nanos(span: chrono::Duration) -> Option<i128> {
     whole.checked_add(i128::from(span.subsec_nanos()))
 }
 
-/// So many nanoseconds; `None`: more than a span of time holds.
+/// A span of this many nanoseconds; `None`: the type cannot hold it.
 fn span(nanos: i128) -> Option<chrono::Duration> {
     const SECOND: i128 = 1_000_000_000;
     let whole = i64::try_from(nanos.div_euclid(SECOND)).ok()?;
@@ -143,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_keeps_its_grid_and_passes_over_what_was_missed() {
+    fn an_interval_keeps_its_grid_and_skips_missed_ticks() {
         let every = Every::interval(Duration::from_mins(10));
         let start = at("2030-01-01T00:00:00Z");
         assert_eq!(every.next(start, start), Some(at("2030-01-01T00:10:00Z")));
@@ -152,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cron_expression_is_in_utc_unless_a_zone_is_given_and_knows_summer_time() {
+    fn a_cron_expression_is_in_utc_unless_a_zone_is_given_and_follows_daylight_saving_time() {
         let now = at("2030-03-30T12:00:00Z");
         assert_eq!(Every::cron("0 9 * * *").next(now, now), Some(at("2030-03-31T09:00:00Z")));
         let berlin = Every::cron("0 9 * * *").in_zone("Europe/Berlin");
@@ -160,7 +171,7 @@ mod tests {
         assert_eq!(berlin.next(now, at("2030-03-29T12:00:00Z")), Some(at("2030-03-30T08:00:00Z")));
     }
 
-    /// The first times after this one, as the clocks of Berlin show them.
+    /// The first `count` ticks after this time, as the clocks of Berlin show them.
     fn in_berlin(expression: &str, after: &str, count: usize) -> Vec<String> {
         let every = Every::cron(expression).in_zone("Europe/Berlin");
         let times = std::iter::successors(every.next(at(after), at(after)), |at| every.next(*at, *at));
@@ -169,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn when_the_clocks_change_a_time_of_day_comes_once_and_a_step_as_the_clock_shows_it() {
+    fn when_the_clocks_change_a_single_time_ticks_once_and_a_step_ticks_as_the_clock_shows_it() {
         let spring = "2030-03-30T12:00:00Z";
         assert_eq!(in_berlin("30 2 * * *", spring, 2), ["31 03:00 CEST", "01 02:30 CEST"]);
         assert_eq!(in_berlin("*/20 2 * * *", spring, 2), ["01 02:00 CEST", "01 02:20 CEST"]);
@@ -217,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_that_was_missed_for_longer_than_nanoseconds_count_comes_again() {
+    fn an_interval_ticks_again_after_a_gap_of_more_nanoseconds_than_64_bits_hold() {
         let every = Every::interval(Duration::from_nanos(3));
         let (first, last) =
             (DateTime::from_timestamp_nanos(i64::MIN), DateTime::from_timestamp_nanos(i64::MAX));
@@ -226,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_a_problem() {
+    fn an_invalid_recurrence_has_a_problem() {
         assert!(Every::interval(Duration::ZERO).problem().is_some());
         assert!(Every::cron("61 * * * *").problem().unwrap().contains("61 * * * *"));
         assert!(Every::cron("0 9 * * *").in_zone("Mars/Base").problem().unwrap().contains("Mars/Base"));

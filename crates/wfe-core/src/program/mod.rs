@@ -1,5 +1,5 @@
-//! The program as data: steps, how they follow one another, and closures over the data. The definition's builder writes
-//! it, the executor reads it.
+//! A definition as the executor reads it: the steps, their order, and closures over the data. The builder in
+//! `definition/` creates it.
 
 mod body;
 mod closures;
@@ -24,14 +24,14 @@ pub(crate) use verb::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// What an instance's data can be. Every type with these properties is one.
+/// A type that can be the data of an instance. Every type with the required traits implements it.
 ///
-/// It is cloned when an output closure changes it (so that a panic in the closure changes nothing) and serialized
-/// when it was changed: data that is large should change rarely. The results of a for-each need not go there; see
-/// [`Ctx::results`](crate::steps::Ctx::results).
+/// Output closures change a clone of the data, so that a panic in a closure leaves the data unchanged. Changed
+/// data is serialized for the store. Large data should therefore change rarely. Results of a for-each need not
+/// be copied into the data: [`Ctx::results`](crate::steps::Ctx::results) reads them from the store.
 pub trait Data: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> Data for T {}
 
-/// What an item of a for-each can be. Every type with these properties is one.
+/// A type that can be the item of a for-each. Every type with the required traits implements it.
 pub trait Item: Serialize + DeserializeOwned + Send + Sync + 'static {}
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Item for T {}

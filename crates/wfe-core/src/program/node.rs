@@ -10,34 +10,34 @@ pub(crate) struct Node {
     pub name: Option<String>,
     pub verb: Arc<Verb>,
     pub policy: Policy,
-    /// What happens when it has failed for good, at the place where it stands.
+    /// What happens when the step has failed for good. The default depends on the surroundings of the step.
     pub on_failure: OnFailure,
-    /// What follows in the same sequence; `None`: the sequence ends here.
+    /// The next step in the same sequence; `None`: the sequence ends here.
     pub next: Option<usize>,
-    /// The container around it; `None`: it is on the main path.
+    /// The container around the step; `None`: the step is on the main path.
     pub container: Option<usize>,
-    /// Which sequence it is in: steps of one have one number.
+    /// The number of the sequence that the step is in.
     pub sequence: usize,
     pub branches: Vec<Branch>,
-    /// What runs in its place when it has failed for good.
+    /// The steps that run when this one has failed for good.
     pub fallback: Option<Branch>,
-    /// What compensates it when the saga around it is compensated.
+    /// The steps that compensate this one when the saga around it is compensated.
     pub compensation: Option<Branch>,
-    /// Takes it away, whenever this holds.
+    /// The condition that cancels the step.
     pub cancel_when: Option<Ask<bool>>,
-    /// Where a go-to leads.
+    /// The target of a go-to.
     pub target: Option<usize>,
 }
 
-/// A sequence inside a container, by its first step.
+/// A sequence inside a container, given by its first step.
 #[derive(Clone, Copy)]
 pub(crate) struct Branch {
     pub first: usize,
 }
 
 impl Node {
-    /// An active, pending pointer here. Its id is the path to it: reading it tells where it stands, and no clock or random
-    /// number is needed for it.
+    /// An active, pending pointer at this step. Its id is the path of the pointer, so that the id shows where
+    /// the pointer is, and needs neither a clock nor a random number.
     pub fn new_pointer(&self, id: String) -> ExecutionPointer {
         ExecutionPointer { step_name: Some(self.id.to_string()), ..ExecutionPointer::with_id(id, self.index) }
     }

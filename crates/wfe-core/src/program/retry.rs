@@ -67,8 +67,8 @@ impl Retry {
         self
     }
 
-    /// By how much each backoff is longer than the one before; 1: all are equal. Building the definition refuses a
-    /// factor below 1.
+    /// The factor by which each backoff is longer than the one before; 1: all are equal. Building the
+    /// definition refuses a factor below 1.
     #[must_use]
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
@@ -123,24 +123,24 @@ impl Retry {
             return None;
         }
         if self.initial.is_zero() {
-            return Some(Duration::ZERO); // times a power that overflowed it would be no number
+            return Some(Duration::ZERO); // zero times a power that overflowed is not a number
         }
         let power = self.factor.powf(f64::from(failed.saturating_sub(1)));
         let full = Duration::try_from_secs_f64(self.initial.as_secs_f64() * power)
             .unwrap_or(Duration::MAX) // the power overflowed: any cap is shorter
             .min(self.max);
-        // As a number of seconds it is rounded: it may have become a little longer, or too long for a duration.
+        // A number of seconds is rounded: it may be a little longer than the duration, or too long for one.
         let backoff = Duration::try_from_secs_f64(full.as_secs_f64() * (1.0 - self.jitter * random));
         Some(backoff.map_or(full, |backoff| backoff.min(full)))
     }
 
     pub(crate) fn problem(&self) -> Option<String> {
         if !(self.factor >= 1.0 && self.factor.is_finite()) {
-            return Some(format!("the factor of its retry backoff is {}, it must be 1 or more", self.factor));
+            return Some(format!("the factor of its retry backoff is {}; it must be 1 or more", self.factor));
         }
         if !(0.0..=1.0).contains(&self.jitter) {
             return Some(format!(
-                "the jitter of its retry backoff is {}, it must be from 0 to 1",
+                "the jitter of its retry backoff is {}; it must be from 0 to 1",
                 self.jitter
             ));
         }
@@ -174,26 +174,26 @@ pub enum OnFailure {
     Fail,
     /// Suspend the instance until it is resumed; then the step is tried again, with all its retries.
     Suspend,
-    /// Continue behind the step, after its fallback if it has one; the error is the step's outcome.
+    /// Continue after the step; the error is the step's outcome. If the step has a fallback, it runs first.
     Continue,
-    /// Compensate the saga around the step. Building the definition refuses it outside of a saga.
+    /// Compensate the saga around the step. Building the definition refuses this for a step outside of a saga.
     Compensate,
 }
 
-/// What a step does about failures.
+/// The failure settings of a step.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub retry: Retry,
-    /// `None`: the default for where the step stands.
+    /// `None`: the default, which depends on the surroundings of the step.
     pub on_failure: Option<OnFailure>,
-    /// How long one attempt of its body may take.
+    /// The longest time that one attempt of the body may take; `None`: no limit.
     pub timeout: Option<Duration>,
 }
 
 impl Policy {
     pub fn problem(&self) -> Option<String> {
         if self.timeout.is_some_and(|limit| limit.is_zero()) {
-            return Some("its timeout is 0, it must be longer".to_owned());
+            return Some("its timeout is 0; it must be longer".to_owned());
         }
         self.retry.problem()
     }
@@ -214,11 +214,11 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_end_at_the_limit() {
+    fn backoffs_double_up_to_the_maximum_and_end_at_the_limit() {
         let retry = Retry::up_to(4).initial(Duration::from_secs(1)).max(Duration::from_secs(3)).jitter(0.0);
-        let pauses: Vec<_> =
+        let backoffs: Vec<_> =
             (1..=5).map(|n| retry.backoff(n, &error(), 0.9).map(|p| p.as_secs_f64())).collect();
-        assert_eq!(pauses, [Some(1.0), Some(2.0), Some(3.0), Some(3.0), None]);
+        assert_eq!(backoffs, [Some(1.0), Some(2.0), Some(3.0), Some(3.0), None]);
     }
 
     const TIMES: [Duration; 9] = [
@@ -226,7 +226,7 @@ mod tests {
         Duration::from_nanos(1),
         Duration::from_micros(999),
         Duration::from_secs(1),
-        Duration::new(1 << 53, 1), // above, seconds as a double are rounded
+        Duration::new(1 << 53, 1), // above this, seconds as a double are rounded
         Duration::from_millis(i64::MAX as u64),
         Duration::from_secs(u64::MAX / 2),
         Duration::from_secs(u64::MAX),
@@ -238,21 +238,22 @@ mod tests {
         [f64::NAN, -0.1, 0.0, f64::MIN_POSITIVE, 0.5, 1.0 - f64::EPSILON, 1.0, f64::INFINITY];
 
     #[test]
-    fn whatever_the_numbers_a_pause_is_refused_or_lies_between_its_bounds() {
+    fn every_retry_policy_is_refused_or_gives_backoffs_within_its_bounds() {
         let mut accepted = 0;
-        for (first, longest) in TIMES.iter().flat_map(|a| TIMES.map(|b| (*a, b))) {
+        for (initial, max) in TIMES.iter().flat_map(|a| TIMES.map(|b| (*a, b))) {
             for (factor, jitter) in FACTORS.iter().flat_map(|a| PARTS.map(|b| (*a, b))) {
-                let retry = Retry::up_to(u32::MAX).initial(first).max(longest).factor(factor).jitter(jitter);
+                let retry = Retry::up_to(u32::MAX).initial(initial).max(max).factor(factor).jitter(jitter);
                 if let Some(problem) = retry.problem() {
                     assert!(problem.contains("factor") || problem.contains("jitter"), "{problem}");
                     continue;
                 }
                 accepted += 1;
                 for (failed, random) in [(1, 0.0), (2, 0.5), (u32::MAX, 1.0 - f64::EPSILON)] {
-                    let pause = retry.backoff(failed, &error(), random).unwrap();
-                    assert!(pause <= longest, "{retry:?} {failed} {random}: {pause:?}");
-                    let shortest = first.min(longest).as_secs_f64() * (1.0 - jitter) * (1.0 - 1e-9);
-                    assert!(pause.as_secs_f64() + 1e-9 >= shortest, "{retry:?} {failed} {random}: {pause:?}");
+                    let backoff = retry.backoff(failed, &error(), random).unwrap();
+                    assert!(backoff <= max, "{retry:?} {failed} {random}: {backoff:?}");
+                    let shortest = initial.min(max).as_secs_f64() * (1.0 - jitter) * (1.0 - 1e-9);
+                    let seconds = backoff.as_secs_f64();
+                    assert!(seconds + 1e-9 >= shortest, "{retry:?} {failed} {random}: {backoff:?}");
                 }
             }
         }
@@ -266,20 +267,20 @@ mod tests {
     }
 
     #[test]
-    fn no_pause_stays_none_however_often() {
+    fn a_backoff_of_zero_stays_zero_after_many_failures() {
         let retry = Retry::up_to(u32::MAX).initial(Duration::ZERO);
         assert_eq!(retry.backoff(100_000, &error(), 0.5), Some(Duration::ZERO));
     }
 
     #[test]
-    fn jitter_only_shortens_a_pause() {
+    fn jitter_only_shortens_a_backoff() {
         let retry = Retry::up_to(1).initial(Duration::from_secs(10)).jitter(0.5);
         assert_eq!(retry.backoff(1, &error(), 0.0), Some(Duration::from_secs(10)));
         assert_eq!(retry.backoff(1, &error(), 0.5), Some(Duration::from_millis(7500)));
     }
 
     #[test]
-    fn a_fatal_error_a_refusing_predicate_and_a_panicking_one_end_the_retries() {
+    fn a_fatal_error_a_predicate_that_does_not_hold_and_one_that_panics_end_the_retries() {
         let retry = Retry::up_to(9);
         assert_eq!(retry.backoff(1, &StepError::fatal("no"), 0.0), None);
         assert_eq!(retry.clone().only_if(|_| false).backoff(1, &error(), 0.0), None);
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_predicate_of_its_own_lets_a_fatal_error_be_tried_again() {
+    fn a_fatal_error_is_retried_only_if_even_if_fatal_holds() {
         let fatal = StepError::fatal("no").with_code("known");
         let retry = Retry::up_to(1).initial(Duration::ZERO);
         assert_eq!(retry.clone().only_if(|_| true).backoff(1, &fatal, 0.0), None);
@@ -295,7 +296,7 @@ mod tests {
         assert_eq!(retry.backoff(1, &fatal, 0.0), Some(Duration::ZERO));
         assert_eq!(retry.backoff(2, &fatal, 0.0), None, "within the limit");
         assert_eq!(retry.backoff(1, &StepError::fatal("no"), 0.0), None);
-        assert_eq!(retry.backoff(1, &error(), 0.0), Some(Duration::ZERO), "it is not asked");
+        assert_eq!(retry.backoff(1, &error(), 0.0), Some(Duration::ZERO), "the predicate is not called");
         assert_eq!(retry.even_if_fatal(|_| panic!("predicate")).backoff(1, &fatal, 0.0), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The verbs: what kinds of steps there are, and what is fixed about each. How each moves an instance stands in the executor.
+//! The verbs: the kinds of steps, with their settings. The executor has the code that runs them.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Ask, Body, Every, Receive};
 use crate::traits::OWN_NAMES;
 
-/// What kind of step a node is, with all that the program says of it.
+/// The kind of a step, with its settings from the definition.
 pub(crate) enum Verb {
     RunBody(RunBody),
     ForEach(ForEach),
@@ -28,72 +28,73 @@ pub(crate) enum Verb {
     End(End),
 }
 
-/// A plain step: runs a body, again and again if the body says so, then goes on.
+/// A plain step. It runs its body, again if the body's answer says so, then the instance continues.
 pub(crate) struct RunBody {
     pub body: Body,
 }
 
-/// For-each: computes its items once, then runs its branch for each of them, `limit` at a time. A step that may answer
-/// with branches is one too: what it answers are the items.
+/// For-each. It computes its items once, then runs its branch for each of them, up to `limit` at once. A step
+/// that may answer with branches is a for-each too: the values of its answer are the items.
 pub(crate) struct ForEach {
-    /// How the body behaves that gives the items.
+    /// The body that computes the items.
     pub step: RunBody,
     pub limit: usize,
 }
 
-/// If, if and else: asks its condition once, and runs the branch for the answer, if there is one.
+/// If, or if and else. It evaluates its condition once, then runs the branch for the result, if there is one.
 pub(crate) struct IfElse {
     pub holds: Ask<bool>,
 }
 
-/// While: asks its condition before each round, and runs its branch as long as it holds.
+/// While. It evaluates its condition before each iteration, and runs its branch as long as the condition holds.
 pub(crate) struct While {
     pub holds: Ask<bool>,
 }
 
-/// Decide and branch: asks once which of its branches match, and runs those at once; if none does, the one for otherwise.
+/// Decide, or branch. It evaluates once which branches match, and runs them at once. If none matches, it runs
+/// the `otherwise` branch.
 pub(crate) struct Decide {
-    /// For each branch but the one for otherwise, whether it matches.
+    /// For each branch except `otherwise`, whether it matches.
     pub matches: Ask<Vec<bool>>,
-    /// What each branch is called, the one for otherwise not counted.
+    /// The labels of the branches, without `otherwise`.
     pub labels: Vec<String>,
-    /// The last branch is the one for otherwise.
+    /// Whether the last branch is the `otherwise` branch.
     pub has_otherwise: bool,
 }
 
-/// Parallel: runs all its branches at once, and joins them.
+/// Parallel. It runs all its branches at once, and ends when all of them have ended.
 pub(crate) struct Parallel {
     pub branches: usize,
 }
 
-/// Saga: all of its branch, or none of it.
+/// Saga. If a step of its branch fails, the completed steps of the branch are compensated.
 pub(crate) struct Saga;
 
-/// Schedule: the instance goes on beside it at once; its branch runs after a while.
+/// After, stored as `schedule`. The instance continues at once; the branch runs concurrently after a delay.
 pub(crate) struct Schedule {
     pub until: Until,
 }
 
-/// Recur: the instance goes on beside it at once; its branch runs at each tick, until its condition holds.
+/// Recur. The instance continues at once; the branch runs concurrently at each tick, until the condition holds.
 pub(crate) struct Recur {
     pub every: Every,
     pub until: Ask<bool>,
 }
 
-/// Delay: waits for a time.
+/// Delay. It waits for a time.
 pub(crate) struct Delay {
     pub until: Until,
 }
 
-/// When a delay is over.
+/// The end of a delay.
 pub(crate) enum Until {
-    /// This long after the step began.
+    /// This long after the start of the step.
     After(Ask<Duration>),
-    /// Then.
+    /// At this time.
     At(Ask<DateTime<Utc>>),
 }
 
-/// Wait-for: waits for an event, for a time at most if it has a limit.
+/// Wait-for. It waits for an event, no longer than its time limit if it has one.
 pub(crate) struct WaitFor {
     pub name: String,
     pub key: Ask<String>,
@@ -102,14 +103,14 @@ pub(crate) struct WaitFor {
     pub outputs: Arc<Vec<Receive>>,
 }
 
-/// How long a step may wait.
+/// The time limit of a wait.
 pub(crate) struct TimeLimit {
     pub after: Ask<Duration>,
-    /// Whether the first branch of the step runs then; if not, the step has failed.
+    /// Whether the step's first branch runs when the limit has passed. If not, the step fails.
     pub has_branch: bool,
 }
 
-/// Activity: a wait that an external worker ends.
+/// Activity. It is a wait that an external worker ends.
 pub(crate) struct ActivityStep {
     pub name: String,
     pub input: Ask<Value>,
@@ -117,45 +118,47 @@ pub(crate) struct ActivityStep {
     pub outputs: Arc<Vec<Receive>>,
 }
 
-/// User task: a wait that a person ends by choosing one of its options, whose branch runs then.
+/// User task. It is a wait that a person ends by choosing one of its options; the branch of that option then
+/// runs.
 pub(crate) struct UserTaskStep {
     pub prompt: Ask<String>,
     pub assignee: Option<Ask<String>>,
-    /// Each with the branch that it leads to, if it has one.
+    /// The options, each with the index of its branch, if it has one.
     pub options: Vec<(String, Option<usize>)>,
     pub unanswered: Unanswered,
     pub limit: Option<TimeLimit>,
     pub outputs: Arc<Vec<Receive>>,
 }
 
-/// What happens when nobody answers for so long.
+/// What happens if a user task is not answered in time.
 pub(crate) struct Unanswered {
-    /// This branch runs beside the task.
+    /// After this time, this branch runs while the task stays open.
     pub escalate: Option<(Ask<Duration>, usize)>,
-    /// It goes to this assignee.
+    /// After this time, the task gets this assignee.
     pub reassign: Option<(Ask<Duration>, Ask<String>)>,
 }
 
-/// Sub-workflow: begins a child instance, and waits for the event that tells of its end.
+/// Sub-workflow. It starts a child instance, and waits for the event that the end of the child publishes.
 pub(crate) struct SubWorkflow {
     pub definition: String,
     pub version: Option<u32>,
     pub data: Ask<Value>,
-    /// The type that the data is of.
+    /// The name of the data's Rust type.
     pub data_name: &'static str,
     pub limit: Option<TimeLimit>,
     pub outputs: Arc<Vec<Receive>>,
 }
 
-/// Go-to: leads to another step of its sequence, or of one around it.
+/// Go-to. The instance continues with another step of the same sequence, or of a sequence around it.
 pub(crate) struct GoTo;
 
-/// End: the workflow ends here, as completed, whatever else runs; a saga that is being undone is undone first.
+/// End. The workflow ends as completed, and everything that still runs is cancelled. A running compensation
+/// finishes first.
 pub(crate) struct End;
 
 impl Verb {
-    /// Names the kind. Kept with the pointers of containers and waits, so that a definition in which the step has become
-    /// something else is noticed.
+    /// The name of the kind. It is stored with the pointers of containers and waits. If a changed definition
+    /// has a step of another kind under the same id, the stored name shows it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::RunBody(_) => "step",
@@ -177,7 +180,8 @@ impl Verb {
         }
     }
 
-    /// The name of its method of the builder, in the outline. The kind is stored, so an older name of it stays.
+    /// The name of the verb in outlines, which is that of the builder's method. It differs from
+    /// [`kind`](Self::kind) where stored instances have an older name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Schedule(_) => "after",
@@ -185,31 +189,31 @@ impl Verb {
         }
     }
 
-    /// The kind in a sentence: `a while`, `an if`.
+    /// The kind with its article: `a while`, `an if`.
     pub fn with_article(&self) -> String {
         with_article(self.kind())
     }
 
-    /// What makes no sense about it; found when the definition is built.
+    /// The first problem of the settings, for the error of building the definition.
     pub fn problem(&self) -> Option<String> {
         let unless = |is_right: bool, problem: &str| (!is_right).then(|| problem.to_owned());
         match self {
-            Self::ForEach(it) => unless(it.limit > 0, "its limit is 0, it must be 1 or more"),
-            Self::Decide(it) => unless(!it.labels.is_empty(), "it decides between no branches; give it one"),
-            Self::Parallel(it) => unless(it.branches > 0, "it has no branches; give it one"),
+            Self::ForEach(it) => unless(it.limit > 0, "its limit is 0; it must be 1 or more"),
+            Self::Decide(it) => unless(!it.labels.is_empty(), "it has no `when` branch; add at least one"),
+            Self::Parallel(it) => unless(it.branches > 0, "it has no branches; add at least one"),
             Self::Recur(it) => it.every.problem(),
             Self::Activity(it) => {
-                unless(!it.name.is_empty(), "its activity has no name, so no worker finds it")
+                unless(!it.name.is_empty(), "its activity has no name, so no worker could find it")
             }
             Self::UserTask(it) => it.problem(),
             Self::SubWorkflow(it) => {
-                unless(!it.definition.is_empty(), "it names no definition for its child")
+                unless(!it.definition.is_empty(), "the definition id of its child is empty")
             }
             _ => None,
         }
     }
 
-    /// The name of what it waits for, if a program gave it one.
+    /// The name of the event or the activity that the step waits for.
     pub fn awaited_name(&self) -> Option<&str> {
         match self {
             Self::WaitFor(WaitFor { name, .. }) | Self::Activity(ActivityStep { name, .. }) => Some(name),
@@ -217,37 +221,38 @@ impl Verb {
         }
     }
 
-    /// Whether the steps inside are undone together.
+    /// Whether the step is a saga.
     pub fn is_saga(&self) -> bool {
         matches!(self, Self::Saga(_))
     }
 
-    /// Whether its branch begins anew, under the next number, only when the one before has ended or was taken away.
+    /// Whether the branch runs in numbered rounds: the next one starts only when the one before has ended or
+    /// was cancelled.
     pub fn has_rounds(&self) -> bool {
         matches!(self, Self::Saga(_) | Self::While(_))
     }
 
-    /// Whether the instance goes on behind it.
+    /// Whether the instance continues after the step.
     pub fn goes_on(&self) -> bool {
         !matches!(self, Self::GoTo(_) | Self::End(_))
     }
 
-    /// Whether its branch runs beside what follows it.
+    /// Whether the branch is a side branch: the instance continues without waiting for it.
     pub fn is_side(&self) -> bool {
         matches!(self, Self::Schedule(_) | Self::Recur(_))
     }
 
-    /// Whether the whole workflow ends at it.
+    /// Whether the whole workflow ends at this step.
     pub fn ends_all(&self) -> bool {
         matches!(self, Self::End(_))
     }
 
-    /// Whether it is told of changes of the data.
+    /// Whether the step is evaluated again when the data has changed.
     pub fn watches_data(&self) -> bool {
         matches!(self, Self::Recur(_))
     }
 
-    /// What a pending pointer runs; `None`: it has no body.
+    /// The body that a pending pointer runs; `None`: the step has no body.
     pub fn body(&self) -> Option<&Body> {
         match self {
             Self::RunBody(step) | Self::ForEach(ForEach { step, .. }) => Some(&step.body),
@@ -259,27 +264,29 @@ impl Verb {
 impl UserTaskStep {
     fn problem(&self) -> Option<String> {
         if self.options.is_empty() {
-            return Some("it has no options, so nobody can answer it".to_owned());
+            return Some("it has no options, so it could not be answered; add at least one".to_owned());
         }
         let mut seen = HashSet::new();
         if let Some((twice, _)) = self.options.iter().find(|(value, _)| !seen.insert(value)) {
-            return Some(format!("its option {twice:?} stands in it twice"));
+            return Some(format!("it has the option {twice:?} twice"));
         }
         let Unanswered { escalate, reassign } = &self.unanswered;
-        ((escalate.is_some() || reassign.is_some()) && self.limit.is_some())
-            .then(|| "it is escalated or reassigned, and has a time limit; give it one of the two".to_owned())
+        ((escalate.is_some() || reassign.is_some()) && self.limit.is_some()).then(|| {
+            "it has a time limit, so it can have neither an escalation nor a reassignment".to_owned()
+        })
     }
 }
 
-/// A kind in a sentence, also one that a pointer has kept.
+/// A kind with its article. The kind may come from a stored pointer.
 pub(crate) fn with_article(kind: &str) -> String {
-    // Of the kinds, none that begins with a `u` is said with an `an`.
+    // `user-task` takes an `a`, so `u` is not in the list.
     let article = if kind.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
     format!("{article} {kind}")
 }
 
-/// What makes no sense about the name that a program gave to an event or an activity.
+/// The problem of a name that a program gave to an event or an activity; `None`: the name may be used.
 pub(crate) fn name_problem(name: &str) -> Option<String> {
-    name.starts_with(OWN_NAMES)
-        .then(|| format!("it waits for {name:?}; names that begin with {OWN_NAMES:?} are the engine's"))
+    name.starts_with(OWN_NAMES).then(|| {
+        format!("it waits for {name:?}; names that begin with {OWN_NAMES:?} are reserved for the engine")
+    })
 }

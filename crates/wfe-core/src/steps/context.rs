@@ -165,8 +165,8 @@ impl Ctx {
     /// completed. Check the token before a side effect that cannot be reverted, and pass the [idempotency
     /// key](Self::idempotency_key) along with the effect.
     /// The instance does not wait for a body whose token has fired, with two exceptions. The next body of the
-    /// same step waits, whether a retry starts it, a go-to, a retry of the saga, or an operator: a process
-    /// never runs two attempts of a step at once. The compensation of the step waits as well.
+    /// same step waits, no matter whether a retry, a go-to or an operator starts it: a process never runs two
+    /// attempts of a step at once. The compensation of the step waits as well.
     ///
     /// One second (of real time) after the token has fired, the host drops an asynchronous body that is still
     /// running, with the step's struct and the middleware around it. The body ends at its current `await`, and

@@ -6,9 +6,9 @@ use crate::{
     program::{Ask, Decide, IfElse, Parallel, Verb, While, ask},
 };
 
-/// Ways that part.
+/// Branches that run on a condition, and branches that run in parallel.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// The steps of `then`, if the condition holds.
+    /// Runs the steps of `then` if the condition holds.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -28,7 +28,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.container(id, Verb::If(IfElse { holds: ask(CONDITION, holds) }), then)
     }
 
-    /// The steps of `then`, if the condition holds, those of `otherwise`, if not.
+    /// Runs the steps of `then` if the condition holds, and the steps of `otherwise` if it does not.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -56,14 +56,15 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(draft)
     }
 
-    /// The steps of `body`, as long as the condition holds; asked before each round.
+    /// Repeats the steps of `body` as long as the condition holds. The condition is evaluated before each
+    /// iteration.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
     ///
     /// let definition = WorkflowBuilder::<u32>::new("count-down", 1)
-    ///     .while_("left", |n, _| *n > 0, |round| {
-    ///         round.then("take", inline(|_, _| async { Ok(()) }).output(|(), n| *n -= 1))
+    /// .while_("left", |n, _| *n > 0, |iteration| { iteration.then("take", inline(|_, _| async { Ok(())
+    /// }).output(|(), n| *n -= 1))
     ///     })
     ///     .build()?;
     /// # Ok::<(), wfe_core::WfeError>(())
@@ -78,7 +79,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.container(id, Verb::While(While { holds: ask(CONDITION, holds) }), body)
     }
 
-    /// All branches at once; the instance goes on when all of them have ended.
+    /// Runs all branches at once. The instance continues when every branch has ended.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -105,8 +106,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(draft)
     }
 
-    /// The branches whose value equals the one that `value` gives: all of them at once, if there are several. If there is
-    /// none, the one for [`otherwise`](Decision::otherwise); without one, the instance goes on.
+    /// Runs the branches whose value equals the result of `value`. Several such branches run at once. If there
+    /// is none, the [`otherwise`](Decision::otherwise) branch runs; without that branch, the instance
+    /// continues.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -136,8 +138,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.decision(id, pick, labels, drafts, otherwise)
     }
 
-    /// The branches whose condition holds: all of them at once, if there are several. If there is none, the one for
-    /// [`otherwise`](Choice::otherwise); without one, the instance goes on.
+    /// Runs the branches whose condition holds. Several such branches run at once. If there is none, the
+    /// [`otherwise`](Choice::otherwise) branch runs; without that branch, the instance continues.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -174,7 +176,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     ) -> Self {
         let id = id.into();
         if otherwise.len() > 1 {
-            self.problems.push(format!("step {id:?} has more than one branch for otherwise"));
+            self.problems.push(format!("step {id:?} has more than one `otherwise` branch"));
         }
         let has_otherwise = !otherwise.is_empty();
         let verb = Verb::Decide(Decide { matches: pick, labels, has_otherwise });
@@ -187,7 +189,11 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
 const CONDITION: &str = "the step's condition";
 
-/// The branches of a [`parallel`](Sequence::parallel).
+fn early_label(label: &str) -> String {
+    format!("the label {label:?} comes before the first branch; put it after the branch that it belongs to")
+}
+
+/// The branches of a [`parallel`](Sequence::parallel) step.
 pub struct Branches<D, I> {
     drafts: Vec<Vec<Draft>>,
     problems: Vec<String>,
@@ -195,7 +201,7 @@ pub struct Branches<D, I> {
 }
 
 impl<D: Data, I: Item> Branches<D, I> {
-    /// One more branch.
+    /// Adds a branch.
     #[must_use]
     pub fn branch(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let body = body(Sequence::inside());
@@ -205,7 +211,7 @@ impl<D: Data, I: Item> Branches<D, I> {
     }
 }
 
-/// The branches of a [`decide`](Sequence::decide), each with a value.
+/// The branches of a [`decide`](Sequence::decide) step, each with a value.
 pub struct Decision<D, I, V> {
     values: Vec<V>,
     labels: Vec<String>,
@@ -227,7 +233,7 @@ impl<D: Data, I: Item, V: fmt::Debug> Decision<D, I, V> {
         }
     }
 
-    /// The branch for this value.
+    /// Adds a branch that runs for this value.
     #[must_use]
     pub fn when(mut self, value: V, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let body = body(Sequence::inside());
@@ -238,17 +244,18 @@ impl<D: Data, I: Item, V: fmt::Debug> Decision<D, I, V> {
         self
     }
 
-    /// What pictures and listings call the branch just added; by default its value.
+    /// Sets the label of the last added branch, which outlines and pictures show. By default, it is the
+    /// branch's value.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         match self.labels.last_mut() {
             Some(last) => *last = label.into(),
-            None => self.problems.push(format!("the label {:?} comes before the first branch", label.into())),
+            None => self.problems.push(early_label(&label.into())),
         }
         self
     }
 
-    /// The branch for any value that no other branch has.
+    /// Adds a branch that runs if the value equals that of no other branch.
     #[must_use]
     pub fn otherwise(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let body = body(Sequence::inside());
@@ -258,7 +265,7 @@ impl<D: Data, I: Item, V: fmt::Debug> Decision<D, I, V> {
     }
 }
 
-/// The branches of a [`branch`](Sequence::branch), each with a condition.
+/// The branches of a [`branch`](Sequence::branch) step, each with a condition.
 pub struct Choice<D, I> {
     conditions: Vec<Ask<bool>>,
     labels: Vec<String>,
@@ -280,7 +287,7 @@ impl<D: Data, I: Item> Choice<D, I> {
         }
     }
 
-    /// The branch for when this holds.
+    /// Adds a branch that runs if this condition holds.
     #[must_use]
     pub fn when(
         mut self,
@@ -295,17 +302,18 @@ impl<D: Data, I: Item> Choice<D, I> {
         self
     }
 
-    /// What pictures and listings call the branch just added; by default its number.
+    /// Sets the label of the last added branch, which outlines and pictures show. By default, it is `condition`
+    /// and the branch's number.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         match self.labels.last_mut() {
             Some(last) => *last = label.into(),
-            None => self.problems.push(format!("the label {:?} comes before the first branch", label.into())),
+            None => self.problems.push(early_label(&label.into())),
         }
         self
     }
 
-    /// The branch for when no condition holds.
+    /// Adds a branch that runs if no condition holds.
     #[must_use]
     pub fn otherwise(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let body = body(Sequence::inside());

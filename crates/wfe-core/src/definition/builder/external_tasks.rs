@@ -6,10 +6,10 @@ use crate::{
     program::{ActivityStep, SubWorkflow, Unanswered, UserTaskStep, Verb},
 };
 
-/// Steps whose work is done elsewhere.
+/// Steps whose work an external worker, a person or a child workflow does.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Waits until a worker outside of the workflow has done this. If the worker fails, the step has failed: with a retry
-    /// policy the work is offered again.
+    /// Waits until an external worker has done this activity. If the worker fails, the step fails; if the step
+    /// has a retry policy, the activity is then offered to workers again.
     ///
     /// ```
     /// use wfe_core::definition::{Retry, WorkflowBuilder, activity};
@@ -36,7 +36,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft { branches, ..Draft::new(id, verb) })
     }
 
-    /// Waits until a person has answered; then the steps of the chosen option run. The answer is the step's outcome.
+    /// Waits until a person has answered this user task, then runs the steps of the chosen option. The answer
+    /// is the step's outcome.
     ///
     /// ```
     /// use std::time::Duration;
@@ -74,7 +75,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
             })
         };
         let options = options.into_iter().map(|(value, branch)| (value, add(branch))).collect();
-        // Its branch is the last one, as it always was: stored instances name branches by their places.
+        // The escalation must stay the last branch: stored instances refer to branches by their index.
         let escalate = escalate.and_then(|(after, branch)| Some((after, add(Some(branch))?)));
         let unanswered = Unanswered { escalate, reassign };
         let outputs = Arc::new(common.outputs);
@@ -82,20 +83,24 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft { branches, ..Draft::new(id, verb) })
     }
 
-    /// Runs a child workflow, and goes on when it has completed. Whatever takes the step away cancels the child,
-    /// which undoes its open sagas; only if the instance is terminated, the child is terminated too, and undoes nothing. A
-    /// saga around the step that is undone waits for the child's end first, however long that takes; nothing else
-    /// does. A parent that is suspended does not suspend its child.
+    /// Runs a child workflow. The instance continues when the child has completed.
     ///
-    /// The child is created when the instance comes to the step. An event published before that does not reach a wait of the
-    /// child, unless the wait says from which date on events count ([`effective`](crate::definition::Await::effective)).
+    /// **Start.** The child is created when the instance reaches the step. An event published before that does
+    /// not reach a wait of the child, unless the wait has an [effective
+    /// date](crate::definition::Await::effective).
     ///
-    /// If the child failed, the step has failed with the error that ended the child: its code, its causes, and whether it is
-    /// retryable. After a retryable one (also if the child has used up its own retries, or was not over at its deadline) the
-    /// step's [retry policy](Self::retry) begins a new child. A fatal one is fatal for the step too, and so is a child
-    /// that somebody cancelled or terminated, which has the code
-    /// [`CHILD_ENDED`](crate::steps::StepError::CHILD_ENDED): no new child begins, unless the policy says so expressly
-    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)).
+    /// **Cancellation.** If the step is cancelled, the child is cancelled, and compensates its open sagas. If
+    /// the instance is terminated, the child is terminated, and compensates nothing. A saga around the step
+    /// starts its compensation only when the child has ended, however long that takes; nothing else waits for
+    /// the end of a cancelled child. Suspending an instance does not suspend its children.
+    ///
+    /// **Failure.** If the child fails, the step fails with the error of the child: with its code, its causes,
+    /// and whether it is retryable. After a retryable error, the step's [retry policy](Self::retry) starts a
+    /// new child. This includes a child that has used up its own retries and one that has missed its deadline.
+    /// A fatal error of the child is fatal for the step too. A child that an operator cancelled or terminated
+    /// fails the step with the fatal error [`CHILD_ENDED`](crate::steps::StepError::CHILD_ENDED). After a fatal
+    /// error, no new child starts, unless [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)
+    /// says so.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, child};

@@ -4,14 +4,16 @@ use crate::{
     program::{End, GoTo, Verb},
 };
 
-/// Steps that lead elsewhere.
+/// Jumps, and the early end of a workflow.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Goes to the step of this id: one of the same sequence, before or behind, or of a sequence around it. Containers
-    /// that are left by it are taken away with all that is inside them; what a saga did stays done. From inside of a
-    /// compensation it leads to a step of that.
+    /// Continues with the step `target`. The target is an earlier or later step of the same sequence, or of a
+    /// sequence around it. Inside a compensation, the target must belong to the same compensation.
     ///
-    /// A step that is visited again is run again, as a visit of its own: with a pointer and an
-    /// [idempotency key](crate::steps::Ctx::idempotency_key) of its own.
+    /// Containers that the go-to leaves are cancelled, with all their steps. A saga that is left in this way is
+    /// not compensated.
+    ///
+    /// A step that is reached again runs again. It then has a new execution pointer and a new [idempotency
+    /// key](crate::steps::Ctx::idempotency_key).
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -26,14 +28,15 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     #[must_use]
     pub fn go_to(self, id: impl Into<String>, target: impl Into<String>) -> Self {
         let target = target.into();
-        self.leaf(id, Verb::GoTo(GoTo)).dress(|draft| draft.target = Some(target))
+        self.leaf(id, Verb::GoTo(GoTo)).modify_last(|draft| draft.target = Some(target))
     }
 
-    /// Ends the workflow here, as completed; whatever else still runs of it is taken away. What sagas have done stays done.
+    /// Ends the workflow as completed. Everything of the instance that still runs is cancelled. Sagas are not
+    /// compensated.
     ///
-    /// A saga that is just being undone in another branch is undone in full first, so that none is left half undone; the
-    /// workflow has completed when that is done. Nothing else begins meanwhile, and a cancel or a deadline changes nothing
-    /// about the end that is under way.
+    /// A saga that is already being compensated in another branch finishes its compensation first. The workflow
+    /// is completed after that. Until then no other steps start, and neither a cancel request nor the deadline
+    /// has an effect.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};

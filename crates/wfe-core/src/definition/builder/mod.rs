@@ -1,4 +1,4 @@
-//! The builder. Its verbs are told apart by what they are about, one file each.
+//! The builder of definitions. Each file has the verbs of one subject.
 
 mod branching;
 mod external_tasks;
@@ -15,15 +15,16 @@ use crate::{Result, WfeError, program::Verb};
 
 pub use branching::{Branches, Choice, Decision};
 
-/// Builds a [`Definition`]: the main path, step by step. Its verbs are those of every [`Sequence`].
+/// Builds a [`Definition`], beginning with its main path. The methods that add steps are those of every
+/// [`Sequence`].
 ///
-/// Each step has a stable id, unique within the definition: stored instances find their place by it, so it stays the
-/// same when steps are added, moved or renamed. (An id made up from the position would change with every step put in
-/// before it; that is why there are none.)
+/// Each step has a stable id, unique within the definition. Stored instances refer to steps by these ids, so an
+/// id must stay the same when steps are added, moved or given another name. (For this reason, the builder does
+/// not derive ids from positions: a new step would change the ids of all steps after it.)
 ///
-/// Closures in a definition take the data and the item of the for-each around the step (`()` on the main path). Those that
-/// decide something (conditions, keys, times, mappings) must be quick: they run on the engine's thread. If one panics,
-/// the step has failed, as if its body had.
+/// Closures in a definition get the data and the item of the for-each around the step (`()` on the main path).
+/// Closures that compute conditions, keys, times or inputs must be quick, because they run on the engine's
+/// thread. If one panics, the step fails, as if its body had panicked.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -47,20 +48,20 @@ pub use branching::{Branches, Choice, Decision};
 /// ```
 pub type WorkflowBuilder<D> = Sequence<D, (), Main>;
 
-/// Steps that follow one another: the main path ([`WorkflowBuilder`]), or the body of a container. `I` is the item at
-/// hand.
+/// A sequence of steps: the main path ([`WorkflowBuilder`]), or a branch of a container. `D` is the data of the
+/// instance, and `I` the item of the for-each around the sequence (`()` on the main path).
 pub struct Sequence<D, I, At = Inside> {
     at: At,
     drafts: Vec<Draft>,
-    /// What was asked for and makes no sense; told when the definition is built.
+    /// The errors found so far. `build` returns the first one.
     problems: Vec<String>,
     types: PhantomData<fn(D, I)>,
 }
 
-/// Where a [`Sequence`] stands: inside of a container.
+/// Marks a [`Sequence`] that is inside a container.
 pub struct Inside(());
 
-/// Where a [`Sequence`] stands: it is the main path.
+/// Marks the [`Sequence`] that is the main path.
 pub struct Main {
     id: String,
     version: u32,
@@ -68,15 +69,18 @@ pub struct Main {
 }
 
 impl<D: Data> WorkflowBuilder<D> {
-    /// Begins a definition. An instance runs the version that it was started with; versions begin with 1.
+    /// Begins a definition with this id and version. Versions begin with 1. An instance runs the version that
+    /// it was started with, until it ends.
     pub fn new(id: impl Into<String>, version: u32) -> Self {
         let at = Main { id: id.into(), version, deadline: None };
         Self { at, drafts: Vec::new(), problems: Vec::new(), types: PhantomData }
     }
 
-    /// How long an instance may take from its start to its end; by default as long as it likes. One that takes longer is
-    /// cancelled, open sagas are undone, and it ends as failed with the code `deadline`. Zero is refused when the
-    /// definition is built. A suspended instance meets its deadline when it is resumed.
+    /// Limits the time that an instance may take from its start to its end. By default, there is no limit.
+    ///
+    /// An instance that takes longer is cancelled: its open sagas are compensated, and it fails with the code
+    /// `deadline`. The deadline of a suspended instance takes effect when the instance is resumed.
+    /// [`build`](Self::build) refuses a deadline of zero.
     ///
     /// ```
     /// use std::time::Duration;
@@ -91,20 +95,25 @@ impl<D: Data> WorkflowBuilder<D> {
     #[must_use]
     pub fn deadline(mut self, limit: Duration) -> Self {
         if limit.is_zero() {
-            self.problems.push("its deadline is 0, it must be longer".to_owned());
+            self.problems.push("its deadline is 0; it must be longer".to_owned());
         }
         self.at.deadline = Some(limit);
         self
     }
 
-    /// The finished definition, checked.
+    /// Checks the definition and returns it.
     ///
     /// # Errors
-    /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), naming the step: an id is empty, used twice, or has
-    /// `/` or `#` in it; a body has no steps; a step cannot be reached; a go-to leads to no step, or into something that
-    /// it is not in; a limit, an interval or a retry policy makes no sense; there is a compensation without a saga;
-    /// something that is said would have no effect (a second fallback, say); the definition's id is empty or longer than
-    /// [`LONGEST_DEFINITION_ID`](crate::limits::LONGEST_DEFINITION_ID); the version is 0; or there are no steps.
+    /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), naming the step where there is one:
+    ///
+    /// * The definition's id is empty or longer than
+    ///   [`LONGEST_DEFINITION_ID`](crate::limits::LONGEST_DEFINITION_ID), its version is 0, or it has no steps.
+    /// * A step's id is empty, is used twice, or contains `/` or `#`.
+    /// * A branch, a fallback or a compensation has no steps, or a step cannot be reached.
+    /// * The target of a go-to does not exist, or is inside a container that the go-to is not in.
+    /// * A limit, a timeout, an interval or a retry policy is out of range.
+    /// * A step outside of a saga has a compensation.
+    /// * A setting would have no effect, such as the first of two fallbacks.
     pub fn build(self) -> Result<Definition> {
         let Main { id, version, deadline } = self.at;
         if let Some(problem) = self.problems.into_iter().next() {
@@ -126,14 +135,14 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft::new(id, verb))
     }
 
-    /// The steps of a body, built by its closure.
+    /// The steps that this closure adds to a new branch.
     fn body<T: Item>(&mut self, body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>) -> Vec<Draft> {
         let body = body(Sequence::inside());
         self.problems.extend(body.problems);
         body.drafts
     }
 
-    /// Adds a container with one body.
+    /// Adds a container with one branch.
     fn container<T: Item>(
         mut self,
         id: impl Into<String>,
@@ -147,7 +156,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 }
 
 impl<D, I> Sequence<D, I> {
-    /// The steps that this closure adds, and what makes no sense about them.
+    /// The steps that this closure adds to a new branch, and the errors found in them.
     pub(in crate::definition) fn built(body: impl FnOnce(Self) -> Self) -> (Vec<Draft>, Vec<String>) {
         let body = body(Self::inside());
         (body.drafts, body.problems)

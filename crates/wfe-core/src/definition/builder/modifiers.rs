@@ -6,21 +6,25 @@ use crate::{
     program::ask,
 };
 
-/// What is said about the step just added. Before the first step, it is refused when the definition is built.
+/// Settings of the last added step. [`build`](Sequence::build) refuses a setting that comes before the first
+/// step.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// What people call the step just added; by default its id.
+    /// Sets the display name of the last added step. By default, it is the step's id.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
-        self.dress(|draft| draft.name = Some(name))
+        self.modify_last(|draft| draft.name = Some(name))
     }
 
-    /// Whether and when the step just added is tried again after a failure; by default never. A wait, an activity or a
-    /// child begins anew; a saga is undone first, and runs again from its beginning; a condition is asked again.
+    /// Sets the retry policy of the last added step. By default, a step is not retried.
     ///
-    /// Of an `if`, a `parallel`, a for-each and other containers, only their own failures count (a condition that panics, say).
-    /// They do not catch those of steps inside, which have policies of their own: what fails as a whole is a
-    /// [saga](Self::saga). After a fatal error nothing is tried again, a saga neither.
+    /// A retry runs a body again, evaluates a condition again, or starts a new wait, a new activity or a new
+    /// child workflow. A saga is first compensated, then runs again from its beginning.
+    ///
+    /// The policy of an `if`, a `parallel`, a for-each or another container covers only the container's own
+    /// failures, such as a condition that panics. Steps inside have their own policies. To retry several steps
+    /// together, put them in a [saga](Self::saga). Fatal errors are not retried, in a saga neither, unless
+    /// [`Retry::even_if_fatal`] says so.
     ///
     /// ```
     /// use wfe_core::definition::{Retry, WorkflowBuilder, inline};
@@ -28,7 +32,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// let definition = WorkflowBuilder::<u32>::new("trip", 1)
     ///     .saga("book", |saga| {
     ///         saga.then("flight", inline(|_, _| async { Ok(()) }))
-    ///             .compensate_with(|undo| undo.then("cancel-flight", inline(|_, _| async { Ok(()) })))
+    /// .compensate_with(|cancel| cancel.then("cancel-flight", inline(|_, _| async { Ok(()) })))
     ///             .then("hotel", inline(|_, _| async { Ok(()) }))
     ///     })
     ///     .retry(Retry::up_to(2))
@@ -37,11 +41,13 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn retry(self, retry: Retry) -> Self {
-        self.dress(|draft| draft.policy.retry = retry)
+        self.modify_last(|draft| draft.policy.retry = retry)
     }
 
-    /// What happens when the step just added has failed for good; see [`OnFailure`]. Of a container other than a
-    /// [saga](Self::saga) it does not catch the failures of steps inside, as [`retry`](Self::retry) does not.
+    /// Sets what happens when the last added step has failed for good; [`OnFailure`] describes the default.
+    ///
+    /// On a [saga](Self::saga), the setting covers the failure of the steps inside. On any other container, it
+    /// covers only the container's own failures.
     ///
     /// ```
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder, event};
@@ -54,12 +60,14 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn on_failure(self, behaviour: OnFailure) -> Self {
-        self.dress(|draft| draft.policy.on_failure = Some(behaviour))
+        self.modify_last(|draft| draft.policy.on_failure = Some(behaviour))
     }
 
-    /// How long an attempt of the body of the step just added may take; as
-    /// [`Task::timeout`](crate::definition::Task::timeout). Refused when the definition is built if the step runs no body:
-    /// a wait is limited by its own `fail_after` or `timeout`.
+    /// Limits the time of each attempt of the last added step, as
+    /// [`Task::timeout`](crate::definition::Task::timeout) does.
+    ///
+    /// [`build`](Sequence::build) refuses a timeout of a step without a body. A wait has its own time limits:
+    /// `fail_after` and `timeout` of the event, the activity, the child or the user task.
     ///
     /// ```
     /// use std::time::Duration;
@@ -74,15 +82,16 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// ```
     #[must_use]
     pub fn timeout(self, limit: Duration) -> Self {
-        self.dress(|draft| draft.policy.timeout = Some(limit))
+        self.modify_last(|draft| draft.policy.timeout = Some(limit))
     }
 
-    /// What runs in place of the step just added when it has failed for good; then the instance goes on behind it.
-    /// Its steps see the failure in [`Ctx::failure`](crate::steps::Ctx::failure).
+    /// Sets a fallback: steps that run when the last added step has failed for good. When they have ended, the
+    /// instance continues with the step after it. The steps of the fallback read the failure with
+    /// [`Ctx::failure`](crate::steps::Ctx::failure).
     ///
-    /// It is no *catch* around a container: a step inside of an `if`, a `parallel` or a for-each that fails has its own
-    /// behaviour, by default the end of the instance. A fallback for several steps together is that of a
-    /// [saga](Self::saga) around them.
+    /// The fallback of an `if`, a `parallel`, a for-each or another container does not catch the failures of
+    /// steps inside. Those steps have their own settings, and by default their failure fails the instance. For
+    /// a fallback of several steps together, put them in a [saga](Self::saga) and give the saga a fallback.
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::{Ctx, StepError}};
@@ -104,10 +113,14 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.once("fallbacks", |draft| draft.fallback.replace(drafts).is_some())
     }
 
-    /// What undoes the step just added, once it has completed, when the [saga](Self::saga) around it fails or the
-    /// instance is cancelled. Its steps see the newest data, the same item, and in
-    /// [`Ctx::compensated`](crate::steps::Ctx::compensated) what the undone step answered and kept. For a container, this alone
-    /// undoes it once it has completed; what is inside is undone one by one only while it has not.
+    /// Sets the compensation of the last added step: steps that run if the step has completed and then its
+    /// [saga](Self::saga) fails or the instance is cancelled.
+    ///
+    /// The compensating steps see the newest data and the same item. They read the outcome and the stored state
+    /// of the completed step with [`Ctx::compensated`](crate::steps::Ctx::compensated).
+    ///
+    /// A completed container with a compensation is compensated by that alone. If the container has not
+    /// completed, the completed steps inside it are compensated one by one.
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::Ctx};
@@ -115,8 +128,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// let definition = WorkflowBuilder::<u32>::new("buy", 1)
     ///     .saga("both", |saga| {
     ///         saga.then("pay", inline(|_, _| async { Ok("receipt 7") }))
-    ///             .compensate_with(|undo| {
-    ///                 undo.then("refund", inline(|ctx: Ctx, _| async move {
+    /// .compensate_with(|refund| { refund.then("refund", inline(|ctx: Ctx, _| async move {
     ///                     let receipt = ctx.compensated().and_then(|step| step.outcome.clone());
     ///                     Ok(receipt)
     ///                 }))
@@ -132,16 +144,20 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.once("compensations", |draft| draft.compensation.replace(drafts).is_some())
     }
 
-    /// Takes the step just added away, with all that is inside it, as soon as this holds; the instance goes on behind
-    /// it. Asked when the step begins, and whenever the data has changed. If it panics, the step has failed.
+    /// Sets a cancel condition: as soon as it holds, the last added step is cancelled with all steps inside it,
+    /// and the instance continues with the step after it.
     ///
-    /// It is asked while the step's [fallback](Self::fallback) runs, too. If it panics then, that has failed, as if a
-    /// step in it had: neither the step nor its fallback begins again.
+    /// The condition is evaluated when the step starts and whenever the data has changed, also while the step's
+    /// [fallback](Self::fallback) runs. If it panics, the step fails. If it panics while the fallback runs, the
+    /// fallback fails, as if one of its steps had failed; neither the step nor the fallback is then retried.
+    /// A saga is compensated when its cancel condition holds. The sagas inside any other container are
+    /// cancelled and not compensated; a compensation that is running in one of them is interrupted. If a saga around the container is compensated
+    /// later, it also compensates the completed steps of these sagas. An interrupted compensation then
+    /// continues with the step at which it was interrupted: that step starts again from its beginning, and side
+    /// branches of the compensation are dropped.
     ///
-    /// A saga is undone first. Sagas inside of another container that is taken away stay as they are, done or half
-    /// undone; if a saga around them is undone later, it goes on with that: with the step of the compensation at which
-    /// it stood, which begins anew with all that is inside of it; side branches of the compensation end there. While a
-    /// cancelled instance undoes its sagas, what is around these is asked no more.
+    /// While a cancelled instance compensates its sagas, the cancel conditions of the containers around these
+    /// sagas are not evaluated.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, event};
@@ -161,10 +177,11 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.once("cancel conditions", |draft| draft.cancel_when.replace(holds).is_some())
     }
 
-    /// Gives the step just added what it can have one of; `change` tells whether it had one.
+    /// Sets something that a step can have only once. `change` sets it on the last added step, and returns
+    /// whether the step had it already.
     fn once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
         let mut twice = None;
-        self = self.dress(|draft| twice = change(draft).then(|| draft.id.clone()));
+        self = self.modify_last(|draft| twice = change(draft).then(|| draft.id.clone()));
         let problem = |id| format!("step {id:?}: it has two {what}; the first one would have no effect");
         self.problems.extend(twice.map(problem));
         self

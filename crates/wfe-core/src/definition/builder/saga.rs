@@ -4,31 +4,36 @@ use crate::{
     program::{Saga, Verb},
 };
 
-/// What can be undone.
+/// Sagas.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// The steps of `body`, all or none: when one of them has failed for good, the other live branches of the saga are
-    /// taken away, and then every step in it that has completed and has a
-    /// [compensation](Self::compensate_with) is undone, however deep it stands, in reverse order of completion, one
-    /// after the other.
+    /// Runs the steps of `body` as a saga: if one of them fails for good, the completed steps are compensated.
     ///
-    /// Then the saga is tried again if it has a [`retry`](Self::retry). If not, it has failed: inside another saga, that
-    /// one is undone too; elsewhere the instance goes on behind it, with the failure as its outcome and the pointer
-    /// `Compensated` ([`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) say otherwise).
+    /// **Compensation.** First, the branches of the saga that are still running are cancelled. Then every
+    /// completed step with a [compensation](Self::compensate_with) is compensated, at any depth inside the
+    /// saga. The compensations run one after the other, in reverse order of completion.
     ///
-    /// A body that runs in a branch when that is taken away is told ([`Ctx::cancellation`](crate::steps::Ctx::cancellation)),
-    /// neither awaited nor compensated: what it still does outside stays. It is dropped if it goes on for a second. Let it
-    /// look at the token before its effect, and give its idempotency key along, so that the outside can tell.
+    /// **After the compensation.** A saga with a [`retry`](Self::retry) policy runs again. Otherwise the saga
+    /// has failed. If it is inside another saga, that saga is compensated too. If not, the instance continues
+    /// after the saga; the failure is the saga's outcome, and its pointer is `Compensated`.
+    /// [`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) change this.
     ///
-    /// After a fatal error the saga is undone, and not tried again, unless the policy says so
-    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)). The predicate of that retry policy sees
-    /// the error of the failed step; after a failed saga inside this one, an error with the same code and messages.
+    /// **Fatal errors.** After a fatal error, the saga is compensated but not retried, unless
+    /// [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal) says so. The predicates of the saga's
+    /// retry policy get the error of the failed step. If a saga inside this one failed, they get an error with
+    /// the same code and messages.
     ///
-    /// A cancelled instance, and one that has met its deadline, undoes its open sagas before it ends; a terminated one does
-    /// not. Several open sagas that are not inside of each other are undone at once. Everything else is taken away
-    /// first, what is around the sagas too: until the end, nothing but compensations is at work.
+    /// **Running bodies.** When a branch is cancelled, the [token](crate::steps::Ctx::cancellation) of each
+    /// running body in it fires. The saga neither waits for such a body nor compensates its step, so side
+    /// effects that the body still has remain. Check the token before a side effect, and pass the idempotency
+    /// key to the external system. The host drops an asynchronous body that is still running one second later.
     ///
-    /// The steps of a saga's own [`fallback`](Self::fallback) are not a part of it, because that is undone already; what
-    /// they do belongs to the saga around it, if there is one.
+    /// **Cancelled instances.** A cancelled instance, and one that has missed its deadline, compensates its
+    /// open sagas before it ends. A terminated instance does not. All other steps are cancelled first, also
+    /// those around the sagas, so that only compensations run until the end. Open sagas that are not inside
+    /// each other are compensated at the same time.
+    ///
+    /// **Fallback.** The steps of the saga's own [`fallback`](Self::fallback) are not part of the saga. They
+    /// belong to the saga around it, if there is one.
     ///
     /// ```
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder, inline};
@@ -36,7 +41,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// let definition = WorkflowBuilder::<u32>::new("order", 1)
     ///     .saga("fulfil", |saga| {
     ///         saga.then("pay", inline(|_, _| async { Ok(()) }))
-    ///             .compensate_with(|undo| undo.then("refund", inline(|_, _| async { Ok(()) })))
+    /// .compensate_with(|refund| refund.then("refund", inline(|_, _| async { Ok(()) })))
     ///             .then("ship", inline(|_, _| async { Ok(()) }))
     ///     })
     ///     .on_failure(OnFailure::Fail)

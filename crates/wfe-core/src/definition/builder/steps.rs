@@ -6,7 +6,7 @@ use crate::{
 
 /// Steps with bodies.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Then this step.
+    /// Adds a step with a body.
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, step}, steps::{Ctx, Next, Step, StepResult}};
@@ -36,8 +36,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft { name, policy, ..draft })
     }
 
-    /// Then this step, which may answer with values ([`Next::branch`](crate::steps::Next::branch)): `body` runs for all
-    /// of them at once, and the instance goes on when each has ended. With any other answer it is a plain step.
+    /// Adds a step whose body may start branches: if it answers with values
+    /// ([`Next::branch`](crate::steps::Next::branch)), the steps of `body` run once for each value, all at
+    /// once.
+    ///
+    /// The instance continues when every branch has ended. After any other answer, the step is like one added
+    /// by [`then`](Self::then).
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline, inline_item}, steps::Next};
@@ -59,14 +63,14 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         let (policy, name) = (task.policy.clone(), task.name.clone());
         let step = RunBody { body: task.into_body() };
         let verb = Verb::ForEach(ForEach { step, limit: usize::MAX });
-        self.container(id, verb, body).dress(|draft| {
+        self.container(id, verb, body).modify_last(|draft| {
             draft.policy = policy;
             draft.name = name;
         })
     }
 
-    /// Then the steps of `body`, once for each item: one item after the other, or several at once
-    /// ([`Each::parallel`]). An empty list is done at once.
+    /// Runs the steps of `body` once for each item: one item after the other, or several at once with
+    /// [`Each::parallel`]. If there are no items, the instance continues at once.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, each, inline_item};
@@ -86,21 +90,20 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>,
     ) -> Self {
         let (source, limit, policy, name) = items.into_parts();
-        self.container(id, Verb::ForEach(ForEach { step: RunBody { body: source }, limit }), body).dress(
-            |draft| {
-                draft.policy = policy;
-                draft.name = name;
-            },
-        )
+        let verb = Verb::ForEach(ForEach { step: RunBody { body: source }, limit });
+        self.container(id, verb, body).modify_last(|draft| {
+            draft.policy = policy;
+            draft.name = name;
+        })
     }
 
-    /// Changes the step just added.
-    pub(super) fn dress(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+    /// Changes the last added step.
+    pub(super) fn modify_last(mut self, change: impl FnOnce(&mut Draft)) -> Self {
         match self.drafts.last_mut() {
             Some(draft) => change(draft),
             None => self.problems.push(
-                "something is said about the step before, but there is none: a name, a retry, a fallback and the \
-                 like come behind their step"
+                "a name, a retry, a fallback or another setting comes before the first step; put it after the step that \
+                 it belongs to"
                     .to_owned(),
             ),
         }

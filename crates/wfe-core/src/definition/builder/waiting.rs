@@ -8,10 +8,13 @@ use crate::{
     program::{Delay, Recur, Schedule, Until, Verb, WaitFor, ask},
 };
 
-/// Steps that wait for a time or an event. However long it lasts, a wait costs nothing, and goes on over a crash.
+/// Steps that wait for a time or an event. Waiting costs nothing, however long it lasts, and a crash does not
+/// end it.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Waits for this long, from the moment the step begins; at the longest until the year 2262, where the times that a store
-    /// holds end. So it is with all pauses and limits.
+    /// Waits for this duration, counted from the start of the step.
+    ///
+    /// The last time that a store can hold is in the year 2262: a longer delay ends there. This holds for all
+    /// durations and time limits.
     ///
     /// ```
     /// use std::time::Duration;
@@ -27,12 +30,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     pub fn delay(
         self,
         id: impl Into<String>,
-        pause: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
+        delay: impl Fn(&D, &I) -> Duration + Send + Sync + 'static,
     ) -> Self {
-        self.leaf(id, Verb::Delay(Delay { until: Until::After(ask("the step's delay", pause)) }))
+        self.leaf(id, Verb::Delay(Delay { until: Until::After(ask("the step's delay", delay)) }))
     }
 
-    /// Waits until this time. If it has passed, the instance goes on at once.
+    /// Waits until this time. If the time has passed, the instance continues at once.
     ///
     /// ```
     /// use chrono::{DateTime, Utc};
@@ -53,8 +56,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.leaf(id, Verb::Delay(Delay { until: Until::At(ask("the step's delay", time)) }))
     }
 
-    /// A side branch: the instance goes on at once, and `body` runs beside it after this long. Whatever is around the
-    /// step (the instance, or an iteration of a loop) ends when its side branches have ended too.
+    /// Adds a side branch that starts after a delay: the instance continues at once, and the steps of `body`
+    /// run concurrently once the delay has passed.
+    ///
+    /// The instance, or the container around the step, ends only when its side branches have ended too.
     ///
     /// ```
     /// use std::time::Duration;
@@ -82,7 +87,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         )
     }
 
-    /// Another name of [`after`](Self::after). A schedule that starts instances is another thing: the host has those.
+    /// Another name of [`after`](Self::after). It has nothing to do with the schedules of a host, which start
+    /// instances.
     #[must_use]
     pub fn schedule(
         self,
@@ -93,13 +99,15 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.after(id, delay, body)
     }
 
-    /// A side branch, again and again: the instance goes on at once, and `body` runs beside it each time `every` says so,
-    /// until the condition holds. It is asked at each tick and whenever the data has changed; what runs then ends by
-    /// itself.
+    /// Adds a recurring side branch: the instance continues at once, and the steps of `body` run concurrently
+    /// at each tick of `every`, until the condition `until` holds.
     ///
-    /// A tick comes although bodies of earlier ones still run. After a time in which no host ran, one tick catches up,
-    /// however many were missed. If none is to come any more, because the years of a cron expression are over, the branch
-    /// has ended.
+    /// The condition is evaluated at each tick and whenever the data has changed. When it holds, there are no
+    /// further ticks, and runs of `body` that have started run to their end. The branch also ends when `every`
+    /// has no further tick, such as after the last year of a cron expression.
+    ///
+    /// A tick starts `body` even if earlier runs of it have not ended. If no host was running for a while, one
+    /// tick makes up for all the ticks that were missed.
     ///
     /// ```
     /// use wfe_core::definition::{Every, WorkflowBuilder, event, inline};
@@ -130,12 +138,15 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.container(id, Verb::Recur(Recur { every, until: ask("the step's condition", until) }), body)
     }
 
-    /// Waits for an event: the first of its name and key that the instance has not consumed yet. A second wait, or the
-    /// same one in a loop, gets the next one. Waits of one instance for the same name and key that are open at the same
-    /// time, in parallel branches, share it: each gets it.
+    /// Waits for an event: the first one of its name and key that the instance has not consumed yet.
     ///
-    /// With a time limit ([`timeout`](Await::timeout), [`fail_after`](Await::fail_after)), an event dated before it has come
-    /// in time, even if the instance was suspended or no host was there when it passed.
+    /// A later wait for the same name and key gets the next event; so does the same wait in the next iteration
+    /// of a loop. If several waits of one instance for the same name and key are open at the same time, in
+    /// parallel branches, each of them gets the same event.
+    ///
+    /// If the wait has a time limit ([`timeout`](Await::timeout) or [`fail_after`](Await::fail_after)), an
+    /// event dated before the limit is in time, even if the instance was suspended or no host was running when
+    /// the limit passed.
     ///
     /// ```
     /// use std::time::Duration;

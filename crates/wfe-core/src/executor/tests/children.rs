@@ -85,7 +85,7 @@ fn a_child_whose_data_its_definition_cannot_read_is_not_begun_and_the_step_fails
     assert_eq!((parent.ending, parent.failures.len()), (Some(Ending::Failed), 1));
     assert_eq!(parent.failures[0].code, StepError::DEFINITION);
     let message = &parent.failures[0].causes[0];
-    assert!(message.contains("\"part\"") && message.contains("not on u32"), "{message}");
+    assert!(message.contains("\"part\"") && message.contains("data of type u32"), "{message}");
     assert_eq!(whole.worlds.len(), 1, "no child stands at data that nobody can read");
 }
 

@@ -35,16 +35,18 @@ fn a_definition_that_contradicts_itself_is_refused_naming_the_step() {
     assert_eq!(problem(begin()), "it has no steps");
     assert!(problem(begin().then("", nothing())).contains("empty id"));
     assert!(problem(begin().then("a/b", nothing())).contains("\"a/b\""));
-    assert!(problem(begin().then("a", nothing()).then("a", nothing())).contains("\"a\" stands in it twice"));
+    assert!(
+        problem(begin().then("a", nothing()).then("a", nothing())).contains("two steps have the id \"a\"")
+    );
     let twice = begin()
         .then("a", nothing())
         .for_each("all", each(|n: &u32| vec![*n]), |body| body.then("a", nothing()));
-    assert!(problem(twice).contains("\"a\" stands in it twice"));
+    assert!(problem(twice).contains("two steps have the id \"a\""));
     let empty = begin().for_each("all", each(|n: &u32| vec![*n]), |body: Sequence<u32, u32>| body);
-    assert_eq!(problem(empty), "the body of \"all\" has no steps; give it one");
+    assert_eq!(problem(empty), "the body of step \"all\" has no steps; add at least one");
     let none =
         begin().for_each("all", each(|n: &u32| vec![*n]).parallel(0), |body| body.then("a", nothing()));
-    assert_eq!(problem(none), "step \"all\": its limit is 0, it must be 1 or more");
+    assert_eq!(problem(none), "step \"all\": its limit is 0; it must be 1 or more");
     let shrinking = begin().then("a", nothing().retry(Retry::up_to(1).factor(0.5)));
     assert!(problem(shrinking).starts_with("step \"a\": the factor"));
     let random = begin().then("a", nothing().retry(Retry::up_to(1).jitter(1.5)));

@@ -270,11 +270,11 @@ fn a_user_task_that_makes_no_sense_is_refused() {
     assert!(problem(user_task(|_: &Line, _| "?")).contains("no options"));
     assert!(problem(user_task(|_: &Line, _| "?").plain_option("a").plain_option("a")).contains("twice"));
     let both = approval().escalate(|_, _| HOUR, |b| b.then("e", mark("e"))).fail_after(|_, _| HOUR);
-    assert!(problem(both).contains("one of the two"));
+    assert!(problem(both).contains("neither an escalation nor a reassignment"));
     let twice = approval().reassign(|_, _| HOUR, |_, _| "eve").reassign(|_, _| HOUR, |_, _| "sue");
-    assert_eq!(problem(twice), "step \"ask\": it is reassigned twice; the first one would have no effect");
+    assert_eq!(problem(twice), "step \"ask\": it has two reassignments; the first one would have no effect");
     let late = |task: UserTask<Line, ()>| task.escalate(|_, _| HOUR, |b| b.then("e", mark("e")));
-    assert!(problem(late(late(approval()))).contains("escalated twice"));
+    assert!(problem(late(late(approval()))).contains("two escalations"));
     let limits = approval().timeout(|_, _| HOUR, |b| b.then("e", mark("e"))).fail_after(|_, _| HOUR);
     assert!(problem(limits).contains("two time limits"));
     assert!(matches!(

@@ -142,12 +142,15 @@ fn problem(builder: WorkflowBuilder<Line>) -> String {
 #[test]
 fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
     let a = || begin().then("a", mark("a"));
-    assert_eq!(problem(a().go_to("g", "nowhere")), "step \"g\" goes to \"nowhere\", which is no step of it");
+    assert_eq!(
+        problem(a().go_to("g", "nowhere")),
+        "step \"g\" goes to \"nowhere\", but the definition has no such step"
+    );
     assert!(problem(a().end("e").then("b", mark("b"))).starts_with("step \"b\" cannot be reached"));
     let island = a().end("e").then("b", mark("b")).go_to("g", "b");
     assert!(problem(island).starts_with("step \"b\" cannot be reached"));
     let into = a().if_("i", |_, _| true, |b| b.then("inner", mark("x"))).go_to("g", "inner");
-    assert!(problem(into).contains("inside of something that \"g\" is not in"));
+    assert!(problem(into).contains("inside a container that \"g\" is not in"));
     assert!(problem(a().go_to("g", "g")).contains("goes to itself"));
     let across = a().parallel("p", |all| {
         all.branch(|b| b.then("left", mark("x")))
@@ -166,9 +169,12 @@ fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
     assert!(problem(undo(|b| b.end("e"))).contains("in the middle of a compensation"));
     let within = undo(|b| b.then("u", mark("u")).if_("i", |_, _| false, |b| b.go_to("g", "u")));
     within.build().unwrap();
-    assert!(problem(begin().name("x").then("a", mark("a"))).contains("there is none"));
+    assert!(problem(begin().name("x").then("a", mark("a"))).contains("before the first step"));
     assert!(problem(a().parallel("p", |all| all)).contains("no branches"));
-    assert!(problem(a().then("b", mark("b")).fallback(|f| f)).contains("the fallback of \"b\" has no steps"));
+    let empty = a().then("b", mark("b")).fallback(|f| f);
+    assert!(problem(empty).contains("the fallback of step \"b\" has no steps"));
+    let empty = a().parallel("p", |all| all.branch(|b| b.then("x", mark("x"))).branch(|b| b));
+    assert_eq!(problem(empty), "a branch of step \"p\" has no steps; add at least one");
     let otherwise = a().decide(
         "d",
         |_, _| 1,
@@ -178,7 +184,7 @@ fn steps_that_cannot_be_reached_and_go_tos_into_nowhere_are_refused() {
                 .otherwise(|b| b.then("z", mark("z")))
         },
     );
-    assert!(problem(otherwise).contains("more than one branch for otherwise"));
+    assert!(problem(otherwise).contains("more than one `otherwise` branch"));
     assert!(problem(begin().deadline(Duration::ZERO).then("a", mark("a"))).contains("deadline"));
     assert!(problem(begin().then("a", mark("a").timeout(Duration::ZERO))).contains("timeout"));
 }
@@ -208,12 +214,13 @@ fn what_would_have_no_effect_is_refused_naming_the_step() {
         problem(lost(|b| b.on_failure(OnFailure::Suspend))),
     ] {
         assert!(
-            problem.starts_with("step \"e\": it is an end, ") && problem.contains("would have no effect"),
+            problem.starts_with("step \"e\": it is an end, so its ")
+                && problem.contains("would have no effect"),
             "{problem}"
         );
     }
     let back = a().go_to("g", "a").cancel_when(|_, _| true);
-    assert!(problem(back).starts_with("step \"g\": it is a go-to, "));
+    assert!(problem(back).starts_with("step \"g\": it is a go-to, so its "));
     let none = WorkflowBuilder::<Line>::new("w", 0).then("a", mark("a"));
     assert!(problem(none).contains("version is 0"));
 }

@@ -453,9 +453,9 @@ fn compensations_without_a_saga_are_refused() {
         other => panic!("built: {other:?}"),
     };
     let alone = begin().then("a", mark("a")).compensate_with(|undo| undo.then("u", mark("u")));
-    assert!(problem(alone).contains("no saga is around it"));
+    assert!(problem(alone).contains("it is not inside a saga"));
     let alone = begin().then("a", mark("a")).on_failure(OnFailure::Compensate);
-    assert!(problem(alone).contains("no saga is around it"));
+    assert!(problem(alone).contains("it is not inside a saga"));
     let other =
         saga(|b| b.then("a", mark("a")).on_failure(OnFailure::Suspend).fallback(|f| f.then("f", mark("f"))));
     assert!(problem(other).contains("fallback"));
