@@ -5,19 +5,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{
-    primitive::Kept,
-    run::{
-        failure::FORGIVEN,
-        saga::compensate::SINCE,
-        sequence::{IN_FALLBACK, KIND, TIME, branch_path},
-        subscriptions::{CHILD, WAITS, last_wait},
-    },
-};
+use super::{primitive::Kept, run::subscriptions};
 use crate::{
     WfeError,
     definition::Definition,
-    models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus},
+    models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus, attributes, pointer_id},
     traits::Loaded,
 };
 
@@ -65,8 +57,10 @@ fn impossible(
     };
     let attributes = &pointer.extension_attributes;
     let is_spoilt = |(name, value): (&String, &Value)| match name.as_str() {
-        WAITS | TIME | FORGIVEN | SINCE => !value.is_u64(),
-        KIND | CHILD => !value.is_string(),
+        attributes::SUBSCRIPTIONS | attributes::START | attributes::FORGIVEN | attributes::LOG_START => {
+            !value.is_u64()
+        }
+        attributes::KIND | attributes::CHILD => !value.is_string(),
         _ => false,
     };
     if attributes.iter().any(is_spoilt) {
@@ -82,8 +76,10 @@ fn impossible(
     let has_state = pointer.status == Is::Running || pointer.persistence_data.is_some();
     let step = pointer.step_name.as_deref().filter(|_| has_state);
     let node = definition.zip(step).and_then(|(all, step)| all.find(step));
-    let is_same =
-        |kind| attributes.get(KIND).is_some_and(|was| was == kind) && !attributes.contains_key(IN_FALLBACK);
+    let is_same = |kind| {
+        attributes.get(attributes::KIND).is_some_and(|was| was == kind)
+            && !attributes.contains_key(attributes::IN_FALLBACK)
+    };
     let goes_on = match node.filter(|node| is_same(node.verb.kind())) {
         Some(node) => match node.verb.primitive().check_kept(pointer) {
             Ok(kept) => kept == Kept::GoesOn,
@@ -101,10 +97,12 @@ fn impossible(
         Is::Sleeping if pointer.sleep_until.is_none() => {
             corrupt_in("sleep_until", "the step sleeps, but until no time", None)
         }
-        Is::WaitingForEvent if !attributes.contains_key(WAITS) => {
+        Is::WaitingForEvent if !attributes.contains_key(attributes::SUBSCRIPTIONS) => {
             corrupt_in("status", "the step waits, but has never begun to", None)
         }
-        Is::Running if attributes.get(KIND).is_none() || (pointer.children.is_empty() && !goes_on) => {
+        Is::Running
+            if attributes.get(attributes::KIND).is_none() || (pointer.children.is_empty() && !goes_on) =>
+        {
             corrupt_in("status", "the step waits for what is inside of it, and nothing is", None)
         }
         Is::Pending | Is::Running | Is::Sleeping | Is::WaitingForEvent | Is::Failed => None,
@@ -118,7 +116,7 @@ fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let open: HashMap<&str, &EventSubscription> =
         loaded.waits.iter().map(|wait| (wait.id.as_str(), wait)).collect();
     waiting.find_map(|pointer| {
-        let wait = open.get(last_wait(&loaded.instance.id, pointer)?.as_str())?;
+        let wait = open.get(subscriptions::last_wait(&loaded.instance.id, pointer)?.as_str())?;
         let column = if wait.execution_pointer_id != pointer.id {
             "execution_pointer_id"
         } else if pointer.event_name.as_ref() != Some(&wait.event_name) {
@@ -156,7 +154,7 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     let mut waits: Vec<String> = Vec::new();
     if !instance.status.is_final() {
         let waiting = instance.execution_pointers.iter().filter(is_waiting);
-        waits.extend(waiting.filter_map(|pointer| last_wait(&instance.id, pointer)));
+        waits.extend(waiting.filter_map(|pointer| subscriptions::last_wait(&instance.id, pointer)));
     }
     if !waits.is_empty() {
         let open: HashSet<&str> = loaded.waits.iter().map(|wait| wait.id.as_str()).collect();
@@ -201,9 +199,9 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
             continue;
         }
         for child in &pointer.children {
-            let Some(path) = branch_path(&pointer.id, child) else { continue };
-            let next = at_work.range(path.as_str()..).next();
-            if !next.is_some_and(|id| id.starts_with(&path)) {
+            let Some(path) = pointer_id::branch_path(&pointer.id, child) else { continue };
+            let next = at_work.range(path..).next();
+            if !next.is_some_and(|id| id.starts_with(path)) {
                 return lost(child, &format!("{:?} waits for the end of its branch", pointer.id));
             }
         }

@@ -1,12 +1,6 @@
 //! By which key the outside can tell that it has done something before.
 
-use serde_json::Value;
-
-use super::run::{Run, saga::compensate::UNDO, sequence::branch_key};
-use crate::{Result, models::ExecutionPointer};
-
-/// Attribute of a pointer in a compensation: what its key names in place of the pointer.
-const KEY: &str = "key";
+use crate::models::{ExecutionPointer, attributes, pointer_id};
 
 /// The idempotency key of this visit of a step, whoever does its work: its body
 /// ([`Ctx::idempotency_key`](crate::steps::Ctx::idempotency_key)), or a worker outside.
@@ -16,38 +10,15 @@ const KEY: &str = "key";
 /// stored of a wait in one does not tell that yet, and has a key of its own.
 #[must_use]
 pub fn idempotency_key(instance: &str, pointer: &ExecutionPointer) -> String {
-    let named = pointer.extension_attributes.get(KEY).and_then(Value::as_str);
-    plain_key(instance, named.unwrap_or(&pointer.id))
+    let named = pointer.text(attributes::KEY);
+    pointer_id::idempotency_key(instance, named.unwrap_or(&pointer.id))
 }
 
 /// The idempotency key of a pointer of which no more than its id is known; `None`: it may be one of a compensation, whose
 /// key only the stored pointer tells ([`idempotency_key`]).
 #[must_use]
 pub fn idempotency_key_of_path(instance: &str, pointer: &str) -> Option<String> {
-    // Steps and the names of branches take turns.
-    let is_undone = pointer.split('/').skip(1).step_by(2).any(|branch| branch.starts_with(UNDO));
-    (!is_undone).then(|| plain_key(instance, pointer))
-}
-
-fn plain_key(instance: &str, place: &str) -> String {
-    format!("{instance}/{place}")
-}
-
-impl Run {
-    /// Notes with a pointer in a compensation what its key names: its place in the compensation of the outermost saga, which
-    /// is the same whichever of the sagas around it does the undoing.
-    pub(super) fn note_key(&mut self, at: &str) -> Result<()> {
-        for container in self.live.get(at)?.scope.iter().rev() {
-            if branch_key(container, at).starts_with(UNDO) {
-                let root = self.sagas_around(container)?.pop().unwrap_or_else(|| container.clone());
-                let named = format!("{root}{}", &at[container.len()..]);
-                let pointer = self.live.edit_quietly(at)?;
-                pointer.extension_attributes.insert(KEY.to_owned(), named.into());
-                break;
-            }
-        }
-        Ok(())
-    }
+    (!pointer_id::is_in_compensation(pointer)).then(|| pointer_id::idempotency_key(instance, pointer))
 }
 
 #[cfg(test)]

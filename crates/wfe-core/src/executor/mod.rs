@@ -63,6 +63,7 @@ mod idempotency;
 mod primitive;
 mod primitives;
 mod run;
+pub mod view;
 
 #[cfg(test)]
 mod tests;

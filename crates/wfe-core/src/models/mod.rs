@@ -4,11 +4,13 @@
 //! ([`WorkflowInstance::next_execution`] and [`ScheduledCommand::execute_time`]): these are milliseconds since
 //! the Unix epoch, and every `i64` is a valid one.
 
+pub(crate) mod attributes;
 mod event;
 mod event_subscription;
 mod execution_error;
 mod execution_pointer;
 mod optional_value;
+pub(crate) mod pointer_id;
 mod pointer_status;
 mod scheduled_command;
 mod workflow_instance;

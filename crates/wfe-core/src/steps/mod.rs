@@ -18,7 +18,5 @@ pub use step::{BlockingStep, Step, StepResult};
 pub use crate::error::StepError;
 
 pub(crate) use context::Place;
-pub(crate) use results::INDEX;
-pub(crate) use results::LAST;
-pub(crate) use results::{RESCUED, result_of};
+pub(crate) use results::result_of;
 pub(crate) use storable::{check, storable, unstorable};

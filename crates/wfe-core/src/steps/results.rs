@@ -9,17 +9,9 @@ use serde_json::Value;
 
 use super::StepError;
 use crate::{
-    models::{ExecutionPointer, PointerStatus},
+    models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
     traits::{Finished, StepStore},
 };
-
-/// Attribute of a pointer in an iteration: the position of its item, from 0.
-pub(crate) const INDEX: &str = "index";
-/// Attribute of the last pointer of an iteration: its outcome is the outcome of the iteration.
-pub(crate) const LAST: &str = "last";
-
-/// Attribute of a failed pointer whose fallback completed: the outcome of the fallback's last step.
-pub(crate) const RESCUED: &str = "rescued";
 
 /// The number of history rows per read. It bounds memory, and one page of small rows fits one answer of the
 /// store.
@@ -109,7 +101,7 @@ impl<T: DeserializeOwned> Results<T> {
             while let Some((number, row)) = self.page.pop_front() {
                 self.after = number;
                 let row = row.map_err(|corrupt| StepError::fatal(corrupt).with_code(StepError::CORRUPT))?;
-                if row.pointer.extension_attributes.contains_key(LAST) {
+                if row.pointer.has(attributes::LAST) {
                     return item_result(row.pointer).map(Some);
                 }
             }
@@ -147,12 +139,10 @@ impl<T: DeserializeOwned> Results<T> {
         let loaded = store.inspect(&self.instance).await?;
         // Other iterations may have finished a for-each of the same step. This step may read one whose path, without its
         // last part, is a prefix of this step's path.
-        let is_around = |id: &str| match id.rsplit_once('/') {
-            None => true,
-            Some((path, _)) => self.seen_from.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')),
-        };
         let visible = |p: &&ExecutionPointer| {
-            p.step_name.as_deref() == Some(&*self.step) && p.status.is_final() && is_around(&p.id)
+            p.step_name.as_deref() == Some(&*self.step)
+                && p.status.is_final()
+                && pointer_id::is_visible_from(&p.id, &self.seen_from)
         };
         loaded.instance.execution_pointers.iter().rev().find(visible).map(|p| p.id.clone()).ok_or_else(|| {
             let (step, instance) = (&self.step, &self.instance);
@@ -165,8 +155,12 @@ impl<T: DeserializeOwned> Results<T> {
 
 fn item_result<T: DeserializeOwned>(pointer: ExecutionPointer) -> Result<ItemResult<T>, StepError> {
     let unreadable = |e: serde_json::Error| StepError::fatal(e).with_code(StepError::UNSTORABLE);
-    let index = pointer.extension_attributes.get(INDEX).and_then(Value::as_u64).ok_or_else(|| {
-        StepError::fatal(format!("pointer {:?} of the for-each has no attribute {INDEX:?}", pointer.id))
+    let index = pointer.number(attributes::INDEX).ok_or_else(|| {
+        StepError::fatal(format!(
+            "pointer {:?} of the for-each has no attribute {:?}",
+            pointer.id,
+            attributes::INDEX
+        ))
     })?;
     let item = serde_json::from_value(pointer.context_item.unwrap_or(Value::Null)).map_err(unreadable)?;
     let item_result = match result_of(pointer.status, pointer.outcome, &pointer.extension_attributes) {
@@ -182,7 +176,7 @@ pub(crate) fn result_of(
     outcome: Option<Value>,
     attributes: &HashMap<String, Value>,
 ) -> Result<Option<Value>, Value> {
-    match (status, attributes.get(RESCUED), outcome) {
+    match (status, attributes.get(attributes::RESCUED), outcome) {
         (PointerStatus::Failed, Some(rescued), _) => Ok(Some(rescued.clone()).filter(|v| !v.is_null())),
         (PointerStatus::Failed | PointerStatus::Compensated, None, Some(failure)) => Err(failure),
         (_, _, outcome) => Ok(outcome),

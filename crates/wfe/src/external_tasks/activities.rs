@@ -3,13 +3,13 @@ use std::{collections::HashSet, time::Duration};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    executor::{ACTIVITY, idempotency_key, idempotency_key_of_path},
+    executor::{ACTIVITY, idempotency_key, idempotency_key_of_path, view::step_of},
     limits::later,
     models::EventSubscription,
     traits::{Cursor, Page},
 };
 
-use super::{ActivityClaim, Worker, step_of};
+use super::{ActivityClaim, Worker};
 use crate::{
     WorkflowHost,
     engine::state::shared::Shared,

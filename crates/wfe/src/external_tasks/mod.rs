@@ -17,12 +17,6 @@ use wfe_core::models::{Event, EventSubscription};
 
 use crate::host::RESERVED;
 
-/// The stable id of the step at a pointer: the last part of its path, without the count of visits.
-fn step_of(pointer: &str) -> &str {
-    let last = pointer.rsplit('/').next().unwrap_or_default();
-    last.split('#').next().unwrap_or_default()
-}
-
 /// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back. `who` distinguishes the answers
 /// to one wait: the same one, given again, is the same event.
 fn answer_to(wait: &EventSubscription, who: &str, answer: serde_json::Value) -> Event {

@@ -5,10 +5,10 @@ use crate::{
     executor::{
         Moved, Primitive,
         primitive::{Kept, Spoilt},
-        run::{Env, Run, sequence::KIND},
+        run::{Env, Run},
     },
     limits::{later, nearest_time},
-    models::ExecutionPointer,
+    models::{ExecutionPointer, attributes},
     program::{Delay, Until},
 };
 
@@ -25,7 +25,7 @@ impl Until {
         let (kind, kept) = (run.node_of(at)?.verb.kind(), serde_json::to_value(until)?);
         let pointer = run.live.edit(at)?;
         pointer.persistence_data = Some(kept);
-        pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
+        pointer.set(attributes::KIND, kind);
         Ok(until)
     }
 

@@ -13,9 +13,8 @@ use crate::{
         primitive::{Kept, Spoilt},
         run::{Env, Run, sequence::branch_of},
     },
-    models::{ExecutionPointer, PointerChange, PointerStatus},
+    models::{ExecutionPointer, PointerChange, PointerStatus, attributes},
     program::{Answer, ForEach},
-    steps::INDEX,
     traits::Items,
 };
 
@@ -101,7 +100,7 @@ impl ForEach {
         for (index, item) in begun {
             run.begin_branch(at, &index.to_string(), branch, |child| {
                 child.context_item = Some(item);
-                child.extension_attributes.insert(INDEX.to_owned(), index.into());
+                child.set(attributes::INDEX, index);
             })?;
         }
         Ok(())

@@ -7,14 +7,9 @@ use crate::{
     executor::{
         Moved, Primitive,
         primitive::{Kept, Spoilt},
-        run::{
-            Env, Run,
-            failure::WHY_AGAIN,
-            saga::compensate::{SagaState, UNDO},
-            sequence::branch_of,
-        },
+        run::{Env, Run, saga::compensate::SagaState, sequence::branch_of},
     },
-    models::ExecutionPointer,
+    models::{ExecutionPointer, attributes, pointer_id},
     program::Saga,
 };
 
@@ -25,7 +20,7 @@ fn kept(pointer: &ExecutionPointer) -> serde_json::Result<SagaState> {
 
 impl Primitive for Saga {
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        run.live.edit(at)?.extension_attributes.remove(WHY_AGAIN);
+        run.live.edit(at)?.unset(attributes::RETRIED_FOR);
         let state = run.next_round(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, Some(serde_json::to_value(&state)?))?;
@@ -33,7 +28,11 @@ impl Primitive for Saga {
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
-        Ok(if key.starts_with(UNDO) { run.entry_undone(at, env) } else { run.complete(at, None, env) }?)
+        Ok(if pointer_id::is_compensation(key) {
+            run.entry_undone(at, env)
+        } else {
+            run.complete(at, None, env)
+        }?)
     }
 
     fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {

@@ -8,12 +8,9 @@ use super::{
 use crate::{
     executor::{
         CHILD_ENDED, ChildEnd, Fault, Moved, Primitive,
-        run::{
-            Env, Run,
-            subscriptions::{CHILD, Wanted, child_id},
-        },
+        run::{Env, Run, subscriptions::Wanted},
     },
-    models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    models::{ExecutionPointer, WorkflowInstance, WorkflowStatus, attributes, pointer_id},
     program::SubWorkflow,
     steps::StepError,
     traits::Ending,
@@ -55,7 +52,7 @@ impl Primitive for SubWorkflow {
             return Err(StepError::retryable(problem).with_code(StepError::DEFINITION).into());
         };
         let attempt = run.live.get(at)?.retry_count.saturating_add(1);
-        let id = child_id(run.id(), at, attempt);
+        let id = pointer_id::child(run.id(), at, attempt);
         let root = run.root.clone().unwrap_or_else(|| run.id().to_owned());
         // It stands at its first step once it is opened: only its own definition knows which that is.
         run.delta.created.push(WorkflowInstance {
@@ -74,7 +71,7 @@ impl Primitive for SubWorkflow {
             complete_time: None,
         });
         run.wait(at, Wanted::own(CHILD_ENDED, Some(id.clone()), None))?;
-        run.live.edit(at)?.extension_attributes.insert(CHILD.to_owned(), id.into());
+        run.live.edit(at)?.set(attributes::CHILD, id);
         match &self.limit {
             None => Ok(()),
             Some(limit) => limit.begin(run, at, env),
@@ -83,7 +80,7 @@ impl Primitive for SubWorkflow {
 
     fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
         let pointer = run.live.edit(at)?;
-        pointer.extension_attributes.remove(CHILD);
+        pointer.unset(attributes::CHILD);
         // The child has its data itself.
         pointer.event_data = None;
         let end = ChildEnd::deserialize(event).map_err(unreadable);

@@ -14,10 +14,10 @@ use super::{
 use crate::{
     executor::{
         Moved, Primitive, USER_TASK,
-        run::{Env, Run, sequence::branch_of, subscriptions::Wanted, timing::TIMEOUT},
+        run::{Env, Run, sequence::branch_of, subscriptions::Wanted},
     },
     limits::later,
-    models::{ExecutionPointer, PointerStatus},
+    models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
     program::{Ask, Unanswered, UserTaskStep},
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
 };
@@ -34,13 +34,6 @@ impl ToCome {
         self.escalate.into_iter().chain(self.reassign).min()
     }
 }
-
-/// Name of the branch that runs beside a task that nobody answers.
-const ESCALATION: &str = "escalation";
-/// Attribute of a pointer: what is still to come. A task that an earlier version opened has none: all of it comes then.
-const TO_COME: &str = "to-come";
-/// Attribute of a pointer: the task was escalated by an earlier version, and is not again.
-const ESCALATED: &str = "escalated";
 
 impl UserTaskStep {
     fn open(&self, run: &mut Run, at: &str, assignee: Option<&Ask<String>>) -> Moved {
@@ -60,14 +53,14 @@ impl UserTaskStep {
         let is_due = |time: &mut Option<DateTime<Utc>>| time.take_if(|time| *time <= env.now).is_some();
         let (escalates, reassigns) = (is_due(&mut to_come.escalate), is_due(&mut to_come.reassign));
         let (next, kept) = (to_come.next(), serde_json::to_value(&to_come)?);
-        run.live.edit(at)?.extension_attributes.insert(TO_COME.to_owned(), kept);
+        run.live.edit(at)?.set(attributes::UNANSWERED, kept);
         if let Some((_, to)) = self.unanswered.reassign.as_ref().filter(|_| reassigns) {
             run.rouse(at)?;
             self.open(run, at, Some(to))?;
         }
         if let Some((_, branch)) = self.unanswered.escalate.as_ref().filter(|_| escalates) {
             let branch = branch_of(run.node_of(at)?, *branch)?;
-            run.begin_branch(at, ESCALATION, branch, |_| {})?;
+            run.begin_branch(at, pointer_id::ESCALATION, branch, |_| {})?;
         }
         match next {
             Some(next) => Ok(run.set_timer(at, next)?),
@@ -79,10 +72,10 @@ impl UserTaskStep {
 /// `None`: nothing comes any more.
 fn to_come(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<ToCome>> {
     let kept = &run.live.get(at)?.extension_attributes;
-    if kept.contains_key(ESCALATED) {
+    if kept.contains_key(attributes::ESCALATED) {
         return Ok(None);
     }
-    Ok(Some(match kept.get(TO_COME) {
+    Ok(Some(match kept.get(attributes::UNANSWERED) {
         Some(kept) => ToCome::deserialize(kept)?,
         None => ToCome { escalate: Some(env.now), reassign: Some(env.now) },
     }))
@@ -92,7 +85,7 @@ impl Primitive for UserTaskStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         // Of an earlier round: what runs beside the task now is another branch.
         let kept = &mut run.live.edit(at)?.extension_attributes;
-        if kept.remove(ESCALATED).is_some() | kept.remove(TO_COME).is_some() {
+        if kept.remove(attributes::ESCALATED).is_some() | kept.remove(attributes::UNANSWERED).is_some() {
             run.begin_anew(at)?;
         }
         self.open(run, at, self.assignee.as_ref())?;
@@ -107,7 +100,7 @@ impl Primitive for UserTaskStep {
         };
         if let Some(next) = to_come.next() {
             let kept = serde_json::to_value(&to_come)?;
-            run.live.edit(at)?.extension_attributes.insert(TO_COME.to_owned(), kept);
+            run.live.edit(at)?.set(attributes::UNANSWERED, kept);
             run.set_timer(at, next)?;
         }
         Ok(())
@@ -156,10 +149,10 @@ impl Primitive for UserTaskStep {
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
         let pointer = run.live.get(at)?;
-        if key == ESCALATION && pointer.status == PointerStatus::WaitingForEvent {
+        if key == pointer_id::ESCALATION && pointer.status == PointerStatus::WaitingForEvent {
             return Ok(()); // the task is still open
         }
-        let answer = pointer.persistence_data.clone().filter(|_| key != TIMEOUT);
+        let answer = pointer.persistence_data.clone().filter(|_| key != pointer_id::TIMEOUT);
         Ok(run.complete(at, answer, env)?)
     }
 

@@ -16,9 +16,9 @@ use std::sync::Arc;
 use super::{
     Run,
     bodies::{Lingering, Working},
-    sequence::UNDOES,
+    saga::compensate::compensated_pointer,
 };
-use crate::{Result, definition::Definition, executor::idempotency_key, steps::Place};
+use crate::{Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Place};
 
 /// Where a body stands: for whoever tells a later [`Run`] of the instance that it has not ended
 /// ([`Run::still_at_work`]).
@@ -84,7 +84,7 @@ impl Run {
     }
 
     fn linger(&mut self, job: u64, place: &Place) {
-        let own = place.key.strip_prefix(&*place.instance).and_then(|key| key.strip_prefix('/'));
+        let own = pointer_id::named_by_key(&place.instance, &place.key);
         let path = place_of(&self.definition, &place.pointer);
         let named = own.map_or_else(|| path.clone(), |named| place_of(&self.definition, named));
         self.bodies.linger(job, Lingering { path, named });
@@ -98,8 +98,8 @@ impl Run {
         self.note_key(at)?;
         let pointer = self.live.get(at)?;
         let key = idempotency_key(&self.id, pointer);
-        let named = place_of(&self.definition, key.get(self.id.len() + 1..).unwrap_or(at));
-        let undone = pointer.extension_attributes.get(UNDOES).and_then(|undone| undone["pointer"].as_str());
+        let named = place_of(&self.definition, pointer_id::named_by_key(&self.id, &key).unwrap_or(at));
+        let undone = compensated_pointer(pointer);
         Ok(self.bodies.lingering().any(|body| body.named == named)
             || undone.is_some_and(|undone| self.lingers_within(undone)))
     }
@@ -110,26 +110,11 @@ impl Run {
             return false;
         }
         let around = place_of(&self.definition, pointer);
-        let is_within = |path: &str| {
-            path.strip_prefix(&around).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        self.bodies.lingering().any(|body| is_within(&body.path))
+        self.bodies.lingering().any(|body| pointer_id::is_place_within(&body.path, &around))
     }
 }
 
-/// The way to a pointer without the numbers of visits, of rounds, and of new beginnings.
-fn place_of(definition: &Definition, path: &str) -> String {
-    let mut place = String::with_capacity(path.len());
-    let mut has_rounds = false;
-    // Steps and the names of branches take turns.
-    for (index, part) in path.split('/').enumerate() {
-        let (name, is_step) = (part.split('#').next().unwrap_or_default(), index % 2 == 0);
-        if index > 0 {
-            place.push('/');
-        }
-        let is_round = !is_step && has_rounds && name.bytes().all(|byte| byte.is_ascii_digit());
-        place.push_str(if is_round { "" } else { name });
-        has_rounds = is_step && definition.find(name).is_some_and(|node| node.verb.has_rounds());
-    }
-    place
+fn place_of(definition: &Definition, pointer: &str) -> String {
+    let has_rounds = |step: &str| definition.find(step).is_some_and(|node| node.verb.has_rounds());
+    pointer_id::attempt_place(pointer, has_rounds)
 }

@@ -4,14 +4,14 @@ use super::{Env, Run};
 use crate::{
     Result,
     executor::Lifecycle,
-    models::{PointerChange, PointerStatus, StatusChange},
+    models::{PointerChange, PointerStatus, StatusChange, pointer_id},
     traits::{Ending, StepFailure},
 };
 
 impl Run {
     /// Takes away what is inside of `at`; it becomes history.
     pub(in crate::executor) fn take_away_below(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        let path = format!("{at}/");
+        let path = pointer_id::inside(at);
         self.note_cut_short(at)?;
         for id in self.live.below(&path) {
             self.take_away(&id, env)?;

@@ -4,16 +4,11 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Delta, Env, Run,
-    bodies::Working,
-    refused_commit::Entries,
-    sequence::{FAILURE, UNDOES},
-};
+use super::{Delta, Env, Run, bodies::Working, refused_commit::Entries};
 use crate::{
     Result, WfeError,
     executor::{ChildEnd, Effects, Job, LifecycleEvent, idempotency::idempotency_key},
-    models::{Event, ExecutionPointer, WorkflowStatus},
+    models::{Event, ExecutionPointer, WorkflowStatus, attributes},
     steps::Place,
     traits::{Loaded, StepCommit},
 };
@@ -238,8 +233,8 @@ impl Run {
             key,
             state: pointer.persistence_data.clone(),
             event: pointer.event_data.clone(),
-            compensated: attribute(pointer, UNDOES)?,
-            failure: attribute(pointer, FAILURE)?,
+            compensated: attribute(pointer, attributes::COMPENSATES)?,
+            failure: attribute(pointer, attributes::FAILURE)?,
         };
         let item = pointer.context_item.clone();
         let token = CancellationToken::new();

@@ -1,21 +1,17 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::{Env, Run, saga::compensate::is_in_compensation};
+use super::{Env, Run};
 use crate::{
     Result,
     executor::Lifecycle,
-    models::{ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange},
+    models::{
+        ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange, attributes, pointer_id,
+    },
     program::OnFailure,
     steps::{ItemFailure, StepError},
     traits::{Ending, StepFailure},
 };
-
-/// Attribute of a pointer that goes on after it had failed or rested: how many attempts had failed before that.
-pub(in crate::executor) const FORGIVEN: &str = "forgiven";
-/// Attribute of a saga that pauses before its next round: the failure inside it that it is tried again for.
-pub(in crate::executor) const WHY_AGAIN: &str = "why-again";
 
 impl Run {
     /// The pointer has failed: it is tried again later, or what its policy says happens.
@@ -66,7 +62,7 @@ impl Run {
             self.rest(at, env)?;
             return self.saga_failed(&saga, failure, error, env);
         }
-        if is_in_compensation(self.live.get(at)?) {
+        if pointer_id::is_in_compensation(at) {
             return self.go_on(at, env);
         }
         self.rest(at, env)?;
@@ -84,7 +80,7 @@ impl Run {
     pub(in crate::executor) fn forgive(&mut self, at: &str) -> Result<()> {
         let pointer = self.live.edit(at)?;
         if pointer.retry_count > 0 {
-            pointer.extension_attributes.insert(FORGIVEN.to_owned(), pointer.retry_count.into());
+            pointer.set(attributes::FORGIVEN, pointer.retry_count);
         }
         Ok(())
     }
@@ -163,7 +159,7 @@ impl Run {
     /// The saga is tried again because of this failure. It was stored with the pointer that failed, which is gone by now.
     pub(super) fn note_why_again(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
         let failure = serde_json::to_value(failure)?;
-        self.live.edit(saga)?.extension_attributes.insert(WHY_AGAIN.to_owned(), failure);
+        self.live.edit(saga)?.set(attributes::RETRIED_FOR, failure);
         Ok(())
     }
 
@@ -186,7 +182,7 @@ impl Run {
 /// be tried again.
 #[must_use]
 pub fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
-    let forgiven = pointer.extension_attributes.get(FORGIVEN).and_then(Value::as_u64).unwrap_or(0);
+    let forgiven = pointer.number(attributes::FORGIVEN).unwrap_or(0);
     pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
 }
 
@@ -194,7 +190,7 @@ pub fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
 /// under its own id then), or an earlier version stored it.
 #[must_use]
 pub fn why_again(pointer: &ExecutionPointer) -> Option<StepFailure> {
-    StepFailure::deserialize(pointer.extension_attributes.get(WHY_AGAIN)?).ok()
+    StepFailure::deserialize(pointer.attribute(attributes::RETRIED_FOR)?).ok()
 }
 
 /// A failure with all that is known of it.

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::{Env, Run};
 use crate::{
     Result,
-    models::{PointerChange, PointerStatus},
+    models::{PointerChange, PointerStatus, attributes, pointer_id},
     program::Node,
-    steps::LAST,
 };
 
 /// Whether it was done; if not, why: nothing has changed then.
@@ -64,8 +63,8 @@ impl Run {
                     self.take_away(&at, env)?;
                 }
                 // The sequence may have come to its end, beside a side branch: now it has not.
-                if self.live.get(&at)?.extension_attributes.contains_key(LAST) {
-                    self.live.edit(&at)?.extension_attributes.remove(LAST);
+                if self.live.get(&at)?.has(attributes::LAST) {
+                    self.live.edit(&at)?.unset(attributes::LAST);
                 }
             }
             self.visit(target.index, &beside, &beside)?;
@@ -79,8 +78,7 @@ impl Run {
     fn sequences_of(&self, target: &Node) -> Result<BTreeMap<String, String>> {
         let mut found = BTreeMap::new();
         let mut add = |beside: &str| {
-            let path = beside.rfind('/').map_or("", |end| &beside[..=end]);
-            found.entry(path.to_owned()).or_insert_with(|| beside.to_owned());
+            found.entry(pointer_id::sequence(beside).to_owned()).or_insert_with(|| beside.to_owned());
         };
         for failed in self.failed() {
             for around in self.live.get(&failed)?.scope.iter().chain([&failed]) {
@@ -97,7 +95,7 @@ impl Run {
 
     /// Ids of the pointers of one run of a sequence, without what is inside of them.
     fn visits_in(&self, path: &str) -> Vec<String> {
-        let is_here = |id: &&str| id.strip_prefix(path).is_some_and(|rest| !rest.contains('/'));
+        let is_here = |id: &&str| pointer_id::is_in_sequence(id, path);
         self.live.iter().map(|p| p.id.as_str()).filter(is_here).map(str::to_owned).collect()
     }
 

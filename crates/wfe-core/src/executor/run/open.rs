@@ -1,15 +1,12 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
-use serde_json::Value;
-
 use super::{
     Delta, Env, Run,
     bodies::{Bodies, RunningBodies},
     failure::step_failure,
     pointers::Live,
     refused_commit::Entries,
-    saga::{compensate::UNDO, log::SagaLog},
-    sequence::{IN_FALLBACK, KIND, UNDOES, branch_key},
+    saga::{compensate::compensated_step, log::SagaLog},
     timers::Timers,
     waits::Waits,
 };
@@ -17,7 +14,7 @@ use crate::{
     Result,
     definition::Definition,
     executor::Lifecycle,
-    models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
+    models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus, attributes, pointer_id},
     program::{Node, with_article},
     steps::StepError,
     traits::Loaded,
@@ -219,7 +216,7 @@ impl Run {
                 }
                 PointerStatus::Failed => {} // until it is resumed
                 PointerStatus::WaitingForEvent => self.reopen_wait(&id)?,
-                _ if pointer.extension_attributes.contains_key(IN_FALLBACK) => {}
+                _ if pointer.has(attributes::IN_FALLBACK) => {}
                 _ => {
                     let pointer = pointer.clone();
                     if let Err(problem) = node.verb.primitive().reopen(self, &pointer) {
@@ -253,7 +250,7 @@ impl Run {
             return Err(format!("step {step:?} is gone from the definition, but the instance stands at it"));
         };
         let kind = node.verb.kind();
-        if let Some(was) = pointer.extension_attributes.get(KIND).and_then(Value::as_str)
+        if let Some(was) = pointer.text(attributes::KIND)
             && was != kind
         {
             let (kind, was) = (with_article(kind), with_article(was));
@@ -267,10 +264,11 @@ impl Run {
             },
         };
         // A compensation stands in the saga that it is a part of, not in the step that it undoes.
-        let undone = pointer.extension_attributes.get(UNDOES).and_then(|undone| undone["step"].as_str());
-        let is_first =
-            pointer.scope.last().is_some_and(|saga| branch_key(saga, &pointer.id).starts_with(UNDO));
-        let around = if is_first { undone } else { around };
+        let is_first = pointer
+            .scope
+            .last()
+            .is_some_and(|saga| pointer_id::is_compensation(pointer_id::branch_key(saga, &pointer.id)));
+        let around = if is_first { compensated_step(pointer) } else { around };
         if node.container.map(|c| &*definition.node(c).id) != around {
             let was = around.unwrap_or("the main path");
             return Err(format!(

@@ -5,7 +5,7 @@ use std::{
 
 use crate::{
     Result, WfeError,
-    models::{ExecutionPointer, PointerStatus},
+    models::{ExecutionPointer, PointerStatus, pointer_id},
 };
 
 /// The pointers of a live instance, in the order they were made, and which of them the store has not seen yet.
@@ -161,7 +161,7 @@ impl Live {
 
     /// Ids of the visits of the step whose first visit has this id.
     pub fn visits(&self, first: &str) -> Vec<String> {
-        let later = format!("{first}#");
+        let later = pointer_id::later_visits(first);
         let mut found: Vec<String> =
             self.order.contains_key(first).then(|| first.to_owned()).into_iter().collect();
         found.extend(
@@ -196,9 +196,7 @@ impl Live {
 
 /// The path of the branch of this container that begins with this pointer; it ends with `/`.
 fn branch_of<'a>(container: &str, child: &'a str) -> &'a str {
-    let name = container.len() + 1;
-    let end = child.get(name..).and_then(|inside| inside.find('/')).map_or(child.len(), |at| name + at + 1);
-    child.get(..end).unwrap_or(child)
+    pointer_id::branch_path(container, child).unwrap_or(child)
 }
 
 fn missing(id: &str) -> WfeError {

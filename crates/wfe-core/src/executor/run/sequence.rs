@@ -4,26 +4,11 @@ use super::{Env, Run};
 use crate::{
     Result, WfeError,
     executor::Lifecycle,
-    models::{ExecutionPointer, PointerChange, StatusChange, WorkflowStatus},
+    models::{ExecutionPointer, PointerChange, StatusChange, WorkflowStatus, attributes, pointer_id},
     program::{Branch, Node},
-    steps::{INDEX, LAST, RESCUED, result_of},
+    steps::result_of,
     traits::{Ending, StepFailure},
 };
-
-/// Attribute of a pointer at work or waiting: the kind of its step.
-pub(in crate::executor) const KIND: &str = "kind";
-/// Attribute of a pointer beside whose step the instance has gone on already.
-pub(super) const FORKED: &str = "forked";
-/// Attribute of a container whose fallback runs, and of the pointers in that: why the step failed.
-pub(super) const FAILURE: &str = "failure";
-/// Attribute of a container: its fallback runs, nothing else of it.
-pub(in crate::executor) const IN_FALLBACK: &str = "in-fallback";
-/// Attribute of a pointer in a compensation: what it undoes.
-pub(super) const UNDOES: &str = "undoes";
-/// Attribute of a container that has begun anew: which time it is, from 2.
-pub(in crate::executor) const TIME: &str = "time";
-/// Name of a fallback among the branches of a step.
-pub(super) const FALLBACK: &str = "fallback";
 
 /// The moves that primitives are made of.
 impl Run {
@@ -38,7 +23,7 @@ impl Run {
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Run)?;
         pointer.persistence_data = kept;
-        pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
+        pointer.set(attributes::KIND, kind);
         Ok(())
     }
 
@@ -47,8 +32,8 @@ impl Run {
     /// crash gives the same names.
     pub(in crate::executor) fn begin_anew(&mut self, at: &str) -> Result<()> {
         let pointer = self.live.edit(at)?;
-        let time = pointer.extension_attributes.get(TIME).and_then(Value::as_u64).unwrap_or(1);
-        pointer.extension_attributes.insert(TIME.to_owned(), (time + 1).into());
+        let time = pointer.number(attributes::START).unwrap_or(1);
+        pointer.set(attributes::START, time + 1);
         Ok(())
     }
 
@@ -64,15 +49,12 @@ impl Run {
         let definition = self.definition.clone();
         let node = definition.node(branch.first);
         let container = self.live.get(at)?;
-        let id = match container.extension_attributes.get(TIME) {
-            None => format!("{at}/{key}/{}", node.id),
-            Some(time) => format!("{at}/{key}#{time}/{}", node.id),
-        };
+        let id = pointer_id::first_in_branch(at, key, container.number(attributes::START), &node.id);
         let mut child = node.new_pointer(id.clone());
         child.scope.clone_from(&container.scope);
         child.scope.push(at.to_owned());
         child.context_item.clone_from(&container.context_item);
-        inherit(&mut child, container, &[UNDOES, FAILURE]);
+        inherit(&mut child, container, &[attributes::COMPENSATES, attributes::FAILURE]);
         self.live.branch_began(at, &id)?;
         dress(&mut child);
         self.live.add(child);
@@ -112,14 +94,14 @@ impl Run {
 
     /// The instance goes on behind the pointer at once; the pointer stays, beside it.
     pub(in crate::executor) fn fork(&mut self, at: &str) -> Result<()> {
-        self.live.edit(at)?.extension_attributes.insert(FORKED.to_owned(), true.into());
+        self.live.edit(at)?.set(attributes::FORKED, true);
         self.begin_next(at)
     }
 
     /// The pointer has come to its end; the next step of its sequence begins, or the sequence ends.
     pub(super) fn go_on(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.rest(at, env)?;
-        let is_forked = self.live.get(at)?.extension_attributes.contains_key(FORKED);
+        let is_forked = self.live.get(at)?.has(attributes::FORKED);
         if !is_forked {
             self.begin_next(at)?;
         }
@@ -145,7 +127,7 @@ impl Run {
         }
         let pointer = self.live.edit(at)?;
         if !pointer.scope.is_empty() {
-            pointer.extension_attributes.insert(LAST.to_owned(), true.into());
+            pointer.set(attributes::LAST, true);
         }
         Ok(())
     }
@@ -155,21 +137,18 @@ impl Run {
     pub(in crate::executor) fn visit(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
-        let first = match beside.rsplit_once('/') {
-            Some((path, _)) => format!("{path}/{}", node.id),
-            None => node.id.to_string(),
-        };
+        let first = pointer_id::in_sequence_of(beside, &node.id);
         let mut id = first.clone();
         let mut latest = 0_u64;
         for visit in self.live.visits(&first) {
-            latest = latest.max(visit.rsplit_once('#').map_or(1, |(_, n)| n.parse().unwrap_or(1)));
+            latest = latest.max(pointer_id::visit_number(&visit));
             if !self.live.get(&visit)?.active {
                 let pointer = self.live.remove(&visit)?;
                 self.delta.finished.push(pointer);
             }
         }
         if latest > 0 {
-            id = format!("{first}#{}", latest + 1);
+            id = pointer_id::visit(&first, latest + 1);
         }
         // `beside` itself may be such a visit, and gone by now: the newest history row then.
         let like = match self.live.get(beside) {
@@ -180,9 +159,9 @@ impl Run {
         pointer.predecessor_id = Some(before.to_owned());
         pointer.scope.clone_from(&like.scope);
         pointer.context_item.clone_from(&like.context_item);
-        inherit(&mut pointer, &like, &[INDEX, UNDOES]);
+        inherit(&mut pointer, &like, &[attributes::INDEX, attributes::COMPENSATES]);
         if let Some(container) = like.scope.last() {
-            inherit(&mut pointer, self.live.get(container)?, &[FAILURE]);
+            inherit(&mut pointer, self.live.get(container)?, &[attributes::FAILURE]);
         }
         self.live.add(pointer);
         self.queue.push_back(id);
@@ -218,23 +197,23 @@ impl Run {
         let Some(container) = self.live.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);
         };
-        let (name, key) = (branch_name(&container, at), branch_key(&container, at).to_owned());
-        let path = format!("{container}/{name}/");
-        if self.live.any_active_below(&path) {
+        let key = pointer_id::branch_key(&container, at).to_owned();
+        let path = pointer_id::branch_path(&container, at)
+            .ok_or_else(|| WfeError::Invalid(format!("{at:?} is not inside its container {container:?}")))?;
+        if self.live.any_active_below(path) {
             return Ok(());
         }
-        let attributes = &self.live.get(&container)?.extension_attributes;
-        let is_fallback = key == FALLBACK && attributes.contains_key(IN_FALLBACK);
+        let is_fallback = key == pointer_id::FALLBACK && self.is_in_fallback(&container)?;
         let mut result = Ok(None);
-        for id in self.live.below(&path) {
+        for id in self.live.below(path) {
             let pointer = self.live.remove(&id)?;
-            let is_last = pointer.extension_attributes.contains_key(LAST);
+            let is_last = pointer.has(attributes::LAST);
             if is_fallback && is_last && pointer.scope.last() == Some(&container) {
                 result = result_of(pointer.status, pointer.outcome.clone(), &pointer.extension_attributes);
             }
             self.delta.finished.push(pointer);
         }
-        self.live.branch_ended(&container, path)?;
+        self.live.branch_ended(&container, path.to_owned())?;
         if is_fallback {
             return self.fallback_ended(&container, result, env);
         }
@@ -248,9 +227,9 @@ impl Run {
         self.become_container(at, kept)?;
         self.live.no_branches(at)?;
         let pointer = self.live.edit(at)?;
-        pointer.extension_attributes.insert(IN_FALLBACK.to_owned(), true.into());
-        pointer.extension_attributes.insert(FAILURE.to_owned(), failure);
-        self.begin_branch(at, FALLBACK, fallback, |_| {})
+        pointer.set(attributes::IN_FALLBACK, true);
+        pointer.set(attributes::FAILURE, failure);
+        self.begin_branch(at, pointer_id::FALLBACK, fallback, |_| {})
     }
 
     /// The step stays failed, with its failure as its outcome; what came of the fallback stands beside that.
@@ -262,7 +241,7 @@ impl Run {
     ) -> Result<()> {
         if let Ok(outcome) = result {
             let pointer = self.live.edit(at)?;
-            pointer.extension_attributes.insert(RESCUED.to_owned(), outcome.unwrap_or_default());
+            pointer.set(attributes::RESCUED, outcome.unwrap_or_default());
         }
         self.end_fallback(at)?;
         self.go_on(at, env)
@@ -272,14 +251,14 @@ impl Run {
     pub(super) fn end_fallback(&mut self, at: &str) -> Result<()> {
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Fail)?;
-        pointer.outcome = pointer.extension_attributes.remove(FAILURE);
-        pointer.extension_attributes.remove(IN_FALLBACK);
+        pointer.outcome = pointer.unset(attributes::FAILURE);
+        pointer.unset(attributes::IN_FALLBACK);
         Ok(())
     }
 
     /// Whether the pointer has failed for good, and its fallback runs.
     pub(super) fn is_in_fallback(&self, at: &str) -> Result<bool> {
-        Ok(self.live.get(at)?.extension_attributes.contains_key(IN_FALLBACK))
+        Ok(self.live.get(at)?.has(attributes::IN_FALLBACK))
     }
 
     /// Ends the instance well if nothing is left to do.
@@ -309,29 +288,10 @@ impl Run {
     }
 }
 
-/// The key of the branch of `container` in which the pointer `inside` is, however deep.
-pub(in crate::executor) fn branch_key<'a>(container: &str, inside: &'a str) -> &'a str {
-    let name = branch_name(container, inside);
-    name.split_once('#').map_or(name, |(key, _)| key)
-}
-
-/// What the paths of all pointers in the branch of `container` begin with in which the pointer `inside` is; `None`: it is not
-/// inside of the container.
-pub(in crate::executor) fn branch_path(container: &str, inside: &str) -> Option<String> {
-    let rest = inside.strip_prefix(container)?.strip_prefix('/')?;
-    Some(format!("{container}/{}/", rest.split('/').next()?))
-}
-
-/// The part of the pointer's path that names that branch: its key, and which time it is.
-fn branch_name<'a>(container: &str, inside: &'a str) -> &'a str {
-    let rest = inside.get(container.len() + 1..).unwrap_or_default();
-    rest.split('/').next().unwrap_or_default()
-}
-
 fn inherit(pointer: &mut ExecutionPointer, from: &ExecutionPointer, attributes: &[&str]) {
     for name in attributes {
-        if let Some(value) = from.extension_attributes.get(*name) {
-            pointer.extension_attributes.insert((*name).to_owned(), value.clone());
+        if let Some(value) = from.attribute(name) {
+            pointer.set(name, value.clone());
         }
     }
 }

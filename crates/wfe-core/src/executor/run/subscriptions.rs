@@ -5,11 +5,14 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Delta, Env, Run, sequence::KIND};
+use super::{Delta, Env, Run};
 use crate::{
     Result,
     limits::{Inside, nearest_time},
-    models::{Event, EventSubscription, ExecutionPointer, PointerChange, PointerStatus, WorkflowStatus},
+    models::{
+        Event, EventSubscription, ExecutionPointer, PointerChange, PointerStatus, WorkflowStatus, attributes,
+        pointer_id,
+    },
     traits::{Consumed, Control, Delivery, Ending, OWN_NAMES, StepFailure},
 };
 
@@ -19,11 +22,6 @@ pub const CHILD_ENDED: &str = "wfe.child-ended";
 pub const ACTIVITY: &str = "wfe.activity:";
 /// Name of the events that end user tasks. The key is the wait's id.
 pub const USER_TASK: &str = "wfe.user-task";
-
-/// Attribute of a pointer: how many waits it has opened.
-pub(in crate::executor) const WAITS: &str = "waits";
-/// Attribute of a pointer that waits for a child workflow: the child's id.
-pub(in crate::executor) const CHILD: &str = "child";
 
 /// What a pointer waits for.
 pub(in crate::executor) struct Wanted {
@@ -50,11 +48,11 @@ impl Run {
         let kind = self.node_of(at)?.verb.kind();
         self.note_key(at)?;
         let pointer = self.live.edit(at)?;
-        let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64).unwrap_or(0) + 1;
+        let count = pointer.number(attributes::SUBSCRIPTIONS).unwrap_or(0) + 1;
         pointer.status = pointer.status.after(PointerChange::Wait)?;
-        pointer.extension_attributes.insert(WAITS.to_owned(), count.into());
-        pointer.extension_attributes.insert(KIND.to_owned(), kind.into());
-        let id = wait_id(&self.id, at, count);
+        pointer.set(attributes::SUBSCRIPTIONS, count);
+        pointer.set(attributes::KIND, kind);
+        let id = pointer_id::subscription(&self.id, at, count);
         let key = wanted.key.unwrap_or_else(|| id.clone());
         pointer.event_name = Some(wanted.name.clone());
         pointer.event_key = Some(key.clone());
@@ -84,7 +82,7 @@ impl Run {
         if self.delta.subscribed.len() == before {
             self.delta.unsubscribed.push(id);
         }
-        if let Some(Value::String(child)) = self.live.edit(at)?.extension_attributes.remove(CHILD) {
+        if let Some(Value::String(child)) = self.live.edit(at)?.unset(attributes::CHILD) {
             // What is terminated undoes nothing, its children included.
             let is_terminated = self.ending == Some(Ending::Terminated);
             self.end_child(child, if is_terminated { Control::Terminate } else { Control::Cancel });
@@ -96,7 +94,7 @@ impl Run {
     pub(super) fn child_of(&self, at: &str) -> Result<Option<String>> {
         let pointer = self.live.get(at)?;
         let waits = pointer.active && pointer.status == PointerStatus::WaitingForEvent;
-        let child = pointer.extension_attributes.get(CHILD).and_then(Value::as_str);
+        let child = pointer.text(attributes::CHILD);
         Ok(child.filter(|_| waits).map(str::to_owned))
     }
 
@@ -199,7 +197,7 @@ impl Run {
         self.clear_timer(at)?;
         let pointer = self.live.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Wake)?;
-        pointer.extension_attributes.remove(CHILD);
+        pointer.unset(attributes::CHILD);
         self.queue.push_back(pointer.id.clone());
         Ok(())
     }
@@ -229,18 +227,8 @@ impl Run {
 
 /// The wait that the pointer opened last; `None`: it has opened none.
 pub(in crate::executor) fn last_wait(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
-    let count = pointer.extension_attributes.get(WAITS).and_then(Value::as_u64)?;
-    Some(wait_id(instance, &pointer.id, count))
-}
-
-/// No pointer's id has an empty part, so no two waits have one id.
-fn wait_id(instance: &str, pointer: &str, count: u64) -> String {
-    format!("{instance}//{pointer}//{count}")
-}
-
-/// The id of the child that this visit of a step has begun at its attempt `attempt`.
-pub(in crate::executor) fn child_id(instance: &str, pointer: &str, attempt: u32) -> String {
-    format!("{instance}//{pointer}//{attempt}")
+    let count = pointer.number(attributes::SUBSCRIPTIONS)?;
+    Some(pointer_id::subscription(instance, &pointer.id, count))
 }
 
 /// What the end of a child tells its parent.

@@ -9,14 +9,11 @@ use crate::{
     Result,
     executor::Moved,
     limits::later,
-    models::{PointerChange, PointerStatus, WorkflowStatus},
+    models::{PointerChange, PointerStatus, WorkflowStatus, pointer_id},
     program::TimeLimit,
     steps::StepError,
     traits::Ending,
 };
-
-/// Name of the branch that runs when a wait took too long.
-pub(in crate::executor) const TIMEOUT: &str = "timeout";
 
 impl TimeLimit {
     /// The pointer has begun to wait.
@@ -34,7 +31,7 @@ impl TimeLimit {
         }
         let branch = super::sequence::branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, None)?;
-        Ok(run.begin_branch(at, TIMEOUT, branch, |_| {})?)
+        Ok(run.begin_branch(at, pointer_id::TIMEOUT, branch, |_| {})?)
     }
 }
 

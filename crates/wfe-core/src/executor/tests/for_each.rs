@@ -14,8 +14,8 @@ use crate::{
     definition::{
         Definition, OnFailure, WorkflowBuilder, each, each_from, each_in, event, inline, inline_item,
     },
-    models::{PointerStatus, WorkflowStatus},
-    steps::{LAST, StepError},
+    models::{PointerStatus, WorkflowStatus, attributes},
+    steps::StepError,
 };
 
 type Sums = Vec<u32>;
@@ -130,7 +130,7 @@ fn a_long_for_each_leaves_the_live_instance_and_every_commit_small() {
     assert_eq!(world.instance.execution_pointers.len(), 2, "one for each step of the main path");
     assert_eq!(world.history.len(), 1000);
     let indices: BTreeSet<_> =
-        world.history.iter().map(|r| r.pointer.extension_attributes["index"].as_u64().unwrap()).collect();
+        world.history.iter().map(|r| r.pointer.number(attributes::INDEX).unwrap()).collect();
     assert_eq!(indices.len(), 1000);
 }
 
@@ -195,7 +195,7 @@ fn bodies_of_several_steps_and_for_eaches_inside_one_another_work() {
     let ended: BTreeSet<_> = world
         .history
         .iter()
-        .filter(|r| r.pointer.extension_attributes.contains_key(LAST))
+        .filter(|r| r.pointer.has(attributes::LAST))
         .map(|r| r.pointer.id.as_str())
         .collect();
     let expected = [

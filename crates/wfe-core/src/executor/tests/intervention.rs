@@ -376,7 +376,7 @@ fn an_iteration_that_ended_beside_its_side_branch_and_is_run_again_has_one_resul
     let results: Vec<_> = whole
         .history
         .iter()
-        .filter(|row| row.pointer.extension_attributes.contains_key(crate::steps::LAST))
+        .filter(|row| row.pointer.has(crate::models::attributes::LAST))
         .map(|row| row.pointer.id.as_str())
         .collect();
     assert_eq!(results, ["each/0/last#2"]);

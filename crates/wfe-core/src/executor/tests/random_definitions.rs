@@ -19,7 +19,7 @@ use crate::{
         inline, user_task,
     },
     executor::{ACTIVITY, USER_TASK},
-    models::{Event, EventSubscription, ExecutionPointer, PointerStatus},
+    models::{Event, EventSubscription, ExecutionPointer, PointerStatus, attributes},
     steps::{Ctx, Next, StepError, WorkerAnswer},
     traits::{Control, Ending},
 };
@@ -478,8 +478,8 @@ fn open_sagas(world: &World) -> Vec<String> {
     let is_open = |p: &&ExecutionPointer| {
         p.active
             && p.status == PointerStatus::Running
-            && p.extension_attributes.get("kind").is_some_and(|kind| kind == "saga")
-            && !p.extension_attributes.contains_key("in-fallback")
+            && p.text(attributes::KIND) == Some("saga")
+            && !p.has(attributes::IN_FALLBACK)
     };
     let open: Vec<_> =
         world.instance.execution_pointers.iter().filter(is_open).map(|p| format!("it/{}/", p.id)).collect();
@@ -490,7 +490,7 @@ fn open_sagas(world: &World) -> Vec<String> {
 /// The keys of the steps whose compensations are at work.
 fn begun_compensations(world: &World) -> BTreeSet<String> {
     let live = world.instance.execution_pointers.iter().filter(|p| p.active);
-    let undone = live.filter_map(|p| p.extension_attributes.get("undoes")?["pointer"].as_str());
+    let undone = live.filter_map(|p| p.attribute(attributes::COMPENSATES)?["pointer"].as_str());
     undone.map(|pointer| format!("it/{pointer}")).collect()
 }
 

@@ -115,7 +115,7 @@ fn whatever_is_around_a_side_branch_ends_with_it() {
     let last: Vec<_> = whole
         .history
         .iter()
-        .filter(|row| row.pointer.extension_attributes.contains_key(crate::steps::LAST))
+        .filter(|row| row.pointer.has(crate::models::attributes::LAST))
         .filter(|row| row.pointer.scope == ["all"])
         .map(|row| row.pointer.id.as_str())
         .collect();

@@ -12,19 +12,17 @@ use std::collections::BTreeSet;
 use super::compensate::Undoing;
 use crate::{
     Result, WfeError,
-    executor::run::{Env, Run, sequence::FORKED},
+    executor::run::{Env, Run},
+    models::{attributes, pointer_id},
     traits::Control,
 };
-
-/// Attribute of a pointer whose child was cancelled, because a saga around it is undone: that waits for the child's end.
-const LEAVING: &str = "leaving";
 
 impl Run {
     /// The outermost of what is inside of `saga` and has to come to its end before that is undone: sagas in the midst of a
     /// compensation, and children that were cancelled. What is a part of a compensation of its own is none of them.
     pub(super) fn awaited_below(&self, saga: &str) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
-        for id in self.live.below(&format!("{saga}/")) {
+        for id in self.live.below(&pointer_id::inside(saga)) {
             let pointer = self.live.get(&id)?;
             if !pointer.active {
                 continue;
@@ -41,13 +39,13 @@ impl Run {
 
     /// The children that are at work for steps inside of `saga` are cancelled, and their ends awaited.
     pub(super) fn cancel_children_below(&mut self, saga: &str) -> Result<()> {
-        for id in self.live.below(&format!("{saga}/")) {
+        for id in self.live.below(&pointer_id::inside(saga)) {
             let Some(child) = self.child_of(&id)? else { continue };
             let is_inside = self.sagas_around(&id)?.iter().any(|around| around == saga);
             if is_inside && !self.is_leaving(&id)? && !self.delta.created.iter().any(|new| new.id == child) {
                 self.clear_timer(&id)?;
                 self.watching.remove(&id);
-                self.live.edit(&id)?.extension_attributes.insert(LEAVING.to_owned(), true.into());
+                self.live.edit(&id)?.set(attributes::CHILD_CANCELLED, true);
                 self.delta.requested.push((child, Control::Cancel));
             }
         }
@@ -56,12 +54,12 @@ impl Run {
 
     /// Whether the pointer only waits for the end of its child, because a saga around it is undone.
     pub(in crate::executor) fn is_leaving(&self, at: &str) -> Result<bool> {
-        Ok(self.live.get(at)?.extension_attributes.contains_key(LEAVING))
+        Ok(self.live.get(at)?.has(attributes::CHILD_CANCELLED))
     }
 
     /// The child of the pointer, which was cancelled, has ended; or nobody waits for it any more.
     pub(in crate::executor) fn left(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        self.live.edit(at)?.extension_attributes.remove(LEAVING);
+        self.live.edit(at)?.unset(attributes::CHILD_CANCELLED);
         if self.live.get(at)?.status.is_final() {
             self.rest(at, env)?;
         } else {
@@ -75,7 +73,7 @@ impl Run {
 
     /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
     pub(in crate::executor::run) fn note_cut_short(&mut self, at: &str) -> Result<()> {
-        let path = format!("{at}/");
+        let path = pointer_id::inside(at);
         let sagas = self.live.below(&path).into_iter().chain([at.to_owned()]);
         for saga in sagas.collect::<Vec<_>>() {
             if !self.is_being_undone(&saga)? {
@@ -86,10 +84,9 @@ impl Run {
             if root == saga || root.starts_with(&path) || root == at {
                 continue; // it goes too
             }
-            let own = self.live.below(&format!("{saga}/")).into_iter();
+            let own = self.live.below(&pointer_id::inside(&saga)).into_iter();
             let mut own = own.filter_map(|id| self.live.get(&id).ok().filter(|p| p.active));
-            let stands =
-                own.find(|p| p.scope.last() == Some(&saga) && !p.extension_attributes.contains_key(FORKED));
+            let stands = own.find(|p| p.scope.last() == Some(&saga) && !p.has(attributes::FORKED));
             let Some(step) = stands.and_then(|pointer| pointer.step_name.clone()) else {
                 // Only side branches are left of it.
                 self.mark_undone(&root, next, undone, since)?;

@@ -9,11 +9,8 @@ use serde::Deserialize;
 
 use crate::{
     Result,
-    executor::run::{
-        Env, Run,
-        sequence::{IN_FALLBACK, KIND},
-    },
-    models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus},
+    executor::run::{Env, Run},
+    models::{ExecutionPointer, PointerStatus, StatusChange, WorkflowStatus, attributes},
     steps::StepError,
     traits::{Ending, StepFailure},
 };
@@ -21,7 +18,7 @@ use crate::{
 /// How an instance with these pointers ends when its open sagas are undone; `None`: it does nothing of the kind.
 #[must_use]
 pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
-    let is_saga = |p: &ExecutionPointer| p.extension_attributes.get(KIND).is_some_and(|kind| kind == "saga");
+    let is_saga = |p: &ExecutionPointer| p.attribute(attributes::KIND).is_some_and(|kind| kind == "saga");
     let mut undone =
         pointers.into_iter().filter(|p| p.active && p.status == PointerStatus::Running && is_saga(p));
     undone.find_map(|p| Ending::deserialize(&p.persistence_data.as_ref()?["undoing"]["end"][0]).ok())
@@ -114,7 +111,7 @@ impl Run {
             let is_running = pointer.active && pointer.status == PointerStatus::Running;
             if is_running
                 && self.node_of(&pointer.id)?.verb.is_saga()
-                && !pointer.extension_attributes.contains_key(IN_FALLBACK)
+                && !pointer.has(attributes::IN_FALLBACK)
                 && self.sagas_around(&pointer.id)?.is_empty()
             {
                 open.insert(pointer.id.clone());

@@ -18,22 +18,14 @@ use crate::{
     executor::{
         Want,
         primitive::{Kept, Spoilt},
-        run::{
-            Env, Run,
-            sequence::{FALLBACK, UNDOES, branch_key},
-        },
+        run::{Env, Run},
     },
-    models::{ExecutionPointer, PointerChange, PointerStatus},
+    models::{ExecutionPointer, PointerChange, PointerStatus, attributes, pointer_id},
     program::Branch,
     redact,
     steps::{Compensated, StepError},
     traits::{Ending, Items, StepFailure},
 };
-
-/// What the names of the branches that undo something begin with; the number of the log entry follows.
-pub(in crate::executor) const UNDO: &str = "undo";
-/// Attribute of a container with a compensation of its own: how long the log was when it began.
-pub(in crate::executor) const SINCE: &str = "since";
 
 /// What the pointer of a saga keeps.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -104,11 +96,11 @@ impl Run {
     pub(in crate::executor) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for container in self.live.get(at)?.scope.iter().rev() {
-            let branch = branch_key(container, at);
-            if branch.starts_with(UNDO) {
+            let branch = pointer_id::branch_key(container, at);
+            if pointer_id::is_compensation(branch) {
                 break;
             }
-            if branch != FALLBACK && self.node_of(container)?.verb.is_saga() {
+            if branch != pointer_id::FALLBACK && self.node_of(container)?.verb.is_saga() {
                 found.push(container.clone());
             }
         }
@@ -153,7 +145,24 @@ impl Run {
     pub(in crate::executor::run) fn note_begin(&mut self, at: &str) -> Result<()> {
         if let Some(root) = self.sagas_around(at)?.pop() {
             let log = self.saga_state(&root)?.log;
-            self.live.edit(at)?.extension_attributes.entry(SINCE.to_owned()).or_insert_with(|| log.into());
+            if !self.live.get(at)?.has(attributes::LOG_START) {
+                self.live.edit(at)?.set(attributes::LOG_START, log);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes with a pointer in a compensation what its key names: its place in the compensation of the outermost saga, which
+    /// is the same whichever of the sagas around it does the undoing.
+    pub(in crate::executor::run) fn note_key(&mut self, at: &str) -> Result<()> {
+        for container in self.live.get(at)?.scope.iter().rev() {
+            if pointer_id::is_compensation(pointer_id::branch_key(container, at)) {
+                let root = self.sagas_around(container)?.pop().unwrap_or_else(|| container.clone());
+                let named = format!("{root}{}", &at[container.len()..]);
+                let pointer = self.live.edit_quietly(at)?;
+                pointer.set(attributes::KEY, named);
+                break;
+            }
         }
         Ok(())
     }
@@ -172,7 +181,7 @@ impl Run {
                 state: pointer.persistence_data.clone().filter(|_| has_state),
             },
             item: pointer.context_item.clone(),
-            since: pointer.extension_attributes.get(SINCE).and_then(Value::as_u64),
+            since: pointer.number(attributes::LOG_START),
             undone: false,
         };
         let mut state = self.saga_state(&root)?;
@@ -194,7 +203,7 @@ impl Run {
     }
 
     fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
-        let (container, values) = (log_key(root, number), vec![serde_json::to_value(entry)?]);
+        let (container, values) = (pointer_id::log_entry(root, number), vec![serde_json::to_value(entry)?]);
         self.saga_log.change(&container);
         self.delta.items.push(Items { container, values });
         Ok(())
@@ -278,7 +287,7 @@ impl Run {
     }
 
     fn want_entry(&mut self, saga: &str, number: u64) -> Result<()> {
-        let container = log_key(&self.root_of(saga)?, number);
+        let container = pointer_id::log_entry(&self.root_of(saga)?, number);
         if self.saga_log.look(container.clone(), saga) {
             self.wants.push(Want { container, from: 0, limit: 1 });
         }
@@ -330,7 +339,7 @@ impl Run {
         let number = undoing.next;
         undoing.covered.retain(|(_, since)| *since <= number);
         let path = &entry.step.pointer;
-        let is_inside = path.strip_prefix(saga).is_some_and(|rest| rest.starts_with('/'));
+        let is_inside = pointer_id::is_inside(path, saga);
         let is_covered = undoing.covered.iter().any(|(covered, _)| path.starts_with(covered));
         if is_inside && !is_covered && !entry.undone && self.lingers_within(path) {
             // Nothing has changed yet: the entry is read again when a body has ended.
@@ -338,7 +347,7 @@ impl Run {
             return Ok(());
         }
         if let Some(since) = entry.since {
-            undoing.covered.push((format!("{path}/"), since));
+            undoing.covered.push((pointer_id::inside(path), since));
         }
         if !is_inside || is_covered || entry.undone {
             self.keep_saga_state(saga, &state)?;
@@ -361,9 +370,9 @@ impl Run {
             _ => undo,
         };
         let (undoes, item) = (serde_json::to_value(&entry.step)?, entry.item);
-        self.begin_branch(saga, &format!("{UNDO}{number}"), undo, |pointer| {
+        self.begin_branch(saga, &pointer_id::compensation(number), undo, |pointer| {
             pointer.context_item = item;
-            pointer.extension_attributes.insert(UNDOES.to_owned(), undoes);
+            pointer.set(attributes::COMPENSATES, undoes);
         })
     }
 
@@ -408,11 +417,12 @@ impl Run {
     }
 }
 
-/// Whether the pointer is part of what undoes a step.
-pub(in crate::executor::run) fn is_in_compensation(pointer: &ExecutionPointer) -> bool {
-    pointer.scope.iter().any(|container| branch_key(container, &pointer.id).starts_with(UNDO))
+/// The step that the pointer's compensation compensates; `None`: the pointer is in no compensation.
+pub(in crate::executor::run) fn compensated_step(pointer: &ExecutionPointer) -> Option<&str> {
+    pointer.attribute(attributes::COMPENSATES)?["step"].as_str()
 }
 
-fn log_key(root: &str, number: u64) -> String {
-    format!("{root}/log/{number}")
+/// The pointer of that step.
+pub(in crate::executor::run) fn compensated_pointer(pointer: &ExecutionPointer) -> Option<&str> {
+    pointer.attribute(attributes::COMPENSATES)?["pointer"].as_str()
 }
