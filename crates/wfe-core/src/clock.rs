@@ -1,4 +1,4 @@
-//! Where time comes from: injected, so that a test of a thirty-day delay takes milliseconds.
+//! The source of time. It is injected, so that a test of a thirty-day delay takes milliseconds.
 
 use std::{
     future::Future,
@@ -9,50 +9,50 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-/// The moment from which [`Clock::monotonic`] counts.
+/// The moment at which [`Clock::monotonic`] is zero.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// The time, and waiting for a time.
+/// A clock that gives the time and waits for times. The engine and the stores read all times from it.
 ///
-/// What is due is compared with the wall clock ([`now`](Self::now)), which people and time servers set, forwards and
-/// backwards. How long something took, or has stood still, is measured by [`monotonic`](Self::monotonic), so that no
-/// such jump makes a living process look dead or stops a poll.
+/// Due times are compared with the wall clock ([`now`](Self::now)), which people and time servers can set
+/// forward and back. Durations are measured with the monotonic clock ([`monotonic`](Self::monotonic)), so that
+/// setting the wall clock neither makes a living process look dead nor stops a poll.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// The current time of the wall clock.
     fn now(&self) -> DateTime<Utc>;
 
-    /// How long it is since some fixed moment of this process; it never goes backwards, whatever becomes of
-    /// [`now`](Self::now). By default the operating system's monotonic clock.
+    /// The time since a fixed moment of this process. It never goes back, even if the wall clock is set back.
+    /// The default is the operating system's monotonic clock.
     fn monotonic(&self) -> Duration {
         ORIGIN.elapsed()
     }
 
-    /// Resolves once [`monotonic`](Self::monotonic) is later by `pause`. By default tokio's timer.
+    /// Waits until [`monotonic`](Self::monotonic) has advanced by `duration`. The default is tokio's timer.
     ///
-    /// Dropping the future forgets the wait and has no other effect.
-    fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(tokio::time::sleep(pause))
+    /// Dropping the future ends the wait and has no other effect.
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(tokio::time::sleep(duration))
     }
 
-    /// Resolves once [`now`](Self::now) is `deadline` or later; at once if it already is.
+    /// Waits until [`now`](Self::now) is `deadline` or later. It returns at once if the deadline has passed.
     ///
-    /// Dropping the future forgets the wait and has no other effect.
+    /// Dropping the future ends the wait and has no other effect.
     fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// The operating system's wall clock; waits on tokio's timer.
+/// The operating system's wall clock, with tokio's timer for waits.
 ///
-/// A wall clock can be set. A wait therefore looks at it again at least every second
-/// ([`LONGEST_NAP`]), so that a clock set forward delays nothing for longer than that.
+/// Because a wall clock can be set, a wait reads it again at least once a second ([`LONGEST_NAP`]). If the
+/// clock is set forward, a wait ends at most that much late.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// How long [`SystemClock`] sleeps without looking at the wall clock: one wake-up a second costs nothing measurable, and
-/// no timer is later than this after somebody has set the clock forward.
+/// The longest time that [`SystemClock`] sleeps without reading the wall clock. One wake-up a second costs
+/// nothing measurable, and no timer is later than this after the clock was set forward.
 pub const LONGEST_NAP: Duration = Duration::from_secs(1);
 
-/// What the operating system's wall clock shows, before 1970 too: [`Utc::now`] panics then.
-#[expect(clippy::disallowed_methods, reason = "this is the clock that others are given")]
+/// The time of the operating system's wall clock. Unlike [`Utc::now`], it does not panic before 1970.
+#[expect(clippy::disallowed_methods, reason = "this is the clock that is injected elsewhere")]
 pub(crate) fn system_time() -> DateTime<Utc> {
     SystemTime::now().into()
 }
@@ -64,7 +64,7 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            // `to_std` fails only for a negative rest: the time has come.
+            // `to_std` fails only for a negative rest: then the deadline has passed.
             while let Ok(rest) = (deadline - self.now()).to_std() {
                 if rest.is_zero() {
                     break;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_wait_ends_when_its_time_has_come_and_not_before() {
+    async fn sleep_until_ends_at_its_deadline_and_not_before() {
         let deadline = SystemClock.now() + Duration::from_millis(20);
         SystemClock.sleep_until(deadline).await;
         assert!(SystemClock.now() >= deadline);
@@ -88,9 +88,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pause_ends_when_it_is_over_by_the_monotonic_clock() {
-        let (began, pause) = (SystemClock.monotonic(), Duration::from_millis(20));
-        SystemClock.sleep(pause).await;
-        assert!(SystemClock.monotonic() >= began + pause);
+    async fn sleep_ends_by_the_monotonic_clock() {
+        let (began, duration) = (SystemClock.monotonic(), Duration::from_millis(20));
+        SystemClock.sleep(duration).await;
+        assert!(SystemClock.monotonic() >= began + duration);
     }
 }

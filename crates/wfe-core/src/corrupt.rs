@@ -6,28 +6,30 @@ use std::{
 
 use crate::{WfeError, logging};
 
-/// So many corrupt values are told apart: far more than anybody mends one by one, in memory that nobody notices.
+/// The largest number of values that are remembered. An operator repairs far fewer one by one, and the memory
+/// is negligible.
 const MOST: usize = 4096;
 
-/// For stores and hosts: which corrupt values were reported already. One that is met again and again, by every read of many
-/// rows, is to be reported once.
+/// The corrupt values that were already reported. Stores and hosts use it to report a value once, even if many
+/// reads find it.
 ///
-/// Its size is bounded: after 4096 values, no further one counts as new, which it logs once.
+/// It remembers at most 4096 values. When it is full, no further value counts as new; it logs once that it is
+/// full.
 #[derive(Debug, Default)]
 pub struct CorruptValues(Mutex<HashSet<u64>>);
 
 impl CorruptValues {
-    /// Whether this is a [`Corrupt`](WfeError::Corrupt) value of which nobody has asked this before, by its table, column and
-    /// row.
+    /// Whether this is a [`Corrupt`](WfeError::Corrupt) error for a value that was not reported yet. The value
+    /// is identified by its table, column and row. The call marks it as reported.
     pub fn is_new(&self, error: &WfeError) -> bool {
         let WfeError::Corrupt { table, column, row, .. } = error else { return false };
         let mut hasher = DefaultHasher::new();
         (table, column, row).hash(&mut hasher);
-        // Nothing panics while holding it; if it did, the set would still be whole.
+        // No code panics while it holds the lock; if it did, the set would still be consistent.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = known.len() < MOST && known.insert(hasher.finish());
         if is_new && known.len() == MOST {
-            logging::error!("{MOST} corrupt values were reported; further ones are left out without a word");
+            logging::error!("{MOST} corrupt values were reported; further ones are not reported");
         }
         is_new
     }
@@ -42,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_new_once_and_so_many_are_told_apart() {
+    fn a_value_is_new_once_until_the_set_is_full() {
         let known = CorruptValues::default();
         assert!(known.is_new(&corrupt(0, "a")) && !known.is_new(&corrupt(0, "a")));
         assert!(known.is_new(&corrupt(0, "b")), "another column of the same row");

@@ -1,8 +1,8 @@
-//! What a store need not hold: the one place that says which values are refused.
+//! The limits of stored values: which values a store may refuse.
 //!
-//! A store refuses them when they are written ([`WfeError::Unstorable`]). The executor asks the same questions earlier, while
-//! it knows which step has made the value, so that it is the failure of that step and of nothing else; a time that only
-//! bounds something is moved to the [nearest](nearest_time) that can be stored.
+//! A store refuses such a value when it is written ([`WfeError::Unstorable`]). The executor checks the same
+//! limits earlier, when it still knows which step gave the value, so that only this step fails. A time that is
+//! a bound, such as the end of a delay, is replaced by the [nearest one](nearest_time) that can be stored.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ use serde_json::Value;
 
 use crate::{Result, WfeError};
 
-/// How deep JSON may be nested: as deep as the parser of `serde_json` reads. A container is one level, what is in it the
-/// next.
+/// The deepest nesting of JSON that can be stored, in levels. It is the deepest that the parser of `serde_json`
+/// reads. An array or object is one level, and its contents are the next.
 pub const DEEPEST_JSON: usize = 127;
 
-/// The longest id of a definition, in bytes. A host sends the ids of all its definitions with every claim; whoever needs more
-/// than a kilobyte to tell one from another keeps something else in it.
+/// The longest id of a definition, in bytes. It is limited because a host sends the ids of all its definitions
+/// with every claim.
 pub const LONGEST_DEFINITION_ID: usize = 1024;
 
-/// Refuses JSON that is nested deeper than can be read back.
+/// Refuses JSON that is nested deeper than [`DEEPEST_JSON`].
 ///
 /// # Errors
-/// [`WfeError::Unstorable`]; `what` names the value there.
+/// [`WfeError::Unstorable`], in which `what` names the value.
 pub fn check_json(what: &str, value: &Value) -> Result<()> {
     if is_nested_within(value, DEEPEST_JSON) {
         return Ok(());
@@ -35,8 +35,8 @@ pub fn check_json(what: &str, value: &Value) -> Result<()> {
     })
 }
 
-/// Whether the value has at most so many levels. Without recursion: a value nested a million deep must not overflow the
-/// stack before it is refused.
+/// Whether the value has at most this many levels. It does not use recursion, so that a value with a million
+/// levels cannot overflow the stack.
 fn is_nested_within(value: &Value, levels: usize) -> bool {
     let is_container = |value: &&Value| value.is_array() || value.is_object();
     let mut level: Vec<&Value> = Some(value).filter(is_container).into_iter().collect();
@@ -57,11 +57,11 @@ fn is_nested_within(value: &Value, levels: usize) -> bool {
     level.is_empty()
 }
 
-/// A time as nanoseconds since the Unix epoch, exactly.
+/// Converts a time to nanoseconds since the Unix epoch, without loss.
 ///
 /// # Errors
-/// [`WfeError::Unstorable`]: it lies outside the years 1677 to 2262, or within a leap second: it would not come back as it
-/// is. `what` names the time there.
+/// [`WfeError::Unstorable`], in which `what` names the time: the time lies outside the years 1677 to 2262, or
+/// within a leap second.
 pub fn nanos(what: &str, time: DateTime<Utc>) -> Result<i64> {
     time.timestamp_nanos_opt().filter(|&nanos| DateTime::from_timestamp_nanos(nanos) == time).ok_or_else(|| {
         WfeError::Unstorable {
@@ -74,8 +74,9 @@ pub fn nanos(what: &str, time: DateTime<Utc>) -> Result<i64> {
     })
 }
 
-/// The time itself, or the nearest one that can be stored: for times that are bounds, such as a wait's effective date, or
-/// the end of a pause. One within a leap second becomes the second after it, so that nothing is due early.
+/// The time itself if it can be stored, or else the nearest time that can be stored. It is for times that are
+/// bounds, such as the effective date of a wait or the end of a delay. A time within a leap second becomes the
+/// second after it, so that nothing is due early.
 #[must_use]
 pub fn nearest_time(time: DateTime<Utc>) -> DateTime<Utc> {
     let first = DateTime::from_timestamp_nanos(i64::MIN);
@@ -93,29 +94,31 @@ pub fn last_time() -> DateTime<Utc> {
     DateTime::from_timestamp_nanos(i64::MAX)
 }
 
-/// The time after a pause; at the latest the last one that can be stored.
+/// The time `duration` after `now`, or the last time that can be stored, if that is earlier.
 #[must_use]
-pub fn later(now: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
-    let later = chrono::Duration::from_std(pause).ok().and_then(|pause| now.checked_add_signed(pause));
+pub fn later(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
+    let later =
+        chrono::Duration::from_std(duration).ok().and_then(|duration| now.checked_add_signed(duration));
     nearest_time(later.unwrap_or(DateTime::<Utc>::MAX_UTC))
 }
 
-/// As [`inside`], where there is no field to say so.
+/// A value that is serialized by [`inside`], for places where there is no field to annotate.
 #[derive(Serialize)]
 pub(crate) struct Inside<'v>(#[serde(with = "inside")] pub &'v Value);
 
-/// For the values of others that the engine stores inside of its own (`#[serde(with = …)]`): as they are, unless that would
-/// nest them too deep; then as their text. What a store took once, it takes there too.
+/// Serde functions (`#[serde(with = …)]`) for values of the program that the engine stores inside values of its
+/// own. A value is written as it is, unless the nesting would become too deep; then it is written as its text.
+/// So every value that can be stored by itself can be stored inside another one.
 pub(crate) mod inside {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
     use serde_json::Value;
 
     use super::{DEEPEST_JSON, is_nested_within};
 
-    /// The one key of an object that holds the text of a value. A value that looks like such an object is kept as its text
-    /// too, so that each comes back as it was.
+    /// The only key of the object that holds the text of a value. A value that looks like such an object is
+    /// written as its text too, so that every value is read back unchanged.
     const TEXT: &str = "wfe.text";
-    /// How many levels what is around a value may have: an answer inside of an answer has two.
+    /// The most levels that the engine's own value around a value may have: an answer inside an answer has two.
     const AROUND: usize = 4;
 
     fn is_text(value: &Value) -> Option<&Value> {
@@ -138,7 +141,7 @@ pub(crate) mod inside {
         }
     }
 
-    /// The same for a value that need not be there.
+    /// The same functions for an optional value.
     pub mod optional {
         use serde::{Deserialize, Deserializer, Serialize, Serializer};
         use serde_json::Value;
@@ -148,7 +151,7 @@ pub(crate) mod inside {
         #[derive(Deserialize)]
         struct Owned(#[serde(with = "super")] Value);
 
-        #[allow(clippy::ref_option, reason = "this is how serde calls it")]
+        #[allow(clippy::ref_option, reason = "serde requires this signature")]
         pub fn serialize<S: Serializer>(value: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
             value.as_ref().map(Inside).serialize(serializer)
         }
@@ -180,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_inside_of_another_one_comes_back_and_can_be_stored() {
+    fn a_value_inside_another_one_can_be_stored_and_is_read_back_unchanged() {
         let looks_like_text = json!({ "wfe.text": "[1]" });
         for value in [json!({ "a": [1] }), nested(120), nested(126), nested(DEEPEST_JSON), looks_like_text] {
             for other in [None, Some(value.clone())] {

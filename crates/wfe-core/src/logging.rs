@@ -1,8 +1,8 @@
-//! `tracing`, without its panics: for the engine and its stores, which log with these and with nothing else.
+//! The `tracing` macros, with panics of the subscriber caught. The engine and the stores log only with these.
 //!
-//! A subscriber is the program's code, and may panic: one that writes to the standard error does when the disk behind it is
-//! full. In a thread of the engine or of a store that would be the end of the thread, and in a destructor that runs while
-//! another panic unwinds, the end of the process. Here it ends the one event, or what was to be done to the one span.
+//! A subscriber is the program's code, and may panic: one that writes to standard error panics when the disk
+//! behind it is full. Such a panic would end a thread of the engine or of a store. In a destructor that runs
+//! while another panic unwinds, it would end the process. Here, only the one event or span is lost.
 
 use std::{
     future::{Future, poll_fn},
@@ -69,7 +69,7 @@ macro_rules! __trace {
     };
 }
 
-/// As [`tracing::info_span!`], but gives a [`Span`].
+/// As [`tracing::info_span!`], but returns a [`Span`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __info_span {
@@ -78,12 +78,12 @@ macro_rules! __info_span {
     };
 }
 
-/// Tells what `tell` does, unless that panics.
-pub fn event(tell: impl FnOnce()) {
-    guarded(tell);
+/// Calls `emit`, and catches its panic.
+pub fn event(emit: impl FnOnce()) {
+    guarded(emit);
 }
 
-/// What comes of it; `None`: it has panicked. The program's panic hook has said so.
+/// The result of the call; `None`: it panicked. The program's panic hook has reported the panic.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(done) => Some(done),
@@ -94,23 +94,23 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// A span of `tracing`. Where the subscriber panics, what is in it goes on all the same.
+/// A span of `tracing`. If the subscriber panics, the code inside the span runs nevertheless.
 #[derive(Debug)]
 pub struct Span(Option<tracing::Span>);
 
 impl Span {
-    /// The span that `make` makes; if that panics, none.
+    /// The span that `make` returns. If `make` panics, the span is empty.
     pub fn new(make: impl FnOnce() -> tracing::Span) -> Self {
         Self(guarded(make))
     }
 
-    /// The one that this thread is in.
+    /// The current span of this thread.
     #[must_use]
     pub fn current() -> Self {
         Self::new(tracing::Span::current)
     }
 
-    /// Records the value of a field that the span was made with.
+    /// Records the value of a field that the span was created with.
     pub fn record(&self, field: &'static str, value: impl Value) -> &Self {
         if let Some(span) = &self.0 {
             guarded(|| span.record(field, value));
@@ -118,13 +118,13 @@ impl Span {
         self
     }
 
-    /// Does `work` in it.
+    /// Runs `work` inside the span.
     pub fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
         let _entered = self.enter();
         work()
     }
 
-    /// The same future, each poll of it in this span, and its drop too.
+    /// The same future inside this span: each poll runs in the span, and so does the drop.
     pub fn instrument<F: Future>(self, future: F) -> Instrumented<F> {
         Instrumented { future: Some(Box::pin(future)), span: self }
     }
@@ -150,7 +150,7 @@ impl Drop for Span {
     }
 }
 
-/// This thread is in the span.
+/// A guard: this thread is in the span until the guard is dropped.
 struct Entered<'a>(&'a Span);
 
 impl Drop for Entered<'_> {
@@ -159,7 +159,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// A future in a span; from [`Span::instrument`].
+/// A future inside a span. [`Span::instrument`] returns it.
 #[derive(Debug)]
 pub struct Instrumented<F> {
     future: Option<Pin<Box<F>>>,
@@ -172,7 +172,7 @@ impl<F: Future> Future for Instrumented<F> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let Self { future, span } = self.get_mut();
         let _entered = span.enter();
-        // It is there until this is dropped.
+        // The future is `None` only during `drop`.
         future.as_mut().map_or(Poll::Pending, |future| future.as_mut().poll(context))
     }
 }
@@ -184,10 +184,10 @@ impl<F> Drop for Instrumented<F> {
     }
 }
 
-/// The same future, without the program's subscriber: for calls into libraries that log by themselves.
+/// The same future without the program's subscriber, for calls into libraries that log by themselves.
 ///
-/// Where a program has none, nothing is set in its place: that would be for good, and keep `tracing` from handing on
-/// events to `log`.
+/// If the program has no subscriber, none is set: setting one could not be reverted, and `tracing` would no
+/// longer pass events on to `log`.
 pub async fn unlogged<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -212,7 +212,7 @@ mod tests {
 
     use super::*;
 
-    /// What it is told of, before it panics.
+    /// A subscriber that panics in every method, and counts the calls of each.
     #[derive(Default)]
     struct Bomb([AtomicU64; 6]);
 
@@ -258,26 +258,26 @@ mod tests {
         }
     }
 
-    struct Tells;
+    struct LogsOnDrop;
 
-    impl Drop for Tells {
+    impl Drop for LogsOnDrop {
         fn drop(&mut self) {
             crate::logging::warn!(unwinding = std::thread::panicking(), "dropped");
         }
     }
 
-    /// With a panic that is under way, a second one that leaves a destructor would end the process.
+    /// A second panic that left a destructor during an unwinding would end the process.
     #[test]
-    fn a_subscriber_that_panics_ends_neither_what_is_logged_nor_the_unwinding_that_is_under_way() {
+    fn a_panicking_subscriber_stops_neither_the_code_that_logs_nor_an_unwinding() {
         let bomb: &'static Bomb = Box::leak(Box::default());
         with_default(bomb, || {
             let never = crate::logging::info_span!("never");
             assert_eq!(never.in_scope(|| 7), 7);
             let said = panic::catch_unwind(|| {
                 let span = crate::logging::info_span!("span", field = tracing::field::Empty);
-                let _tells = Tells;
+                let _logs = LogsOnDrop;
                 span.record("field", 1).in_scope(|| {
-                    let _tells = Tells;
+                    let _logs = LogsOnDrop;
                     panic!("a body's panic")
                 })
             });
@@ -288,13 +288,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_runs_unlogged_is_in_no_span_and_tells_no_subscriber() {
+    async fn an_unlogged_future_is_in_no_span_and_reaches_no_subscriber() {
         let bomb: &'static Bomb = Box::leak(Box::default());
         let _default = set_default(&Dispatch::new(bomb));
-        // As other libraries do it.
+        // A library that logs by itself.
         let library = async {
             tokio::task::yield_now().await;
-            tracing::error!("told to nobody");
+            tracing::error!("not logged");
             tracing::Span::current().is_none()
         };
         assert!(unlogged(library).await);

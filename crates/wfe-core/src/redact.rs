@@ -1,4 +1,4 @@
-//! What may be told of an error of `serde_json`: its kind, its line and its column.
+//! Removes quoted values from the errors of `serde_json`.
 
 use std::{error::Error, fmt, io, sync::Arc};
 
@@ -6,47 +6,51 @@ use serde_json::error::Category;
 
 use crate::{BoxError, WfeError};
 
-/// The error without its text: kind, line and column stay.
+/// Removes the quoted value from an error of `serde_json`. The error keeps its kind, its line and its column.
 ///
-/// The text of such an error can quote the value that does not fit (`invalid type: string "4111 1111 …", expected u32`), and
-/// errors are stored with instances, logged, and shown to people who may not see the data. WFE passes every error of
-/// `serde_json` that it meets through here, and a store does so before it makes one the source of a
-/// [`WfeError`](crate::WfeError). (`WfeError` does it by itself where `?` converts one.) In a cause of another error WFE
-/// finds it also where that shows its text as its own: in an [`io::Error`], an `Arc` or a `Box`, and in
-/// [`WfeError::Other`](crate::WfeError::Other). The text of a panic, such as that of your own `.unwrap()`, is stored as it is.
+/// The text of such an error can quote the value that does not fit: `invalid type: string "4111 1111 …",
+/// expected u32`. Errors are stored with instances, logged, and shown to people who may not see the data.
+///
+/// WFE redacts every error of `serde_json` that it gets. A store must redact such an error before it makes the
+/// error the source of a [`WfeError`](crate::WfeError); where `?` converts the error into a `WfeError`, that
+/// happens by itself. WFE also redacts an error inside another one that shows its text as its own: inside an
+/// [`io::Error`], an `Arc`, a `Box`, or [`WfeError::Other`](crate::WfeError::Other). The text of a panic, such
+/// as that of an `.unwrap()` in a step, is not redacted.
 ///
 /// ```
 /// let error = serde_json::from_str::<u32>("\n\"secret\"").unwrap_err();
 /// assert!(error.to_string().contains("secret"));
-/// let told = wfe_core::redact(error);
-/// assert_eq!(told.to_string(), "the value has another type or shape than expected at line 2 column 8");
-/// assert_eq!((told.line(), told.column()), (2, 8));
+/// let redacted = wfe_core::redact(error);
+/// assert_eq!(redacted.to_string(), "the value has another type or shape than expected at line 2 column 8");
+/// assert_eq!((redacted.line(), redacted.column()), (2, 8));
 /// ```
 #[must_use]
 pub fn redact(error: serde_json::Error) -> serde_json::Error {
     match error.classify() {
-        // The only kind whose text others write: the types that are read and written.
+        // Only these texts come from the types that are read and written.
         Category::Data => serde::de::Error::custom(Redacted(&error)),
-        // Their texts are `serde_json`'s own constants, or the operating system's.
+        // These texts are constants of `serde_json`, or come from the operating system.
         Category::Io | Category::Syntax | Category::Eof => error,
     }
 }
 
-/// As [`redact`], if what is in the box shows the text of such an error as its own. It stays an error of the same type.
+/// As [`redact`], for an error of any type that shows the text of an error of `serde_json` as its own. The
+/// result is an error of the same type.
 pub(crate) fn redact_boxed(error: BoxError) -> BoxError {
     let Some(json) = shown(&*error).filter(|json| json.classify() == Category::Data) else { return error };
-    let told: serde_json::Error = serde::de::Error::custom(Redacted(json));
+    let redacted: serde_json::Error = serde::de::Error::custom(Redacted(json));
     if error.is::<Arc<serde_json::Error>>() {
-        return Box::new(Arc::new(told));
+        return Box::new(Arc::new(redacted));
     }
     let error = match error.downcast::<io::Error>() {
-        Ok(io) => return Box::new(io::Error::new(io.kind(), told)),
+        Ok(io) => return Box::new(io::Error::new(io.kind(), redacted)),
         Err(other) => other,
     };
-    if error.is::<WfeError>() { Box::new(WfeError::Other(Box::new(told))) } else { Box::new(told) }
+    if error.is::<WfeError>() { Box::new(WfeError::Other(Box::new(redacted))) } else { Box::new(redacted) }
 }
 
-/// The error of `serde_json` whose text this error shows as its own: it is one, or holds one and adds nothing to it.
+/// The error of `serde_json` whose text this error shows as its own: this error is one, or wraps one without
+/// adding text.
 fn shown<'e>(mut error: &'e (dyn Error + 'static)) -> Option<&'e serde_json::Error> {
     loop {
         error = if let Some(json) = error.downcast_ref() {
@@ -71,7 +75,7 @@ fn shown<'e>(mut error: &'e (dyn Error + 'static)) -> Option<&'e serde_json::Err
     }
 }
 
-/// Tells this one error, without its causes; one of `serde_json` without its text.
+/// Shows this error without its causes. An error of `serde_json` is shown redacted.
 pub(crate) struct Message<'e>(pub &'e (dyn Error + 'static));
 
 impl fmt::Display for Message<'_> {
@@ -83,7 +87,7 @@ impl fmt::Display for Message<'_> {
     }
 }
 
-/// Tells an error without its text.
+/// Shows an error of `serde_json` without the value that it quotes.
 pub(crate) struct Redacted<'e>(pub &'e serde_json::Error);
 
 impl fmt::Display for Redacted<'_> {
@@ -93,11 +97,12 @@ impl fmt::Display for Redacted<'_> {
             return error.fmt(f);
         }
         f.write_str("the value has another type or shape than expected")?;
-        // Of a value that was not read from a text, there is no place to tell.
+        // An error for a value that was not read from a text has no line.
         if error.line() == 0 {
             return Ok(());
         }
-        // In these words `serde_json` finds them again, and keeps them as the numbers that they are.
+        // `serde_json` recognises exactly these words, and parses the numbers into the new error's line and
+        // column.
         write!(f, " at line {} column {}", error.line(), error.column())
     }
 }
@@ -117,37 +122,40 @@ mod tests {
         serde_json::from_value::<u32>(SECRET.into()).unwrap_err()
     }
 
-    fn tells(error: &(dyn Error + 'static)) -> String {
+    fn texts(error: &(dyn Error + 'static)) -> String {
         let chain = std::iter::successors(Some(error), |error| (*error).source());
         chain.map(|error| format!("{error} {error:?}")).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
-    fn an_error_of_serde_is_told_by_its_kind_and_its_place_wherever_it_goes() {
+    fn an_error_of_serde_json_keeps_its_kind_and_its_line_but_not_its_text() {
         for raw in [of_a_text, of_a_value] {
             assert!(raw().to_string().contains(SECRET));
             let (line, column) = (raw().line(), raw().column());
-            let told = redact(raw());
-            assert_eq!((told.classify(), told.line(), told.column()), (Category::Data, line, column));
+            let redacted = redact(raw());
+            assert_eq!(
+                (redacted.classify(), redacted.line(), redacted.column()),
+                (Category::Data, line, column)
+            );
             let error = WfeError::from(raw());
-            assert!(!tells(&error).contains(SECRET), "{error:?}");
+            assert!(!texts(&error).contains(SECRET), "{error:?}");
             let boxed: BoxError = Box::new(raw());
             let error = WfeError::from(boxed);
-            assert!(!tells(&error).contains(SECRET), "{error:?}");
+            assert!(!texts(&error).contains(SECRET), "{error:?}");
             for error in [
                 StepError::from(raw()),
                 StepError::fatal(raw()),
                 StepError::retryable(Box::new(raw()) as BoxError),
             ] {
                 assert!(!format!("{error} {error:?} {:?}", error.causes()).contains(SECRET), "{error:?}");
-                assert!(error.find::<serde_json::Error>().is_some(), "predicates find it as ever");
+                assert!(error.find::<serde_json::Error>().is_some(), "predicates still find it");
             }
-            assert!(!WfeError::Serialization(raw()).to_string().contains(SECRET), "made by hand");
+            assert!(!WfeError::Serialization(raw()).to_string().contains(SECRET), "without a conversion");
         }
     }
 
     #[test]
-    fn it_is_not_told_from_below_another_error_either() {
+    fn a_cause_is_redacted_too() {
         #[derive(Debug, thiserror::Error)]
         #[error("the order cannot be read")]
         struct Unreadable(#[source] serde_json::Error);
@@ -162,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_told_so_as_well_by_a_wrapper_that_shows_its_text() {
+    fn a_wrapper_that_shows_the_text_as_its_own_is_redacted_too() {
         #[derive(Debug, thiserror::Error)]
         #[error("the order cannot be read")]
         struct Unreadable(#[source] BoxError);
@@ -179,14 +187,14 @@ mod tests {
         ];
         for (number, wrap) in wrapped.into_iter().enumerate() {
             for raw in [of_a_text, of_a_value] {
-                let told = Redacted(&raw()).to_string();
+                let redacted = Redacted(&raw()).to_string();
                 assert!(wrap(raw()).to_string().contains(SECRET), "{number}");
                 let error = StepError::fatal(wrap(raw()));
-                assert_eq!(error.causes(), [&*told], "{number}");
+                assert_eq!(error.causes(), [&*redacted], "{number}");
                 assert!(!format!("{error} {error:?}").contains(SECRET), "{number}: {error:?}");
-                assert!(!tells(&WfeError::from(wrap(raw()))).contains(SECRET), "{number}");
+                assert!(!texts(&WfeError::from(wrap(raw()))).contains(SECRET), "{number}");
                 let below = StepError::fatal(Unreadable(wrap(raw())));
-                assert_eq!(below.causes(), ["the order cannot be read", &*told], "{number}");
+                assert_eq!(below.causes(), ["the order cannot be read", &*redacted], "{number}");
             }
         }
         let kept = StepError::fatal(io::Error::from(of_a_text()));
@@ -196,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_payload_is_told_in_full() {
+    fn an_error_that_quotes_no_value_keeps_its_text() {
         let error = serde_json::from_str::<serde_json::Value>("{").unwrap_err();
         let text = error.to_string();
         assert_eq!(redact(error).to_string(), text);

@@ -1,5 +1,5 @@
-//! A minimal third-party store: written against the plain traits only, it compiles, is object-safe, and offers
-//! neither of the two further traits.
+//! A minimal third-party store, which implements the plain traits only: it compiles, it is object-safe, and it
+//! has neither of the two further traits.
 
 #![expect(clippy::disallowed_methods, reason = "the constructors that are tested read the system clock, too")]
 
@@ -16,7 +16,7 @@ use wfe_core::{
     },
 };
 
-/// Stores nothing and says so.
+/// A store that stores nothing, and refuses every write.
 struct Empty;
 
 #[async_trait]

@@ -45,7 +45,7 @@ fn the_other_constructors_take_any_text() {
 }
 
 #[test]
-fn serde_keeps_a_stored_null_apart_from_nothing() {
+fn serde_keeps_a_stored_null_different_from_an_absent_value() {
     let mut pointer = ExecutionPointer::new(0);
     pointer.outcome = Some(Value::Null);
     pointer.context_item = None;
@@ -76,7 +76,7 @@ fn a_branch_is_complete_when_every_pointer_in_its_scope_however_deep_has_ended()
 }
 
 #[test]
-fn an_instance_that_ended_stays_as_it_ended() {
+fn the_status_of_an_ended_instance_never_changes() {
     use StatusChange as On;
     for ended in [WorkflowStatus::Complete, WorkflowStatus::Terminated] {
         for change in [On::Suspend, On::Resume, On::Complete, On::Terminate] {
@@ -92,7 +92,7 @@ fn an_instance_that_ended_stays_as_it_ended() {
 }
 
 #[test]
-fn a_pointer_that_ended_does_not_run_again_by_itself() {
+fn an_ended_pointer_cannot_run_wake_complete_or_be_cancelled() {
     use PointerStatus as Is;
     for ended in [Is::Complete, Is::Skipped, Is::Compensated, Is::Cancelled] {
         for change in
@@ -118,7 +118,7 @@ fn an_error_tells_whether_to_retry_reload_or_give_up_and_keeps_its_source() {
 }
 
 #[test]
-fn an_error_says_what_it_means_to_whoever_gets_it() {
+fn the_message_of_an_error_says_what_its_caller_can_do() {
     let missing = |version| WfeError::DefinitionNotFound { id: "w".to_owned(), version }.to_string();
     assert_eq!(missing(0), "no version of workflow definition \"w\" is registered with this host");
     assert_eq!(missing(3), "no version 3 of workflow definition \"w\" is registered with this host");

@@ -11,17 +11,17 @@ use crate::{
     redact::{Message, redact_boxed},
 };
 
-/// Far more causes than any error has that does not go round in a circle.
+/// The longest chain of causes that is followed. Only an error that is its own cause has more.
 const LONGEST_CHAIN: usize = 256;
 
-/// Why a step failed, and whether another attempt makes sense.
+/// The error with which a step fails: its source, its code, and whether another attempt may succeed.
 ///
-/// Any standard error becomes a retryable one through `?`. It is not an [`Error`] itself (that would forbid
-/// the conversion), but keeps its source, whose causes are stored with the failure. An error of `serde_json` is kept without
-/// its text, which can quote data ([`redact`](crate::redact())).
+/// `?` converts any standard error into a retryable `StepError`. `StepError` does not implement [`Error`],
+/// because then this conversion could not exist. The messages of the source and its causes are stored with the
+/// failure. An error of `serde_json` is stored without the value that it quotes ([`redact`](crate::redact())).
 ///
-/// The source is a type of the program's own: its `Display`, `source` and `Drop` run in the engine too. A panic in one
-/// of them stays with the step: an error whose message cannot be had is stored with the code
+/// The source is a type of the program, so its `Display`, `source` and `Drop` can panic. The engine catches
+/// such a panic. If it prevents a message from being read, the failure is stored with the code
 /// [`StepError::PANIC`], as if the step's body had panicked.
 pub struct StepError {
     code: Cow<'static, str>,
@@ -30,84 +30,89 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// The code of an error that was given none.
+    /// The default code, of an error that has no code of its own.
     pub const ERROR: &'static str = "error";
-    /// The code of a panic in a step's body, in one of its closures, or in the `Display` of its error.
+    /// The code of a panic: in a step's body, in one of its closures, or in the `Display` of its error.
     pub const PANIC: &'static str = "panic";
-    /// The code of a value that does not fit JSON, or that no store takes ([`limits`](crate::limits)): the failure of the step
-    /// that made it, fatal, because another attempt would make the same value. Also of an instance whose step's result the
-    /// store refuses for a reason of its own.
+    /// The code of a value that cannot be stored: JSON cannot represent it, or it exceeds the
+    /// [`limits`](crate::limits) of stores. The step that gave the value fails. The error is fatal, because
+    /// another attempt would give the same value. It is also the code if a store refuses the result of a step
+    /// for a reason of its own.
     pub const UNSTORABLE: &'static str = "unstorable";
-    /// The code of an instance that was suspended because a stored value of it does not decode, or because what is stored of
-    /// it cannot be. Its cause names table, column and row.
+    /// The code of an instance that was suspended because its stored state is corrupt: a value cannot be
+    /// decoded, or stored values contradict each other. The cause names the table, the column and the row.
     pub const CORRUPT: &'static str = "corrupt";
-    /// The code of an instance that does not fit its definition any more.
+    /// The code of anything that does not fit a definition: stored state, after the definition was changed; an
+    /// answer that a step must not give; a child workflow whose definition is not registered.
     pub const DEFINITION: &'static str = "definition";
-    /// The code of a body, or of a wait, that took longer than it may.
+    /// The code of a body or a wait that exceeded its time limit.
     pub const TIMEOUT: &'static str = "timeout";
-    /// The code of something from outside (an event's data, a worker's answer) that is not of the expected type.
+    /// The code of external data (an event's data, a worker's answer) that is not of the expected type.
     pub const UNREADABLE: &'static str = "unreadable";
-    /// The code of what a worker's body returns that gives its activity back instead of answering it.
+    /// The code of the error with which a worker's body gives its activity back instead of answering it.
     pub const GIVEN_BACK: &'static str = "given-back";
-    /// The code of a workflow that was not over at its deadline.
+    /// The code of a workflow that exceeded its deadline.
     pub const DEADLINE: &'static str = "deadline";
-    /// The code of the failure of a step whose child workflow was cancelled or terminated. It is fatal: somebody has decided
-    /// that the child shall end.
+    /// The code of a step whose child workflow was cancelled or terminated. The error is fatal, because an
+    /// operator has decided to end the child.
     pub const CHILD_ENDED: &'static str = "child-ended";
-    /// The code of an instance that was suspended because its process died ten times in a row while this instance alone ran in
-    /// it ([`Deaths`](crate::traits::Deaths)), with no commit in between. It kills its process, or somebody has killed the
-    /// process each time. A resume takes it up again, with no death behind it.
+    /// The code of an instance that was suspended because its process died ten times in a row while this
+    /// instance ran alone in it, with no commit in between ([`Deaths`](crate::traits::Deaths)). Either the
+    /// instance kills its process, or the process was killed each time. When the instance is resumed, the count
+    /// of deaths begins at zero.
     pub const POISON: &'static str = "poison";
-    /// The code of a failure that tells why an instance cannot go on in the way that somebody asked for.
+    /// The code of a failure that says why an instance could not be continued in the way that an operator
+    /// requested.
     pub const INTERVENTION: &'static str = "intervention";
 
-    /// An error that may pass: tried again as far as the step's retry policy allows.
+    /// A temporary error: the step is retried as far as its retry policy allows.
     pub fn retryable(source: impl Into<BoxError>) -> Self {
         Self { code: Cow::Borrowed(Self::ERROR), retryable: true, source: redact_boxed(source.into()) }
     }
 
-    /// An error that will not pass: the step is not tried again, unless its retry policy says so expressly
-    /// ([`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)).
+    /// A permanent error: the step is not retried, unless
+    /// [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal) says so.
     pub fn fatal(source: impl Into<BoxError>) -> Self {
         Self { code: Cow::Borrowed(Self::ERROR), retryable: false, source: redact_boxed(source.into()) }
     }
 
-    /// The same error with a code by which programs tell it apart; stored with the failure.
+    /// The same error with this code, by which programs tell errors apart. The code is stored with the failure.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<Cow<'static, str>>) -> Self {
         self.code = code.into();
         self
     }
 
-    /// Its code; [`StepError::ERROR`] if it was given none.
+    /// The code of the error; [`StepError::ERROR`] if none was set.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
     }
 
-    /// Whether another attempt makes sense.
+    /// Whether another attempt may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         self.retryable
     }
 
-    /// The error itself.
+    /// The error that this one was created from.
     #[must_use]
     pub fn source(&self) -> &(dyn Error + Send + Sync + 'static) {
         &*self.source
     }
 
-    /// The outermost error of this type among the error and its causes.
+    /// The outermost error of type `E` among the source and its causes; `None`: there is none.
     #[must_use]
     pub fn find<E: Error + 'static>(&self) -> Option<&E> {
         self.chain().find_map(|e| e.downcast_ref())
     }
 
-    /// The error and its causes, outermost first; at most 256, since nothing keeps a type from naming itself as its cause.
+    /// The source and its causes, outermost first. The chain ends after 256 errors, because an error can be its
+    /// own cause.
     pub fn chain(&self) -> impl Iterator<Item = &(dyn Error + 'static)> {
         let first: &(dyn Error + 'static) = &*self.source;
         let mut last = None;
-        // Each cause is asked for when its turn comes, and not before: that may panic.
+        // Each cause is read only when the iterator reaches it, because reading it may panic.
         let next = move || {
             last = Some(last.map_or(Some(first), |last: &(dyn Error + 'static)| last.source())?);
             last
@@ -115,9 +120,10 @@ impl StepError {
         std::iter::from_fn(next).take(LONGEST_CHAIN)
     }
 
-    /// The messages of the error and its causes, outermost first, as they are stored with the failure; never empty. Those of
-    /// `serde_json` come without their texts, which can quote data ([`redact`](crate::redact())). In place of a message that
-    /// cannot be had, because its `Display` (or the `source` that leads to it) panics, the last one says so.
+    /// The messages of the source and its causes, outermost first, as they are stored with the failure. There
+    /// is at least one. Errors of `serde_json` come without the values that they quote
+    /// ([`redact`](crate::redact())). If a `Display` or a `source` panics, the last message says so, and
+    /// further causes are missing.
     #[must_use]
     pub fn causes(&self) -> Vec<String> {
         let mut causes = Vec::new();
@@ -127,19 +133,19 @@ impl StepError {
         causes
     }
 
-    /// What this error counts as if its messages cannot all be had: as a panic of the step. `None`: they can.
-    pub(crate) fn unreadable(&self) -> Option<Self> {
+    /// The error that replaces this one if reading its messages panics. `None`: the messages can be read.
+    pub(crate) fn panic_in_messages(&self) -> Option<Self> {
         let mut panicked = self.read_causes(&mut Vec::new()).err()?;
         panicked.retryable = self.retryable;
         Some(panicked)
     }
 
-    /// The messages as far as they can be had, and the panic at which they end.
+    /// Reads the messages into `causes`. `Err`: the panic that ended the reading.
     fn read_causes(&self, causes: &mut Vec<String>) -> Result<(), Self> {
         let read = AssertUnwindSafe(|| {
             for cause in self.chain() {
                 let mut message = String::new();
-                // `to_string` would panic where `Display` gives an error: the message up to there is what there is.
+                // `to_string` would panic if `Display` returned an error. The message up to the error is kept.
                 if write!(message, "{}", Message(cause)).is_err() {
                     message.push_str(" (its `Display` failed)");
                 }
@@ -149,25 +155,27 @@ impl StepError {
         std::panic::catch_unwind(read).map_err(|payload| Self::from_panic("the error's own code", payload))
     }
 
-    /// An error that was told from elsewhere, with the messages of its causes, outermost first.
-    pub(crate) fn told(code: String, causes: Vec<String>, retryable: bool) -> Self {
+    /// The error of an external worker or a child workflow, from its code and messages, outermost first.
+    pub(crate) fn from_causes(code: String, causes: Vec<String>, retryable: bool) -> Self {
         let chain =
-            causes.into_iter().rev().fold(None, |source, message| Some(Box::new(Told { message, source })));
-        let source =
-            chain.unwrap_or_else(|| Box::new(Told { message: "no cause was told".to_owned(), source: None }));
+            causes.into_iter().rev().fold(None, |source, message| Some(Box::new(Cause { message, source })));
+        let source = chain
+            .unwrap_or_else(|| Box::new(Cause { message: "no cause was given".to_owned(), source: None }));
         Self { code: Cow::Owned(code), retryable, source }
     }
 
-    /// What a caught panic said; `what` panicked. Retryable, with the code [`StepError::PANIC`].
+    /// The error for a caught panic, with its message. It is retryable and has the code [`StepError::PANIC`].
+    /// `what` names the code that panicked.
     ///
-    /// Takes the payload, because dropping that is the user's code too: if it panics again, this is where it is caught.
+    /// It takes the payload of the panic, because dropping the payload runs the program's code. If that panics
+    /// too, the second panic is caught here.
     #[must_use]
     pub fn from_panic(what: &str, payload: Box<dyn Any + Send>) -> Self {
         let said = payload
             .downcast_ref::<&str>()
             .copied()
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("it left no message");
+            .unwrap_or("the panic has no message");
         let error = Self::retryable(format!("{what} panicked: {said}")).with_code(Self::PANIC);
         drop_payload(payload);
         error
@@ -176,27 +184,27 @@ impl StepError {
 
 impl Drop for StepError {
     fn drop(&mut self) {
-        // Of a type without a size, so that nothing is allocated.
+        // The placeholder is zero-sized, so the box allocates nothing.
         drop_contained(std::mem::replace(&mut self.source, Box::new(Dropped)));
     }
 }
 
-/// Drops a value of the user's: a panic in that is told by the panic hook, and stops nothing else.
+/// Drops a value of the program, and catches a panic in its `Drop`. The panic hook reports the panic.
 pub(crate) fn drop_contained<T>(value: T) {
     if let Err(payload) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(value))) {
         drop_payload(payload);
     }
 }
 
-/// Drops what a caught panic left; that is the user's code too, and may panic.
+/// Drops the payload of a caught panic. That runs the program's code, so it may panic too.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(again) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // It may go on like this for ever: a little memory is the smaller loss.
+        // Each payload's `Drop` could panic again, without end. Leaking a little memory is the smaller loss.
         std::mem::forget(again);
     }
 }
 
-/// In place of an error that is being dropped.
+/// The placeholder for the source of an error that is being dropped.
 #[derive(Debug)]
 struct Dropped;
 
@@ -208,20 +216,20 @@ impl fmt::Display for Dropped {
 
 impl Error for Dropped {}
 
-/// One message of a chain of causes.
+/// One message in a chain of causes.
 #[derive(Debug)]
-struct Told {
+struct Cause {
     message: String,
-    source: Option<Box<Told>>,
+    source: Option<Box<Cause>>,
 }
 
-impl fmt::Display for Told {
+impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl Error for Told {
+impl Error for Cause {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn Error + 'static))
     }
@@ -256,7 +264,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_that_panics_when_it_is_dropped_stops_nobody() {
+    fn a_panic_in_the_drop_of_a_payload_is_caught() {
         struct Bomb;
         impl Drop for Bomb {
             fn drop(&mut self) {
@@ -266,7 +274,7 @@ mod tests {
         let error = StepError::from_panic("it", Box::new(Bomb));
         assert_eq!(
             (error.code(), &*error.to_string()),
-            (StepError::PANIC, "it panicked: it left no message")
+            (StepError::PANIC, "it panicked: the panic has no message")
         );
     }
 
@@ -308,13 +316,13 @@ mod tests {
         ] {
             let error = StepError::fatal(Rude(what)).with_code("mine");
             assert_eq!(error.causes(), causes);
-            let counts_as = error.unreadable().unwrap();
+            let counts_as = error.panic_in_messages().unwrap();
             assert_eq!((counts_as.code(), counts_as.is_retryable()), (StepError::PANIC, false));
         }
     }
 
     #[test]
-    fn an_error_whose_display_fails_goes_round_in_a_circle_or_panics_when_dropped_keeps_its_code() {
+    fn an_error_whose_display_fails_that_is_its_own_cause_or_panics_when_dropped_keeps_its_code() {
         let failing = StepError::retryable(Rude("fails"));
         assert_eq!(failing.causes(), ["half a (its `Display` failed)"]);
         let circle = StepError::retryable(Rude("circle"));
@@ -323,7 +331,7 @@ mod tests {
         let dropped = StepError::retryable(Rude("drop"));
         assert_eq!(dropped.causes(), ["rude"]);
         for error in [failing, circle, dropped] {
-            assert!(error.unreadable().is_none());
+            assert!(error.panic_in_messages().is_none());
         }
     }
 

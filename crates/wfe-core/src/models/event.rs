@@ -2,26 +2,27 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Something that happened outside, kept until every instance that waits for it has seen it.
+/// An event: something that happened outside of a workflow, and for which instances can wait.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Unique in the store. Empty when handed to `create_event`: the store makes one.
+    /// The id, unique in the store. If it is empty, `create_event` assigns one.
     pub id: String,
-    /// What happened, such as `payment-received`.
+    /// The name: what happened, such as `payment-received`.
     pub event_name: String,
-    /// To which thing, such as an order number. Name and key together name one stream of events.
+    /// The key: what the event is about, such as an order number. Name and key together identify a stream of
+    /// events.
     pub event_key: String,
-    /// What the waiting step receives.
+    /// The data that the waiting step receives.
     pub event_data: Value,
-    /// When it happened. A time ahead of now holds the event back until then.
+    /// The date of the event. An event with a future date is not delivered before that date.
     pub event_time: DateTime<Utc>,
-    /// Whether every wait that it matched has seen it.
+    /// Whether every subscription that the event matched has received it.
     pub is_processed: bool,
 }
 
 impl Event {
-    /// An unprocessed event of now, with a fresh id. Reads the system clock: code with a clock of its own sets
-    /// `event_time` after.
+    /// Creates an unprocessed event with a new id and the current time of the system clock. A program with its
+    /// own clock sets `event_time` afterwards.
     pub fn new(name: impl Into<String>, key: impl Into<String>, data: Value) -> Self {
         Self {
             id: super::fresh_id(),

@@ -2,41 +2,44 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// One pointer's wait for an event of one name and key.
+/// A subscription: the open wait of one pointer for an event of one name and key.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EventSubscription {
-    /// Unique in the store. Empty when handed to a store: the store makes one.
+    /// The id, unique in the store. If it is empty, the store assigns one.
     pub id: String,
-    /// The instance that waits. It need not be known to the store.
+    /// The id of the instance that waits. The store need not contain this instance.
     pub workflow_id: String,
-    /// Position of the waiting step in its definition; informs only.
+    /// The position of the waiting step in its definition. It is for information only.
     pub step_id: usize,
-    /// The pointer that waits.
+    /// The id of the pointer that waits.
     pub execution_pointer_id: String,
-    /// Name of the awaited event.
+    /// The name of the awaited event.
     pub event_name: String,
-    /// Key of the awaited event.
+    /// The key of the awaited event.
     pub event_key: String,
-    /// Events dated earlier are not for this wait. (With the `create_time` of the instance, see
-    /// [`StepStore::finish_event`](crate::traits::StepStore::finish_event) for when the clock was set back.)
+    /// The effective date: events dated earlier do not match.
+    ///
+    /// If it equals the `create_time` of the instance, the order in which the store received the instance and
+    /// the event counts instead: see [`StepStore::finish_event`](crate::traits::StepStore::finish_event).
     pub subscribe_as_of: DateTime<Utc>,
-    /// What the waiting step left with its wait. `Some(Value::Null)` and `None` are two different things.
+    /// The data that the waiting step stored with the subscription. `Some(Value::Null)` and `None` are
+    /// different values.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub subscription_data: Option<Value>,
-    /// Token of the external worker that holds this wait (an activity), if one does.
+    /// The token of the external worker that has claimed this activity; `None`: it is not claimed.
     pub external_token: Option<String>,
-    /// The worker that holds the token.
+    /// The id of the worker that has claimed it.
     pub external_worker_id: Option<String>,
-    /// When the token stops holding; `None` with a token means that it does not expire.
+    /// The time when the claim expires. `None`, if there is a token: it does not expire.
     pub external_token_expiry: Option<DateTime<Utc>>,
 }
 
 impl EventSubscription {
-    /// An open wait that nobody holds, with a fresh id.
+    /// Creates an open subscription with a new id, which no worker has claimed.
     pub fn new(
         workflow_id: impl Into<String>,
         step_id: usize,

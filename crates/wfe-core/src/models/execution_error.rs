@@ -1,21 +1,22 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// One failure of one step, kept for whoever has to find out why.
+/// One failure of a step, stored for diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecutionError {
-    /// When it failed.
+    /// The time of the failure.
     pub error_time: DateTime<Utc>,
-    /// The instance it failed in. It need not be known to the store.
+    /// The id of the instance whose step failed. The store need not contain this instance.
     pub workflow_id: String,
-    /// The pointer it failed at.
+    /// The id of the pointer whose step failed.
     pub execution_pointer_id: String,
-    /// What the outermost error said.
+    /// The message of the outermost error.
     pub message: String,
 }
 
 impl ExecutionError {
-    /// A failure of now. Reads the system clock: code with a clock of its own sets `error_time` after.
+    /// Creates an error with the current time of the system clock. A program with its own clock sets
+    /// `error_time` afterwards.
     pub fn new(
         workflow_id: impl Into<String>,
         execution_pointer_id: impl Into<String>,

@@ -6,39 +6,39 @@ use serde_json::Value;
 
 use super::PointerStatus;
 
-/// Where an instance stands: one visit of one step.
+/// An execution pointer: one execution of one step. The pointers of an instance show where the instance is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionPointer {
-    /// Unique within its instance, not across instances.
+    /// The id, unique within the instance but not across instances.
     pub id: String,
-    /// Position of the step in the definition when the pointer was made. Informs only: the engine resolves a step
-    /// by its stable id, [`step_name`](Self::step_name).
+    /// The position of the step in the definition when the pointer was created. It is for information only: the
+    /// engine finds the step by its stable id, [`step_name`](Self::step_name).
     pub step_id: usize,
-    /// Whether the engine still has something to do here.
+    /// Whether the engine still has work to do for this pointer.
     pub active: bool,
-    /// How far the visit has come.
+    /// The status of the execution.
     pub status: PointerStatus,
-    /// Not to be looked at before this time; `None`: no such limit.
+    /// The earliest time at which the engine processes the pointer; `None`: at any time.
     pub sleep_until: Option<DateTime<Utc>>,
-    /// What the step keeps for its next run. `Some(Value::Null)` and `None` are two different things, here and in
-    /// every other optional value of a pointer.
+    /// The state that the step stored for its next run. `Some(Value::Null)` and `None` are different values,
+    /// here and in every other optional value of a pointer.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub persistence_data: Option<Value>,
-    /// When its body first began; `None`: not yet.
+    /// The time when its body first started; `None`: not yet.
     pub start_time: Option<DateTime<Utc>>,
-    /// When it came to its end; `None`: it has not.
+    /// The time when the execution ended; `None`: it has not ended.
     pub end_time: Option<DateTime<Utc>>,
-    /// Name of the event it waits for or waited for.
+    /// The name of the event that the step waits for or has waited for.
     pub event_name: Option<String>,
-    /// Key of that event.
+    /// The key of that event.
     pub event_key: Option<String>,
     /// Whether that event has arrived.
     pub event_published: bool,
-    /// What that event carried.
+    /// The data of that event.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -47,34 +47,34 @@ pub struct ExecutionPointer {
     pub event_data: Option<Value>,
     /// The stable id of the step, by which the engine finds it in the definition.
     pub step_name: Option<String>,
-    /// How many attempts have failed so far.
+    /// The number of attempts that have failed so far.
     pub retry_count: u32,
-    /// Ids of the pointers that a container has started and still waits for.
+    /// The ids of the pointers that a container has started and still waits for.
     pub children: Vec<String>,
-    /// The item of a for-each that this visit is about.
+    /// The item of the for-each around this execution.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub context_item: Option<Value>,
-    /// The pointer whose end led here.
+    /// The id of the pointer whose end created this one.
     pub predecessor_id: Option<String>,
-    /// What the step answered.
+    /// The outcome of the step.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub outcome: Option<Value>,
-    /// Ids of the container pointers around this one, outermost first; empty on the main path.
+    /// The ids of the container pointers around this one, outermost first; empty on the main path.
     pub scope: Vec<String>,
-    /// Whatever else the engine or a program keeps with the pointer.
+    /// Further values that the engine or a program stores with the pointer.
     pub extension_attributes: HashMap<String, Value>,
 }
 
 impl ExecutionPointer {
-    /// An active, pending pointer at the step in this position, with a fresh id.
+    /// Creates an active, pending pointer at the step in this position, with a new id.
     #[must_use]
     pub fn new(step_id: usize) -> Self {
         Self::with_id(super::fresh_id(), step_id)

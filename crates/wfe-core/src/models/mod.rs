@@ -1,8 +1,8 @@
-//! What a store keeps: one type a file.
+//! The data that a store keeps, with one type in each file.
 //!
-//! Times are UTC to the nanosecond, except the two fields that the engine compares on every pass
-//! ([`WorkflowInstance::next_execution`] and [`ScheduledCommand::execute_time`]): these are milliseconds since
-//! the Unix epoch, and every `i64` is a valid one.
+//! Times are in UTC, with nanoseconds. Two fields are in milliseconds since the Unix epoch instead, because the
+//! engine compares them in every pass: [`WorkflowInstance::next_execution`] and
+//! [`ScheduledCommand::execute_time`]. Every `i64` is a valid value of these.
 
 pub(crate) mod attributes;
 mod event;
@@ -30,11 +30,13 @@ pub use scheduled_command::{CommandName, ScheduledCommand};
 pub use workflow_instance::WorkflowInstance;
 pub use workflow_status::{StatusChange, WorkflowStatus};
 
-/// A fresh id: a time-ordered UUID (version 7), so that rows made together lie together.
+/// Creates an id: a UUID of version 7. These are ordered by time, so that rows created together are stored
+/// together.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "an id has to be unique, not repeatable")]
 pub fn fresh_id() -> String {
-    // It panics before 1970, which has no place in the time of such an id: then that is the first one there is.
+    // `now_v7` panics before 1970, because such an id cannot hold the time. Then the id gets the earliest time
+    // that it can hold.
     if system_time() < DateTime::UNIX_EPOCH {
         return Uuid::new_v7(Timestamp::from_unix(NoContext, 0, 0)).to_string();
     }

@@ -4,60 +4,60 @@ use serde::{Deserialize, Serialize};
 
 use crate::WfeError;
 
-/// How far one visit of a step has come.
+/// The status of a pointer: of one execution of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum PointerStatus {
-    /// To be run as soon as a worker is free.
+    /// The step runs as soon as possible.
     #[default]
     Pending,
-    /// A container whose children live, or a body that keeps state between runs.
+    /// The container waits for its children, or the body waits for its next run with stored state.
     Running,
-    /// Ended well.
+    /// The step is completed.
     Complete,
-    /// Left out on purpose.
+    /// An operator has skipped the step.
     Skipped,
-    /// To be run again later: a delay, or the pause before a retry.
+    /// The step waits for a time: the end of a delay, or of the backoff before a retry.
     Sleeping,
-    /// Until its event arrives.
+    /// The step waits for an event.
     WaitingForEvent,
-    /// Ended badly.
+    /// The step has failed for good.
     Failed,
-    /// Ended, and undone since.
+    /// The step has ended, and was compensated afterwards.
     Compensated,
-    /// Taken away before it ended.
+    /// The step was cancelled before it ended.
     Cancelled,
-    /// Until the pointer before it has ended.
+    /// The step waits for the end of the pointer before it.
     PendingPredecessor,
 }
 
-/// What can happen to a pointer.
+/// A change of a pointer's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PointerChange {
-    /// Its children, or a further run of its body, are awaited.
+    /// The step waits for its children, or for the next run of its body.
     Run,
-    /// It is to be run again later.
+    /// The step runs again at a later time.
     Sleep,
-    /// It is to wait for an event.
+    /// The step waits for an event.
     Wait,
-    /// What it waited for is here: it is to be run.
+    /// The wait is over: the step is to run.
     Wake,
-    /// Its body ended well.
+    /// The step is completed.
     Complete,
-    /// Its body failed for good.
+    /// The step has failed for good.
     Fail,
-    /// It is left out on purpose.
+    /// An operator skips the step.
     Skip,
-    /// What it did has been undone.
+    /// The step was compensated.
     Compensate,
-    /// It is taken away.
+    /// The step is cancelled.
     Cancel,
 }
 
 impl PointerStatus {
-    /// The status after `change`: the one place where a pointer's status is decided.
+    /// The status after this change. This is the one transition function for the status of pointers.
     ///
     /// # Errors
-    /// [`WfeError::IllegalTransition`] where the change makes no sense in this status; nothing has changed then.
+    /// [`WfeError::IllegalTransition`]: the change is not possible in this status.
     pub fn after(self, change: PointerChange) -> crate::Result<Self> {
         use PointerChange as On;
         use PointerStatus as Is;
@@ -79,7 +79,7 @@ impl PointerStatus {
         }
     }
 
-    /// Whether a pointer in this status has come to its end.
+    /// Whether a pointer in this status has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Complete | Self::Skipped | Self::Failed | Self::Compensated | Self::Cancelled)

@@ -1,32 +1,34 @@
 use serde::{Deserialize, Serialize};
 
-/// What a scheduled command asks for.
+/// The kind of a scheduled command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CommandName {
-    /// Look at an instance; the data is its id.
+    /// Process an instance; the data is its id.
     ProcessWorkflow,
-    /// Look at an event; the data is its id.
+    /// Process an event; the data is its id.
     ProcessEvent,
 }
 
-/// A wake-up that outlives the process: at a time, look at a thing.
+/// A stored command: process an instance or an event at a given time. It survives the end of the process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduledCommand {
-    /// What to do.
+    /// The kind of the command.
     pub command_name: CommandName,
-    /// To what: an id. Name and data together name the command; a store keeps one of each.
+    /// The id of the instance or the event. Name and data identify the command: a store keeps at most one
+    /// command with the same name and data.
     pub data: String,
-    /// Not before this time, in milliseconds since the Unix epoch.
+    /// The earliest time of the command, in milliseconds since the Unix epoch.
     pub execute_time: i64,
 }
 
 impl ScheduledCommand {
-    /// Look at the instance `id` at `execute_time` (milliseconds since the Unix epoch).
+    /// Creates the command to process the instance `id` at `execute_time`, in milliseconds since the Unix
+    /// epoch.
     pub fn process_workflow(id: impl Into<String>, execute_time: i64) -> Self {
         Self { command_name: CommandName::ProcessWorkflow, data: id.into(), execute_time }
     }
 
-    /// Look at the event `id` at `execute_time` (milliseconds since the Unix epoch).
+    /// Creates the command to process the event `id` at `execute_time`, in milliseconds since the Unix epoch.
     pub fn process_event(id: impl Into<String>, execute_time: i64) -> Self {
         Self { command_name: CommandName::ProcessEvent, data: id.into(), execute_time }
     }

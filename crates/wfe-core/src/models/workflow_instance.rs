@@ -4,41 +4,42 @@ use serde_json::Value;
 
 use super::{ExecutionPointer, WorkflowStatus};
 
-/// One run of a workflow definition: its data, and where it stands.
+/// An instance: one run of a workflow definition, with its data and its execution pointers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkflowInstance {
-    /// Unique in the store. Empty when handed to `create_new_workflow`: the store makes one.
+    /// The id, unique in the store. If it is empty, `create_new_workflow` assigns one.
     pub id: String,
-    /// A second unique name, for people. Empty when handed to `create_new_workflow`: the id serves as name.
+    /// A second unique name, for people to read. If it is empty, `create_new_workflow` sets it to the id.
     pub name: String,
-    /// The instance that began the tree of sub-workflows this one belongs to; `None`: it is itself the root.
+    /// The id of the root instance, if this is a child workflow. `None`: this instance is a root itself.
     pub root_workflow_id: Option<String>,
-    /// Id of the definition that it runs.
+    /// The id of the instance's definition.
     pub workflow_definition_id: String,
-    /// Version of that definition; fixed for the instance's life.
+    /// The version of that definition. It never changes.
     pub version: u32,
-    /// For people.
+    /// A description for people to read.
     pub description: Option<String>,
-    /// The caller's own key, such as an order number.
+    /// The caller's own key for the instance, such as an order number.
     pub reference: Option<String>,
-    /// Where it stands, in order. Finished visits that no longer matter are history, not pointers.
+    /// The execution pointers, in order. Pointers that have ended and are no longer needed are in the history
+    /// instead.
     pub execution_pointers: Vec<ExecutionPointer>,
-    /// When the engine should look at it again, in milliseconds since the Unix epoch: 0 is due now, `None` is parked
-    /// (it waits for something other than time).
+    /// The time when the engine next processes the instance, in milliseconds since the Unix epoch; 0: it is due
+    /// now. `None`: the instance waits for something other than a time.
     pub next_execution: Option<i64>,
-    /// Whether it may run.
+    /// The status of the instance.
     pub status: WorkflowStatus,
     /// The workflow's data, as JSON.
     pub data: Value,
-    /// When it was started.
+    /// The time when the instance was created.
     pub create_time: DateTime<Utc>,
-    /// When it ended; `None`: it has not.
+    /// The time when the instance ended; `None`: it has not ended.
     pub complete_time: Option<DateTime<Utc>>,
 }
 
 impl WorkflowInstance {
-    /// A runnable instance, due now, with a fresh id and an empty name. Reads the system clock: code with a clock of
-    /// its own sets `create_time` after.
+    /// Creates a runnable instance that is due now, with a new id, an empty name, and the current time of the
+    /// system clock. A program with its own clock sets `create_time` afterwards.
     pub fn new(definition_id: impl Into<String>, version: u32, data: Value) -> Self {
         Self {
             id: super::fresh_id(),
@@ -57,10 +58,10 @@ impl WorkflowInstance {
         }
     }
 
-    /// Whether every pointer inside `scope`, however deep, has come to its end.
+    /// Whether every pointer inside `scope` has ended, at any depth.
     ///
-    /// `scope` is a path of container pointers, outermost first, as in [`ExecutionPointer::scope`]; the empty path is
-    /// the whole instance. A scope without pointers is complete.
+    /// `scope` is a path of container pointers, outermost first, as in [`ExecutionPointer::scope`]. The empty
+    /// path stands for the whole instance. A scope without pointers is complete.
     #[must_use]
     pub fn is_branch_complete(&self, scope: &[String]) -> bool {
         self.execution_pointers.iter().filter(|p| p.scope.starts_with(scope)).all(|p| p.status.is_final())

@@ -4,41 +4,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::WfeError;
 
-/// Whether an instance may run.
+/// The status of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum WorkflowStatus {
-    /// May run whenever something is due.
+    /// The instance runs whenever something of it is due.
     #[default]
     Runnable,
-    /// Stands still until it is resumed.
+    /// The instance is suspended: no step starts until it is resumed.
     Suspended,
-    /// Ran to its end.
+    /// The instance has completed.
     Complete,
-    /// Ended before its end: failed, cancelled or terminated.
+    /// The instance has failed, or was cancelled or terminated.
     Terminated,
 }
 
-/// What can happen to an instance.
+/// A change of an instance's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StatusChange {
-    /// Stand still.
+    /// The instance is suspended.
     Suspend,
-    /// Go on.
+    /// The instance is resumed.
     Resume,
-    /// The last step ended.
+    /// The instance completes.
     Complete,
-    /// End before the end.
+    /// The instance fails, or is cancelled or terminated.
     Terminate,
 }
 
 impl WorkflowStatus {
-    /// The status after `change`: the one place where an instance's status is decided.
+    /// The status after this change. This is the one transition function for the status of instances.
     ///
-    /// Suspending what is suspended and resuming what runs change nothing.
+    /// Suspending a suspended instance changes nothing, and neither does resuming a runnable one.
     ///
     /// # Errors
-    /// [`WfeError::IllegalTransition`] where the change makes no sense in this status (an instance that ended stays
-    /// as it ended); nothing has changed then.
+    /// [`WfeError::IllegalTransition`]: the change is not possible in this status. The status of an instance
+    /// that has ended never changes.
     pub fn after(self, change: StatusChange) -> crate::Result<Self> {
         use StatusChange as On;
         use WorkflowStatus as Is;
@@ -53,7 +53,7 @@ impl WorkflowStatus {
         }
     }
 
-    /// Whether an instance in this status has come to its end.
+    /// Whether an instance in this status has ended.
     #[must_use]
     pub fn is_final(self) -> bool {
         matches!(self, Self::Complete | Self::Terminated)

@@ -25,8 +25,8 @@ impl WorkerAnswer {
     /// A failure with the code and the messages of this error.
     #[must_use]
     pub fn failure(error: &StepError) -> Self {
-        let unreadable = error.unreadable();
-        let error = unreadable.as_ref().unwrap_or(error);
+        let replacement = error.panic_in_messages();
+        let error = replacement.as_ref().unwrap_or(error);
         Self::Failure {
             code: error.code().to_owned(),
             causes: error.causes(),
@@ -38,7 +38,7 @@ impl WorkerAnswer {
     pub(crate) fn into_result(self) -> Result<Value, StepError> {
         match self {
             Self::Success(value) => Ok(value),
-            Self::Failure { code, causes, retryable } => Err(StepError::told(code, causes, retryable)),
+            Self::Failure { code, causes, retryable } => Err(StepError::from_causes(code, causes, retryable)),
         }
     }
 }

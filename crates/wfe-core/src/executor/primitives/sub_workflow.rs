@@ -94,7 +94,7 @@ impl Primitive for SubWorkflow {
                 Ok(run.complete(at, None, env)?)
             }
             (Ending::Failed, Some(cause)) => {
-                Err(StepError::told(cause.code, cause.causes, end.retryable).into())
+                Err(StepError::from_causes(cause.code, cause.causes, end.retryable).into())
             }
             // Somebody wanted it to end: another one in its place would not be what they wanted.
             (ending, _) => {

@@ -16,8 +16,8 @@ use crate::{
 impl Run {
     /// The pointer has failed: it is tried again later, or what its policy says happens.
     pub(super) fn fail(&mut self, at: &str, error: &StepError, env: &mut Env<'_>) -> Result<()> {
-        let unreadable = error.unreadable();
-        let error = unreadable.as_ref().unwrap_or(error);
+        let replacement = error.panic_in_messages();
+        let error = replacement.as_ref().unwrap_or(error);
         let node = self.node_of(at)?;
         let (policy, step, is_saga) = (node.policy.clone(), node.id.to_string(), node.verb.is_saga());
         let has_body = node.verb.body().is_some();

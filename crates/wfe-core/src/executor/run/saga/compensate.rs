@@ -412,7 +412,7 @@ impl Run {
             self.note_why_again(saga, &failure)?;
             return self.sleep(saga, pause, env);
         }
-        let error = StepError::told(failure.code.clone(), failure.causes.clone(), retryable);
+        let error = StepError::from_causes(failure.code.clone(), failure.causes.clone(), retryable);
         self.fail_for_good(saga, failure, &error, env)
     }
 }
