@@ -25,5 +25,5 @@ pub mod steps;
 pub mod traits;
 
 pub use corrupt::CorruptValues;
-pub use error::{Advice, BoxError, Kind, Result, WfeError};
+pub use error::{Advice, BoxError, Family, Kind, Result, WfeError};
 pub use redact::redact;

@@ -61,7 +61,7 @@ pub use host::status::{Blocked, Held, InstanceStatus, Position, Waits};
 pub use host::{PublishOptions, StartOptions, WorkflowHost};
 pub use store::Guarantees;
 pub use wfe_core::{
-    Advice, BoxError, Kind, Result, WfeError, clock, definition,
+    Advice, BoxError, Family, Kind, Result, WfeError, clock, definition,
     executor::{ACTIVITY, CHILD_ENDED, ChildEnd, ForEachProgress, Lifecycle, LifecycleEvent, USER_TASK},
     models, redact, steps, traits,
 };

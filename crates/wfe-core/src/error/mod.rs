@@ -1,9 +1,11 @@
+mod classification;
 mod step;
 
 use std::{error::Error, fmt, path::PathBuf};
 
 use crate::redact::{Redacted, redact, redact_boxed};
 
+pub use classification::{Advice, Family};
 pub use step::StepError;
 pub(crate) use step::{drop_contained, drop_payload};
 
@@ -12,17 +14,6 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// What every fallible function of WFE returns.
 pub type Result<T> = std::result::Result<T, WfeError>;
-
-/// What a caller can do about an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Advice {
-    /// Nothing was written; the same call may succeed later.
-    Retry,
-    /// What the caller knows is out of date, or may be: read the stored state again before deciding.
-    Reload,
-    /// The same call will fail again until somebody changes something.
-    GiveUp,
-}
 
 /// A kind of stored thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,51 +46,60 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Everything that can go wrong with a store or an engine.
+/// Every error of WFE, in four [families](Self::family): definition, store, host and worker.
 ///
-/// Unless a variant says otherwise, an error leaves the store as it was before the call. [`advice`](Self::advice)
-/// tells what to do without reading text.
+/// [`code`](Self::code) tells errors apart without reading text, and [`advice`](Self::advice) says what to do: retry, reload
+/// or give up. Unless a variant says otherwise, an error leaves the store as it was before the call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WfeError {
-    /// No instance has this id (or name).
+    /// No instance has this id or name.
     #[error("no workflow {0:?} in this store")]
     WorkflowNotFound(String),
     /// No schedule has this id.
     #[error("no schedule {0:?} in this store")]
     ScheduleNotFound(String),
-    /// No definition of this id and version is registered here.
+    /// No definition of this id and version is registered with this host.
     #[error("{} of workflow definition {id:?} is registered with this host", no_version(*version))]
     DefinitionNotFound {
         /// The definition's id.
         id: String,
-        /// The version asked for; 0: any would have done.
+        /// The requested version; 0: any version.
         version: u32,
     },
     /// No event has this id.
     #[error("no event {0:?} in this store")]
     EventNotFound(String),
-    /// No subscription has this id, or none with this token, or it is no longer open. To a worker, or a person who
-    /// answers: the lease has run out, or what they work on was answered already, given to somebody else or taken away.
-    #[error(
-        "{0:?} is not open any more, or not for this caller: it was answered or taken away, its lease has run out, \
-         or it never was"
-    )]
+    /// No subscription has this id, or the subscription is closed, or another token holds it. The calls of workers and
+    /// people say which: [`TaskCompleted`](Self::TaskCompleted), [`TaskCancelled`](Self::TaskCancelled),
+    /// [`LeaseExpired`](Self::LeaseExpired).
+    #[error("no open subscription {0:?} in this store for this caller")]
     SubscriptionNotFound(String),
-    /// The definition has no step in this position.
+    /// The activity or user task was answered already; this answer has no effect.
+    #[error("task {0:?} is no longer open: already completed")]
+    TaskCompleted(String),
+    /// The instance no longer waits for the activity or user task: its step was cancelled, or its time limit passed. The
+    /// answer has no effect.
+    #[error("task {0:?} is no longer open: cancelled, or past its time limit")]
+    TaskCancelled(String),
+    /// The worker's lease on the activity ran out. Nothing was written. Claim the activity again; another worker may have
+    /// claimed it meanwhile.
+    #[error("the lease of task {0:?} has expired; claim it again")]
+    LeaseExpired(String),
+    /// The definition has no step at this position.
     #[error("the definition has no step {0}")]
     StepNotFound(usize),
     /// A lock could not be taken.
     #[error("could not take the lock {0:?}")]
     LockFailed(String),
-    /// The store failed in a way that no other variant describes.
-    #[error("the store failed: {0}")]
+    /// A fault of the store that no other variant describes: for stores that have no source error to give.
+    #[error("fault of the store: {0}")]
     Persistence(String),
-    /// A value could not be turned into JSON or back. Told without the text of the error, which can quote the value: made by
-    /// `?`, it holds none ([`redact`](crate::redact())).
+    /// A value could not be converted to JSON or back. The message leaves out the text of the source error, which can quote
+    /// the value; an error made by `?` does not hold it either ([`redact`](crate::redact())).
     #[error("a value does not fit its type: {}", Redacted(.0))]
     Serialization(#[source] serde_json::Error),
-    /// A step's body failed.
+    /// The body of a step failed.
     #[error("the step failed: {0}")]
     StepExecution(String),
     /// The work was cancelled.
@@ -117,28 +117,28 @@ pub enum WfeError {
         /// Its id or name.
         id: String,
     },
-    /// Somebody else held the store for longer than the configured wait, or more was asked of it than it could take in that
-    /// time. Nothing was written.
+    /// The store was held by others, or had more requests waiting, for longer than the configured wait. Nothing was
+    /// written.
     #[error("the store is busy ({message}); try again")]
     Busy {
-        /// What was waited for.
+        /// What the call waited for.
         message: String,
         /// The store's own error.
         #[source]
         source: Option<BoxError>,
     },
-    /// An I/O error or a deadline struck the commit itself, or the store was found to be lost right after it: the change
-    /// **may or may not** become durable, even after a later crash. Reload before deciding; of a store that is lost, the
-    /// reload says so ([`Unusable`](Self::Unusable)), and there is nothing left to decide.
+    /// An I/O error or a deadline interrupted the commit itself, or the store was found to be lost right after it: the
+    /// change **may or may not** become durable, even after a later crash. Reload before deciding. If the store is lost, the
+    /// reload returns [`Unusable`](Self::Unusable), and there is nothing left to decide.
     #[error("the outcome of the commit is unknown ({message}); read the stored state before deciding")]
     CommitUnknown {
-        /// What struck.
+        /// What interrupted the commit.
         message: String,
         /// The store's own error.
         #[source]
         source: Option<BoxError>,
     },
-    /// The store has no room left.
+    /// The disk, or the configured size of the store, is exhausted. Nothing was written.
     #[error("the store is full ({message}); free some space and try again")]
     Full {
         /// What is full.
@@ -147,17 +147,17 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// A stored value does not decode, contradicts another one, or lets no write through. Nothing else of the store is affected.
+    /// A stored value does not decode, contradicts another one, or makes every write fail. No other row is affected.
     #[error(
-        "the stored value in {table}.{column}, row {row}, is corrupt ({message}); mend or remove that row"
+        "the stored value in {table}.{column}, row {row}, is corrupt ({message}); repair or remove that row"
     )]
     Corrupt {
         /// The table.
         table: &'static str,
-        /// The column; `*`: which one, the store cannot tell.
+        /// The column; `*` if the store cannot tell which one.
         column: &'static str,
-        /// The row: its id, or its row number. Of the column `*`: the instance (or, of waits, the wait) that could not be written,
-        /// by its id, to which rows of that table belong.
+        /// The row: its id, or its row number. If the column is `*`: the id of the instance (or of the subscription) whose
+        /// rows of that table could not be written.
         row: String,
         /// What is wrong with it.
         message: String,
@@ -175,13 +175,13 @@ pub enum WfeError {
         /// The newest version that this program knows.
         supported: i64,
     },
-    /// The store cannot be opened: missing folder, not a database, another program's database, read-only, … Or it was
-    /// open, and is lost: its file was removed, renamed, replaced or damaged under it.
+    /// The store cannot be opened (a missing folder, not a database, another program's database, a read-only file, …), or an
+    /// open store is lost: its file was removed, renamed, replaced or damaged.
     ///
-    /// From a store that was open it is final: nothing was written, nothing is any more, and every later call says the same,
-    /// until the store is opened anew. A host whose store says so ends, so a store must not give it for what may pass by
-    /// itself. Only an owner's own file may be meant by [`register`](crate::traits::StepStore::register) and
-    /// [`heartbeat`](crate::traits::StepStore::heartbeat), which end no host.
+    /// The loss of an open store is final: the call wrote nothing, and every later call returns the same until the store is
+    /// opened anew. A host whose store returns it ends, so a store must not return it for a condition that can pass.
+    /// [`register`](crate::traits::StepStore::register) and [`heartbeat`](crate::traits::StepStore::heartbeat) can also return
+    /// it for the owner's own file; that does not end the host.
     #[error("cannot use {}: {reason}", path.display())]
     Unusable {
         /// Which file or address.
@@ -192,7 +192,7 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// A value cannot be stored exactly, and was refused rather than rounded.
+    /// A value cannot be stored exactly; the store refuses it instead of rounding it.
     #[error("{what} cannot be stored: {reason}")]
     Unstorable {
         /// Which value.
@@ -203,32 +203,31 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// An argument makes no sense.
+    /// An argument is not valid.
     #[error("invalid argument: {0}")]
     Invalid(String),
-    /// The store does not offer what was asked for; it need not.
-    #[error("this store does not offer {0}; use one that does")]
+    /// The store does not implement an optional part of the contract.
+    #[error("this store does not support {0}; use one that does")]
     Unsupported(&'static str),
-    /// Somebody else owns the instance now: what this owner computed is void.
-    #[error("workflow {0:?} has another owner now; what was computed here is void")]
+    /// Another owner has taken over the instance: this owner's commit was refused, and its result is discarded.
+    #[error("another owner has taken over workflow {0:?}; the result computed here was discarded")]
     LostOwnership(String),
-    /// Others cannot see any more that this owner lives, or could not at some time: they may take over whatever it has.
-    /// Nothing was written. What it has under way goes on until a commit says otherwise; for what is to come, register a new
-    /// owner. The store logs it once, as an error, when it finds it; a host, which goes on as another owner, logs nothing
-    /// more.
-    #[error("owner {owner} may be dead to others ({reason}); register a new one")]
+    /// Other processes can no longer see that this owner lives, or could not at some time, and may take over its instances.
+    /// Nothing was written. Instances under way continue until a commit is refused; new work needs a new owner. The store
+    /// logs this once, as an error. A host registers a new owner by itself and logs nothing more.
+    #[error("other processes may take owner {owner} for dead ({reason}); register a new owner")]
     OwnerLost {
         /// Which owner.
         owner: u64,
-        /// What became of its sign of life.
+        /// What happened to the owner's lock file.
         reason: String,
     },
-    /// A status change that makes no sense.
+    /// The status does not permit this change.
     #[error("{change} is not possible in status {from}")]
     IllegalTransition {
         /// The current status.
         from: String,
-        /// The change asked for.
+        /// The requested change.
         change: String,
     },
     /// The definition contradicts itself.
@@ -236,16 +235,16 @@ pub enum WfeError {
     InvalidDefinition {
         /// The definition's id.
         definition: String,
-        /// What is wrong, naming the step.
+        /// What is wrong, with the name of the step.
         problem: String,
     },
     /// The store or host was closed.
     #[error("{0} is closed")]
     Closed(&'static str),
-    /// The store failed, and says how: an I/O error, a damaged file, a full memory, …
+    /// The store failed, with its own error: an I/O error, a damaged file, exhausted memory, …
     #[error("the store failed: {message}")]
     Storage {
-        /// What it was doing.
+        /// What the store was doing.
         message: String,
         /// The store's own error.
         #[source]
@@ -266,20 +265,5 @@ impl From<serde_json::Error> for WfeError {
 impl From<BoxError> for WfeError {
     fn from(error: BoxError) -> Self {
         Self::Other(redact_boxed(error))
-    }
-}
-
-impl WfeError {
-    /// What the caller can do. Whatever is not known to pass is [`Advice::GiveUp`].
-    #[must_use]
-    pub fn advice(&self) -> Advice {
-        match self {
-            Self::Busy { .. } | Self::LockFailed(_) | Self::Full { .. } => Advice::Retry,
-            Self::CommitUnknown { .. }
-            | Self::LostOwnership(_)
-            | Self::OwnerLost { .. }
-            | Self::AlreadyExists { .. } => Advice::Reload,
-            _ => Advice::GiveUp,
-        }
     }
 }

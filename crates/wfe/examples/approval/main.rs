@@ -148,7 +148,9 @@ async fn answer(
     let answer = UserAnswer { option: option.to_owned(), user: Some(user.to_owned()), data: comment.into() };
     match host.user_tasks().answer(task, &answer).await {
         Ok(()) => println!("  {user} answers {option}"),
-        Err(WfeError::SubscriptionNotFound(_)) => println!("  {user} answers {option}, too late"),
+        Err(WfeError::TaskCompleted(_) | WfeError::TaskCancelled(_)) => {
+            println!("  {user} answers {option}, too late")
+        }
         Err(error) => return Err(error.into()),
     }
     Ok(())

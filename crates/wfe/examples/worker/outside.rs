@@ -79,7 +79,7 @@ pub async fn work(db: &Path, manner: Manner) -> Result<(), Failure> {
             }
             match claim.succeed(&thumbnail(&file, manner)).await {
                 Ok(()) => println!("slow: answers for {file}"),
-                Err(WfeError::SubscriptionNotFound(_)) => {
+                Err(WfeError::TaskCompleted(_) | WfeError::LeaseExpired(_)) => {
                     println!("slow: answers for {file}, too late: refused");
                 }
                 Err(error) => return Err(error.into()),

@@ -10,7 +10,7 @@ use wfe_core::{
     steps::{StepError, WorkerAnswer},
 };
 
-use super::{OpenActivity, answer_to};
+use super::{OpenActivity, answer_to, refusal::refused};
 use crate::{WorkflowHost, store::loss::Loss};
 
 /// An activity that this worker has, until its lease runs out. Dropped, it is free for others then;
@@ -90,11 +90,13 @@ impl ActivityClaim {
         self.expiry
     }
 
-    /// The lease begins anew.
+    /// Renews the lease: it runs out `lease` from now.
     ///
     /// # Errors
-    /// [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): another worker has the activity now, it was answered, or
-    /// the instance does not wait for it any more. Stop working on it.
+    /// Stop working on the activity after one of these:
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): it was answered already.
+    /// * [`TaskCancelled`](WfeError::TaskCancelled): its instance no longer waits for it.
+    /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease ran out and another worker has claimed it.
     pub async fn heartbeat(&mut self) -> Result<()> {
         self.expiry = self.renew().await?;
         Ok(())
@@ -106,10 +108,12 @@ impl ActivityClaim {
         let expiry = later(shared.now(), self.lease);
         let (wait, token) = (&self.wait.id, &self.token);
         let kept = shared.provider.set_subscription_token(wait, token, &self.worker, expiry).await;
-        if shared.loss.seen(kept)? {
-            Ok(expiry)
-        } else {
-            Err(WfeError::SubscriptionNotFound(self.wait.id.clone()))
+        match shared.loss.seen(kept) {
+            Ok(true) => Ok(expiry),
+            Ok(false) | Err(WfeError::SubscriptionNotFound(_)) => {
+                refused(shared, &self.wait, Some(token)).await
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -117,8 +121,11 @@ impl ActivityClaim {
     /// be given again: it counts once.
     ///
     /// # Errors
-    /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): the lease has run out, the instance does not wait for
-    ///   it any more, or this claim has given another answer before. This one has no effect.
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): it was answered already, by another worker or by this claim with
+    ///   another result. This answer has no effect.
+    /// * [`TaskCancelled`](WfeError::TaskCancelled): its instance no longer waits for it. The answer has no effect.
+    /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease ran out before the answer. The answer has no effect; the
+    ///   activity can be claimed again.
     /// * [`Serialization`](WfeError::Serialization): the result does not fit JSON.
     pub async fn succeed(&self, result: &(impl Serialize + ?Sized + Sync)) -> Result<()> {
         self.answer(&WorkerAnswer::Success(to_value(result)?)).await
@@ -136,7 +143,7 @@ impl ActivityClaim {
     /// Gives it back: the next worker gets it at once.
     ///
     /// # Errors
-    /// [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): as [`heartbeat`](Self::heartbeat).
+    /// As [`heartbeat`](Self::heartbeat): it is no longer this worker's to give back.
     pub async fn release(self) -> Result<()> {
         self.give_back().await
     }
@@ -148,19 +155,32 @@ impl ActivityClaim {
     pub(in crate::external_tasks) async fn give_back(&self) -> Result<()> {
         let shared = self.host.shared();
         let cleared = shared.provider.clear_subscription_token(&self.wait.id, &self.token).await;
-        shared.loss.seen(cleared)?;
-        shared.post.work_is_there();
-        Ok(())
+        match shared.loss.seen(cleared) {
+            Ok(()) => {
+                shared.post.work_is_there();
+                Ok(())
+            }
+            Err(WfeError::SubscriptionNotFound(_)) => refused(shared, &self.wait, Some(&self.token)).await,
+            Err(error) => Err(error),
+        }
     }
 
     async fn answer(&self, answer: &WorkerAnswer) -> Result<()> {
         let event = answer_to(&self.wait, &self.token, to_value(answer)?);
         let shared = self.host.shared();
-        if !shared.store.answer_wait(&self.wait.id, Some(&self.token), &event).await?
-            && shared.loss.seen(shared.provider.get_event(&event.id).await)?.event_data != event.event_data
-        {
-            // What was accepted stays: to call this one a success would let the worker believe what is not so.
-            return Err(WfeError::SubscriptionNotFound(self.wait.id.clone()));
+        match shared.store.answer_wait(&self.wait.id, Some(&self.token), &event).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let stored = shared.loss.seen(shared.provider.get_event(&event.id).await)?;
+                if stored.event_data != event.event_data {
+                    // The accepted answer stays: a success would let the worker believe that this one counts.
+                    return Err(WfeError::TaskCompleted(self.wait.id.clone()));
+                }
+            }
+            Err(WfeError::SubscriptionNotFound(_)) => {
+                return refused(shared, &self.wait, Some(&self.token)).await;
+            }
+            Err(error) => return Err(error),
         }
         self.host.answer_was_stored();
         Ok(())

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, task::JoinHandle};
-use wfe_core::WfeError;
+use wfe_core::Family;
 
 use super::ActivityClaim;
 use crate::{engine::state::claim_count::Counted, store::loss::warn_unless_lost};
@@ -44,8 +44,9 @@ impl Held {
         counted.set_worked_on(false);
         let given_back = async move {
             match claim.give_back().await {
-                // Not found: it was somebody else's already, or nobody waits for it any more.
-                Ok(()) | Err(WfeError::SubscriptionNotFound(_)) => {}
+                Ok(()) => {}
+                // It was no longer this worker's.
+                Err(error) if error.family() == Family::Worker => {}
                 Err(error) => warn_unless_lost!(
                     claim.loss(),
                     activity = claim.activity().name,

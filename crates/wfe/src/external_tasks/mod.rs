@@ -4,6 +4,7 @@ mod activities;
 mod claim;
 mod claims;
 mod ctx;
+mod refusal;
 mod user_tasks;
 mod worker;
 

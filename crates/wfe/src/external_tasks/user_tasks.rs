@@ -9,7 +9,7 @@ use wfe_core::{
     traits::{Cursor, Page},
 };
 
-use super::answer_to;
+use super::{answer_to, refusal::refused};
 use crate::{WorkflowHost, store::check_own};
 
 /// Tasks looked through at once for those of one assignee: enough for few reads, little enough to hold.
@@ -162,8 +162,10 @@ impl UserTasks {
     /// Answers a task; the first answer counts.
     ///
     /// # Errors
-    /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): there is no such task, it was answered, given to
-    ///   somebody else, or the instance does not wait for it any more.
+    /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): no task has this id.
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): it was answered already.
+    /// * [`TaskCancelled`](WfeError::TaskCancelled): its instance no longer waits for it, or it was assigned to another
+    ///   person, which makes another task of it.
     /// * [`Invalid`](WfeError::Invalid): the task has no such option, or this is no user task.
     /// * [`Corrupt`](WfeError::Corrupt): its stored row does not decode, or contradicts its own id.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
@@ -185,8 +187,13 @@ impl UserTasks {
         // An id of its own: another answer is another event.
         let answer = to_value(&WorkerAnswer::Success(to_value(answer)?))?;
         let event = answer_to(&wait, &format!("{:032x}", fastrand::u128(..)), answer);
-        shared.store.answer_wait(id, None, &event).await?;
-        self.0.answer_was_stored();
-        Ok(())
+        match shared.store.answer_wait(id, None, &event).await {
+            Ok(_) => {
+                self.0.answer_was_stored();
+                Ok(())
+            }
+            Err(WfeError::SubscriptionNotFound(_)) => refused(shared, &wait, None).await,
+            Err(error) => Err(error),
+        }
     }
 }

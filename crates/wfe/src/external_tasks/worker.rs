@@ -10,7 +10,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wfe_core::{Advice, Result, WfeError, definition::to_value, limits::later, logging, steps::StepError};
+use wfe_core::{
+    Advice, Family, Result, WfeError, definition::to_value, limits::later, logging, steps::StepError,
+};
 
 use super::{Activities, ActivityClaim, ActivityCtx, claims::Held};
 use crate::store::loss::warn_unless_lost;
@@ -317,7 +319,8 @@ impl Worker {
             since = clock.monotonic();
             match held.claim.renew().await {
                 Ok(renewed) => *expiry = renewed,
-                Err(error @ (WfeError::SubscriptionNotFound(_) | WfeError::Unusable { .. })) => return error,
+                Err(error @ WfeError::Unusable { .. }) => return error,
+                Err(error) if error.family() == Family::Worker => return error,
                 Err(error) => {
                     let loss = &self.activities.host().shared().loss;
                     warn_unless_lost!(loss, activity = self.name, %error, "a heartbeat failed");
@@ -350,7 +353,7 @@ impl Worker {
                     continue;
                 }
                 // The lease ran out while the store was busy, but nobody else need have the claim.
-                WfeError::SubscriptionNotFound(_) if expiry <= later(shared.now(), BEHIND) => {
+                WfeError::LeaseExpired(_) if expiry <= later(shared.now(), BEHIND) => {
                     match claim.renew().await {
                         Ok(later) => {
                             expiry = later;
@@ -361,7 +364,7 @@ impl Worker {
                 }
                 error => error,
             };
-            let lasts = error.advice() == Advice::GiveUp;
+            let lasts = error.advice() == Advice::GiveUp || error.family() == Family::Worker;
             if lasts && (is_final(&error) || expiry <= shared.now()) {
                 // Given back, it would be done at once anew, only to be refused again: the lease is the pause.
                 warn_unless_lost!(

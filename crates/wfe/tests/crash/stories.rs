@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use wfe::{
-    PublishOptions, Result, WfeError,
+    Family, PublishOptions, Result,
     definition::{Every, OnFailure, Retry, WorkflowBuilder, activity, child, each, event, user_task},
     models::WorkflowStatus,
     steps::StepError,
@@ -184,7 +184,8 @@ fn work_outside() {
             for open in host.user_tasks().await? {
                 host.advance(DAY).await?;
                 match host.choose(&open.id, "yes").await {
-                    Ok(()) | Err(WfeError::SubscriptionNotFound(_)) => {}
+                    Ok(()) => {}
+                    Err(error) if error.family() == Family::Worker => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -82,8 +82,8 @@ pub async fn claim(host: &WorkflowHost, worker: &str) -> ActivityClaim {
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it reads better at its callers")]
-pub fn is_refused<T: std::fmt::Debug>(answer: Result<T, WfeError>) {
-    assert!(matches!(answer, Err(WfeError::SubscriptionNotFound(_))), "{answer:?}");
+pub fn is_refused<T: std::fmt::Debug>(answer: Result<T, WfeError>, code: &str) {
+    assert!(matches!(&answer, Err(error) if error.code() == code), "{answer:?} instead of {code}");
 }
 
 /// Counts when it is dropped.
@@ -138,8 +138,8 @@ in_time! {
         assert_eq!((open.len(), held.worker.as_deref()), (1, Some("anna")));
         claimed.succeed(&8).await.unwrap();
         claimed.succeed(&8).await.unwrap();
-        is_refused(claimed.succeed(&9).await);
-        is_refused(claimed.fail(&StepError::fatal("after all not")).await);
+        is_refused(claimed.succeed(&9).await, "task-completed");
+        is_refused(claimed.fail(&StepError::fatal("after all not")).await, "task-completed");
         assert_eq!(completed(&host, &id).await.sum, 8);
         assert!(host.activities().open("double", None, 10).await.unwrap().rows.is_empty());
     }
@@ -240,12 +240,12 @@ in_time! {
         place.clock.advance(LEASE / 2);
         assert!(host.activities().claim("double", "next", LEASE).await.unwrap().is_none(), "its heartbeat counts");
         place.clock.advance(LEASE / 2);
-        is_refused(late.succeed(&1).await);
+        is_refused(late.succeed(&1).await, "lease-expired");
         let next = claim(&host, "next").await;
-        is_refused(late.heartbeat().await);
-        is_refused(late.succeed(&2).await);
-        is_refused(late.fail(&StepError::fatal("no")).await);
-        is_refused(late.release().await);
+        is_refused(late.heartbeat().await, "lease-expired");
+        is_refused(late.succeed(&2).await, "lease-expired");
+        is_refused(late.fail(&StepError::fatal("no")).await, "lease-expired");
+        is_refused(late.release().await, "lease-expired");
         next.succeed(&8).await.unwrap();
         assert_eq!(completed(&host, &id).await.sum, 8);
     }
@@ -255,7 +255,7 @@ in_time! {
         let id = start(&host, "double", 4).await;
         let mut late = claim(&host, "late").await;
         place.clock.advance(2 * LEASE);
-        is_refused(late.succeed(&1).await);
+        is_refused(late.succeed(&1).await, "lease-expired");
         late.heartbeat().await.unwrap();
         assert_eq!(late.expiry(), place.clock.now() + LEASE);
         assert!(host.activities().claim("double", "next", LEASE).await.unwrap().is_none());
@@ -299,7 +299,7 @@ in_time! {
         place.clock.wait_for(|deadlines| deadlines.contains(&limit)).await;
         place.clock.set(limit);
         assert_eq!(completed(&host, &id).await.sum, 9);
-        is_refused(claimed.succeed(&8).await);
+        is_refused(claimed.succeed(&8).await, "task-cancelled");
     }
 
     async fn an_activity_that_is_given_back_goes_to_the_next_worker_at_once(place: Timed) {
@@ -336,8 +336,8 @@ in_time! {
         let mut claimed = claim(&host, "anna").await;
         host.terminate(&id).await.unwrap();
         assert_eq!(ended(&host, &id).await, Outcome::Terminated);
-        is_refused(claimed.heartbeat().await);
-        is_refused(claimed.succeed(&8).await);
+        is_refused(claimed.heartbeat().await, "task-cancelled");
+        is_refused(claimed.succeed(&8).await, "task-cancelled");
         assert!(host.activities().claim("double", "bo", LEASE).await.unwrap().is_none());
     }
 
@@ -427,10 +427,10 @@ in_time! {
         let refused = host.user_tasks().answer(&anna[0].id, &answer("perhaps")).await;
         assert!(matches!(&refused, Err(WfeError::Invalid(why)) if why.contains("perhaps")), "{refused:?}");
         host.user_tasks().answer(&anna[0].id, &answer("yes")).await.unwrap();
-        is_refused(host.user_tasks().answer(&anna[0].id, &answer("no")).await);
+        is_refused(host.user_tasks().answer(&anna[0].id, &answer("no")).await, "task-completed");
         assert_eq!(completed(&host, &one).await.sum, 11);
-        is_refused(host.user_tasks().answer(&anna[0].id, &answer("no")).await);
-        is_refused(host.user_tasks().answer("none '\0", &answer("no")).await);
+        is_refused(host.user_tasks().answer(&anna[0].id, &answer("no")).await, "task-completed");
+        is_refused(host.user_tasks().answer("none '\0", &answer("no")).await, "subscription-not-found");
         host.user_tasks().answer(&bo[0].id, &answer("no")).await.unwrap();
         assert_eq!(completed(&host, &two).await.sum, 5);
         let stored = place.provider().await.get_workflow_instance(&two).await.unwrap();
@@ -457,7 +457,7 @@ in_time! {
         place.clock.set(late);
         let bo = tasks(&host, Some("bo"), 1).await;
         tasks(&host, None, 1).await;
-        is_refused(host.user_tasks().answer(&anna[0].id, &answer("yes")).await);
+        is_refused(host.user_tasks().answer(&anna[0].id, &answer("yes")).await, "task-cancelled");
         host.user_tasks().answer(&bo[0].id, &answer("yes")).await.unwrap();
         completed(&host, &id).await;
     }
