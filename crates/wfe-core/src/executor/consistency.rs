@@ -116,7 +116,7 @@ fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let open: HashMap<&str, &EventSubscription> =
         loaded.waits.iter().map(|wait| (wait.id.as_str(), wait)).collect();
     waiting.find_map(|pointer| {
-        let wait = open.get(subscriptions::last_wait(&loaded.instance.id, pointer)?.as_str())?;
+        let wait = open.get(subscriptions::last_subscription(&loaded.instance.id, pointer)?.as_str())?;
         let column = if wait.execution_pointer_id != pointer.id {
             "execution_pointer_id"
         } else if pointer.event_name.as_ref() != Some(&wait.event_name) {
@@ -154,7 +154,7 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     let mut waits: Vec<String> = Vec::new();
     if !instance.status.is_final() {
         let waiting = instance.execution_pointers.iter().filter(is_waiting);
-        waits.extend(waiting.filter_map(|pointer| subscriptions::last_wait(&instance.id, pointer)));
+        waits.extend(waiting.filter_map(|pointer| subscriptions::last_subscription(&instance.id, pointer)));
     }
     if !waits.is_empty() {
         let open: HashSet<&str> = loaded.waits.iter().map(|wait| wait.id.as_str()).collect();
@@ -181,7 +181,7 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
     if !is_nested {
         return None;
     }
-    let live: HashSet<&str> = pointers.iter().map(|pointer| pointer.id.as_str()).collect();
+    let pointers: HashSet<&str> = pointers.iter().map(|pointer| pointer.id.as_str()).collect();
     let at_work: BTreeSet<&str> = active.iter().map(|pointer| pointer.id.as_str()).collect();
     let lost = |id: &str, why: &str| {
         Some(corrupt(
@@ -192,7 +192,9 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
         ))
     };
     for pointer in active {
-        if let Some(container) = pointer.scope.last().filter(|container| !live.contains(container.as_str())) {
+        if let Some(container) =
+            pointer.scope.last().filter(|container| !pointers.contains(container.as_str()))
+        {
             return lost(container, &format!("{:?} is inside of it", pointer.id));
         }
         if pointer.status != PointerStatus::Running {

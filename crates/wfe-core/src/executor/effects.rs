@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::run::{Env, Run, attempts::StepPlace};
+use super::run::{Env, Run, attempts::StepExecution};
 use crate::{
     models::WorkflowInstance,
     program::{AnyData, Body, BodyEnd, Work},
@@ -20,7 +20,7 @@ pub struct Effects {
     /// [`Run::body_over`].
     pub jobs: Vec<Job>,
     /// Items to read. They go to [`Run::items`].
-    pub wants: Vec<Want>,
+    pub requests: Vec<ItemRequest>,
     /// Events may be there for waits that the commit has opened, that were passed over until now, or whose time limit has
     /// passed: if the `Run` goes
     /// on, read what the store has and hand its deliveries to [`Run::deliver`]; if it was released, acquire the
@@ -47,7 +47,7 @@ pub struct Effects {
 
 /// Items that a for-each, or a saga that is undone, needs next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Want {
+pub struct ItemRequest {
     /// Under what they are stored: a pointer, or an entry of a log.
     pub container: String,
     /// Position of the first one.
@@ -82,8 +82,8 @@ impl Job {
 
     /// Where it stands, for whoever tells a later `Run` that it has not ended.
     #[must_use]
-    pub fn place(&self) -> StepPlace {
-        StepPlace(self.place.clone())
+    pub fn place(&self) -> StepExecution {
+        StepExecution(self.place.clone())
     }
 
     /// Whether its attempt may take so long and no longer: then [`Run::begun`] has to be told when it begins.
@@ -225,7 +225,7 @@ pub enum Lifecycle {
 
 impl Run {
     /// To be published after the next commit.
-    pub(super) fn tell(&mut self, what: Lifecycle, env: &Env<'_>) {
+    pub(super) fn notify(&mut self, what: Lifecycle, env: &Env<'_>) {
         let event = self.event(what, env.now);
         self.events.push(event);
     }

@@ -30,8 +30,8 @@ mod tests {
         for plain in ["a", "undo1", "each/7/undo2", "saga/1/undo/2/x#3"] {
             assert_eq!(idempotency_key_of_path("i", plain), Some(format!("i/{plain}")));
         }
-        for undoing in ["saga/undo0/x", "saga/1/inner/undo12/all/3/x"] {
-            assert_eq!(idempotency_key_of_path("i", undoing), None);
+        for in_compensation in ["saga/undo0/x", "saga/1/inner/undo12/all/3/x"] {
+            assert_eq!(idempotency_key_of_path("i", in_compensation), None);
         }
     }
 }

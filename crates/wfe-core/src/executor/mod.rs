@@ -69,12 +69,12 @@ pub mod view;
 mod tests;
 
 pub use consistency::{contradiction, lost_waits};
-pub use effects::{Effects, Job, Lifecycle, LifecycleEvent, Want};
+pub use effects::{Effects, ItemRequest, Job, Lifecycle, LifecycleEvent};
 pub use idempotency::{idempotency_key, idempotency_key_of_path};
 pub use primitives::ForEachProgress;
 pub use run::{
-    ACTIVITY, CHILD_ENDED, ChildEnd, Env, Run, RunningBodies, StepPlace, USER_TASK, closing, failed_in_a_row,
-    why_again,
+    ACTIVITY, CHILD_ENDED, ChildEnd, Env, Run, RunningBodies, StepExecution, USER_TASK, closing,
+    failed_in_a_row, why_again,
 };
 
 pub(crate) use primitive::{Fault, Moved, Primitive};

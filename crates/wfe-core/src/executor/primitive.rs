@@ -100,21 +100,21 @@ pub(crate) trait Primitive {
     }
 
     /// Items from position `from` on that the pointer `at` asked for are here. For those that ask.
-    fn items_came(&self, run: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
+    fn items_read(&self, run: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "items came"))
     }
 
     /// The event that the pointer `at` waited for is here; the pointer is pending again. For those that wait.
-    fn event_came(&self, run: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
+    fn event_received(&self, run: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "event came"))
     }
 
     /// The time that the pointer `at` has set while it waits or has children. For those that set one.
-    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+    fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "time came"))
     }
 
-    /// Whether what it does when [its time comes](Self::time_came) takes away a wait that somebody may answer: then nobody
+    /// Whether what it does when [its time comes](Self::timer_fired) takes away a wait that somebody may answer: then nobody
     /// may any more, before it is looked for an answer once more and the time has come. Somebody whose answer was
     /// accepted must not find it dropped.
     fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> crate::Result<bool> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! pointer = step { "/" branch "/" step }     price/17/look-up#2
-//! step    = the step's id [ "#" visit ]      later visits of a step are counted, from 2
+//! step    = the step's id [ "#" execution ]  later executions of a step in its sequence are counted, from 2
 //! branch  = key [ "#" start ]                branches of a container that started again bear the start, from 2
 //! key     = number | "fallback" | "timeout" | "escalation" | "undo" number
 //! ```
@@ -37,7 +37,7 @@ pub(crate) fn first_in_branch(container: &str, key: &str, start: Option<u64>, st
     }
 }
 
-/// The first visit of this step in the sequence in which `pointer` stands.
+/// The first execution of this step in the sequence in which `pointer` stands.
 pub(crate) fn in_sequence_of(pointer: &str, step: &str) -> String {
     format!("{}{step}", sequence(pointer))
 }
@@ -52,18 +52,18 @@ pub(crate) fn is_in_sequence(pointer: &str, sequence: &str) -> bool {
     pointer.strip_prefix(sequence).is_some_and(|rest| !rest.contains('/'))
 }
 
-/// A later visit of the step whose first visit this is; `number` counts from 2.
-pub(crate) fn visit(first: &str, number: u64) -> String {
+/// A later execution of the step whose first execution has this id; `number` counts from 2.
+pub(crate) fn execution(first: &str, number: u64) -> String {
     format!("{first}#{number}")
 }
 
-/// What the ids of all later visits begin with.
-pub(crate) fn later_visits(first: &str) -> String {
+/// What the ids of all later executions begin with.
+pub(crate) fn later_executions(first: &str) -> String {
     format!("{first}#")
 }
 
-/// Which visit of its step it is, from 1.
-pub(crate) fn visit_number(pointer: &str) -> u64 {
+/// Which execution of its step it is, from 1.
+pub(crate) fn execution_number(pointer: &str) -> u64 {
     let step = &pointer[sequence(pointer).len()..];
     step.split_once('#').map_or(1, |(_, number)| number.parse().unwrap_or(1))
 }
@@ -109,7 +109,7 @@ pub(crate) fn is_in_compensation(pointer: &str) -> bool {
     pointer.split('/').skip(1).step_by(2).any(is_compensation)
 }
 
-/// The place of a step's attempts: the path without the numbers of visits, of starts, and of the rounds of those steps that
+/// The place of a step's attempts: the path without the numbers of executions, of starts, and of the rounds of those steps that
 /// have any. Attempts at one place never overlap.
 pub(crate) fn attempt_place(pointer: &str, has_rounds: impl Fn(&str) -> bool) -> String {
     let mut place = String::with_capacity(pointer.len());
@@ -162,18 +162,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_tells_step_visit_sequence_and_branch() {
+    fn an_id_tells_step_execution_sequence_and_branch() {
         let id = "price/17#3/look-up#2";
-        assert_eq!((step(id), visit_number(id), sequence(id)), ("look-up", 2, "price/17#3/"));
-        assert_eq!((step("a"), visit_number("a"), sequence("a")), ("a", 1, ""));
+        assert_eq!((step(id), execution_number(id), sequence(id)), ("look-up", 2, "price/17#3/"));
+        assert_eq!((step("a"), execution_number("a"), sequence("a")), ("a", 1, ""));
         assert_eq!(branch_key("price", id), "17");
         assert_eq!(branch_path("price", id), Some("price/17#3/"));
         assert_eq!(branch_path("pri", id), None);
         assert_eq!(in_sequence_of(id, "next"), "price/17#3/next");
         assert_eq!(first_in_branch("price", "17", Some(3), "look-up"), "price/17#3/look-up");
         assert_eq!(first_in_branch("price", "17", None, "look-up"), "price/17/look-up");
-        assert_eq!(visit("price/17#3/look-up", 2), id);
-        assert!(id.starts_with(&later_visits("price/17#3/look-up")));
+        assert_eq!(execution("price/17#3/look-up", 2), id);
+        assert!(id.starts_with(&later_executions("price/17#3/look-up")));
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_of_all_visits_rounds_and_starts_have_one_place_and_iterations_have_their_own() {
+    fn attempts_of_all_executions_rounds_and_starts_have_one_place_and_iterations_have_their_own() {
         let place = |id| attempt_place(id, |step| step == "saga");
         assert_eq!(place("saga/1/a"), place("saga/2/a#3"));
         assert_eq!(place("saga#2/1#4/a"), place("saga/2/a"));

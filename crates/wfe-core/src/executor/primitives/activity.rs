@@ -10,7 +10,7 @@ use super::{
 use crate::{
     executor::{
         ACTIVITY, Moved, Primitive,
-        run::{Env, Run, subscriptions::Wanted},
+        run::{Env, Run, subscriptions::Expected},
     },
     models::ExecutionPointer,
     program::ActivityStep,
@@ -20,26 +20,26 @@ use crate::{
 impl Primitive for ActivityStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let input = run.ask(at, &self.input)?;
-        run.wait(at, Wanted::own(format!("{ACTIVITY}{}", self.name), None, Some(input)))?;
+        run.subscribe(at, Expected::own(format!("{ACTIVITY}{}", self.name), None, Some(input)))?;
         match &self.limit {
             None => Ok(()),
             Some(limit) => limit.begin(run, at, env),
         }
     }
 
-    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+    fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
         let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
         let result = answer.into_result()?;
         receive(run, &self.outputs, &result)?;
         // Kept once, as the outcome.
-        run.live.edit(at)?.event_data = None;
+        run.pointers.edit(at)?.event_data = None;
         Ok(run.complete(at, Some(result), env)?)
     }
 
-    fn time_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+    fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if self.limit.is_none() {
             // The limit is gone from the definition, and the wait may take no answer any more: it is opened anew.
-            run.rouse(at)?;
+            run.wake(at)?;
             return self.enter(run, at, env);
         }
         over(self.limit.as_ref(), run, at)

@@ -9,7 +9,7 @@ use crate::{
 impl Primitive for End {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         run.completed(at, None, env)?;
-        run.rest(at, env)?;
+        run.deactivate(at, env)?;
         Ok(run.end_here(env)?)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     Result, WfeError,
     executor::{
-        Moved, Primitive, Want,
+        ItemRequest, Moved, Primitive,
         primitive::{Kept, Spoilt},
         run::{Env, Run, sequence::branch_of},
     },
@@ -76,26 +76,26 @@ impl ForEach {
 
     /// Begins as many iterations as may run and have their items at hand, and asks for more items in time.
     fn fill(&self, run: &mut Run, at: &str) -> Result<()> {
-        let mut live = run.live.branches(at)?;
+        let mut running = run.pointers.branches(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
         let mut begun = Vec::new();
         let window = run.windows.get_mut(at).ok_or_else(|| no_window(at))?;
-        while live < self.limit
+        while running < self.limit
             && let Some(item) = window.values.pop_front()
         {
             begun.push((window.cursor.next, item));
             window.cursor.next += 1;
-            live += 1;
+            running += 1;
         }
         let loaded = window.cursor.next + window.values.len() as u64;
         if window.values.len() < self.limit && loaded < window.cursor.total && !window.asked {
             window.asked = true;
             let limit = self.window_size();
-            run.wants.push(Want { container: at.to_owned(), from: loaded, limit });
+            run.requests.push(ItemRequest { container: at.to_owned(), from: loaded, limit });
         }
         if !begun.is_empty() {
             let cursor = serde_json::to_value(&window.cursor)?;
-            run.live.edit(at)?.persistence_data = Some(cursor);
+            run.pointers.edit(at)?.persistence_data = Some(cursor);
         }
         for (index, item) in begun {
             run.begin_branch(at, &index.to_string(), branch, |child| {
@@ -108,7 +108,7 @@ impl ForEach {
 
     fn is_over(run: &Run, at: &str) -> Result<bool> {
         let window = run.windows.get(at).ok_or_else(|| no_window(at))?;
-        Ok(window.cursor.next >= window.cursor.total && run.live.branches(at)? == 0)
+        Ok(window.cursor.next >= window.cursor.total && run.pointers.branches(at)? == 0)
     }
 }
 
@@ -156,8 +156,8 @@ impl Primitive for ForEach {
         Ok(self.fill(run, at)?)
     }
 
-    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
-        self.step.event_came(run, at, event, env)
+    fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+        self.step.event_received(run, at, event, env)
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
@@ -169,7 +169,7 @@ impl Primitive for ForEach {
         Ok(())
     }
 
-    fn items_came(&self, run: &mut Run, at: &str, from: u64, values: Vec<Value>, _: &mut Env<'_>) -> Moved {
+    fn items_read(&self, run: &mut Run, at: &str, from: u64, values: Vec<Value>, _: &mut Env<'_>) -> Moved {
         let window = run.windows.get_mut(at).ok_or_else(|| no_window(at))?;
         if !window.take(from, values) {
             return Err(WfeError::Invalid(format!("the items of {at:?} from {from} on do not fit")).into());
@@ -194,7 +194,7 @@ impl Primitive for ForEach {
         let asked = from < cursor.total;
         run.windows.insert(pointer.id.clone(), Window { cursor, values: VecDeque::new(), asked });
         if asked {
-            run.wants.push(Want { container: pointer.id.clone(), from, limit: self.window_size() });
+            run.requests.push(ItemRequest { container: pointer.id.clone(), from, limit: self.window_size() });
         }
         Ok(())
     }

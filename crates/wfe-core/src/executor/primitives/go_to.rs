@@ -12,6 +12,6 @@ impl Primitive for GoTo {
         let node = run.node_of(at)?;
         let target = node.target.ok_or(WfeError::StepNotFound(node.index))?;
         run.completed(at, None, env)?;
-        Ok(run.jump(at, target, env)?)
+        Ok(run.go_to(at, target, env)?)
     }
 }

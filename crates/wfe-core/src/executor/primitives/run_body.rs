@@ -4,7 +4,7 @@ use serde_json::Value;
 use crate::{
     executor::{
         ACTIVITY, Moved, Primitive,
-        run::{Env, Run, subscriptions::Wanted},
+        run::{Env, Run, subscriptions::Expected},
     },
     limits::{last_time, nearest_time},
     models::PointerChange,
@@ -42,7 +42,7 @@ impl Primitive for RunBody {
             }
             _ => {}
         }
-        let pointer = run.live.edit(at)?;
+        let pointer = run.pointers.edit(at)?;
         if state.is_some() {
             pointer.persistence_data = state;
         }
@@ -53,34 +53,34 @@ impl Primitive for RunBody {
         match next {
             Next::Outcome(value) => Ok(run.complete(at, Some(value), env)?),
             Next::Sleep(pause) => {
-                run.forgive(at)?;
+                run.reset_retries(at)?;
                 Ok(run.sleep(at, pause, env)?)
             }
             Next::SleepUntil(time) => {
-                run.forgive(at)?;
+                run.reset_retries(at)?;
                 // However long ago: a store holds no times from before all that can have been meant.
                 Ok(run.sleep_until(at, nearest_time(time).max(DateTime::UNIX_EPOCH))?)
             }
             Next::Persist(_) => {
-                run.forgive(at)?;
+                run.reset_retries(at)?;
                 run.make_ready(at);
                 Ok(())
             }
             Next::WaitForEvent(EventWait { name, key, effective }) => {
-                run.forgive(at)?;
-                Ok(run.wait(at, Wanted { name, key: Some(key), as_of: effective, data: None })?)
+                run.reset_retries(at)?;
+                Ok(run.subscribe(at, Expected { name, key: Some(key), as_of: effective, data: None })?)
             }
             Next::WaitForActivity(ActivityWait { name, input }) => {
-                run.forgive(at)?;
-                Ok(run.wait(at, Wanted::own(format!("{ACTIVITY}{name}"), None, Some(input)))?)
+                run.reset_retries(at)?;
+                Ok(run.subscribe(at, Expected::own(format!("{ACTIVITY}{name}"), None, Some(input)))?)
             }
             _ => Ok(run.complete(at, None, env)?),
         }
     }
 
     /// The body runs again. It finds the event with the pointer; of a worker's answer, the result.
-    fn event_came(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
-        let pointer = run.live.edit(at)?;
+    fn event_received(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
+        let pointer = run.pointers.edit(at)?;
         if pointer.event_name.as_deref().is_some_and(|name| name.starts_with(ACTIVITY)) {
             let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
             pointer.event_data = None;

@@ -20,7 +20,7 @@ fn kept(pointer: &ExecutionPointer) -> serde_json::Result<SagaState> {
 
 impl Primitive for Saga {
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        run.live.edit(at)?.unset(attributes::RETRIED_FOR);
+        run.pointers.edit(at)?.unset(attributes::RETRIED_FOR);
         let state = run.next_round(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, Some(serde_json::to_value(&state)?))?;
@@ -29,7 +29,7 @@ impl Primitive for Saga {
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
         Ok(if pointer_id::is_compensation(key) {
-            run.entry_undone(at, env)
+            run.entry_compensated(at, env)
         } else {
             run.complete(at, None, env)
         }?)

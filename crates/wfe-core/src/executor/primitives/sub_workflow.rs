@@ -8,7 +8,7 @@ use super::{
 use crate::{
     executor::{
         CHILD_ENDED, ChildEnd, Fault, Moved, Primitive,
-        run::{Env, Run, subscriptions::Wanted},
+        run::{Env, Run, subscriptions::Expected},
     },
     models::{ExecutionPointer, WorkflowInstance, WorkflowStatus, attributes, pointer_id},
     program::SubWorkflow,
@@ -19,26 +19,32 @@ use crate::{
 impl SubWorkflow {
     /// A child that was cancelled because a saga around it is undone has ended. If it had completed before, the step has
     /// completed, and is undone like the others.
-    fn left(&self, run: &mut Run, at: &str, end: Option<ChildEnd>, env: &mut Env<'_>) -> Moved {
+    fn cancelled_child_ended(
+        &self,
+        run: &mut Run,
+        at: &str,
+        end: Option<ChildEnd>,
+        env: &mut Env<'_>,
+    ) -> Moved {
         if let Some(end) = end.filter(|end| end.ending == Ending::Completed) {
             match receive(run, &self.outputs, &end.data) {
                 Err(Fault::Step(error)) => {
                     let step = run.node_of(at)?.id.to_string();
-                    let attempt = run.live.get(at)?.retry_count.saturating_add(1);
-                    run.note_failure(at, step, attempt, &error, env);
+                    let attempt = run.pointers.get(at)?.retry_count.saturating_add(1);
+                    run.record_failure(at, step, attempt, &error, env);
                 }
                 received => received?,
             }
             run.completed(at, None, env)?;
         }
-        Ok(run.left(at, env)?)
+        Ok(run.cancelled_child_ended(at, env)?)
     }
 }
 
 impl Primitive for SubWorkflow {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        if run.is_leaving(at)? {
-            return Ok(run.left(at, env)?); // somebody has closed its wait by hand
+        if run.is_child_cancelled(at)? {
+            return Ok(run.cancelled_child_ended(at, env)?); // somebody has closed its wait by hand
         }
         let data = run.ask(at, &self.data)?;
         let child = (env.definition)(&self.definition, self.version);
@@ -51,7 +57,7 @@ impl Primitive for SubWorkflow {
                 format!("no version of the child's definition {:?} is registered here", self.definition);
             return Err(StepError::retryable(problem).with_code(StepError::DEFINITION).into());
         };
-        let attempt = run.live.get(at)?.retry_count.saturating_add(1);
+        let attempt = run.pointers.get(at)?.retry_count.saturating_add(1);
         let id = pointer_id::child(run.id(), at, attempt);
         let root = run.root.clone().unwrap_or_else(|| run.id().to_owned());
         // It stands at its first step once it is opened: only its own definition knows which that is.
@@ -70,22 +76,22 @@ impl Primitive for SubWorkflow {
             create_time: env.now,
             complete_time: None,
         });
-        run.wait(at, Wanted::own(CHILD_ENDED, Some(id.clone()), None))?;
-        run.live.edit(at)?.set(attributes::CHILD, id);
+        run.subscribe(at, Expected::own(CHILD_ENDED, Some(id.clone()), None))?;
+        run.pointers.edit(at)?.set(attributes::CHILD, id);
         match &self.limit {
             None => Ok(()),
             Some(limit) => limit.begin(run, at, env),
         }
     }
 
-    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
-        let pointer = run.live.edit(at)?;
+    fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+        let pointer = run.pointers.edit(at)?;
         pointer.unset(attributes::CHILD);
         // The child has its data itself.
         pointer.event_data = None;
         let end = ChildEnd::deserialize(event).map_err(unreadable);
-        if run.is_leaving(at)? {
-            return self.left(run, at, end.ok(), env);
+        if run.is_child_cancelled(at)? {
+            return self.cancelled_child_ended(run, at, end.ok(), env);
         }
         let end = end?;
         match (end.ending, end.cause) {
@@ -104,7 +110,7 @@ impl Primitive for SubWorkflow {
         }
     }
 
-    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+    fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         over(self.limit.as_ref(), run, at)
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     executor::{
         Moved, Primitive, USER_TASK,
-        run::{Env, Run, sequence::branch_of, subscriptions::Wanted},
+        run::{Env, Run, sequence::branch_of, subscriptions::Expected},
     },
     limits::later,
     models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
@@ -24,12 +24,12 @@ use crate::{
 
 /// What is still to come when nobody answers, and when; kept by the pointer.
 #[derive(Serialize, Deserialize)]
-struct ToCome {
+struct UnansweredTimes {
     escalate: Option<DateTime<Utc>>,
     reassign: Option<DateTime<Utc>>,
 }
 
-impl ToCome {
+impl UnansweredTimes {
     fn next(&self) -> Option<DateTime<Utc>> {
         self.escalate.into_iter().chain(self.reassign).min()
     }
@@ -43,19 +43,20 @@ impl UserTaskStep {
             assignee: assignee.map(|assignee| run.ask(at, assignee)).transpose()?,
             options: self.options.iter().map(|(value, _)| value.clone()).collect(),
         };
-        Ok(run.wait(at, Wanted::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
+        Ok(run.subscribe(at, Expected::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
     }
 
     /// Nobody has answered for so long: the task stays, or goes to somebody else, and something runs beside it. Each in its
     /// own time.
     fn go_unanswered(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let Some(mut to_come) = to_come(run, at, env)? else { return Ok(()) };
+        let Some(mut unanswered_times) = unanswered_times(run, at, env)? else { return Ok(()) };
         let is_due = |time: &mut Option<DateTime<Utc>>| time.take_if(|time| *time <= env.now).is_some();
-        let (escalates, reassigns) = (is_due(&mut to_come.escalate), is_due(&mut to_come.reassign));
-        let (next, kept) = (to_come.next(), serde_json::to_value(&to_come)?);
-        run.live.edit(at)?.set(attributes::UNANSWERED, kept);
+        let (escalates, reassigns) =
+            (is_due(&mut unanswered_times.escalate), is_due(&mut unanswered_times.reassign));
+        let (next, kept) = (unanswered_times.next(), serde_json::to_value(&unanswered_times)?);
+        run.pointers.edit(at)?.set(attributes::UNANSWERED, kept);
         if let Some((_, to)) = self.unanswered.reassign.as_ref().filter(|_| reassigns) {
-            run.rouse(at)?;
+            run.wake(at)?;
             self.open(run, at, Some(to))?;
         }
         if let Some((_, branch)) = self.unanswered.escalate.as_ref().filter(|_| escalates) {
@@ -70,23 +71,23 @@ impl UserTaskStep {
 }
 
 /// `None`: nothing comes any more.
-fn to_come(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<ToCome>> {
-    let kept = &run.live.get(at)?.extension_attributes;
+fn unanswered_times(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<UnansweredTimes>> {
+    let kept = &run.pointers.get(at)?.extension_attributes;
     if kept.contains_key(attributes::ESCALATED) {
         return Ok(None);
     }
     Ok(Some(match kept.get(attributes::UNANSWERED) {
-        Some(kept) => ToCome::deserialize(kept)?,
-        None => ToCome { escalate: Some(env.now), reassign: Some(env.now) },
+        Some(kept) => UnansweredTimes::deserialize(kept)?,
+        None => UnansweredTimes { escalate: Some(env.now), reassign: Some(env.now) },
     }))
 }
 
 impl Primitive for UserTaskStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         // Of an earlier round: what runs beside the task now is another branch.
-        let kept = &mut run.live.edit(at)?.extension_attributes;
+        let kept = &mut run.pointers.edit(at)?.extension_attributes;
         if kept.remove(attributes::ESCALATED).is_some() | kept.remove(attributes::UNANSWERED).is_some() {
-            run.begin_anew(at)?;
+            run.restart(at)?;
         }
         self.open(run, at, self.assignee.as_ref())?;
         if let Some(limit) = &self.limit {
@@ -94,21 +95,21 @@ impl Primitive for UserTaskStep {
         }
         let Unanswered { escalate, reassign } = &self.unanswered;
         let time = |after: &Ask<Duration>| -> Moved<_> { Ok(later(env.now, run.ask(at, after)?)) };
-        let to_come = ToCome {
+        let unanswered_times = UnansweredTimes {
             escalate: escalate.as_ref().map(|(after, _)| time(after)).transpose()?,
             reassign: reassign.as_ref().map(|(after, _)| time(after)).transpose()?,
         };
-        if let Some(next) = to_come.next() {
-            let kept = serde_json::to_value(&to_come)?;
-            run.live.edit(at)?.set(attributes::UNANSWERED, kept);
+        if let Some(next) = unanswered_times.next() {
+            let kept = serde_json::to_value(&unanswered_times)?;
+            run.pointers.edit(at)?.set(attributes::UNANSWERED, kept);
             run.set_timer(at, next)?;
         }
         Ok(())
     }
 
-    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+    fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
         // An escalation that has not ended is over now.
-        run.take_away_below(at, env)?;
+        run.cancel_inside(at, env)?;
         let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
         let result = answer.into_result()?;
         let answer: UserAnswer = serde_json::from_value(result.clone()).map_err(unreadable)?;
@@ -117,7 +118,7 @@ impl Primitive for UserTaskStep {
             return Err(StepError::retryable(problem).with_code(StepError::UNREADABLE).into());
         };
         receive(run, &self.outputs, &result)?;
-        run.live.edit(at)?.event_data = None;
+        run.pointers.edit(at)?.event_data = None;
         let Some(branch) = branch else {
             return Ok(run.complete(at, Some(result), env)?);
         };
@@ -127,11 +128,11 @@ impl Primitive for UserTaskStep {
         Ok(run.begin_branch(at, &key, branch, |_| {})?)
     }
 
-    fn time_came(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
+    fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         match &self.unanswered {
             Unanswered { escalate: None, reassign: None } if self.limit.is_none() => {
                 // As with an activity: what limited it is gone from the definition.
-                run.rouse(at)?;
+                run.wake(at)?;
                 self.enter(run, at, env)
             }
             Unanswered { escalate: None, reassign: None } => over(self.limit.as_ref(), run, at),
@@ -143,12 +144,14 @@ impl Primitive for UserTaskStep {
         match &self.unanswered {
             Unanswered { escalate: None, reassign: None } => Ok(self.limit.is_some()),
             Unanswered { reassign: None, .. } => Ok(false), // it stays with whom it is
-            _ => Ok(to_come(run, at, env)?.and_then(|it| it.reassign).is_some_and(|time| time <= env.now)),
+            _ => Ok(unanswered_times(run, at, env)?
+                .and_then(|it| it.reassign)
+                .is_some_and(|time| time <= env.now)),
         }
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
-        let pointer = run.live.get(at)?;
+        let pointer = run.pointers.get(at)?;
         if key == pointer_id::ESCALATION && pointer.status == PointerStatus::WaitingForEvent {
             return Ok(()); // the task is still open
         }

@@ -3,7 +3,7 @@ use serde_json::Value;
 use crate::{
     executor::{
         Moved, Primitive,
-        run::{Env, Run, subscriptions::Wanted},
+        run::{Env, Run, subscriptions::Expected},
     },
     models::ExecutionPointer,
     program::{Receive, TimeLimit, WaitFor},
@@ -12,26 +12,26 @@ use crate::{
 
 impl Primitive for WaitFor {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let pointer = run.live.get(at)?;
+        let pointer = run.pointers.get(at)?;
         if let Some(event) = pointer.event_data.clone().filter(|_| pointer.event_published) {
             // It came before, and its output failed. It reaches the instance once only: another wait would lose it.
-            return self.event_came(run, at, event, env);
+            return self.event_received(run, at, event, env);
         }
         let key = run.ask(at, &self.key)?;
         let as_of = self.effective.as_ref().map(|effective| run.ask(at, effective)).transpose()?;
-        run.wait(at, Wanted { name: self.name.clone(), key: Some(key), as_of, data: None })?;
+        run.subscribe(at, Expected { name: self.name.clone(), key: Some(key), as_of, data: None })?;
         match &self.limit {
             None => Ok(()),
             Some(limit) => limit.begin(run, at, env),
         }
     }
 
-    fn event_came(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
+    fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
         receive(run, &self.outputs, &event)?;
         Ok(run.complete(at, None, env)?)
     }
 
-    fn time_came(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
+    fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         over(self.limit.as_ref(), run, at)
     }
 

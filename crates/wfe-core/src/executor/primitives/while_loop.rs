@@ -24,12 +24,12 @@ impl While {
         if !run.ask(at, &self.holds)? {
             return Ok(run.complete(at, None, env)?);
         }
-        let mut rounds = kept(run.live.get(at)?)?;
+        let mut rounds = kept(run.pointers.get(at)?)?;
         let key = rounds.begun.to_string();
         rounds.begun += 1;
         let (branch, kept) = (branch_of(run.node_of(at)?, 0)?, serde_json::to_value(rounds)?);
-        if run.live.get(at)?.status == PointerStatus::Running {
-            run.live.edit(at)?.persistence_data = Some(kept);
+        if run.pointers.get(at)?.status == PointerStatus::Running {
+            run.pointers.edit(at)?.persistence_data = Some(kept);
         } else {
             run.become_container(at, Some(kept))?;
         }

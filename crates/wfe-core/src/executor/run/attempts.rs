@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::{
     Run,
-    bodies::{Lingering, Working},
+    bodies::{Lingering, RunningBody},
     saga::compensate::compensated_pointer,
 };
 use crate::{Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Place};
@@ -23,9 +23,9 @@ use crate::{Result, definition::Definition, executor::idempotency_key, models::p
 /// Where a body stands: for whoever tells a later [`Run`] of the instance that it has not ended
 /// ([`Run::still_at_work`]).
 #[derive(Clone)]
-pub struct StepPlace(pub(in crate::executor) Arc<Place>);
+pub struct StepExecution(pub(in crate::executor) Arc<Place>);
 
-impl StepPlace {
+impl StepExecution {
     /// The pointer whose body it is.
     #[must_use]
     pub fn pointer(&self) -> &str {
@@ -37,7 +37,7 @@ impl Run {
     /// A body of this instance has not ended, though nobody here waits for its result: an earlier [`Run`] has begun it, or
     /// its attempt ended without it. `job` is a number that no other body of the instance has; later ones get higher
     /// numbers. Of a body that this `Run` waits for nothing changes.
-    pub fn still_at_work(&mut self, job: u64, place: &StepPlace) {
+    pub fn still_at_work(&mut self, job: u64, place: &StepExecution) {
         self.bodies.number_after(job);
         if !self.bodies.runs(job) {
             self.linger(job, &place.0);
@@ -54,7 +54,7 @@ impl Run {
             return Ok(false);
         }
         for saga in self.saga_log.take_held() {
-            if self.live.contains(&saga) && self.is_being_undone(&saga)? {
+            if self.pointers.contains(&saga) && self.is_compensating(&saga)? {
                 self.reopen_saga(&saga)?;
             }
         }
@@ -78,7 +78,7 @@ impl Run {
     }
 
     /// The result of this body is not wanted any more.
-    pub(super) fn cancel_body(&mut self, work: Working) {
+    pub(super) fn cancel_body(&mut self, work: RunningBody) {
         self.linger(work.job, &work.place);
         self.bodies.cancel(work.token);
     }
@@ -96,7 +96,7 @@ impl Run {
             return Ok(false);
         }
         self.note_key(at)?;
-        let pointer = self.live.get(at)?;
+        let pointer = self.pointers.get(at)?;
         let key = idempotency_key(&self.id, pointer);
         let named = place_of(&self.definition, pointer_id::named_by_key(&self.id, &key).unwrap_or(at));
         let undone = compensated_pointer(pointer);

@@ -14,7 +14,7 @@ use crate::{limits::later, steps::Place};
 /// Bodies at work, between the [`Run`](super::Run) that has begun them and the one that goes on in its place.
 #[derive(Default)]
 pub struct RunningBodies {
-    pub(super) running: HashMap<String, Working>,
+    pub(super) running: HashMap<String, RunningBody>,
     /// Those whose results are not wanted any more, and that have not ended.
     pub(super) lingering: HashMap<u64, Lingering>,
     /// Those of them who have not been told so.
@@ -39,7 +39,7 @@ impl RunningBodies {
 }
 
 /// A body at work.
-pub(in crate::executor) struct Working {
+pub(in crate::executor) struct RunningBody {
     pub job: u64,
     pub place: Arc<Place>,
     pub token: CancellationToken,
@@ -105,7 +105,7 @@ impl Bodies {
     }
 
     /// The body of this pointer is at work.
-    pub fn add(&mut self, pointer: String, work: Working) {
+    pub fn add(&mut self, pointer: String, work: RunningBody) {
         self.limits.extend(work.limit.map(|limit| (limit, pointer.clone(), work.job)));
         self.at_work.running.insert(pointer, work);
     }
@@ -139,7 +139,7 @@ impl Bodies {
     }
 
     /// The pointer's body has ended, or is no longer wanted.
-    pub fn remove(&mut self, pointer: &str) -> Option<Working> {
+    pub fn remove(&mut self, pointer: &str) -> Option<RunningBody> {
         let work = self.at_work.running.remove(pointer)?;
         if let Some(limit) = work.limit {
             self.limits.remove(&(limit, pointer.to_owned(), work.job));
@@ -191,7 +191,7 @@ impl Bodies {
     }
 
     /// Goes on with what an earlier `Run` has left, but for the bodies whose results it wanted: those are given back.
-    pub fn take_over(&mut self, left: RunningBodies) -> HashMap<String, Working> {
+    pub fn take_over(&mut self, left: RunningBodies) -> HashMap<String, RunningBody> {
         self.at_work.jobs = left.jobs;
         self.at_work.cancelled.extend(left.cancelled);
         self.at_work.lingering.extend(left.lingering);

@@ -10,55 +10,55 @@ use crate::{
 
 impl Run {
     /// Takes away what is inside of `at`; it becomes history.
-    pub(in crate::executor) fn take_away_below(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn cancel_inside(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let path = pointer_id::inside(at);
         self.note_cut_short(at)?;
-        for id in self.live.below(&path) {
-            self.take_away(&id, env)?;
-            let pointer = self.live.remove(&id)?;
+        for id in self.pointers.below(&path) {
+            self.cancel(&id, env)?;
+            let pointer = self.pointers.remove(&id)?;
             self.delta.finished.push(pointer);
         }
         self.windows.remove(at);
         self.saga_log.forget(at);
         let saga_log = &self.saga_log;
-        self.wants.retain(|want| {
+        self.requests.retain(|want| {
             let is_inside = want.container == at || want.container.starts_with(&path);
             !is_inside || saga_log.reads(&want.container)
         });
-        self.live.no_branches(at)
+        self.pointers.no_branches(at)
     }
 
     /// Takes the pointer away, if it has not ended: its body is told, its wait is closed. It stays in the live instance.
-    pub(super) fn take_away(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        if !self.live.get(at)?.active {
+    pub(super) fn cancel(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        if !self.pointers.get(at)?.active {
             return Ok(());
         }
-        self.let_go(at)?;
-        let pointer = self.live.edit(at)?;
+        self.stop_waiting(at)?;
+        let pointer = self.pointers.edit(at)?;
         // A failed pointer that waited to be resumed stays failed.
         if !pointer.status.is_final() {
             pointer.status = pointer.status.after(PointerChange::Cancel)?;
         }
-        self.rest(at, env)
+        self.deactivate(at, env)
     }
 
     /// The pointer waits for nothing any more: no body, no event, no child, no time, no items.
-    pub(super) fn let_go(&mut self, at: &str) -> Result<()> {
+    pub(super) fn stop_waiting(&mut self, at: &str) -> Result<()> {
         if let Some(work) = self.bodies.remove(at) {
             self.cancel_body(work);
         }
         self.bodies.not_ready(at);
         self.windows.remove(at);
         self.saga_log.forget(at);
-        self.unwait(at)?;
+        self.unsubscribe(at)?;
         self.clear_timer(at)
     }
 
     /// The pointer and what is inside it are taken away; the instance goes on behind it.
-    pub(super) fn cancel_and_go_on(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        self.take_away_below(at, env)?;
-        self.take_away(at, env)?;
-        self.go_on(at, env)
+    pub(super) fn cancel_and_proceed(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        self.cancel_inside(at, env)?;
+        self.cancel(at, env)?;
+        self.proceed(at, env)
     }
 
     /// Ends the instance before its end: bodies at work are told, live pointers are taken away.
@@ -71,26 +71,26 @@ impl Run {
         self.set_status(StatusChange::Terminate, cause)?;
         self.ending = Some(ending);
         self.delta.complete_time = Some(env.now);
-        self.take_all_away(env)?;
-        self.tell(Lifecycle::Terminated { ending }, env);
+        self.cancel_all(env)?;
+        self.notify(Lifecycle::Terminated { ending }, env);
         Ok(())
     }
 
-    pub(super) fn take_all_away(&mut self, env: &mut Env<'_>) -> Result<()> {
-        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
+    pub(super) fn cancel_all(&mut self, env: &mut Env<'_>) -> Result<()> {
+        let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         for id in active {
-            self.take_away(&id, env)?;
+            self.cancel(&id, env)?;
         }
-        self.close_all_waits();
+        self.close_all_subscriptions();
         self.queue.clear();
-        self.wants.clear();
+        self.requests.clear();
         Ok(())
     }
 
     /// The pointer is pending again, whatever it has waited for.
-    pub(in crate::executor) fn rouse(&mut self, at: &str) -> Result<()> {
-        self.let_go(at)?;
-        let pointer = self.live.edit(at)?;
+    pub(in crate::executor) fn wake(&mut self, at: &str) -> Result<()> {
+        self.stop_waiting(at)?;
+        let pointer = self.pointers.edit(at)?;
         if matches!(pointer.status, PointerStatus::Sleeping | PointerStatus::WaitingForEvent) {
             pointer.status = pointer.status.after(PointerChange::Wake)?;
         }

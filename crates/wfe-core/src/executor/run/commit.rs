@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::{Delta, Env, Run, bodies::Working, refused_commit::Entries};
+use super::{Delta, Env, Run, bodies::RunningBody, refused_commit::Entries};
 use crate::{
     Result, WfeError,
     executor::{ChildEnd, Effects, Job, LifecycleEvent, idempotency::idempotency_key},
@@ -32,7 +32,7 @@ impl Run {
         };
         self.drain(entries, env)?;
         self.check_overdue();
-        self.live.tidy_all()?;
+        self.pointers.tidy_all()?;
         self.delta.release = self.is_idle();
         self.delta.next_execution = self.wanted_execution(env.now);
         Ok(())
@@ -44,7 +44,7 @@ impl Run {
     pub fn pending_commit(&self) -> Option<StepCommit> {
         let reschedules = self.delta.next_execution != self.next_execution;
         let delta = &self.delta;
-        let unchanged = self.live.is_saved()
+        let unchanged = self.pointers.is_saved()
             && delta.finished.is_empty()
             && delta.items.is_empty()
             && delta.subscribed.is_empty()
@@ -70,7 +70,7 @@ impl Run {
             complete_time: delta.complete_time,
             next_execution: reschedules.then_some(delta.next_execution),
             data: delta.data.then(|| self.value.clone()),
-            upserted: self.live.unsaved().cloned().collect(),
+            upserted: self.pointers.unsaved().cloned().collect(),
             finished: delta.finished.clone(),
             items: delta.items.clone(),
             subscribed: delta.subscribed.clone(),
@@ -107,12 +107,12 @@ impl Run {
     /// The state contradicts itself.
     pub fn committed(&mut self, env: &mut Env<'_>) -> Result<Effects> {
         let delta = std::mem::take(&mut self.delta);
-        self.live.saved();
+        self.pointers.saved();
         self.accepted();
         self.next_execution = delta.next_execution;
         // Consumed: another wait in the same stream may have its next event there already. Overdue: one may have come in
         // time of which nobody has told yet.
-        let waits = (!delta.listen && !self.has_overdue()).then(|| self.waits_to_look_for(&delta));
+        let waits = (!delta.listen && !self.has_overdue()).then(|| self.subscriptions_to_check(&delta));
         let listen = !self.waits.is_empty() && waits.as_ref().is_none_or(|waits| !waits.is_empty());
         self.waits.take_no_answer(delta.unanswerable);
         let parent = self.parent.clone().filter(|_| delta.status.is_some_and(WorkflowStatus::is_final));
@@ -122,7 +122,7 @@ impl Run {
         let wakes = begun.chain(asked).chain(parent).collect();
         let mut effects = Effects {
             wakes,
-            wants: std::mem::take(&mut self.wants),
+            requests: std::mem::take(&mut self.requests),
             listen,
             waits,
             consumed: delta.consumed.into_iter().map(|consumed| consumed.event_id).collect(),
@@ -175,8 +175,8 @@ impl Run {
             && !unsubscribed.iter().any(is_open)
             && !consumed.iter().any(|consumed| is_open(&consumed.subscription_id))
             && finished.iter().all(|p| !live.contains_key(p.id.as_str()))
-            && self.live.unsaved().all(|p| live.get(p.id.as_str()).is_some_and(|s| *s == p))
-            && live.keys().all(|id| self.live.contains(id))
+            && self.pointers.unsaved().all(|p| live.get(p.id.as_str()).is_some_and(|s| *s == p))
+            && live.keys().all(|id| self.pointers.contains(id))
     }
 
     /// Whether nothing can happen before time passes or somebody asks for something. While a body [lingers](super::attempts)
@@ -188,7 +188,7 @@ impl Run {
                     && !self.bodies.has_lingering()
                     && self.bodies.ready().is_empty()
                     && self.queue.is_empty()
-                    && self.wants.is_empty()
+                    && self.requests.is_empty()
                     && !self.timers.has_overdue()
                     && self.saga_log.is_idle()
                     && !self.windows.values().any(crate::executor::primitives::Window::is_awaited)
@@ -219,7 +219,7 @@ impl Run {
         let body = node.verb.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
         let allowed = node.policy.timeout;
         self.note_key(id)?;
-        let pointer = self.live.edit_quietly(id)?;
+        let pointer = self.pointers.edit_quietly(id)?;
         let key = idempotency_key(&self.id, pointer);
         pointer.start_time.get_or_insert(now);
         let place = Place {
@@ -240,7 +240,8 @@ impl Run {
         let token = CancellationToken::new();
         let number = self.bodies.next_job();
         let place = Arc::new(place);
-        let work = Working { job: number, place: place.clone(), token: token.clone(), allowed, limit: None };
+        let work =
+            RunningBody { job: number, place: place.clone(), token: token.clone(), allowed, limit: None };
         self.bodies.add(id.to_owned(), work);
         let is_limited = allowed.is_some();
         Ok(Job { place, body, data, item, token, number, is_limited })

@@ -22,7 +22,7 @@ impl Run {
         match control {
             Control::Suspend if self.status == WorkflowStatus::Runnable => {
                 self.set_status(StatusChange::Suspend, None)?;
-                self.tell(Lifecycle::Suspended, env);
+                self.notify(Lifecycle::Suspended, env);
                 Ok(())
             }
             Control::Resume if self.status == WorkflowStatus::Suspended => {
@@ -43,8 +43,8 @@ impl Run {
         }
         let done = match intervention {
             None => {
-                self.rise(env)?;
-                self.try_failed_again()?;
+                self.set_resumed(env)?;
+                self.retry_failed()?;
                 Ok(())
             }
             Some(Intervention::Skip) => self.skip_failed(env)?,
@@ -53,15 +53,15 @@ impl Run {
         if let Err(why) = done {
             // Going on in another way than the one that was asked for could do harm: it stands still as before.
             let error = StepError::fatal(why).with_code(StepError::INTERVENTION);
-            self.note_failure("", String::new(), 1, &error, env);
+            self.record_failure("", String::new(), 1, &error, env);
         }
         self.end_if_over(env)
     }
 
     /// The instance stands still no longer.
-    pub(super) fn rise(&mut self, env: &Env<'_>) -> Result<()> {
+    pub(super) fn set_resumed(&mut self, env: &Env<'_>) -> Result<()> {
         self.set_status(StatusChange::Resume, None)?;
-        self.tell(Lifecycle::Resumed, env);
+        self.notify(Lifecycle::Resumed, env);
         self.delta.listen = true;
         // Steps that ended meanwhile have changed it, and nobody has asked the conditions since.
         self.data_changed = true;

@@ -21,8 +21,8 @@ impl Run {
         let node = self.node_of(at)?;
         let (policy, step, is_saga) = (node.policy.clone(), node.id.to_string(), node.verb.is_saga());
         let has_body = node.verb.body().is_some();
-        let attempt = self.live.get(at)?.retry_count.saturating_add(1);
-        let failure = self.note_failure(at, step, attempt, error, env);
+        let attempt = self.pointers.get(at)?.retry_count.saturating_add(1);
+        let failure = self.record_failure(at, step, attempt, error, env);
         if self.is_in_fallback(at)? {
             return self.fallback_failed(at, failure, error, env);
         }
@@ -30,13 +30,13 @@ impl Run {
             // Something about the saga itself (its cancel condition): undone like a failure inside.
             return self.saga_failed(at, failure, error, env);
         }
-        self.take_away_below(at, env)?;
-        self.rouse(at)?;
-        if self.live.get(at)?.status == PointerStatus::Running {
-            self.begin_anew(at)?;
+        self.cancel_inside(at, env)?;
+        self.wake(at)?;
+        if self.pointers.get(at)?.status == PointerStatus::Running {
+            self.restart(at)?;
             if has_body {
                 // A container whose body said what is inside: it says so anew.
-                self.live.edit(at)?.persistence_data = None;
+                self.pointers.edit(at)?.persistence_data = None;
             }
         }
         let in_a_row = self.count_failure(at)?;
@@ -56,29 +56,29 @@ impl Run {
         error: &StepError,
         env: &mut Env<'_>,
     ) -> Result<()> {
-        self.take_away_below(at, env)?;
+        self.cancel_inside(at, env)?;
         self.end_fallback(at)?;
         if let Some(saga) = self.sagas_around(at)?.into_iter().next() {
-            self.rest(at, env)?;
+            self.deactivate(at, env)?;
             return self.saga_failed(&saga, failure, error, env);
         }
         if pointer_id::is_in_compensation(at) {
-            return self.go_on(at, env);
+            return self.proceed(at, env);
         }
-        self.rest(at, env)?;
+        self.deactivate(at, env)?;
         self.end_as_failed(failure, error, env)
     }
 
     /// One more failed attempt; gives how many failed in a row.
     pub(super) fn count_failure(&mut self, at: &str) -> Result<u32> {
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.retry_count = pointer.retry_count.saturating_add(1);
         Ok(failed_in_a_row(pointer))
     }
 
     /// What failed before counts no longer.
-    pub(in crate::executor) fn forgive(&mut self, at: &str) -> Result<()> {
-        let pointer = self.live.edit(at)?;
+    pub(in crate::executor) fn reset_retries(&mut self, at: &str) -> Result<()> {
+        let pointer = self.pointers.edit(at)?;
         if pointer.retry_count > 0 {
             pointer.set(attributes::FORGIVEN, pointer.retry_count);
         }
@@ -86,7 +86,7 @@ impl Run {
     }
 
     /// Stores and tells a failure.
-    pub(in crate::executor) fn note_failure(
+    pub(in crate::executor) fn record_failure(
         &mut self,
         at: &str,
         step: String,
@@ -96,7 +96,7 @@ impl Run {
     ) -> StepFailure {
         let failure = step_failure(&self.id, at, step, attempt, error, env.now);
         self.delta.failures.push(failure.clone());
-        self.tell(Lifecycle::Error(Box::new(failure.clone())), env);
+        self.notify(Lifecycle::Error(Box::new(failure.clone())), env);
         failure
     }
 
@@ -110,7 +110,7 @@ impl Run {
     ) -> Result<()> {
         let node = self.node_of(at)?;
         let (on_failure, fallback, is_saga) = (node.on_failure, node.fallback, node.verb.is_saga());
-        let attempts = self.live.get(at)?.retry_count;
+        let attempts = self.pointers.get(at)?.retry_count;
         let kept = ItemFailure { code: failure.code.clone(), causes: failure.causes.clone(), attempts };
         let kept = serde_json::to_value(kept)?;
         if on_failure == OnFailure::Continue
@@ -118,17 +118,17 @@ impl Run {
         {
             return self.begin_fallback(at, fallback, kept);
         }
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Fail)?;
         match on_failure {
             OnFailure::Fail => {
-                self.rest(at, env)?;
+                self.deactivate(at, env)?;
                 self.end_as_failed(failure, error, env)
             }
             OnFailure::Suspend => {
                 // The pointer stays active: resumed, it is tried again.
                 self.set_status(StatusChange::Suspend, Some(failure))?;
-                self.tell(Lifecycle::Suspended, env);
+                self.notify(Lifecycle::Suspended, env);
                 Ok(())
             }
             OnFailure::Continue => {
@@ -136,11 +136,11 @@ impl Run {
                 if is_saga {
                     pointer.status = pointer.status.after(PointerChange::Compensate)?;
                 }
-                self.go_on(at, env)
+                self.proceed(at, env)
             }
             OnFailure::Compensate => {
                 pointer.outcome = Some(kept);
-                self.rest(at, env)?;
+                self.deactivate(at, env)?;
                 match self.sagas_around(at)?.into_iter().next() {
                     Some(saga) => self.saga_failed(&saga, failure, error, env),
                     // The definition is checked: there was one when the instance came here.
@@ -157,21 +157,21 @@ impl Run {
     }
 
     /// The saga is tried again because of this failure. It was stored with the pointer that failed, which is gone by now.
-    pub(super) fn note_why_again(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
+    pub(super) fn note_retried_for(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
         let failure = serde_json::to_value(failure)?;
-        self.live.edit(saga)?.set(attributes::RETRIED_FOR, failure);
+        self.pointers.edit(saga)?.set(attributes::RETRIED_FOR, failure);
         Ok(())
     }
 
     /// After a resume, what had failed is tried again.
-    pub(super) fn try_failed_again(&mut self) -> Result<()> {
-        for id in self.live.in_status(&[PointerStatus::Failed]) {
-            if !self.live.get(&id)?.active {
+    pub(super) fn retry_failed(&mut self) -> Result<()> {
+        for id in self.pointers.in_status(&[PointerStatus::Failed]) {
+            if !self.pointers.get(&id)?.active {
                 continue;
             }
-            let pointer = self.live.edit(&id)?;
+            let pointer = self.pointers.edit(&id)?;
             pointer.status = pointer.status.after(PointerChange::Wake)?;
-            self.forgive(&id)?;
+            self.reset_retries(&id)?;
             self.queue.push_back(id);
         }
         Ok(())

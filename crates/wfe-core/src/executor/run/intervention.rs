@@ -21,13 +21,13 @@ impl Run {
                        resume it, or let it go on from a step that you name";
             return Ok(Err(why.to_owned()));
         }
-        self.rise(env)?;
+        self.set_resumed(env)?;
         for at in failed {
             // What followed from another one may have taken this one away.
             if self.is_failed(&at) {
-                let pointer = self.live.edit(&at)?;
+                let pointer = self.pointers.edit(&at)?;
                 pointer.status = pointer.status.after(PointerChange::Skip)?;
-                self.go_on(&at, env)?;
+                self.proceed(&at, env)?;
             }
         }
         Ok(Ok(()))
@@ -48,28 +48,28 @@ impl Run {
             )));
         }
         for path in sequences.keys() {
-            if let Some(saga) = self.half_undone(path)? {
+            if let Some(saga) = self.half_compensated(path)? {
                 return Ok(Err(format!(
                     "it cannot go on from {step:?}, because the saga {saga:?} would be left half undone: \
-                     skip the failed step of the compensation, or resume the instance, and its undoing goes on"
+                     skip the failed step of the compensation, or resume the instance, and its compensation goes on"
                 )));
             }
         }
-        self.rise(env)?;
+        self.set_resumed(env)?;
         for (path, beside) in sequences {
-            for at in self.visits_in(&path) {
-                if self.live.get(&at)?.active {
-                    self.take_away_below(&at, env)?;
-                    self.take_away(&at, env)?;
+            for at in self.pointers_in(&path) {
+                if self.pointers.get(&at)?.active {
+                    self.cancel_inside(&at, env)?;
+                    self.cancel(&at, env)?;
                 }
                 // The sequence may have come to its end, beside a side branch: now it has not.
-                if self.live.get(&at)?.has(attributes::LAST) {
-                    self.live.edit(&at)?.unset(attributes::LAST);
+                if self.pointers.get(&at)?.has(attributes::LAST) {
+                    self.pointers.edit(&at)?.unset(attributes::LAST);
                 }
             }
-            self.visit(target.index, &beside, &beside)?;
+            self.begin_step(target.index, &beside, &beside)?;
         }
-        self.try_failed_again()?;
+        self.retry_failed()?;
         Ok(Ok(()))
     }
 
@@ -81,28 +81,28 @@ impl Run {
             found.entry(pointer_id::sequence(beside).to_owned()).or_insert_with(|| beside.to_owned());
         };
         for failed in self.failed() {
-            for around in self.live.get(&failed)?.scope.iter().chain([&failed]) {
+            for around in self.pointers.get(&failed)?.scope.iter().chain([&failed]) {
                 if self.node_of(around)?.sequence == target.sequence {
                     add(around);
                 }
             }
         }
         if target.container.is_none() {
-            self.live.iter().rev().filter(|p| p.scope.is_empty()).for_each(|p| add(&p.id));
+            self.pointers.iter().rev().filter(|p| p.scope.is_empty()).for_each(|p| add(&p.id));
         }
         Ok(found)
     }
 
     /// Ids of the pointers of one run of a sequence, without what is inside of them.
-    fn visits_in(&self, path: &str) -> Vec<String> {
+    fn pointers_in(&self, path: &str) -> Vec<String> {
         let is_here = |id: &&str| pointer_id::is_in_sequence(id, path);
-        self.live.iter().map(|p| p.id.as_str()).filter(is_here).map(str::to_owned).collect()
+        self.pointers.iter().map(|p| p.id.as_str()).filter(is_here).map(str::to_owned).collect()
     }
 
     /// A saga on or below this path that is being undone just now.
-    fn half_undone(&self, path: &str) -> Result<Option<String>> {
-        for pointer in self.live.iter().filter(|p| p.active && p.id.starts_with(path)) {
-            if self.is_being_undone(&pointer.id)? {
+    fn half_compensated(&self, path: &str) -> Result<Option<String>> {
+        for pointer in self.pointers.iter().filter(|p| p.active && p.id.starts_with(path)) {
+            if self.is_compensating(&pointer.id)? {
                 return Ok(Some(pointer.step_name.clone().unwrap_or_default()));
             }
         }
@@ -111,12 +111,12 @@ impl Run {
 
     /// Ids of the pointers that wait for somebody to decide what comes of their failure.
     fn failed(&self) -> Vec<String> {
-        let mut failed = self.live.in_status(&[PointerStatus::Failed]);
+        let mut failed = self.pointers.in_status(&[PointerStatus::Failed]);
         failed.retain(|id| self.is_failed(id));
         failed
     }
 
     fn is_failed(&self, id: &str) -> bool {
-        self.live.get(id).is_ok_and(|p| p.active && p.status == PointerStatus::Failed)
+        self.pointers.get(id).is_ok_and(|p| p.active && p.status == PointerStatus::Failed)
     }
 }

@@ -17,7 +17,7 @@ mod timers;
 pub(super) mod timing;
 mod waits;
 
-pub use attempts::StepPlace;
+pub use attempts::StepExecution;
 pub use bodies::RunningBodies;
 pub use failure::{failed_in_a_row, why_again};
 pub use saga::closing;
@@ -32,13 +32,13 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use bodies::Bodies;
-use pointers::Live;
+use pointers::Pointers;
 use refused_commit::Entries;
 use saga::log::SagaLog;
 use timers::Timers;
 use waits::Waits;
 
-use super::{Fault, LifecycleEvent, Moved, Want, primitives::Window};
+use super::{Fault, ItemRequest, LifecycleEvent, Moved, primitives::Window};
 use crate::{
     BoxError, Result, WfeError,
     definition::Definition,
@@ -76,7 +76,7 @@ pub struct Run {
     pub(super) value: Value,
     /// The data has changed since the conditions on it were asked.
     pub(super) data_changed: bool,
-    pub(super) live: Live,
+    pub(super) pointers: Pointers,
     /// Pending pointers that are to be entered.
     pub(super) queue: VecDeque<String>,
     pub(super) entries: Entries,
@@ -87,7 +87,7 @@ pub struct Run {
     pub(super) waits: Waits,
     pub(super) windows: HashMap<String, Window>,
     pub(super) saga_log: SagaLog,
-    pub(super) wants: Vec<Want>,
+    pub(super) requests: Vec<ItemRequest>,
     pub(super) events: Vec<LifecycleEvent>,
     pub(super) delta: Delta,
     pub(super) fault: Option<StepFailure>,
@@ -191,14 +191,14 @@ impl Run {
         }
     }
 
-    /// Items that were asked for ([`Effects::wants`](super::Effects::wants)) are here.
+    /// Items that were asked for ([`Effects::requests`](super::Effects::requests)) are here.
     ///
     /// # Errors
     /// [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's log is gone or
     /// does not decode. Another one: the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
         if self.saga_log.reads(container) {
-            return self.entry_came(container, values, env);
+            return self.entry_read(container, values, env);
         }
         if !self.windows.contains_key(container) {
             return Ok(()); // what asked for them is over, or was taken away
@@ -207,7 +207,7 @@ impl Run {
             return Err(self.corrupt_items(container, format!("the items from {from} on are missing"), None));
         }
         let verb = self.verb_of(container)?;
-        self.guard(container, env, |run, env| verb.primitive().items_came(run, container, from, values, env))
+        self.guard(container, env, |run, env| verb.primitive().items_read(run, container, from, values, env))
     }
 
     /// What is stored as items of this container is not what was stored.
@@ -236,7 +236,7 @@ impl Run {
     }
 
     pub(super) fn node_of(&self, pointer: &str) -> Result<&Node> {
-        let pointer = self.live.get(pointer)?;
+        let pointer = self.pointers.get(pointer)?;
         let step = pointer.step_name.as_deref().unwrap_or_default();
         self.definition.find(step).ok_or(WfeError::StepNotFound(pointer.step_id))
     }
@@ -248,7 +248,7 @@ impl Run {
     /// Asks the data, and the item of the pointer `at`.
     pub(super) fn ask<T>(&self, at: &str, question: &Ask<T>) -> Moved<T> {
         let data = self.data.as_ref().ok_or_else(parked)?;
-        Ok(question(data, self.live.get(at)?.context_item.as_ref())?)
+        Ok(question(data, self.pointers.get(at)?.context_item.as_ref())?)
     }
 
     /// Applies outputs to the newest data, all or none.
@@ -285,7 +285,7 @@ impl Run {
                 return Ok(());
             }
             let Some(at) = self.queue.pop_front() else { return Ok(()) };
-            if self.live.get(&at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
+            if self.pointers.get(&at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
                 budget -= 1;
                 self.enter(&at, env)?;
             }
@@ -300,12 +300,12 @@ impl Run {
         if node.cancel_when.is_some() || verb.watches_data() {
             self.watching.insert(at.to_owned());
             self.ask_condition(at, env)?;
-            if !self.live.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
+            if !self.pointers.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
                 return Ok(());
             }
         }
         if is_covering {
-            self.note_begin(at)?;
+            self.note_log_start(at)?;
         }
         self.guard(at, env, |run, env| verb.primitive().enter(run, at, env))
     }
@@ -324,13 +324,13 @@ impl Run {
     /// Takes the pointer away if its cancel condition holds.
     fn ask_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         // A failed one that waits to be resumed has nothing to take away yet.
-        if self.live.get(at)?.status == PointerStatus::Failed || self.is_leaving(at)? {
+        if self.pointers.get(at)?.status == PointerStatus::Failed || self.is_child_cancelled(at)? {
             return Ok(());
         }
         let node = self.node_of(at)?;
         let (verb, condition) = (node.verb.clone(), node.cancel_when.clone());
         let is_open_saga = verb.is_saga() && self.is_open_saga(at)?;
-        if verb.is_saga() && self.is_being_undone(at)? {
+        if verb.is_saga() && self.is_compensating(at)? {
             return Ok(());
         }
         // The step itself is over, and looks at nothing any more.
@@ -342,7 +342,7 @@ impl Run {
                 return Ok(if is_open_saga {
                     run.cancel_saga(at, env)
                 } else {
-                    run.cancel_and_go_on(at, env)
+                    run.cancel_and_proceed(at, env)
                 }?);
             }
             if is_in_fallback { Ok(()) } else { verb.primitive().data_changed(run, at, env) }

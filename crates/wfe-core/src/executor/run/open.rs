@@ -4,7 +4,7 @@ use super::{
     Delta, Env, Run,
     bodies::{Bodies, RunningBodies},
     failure::step_failure,
-    pointers::Live,
+    pointers::Pointers,
     refused_commit::Entries,
     saga::{compensate::compensated_step, log::SagaLog},
     timers::Timers,
@@ -77,18 +77,18 @@ impl Run {
             Ok(data) => run.data = Some(data),
             Err(e) => {
                 let problem = format!("its data does not fit the definition's type any more: {e}");
-                run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
+                run.quarantine(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
                 return Ok(run);
             }
         }
         if run.status.is_final() {
             return Ok(run);
         }
-        if run.live.iter().next().is_none() {
-            run.live.add(definition.first_pointer());
+        if run.pointers.iter().next().is_none() {
+            run.pointers.add(definition.first_pointer());
         }
         if let Err(problem) = run.reopen_pointers(env)? {
-            run.park(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
+            run.quarantine(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
         } else {
             run.end_if_over(env)?;
         }
@@ -106,13 +106,13 @@ impl Run {
         let is_still = self.fault.is_some() || self.status.is_final();
         let is_begun = [PointerStatus::Pending, PointerStatus::Sleeping];
         for (at, work) in running {
-            let has_place = self.live.get(&at).is_ok_and(|p| p.active && is_begun.contains(&p.status));
+            let has_place = self.pointers.get(&at).is_ok_and(|p| p.active && is_begun.contains(&p.status));
             if is_still || !has_place {
                 self.cancel_body(work);
                 continue;
             }
             // That its pause was over is stored with what comes of it.
-            self.rouse(&at)?;
+            self.wake(&at)?;
             self.queue.retain(|id| *id != at);
             // It does not enter its step again, which would see to this.
             let node = self.node_of(&at)?;
@@ -129,14 +129,14 @@ impl Run {
     ///
     /// # Errors
     /// The stored state contradicts itself.
-    pub fn open_parked(
+    pub fn open_quarantined(
         definition: &Definition,
         loaded: Loaded,
         reason: &StepError,
         env: &mut Env<'_>,
     ) -> Result<Self> {
         let mut run = Self::with_state(definition, loaded);
-        run.park(reason, env)?;
+        run.quarantine(reason, env)?;
         Ok(run)
     }
 
@@ -154,7 +154,7 @@ impl Run {
             data: None,
             value: instance.data,
             data_changed: false,
-            live: Live::stored(instance.execution_pointers),
+            pointers: Pointers::stored(instance.execution_pointers),
             queue: VecDeque::new(),
             entries: Entries::Many,
             timers: Timers::default(),
@@ -163,7 +163,7 @@ impl Run {
             waits: Waits::stored(loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id))),
             windows: HashMap::new(),
             saga_log: SagaLog::default(),
-            wants: Vec::new(),
+            requests: Vec::new(),
             events: Vec::new(),
             delta: Delta::default(),
             fault: None,
@@ -174,13 +174,13 @@ impl Run {
     }
 
     /// Stands still, and says why, until somebody has mended it and resumes it.
-    fn park(&mut self, reason: &StepError, env: &mut Env<'_>) -> Result<()> {
+    fn quarantine(&mut self, reason: &StepError, env: &mut Env<'_>) -> Result<()> {
         if self.status.is_final() {
             return Ok(());
         }
         let fault = step_failure(&self.id, "", String::new(), 1, reason, env.now);
         self.bodies.take_ready();
-        self.wants.clear();
+        self.requests.clear();
         self.windows.clear();
         self.saga_log.stop();
         self.timers.clear_all();
@@ -189,8 +189,8 @@ impl Run {
         if self.status == WorkflowStatus::Runnable {
             self.delta.failures.push(fault.clone());
             self.set_status(StatusChange::Suspend, Some(fault.clone()))?;
-            self.tell(Lifecycle::Error(Box::new(fault.clone())), env);
-            self.tell(Lifecycle::Suspended, env);
+            self.notify(Lifecycle::Error(Box::new(fault.clone())), env);
+            self.notify(Lifecycle::Suspended, env);
         }
         self.fault = Some(fault);
         Ok(())
@@ -199,10 +199,10 @@ impl Run {
     /// Puts every live pointer to work again; `Err` inside: why the instance does not fit the definition.
     fn reopen_pointers(&mut self, env: &mut Env<'_>) -> Result<std::result::Result<(), String>> {
         // Not the pointers themselves: a container may have thousands of them.
-        let active: Vec<String> = self.live.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
+        let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         let definition = self.definition.clone();
         for id in active {
-            let pointer = self.live.get(&id)?;
+            let pointer = self.pointers.get(&id)?;
             let node = match self.fitting_node(&definition, pointer) {
                 Ok(node) => node,
                 Err(problem) => return Ok(Err(problem)),
@@ -215,7 +215,7 @@ impl Run {
                     self.timers.set(&id, until);
                 }
                 PointerStatus::Failed => {} // until it is resumed
-                PointerStatus::WaitingForEvent => self.reopen_wait(&id)?,
+                PointerStatus::WaitingForEvent => self.reopen_subscription(&id)?,
                 _ if pointer.has(attributes::IN_FALLBACK) => {}
                 _ => {
                     let pointer = pointer.clone();
@@ -225,18 +225,18 @@ impl Run {
                 }
             }
             if let (Some(until), PointerStatus::WaitingForEvent | PointerStatus::Running) =
-                (self.live.get(&id)?.sleep_until, self.live.get(&id)?.status)
+                (self.pointers.get(&id)?.sleep_until, self.pointers.get(&id)?.status)
             {
                 self.timers.set(&id, until);
             }
             if status != PointerStatus::Pending
-                && !self.is_leaving(&id)?
+                && !self.is_child_cancelled(&id)?
                 && (node.cancel_when.is_some() || node.verb.watches_data())
             {
                 self.watching.insert(id);
             }
         }
-        self.close_stray_waits()?;
+        self.close_stray_subscriptions()?;
         Ok(Ok(()))
     }
 
@@ -258,7 +258,7 @@ impl Run {
         }
         let around = match pointer.scope.last() {
             None => None,
-            Some(id) => match self.live.get(id) {
+            Some(id) => match self.pointers.get(id) {
                 Ok(container) => container.step_name.as_deref(),
                 Err(_) => return Err(format!("the container {id:?} around step {step:?} is gone")),
             },

@@ -10,9 +10,9 @@ use crate::{
 
 /// The pointers of a live instance, in the order they were made, and which of them the store has not seen yet.
 #[derive(Debug, Default)]
-pub(in crate::executor) struct Live {
-    pointers: BTreeMap<u64, ExecutionPointer>,
-    order: BTreeMap<String, u64>,
+pub(in crate::executor) struct Pointers {
+    by_number: BTreeMap<u64, ExecutionPointer>,
+    numbers: BTreeMap<String, u64>,
     made: u64,
     unsaved: BTreeSet<u64>,
     /// Of containers, the paths of branches that have ended, but still stand among the children: they are taken out together,
@@ -20,20 +20,20 @@ pub(in crate::executor) struct Live {
     ended: HashMap<String, HashSet<String>>,
 }
 
-impl Live {
+impl Pointers {
     /// As the store has them.
     pub fn stored(pointers: Vec<ExecutionPointer>) -> Self {
-        let mut live = Self::default();
+        let mut all = Self::default();
         for pointer in pointers {
-            live.push(pointer);
+            all.push(pointer);
         }
-        live
+        all
     }
 
     fn push(&mut self, pointer: ExecutionPointer) -> u64 {
         self.made += 1;
-        self.order.insert(pointer.id.clone(), self.made);
-        self.pointers.insert(self.made, pointer);
+        self.numbers.insert(pointer.id.clone(), self.made);
+        self.by_number.insert(self.made, pointer);
         self.made
     }
 
@@ -44,24 +44,24 @@ impl Live {
     }
 
     pub fn get(&self, id: &str) -> Result<&ExecutionPointer> {
-        self.order.get(id).and_then(|at| self.pointers.get(at)).ok_or_else(|| missing(id))
+        self.numbers.get(id).and_then(|at| self.by_number.get(at)).ok_or_else(|| missing(id))
     }
 
     /// The pointer, to be changed.
     pub fn edit(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
-        let at = *self.order.get(id).ok_or_else(|| missing(id))?;
+        let at = *self.numbers.get(id).ok_or_else(|| missing(id))?;
         self.unsaved.insert(at);
-        self.pointers.get_mut(&at).ok_or_else(|| missing(id))
+        self.by_number.get_mut(&at).ok_or_else(|| missing(id))
     }
 
     /// The pointer, for a change that may wait for the next one before it is stored.
     pub fn edit_quietly(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
-        let at = self.order.get(id).ok_or_else(|| missing(id))?;
-        self.pointers.get_mut(at).ok_or_else(|| missing(id))
+        let at = self.numbers.get(id).ok_or_else(|| missing(id))?;
+        self.by_number.get_mut(at).ok_or_else(|| missing(id))
     }
 
     pub fn contains(&self, id: &str) -> bool {
-        self.order.contains_key(id)
+        self.numbers.contains_key(id)
     }
 
     /// A branch of this container has begun with this pointer.
@@ -114,13 +114,13 @@ impl Live {
     /// Takes the pointer out of the live instance.
     pub fn remove(&mut self, id: &str) -> Result<ExecutionPointer> {
         self.tidy(id)?;
-        let at = self.order.remove(id).ok_or_else(|| missing(id))?;
+        let at = self.numbers.remove(id).ok_or_else(|| missing(id))?;
         self.unsaved.remove(&at);
-        self.pointers.remove(&at).ok_or_else(|| missing(id))
+        self.by_number.remove(&at).ok_or_else(|| missing(id))
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &ExecutionPointer> {
-        self.pointers.values()
+        self.by_number.values()
     }
 
     /// Ids of the pointers below this path (which ends with `/`): in the order they were made, but what is inside of a
@@ -131,7 +131,7 @@ impl Live {
         let mut inside: HashMap<&str, Vec<&String>> = HashMap::new();
         let mut found = Vec::with_capacity(made.len());
         for (at, id) in &made {
-            let around = self.pointers.get(at).and_then(|p| p.scope.last()).filter(|c| c.starts_with(path));
+            let around = self.by_number.get(at).and_then(|p| p.scope.last()).filter(|c| c.starts_with(path));
             inside.entry(around.map_or("", String::as_str)).or_default().push(id);
         }
         // Its own stack: how deep containers are nested is the user's choice.
@@ -150,20 +150,20 @@ impl Live {
 
     /// Whether the engine still has something to do below this path (which ends with `/`).
     pub fn any_active_below(&self, path: &str) -> bool {
-        self.range(path).any(|(_, at)| self.pointers.get(at).is_some_and(|p| p.active))
+        self.range(path).any(|(_, at)| self.by_number.get(at).is_some_and(|p| p.active))
     }
 
     fn range<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a String, &'a u64)> {
-        self.order
+        self.numbers
             .range::<str, _>((Bound::Included(path), Bound::Unbounded))
             .take_while(move |(id, _)| id.starts_with(path))
     }
 
     /// Ids of the visits of the step whose first visit has this id.
-    pub fn visits(&self, first: &str) -> Vec<String> {
-        let later = pointer_id::later_visits(first);
+    pub fn executions(&self, first: &str) -> Vec<String> {
+        let later = pointer_id::later_executions(first);
         let mut found: Vec<String> =
-            self.order.contains_key(first).then(|| first.to_owned()).into_iter().collect();
+            self.numbers.contains_key(first).then(|| first.to_owned()).into_iter().collect();
         found.extend(
             self.range(&later).map(|(id, _)| id).filter(|id| !id[later.len()..].contains('/')).cloned(),
         );
@@ -182,7 +182,7 @@ impl Live {
 
     /// What the store has not seen, in order.
     pub fn unsaved(&self) -> impl Iterator<Item = &ExecutionPointer> {
-        self.unsaved.iter().filter_map(|at| self.pointers.get(at))
+        self.unsaved.iter().filter_map(|at| self.by_number.get(at))
     }
 
     pub fn is_saved(&self) -> bool {

@@ -49,8 +49,8 @@ impl Run {
             return Ok(!is_over);
         }
         for at in can_begin_again {
-            self.take_away_below(&at, env)?;
-            self.rouse(&at)?;
+            self.cancel_inside(&at, env)?;
+            self.wake(&at)?;
             self.queue.push_back(at);
         }
         self.entries = Entries::None;
@@ -86,8 +86,8 @@ impl Run {
         let failure = step_failure(&run.id, "", String::new(), 1, reason, env.now);
         run.delta.failures.push(failure.clone());
         run.set_status(StatusChange::Suspend, Some(failure.clone()))?;
-        run.tell(Lifecycle::Error(Box::new(failure)), env);
-        run.tell(Lifecycle::Suspended, env);
+        run.notify(Lifecycle::Error(Box::new(failure)), env);
+        run.notify(Lifecycle::Suspended, env);
         Ok(run)
     }
 }

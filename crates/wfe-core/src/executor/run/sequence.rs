@@ -20,7 +20,7 @@ impl Run {
     /// The pointer's own part is done; its children are awaited.
     pub(in crate::executor) fn become_container(&mut self, at: &str, kept: Option<Value>) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Run)?;
         pointer.persistence_data = kept;
         pointer.set(attributes::KIND, kind);
@@ -30,15 +30,15 @@ impl Run {
     /// What was inside of the container is taken away, and it will begin anew: the branches that it begins then have
     /// names of their own, although their keys are those of before. Counted with the pointer, so that a replay after a
     /// crash gives the same names.
-    pub(in crate::executor) fn begin_anew(&mut self, at: &str) -> Result<()> {
-        let pointer = self.live.edit(at)?;
+    pub(in crate::executor) fn restart(&mut self, at: &str) -> Result<()> {
+        let pointer = self.pointers.edit(at)?;
         let time = pointer.number(attributes::START).unwrap_or(1);
         pointer.set(attributes::START, time + 1);
         Ok(())
     }
 
     /// Begins a branch of the container `at`, under this key: one that no other branch of it has had since it
-    /// [began anew](Self::begin_anew), if it did.
+    /// [began anew](Self::restart), if it did.
     pub(in crate::executor) fn begin_branch(
         &mut self,
         at: &str,
@@ -48,16 +48,16 @@ impl Run {
     ) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(branch.first);
-        let container = self.live.get(at)?;
+        let container = self.pointers.get(at)?;
         let id = pointer_id::first_in_branch(at, key, container.number(attributes::START), &node.id);
         let mut child = node.new_pointer(id.clone());
         child.scope.clone_from(&container.scope);
         child.scope.push(at.to_owned());
         child.context_item.clone_from(&container.context_item);
         inherit(&mut child, container, &[attributes::COMPENSATES, attributes::FAILURE]);
-        self.live.branch_began(at, &id)?;
+        self.pointers.branch_began(at, &id)?;
         dress(&mut child);
-        self.live.add(child);
+        self.pointers.add(child);
         self.queue.push_back(id);
         Ok(())
     }
@@ -70,7 +70,7 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         self.completed(at, outcome, env)?;
-        self.go_on(at, env)
+        self.proceed(at, env)
     }
 
     /// The pointer ended well; what follows is the caller's.
@@ -81,27 +81,27 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         let node = self.node_of(at)?;
-        let (step, has_undo) = (node.id.to_string(), node.compensation.is_some());
-        let pointer = self.live.edit(at)?;
+        let (step, has_compensation) = (node.id.to_string(), node.compensation.is_some());
+        let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Complete)?;
         pointer.outcome = outcome;
-        if has_undo {
+        if has_compensation {
             self.log(at)?;
         }
-        self.tell(Lifecycle::StepCompleted { step, pointer: at.to_owned() }, env);
+        self.notify(Lifecycle::StepCompleted { step, pointer: at.to_owned() }, env);
         Ok(())
     }
 
     /// The instance goes on behind the pointer at once; the pointer stays, beside it.
     pub(in crate::executor) fn fork(&mut self, at: &str) -> Result<()> {
-        self.live.edit(at)?.set(attributes::FORKED, true);
+        self.pointers.edit(at)?.set(attributes::FORKED, true);
         self.begin_next(at)
     }
 
     /// The pointer has come to its end; the next step of its sequence begins, or the sequence ends.
-    pub(super) fn go_on(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        self.rest(at, env)?;
-        let is_forked = self.live.get(at)?.has(attributes::FORKED);
+    pub(super) fn proceed(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        self.deactivate(at, env)?;
+        let is_forked = self.pointers.get(at)?.has(attributes::FORKED);
         if !is_forked {
             self.begin_next(at)?;
         }
@@ -112,9 +112,9 @@ impl Run {
     }
 
     /// Nothing more happens at the pointer.
-    pub(in crate::executor) fn rest(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn deactivate(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.watching.remove(at);
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.active = false;
         pointer.end_time.get_or_insert(env.now);
         Ok(())
@@ -123,9 +123,9 @@ impl Run {
     /// A pointer at what follows `at` in its sequence, if anything does.
     fn begin_next(&mut self, at: &str) -> Result<()> {
         if let Some(next) = self.node_of(at)?.next {
-            return self.visit(next, at, at);
+            return self.begin_step(next, at, at);
         }
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         if !pointer.scope.is_empty() {
             pointer.set(attributes::LAST, true);
         }
@@ -134,24 +134,24 @@ impl Run {
 
     /// A pointer at this node, in the sequence in which `beside` stands, reached from `before`. Finished visits of the same
     /// step there become history.
-    pub(in crate::executor) fn visit(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
+    pub(in crate::executor) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
         let first = pointer_id::in_sequence_of(beside, &node.id);
         let mut id = first.clone();
         let mut latest = 0_u64;
-        for visit in self.live.visits(&first) {
-            latest = latest.max(pointer_id::visit_number(&visit));
-            if !self.live.get(&visit)?.active {
-                let pointer = self.live.remove(&visit)?;
+        for visit in self.pointers.executions(&first) {
+            latest = latest.max(pointer_id::execution_number(&visit));
+            if !self.pointers.get(&visit)?.active {
+                let pointer = self.pointers.remove(&visit)?;
                 self.delta.finished.push(pointer);
             }
         }
         if latest > 0 {
-            id = pointer_id::visit(&first, latest + 1);
+            id = pointer_id::execution(&first, latest + 1);
         }
         // `beside` itself may be such a visit, and gone by now: the newest history row then.
-        let like = match self.live.get(beside) {
+        let like = match self.pointers.get(beside) {
             Ok(pointer) => pointer.clone(),
             Err(gone) => self.delta.finished.iter().rev().find(|p| p.id == beside).cloned().ok_or(gone)?,
         };
@@ -161,19 +161,19 @@ impl Run {
         pointer.context_item.clone_from(&like.context_item);
         inherit(&mut pointer, &like, &[attributes::INDEX, attributes::COMPENSATES]);
         if let Some(container) = like.scope.last() {
-            inherit(&mut pointer, self.live.get(container)?, &[attributes::FAILURE]);
+            inherit(&mut pointer, self.pointers.get(container)?, &[attributes::FAILURE]);
         }
-        self.live.add(pointer);
+        self.pointers.add(pointer);
         self.queue.push_back(id);
         Ok(())
     }
 
     /// Goes from `at` to another node of its sequence, or of one around it. Told by the sequence, not by the container: a
     /// compensation stands in its saga, not in the step that it undoes.
-    pub(in crate::executor) fn jump(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn go_to(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
         let sequence = self.definition.node(target).sequence;
         let mut left = None;
-        for around in self.live.get(at)?.scope.iter().map(String::as_str).chain([at]) {
+        for around in self.pointers.get(at)?.scope.iter().map(String::as_str).chain([at]) {
             if self.node_of(around)?.sequence == sequence {
                 left = Some(around.to_owned());
             }
@@ -183,37 +183,37 @@ impl Run {
                 "{at:?} goes to a step of something that is not around it"
             )));
         };
-        self.rest(at, env)?;
+        self.deactivate(at, env)?;
         if left != at {
-            self.take_away_below(&left, env)?;
-            self.take_away(&left, env)?;
+            self.cancel_inside(&left, env)?;
+            self.cancel(&left, env)?;
         }
-        self.visit(target, &left, &left)
+        self.begin_step(target, &left, &left)
     }
 
     /// The pointer was the last of its sequence, or beside it: if nothing of the branch is at work any more, the branch
     /// has ended.
     fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        let Some(container) = self.live.get(at)?.scope.last().cloned() else {
+        let Some(container) = self.pointers.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);
         };
         let key = pointer_id::branch_key(&container, at).to_owned();
         let path = pointer_id::branch_path(&container, at)
             .ok_or_else(|| WfeError::Invalid(format!("{at:?} is not inside its container {container:?}")))?;
-        if self.live.any_active_below(path) {
+        if self.pointers.any_active_below(path) {
             return Ok(());
         }
         let is_fallback = key == pointer_id::FALLBACK && self.is_in_fallback(&container)?;
         let mut result = Ok(None);
-        for id in self.live.below(path) {
-            let pointer = self.live.remove(&id)?;
+        for id in self.pointers.below(path) {
+            let pointer = self.pointers.remove(&id)?;
             let is_last = pointer.has(attributes::LAST);
             if is_fallback && is_last && pointer.scope.last() == Some(&container) {
                 result = result_of(pointer.status, pointer.outcome.clone(), &pointer.extension_attributes);
             }
             self.delta.finished.push(pointer);
         }
-        self.live.branch_ended(&container, path.to_owned())?;
+        self.pointers.branch_ended(&container, path.to_owned())?;
         if is_fallback {
             return self.fallback_ended(&container, result, env);
         }
@@ -223,10 +223,10 @@ impl Run {
 
     /// What runs in place of the failed step `at`.
     pub(super) fn begin_fallback(&mut self, at: &str, fallback: Branch, failure: Value) -> Result<()> {
-        let kept = self.live.get(at)?.persistence_data.clone();
+        let kept = self.pointers.get(at)?.persistence_data.clone();
         self.become_container(at, kept)?;
-        self.live.no_branches(at)?;
-        let pointer = self.live.edit(at)?;
+        self.pointers.no_branches(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.set(attributes::IN_FALLBACK, true);
         pointer.set(attributes::FAILURE, failure);
         self.begin_branch(at, pointer_id::FALLBACK, fallback, |_| {})
@@ -240,16 +240,16 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         if let Ok(outcome) = result {
-            let pointer = self.live.edit(at)?;
+            let pointer = self.pointers.edit(at)?;
             pointer.set(attributes::RESCUED, outcome.unwrap_or_default());
         }
         self.end_fallback(at)?;
-        self.go_on(at, env)
+        self.proceed(at, env)
     }
 
     /// The step is failed for good, with its failure as its outcome.
     pub(super) fn end_fallback(&mut self, at: &str) -> Result<()> {
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Fail)?;
         pointer.outcome = pointer.unset(attributes::FAILURE);
         pointer.unset(attributes::IN_FALLBACK);
@@ -258,13 +258,13 @@ impl Run {
 
     /// Whether the pointer has failed for good, and its fallback runs.
     pub(super) fn is_in_fallback(&self, at: &str) -> Result<bool> {
-        Ok(self.live.get(at)?.has(attributes::IN_FALLBACK))
+        Ok(self.pointers.get(at)?.has(attributes::IN_FALLBACK))
     }
 
     /// Ends the instance well if nothing is left to do.
     pub(super) fn end_if_over(&mut self, env: &mut Env<'_>) -> Result<()> {
         // A suspended instance ends when it is resumed.
-        if self.status != WorkflowStatus::Runnable || self.live.any_active() {
+        if self.status != WorkflowStatus::Runnable || self.pointers.any_active() {
             return Ok(());
         }
         self.end_well(env)
@@ -275,8 +275,8 @@ impl Run {
         self.set_status(StatusChange::Complete, None)?;
         self.ending = Some(Ending::Completed);
         self.delta.complete_time = Some(env.now);
-        self.take_all_away(env)?;
-        self.tell(Lifecycle::Completed, env);
+        self.cancel_all(env)?;
+        self.notify(Lifecycle::Completed, env);
         Ok(())
     }
 

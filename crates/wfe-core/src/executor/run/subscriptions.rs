@@ -24,7 +24,7 @@ pub const ACTIVITY: &str = "wfe.activity:";
 pub const USER_TASK: &str = "wfe.user-task";
 
 /// What a pointer waits for.
-pub(in crate::executor) struct Wanted {
+pub(in crate::executor) struct Expected {
     pub name: String,
     /// `None`: the wait's own id, so that the event reaches no other.
     pub key: Option<String>,
@@ -35,7 +35,7 @@ pub(in crate::executor) struct Wanted {
     pub data: Option<Value>,
 }
 
-impl Wanted {
+impl Expected {
     /// An event that is made for one wait. No clock says whether it is in time.
     pub fn own(name: impl Into<String>, key: Option<String>, data: Option<Value>) -> Self {
         Self { name: name.into(), key, as_of: Some(DateTime::UNIX_EPOCH), data }
@@ -44,10 +44,10 @@ impl Wanted {
 
 impl Run {
     /// The pointer waits for an event from now on.
-    pub(in crate::executor) fn wait(&mut self, at: &str, wanted: Wanted) -> Result<()> {
+    pub(in crate::executor) fn subscribe(&mut self, at: &str, wanted: Expected) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
         self.note_key(at)?;
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         let count = pointer.number(attributes::SUBSCRIPTIONS).unwrap_or(0) + 1;
         pointer.status = pointer.status.after(PointerChange::Wait)?;
         pointer.set(attributes::SUBSCRIPTIONS, count);
@@ -73,8 +73,8 @@ impl Run {
     }
 
     /// The pointer's wait is closed, if it has one; a child for which it waits is cancelled, or terminated if the instance is.
-    pub(super) fn unwait(&mut self, at: &str) -> Result<()> {
-        let Some(id) = self.wait_of(at)? else { return Ok(()) };
+    pub(super) fn unsubscribe(&mut self, at: &str) -> Result<()> {
+        let Some(id) = self.subscription_of(at)? else { return Ok(()) };
         self.waits.close(&id);
         let before = self.delta.subscribed.len();
         self.delta.subscribed.retain(|wait| wait.id != id);
@@ -82,7 +82,7 @@ impl Run {
         if self.delta.subscribed.len() == before {
             self.delta.unsubscribed.push(id);
         }
-        if let Some(Value::String(child)) = self.live.edit(at)?.unset(attributes::CHILD) {
+        if let Some(Value::String(child)) = self.pointers.edit(at)?.unset(attributes::CHILD) {
             // What is terminated undoes nothing, its children included.
             let is_terminated = self.ending == Some(Ending::Terminated);
             self.end_child(child, if is_terminated { Control::Terminate } else { Control::Cancel });
@@ -92,7 +92,7 @@ impl Run {
 
     /// The child for whose end the pointer waits.
     pub(super) fn child_of(&self, at: &str) -> Result<Option<String>> {
-        let pointer = self.live.get(at)?;
+        let pointer = self.pointers.get(at)?;
         let waits = pointer.active && pointer.status == PointerStatus::WaitingForEvent;
         let child = pointer.text(attributes::CHILD);
         Ok(child.filter(|_| waits).map(str::to_owned))
@@ -108,9 +108,9 @@ impl Run {
     }
 
     /// The id of the pointer's open wait.
-    pub(super) fn wait_of(&self, at: &str) -> Result<Option<String>> {
-        let pointer = self.live.get(at)?;
-        let id = last_wait(&self.id, pointer);
+    pub(super) fn subscription_of(&self, at: &str) -> Result<Option<String>> {
+        let pointer = self.pointers.get(at)?;
+        let id = last_subscription(&self.id, pointer);
         Ok(id.filter(|id| self.waits.is_open(id)))
     }
 
@@ -154,12 +154,14 @@ impl Run {
             self.delta.moved.entry(event.event_name).or_default().insert(event.event_key);
             self.delta.consumed.push(Consumed { subscription_id, event_id: event.id });
             self.clear_timer(&at)?;
-            let pointer = self.live.edit(&at)?;
+            let pointer = self.pointers.edit(&at)?;
             pointer.status = pointer.status.after(PointerChange::Wake)?;
             pointer.event_published = true;
             pointer.event_data = Some(event.event_data.clone());
             let verb = self.verb_of(&at)?;
-            self.guard(&at, env, |run, env| verb.primitive().event_came(run, &at, event.event_data, env))?;
+            self.guard(&at, env, |run, env| {
+                verb.primitive().event_received(run, &at, event.event_data, env)
+            })?;
         }
         Ok((changed, late))
     }
@@ -173,7 +175,7 @@ impl Run {
 
     /// The open waits for which an event may be there after a commit: those that it has opened, and others in the streams of
     /// which it has consumed one.
-    pub(super) fn waits_to_look_for(&self, delta: &Delta) -> Vec<String> {
+    pub(super) fn subscriptions_to_check(&self, delta: &Delta) -> Vec<String> {
         let is_open = |wait: &&EventSubscription| self.waits.is_open(&wait.id);
         let mut found: BTreeSet<String> =
             delta.subscribed.iter().filter(is_open).map(|wait| wait.id.clone()).collect();
@@ -183,19 +185,23 @@ impl Run {
                 delta.moved.get(name).is_some_and(|keys| keys.contains(key))
             };
             // By the pointers in their order: thousands of them would be many to look up one by one.
-            let moved = self.live.iter().filter(has_moved).filter_map(|pointer| last_wait(&self.id, pointer));
+            let moved = self
+                .pointers
+                .iter()
+                .filter(has_moved)
+                .filter_map(|pointer| last_subscription(&self.id, pointer));
             found.extend(moved.filter(|wait| self.waits.is_open(wait)));
         }
         found.into_iter().collect()
     }
 
     /// A waiting pointer, opened from the store. A wait that somebody has closed by hand is opened again.
-    pub(super) fn reopen_wait(&mut self, at: &str) -> Result<()> {
-        if self.wait_of(at)?.is_some() {
+    pub(super) fn reopen_subscription(&mut self, at: &str) -> Result<()> {
+        if self.subscription_of(at)?.is_some() {
             return Ok(());
         }
         self.clear_timer(at)?;
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Wake)?;
         pointer.unset(attributes::CHILD);
         self.queue.push_back(pointer.id.clone());
@@ -203,12 +209,12 @@ impl Run {
     }
 
     /// Closes waits at which no pointer stands: somebody has mended the instance by hand.
-    pub(super) fn close_stray_waits(&mut self) -> Result<()> {
+    pub(super) fn close_stray_subscriptions(&mut self) -> Result<()> {
         let mut stray = Vec::new();
         for (id, at) in self.waits.iter() {
             let is_waiting =
-                self.live.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::WaitingForEvent);
-            if !is_waiting || self.wait_of(at)?.as_deref() != Some(id) {
+                self.pointers.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::WaitingForEvent);
+            if !is_waiting || self.subscription_of(at)?.as_deref() != Some(id) {
                 stray.push(id.to_owned());
             }
         }
@@ -220,13 +226,13 @@ impl Run {
     }
 
     /// Closes what is still open at the end of the instance.
-    pub(super) fn close_all_waits(&mut self) {
+    pub(super) fn close_all_subscriptions(&mut self) {
         self.delta.unsubscribed.extend(self.waits.close_all());
     }
 }
 
 /// The wait that the pointer opened last; `None`: it has opened none.
-pub(in crate::executor) fn last_wait(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
+pub(in crate::executor) fn last_subscription(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
     let count = pointer.number(attributes::SUBSCRIPTIONS)?;
     Some(pointer_id::subscription(instance, &pointer.id, count))
 }

@@ -24,7 +24,7 @@ impl TimeLimit {
 
     /// The pointer has waited too long.
     pub(in crate::executor) fn over(&self, run: &mut Run, at: &str) -> Moved {
-        run.rouse(at)?;
+        run.wake(at)?;
         if !self.has_branch {
             let error = StepError::retryable("what the step waited for did not come in time");
             return Err(error.with_code(StepError::TIMEOUT).into());
@@ -70,7 +70,7 @@ impl Run {
         while !self.status.is_final()
             && let Some(id) = self.bodies.take_timed_out(env.now)
         {
-            self.let_go(&id)?;
+            self.stop_waiting(&id)?;
             let error = StepError::retryable("the attempt took longer than it may");
             self.fail(&id, &error.with_code(StepError::TIMEOUT), env)?;
         }
@@ -80,7 +80,7 @@ impl Run {
         while self.status == WorkflowStatus::Runnable
             && let Some((at, id)) = self.timers.take_due(env.now)
         {
-            let pointer = self.live.edit_quietly(&id)?;
+            let pointer = self.pointers.edit_quietly(&id)?;
             match pointer.status {
                 PointerStatus::WaitingForEvent => self.timers.add_overdue(id, at),
                 PointerStatus::Sleeping => {
@@ -88,7 +88,7 @@ impl Run {
                     pointer.status = pointer.status.after(PointerChange::Wake)?;
                     self.queue.push_back(id);
                 }
-                _ => self.time_came(&id, env)?,
+                _ => self.timer_fired(&id, env)?,
             }
         }
         Ok(())
@@ -109,7 +109,7 @@ impl Run {
             if self.may_be_answered(&id, env)? {
                 later.push((at, id));
             } else {
-                self.time_came(&id, env)?;
+                self.timer_fired(&id, env)?;
             }
         }
         for (at, id) in later {
@@ -120,7 +120,7 @@ impl Run {
 
     /// If so, not any more after the next commit.
     fn may_be_answered(&mut self, id: &str, env: &Env<'_>) -> Result<bool> {
-        let Some(wait) = self.wait_of(id)?.filter(|wait| self.waits.is_answerable(wait)) else {
+        let Some(wait) = self.subscription_of(id)?.filter(|wait| self.waits.is_answerable(wait)) else {
             return Ok(false);
         };
         let closes = self.verb_of(id)?.primitive().takes_no_answer_after(self, id, env)?;
@@ -141,20 +141,20 @@ impl Run {
 
     /// Until when the pointer waits for an event, at most.
     pub(super) fn waits_until(&self, id: &str) -> Option<DateTime<Utc>> {
-        let pointer = self.live.get(id).ok().filter(|p| p.status == PointerStatus::WaitingForEvent)?;
+        let pointer = self.pointers.get(id).ok().filter(|p| p.status == PointerStatus::WaitingForEvent)?;
         pointer.sleep_until
     }
 
-    fn time_came(&mut self, id: &str, env: &mut Env<'_>) -> Result<()> {
-        self.live.edit_quietly(id)?.sleep_until = None;
+    fn timer_fired(&mut self, id: &str, env: &mut Env<'_>) -> Result<()> {
+        self.pointers.edit_quietly(id)?.sleep_until = None;
         let verb = self.verb_of(id)?;
-        self.guard(id, env, |run, env| verb.primitive().time_came(run, id, env))
+        self.guard(id, env, |run, env| verb.primitive().timer_fired(run, id, env))
     }
 
     fn meet_deadline(&mut self, env: &mut Env<'_>) -> Result<()> {
         let error =
             StepError::fatal("the workflow was not over at its deadline").with_code(StepError::DEADLINE);
-        let failure = self.note_failure("", String::new(), 1, &error, env);
+        let failure = self.record_failure("", String::new(), 1, &error, env);
         self.close(Ending::Failed, Some(failure), env)
     }
 
@@ -165,7 +165,7 @@ impl Run {
 
     /// The pointer is entered again then.
     pub(in crate::executor) fn sleep_until(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
-        let pointer = self.live.edit(at)?;
+        let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Sleep)?;
         pointer.sleep_until = Some(until);
         self.timers.set(at, until);
@@ -175,14 +175,14 @@ impl Run {
     /// The waiting or running pointer is looked at then.
     pub(in crate::executor) fn set_timer(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         self.clear_timer(at)?;
-        self.live.edit(at)?.sleep_until = Some(until);
+        self.pointers.edit(at)?.sleep_until = Some(until);
         self.timers.set(at, until);
         Ok(())
     }
 
     pub(in crate::executor) fn clear_timer(&mut self, at: &str) -> Result<()> {
-        if let Some(until) = self.live.get(at)?.sleep_until {
-            self.live.edit(at)?.sleep_until = None;
+        if let Some(until) = self.pointers.get(at)?.sleep_until {
+            self.pointers.edit(at)?.sleep_until = None;
             self.timers.clear(at, until);
         }
         Ok(())

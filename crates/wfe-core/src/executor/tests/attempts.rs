@@ -404,7 +404,8 @@ fn an_instance_that_is_parked_is_given_back_at_once_though_a_body_goes_on() {
     world.crash();
     let (loaded, definition) = (world.loaded(), world.definition.clone());
     let reason = StepError::fatal("its state contradicts itself");
-    let parked = world.with_env(|env| crate::executor::Run::open_parked(&definition, loaded, &reason, env));
+    let parked =
+        world.with_env(|env| crate::executor::Run::open_quarantined(&definition, loaded, &reason, env));
     world.run = Some(parked.unwrap());
     world.with_run(|run, _| run.still_at_work(1, &earlier.place()));
     world.settle();

@@ -435,7 +435,7 @@ fn an_instance_that_waits_for_its_log_is_not_given_back() {
     world.with_run(|run, env| {
         run.ended("saga/1/x", end, env).unwrap();
         assert!(!advanced(run, env).unwrap().unwrap().release);
-        assert_eq!(run.committed(env).unwrap().wants.len(), 1);
+        assert_eq!(run.committed(env).unwrap().requests.len(), 1);
         // Something else happens before the entry is read.
         run.control(
             crate::traits::ControlRequest { number: 1, control: Control::Resume, intervention: None },

@@ -144,7 +144,7 @@ fn a_user_task_around_a_saga_that_is_undone_for_a_cancel_takes_no_answer_any_mor
 }
 
 /// A saga whose one step is being undone for two hours, from the beginning on.
-fn half_undone(body: Body) -> Body {
+fn half_compensated(body: Body) -> Body {
     body.saga("s", |b| {
         b.then("a", mark("a"))
             .compensate_with(|undo| undo.delay("slow", |_, _| 2 * HOUR).then("un-a", unmark("a")))
@@ -166,15 +166,15 @@ fn ends(inside: fn(Body) -> Body) -> Builder {
 
 #[test]
 fn an_end_waits_for_a_saga_that_is_being_undone_and_leaves_an_open_one_done() {
-    let whole = everywhere(|| world(ends(half_undone)));
+    let whole = everywhere(|| world(ends(half_compensated)));
     assert_eq!((line(&whole).as_str(), whole.ending), ("a -a", Some(Ending::Completed)));
-    let inside = everywhere(|| world(ends(|b| b.saga("outer", |b| half_undone(does(b, "o"))))));
+    let inside = everywhere(|| world(ends(|b| b.saga("outer", |b| half_compensated(does(b, "o"))))));
     assert_eq!((line(&inside).as_str(), inside.ending), ("o a -a", Some(Ending::Completed)));
     let nested = everywhere(|| {
         world(ends(|b| {
             b.saga("outer", |b| {
                 b.then("o", mark("o"))
-                    .compensate_with(|undo| half_undone(undo).then("un-o", unmark("o")))
+                    .compensate_with(|undo| half_compensated(undo).then("un-o", unmark("o")))
                     .then("y", broken())
             })
         }))
@@ -191,7 +191,7 @@ fn an_end_that_waits_for_a_saga_is_an_end_whatever_is_asked_then() {
         (Control::Terminate, ("a", Some(Ending::Terminated))),
         (Control::Suspend, ("a", None)),
     ] {
-        let mut world = world(ends(half_undone).deadline(HOUR + HOUR / 2));
+        let mut world = world(ends(half_compensated).deadline(HOUR + HOUR / 2));
         world.plan_ask(HOUR + HOUR / 4, control);
         world.play();
         assert_eq!((line(&world).as_str(), world.ending), expected);
@@ -205,7 +205,7 @@ fn an_end_that_waits_for_a_saga_is_an_end_whatever_is_asked_then() {
 
 #[test]
 fn an_end_whose_last_saga_is_undone_while_the_instance_stands_still_comes_with_the_resume() {
-    let mut world = world(ends(half_undone));
+    let mut world = world(ends(half_compensated));
     let at = world.now + 2 * HOUR;
     while world.jobs.iter().all(|job| !job.pointer().ends_with("un-a")) {
         if !world.act(&mut |_| Step::Finish(1)) {
@@ -259,7 +259,7 @@ fn an_instance_that_is_suspended_in_the_middle_of_a_compensation_goes_on_with_it
 #[test]
 fn a_deadline_during_a_compensation_lets_it_end_and_then_the_instance_has_failed() {
     let whole = everywhere(|| {
-        world(begin().deadline(HOUR).if_("i", |_, _| true, half_undone).then("after", mark("after")))
+        world(begin().deadline(HOUR).if_("i", |_, _| true, half_compensated).then("after", mark("after")))
     });
     assert_eq!((line(&whole).as_str(), whole.ending), ("a -a", Some(Ending::Failed)));
 }

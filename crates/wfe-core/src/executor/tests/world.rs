@@ -185,7 +185,7 @@ impl World {
             let effects = self.with_run(Run::committed)?;
             let Effects {
                 jobs,
-                wants,
+                requests,
                 events,
                 cancelled,
                 released,
@@ -217,16 +217,16 @@ impl World {
             if let Some(waits) = waits {
                 deliveries.retain(|delivery| waits.contains(&delivery.subscription_id));
             }
-            let mut goes_on = again || (!wants.is_empty() && !self.reads_slowly);
+            let mut goes_on = again || (!requests.is_empty() && !self.reads_slowly);
             if listen {
                 goes_on |= self.with_run(|run, env| run.deliver(deliveries, env))?;
             }
-            for want in wants {
+            for request in requests {
                 self.reads += 1;
-                let all = self.items.get(&want.container).expect("items that are wanted are stored");
-                let from = usize::try_from(want.from).unwrap();
-                let values = all[from..].iter().take(want.limit.min(5)).cloned().collect();
-                self.reading.push((want.container, want.from, values));
+                let all = self.items.get(&request.container).expect("items that are wanted are stored");
+                let from = usize::try_from(request.from).unwrap();
+                let values = all[from..].iter().take(request.limit.min(5)).cloned().collect();
+                self.reading.push((request.container, request.from, values));
             }
             if !self.reads_slowly {
                 self.let_in()?;

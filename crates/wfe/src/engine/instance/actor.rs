@@ -3,7 +3,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
-    executor::StepPlace,
+    executor::StepExecution,
     traits::{Claimed, Loaded},
 };
 
@@ -30,7 +30,7 @@ pub(in crate::engine) struct Actor {
     pub(in crate::engine) spawned: HashMap<u64, Spawned>,
     /// Bodies of the instance that have not ended in this process, but that another actor has begun, by numbers of jobs
     /// that they got here.
-    pub(in crate::engine) others: HashMap<u64, StepPlace>,
+    pub(in crate::engine) others: HashMap<u64, StepExecution>,
     /// Whether it was told that pointers wait for the end of an earlier body.
     pub(in crate::engine) has_held: bool,
     /// The number of the last job there was, whichever `Run` gave it.
@@ -55,7 +55,7 @@ pub(in crate::engine) struct Actor {
 /// A body that was handed out.
 pub(in crate::engine) struct Spawned {
     pub token: CancellationToken,
-    pub place: StepPlace,
+    pub place: StepExecution,
 }
 
 /// Where the state of an instance is when work on it begins.

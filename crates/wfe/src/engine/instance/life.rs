@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
     Result, WfeError,
-    executor::{Effects, Job, Lifecycle, Run, RunningBodies, Want},
+    executor::{Effects, ItemRequest, Job, Lifecycle, Run, RunningBodies},
     logging::{self, Span},
     steps::StepError,
     traits::Loaded,
@@ -302,7 +302,7 @@ impl Actor {
             let soon = effects.listen.then(|| self.shared.now().timestamp_millis());
             return Turn::Over(next.into_iter().chain(soon).min());
         }
-        for Want { container, from, limit } in effects.wants {
+        for ItemRequest { container, from, limit } in effects.requests {
             let (shared, phase) = (self.shared.clone(), self.bodies.phase.clone());
             let (id, mail, asker) = (self.work.id.clone(), self.mail.clone(), self.opened);
             tokio::spawn(async move {

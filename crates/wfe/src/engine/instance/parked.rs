@@ -39,7 +39,7 @@ impl Parked {
     pub fn open(&mut self, definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Run> {
         match self.at_work.take() {
             Some(at_work) => Run::open_suspended(definition, loaded, &self.reason, at_work, env),
-            None => Run::open_parked(definition, loaded, &self.reason, env),
+            None => Run::open_quarantined(definition, loaded, &self.reason, env),
         }
     }
 }

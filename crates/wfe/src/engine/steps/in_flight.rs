@@ -11,7 +11,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
-use wfe_core::executor::{Job, StepPlace};
+use wfe_core::executor::{Job, StepExecution};
 
 use crate::engine::message::Mail;
 
@@ -52,7 +52,7 @@ pub(crate) enum Stand {
 
 struct Hand {
     number: u64,
-    place: StepPlace,
+    place: StepExecution,
     stand: Stand,
     token: CancellationToken,
     /// Who waits for its end beside its own actor, and as which job.
@@ -139,7 +139,7 @@ impl AtHand {
 
     /// All bodies of the instance that have not ended in this process, whichever host has begun them. The end of each is
     /// mailed as that of a job of its own: these jobs are numbered from `from` on.
-    pub fn in_process(instance: &str, mail: &UnboundedSender<Mail>, from: u64) -> Vec<(u64, StepPlace)> {
+    pub fn in_process(instance: &str, mail: &UnboundedSender<Mail>, from: u64) -> Vec<(u64, StepExecution)> {
         let hosts: Vec<_> = lock(&HOSTS).iter().filter_map(Weak::upgrade).collect();
         let (mut found, mut job) = (Vec::new(), from);
         for host in hosts {

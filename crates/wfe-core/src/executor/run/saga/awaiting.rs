@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::compensate::Undoing;
+use super::compensate::Compensating;
 use crate::{
     Result, WfeError,
     executor::run::{Env, Run},
@@ -22,14 +22,17 @@ impl Run {
     /// compensation, and children that were cancelled. What is a part of a compensation of its own is none of them.
     pub(super) fn awaited_below(&self, saga: &str) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
-        for id in self.live.below(&pointer_id::inside(saga)) {
-            let pointer = self.live.get(&id)?;
+        for id in self.pointers.below(&pointer_id::inside(saga)) {
+            let pointer = self.pointers.get(&id)?;
             if !pointer.active {
                 continue;
             }
-            let is_awaited = self.is_leaving(&id)?
+            let is_awaited = self.is_child_cancelled(&id)?
                 || (self.node_of(&id)?.verb.is_saga()
-                    && self.saga_state(&id)?.undoing.is_some_and(|undoing| undoing.current.is_some()));
+                    && self
+                        .saga_state(&id)?
+                        .compensating
+                        .is_some_and(|compensating| compensating.current.is_some()));
             if is_awaited && self.sagas_around(&id)?.iter().any(|around| around == saga) {
                 found.insert(id);
             }
@@ -39,13 +42,16 @@ impl Run {
 
     /// The children that are at work for steps inside of `saga` are cancelled, and their ends awaited.
     pub(super) fn cancel_children_below(&mut self, saga: &str) -> Result<()> {
-        for id in self.live.below(&pointer_id::inside(saga)) {
+        for id in self.pointers.below(&pointer_id::inside(saga)) {
             let Some(child) = self.child_of(&id)? else { continue };
             let is_inside = self.sagas_around(&id)?.iter().any(|around| around == saga);
-            if is_inside && !self.is_leaving(&id)? && !self.delta.created.iter().any(|new| new.id == child) {
+            if is_inside
+                && !self.is_child_cancelled(&id)?
+                && !self.delta.created.iter().any(|new| new.id == child)
+            {
                 self.clear_timer(&id)?;
                 self.watching.remove(&id);
-                self.live.edit(&id)?.set(attributes::CHILD_CANCELLED, true);
+                self.pointers.edit(&id)?.set(attributes::CHILD_CANCELLED, true);
                 self.delta.requested.push((child, Control::Cancel));
             }
         }
@@ -53,19 +59,19 @@ impl Run {
     }
 
     /// Whether the pointer only waits for the end of its child, because a saga around it is undone.
-    pub(in crate::executor) fn is_leaving(&self, at: &str) -> Result<bool> {
-        Ok(self.live.get(at)?.has(attributes::CHILD_CANCELLED))
+    pub(in crate::executor) fn is_child_cancelled(&self, at: &str) -> Result<bool> {
+        Ok(self.pointers.get(at)?.has(attributes::CHILD_CANCELLED))
     }
 
     /// The child of the pointer, which was cancelled, has ended; or nobody waits for it any more.
-    pub(in crate::executor) fn left(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        self.live.edit(at)?.unset(attributes::CHILD_CANCELLED);
-        if self.live.get(at)?.status.is_final() {
-            self.rest(at, env)?;
+    pub(in crate::executor) fn cancelled_child_ended(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        self.pointers.edit(at)?.unset(attributes::CHILD_CANCELLED);
+        if self.pointers.get(at)?.status.is_final() {
+            self.deactivate(at, env)?;
         } else {
-            self.take_away(at, env)?;
+            self.cancel(at, env)?;
         }
-        match self.undone_around(at)? {
+        match self.compensating_saga_around(at)? {
             Some(saga) => self.pass_on(at, &saga, env),
             None => Err(WfeError::Invalid(format!("{at:?} leaves a saga that is not undone"))),
         }
@@ -74,22 +80,24 @@ impl Run {
     /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
     pub(in crate::executor::run) fn note_cut_short(&mut self, at: &str) -> Result<()> {
         let path = pointer_id::inside(at);
-        let sagas = self.live.below(&path).into_iter().chain([at.to_owned()]);
+        let sagas = self.pointers.below(&path).into_iter().chain([at.to_owned()]);
         for saga in sagas.collect::<Vec<_>>() {
-            if !self.is_being_undone(&saga)? {
+            if !self.is_compensating(&saga)? {
                 continue;
             }
             let (state, root) = (self.saga_state(&saga)?, self.root_of(&saga)?);
-            let Some(Undoing { current: Some((undone, since)), next, .. }) = state.undoing else { continue };
+            let Some(Compensating { current: Some((undone, since)), next, .. }) = state.compensating else {
+                continue;
+            };
             if root == saga || root.starts_with(&path) || root == at {
                 continue; // it goes too
             }
-            let own = self.live.below(&pointer_id::inside(&saga)).into_iter();
-            let mut own = own.filter_map(|id| self.live.get(&id).ok().filter(|p| p.active));
+            let own = self.pointers.below(&pointer_id::inside(&saga)).into_iter();
+            let mut own = own.filter_map(|id| self.pointers.get(&id).ok().filter(|p| p.active));
             let stands = own.find(|p| p.scope.last() == Some(&saga) && !p.has(attributes::FORKED));
             let Some(step) = stands.and_then(|pointer| pointer.step_name.clone()) else {
                 // Only side branches are left of it.
-                self.mark_undone(&root, next, undone, since)?;
+                self.mark_compensated(&root, next, undone, since)?;
                 continue;
             };
             let mut state = self.saga_state(&root)?;
@@ -111,9 +119,9 @@ impl Run {
     }
 
     /// The innermost saga around the pointer that is undone, and waits for what is inside of it.
-    pub(super) fn undone_around(&self, at: &str) -> Result<Option<String>> {
+    pub(super) fn compensating_saga_around(&self, at: &str) -> Result<Option<String>> {
         for around in self.sagas_around(at)? {
-            if self.is_being_undone(&around)? {
+            if self.is_compensating(&around)? {
                 return Ok(Some(around));
             }
         }
@@ -122,18 +130,18 @@ impl Run {
 
     /// This has come to its end, and the saga around it is undone: what is left is undone there.
     pub(super) fn pass_on(&mut self, at: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
-        self.take_away_below(at, env)?;
-        self.take_away(at, env)?;
+        self.cancel_inside(at, env)?;
+        self.cancel(at, env)?;
         if self.awaited_below(around)?.is_empty() {
-            self.take_away_below(around, env)?;
+            self.cancel_inside(around, env)?;
             // With what has completed while it was awaited.
             let log = self.saga_state(&self.root_of(around)?)?.log;
             let mut state = self.saga_state(around)?;
-            if let Some(undoing) = &mut state.undoing {
-                undoing.next = log;
+            if let Some(compensating) = &mut state.compensating {
+                compensating.next = log;
             }
             self.keep_saga_state(around, &state)?;
         }
-        self.undo_next(around, env)
+        self.compensate_next(around, env)
     }
 }

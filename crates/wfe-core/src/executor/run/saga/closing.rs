@@ -37,7 +37,7 @@ impl Run {
             let error = StepError::fatal(
                 "it was ended while it did not fit its definition: what its open sagas have done was not undone",
             );
-            self.note_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
+            self.record_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
             return self.end_early(ending, cause, env);
         }
         let open = self.open_sagas()?;
@@ -47,19 +47,19 @@ impl Run {
         if self.status == WorkflowStatus::Suspended {
             self.set_status(StatusChange::Resume, None)?;
             self.delta.listen = true;
-            self.try_failed_again()?;
+            self.retry_failed()?;
         }
-        self.leave_only("", &open, env)?;
+        self.cancel_all_but("", &open, env)?;
         let mut begun = Vec::new();
         for saga in open {
-            if self.saga_state(&saga)?.undoing.is_none() {
+            if self.saga_state(&saga)?.compensating.is_none() {
                 begun.push(saga.clone());
             }
-            self.undo_at_end(&saga, ending, cause.clone(), env)?;
+            self.compensate_then_end(&saga, ending, cause.clone(), env)?;
         }
         // Not before all of them say so: the last one that is undone ends the instance, and one may have nothing to undo.
         for saga in begun {
-            self.undo_next(&saga, env)?;
+            self.compensate_next(&saga, env)?;
         }
         Ok(())
     }
@@ -68,8 +68,8 @@ impl Run {
     /// left half undone, so it is undone in full first.
     pub(in crate::executor) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
         let mut undone = BTreeSet::new();
-        for pointer in self.live.iter() {
-            if self.is_being_undone(&pointer.id)? {
+        for pointer in self.pointers.iter() {
+            if self.is_compensating(&pointer.id)? {
                 undone.insert(pointer.id.clone());
             }
         }
@@ -77,21 +77,21 @@ impl Run {
             return self.end_well(env);
         }
         let undone = self.outermost(&undone)?;
-        self.leave_only("", &undone, env)?;
+        self.cancel_all_but("", &undone, env)?;
         for saga in undone {
-            self.undo_at_end(&saga, Ending::Completed, None, env)?;
+            self.compensate_then_end(&saga, Ending::Completed, None, env)?;
         }
         Ok(())
     }
 
     /// Whether the pointer is a saga that is just being undone.
-    pub(in crate::executor::run) fn is_being_undone(&self, at: &str) -> Result<bool> {
-        let pointer = self.live.get(at)?;
-        Ok(pointer.active && self.node_of(at)?.verb.is_saga() && self.saga_state(at)?.undoing.is_some())
+    pub(in crate::executor::run) fn is_compensating(&self, at: &str) -> Result<bool> {
+        let pointer = self.pointers.get(at)?;
+        Ok(pointer.active && self.node_of(at)?.verb.is_saga() && self.saga_state(at)?.compensating.is_some())
     }
 
     /// A saga that the instance waited for is undone: if no other is left, it ends.
-    pub(super) fn end_behind_undoing(
+    pub(super) fn end_after_compensation(
         &mut self,
         ending: Ending,
         cause: Option<StepFailure>,
@@ -107,7 +107,7 @@ impl Run {
     /// The outermost sagas that have something to undo, or are about it.
     fn open_sagas(&self) -> Result<BTreeSet<String>> {
         let mut open = BTreeSet::new();
-        for pointer in self.live.iter() {
+        for pointer in self.pointers.iter() {
             let is_running = pointer.active && pointer.status == PointerStatus::Running;
             if is_running
                 && self.node_of(&pointer.id)?.verb.is_saga()
@@ -124,7 +124,7 @@ impl Run {
     pub(super) fn outermost(&self, sagas: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let mut outermost = sagas.clone();
         for saga in sagas {
-            if self.live.get(saga)?.scope.iter().any(|around| sagas.contains(around)) {
+            if self.pointers.get(saga)?.scope.iter().any(|around| sagas.contains(around)) {
                 outermost.remove(saga);
             }
         }
@@ -133,19 +133,24 @@ impl Run {
 
     /// Takes away what is inside of `at` (empty: anywhere), and is neither one of these sagas nor inside of one. What is
     /// around them is taken away too: it would act on, tick, take an answer or take them away, while they are undone.
-    pub(super) fn leave_only(&mut self, at: &str, sagas: &BTreeSet<String>, env: &mut Env<'_>) -> Result<()> {
+    pub(super) fn cancel_all_but(
+        &mut self,
+        at: &str,
+        sagas: &BTreeSet<String>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
         let is_inside = |p: &ExecutionPointer| at.is_empty() || p.scope.iter().any(|around| around == at);
-        let others = self.live.iter().filter(|p| p.active && is_inside(p));
+        let others = self.pointers.iter().filter(|p| p.active && is_inside(p));
         let others = others.filter(|p| !p.scope.iter().chain([&p.id]).any(|id| sagas.contains(id)));
         let others: Vec<String> = others.map(|p| p.id.clone()).collect();
         for id in others {
-            self.take_away(&id, env)?;
+            self.cancel(&id, env)?;
         }
         Ok(())
     }
 
     /// Whether the instance only undoes what is open, and ends then.
     pub(in crate::executor::run) fn is_closing(&self) -> bool {
-        closing(self.live.iter()).is_some()
+        closing(self.pointers.iter()).is_some()
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     Result, WfeError,
     executor::{
-        Want,
+        ItemRequest,
         primitive::{Kept, Spoilt},
         run::{Env, Run},
     },
@@ -40,23 +40,24 @@ pub(in crate::executor) struct SagaState {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cut_short: BTreeMap<u64, String>,
     /// It is being undone.
-    pub undoing: Option<Undoing>,
+    #[serde(rename = "undoing")]
+    pub compensating: Option<Compensating>,
 }
 
 impl SagaState {
     /// While entries of its log are still to be undone, no pointer of its need be at work.
     pub fn check(&self) -> std::result::Result<Kept, Spoilt> {
-        match &self.undoing {
+        match &self.compensating {
             None => Ok(Kept::Waits),
-            Some(undoing) if undoing.next < self.from => Err(Spoilt::Impossible),
-            Some(undoing) => Ok(Kept::goes_on_if(undoing.next > self.from)),
+            Some(compensating) if compensating.next < self.from => Err(Spoilt::Impossible),
+            Some(compensating) => Ok(Kept::goes_on_if(compensating.next > self.from)),
         }
     }
 }
 
 /// How far a saga is undone.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::executor) struct Undoing {
+pub(in crate::executor) struct Compensating {
     /// The entries below this number are still to be looked at.
     pub next: u64,
     /// What is being undone now: the pointer, and whether it stands for what is below it.
@@ -86,8 +87,9 @@ struct Entry {
     item: Option<Value>,
     /// Of a container: how long the log was when it began. It stands for what is below it.
     since: Option<u64>,
-    /// It has been undone.
-    undone: bool,
+    /// It has been compensated.
+    #[serde(rename = "undone")]
+    is_compensated: bool,
 }
 
 impl Run {
@@ -95,7 +97,7 @@ impl Run {
     /// whose undoing the pointer is a part, is none of them, nor is one that was undone and in whose fallback it is.
     pub(in crate::executor) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
-        for container in self.live.get(at)?.scope.iter().rev() {
+        for container in self.pointers.get(at)?.scope.iter().rev() {
             let branch = pointer_id::branch_key(container, at);
             if pointer_id::is_compensation(branch) {
                 break;
@@ -113,21 +115,21 @@ impl Run {
     }
 
     pub(super) fn saga_state(&self, saga: &str) -> Result<SagaState> {
-        match &self.live.get(saga)?.persistence_data {
+        match &self.pointers.get(saga)?.persistence_data {
             None => Ok(SagaState::default()),
             Some(kept) => Ok(SagaState::deserialize(kept)?),
         }
     }
 
     pub(super) fn keep_saga_state(&mut self, saga: &str, state: &SagaState) -> Result<()> {
-        self.live.edit(saga)?.persistence_data = Some(serde_json::to_value(state)?);
+        self.pointers.edit(saga)?.persistence_data = Some(serde_json::to_value(state)?);
         Ok(())
     }
 
     /// Whether there is anything that could be undone.
     pub(in crate::executor::run) fn is_open_saga(&self, at: &str) -> Result<bool> {
-        Ok(self.live.get(at)?.status == PointerStatus::Running
-            && self.saga_state(at)?.undoing.is_none()
+        Ok(self.pointers.get(at)?.status == PointerStatus::Running
+            && self.saga_state(at)?.compensating.is_none()
             && !self.is_in_fallback(at)?)
     }
 
@@ -137,16 +139,16 @@ impl Run {
         let root = self.root_of(saga)?;
         state.round += 1;
         state.from = if root == saga { state.log } else { self.saga_state(&root)?.log };
-        state.undoing = None;
+        state.compensating = None;
         Ok(state)
     }
 
     /// A container that has a compensation of its own begins.
-    pub(in crate::executor::run) fn note_begin(&mut self, at: &str) -> Result<()> {
+    pub(in crate::executor::run) fn note_log_start(&mut self, at: &str) -> Result<()> {
         if let Some(root) = self.sagas_around(at)?.pop() {
             let log = self.saga_state(&root)?.log;
-            if !self.live.get(at)?.has(attributes::LOG_START) {
-                self.live.edit(at)?.set(attributes::LOG_START, log);
+            if !self.pointers.get(at)?.has(attributes::LOG_START) {
+                self.pointers.edit(at)?.set(attributes::LOG_START, log);
             }
         }
         Ok(())
@@ -155,11 +157,11 @@ impl Run {
     /// Notes with a pointer in a compensation what its key names: its place in the compensation of the outermost saga, which
     /// is the same whichever of the sagas around it does the undoing.
     pub(in crate::executor::run) fn note_key(&mut self, at: &str) -> Result<()> {
-        for container in self.live.get(at)?.scope.iter().rev() {
+        for container in self.pointers.get(at)?.scope.iter().rev() {
             if pointer_id::is_compensation(pointer_id::branch_key(container, at)) {
                 let root = self.sagas_around(container)?.pop().unwrap_or_else(|| container.clone());
                 let named = format!("{root}{}", &at[container.len()..]);
-                let pointer = self.live.edit_quietly(at)?;
+                let pointer = self.pointers.edit_quietly(at)?;
                 pointer.set(attributes::KEY, named);
                 break;
             }
@@ -172,7 +174,7 @@ impl Run {
         let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
         let node = self.node_of(at)?;
         let has_state = node.verb.body().is_some() && node.branches.is_empty();
-        let pointer = self.live.get(at)?;
+        let pointer = self.pointers.get(at)?;
         let entry = Entry {
             step: Compensated {
                 step: pointer.step_name.clone().unwrap_or_default(),
@@ -182,7 +184,7 @@ impl Run {
             },
             item: pointer.context_item.clone(),
             since: pointer.number(attributes::LOG_START),
-            undone: false,
+            is_compensated: false,
         };
         let mut state = self.saga_state(&root)?;
         self.put_entry(&root, state.log, &entry)?;
@@ -191,7 +193,7 @@ impl Run {
     }
 
     /// The entry of this pointer is undone, and never again.
-    pub(super) fn mark_undone(
+    pub(super) fn mark_compensated(
         &mut self,
         root: &str,
         number: u64,
@@ -199,7 +201,7 @@ impl Run {
         since: Option<u64>,
     ) -> Result<()> {
         let step = Compensated { step: String::new(), pointer, outcome: None, state: None };
-        self.put_entry(root, number, &Entry { step, item: None, since, undone: true })
+        self.put_entry(root, number, &Entry { step, item: None, since, is_compensated: true })
     }
 
     fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
@@ -221,18 +223,18 @@ impl Run {
         let in_a_row = self.count_failure(saga)?;
         let pause = policy.retry.backoff(in_a_row, error, (env.random)());
         let why = Why { failure, retryable: error.is_retryable(), pause };
-        self.begin_undoing(saga, Some(why), None, env)?;
-        self.undo_next(saga, env)
+        self.begin_compensating(saga, Some(why), None, env)?;
+        self.compensate_next(saga, env)
     }
 
     /// The cancel condition of the saga holds: it is undone, and the instance goes on behind it.
     pub(in crate::executor::run) fn cancel_saga(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
-        self.begin_undoing(saga, None, None, env)?;
-        self.undo_next(saga, env)
+        self.begin_compensating(saga, None, None, env)?;
+        self.compensate_next(saga, env)
     }
 
     /// The saga ends the instance when it is undone.
-    pub(super) fn undo_at_end(
+    pub(super) fn compensate_then_end(
         &mut self,
         saga: &str,
         ending: Ending,
@@ -241,17 +243,17 @@ impl Run {
     ) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let end = Some((ending, cause));
-        match &mut state.undoing {
+        match &mut state.compensating {
             // It is on its way already: only what comes after that changes.
-            Some(undoing) => undoing.end = end,
-            None => return self.begin_undoing(saga, None, end, env),
+            Some(compensating) => compensating.end = end,
+            None => return self.begin_compensating(saga, None, end, env),
         }
         self.keep_saga_state(saga, &state)
     }
 
     /// What is at work in the saga is taken away, but for compensations of sagas inside of it, and children, which are
-    /// cancelled; [`undo_next`](Self::undo_next) begins with its last entry when those have ended.
-    fn begin_undoing(
+    /// cancelled; [`compensate_next`](Self::compensate_next) begins with its last entry when those have ended.
+    fn begin_compensating(
         &mut self,
         saga: &str,
         why: Option<Why>,
@@ -261,48 +263,48 @@ impl Run {
         self.cancel_children_below(saga)?;
         let awaited = self.awaited_below(saga)?;
         if awaited.is_empty() {
-            self.take_away_below(saga, env)?;
+            self.cancel_inside(saga, env)?;
         } else {
-            self.leave_only(saga, &awaited, env)?;
+            self.cancel_all_but(saga, &awaited, env)?;
         }
         self.clear_timer(saga)?;
         let root = self.root_of(saga)?;
         let next = self.saga_state(&root)?.log;
         let mut state = self.saga_state(saga)?;
-        state.undoing = Some(Undoing { next, current: None, covered: Vec::new(), why, end });
+        state.compensating = Some(Compensating { next, current: None, covered: Vec::new(), why, end });
         self.keep_saga_state(saga, &state)
     }
 
     /// Looks at the entry before, if there is one.
-    pub(super) fn undo_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(super) fn compensate_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         if !self.awaited_below(saga)?.is_empty() {
             return Ok(()); // the last of them goes on here
         }
         let state = self.saga_state(saga)?;
-        let next = state.undoing.as_ref().map_or(0, |undoing| undoing.next);
+        let next = state.compensating.as_ref().map_or(0, |compensating| compensating.next);
         if next <= state.from {
-            return self.saga_undone(saga, env);
+            return self.saga_compensated(saga, env);
         }
-        self.want_entry(saga, next - 1)
+        self.request_entry(saga, next - 1)
     }
 
-    fn want_entry(&mut self, saga: &str, number: u64) -> Result<()> {
+    fn request_entry(&mut self, saga: &str, number: u64) -> Result<()> {
         let container = pointer_id::log_entry(&self.root_of(saga)?, number);
         if self.saga_log.look(container.clone(), saga) {
-            self.wants.push(Want { container, from: 0, limit: 1 });
+            self.requests.push(ItemRequest { container, from: 0, limit: 1 });
         }
         Ok(())
     }
 
     /// An entry that was asked for is here.
-    pub(in crate::executor::run) fn entry_came(
+    pub(in crate::executor::run) fn entry_read(
         &mut self,
         container: &str,
         values: Vec<Value>,
         env: &mut Env<'_>,
     ) -> Result<()> {
         if self.saga_log.came(container) {
-            self.wants.push(Want { container: container.to_owned(), from: 0, limit: 1 });
+            self.requests.push(ItemRequest { container: container.to_owned(), from: 0, limit: 1 });
             return Ok(());
         }
         let entry = values.into_iter().next();
@@ -315,45 +317,45 @@ impl Run {
                 let message = "the entry of a saga's log does not decode".to_owned();
                 self.corrupt_items(container, message, Some(Box::new(redact(e))))
             })?;
-            self.undo_entry(&saga, entry, env)?;
+            self.compensate_entry(&saga, entry, env)?;
         }
         Ok(())
     }
 
     /// A saga that was being undone was opened from the store.
     pub(in crate::executor) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
-        match self.saga_state(saga)?.undoing {
+        match self.saga_state(saga)?.compensating {
             // What undoes the current entry, and what is awaited, are pointers of their own.
-            Some(Undoing { current: None, next, .. }) if self.awaited_below(saga)?.is_empty() => {
-                self.want_entry(saga, next.saturating_sub(1))
+            Some(Compensating { current: None, next, .. }) if self.awaited_below(saga)?.is_empty() => {
+                self.request_entry(saga, next.saturating_sub(1))
             }
             _ => Ok(()),
         }
     }
 
     /// The entry that was wanted is here: it is undone, or passed over.
-    fn undo_entry(&mut self, saga: &str, entry: Entry, env: &mut Env<'_>) -> Result<()> {
+    fn compensate_entry(&mut self, saga: &str, entry: Entry, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
-        let Some(undoing) = &mut state.undoing else { return Ok(()) };
-        undoing.next -= 1;
-        let number = undoing.next;
-        undoing.covered.retain(|(_, since)| *since <= number);
+        let Some(compensating) = &mut state.compensating else { return Ok(()) };
+        compensating.next -= 1;
+        let number = compensating.next;
+        compensating.covered.retain(|(_, since)| *since <= number);
         let path = &entry.step.pointer;
         let is_inside = pointer_id::is_inside(path, saga);
-        let is_covered = undoing.covered.iter().any(|(covered, _)| path.starts_with(covered));
-        if is_inside && !is_covered && !entry.undone && self.lingers_within(path) {
+        let is_covered = compensating.covered.iter().any(|(covered, _)| path.starts_with(covered));
+        if is_inside && !is_covered && !entry.is_compensated && self.lingers_within(path) {
             // Nothing has changed yet: the entry is read again when a body has ended.
             self.saga_log.hold(saga);
             return Ok(());
         }
         if let Some(since) = entry.since {
-            undoing.covered.push((pointer_id::inside(path), since));
+            compensating.covered.push((pointer_id::inside(path), since));
         }
-        if !is_inside || is_covered || entry.undone {
+        if !is_inside || is_covered || entry.is_compensated {
             self.keep_saga_state(saga, &state)?;
-            return self.undo_next(saga, env);
+            return self.compensate_next(saga, env);
         }
-        undoing.current = Some((entry.step.pointer.clone(), entry.since));
+        compensating.current = Some((entry.step.pointer.clone(), entry.since));
         self.keep_saga_state(saga, &state)?;
         let undo =
             self.definition.find(&entry.step.step).and_then(|node| node.compensation).ok_or_else(|| {
@@ -377,39 +379,39 @@ impl Run {
     }
 
     /// The compensation of the current entry has ended.
-    pub(in crate::executor) fn entry_undone(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn entry_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
-        let Some(undoing) = &mut state.undoing else { return Ok(()) };
-        let number = undoing.next;
-        if let Some((pointer, since)) = undoing.current.take() {
+        let Some(compensating) = &mut state.compensating else { return Ok(()) };
+        let number = compensating.next;
+        if let Some((pointer, since)) = compensating.current.take() {
             self.keep_saga_state(saga, &state)?;
             let root = self.root_of(saga)?;
-            self.mark_undone(&root, number, pointer, since)?;
+            self.mark_compensated(&root, number, pointer, since)?;
         }
-        match self.undone_around(saga)? {
+        match self.compensating_saga_around(saga)? {
             Some(around) => self.pass_on(saga, &around, env),
-            None => self.undo_next(saga, env),
+            None => self.compensate_next(saga, env),
         }
     }
 
     /// Everything that the saga has done is undone.
-    fn saga_undone(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
+    fn saga_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
-        let Some(Undoing { why, end, .. }) = state.undoing.take() else { return Ok(()) };
+        let Some(Compensating { why, end, .. }) = state.compensating.take() else { return Ok(()) };
         self.keep_saga_state(saga, &state)?;
         if let Some((ending, cause)) = end {
-            let pointer = self.live.edit(saga)?;
+            let pointer = self.pointers.edit(saga)?;
             let failed = pointer.status.after(PointerChange::Fail)?;
             pointer.status = failed.after(PointerChange::Compensate)?;
-            self.rest(saga, env)?;
-            return self.end_behind_undoing(ending, cause, env);
+            self.deactivate(saga, env)?;
+            return self.end_after_compensation(ending, cause, env);
         }
         let Some(Why { failure, retryable, pause }) = why else {
-            self.take_away(saga, env)?;
-            return self.go_on(saga, env);
+            self.cancel(saga, env)?;
+            return self.proceed(saga, env);
         };
         if let Some(pause) = pause {
-            self.note_why_again(saga, &failure)?;
+            self.note_retried_for(saga, &failure)?;
             return self.sleep(saga, pause, env);
         }
         let error = StepError::from_causes(failure.code.clone(), failure.causes.clone(), retryable);
@@ -425,4 +427,44 @@ pub(in crate::executor::run) fn compensated_step(pointer: &ExecutionPointer) -> 
 /// The pointer of that step.
 pub(in crate::executor::run) fn compensated_pointer(pointer: &ExecutionPointer) -> Option<&str> {
     pointer.attribute(attributes::COMPENSATES)?["pointer"].as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_of_a_saga_keeps_its_names() {
+        let compensating = Compensating {
+            next: 3,
+            current: Some(("saga/1/a".to_owned(), Some(2))),
+            covered: vec![("saga/1/b/".to_owned(), 1)],
+            why: None,
+            end: Some((Ending::Cancelled, None)),
+        };
+        let state = SagaState {
+            round: 2,
+            from: 1,
+            log: 4,
+            cut_short: [(1, "x".to_owned())].into(),
+            compensating: Some(compensating),
+        };
+        let stored = json!({
+            "round": 2, "from": 1, "log": 4, "cut_short": { "1": "x" },
+            "undoing": {
+                "next": 3, "current": ["saga/1/a", 2], "covered": [["saga/1/b/", 1]], "why": null,
+                "end": ["Cancelled", null],
+            },
+        });
+        assert_eq!(serde_json::to_value(state).unwrap(), stored);
+        let step =
+            Compensated { step: "a".to_owned(), pointer: "saga/1/a".to_owned(), outcome: None, state: None };
+        let entry = Entry { step, item: None, since: Some(1), is_compensated: true };
+        let stored = json!({
+            "step": "a", "pointer": "saga/1/a", "outcome": null, "state": null, "item": null, "since": 1, "undone": true,
+        });
+        assert_eq!(serde_json::to_value(entry).unwrap(), stored);
+    }
 }
