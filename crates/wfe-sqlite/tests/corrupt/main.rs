@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 
+mod checks;
 mod claims;
 mod commits;
 mod lists;
 mod loads;
-mod lost;
+mod log_lines;
+mod missing_rows;
 mod support;
-mod tables;
-mod told;
-mod unseen;
+mod unreachable_rows;

@@ -25,7 +25,7 @@ use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{Layer, Layered, VirtualClock};
 
 use crate::{
-    outside::{Gone, LEASE, claim, doubling, start},
+    external_tasks::{Gone, LEASE, claim, doubling, start},
     support::{Count, Store, Tally, Timed, completed, ended, in_time, keep_thread, started, until},
 };
 

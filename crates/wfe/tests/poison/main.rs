@@ -8,6 +8,6 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
-mod crowd;
-mod place;
+mod bystanders;
+mod harness;
 mod waiting;

@@ -16,7 +16,7 @@ use wfe::{
     traits::Isolation,
 };
 
-use crate::place::{Place, ended, until};
+use crate::harness::{Place, ended, until};
 
 /// How often bodies began, and when they may end.
 #[derive(Clone)]

@@ -7,9 +7,9 @@
     reason = "all of this is test code: it says what it expects by unwrapping it"
 )]
 
+mod lock_files;
 mod lost_file;
 mod poison;
-mod signs;
 mod takeover;
 mod wakeups;
 mod worker;

@@ -12,7 +12,7 @@ use wfe::{
     steps::Ctx,
 };
 
-use crate::place::{Place, ended, until};
+use crate::harness::{Place, ended, until};
 
 /// Of how many suspects, unless `WFE_SUSPECTS` says another number.
 const SUSPECTS: usize = 300;

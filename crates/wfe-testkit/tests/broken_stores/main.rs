@@ -3,13 +3,13 @@
 // All of this is a test, and unwraps as one; clippy.toml allows that only inside test functions.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod broken;
 mod crash;
+mod faulty_store;
 mod scenarios;
 
 use std::sync::Arc;
 
-use broken::{Broken, Fault};
+use faulty_store::{Broken, Fault};
 use tempfile::TempDir;
 use wfe_core::{
     BoxError, Result,

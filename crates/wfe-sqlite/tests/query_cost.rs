@@ -1,5 +1,5 @@
 //! What looking for work costs in a large store, against a small one. The figures:
-//! `cargo test --release -p wfe-sqlite --test scale -- --nocapture`.
+//! `cargo test --release -p wfe-sqlite --test query_cost -- --nocapture`.
 
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement prints what it finds")]

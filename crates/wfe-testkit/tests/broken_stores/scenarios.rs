@@ -4,7 +4,7 @@ use wfe_testkit::scenarios::run_only;
 
 use crate::{
     Faulty, FaultyFile,
-    broken::Fault::{self, *},
+    faulty_store::Fault::{self, *},
 };
 
 /// Each way to break a store, and a scenario that must find it.
