@@ -12,7 +12,8 @@ use chrono::{DateTime, Utc};
 /// The moment at which [`Clock::monotonic`] is zero.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A clock that gives the time and waits for times. The engine and the stores read all times from it.
+/// A clock: it gives the current time, and waits for a time or a duration. The engine and the stores use no
+/// other time.
 ///
 /// Due times are compared with the wall clock ([`now`](Self::now)), which people and time servers can set
 /// forward and back. Durations are measured with the monotonic clock ([`monotonic`](Self::monotonic)), so that
@@ -43,12 +44,12 @@ pub trait Clock: Send + Sync + 'static {
 /// The operating system's wall clock, with tokio's timer for waits.
 ///
 /// Because a wall clock can be set, a wait reads it again at least once a second ([`LONGEST_NAP`]). If the
-/// clock is set forward, a wait ends at most that much late.
+/// clock is set forward past the end of a wait, the wait ends within a second.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
 /// The longest time that [`SystemClock`] sleeps without reading the wall clock. One wake-up a second costs
-/// nothing measurable, and no timer is later than this after the clock was set forward.
+/// nothing measurable. After the clock was set forward, no timer is later than this.
 pub const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 /// The time of the operating system's wall clock. Unlike [`Utc::now`], it does not panic before 1970.

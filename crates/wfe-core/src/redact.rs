@@ -8,8 +8,9 @@ use crate::{BoxError, WfeError};
 
 /// Removes the quoted value from an error of `serde_json`. The error keeps its kind, its line and its column.
 ///
-/// The text of such an error can quote the value that does not fit: `invalid type: string "4111 1111 …",
-/// expected u32`. Errors are stored with instances, logged, and shown to people who may not see the data.
+/// The text of such an error can quote the value that does not fit, such as
+/// `invalid type: string "4111 1111 …", expected u32`. Errors are stored with instances, logged, and shown to
+/// people who may not see the data.
 ///
 /// WFE redacts every error of `serde_json` that it gets. A store must redact such an error before it makes the
 /// error the source of a [`WfeError`](crate::WfeError); where `?` converts the error into a `WfeError`, that

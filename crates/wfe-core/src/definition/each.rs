@@ -20,12 +20,12 @@ use crate::program::{Body, Policy};
 /// let definition = WorkflowBuilder::<Tree>::new("count", 1)
 ///     .for_each(
 ///         "folders",
-/// // A step body lists the folders.
+///         // A step body lists the folders.
 ///         each_from(inline(|_, tree: Arc<Tree>| async move { Ok(vec![format!("{}/a", tree.root)]) })).parallel(4),
 ///         |folder| {
 ///             folder.for_each(
 ///                 "files",
-/// // The files depend on the folder, which is the item of the outer for-each.
+///                 // The files depend on the folder, which is the item of the outer for-each.
 ///                 each_in(|_: &Tree, folder: &String| vec![format!("{folder}/1"), format!("{folder}/2")]),
 ///                 |file| file.then("read", inline_item(|_, _: Arc<Tree>, file: String| async move { Ok(file.len()) })),
 ///             )
@@ -46,8 +46,8 @@ pub fn each<D: Data, O: Item, T: Item>(
     each_in(move |data, _: &O| items(data))
 }
 
-/// Takes the items from the data and the item of the outer for-each. It is [`each`] for a for-each inside
-/// another one.
+/// Takes the items from the data and the item of the outer for-each, for a for-each inside another one. The
+/// closure must be quick; for longer work, use [`each_from`].
 pub fn each_in<D: Data, O: Item, T: Item>(
     items: impl Fn(&D, &O) -> Vec<T> + Send + Sync + 'static,
 ) -> Each<D, O, T> {

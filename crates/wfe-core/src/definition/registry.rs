@@ -39,7 +39,8 @@ impl Registry {
         self.definitions.get(id)?.values().next_back()
     }
 
-    /// The definition of this id and version. If `version` is `None`, it is the highest version.
+    /// The definition of this id and version, or with the highest version if `version` is `None`. Returns
+    /// `None` if no such definition is registered.
     #[must_use]
     pub fn find(&self, id: &str, version: Option<u32>) -> Option<&Definition> {
         version.map_or_else(|| self.newest(id), |version| self.get(id, version))

@@ -137,8 +137,10 @@ pub fn step<S: Step, D: Data, I: Item>(
 /// impl BlockingStep for WriteOut {
 ///     fn run(&mut self, ctx: &Ctx) -> StepResult {
 ///         for word in &self.words {
-/// // The host cannot stop a thread, and the body keeps its slot. So a long body checks its token. if
-/// ctx.cancellation().is_cancelled() { return Err(StepError::retryable("the attempt was cancelled")); }
+///             // The host cannot stop a thread, so a long body checks its token.
+///             if ctx.cancellation().is_cancelled() {
+///                 return Err(StepError::retryable("the attempt was cancelled"));
+///             }
 ///             self.written += std::io::sink().write(word.as_bytes())?;
 ///         }
 ///         Ok(Next::Done)

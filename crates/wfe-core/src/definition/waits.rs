@@ -131,9 +131,9 @@ pub struct Await<D, I> {
 /// A wait for the first event of this name and key that the instance has not consumed yet. The closure computes
 /// the key from the data.
 ///
-/// The event may be published before the wait begins, but not before the instance was created. The order in
-/// which the store received the instance and the event decides this, not the clock, unless the event was
-/// published with a date of its own.
+/// The event may be published before the wait begins, but not before the instance was created. What was first
+/// is decided by the order in which the store received the instance and the event, and not by the clock. Only
+/// an event that was published with a date of its own is compared by that date.
 ///
 /// A child workflow is created when its parent reaches the sub-workflow step. An event published earlier does
 /// not reach the child, unless the wait has an [effective date](Await::effective).
@@ -223,9 +223,11 @@ pub struct Child<D, I> {
 /// A child workflow: an instance of this definition, with the data that the closure computes.
 ///
 /// The child runs the newest version of the definition that is registered with the host that starts it, unless
-/// [`version`](Child::version) is set. The step fails with the code
-/// [`DEFINITION`](crate::steps::StepError::DEFINITION) if the definition is not registered there, or, fatally,
-/// if its data type cannot read the data.
+/// [`version`](Child::version) is set.
+///
+/// The step fails with the code [`DEFINITION`](crate::steps::StepError::DEFINITION) in two cases: the
+/// definition is not registered there (a retryable error), or its data type cannot read the data (a fatal
+/// error).
 pub fn child<D: Data, I: Item, C: Data>(
     definition: impl Into<String>,
     data: impl Fn(&D, &I) -> C + Send + Sync + 'static,
@@ -248,7 +250,7 @@ impl<D: Data, I: Item> Child<D, I> {
     /// use wfe_core::definition::{Every, WorkflowBuilder, child, inline};
     ///
     /// let definition = WorkflowBuilder::<u32>::new("parent", 1)
-    /// // Runs concurrently with the child, every five minutes, until the condition holds.
+    ///     // Runs concurrently with the child, every five minutes, until the condition holds.
     ///     .recur("tick", Every::interval(Duration::from_mins(5)), |n, _| *n >= 3, |tick| {
     ///         tick.then("count", inline(|_, _| async { Ok(()) }).output(|(), n| *n += 1))
     ///     })

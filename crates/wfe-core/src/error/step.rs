@@ -11,13 +11,13 @@ use crate::{
     redact::{Message, redact_boxed},
 };
 
-/// The longest chain of causes that is followed. Only an error that is its own cause has more.
+/// The longest chain of causes that is followed. Only a chain that forms a circle is longer.
 const LONGEST_CHAIN: usize = 256;
 
 /// The error with which a step fails: its source, its code, and whether another attempt may succeed.
 ///
 /// `?` converts any standard error into a retryable `StepError`. `StepError` does not implement [`Error`],
-/// because then this conversion could not exist. The messages of the source and its causes are stored with the
+/// because Rust would then not allow this conversion. The messages of the source and its causes are stored with the
 /// failure. An error of `serde_json` is stored without the value that it quotes ([`redact`](crate::redact())).
 ///
 /// The source is a type of the program, so its `Display`, `source` and `Drop` can panic. The engine catches

@@ -41,11 +41,12 @@ impl Every {
     /// counts. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` are shorthands.
     ///
     /// **Daylight saving time.** An expression with a single hour and a single minute ticks once on the days
-    /// when the clocks change. If the time is skipped in spring, the tick is at the end of the gap: `30 2 * *
-    /// *` in Berlin ticks at 03:00. If the time occurs twice in autumn, the tick is at the first one. An
-    /// expression with several hours or minutes (a list, a step, an asterisk) ticks whenever the clock shows
-    /// one of its times: `*/20 2 * * *` in Berlin does not tick at all on the day in spring, and ticks six
-    /// times on the day in autumn.
+    /// when the clocks change. If the time is skipped in spring, the tick is at the end of the gap. In Berlin,
+    /// `30 2 * * *` then ticks at 03:00. If the time occurs twice in autumn, the tick is at the first one.
+    ///
+    /// An expression with several hours or minutes (a list, a step, an asterisk) ticks whenever the clock shows
+    /// one of its times. In Berlin, `*/20 2 * * *` does not tick on the day in spring, and ticks six times on
+    /// the day in autumn.
     ///
     /// Building the definition refuses an invalid expression, and one that has no time after 1970. An
     /// expression whose last time has passed, such as one with a past year, is accepted, but never ticks.

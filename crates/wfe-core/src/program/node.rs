@@ -36,8 +36,8 @@ pub(crate) struct Branch {
 }
 
 impl Node {
-    /// An active, pending pointer at this step. Its id is the path of the pointer, so that the id shows where
-    /// the pointer is, and needs neither a clock nor a random number.
+    /// An active, pending pointer at this step. `id` is the path of the pointer: it shows where the pointer is,
+    /// and creating it needs neither a clock nor a random number.
     pub fn new_pointer(&self, id: String) -> ExecutionPointer {
         ExecutionPointer { step_name: Some(self.id.to_string()), ..ExecutionPointer::with_id(id, self.index) }
     }

@@ -32,14 +32,14 @@ pub struct Retry {
 type Predicate = dyn Fn(&StepError) -> bool + Send + Sync;
 
 impl Retry {
-    /// A failed step is not retried.
+    /// Does not retry a failed step.
     #[must_use]
     pub fn never() -> Self {
         Self::up_to(0)
     }
 
-    /// At most `retries` attempts after the first one. The initial backoff is 1 s, the factor 2, the maximum 5 min, the
-    /// jitter 0.2.
+    /// Retries a failed step up to `retries` times. By default, the initial backoff is 1 s, the factor is 2,
+    /// the maximum is 5 min, and the jitter is 0.2.
     #[must_use]
     pub fn up_to(retries: u32) -> Self {
         Self {
@@ -53,48 +53,53 @@ impl Retry {
         }
     }
 
-    /// The backoff before the first retry.
+    /// Sets the backoff before the first retry.
     #[must_use]
     pub fn initial(mut self, backoff: Duration) -> Self {
         self.initial = backoff;
         self
     }
 
-    /// The longest backoff.
+    /// Sets the longest backoff.
     #[must_use]
     pub fn max(mut self, backoff: Duration) -> Self {
         self.max = backoff;
         self
     }
 
-    /// The factor by which each backoff is longer than the one before; 1: all are equal. Building the
-    /// definition refuses a factor below 1.
+    /// Sets the factor by which each backoff is longer than the one before. With a factor of 1, all are equal.
+    /// Building the definition refuses a factor below 1.
     #[must_use]
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
         self
     }
 
-    /// The largest part, from 0 to 1, by which each backoff is shortened at random, so that steps that failed together
-    /// are not retried together. Building the definition refuses other values.
+    /// Sets the jitter: the largest part, from 0 to 1, by which each backoff is shortened at random. Jitter
+    /// keeps steps that failed together from being retried together. Building the definition refuses other
+    /// values.
     #[must_use]
     pub fn jitter(mut self, part: f64) -> Self {
         self.jitter = part;
         self
     }
 
-    /// Retries only after errors for which `holds` returns true. Fatal errors are never retried, so `holds` does not see
-    /// them: see [`even_if_fatal`](Self::even_if_fatal). A panic in `holds` counts as *no*. It must be quick: it runs on
-    /// the engine's thread.
+    /// Retries only after errors for which `holds` returns true.
+    ///
+    /// `holds` does not get fatal errors, which are not retried; see [`even_if_fatal`](Self::even_if_fatal). A
+    /// panic in `holds` counts as *no*. `holds` must be quick, because it runs on the engine's thread.
     #[must_use]
     pub fn only_if(mut self, holds: impl Fn(&StepError) -> bool + Send + Sync + 'static) -> Self {
         self.only_if = Some(Arc::new(holds));
         self
     }
 
-    /// Also retries after those fatal errors for which `holds` returns true; by default, after none. For steps whose error
-    /// comes from a child workflow or an external worker, which cannot know whether another attempt would succeed. A panic
-    /// in `holds` counts as *no*, and it must be quick, as in [`only_if`](Self::only_if).
+    /// Also retries after those fatal errors for which `holds` returns true. By default, no fatal error is
+    /// retried.
+    ///
+    /// Use it for a step whose error comes from a child workflow or an external worker, which cannot know
+    /// whether another attempt would succeed. As in [`only_if`](Self::only_if), `holds` must be quick, and a
+    /// panic in it counts as *no*.
     ///
     /// ```
     /// use wfe_core::{definition::Retry, steps::StepError};
@@ -162,17 +167,21 @@ impl fmt::Debug for Retry {
 
 /// What happens when a step has failed for good.
 ///
-/// By default, a step with a [fallback](crate::definition::Sequence::fallback) runs it, a step inside a
-/// [saga](crate::definition::Sequence::saga) has the saga compensated, and any other step fails the instance. After a saga on
-/// the main path was compensated, the instance continues behind it by default. After a compensating step failed, the other
-/// compensations still run.
+/// The default depends on the step:
+///
+/// * A step with a [fallback](crate::definition::Sequence::fallback) runs the fallback, and the instance
+///   continues.
+/// * A step inside a [saga](crate::definition::Sequence::saga) causes the compensation of the saga.
+/// * A saga that is not inside another saga is compensated, and the instance continues after it.
+/// * A compensating step that fails does not stop the compensation: the other compensations still run.
+/// * Any other step fails the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnFailure {
     /// Fail the instance: its other branches are cancelled, and nothing is compensated.
     #[default]
     Fail,
-    /// Suspend the instance until it is resumed; then the step is tried again, with all its retries.
+    /// Suspend the instance. When it is resumed, the step runs again, with its full number of retries.
     Suspend,
     /// Continue after the step; the error is the step's outcome. If the step has a fallback, it runs first.
     Continue,

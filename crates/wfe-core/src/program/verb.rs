@@ -28,7 +28,8 @@ pub(crate) enum Verb {
     End(End),
 }
 
-/// A plain step. It runs its body, again if the body's answer says so, then the instance continues.
+/// A plain step. It runs its body, and repeats it as long as the answer asks for that. Then the instance
+/// continues.
 pub(crate) struct RunBody {
     pub body: Body,
 }

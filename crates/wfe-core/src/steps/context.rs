@@ -164,6 +164,7 @@ impl Ctx {
     /// Side effects of the attempt are not compensated when the token fires, because the step has not
     /// completed. Check the token before a side effect that cannot be reverted, and pass the [idempotency
     /// key](Self::idempotency_key) along with the effect.
+    ///
     /// The instance does not wait for a body whose token has fired, with two exceptions. The next body of the
     /// same step waits, no matter whether a retry, a go-to or an operator starts it: a process never runs two
     /// attempts of a step at once. The compensation of the step waits as well.

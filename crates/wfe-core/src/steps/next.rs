@@ -41,7 +41,7 @@ use super::{StepError, check, to_value, unstorable};
 /// impl Step for Order {
 ///     async fn run(&mut self, ctx: &Ctx) -> StepResult {
 ///         match ctx.state::<String>()?.as_deref() {
-/// // Stored before any side effect: after a crash, the body continues from this state.
+///             // Stored before any side effect: after a crash, the body continues from this state.
 ///             None => Next::persist(&"ordered"),
 ///             Some("ordered") => Next::wait_for_event("delivered", ctx.instance_id()).keeping(&"delivery"),
 ///             Some("delivery") => {

@@ -2,7 +2,7 @@ use std::future::Future;
 
 use super::{Ctx, Next, StepError};
 
-/// What a step's body returns.
+/// The return type of a step's body.
 pub type StepResult = Result<Next, StepError>;
 
 /// A step with an asynchronous body. The fields of the type are the step's inputs and outputs.

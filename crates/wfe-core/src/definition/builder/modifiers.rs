@@ -23,7 +23,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     ///
     /// The policy of an `if`, a `parallel`, a for-each or another container covers only the container's own
     /// failures, such as a condition that panics. Steps inside have their own policies. To retry several steps
-    /// together, put them in a [saga](Self::saga). Fatal errors are not retried, in a saga neither, unless
+    /// together, put them in a [saga](Self::saga). Fatal errors are not retried, not even in a saga, unless
     /// [`Retry::even_if_fatal`] says so.
     ///
     /// ```
@@ -119,8 +119,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// The compensating steps see the newest data and the same item. They read the outcome and the stored state
     /// of the completed step with [`Ctx::compensated`](crate::steps::Ctx::compensated).
     ///
-    /// A completed container with a compensation is compensated by that alone. If the container has not
-    /// completed, the completed steps inside it are compensated one by one.
+    /// A completed container that has a compensation is compensated by that compensation alone. If the
+    /// container has not completed, the completed steps inside it are compensated one by one.
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::Ctx};
@@ -150,11 +150,14 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// The condition is evaluated when the step starts and whenever the data has changed, also while the step's
     /// [fallback](Self::fallback) runs. If it panics, the step fails. If it panics while the fallback runs, the
     /// fallback fails, as if one of its steps had failed; neither the step nor the fallback is then retried.
-    /// A saga is compensated when its cancel condition holds. The sagas inside any other container are
-    /// cancelled and not compensated; a compensation that is running in one of them is interrupted. If a saga around the container is compensated
-    /// later, it also compensates the completed steps of these sagas. An interrupted compensation then
-    /// continues with the step at which it was interrupted: that step starts again from its beginning, and side
-    /// branches of the compensation are dropped.
+    ///
+    /// **Sagas.** A saga is compensated when its own cancel condition holds. If any other container is
+    /// cancelled, the sagas inside it are cancelled and not compensated, and a compensation that is running
+    /// inside it is interrupted.
+    ///
+    /// If a saga around the container is compensated later, it also compensates the completed steps of the
+    /// sagas inside. An interrupted compensation then continues with the step at which it was interrupted. That
+    /// step starts again from its beginning; side branches of the compensation are dropped.
     ///
     /// While a cancelled instance compensates its sagas, the cancel conditions of the containers around these
     /// sagas are not evaluated.

@@ -14,7 +14,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     ///
     /// **After the compensation.** A saga with a [`retry`](Self::retry) policy runs again. Otherwise the saga
     /// has failed. If it is inside another saga, that saga is compensated too. If not, the instance continues
-    /// after the saga; the failure is the saga's outcome, and its pointer is `Compensated`.
+    /// after the saga; the failure is the saga's outcome, and the status of its pointer is `Compensated`.
     /// [`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) change this.
     ///
     /// **Fatal errors.** After a fatal error, the saga is compensated but not retried, unless
@@ -24,7 +24,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     ///
     /// **Running bodies.** When a branch is cancelled, the [token](crate::steps::Ctx::cancellation) of each
     /// running body in it fires. The saga neither waits for such a body nor compensates its step, so side
-    /// effects that the body still has remain. Check the token before a side effect, and pass the idempotency
+    /// effects of the body are not compensated. Check the token before a side effect, and pass the idempotency
     /// key to the external system. The host drops an asynchronous body that is still running one second later.
     ///
     /// **Cancelled instances.** A cancelled instance, and one that has missed its deadline, compensates its
