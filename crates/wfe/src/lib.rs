@@ -1,8 +1,8 @@
-//! The WFE host: registers workflows, runs their steps, and resumes them after a crash.
+//! WFE is an embedded, durable workflow engine: it runs the steps of workflows and resumes them after a crash.
 //!
-//! A workflow is a typed struct of data and a [`Definition`](definition::Definition), built in Rust; a
-//! [`WorkflowHost`] runs its instances on a store. All that a program needs beside a store is re-exported here;
-//! authors of stores need `wfe_core` too.
+//! A workflow consists of a data type and a [`Definition`](definition::Definition), both written in Rust. A
+//! [`WorkflowHost`] runs the instances of workflows and keeps their state in a store. This crate re-exports
+//! everything that a program needs besides a store. Authors of stores also need `wfe_core`.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -39,10 +39,11 @@
 //!
 //! # Panics
 //!
-//! A panic in what you write for a workflow is a failure of the step or the instance that it belongs to; one in a `tracing`
-//! subscriber (standard error on a full disk, say) loses the event, and nothing else happens. By Rust's own rules some end the
-//! process all the same: any under `panic = "abort"`, one that leaves a `Drop` of yours while another panic unwinds, and
-//! one in a panic hook.
+//! A panic in the code of a workflow (a step body, a closure, a middleware) fails the step or the instance to which
+//! the code belongs. A panic in a `tracing` subscriber (for example, because standard error goes to a full disk)
+//! loses the log event and has no other effect. Three kinds of panic still abort the process, because Rust itself
+//! does so: every panic under `panic = "abort"`, a panic that leaves a `Drop` implementation while another panic
+//! unwinds, and a panic in a panic hook.
 
 mod engine;
 mod external_tasks;
@@ -66,7 +67,7 @@ pub use wfe_core::{
     models, redact, steps, traits,
 };
 
-/// The README's quick starts are compiled and run.
+/// Compiles and runs the code in the README.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

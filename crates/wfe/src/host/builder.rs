@@ -10,7 +10,7 @@ use crate::{
     },
 };
 
-/// Builds a [`WorkflowHost`] with settings of its own.
+/// Configures and builds a [`WorkflowHost`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -21,11 +21,11 @@ use crate::{
 /// # async fn main() -> wfe::Result<()> {
 /// let host = WorkflowHost::builder(SqlitePersistenceProvider::new(":memory:").await?)
 ///     .concurrent_steps(64)
-///     .concurrent_instances_of("import", 10) // at once; others wait in the store
-///     .concurrent_bodies_of("import", "upload", 2) // over all instances
+///     .concurrent_instances_of("import", 10) // further instances wait in the store
+///     .concurrent_bodies_of("import", "upload", 2) // across all instances
 ///     .claim_ahead(Duration::from_millis(500))
-///     .poll_interval(Duration::from_millis(200)) // so soon is a killed process's work taken over
-///     .seed(7) // the same retry backoff in each run
+///     .poll_interval(Duration::from_millis(200)) // the work of a killed process is taken over this soon
+///     .seed(7) // retry backoff has the same jitter in each run
 ///     .grace(Duration::from_secs(5))
 ///     .build();
 /// # host.stop().await
@@ -34,7 +34,7 @@ use crate::{
 pub struct HostBuilder {
     provider: Arc<dyn PersistenceProvider>,
     options: Options,
-    /// `None`: it depends on the clock.
+    /// `None`: the default, which depends on the clock.
     claim_ahead: Option<Duration>,
 }
 
@@ -43,8 +43,9 @@ impl HostBuilder {
         Self { provider, options: Options::default(), claim_ahead: None }
     }
 
-    /// Where time comes from; by default the system's clock. Under another one nothing is claimed ahead by default
-    /// ([`claim_ahead`](Self::claim_ahead)): tests that turn a clock by hand see each due time as it is.
+    /// Sets the clock. Default: the system's clock. With another clock, the default of
+    /// [`claim_ahead`](Self::claim_ahead) is zero, so that tests that advance a virtual clock see each instance
+    /// claimed exactly when it is due.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.options.clock = clock;
@@ -52,8 +53,8 @@ impl HostBuilder {
         self
     }
 
-    /// How many step bodies run at once; by default 256, at least 1. One that nobody wants any more has its place for a second
-    /// more at most, but one that blocks its thread has it until it ends
+    /// Sets how many step bodies run at once. Default: 256; minimum: 1. A body that was cancelled or timed out keeps
+    /// its slot for at most one more second, unless it blocks its thread: then it keeps its slot until it returns
     /// ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
     #[must_use]
     pub fn concurrent_steps(mut self, limit: usize) -> Self {
@@ -61,38 +62,42 @@ impl HostBuilder {
         self
     }
 
-    /// How many instances with something to do are held in memory at once; by default 16 384, at least 1. Others wait
-    /// in the store; sleeping instances do not count.
+    /// Sets how many instances with work to do are in memory at once. Default: 16,384; minimum: 1. Further instances
+    /// wait in the store. Sleeping instances do not count.
     #[must_use]
     pub fn concurrent_instances(mut self, limit: usize) -> Self {
         self.options.concurrent_instances = limit.max(1);
         self
     }
 
-    /// How long before an instance becomes due this host takes it from the store, so that it goes on in the very moment,
-    /// also if thousands become due together; by default 1 s, under a [clock](Self::clock) of your own zero: not before.
+    /// Sets how long before its due time this host claims an instance. An instance that was claimed ahead continues
+    /// the moment it is due, even if thousands of instances are due at the same time. Default: 1 s; with a custom
+    /// [clock](Self::clock): zero, which means that nothing is claimed ahead.
     ///
-    /// Such instances count as held in memory and as at work ([`WorkflowHost::idle`]), and take at most half of the places
-    /// there ([`concurrent_instances`](Self::concurrent_instances)). Those of a definition with places of its own are not
-    /// taken ahead; as long as one is registered, each due time is looked after once more when it comes. Of a
-    /// process that is killed, what was taken ahead is late by as much as the poll of another one.
+    /// Instances claimed ahead count towards [`concurrent_instances`](Self::concurrent_instances) and may take up to
+    /// half of its slots. While there are any, the host is not [idle](WorkflowHost::idle). Instances of a definition
+    /// with its own [limit](Self::concurrent_instances_of) are not claimed ahead; while such a definition is
+    /// registered, the host queries the store again at each due time. If this process is killed, another host takes
+    /// over the instances that were claimed ahead, late by at most its poll interval.
     #[must_use]
     pub fn claim_ahead(mut self, time: Duration) -> Self {
         self.claim_ahead = Some(time);
         self
     }
 
-    /// How many instances of this definition, whatever their version, this host works on at once; by default as many as
-    /// of all, at least 1. Others wait in the store. Those that sleep or wait do not count. An instance of which somebody
-    /// asks something is taken up all the same.
+    /// Sets how many instances of this definition, in all its versions together, this host works on at once. Default:
+    /// no limit besides [`concurrent_instances`](Self::concurrent_instances); minimum: 1. Further instances wait in
+    /// the store. Instances that sleep or wait do not count. Control requests are applied even when the limit is
+    /// reached.
     #[must_use]
     pub fn concurrent_instances_of(mut self, definition: impl Into<String>, limit: usize) -> Self {
         self.options.limits.set_instances(definition.into(), limit);
         self
     }
 
-    /// How many bodies of this step run at once in this host, over all its instances; by default as many as of all, at
-    /// least 1. Others wait in memory, and take no place from other steps.
+    /// Sets how many bodies of this step run at once on this host, across all instances. Default: no limit besides
+    /// [`concurrent_steps`](Self::concurrent_steps); minimum: 1. Further bodies wait in memory and take no slots from
+    /// other steps.
     #[must_use]
     pub fn concurrent_bodies_of(
         mut self,
@@ -104,46 +109,48 @@ impl HostBuilder {
         self
     }
 
-    /// Runs around the body of every step. The first one is the outermost.
+    /// Adds a middleware that runs around the body of every step. The middleware added first is the outermost.
     #[must_use]
     pub fn step_middleware(mut self, middleware: impl StepMiddleware) -> Self {
         self.options.step_middleware.push(Arc::new(middleware));
         self
     }
 
-    /// Is told when instances are started, and when they have ended. The first one is the outermost.
+    /// Adds a middleware that is called before an instance is started and after an instance has ended. The middleware
+    /// added first is the outermost.
     #[must_use]
     pub fn workflow_middleware(mut self, middleware: impl WorkflowMiddleware) -> Self {
         self.options.workflow_middleware.push(Arc::new(middleware));
         self
     }
 
-    /// How often the store is asked for what this host has not heard of: instances whose process died, and what
-    /// others stored on a store without [`news`](wfe_core::traits::StepStore::news). By default 1 s, at least 1 ms; measured by
-    /// the monotonic clock. What this host does itself needs no poll.
+    /// Sets how often the host polls the store. Default: 1 s; minimum: 1 ms; measured on the monotonic clock. The
+    /// poll finds the instances of processes that died. On a store without
+    /// [`news`](wfe_core::traits::StepStore::news) it also finds what other processes have stored. The host's own
+    /// work does not depend on the poll.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.options.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How long [`WorkflowHost::stop`] waits for running steps, and for what workers work on
-    /// ([`Worker`](crate::Worker)); by default 30 s. Always real time, whatever the
-    /// [`clock`](Self::clock): nobody has to move a virtual one for a host to stop.
+    /// Sets how long [`WorkflowHost::stop`] waits for running steps, and for the activities that
+    /// [workers](crate::Worker) of this host are working on. Default: 30 s. The grace time is real time under every
+    /// [`clock`](Self::clock): a host stops without a test advancing its virtual clock.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.options.grace = grace;
         self
     }
 
-    /// Makes the random part of retry backoff repeatable.
+    /// Seeds the jitter of retry backoff, which makes it repeatable.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.options.seed = Some(seed);
         self
     }
 
-    /// The host; [`WorkflowHost::start`] brings it to life.
+    /// Builds the host, which runs nothing until [`WorkflowHost::start`].
     #[must_use]
     pub fn build(mut self) -> WorkflowHost {
         self.options.claim_ahead = self.claim_ahead.unwrap_or(self.options.claim_ahead);

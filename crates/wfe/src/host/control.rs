@@ -7,10 +7,12 @@ use super::workflow_host::WorkflowHost;
 use crate::engine::command::Command;
 
 impl WorkflowHost {
-    /// Asks an instance to stand still: no step of it begins any more. Those that run are neither stopped nor told, and what
-    /// comes of them is stored, while [`status`](Self::status) says `Suspended` already; its children go on. Returns
-    /// once the request is stored: it will take effect, whoever runs the instance. After the end of the instance it
-    /// changes nothing.
+    /// Suspends an instance: no further steps start. Running steps finish, and their results are stored, while
+    /// [`status`](Self::status) already shows `Suspended`. The cancellation tokens of running steps do not fire.
+    /// Children of the instance are not suspended.
+    ///
+    /// Returns once the request is stored; from then on, the request takes effect no matter which host runs the
+    /// instance. A request for an instance that has ended changes nothing.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
@@ -31,10 +33,10 @@ impl WorkflowHost {
     /// let ids = [host.start_workflow("waits", &0_u32).await?, host.start_workflow("waits", &0_u32).await?];
     /// let third = host.start_workflow("waits", &0_u32).await?;
     /// host.suspend(&ids[0]).await?;
-    /// host.cancel(&ids[1]).await?; // open sagas would be undone
-    /// host.terminate(&third).await?; // nothing would be
+    /// host.cancel(&ids[1]).await?; // compensates open sagas, if there are any
+    /// host.terminate(&third).await?; // compensates nothing
     /// host.publish_event("answered", "k", &7_u32).await?;
-    /// host.resume(&ids[0]).await?; // the event has not passed it by
+    /// host.resume(&ids[0]).await?; // receives the event that was published while it was suspended
     /// assert_eq!(host.outcome::<u32>(&ids[0]).await?, Outcome::Completed(7));
     /// assert_eq!(host.outcome::<u32>(&ids[1]).await?, Outcome::Cancelled);
     /// assert_eq!(host.outcome::<u32>(&third).await?, Outcome::Terminated);
@@ -45,8 +47,10 @@ impl WorkflowHost {
         self.request(id, Control::Suspend).await
     }
 
-    /// Asks a suspended instance to go on; as [`suspend`](Self::suspend). A step whose failure suspended it is tried
-    /// again, with all its retries; [`skip`](Self::skip) and [`resume_from`](Self::resume_from) go on without it.
+    /// Resumes a suspended instance. If the failure of a step suspended it, that step is tried again, with all its
+    /// retries. To continue without the failed step, use [`skip`](Self::skip) or [`resume_from`](Self::resume_from).
+    ///
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend).
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
@@ -54,19 +58,20 @@ impl WorkflowHost {
         self.request(id, Control::Resume).await
     }
 
-    /// Asks a suspended instance to go on behind each of its failed steps, as if that had completed without an outcome; as
-    /// [`suspend`](Self::suspend). The outputs of a skipped step are not applied, and its failure stays stored. The saga
-    /// around it takes it for a step that has done nothing: its compensation does not run
-    /// ([`Intervention::Skip`] tells the rest).
+    /// Resumes a suspended instance and skips its failed steps. The instance continues after each failed step as if
+    /// that step had completed without an outcome. The outputs of a skipped step are not applied, and its failure
+    /// stays stored. If the saga around a skipped step is compensated later, the compensation of the skipped step
+    /// does not run. [`Intervention::Skip`] has the details.
     ///
-    /// An instance that is not suspended when the request reaches it does not change. If none of its steps has failed, it
-    /// stays suspended, and the reason is stored among its [failures](Self::failures), with the code
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
+    /// instance is not suspended when the request is applied. If no step of the suspended instance has failed, the
+    /// instance stays suspended, and the reason is stored among its [failures](Self::failures) with the code
     /// [`INTERVENTION`](wfe_core::steps::StepError::INTERVENTION).
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot keep such a request. One with the plain
-    ///   traits alone cannot.
+    /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot store this request. Stores that implement
+    ///   only the plain traits cannot.
     ///
     /// # Examples
     /// ```
@@ -103,14 +108,17 @@ impl WorkflowHost {
         self.intervene(id, &Intervention::Skip).await
     }
 
-    /// Asks a suspended instance to go on from the step with this stable id, which begins anew; as
-    /// [`suspend`](Self::suspend). It is a step of the main path, of the sequence in which a step has failed, or of one
-    /// around that. What else is at work in its sequence is taken away; a saga among it is not undone
-    /// ([`Intervention::ResumeFrom`] tells the rest). It works without a failed step too: for an instance that was suspended by
-    /// hand, or because it seemed to kill its process.
+    /// Resumes a suspended instance from the step with this stable id, which starts over. The step must be on the
+    /// main path, in the sequence in which a step has failed, or in a sequence around that one. Everything else that
+    /// is active in the step's sequence is cancelled first; a saga among it is not compensated.
+    /// [`Intervention::ResumeFrom`] has the details.
     ///
-    /// An instance that is not suspended when the request reaches it does not change. If it cannot go on from there, it
-    /// stays suspended as it is, and the reason is stored as [`skip`](Self::skip) does it.
+    /// No step needs to have failed: the call also resumes an instance that an operator suspended, or that the engine
+    /// quarantined because it seemed to kill its process.
+    ///
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
+    /// instance is not suspended when the request is applied. If the instance cannot continue from the step, it stays
+    /// suspended, and the reason is stored among its failures, as for [`skip`](Self::skip).
     ///
     /// # Errors
     /// Those of [`skip`](Self::skip).
@@ -118,15 +126,17 @@ impl WorkflowHost {
         self.intervene(id, &Intervention::ResumeFrom(step.to_owned())).await
     }
 
-    /// Asks an instance to end before its end, undoing what it can; as [`suspend`](Self::suspend). Its children are cancelled
-    /// too. Running steps get their cancellation token fired, and are not awaited: one that goes on all the same may still
-    /// do outside what nothing undoes ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)). The open sagas are
-    /// undone; then it ends.
+    /// Cancels an instance: its open sagas are compensated, then it ends. Its children are cancelled too. The
+    /// cancellation tokens of running steps fire, but the cancellation does not wait for these steps to return. A
+    /// step that ignores its token may still cause side effects that are not compensated
+    /// ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
     ///
-    /// A second cancel changes nothing, nor does one of an instance that is on its way to its end already. If a compensation
-    /// fails that is to [suspend](crate::definition::OnFailure::Suspend) the instance, the instance stands still, half
-    /// undone, and the cancel stays in force: [`resume`](Self::resume) tries that compensation again,
-    /// [`skip`](Self::skip) goes on behind it, [`terminate`](Self::terminate) gives up the rest.
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
+    /// instance is already ending. If a compensating step with
+    /// [`OnFailure::Suspend`](crate::definition::OnFailure::Suspend) fails, the instance is suspended with its
+    /// compensation unfinished, and the cancellation stays in force: [`resume`](Self::resume) tries the compensating
+    /// step again, [`skip`](Self::skip) continues after it, and [`terminate`](Self::terminate) ends the instance
+    /// without the remaining compensations.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
@@ -134,8 +144,11 @@ impl WorkflowHost {
         self.request(id, Control::Cancel).await
     }
 
-    /// Asks an instance to end as it stands; as [`cancel`](Self::cancel), but nothing is undone. Its children are terminated
-    /// too, and theirs; a child that it was cancelling already goes on undoing.
+    /// Terminates an instance: it ends at once, and nothing is compensated. Its children and their children are
+    /// terminated too, except a child that is already being cancelled: that child still finishes its compensations.
+    /// The cancellation tokens of running steps fire, as for [`cancel`](Self::cancel).
+    ///
+    /// The request is stored and takes effect as described for [`suspend`](Self::suspend).
     ///
     /// # Errors
     /// [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.

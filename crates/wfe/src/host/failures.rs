@@ -5,12 +5,12 @@ use wfe_core::{
     traits::{Cursor, ErrorRecord, StepFailure, StepStore},
 };
 
-/// Failures read at once: each may carry long messages.
+/// How many failures are read at once. Each may carry long messages.
 const PAGE: usize = 256;
 
 /// The stored failures of an instance, oldest first; from [`WorkflowHost::failures`](crate::WorkflowHost::failures).
 ///
-/// At most one page of them is in memory. One that is stored meanwhile is found too.
+/// At most one page of failures is in memory. Failures that are stored while this reads are found too.
 pub struct Failures {
     store: Arc<dyn StepStore>,
     instance: String,
@@ -23,16 +23,18 @@ impl Failures {
         Self { store, instance: instance.to_owned(), after: None, page: VecDeque::new() }
     }
 
-    /// The next one; `None` after the last one. One whose stored row does not decode is left out, and logged once.
+    /// Returns the next failure, or `None` after the last one. A failure whose stored row does not decode is left out
+    /// and logged once.
     ///
     /// # Errors
-    /// [`Unsupported`](wfe_core::WfeError::Unsupported): the store does not offer it; and those of the store.
+    /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot list failures.
+    /// * The errors of the store.
     pub async fn next(&mut self) -> Result<Option<StepFailure>> {
         while self.page.is_empty() {
             let page = self.store.failures(&self.instance, self.after, PAGE).await?;
             self.page = page.rows.into();
             if self.page.is_empty() {
-                // Of a whole page, none decoded: others may follow.
+                // No row of this page decoded. Further pages may follow.
                 let Some(next) = page.next else { return Ok(None) };
                 self.after = Some(next);
             }
@@ -42,10 +44,10 @@ impl Failures {
         Ok(Some(record.failure))
     }
 
-    /// All that are left.
+    /// Reads all remaining failures into memory.
     ///
     /// # Errors
-    /// As [`next`](Self::next).
+    /// Those of [`next`](Self::next).
     pub async fn all(mut self) -> Result<Vec<StepFailure>> {
         let mut all = Vec::new();
         while let Some(failure) = self.next().await? {

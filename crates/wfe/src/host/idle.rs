@@ -5,16 +5,17 @@ use super::workflow_host::WorkflowHost;
 use crate::engine::{command::Command, state::outcome::Idle};
 
 impl WorkflowHost {
-    /// Resolves once nothing can happen here before time passes or something comes from outside: no body runs, all results
-    /// are stored, and nothing in the store is due that this host could take up. It is found out, not guessed by waiting:
-    /// tests with a virtual clock move it then.
+    /// Waits until the host is idle: no step body runs, all results are stored, and the store holds nothing due that
+    /// this host could claim. An idle host does nothing until time passes or an external call, event or answer
+    /// arrives. The host determines this exactly, not by waiting for a while, so that tests know when to advance
+    /// their virtual clock.
     ///
-    /// A body that waits for something outside keeps the host from being idle. So does a store that fails.
+    /// A body that waits for something external keeps the host from being idle. So does a store that fails.
     ///
     /// # Errors
-    /// * [`Closed`](wfe_core::WfeError::Closed): the host does not run, or ends meanwhile, by [`stop`](Self::stop) or with the
-    ///   runtime that it was started on.
-    /// * [`Unusable`](wfe_core::WfeError::Unusable): it has ended because its store is lost.
+    /// * [`Closed`](wfe_core::WfeError::Closed): the host was not started, or it ended (by [`stop`](Self::stop), or
+    ///   with the runtime on which it was started).
+    /// * [`Unusable`](wfe_core::WfeError::Unusable): the host has ended because its store is lost.
     pub async fn idle(&self) -> Result<Idle> {
         let (answer, idle) = oneshot::channel();
         self.tell(Command::Idle(answer));

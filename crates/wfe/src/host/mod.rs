@@ -1,4 +1,4 @@
-//! The public face of the engine. What a program asks of it is told apart by what it is about, one file each.
+//! The public API of the engine. Each file holds the calls for one subject.
 
 pub(crate) mod builder;
 mod control;

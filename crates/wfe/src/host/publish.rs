@@ -5,7 +5,7 @@ use wfe_core::{Result, WfeError, definition::to_value, logging, models::Event};
 use super::workflow_host::{RESERVED, WorkflowHost};
 use crate::{engine::state::shared::Shared, store::Guarantees};
 
-/// What the publisher of an event may say beside its data.
+/// Options for publishing an event.
 ///
 /// ```
 /// use chrono::{TimeDelta, Utc};
@@ -13,41 +13,46 @@ use crate::{engine::state::shared::Shared, store::Guarantees};
 ///
 /// async fn open_tomorrow(host: &WorkflowHost) -> wfe::Result<String> {
 ///     let options = PublishOptions {
-///         id: Some("opening of branch 7".to_owned()), // published again, it has no effect
-///         effective: Some(Utc::now() + TimeDelta::days(1)), // nobody gets it before
+///         id: Some("opening of branch 7".to_owned()), // publishing it again has no effect
+///         effective: Some(Utc::now() + TimeDelta::days(1)), // no instance receives it before
 ///     };
 ///     host.publish_event_with("opened", "branch 7", &(), options).await
 /// }
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PublishOptions {
-    /// The caller's own id. It makes publishing idempotent: with the same name and key it is accepted a second time, whatever
-    /// it carries, and has no effect; with another name or key it is refused. It does not begin with `wfe.`, as the ids of
-    /// the engine's own events do. `None`: the store makes one.
+    /// The caller's own id for the event. It makes publishing idempotent: a second call with the same id, name and
+    /// key succeeds and has no effect, even if its data differs. A second call with the same id, but another name or
+    /// key, is refused. The id must not begin with `wfe.`, which is reserved for the engine's own events. `None`: the
+    /// store generates an id.
     pub id: Option<String>,
-    /// When the event happened, or will. One dated ahead reaches nobody before; one dated before the start of an instance is
-    /// passed over by its first wait, unless that has an earlier effective date. `None`: now, which comes after each start that
-    /// was stored before, and before each one that is stored later, whatever the clock shows: also if it was set back in
-    /// between, or stands still.
+    /// When the event happened, or will happen. No instance receives an event before its effective time. If the event
+    /// is dated before the start of an instance, the instance's first wait does not receive it, unless that wait has
+    /// an earlier effective date.
+    ///
+    /// `None`: now. Such an event comes after every start that was stored before it, and before every start that is
+    /// stored later. The order does not depend on the clock, which may be set back or stand still in between.
     pub effective: Option<DateTime<Utc>>,
 }
 
 impl WorkflowHost {
-    /// Publishes an event: each instance that waits for one of this name and key takes it, once; so does one that comes
-    /// to wait later, but existed by now. Returns the event's id once it is stored, from when on it is neither lost nor
-    /// delivered twice, whatever process dies.
+    /// Publishes an event. Every instance that waits for an event with this name and key receives it once. So does
+    /// every instance that already exists and starts to wait for it later. Returns the event's id once the event is
+    /// stored. From then on the event is neither lost nor delivered twice, even if processes die.
     ///
-    /// An instance that is started later, or a child workflow that its parent begins later, takes it only if its wait
-    /// says so ([`effective`](wfe_core::definition::Await::effective)).
+    /// An instance that is started after the event was published receives it only if its wait asks for earlier events
+    /// ([`effective`](wfe_core::definition::Await::effective)). The same holds for a child workflow that its parent
+    /// starts after the event was published.
     ///
-    /// It needs no started host: hosts on the same store hear of it.
+    /// The host need not be started. Running hosts on the same store are notified of the event.
     ///
     /// # Errors
-    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is the engine's.
-    /// * [`Unsupported`](WfeError::Unsupported): the store has only the plain traits, on which nothing can wait.
-    /// * [`Serialization`](WfeError::Serialization): the data does not fit JSON.
-    /// * Those of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the event may be stored: an id of the
-    ///   caller's ([`PublishOptions`]) makes it safe to try again.
+    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is reserved for the engine.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits, which do not support
+    ///   waiting for events.
+    /// * [`Serialization`](WfeError::Serialization): the data cannot be represented as JSON.
+    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the event may or may not be
+    ///   stored. If the caller gave an id ([`PublishOptions`]), it is safe to publish the event again.
     pub async fn publish_event(
         &self,
         name: &str,
@@ -57,13 +62,14 @@ impl WorkflowHost {
         self.publish_event_with(name, key, data, PublishOptions::default()).await
     }
 
-    /// As [`publish_event`](Self::publish_event), with options.
+    /// Publishes an event with options; otherwise like [`publish_event`](Self::publish_event).
     ///
     /// # Errors
     /// Those of [`publish_event`](Self::publish_event), and:
-    /// * [`Invalid`](WfeError::Invalid): the id is empty, or begins with `wfe.`, which is the engine's. Nothing is written.
-    /// * [`AlreadyExists`](WfeError::AlreadyExists): the id was first published with another name or key. Nothing is written:
-    ///   choose another id.
+    /// * [`Invalid`](WfeError::Invalid): the id is empty, or begins with `wfe.`, which is reserved for the engine.
+    ///   Nothing is written.
+    /// * [`AlreadyExists`](WfeError::AlreadyExists): an event with this id, but another name or key, was published
+    ///   before. Nothing is written. Choose another id.
     pub async fn publish_event_with(
         &self,
         name: &str,
@@ -73,17 +79,19 @@ impl WorkflowHost {
     ) -> Result<String> {
         if name.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
-                "the event's name {name:?} begins with {RESERVED:?}, as those of the engine's own events do"
+                "event name {name:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name"
             )));
         }
         if let Some(id) = options.id.as_ref().filter(|id| id.starts_with(RESERVED)) {
             return Err(WfeError::Invalid(format!(
-                "the event's id {id:?} begins with {RESERVED:?}, as those of the engine's own events do; choose another one"
+                "event id {id:?} begins with {RESERVED:?}, which is reserved for the engine; choose another id"
             )));
         }
         let (shared, is_own_id) = (&self.0.shared, options.id.is_some());
         if options.id.as_ref().is_some_and(String::is_empty) {
-            return Err(WfeError::Invalid("the event's id is empty; leave it out, or give one".to_owned()));
+            return Err(WfeError::Invalid(
+                "the event id is empty; set it to `None` or give an id".to_owned(),
+            ));
         }
         let event = Event {
             id: options.id.unwrap_or_default(),
@@ -109,7 +117,7 @@ impl WorkflowHost {
                             return Ok(event.id);
                         }
                         Ok(_) => return Err(taken),
-                        // Somebody has removed it since.
+                        // The event was removed since: storing it can succeed now.
                         Err(WfeError::EventNotFound(_)) => {}
                         Err(error) => return Err(error),
                     }
@@ -119,7 +127,7 @@ impl WorkflowHost {
         }
     }
 
-    /// Refuses what cannot be done on a store with the plain traits alone.
+    /// Refuses calls that need events if the store implements only the plain traits.
     pub(crate) fn require_events(&self) -> Result<()> {
         match self.guarantees() {
             Guarantees::OneTransactionPerStep => Ok(()),
@@ -127,14 +135,15 @@ impl WorkflowHost {
         }
     }
 
-    /// Sees to it that the answer to a wait reaches it.
+    /// Notifies the engine that the answer to a wait was stored.
     pub(crate) fn answer_was_stored(&self) {
         if self.engine().is_some() {
             self.0.shared.post.answered();
         }
     }
 
-    /// Sees to it that the event reaches whoever waits for it, and is marked as processed when nobody does.
+    /// Notifies the engine that an event was stored: it delivers the event to the instances that wait for it, and
+    /// marks it as processed once no instance does.
     async fn event_was_stored(&self, id: &str, effective: Option<DateTime<Utc>>) {
         let shared = &self.0.shared;
         let now = shared.now();
@@ -144,8 +153,8 @@ impl WorkflowHost {
         } else if time <= now
             && let Err(error) = shared.store.finish_event(id).await
         {
-            // It stays unprocessed, which the next host that starts mends.
-            logging::debug!(event = id, %error, "the event could not be marked as processed");
+            // The event stays unprocessed until the next host starts: its sweeper marks it.
+            logging::debug!(event = id, %error, "the published event could not be marked as processed");
         }
     }
 }
@@ -163,7 +172,8 @@ async fn store_event(shared: &Shared, event: &Event, is_dated: bool) -> Result<S
     shared.loss.seen(created)
 }
 
-/// An event may have been stored of which nobody here knows the id: the call was dropped, or its outcome is unknown.
+/// Has the event sweeper look through all events if an event may have been stored whose id is not known here: the
+/// call was dropped, or its commit is unknown.
 struct Unsure<'a>(Option<&'a Shared>);
 
 impl Drop for Unsure<'_> {

@@ -13,15 +13,16 @@ use crate::{
 };
 
 impl WorkflowHost {
-    /// Waits for the end of an instance, which may have ended long ago or be run by another host on the same store.
-    /// While it is suspended, this goes on waiting; [`status`](Self::status) tells.
+    /// Waits until an instance has ended, and returns how it ended. The instance may have ended long ago, and another
+    /// host on the same store may run it. The call keeps waiting while the instance is suspended;
+    /// [`status`](Self::status) shows whether it is.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`Serialization`](WfeError::Serialization): its data is not a `D`.
-    /// * [`Closed`](WfeError::Closed): the host was stopped before the end, or has ended with the runtime that it was
-    ///   started on.
-    /// * [`Unusable`](WfeError::Unusable): it has ended because its store is lost.
+    /// * [`Serialization`](WfeError::Serialization): the data of the instance does not deserialize as `D`.
+    /// * [`Closed`](WfeError::Closed): the host ended before the instance did, by [`stop`](Self::stop) or with the
+    ///   runtime on which it was started.
+    /// * [`Unusable`](WfeError::Unusable): the host has ended because its store is lost.
     pub async fn outcome<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
         let shared = &self.0.shared;
         let _tidy = Tidy(shared, id);
@@ -39,25 +40,27 @@ impl WorkflowHost {
             }
             let runs = self.engine().is_some();
             tokio::select! {
-                // An error: the host has ended, or it is time to look.
+                // An error: the host has ended, or the store has to be read.
                 end = end => match end {
                     Ok(end) => return Arc::unwrap_or_clone(end).typed(id),
                     Err(_) => shall_look = true,
                 },
-                // The engine of a host that runs looks for all who wait.
+                // On a running host, the engine reads the store for all waiters.
                 () = shared.options.clock.sleep(shared.options.poll_interval), if !runs => {}
             }
         }
     }
 
-    /// Where an instance stands, and why it waits.
+    /// Returns where an instance stands and what it waits for.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`Corrupt`](WfeError::Corrupt): something stored of it does not decode, or cannot be: it has begun, but its pointers
-    ///   are gone; it waits for an event, a child or an answer, but the row of that is gone or another's; it is due, but without
-    ///   a time at which anybody would look at it; a step of it is in a status in which nothing goes on. The error names the
-    ///   row. A host that takes such an instance up suspends it.
+    /// * [`Corrupt`](WfeError::Corrupt): the stored state of the instance does not decode, or contradicts itself. The
+    ///   error names the row. A host that claims such an instance suspends it. The state contradicts itself if
+    ///   * the instance has begun, but has no execution pointers,
+    ///   * it waits for an event, a child or an answer, but has no subscription, or one that belongs to another wait,
+    ///   * it could run, but has no time at which a host would claim it, or
+    ///   * a step has a status from which it can never continue.
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
         let loaded = self.0.shared.inspect(id).await?;
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
@@ -70,7 +73,7 @@ impl WorkflowHost {
         }
         let failures = match self.0.shared.store.last_failures(id, &retried).await {
             Ok(failures) => failures,
-            Err(WfeError::Unsupported(_)) => return Ok(status), // told as `None`
+            Err(WfeError::Unsupported(_)) => return Ok(status), // `last` stays `None`
             Err(error) => return Err(error),
         };
         for failure in failures {
@@ -82,25 +85,26 @@ impl WorkflowHost {
         Ok(status)
     }
 
-    /// The failures of an instance, oldest first, read page by page: those of attempts that were tried again too, each with
-    /// its code and its chain of causes. After the end of the instance as well. An unknown instance has none.
+    /// Returns the stored failures of an instance, oldest first, read page by page. They include the failures of
+    /// attempts that were retried. Each failure has its code and its chain of causes. The failures stay readable
+    /// after the instance has ended. An unknown instance has none.
     #[must_use]
     pub fn failures(&self, id: &str) -> Failures {
         Failures::new(self.0.shared.store.clone(), id)
     }
 
-    /// The data of an instance as it is stored now, running or ended.
+    /// Returns the data of an instance as it is stored now, whether the instance runs or has ended.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
-    /// * [`Serialization`](WfeError::Serialization): its data is not a `D`.
+    /// * [`Serialization`](WfeError::Serialization): the data does not deserialize as `D`.
     pub async fn data<D: DeserializeOwned>(&self, id: &str) -> Result<D> {
         let loaded = self.0.shared.store.inspect(id).await?;
         Ok(serde_json::from_value(loaded.instance.data)?)
     }
 
-    /// The results of a finished for-each on the main path of an instance, in order of completion, read page by page;
-    /// also after the instance has ended.
+    /// Returns the results of a finished for-each on the main path of an instance, read page by page. The results
+    /// come in the order in which the iterations completed. They stay readable after the instance has ended.
     ///
     /// ```
     /// use wfe::{WorkflowHost, definition::{WorkflowBuilder, each, inline_item}};
@@ -133,7 +137,7 @@ impl WorkflowHost {
     }
 }
 
-/// Forgets a waiter whose wait is over or was dropped.
+/// Removes a waiter that was answered or dropped.
 struct Tidy<'a>(&'a Shared, &'a str);
 
 impl Drop for Tidy<'_> {

@@ -26,11 +26,11 @@ use crate::{
     store::check_own,
 };
 
-/// Schedules that start workflows; from [`WorkflowHost::schedules`].
+/// Creates and controls schedules, which start workflows at set times; from [`WorkflowHost::schedules`].
 ///
-/// A schedule is kept in the store, and goes on with whatever host runs that knows the definition, or the version of it
-/// that the schedule names. Each of its ticks starts one instance, whatever process dies meanwhile; the instance's
-/// steps find out which one by [`Tick::of`].
+/// A schedule is kept in the store. Any running host on which the schedule's definition is registered runs it; if the
+/// schedule names a version, that version must be registered. Each tick of a schedule starts exactly one instance,
+/// even if processes die meanwhile. The steps of the instance learn its tick from [`Tick::of`].
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable, WorkflowHost, definition::{WorkflowBuilder, inline}};
@@ -46,7 +46,7 @@ use crate::{
 /// let nightly = NewSchedule::new("nightly", "report", at_three).catch_up(CatchUp::One);
 /// host.schedules().create(nightly, &"sales".to_owned()).await?;
 ///
-/// let now = host.schedules().trigger("nightly").await?; // and once at once
+/// let now = host.schedules().trigger("nightly").await?; // starts one more instance, now
 /// host.outcome::<String>(&now).await?;
 /// host.schedules().pause("nightly").await?;
 ///
@@ -59,7 +59,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Schedules(WorkflowHost);
 
-/// A schedule that is to be made.
+/// The settings of a new schedule; for [`Schedules::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSchedule {
     id: String,
@@ -70,20 +70,21 @@ pub struct NewSchedule {
 }
 
 impl NewSchedule {
-    /// One of this id, which starts instances of this definition: of the newest version known to the host at each tick.
+    /// Describes a schedule with this id that starts instances of this definition. At each tick, it starts the newest
+    /// version that is registered on the host that runs the schedule.
     pub fn new(id: impl Into<String>, definition: impl Into<String>, timetable: Timetable) -> Self {
         let (id, definition) = (id.into(), definition.into());
         Self { id, definition, version: None, timetable, catch_up: CatchUp::default() }
     }
 
-    /// This version of the definition.
+    /// Sets the version of the definition to start, in place of the newest one.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = Some(version);
         self
     }
 
-    /// What happens about missed ticks; by default, one instance is started.
+    /// Sets what happens to missed ticks. Default: one instance is started for all of them.
     #[must_use]
     pub fn catch_up(mut self, catch_up: CatchUp) -> Self {
         self.catch_up = catch_up;
@@ -91,36 +92,37 @@ impl NewSchedule {
     }
 }
 
-/// How a schedule stands.
+/// The status of a schedule; from [`Schedules::get`] and [`Schedules::list`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScheduleStatus {
-    /// Its id.
+    /// The id of the schedule.
     pub id: String,
-    /// The definition whose instances it starts.
+    /// The id of the definition whose instances the schedule starts.
     pub definition: String,
-    /// The version; `None`: the newest one known at each tick.
+    /// The version of the definition. `None`: the newest version that is registered at each tick.
     pub version: Option<u32>,
-    /// When.
+    /// When the schedule starts instances.
     pub timetable: Timetable,
-    /// What it does about missed ticks.
+    /// What the schedule does about missed ticks.
     pub catch_up: CatchUp,
-    /// Whether it is paused.
+    /// Whether the schedule is paused.
     pub is_paused: bool,
-    /// The last tick; `None`: there was none yet.
+    /// The last tick. `None`: there was no tick yet.
     pub last: Option<DateTime<Utc>>,
-    /// The next one; a time that is over: no host has come to it yet. `None`: it is just being looked at, or there is none
-    /// any more. Of a paused schedule, the tick that it stands at.
+    /// The next tick; of a paused schedule, the tick at which it was paused. A time in the past means that no host
+    /// has processed this tick yet. `None`: a host is processing the tick now, or no further tick comes.
     pub next: Option<DateTime<Utc>>,
-    /// Why the last attempt to start an instance failed: the store, a middleware that refused it, a definition that the
-    /// host did not know. It is tried again, after pauses that grow up to 5 min. `None`: it did not fail.
+    /// Why the last attempt to start an instance failed: an error of the store, a middleware that refused the start,
+    /// or a definition that was not registered. The start is retried with a backoff of up to 5 min. `None`: the last
+    /// attempt did not fail.
     pub last_failure: Option<Box<StepFailure>>,
-    /// The engine's own instance behind it.
+    /// The id of the engine's own instance that runs the schedule.
     pub instance_id: String,
 }
 
 impl WorkflowHost {
-    /// The schedules that start workflows.
+    /// Returns the schedules, which start workflows at set times.
     #[must_use]
     pub fn schedules(&self) -> Schedules {
         Schedules(self.clone())
@@ -137,7 +139,8 @@ impl WorkflowHost {
     }
 }
 
-/// An instance that has not begun: only its own definition knows its first step.
+/// An instance without execution pointers: its definition, which may not be registered here, creates the first one
+/// when the instance begins.
 fn blank(
     definition: &str,
     version: u32,
@@ -162,16 +165,18 @@ fn blank(
 }
 
 impl Schedules {
-    /// Makes a schedule, which starts instances with this data. It is stored when this returns, and goes on by itself.
+    /// Creates a schedule that starts instances with this data. When this returns, the schedule is stored, and hosts
+    /// run it.
     ///
     /// # Errors
-    /// * [`AlreadyExists`](WfeError::AlreadyExists): there is one of this id. One that was deleted is there until a host
-    ///   that knows its definition has taken note.
-    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound) (with version 0: no version is registered here).
-    /// * [`Invalid`](WfeError::Invalid): an empty id; a timetable that makes no sense, or never comes true any more;
-    ///   the definition runs on data of another type.
+    /// * [`AlreadyExists`](WfeError::AlreadyExists): a schedule with this id exists. A deleted schedule exists until
+    ///   a host on which its definition is registered has applied the deletion.
+    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered on this host. In the
+    ///   error, version 0 means that no version is.
+    /// * [`Invalid`](WfeError::Invalid): the id is empty; the timetable is not valid, or has no tick in the future;
+    ///   or the definition has another data type.
     /// * [`Unstorable`](WfeError::Unstorable): the clock shows a time that no store can hold.
-    /// * [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
         self.0.require_events()?;
         let (shared, NewSchedule { id, definition, version, timetable, catch_up }) =
@@ -186,7 +191,7 @@ impl Schedules {
         let problem = match every.problem() {
             _ if id.is_empty() => Some("its id is empty".to_owned()),
             None if next_tick(&every, now, now).is_none() => {
-                Some("its timetable never comes true".to_owned())
+                Some("its timetable has no tick in the future".to_owned())
             }
             problem => problem,
         };
@@ -203,7 +208,8 @@ impl Schedules {
         instance.name = name;
         match self.0.start_instance(instance).await {
             Ok(_) => Ok(()),
-            // Somebody else was quicker. Only its name can be taken: it has no reference, and its id is the store's.
+            // Another caller created it first. Only the name can conflict: the instance has no reference, and the
+            // store chooses its id.
             Err(WfeError::AlreadyExists { .. }) => {
                 Err(WfeError::AlreadyExists { kind: Kind::Schedule, id: spec.id })
             }
@@ -211,28 +217,29 @@ impl Schedules {
         }
     }
 
-    /// How a schedule stands.
+    /// Returns the status of a schedule.
     ///
     /// # Errors
-    /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
-    /// * [`Corrupt`](WfeError::Corrupt): what is stored of it does not decode.
+    /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
+    /// * [`Corrupt`](WfeError::Corrupt): the stored state of the schedule does not decode.
     pub async fn get(&self, id: &str) -> Result<ScheduleStatus> {
         self.status_of(self.find(id).await?).await
     }
 
     async fn status_of(&self, mut instance: WorkflowInstance) -> Result<ScheduleStatus> {
         let shared = self.0.shared();
-        let mut is_looked_at = false;
-        // Its pause is over, which is stored with what comes of it: somebody is at it, or nobody is there.
+        let mut is_claimed = false;
+        // The sleep is over, but its end is stored only together with its result: either a host is processing the
+        // tick now, or no host runs.
         if instance.status == WorkflowStatus::Runnable
             && tick_of(&instance).and_then(|tick| tick.sleep_until).is_some_and(|until| until <= shared.now())
         {
             let loaded = shared.store.inspect(&instance.id).await?;
-            (instance, is_looked_at) = (loaded.instance, loaded.owner.is_some());
+            (instance, is_claimed) = (loaded.instance, loaded.owner.is_some());
         }
         let failing = tick_of(&instance).filter(|tick| failed_in_a_row(tick) > 0).map(|tick| tick.id.clone());
         let mut status = ScheduleStatus::of(instance)?;
-        if is_looked_at {
+        if is_claimed {
             status.next = None;
         }
         if let Some(tick) = failing {
@@ -242,12 +249,13 @@ impl Schedules {
         Ok(status)
     }
 
-    /// A page of all schedules, oldest first. A new one is in it as soon as a host that knows its definition has taken it
-    /// up. A page may be shorter than `limit` although others follow: [`Page::next`] tells. One that this program cannot
-    /// read is left out, and logged once.
+    /// Returns a page of all schedules, oldest first. A new schedule is listed as soon as a host on which its
+    /// definition is registered has taken it up. A page may have fewer than `limit` rows although more follow;
+    /// [`Page::next`] shows whether more follow. A schedule that this version of the program cannot read is left out
+    /// and logged once.
     ///
     /// # Errors
-    /// [`Unsupported`](WfeError::Unsupported): the store has only the plain traits.
+    /// [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
     pub async fn list(&self, after: Option<Cursor>, limit: usize) -> Result<Page<ScheduleStatus>> {
         let shared = self.0.shared();
         let page = shared.store.open_waits(&format!("{ACTIVITY}{LISTED}"), after, limit).await?;
@@ -256,7 +264,7 @@ impl Schedules {
             ids.extend(shared.sound(check_own(&wait).map(|()| wait.workflow_id))?);
         }
         let instances = shared.loss.seen(shared.provider.get_workflow_instances(&ids).await)?;
-        // One may have ended meanwhile.
+        // A schedule may have ended since its wait was read.
         let mut rows = Vec::new();
         for instance in instances.into_iter().filter(|instance| !instance.status.is_final()) {
             rows.extend(shared.sound(self.status_of(instance).await)?);
@@ -264,10 +272,11 @@ impl Schedules {
         Ok(Page { rows, next: page.next })
     }
 
-    /// Starts an instance at once, beside the timetable, paused or not; gives its id.
+    /// Starts an instance at once, in addition to the timetable, even if the schedule is paused. Returns the
+    /// instance's id.
     ///
     /// # Errors
-    /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
+    /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     /// * Those of [`start_workflow`](WorkflowHost::start_workflow).
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn trigger(&self, id: &str) -> Result<String> {
@@ -277,26 +286,27 @@ impl Schedules {
         self.0.start_scheduled(&spec, reference).await
     }
 
-    /// Lets it stand still. What it started goes on. Ticks that come until it is resumed are missed ones.
+    /// Pauses a schedule. Instances that it has started continue. Ticks that are due while it is paused count as
+    /// missed: [`CatchUp`] says what happens to them when the schedule is resumed.
     ///
     /// # Errors
-    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
+    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     pub async fn pause(&self, id: &str) -> Result<()> {
         self.0.suspend(&self.find(id).await?.id).await
     }
 
-    /// Lets it go on.
+    /// Resumes a paused schedule.
     ///
     /// # Errors
-    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
+    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     pub async fn resume(&self, id: &str) -> Result<()> {
         self.0.resume(&self.find(id).await?.id).await
     }
 
-    /// Ends it. What it started goes on.
+    /// Deletes a schedule. Instances that it has started continue.
     ///
     /// # Errors
-    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): there is no such schedule.
+    /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
     pub async fn delete(&self, id: &str) -> Result<()> {
         self.0.terminate(&self.find(id).await?.id).await
     }
@@ -308,8 +318,8 @@ impl Schedules {
         }
     }
 
-    /// A schedule's instance has a name made from its id, and from a count of those that had the id before: names are never
-    /// given twice.
+    /// Finds the instance behind a schedule by its name. The name consists of the schedule's id and a number, which
+    /// counts the earlier schedules with this id, because an instance's name cannot be used again.
     async fn look_up(&self, id: &str) -> Result<Found> {
         for count in 1_u64.. {
             let name = format!("{RESERVED}schedule:{count}:{id}");
@@ -321,17 +331,17 @@ impl Schedules {
                 Err(error) => return Err(error),
             }
         }
-        Err(WfeError::Invalid(format!("schedule {id:?} was made too often")))
+        Err(WfeError::Invalid(format!("schedule {id:?} was created too many times; choose another id")))
     }
 }
 
 enum Found {
     There(Box<WorkflowInstance>),
-    /// The name for a new one.
+    /// No schedule has the id. Holds the name for the instance of a new one.
     Free(String),
 }
 
-/// Where a schedule's own instance sleeps until the next tick.
+/// The execution pointer at which a schedule's instance sleeps until the next tick.
 fn tick_of(instance: &WorkflowInstance) -> Option<&ExecutionPointer> {
     instance.execution_pointers.iter().find(|pointer| pointer.step_name.as_deref() == Some(TICK))
 }
@@ -347,7 +357,7 @@ fn not_of_a_schedule(
     row: String,
     source: serde_json::Error,
 ) -> WfeError {
-    let message = "it is not what this program keeps of a schedule".to_owned();
+    let message = "not a schedule that this version of the program can read".to_owned();
     WfeError::Corrupt { table, column, row, message, source: Some(Box::new(redact(source))) }
 }
 
@@ -361,7 +371,7 @@ impl ScheduleStatus {
             not_of_a_schedule("execution_pointers", "persistence_data", row, source)
         })?;
         let asleep = tick.filter(|tick| tick.status == PointerStatus::Sleeping);
-        // Its first sleep counts from when it was made, which is no tick.
+        // The first sleep counts from when the schedule was created, which is no tick.
         let last = ticked.map(|ticked| ticked.last).filter(|last| *last != spec.created);
         Ok(Self {
             id: spec.id,

@@ -19,7 +19,7 @@ use crate::engine::{
     },
 };
 
-/// What a start may say beside the data.
+/// Options for starting an instance.
 ///
 /// ```
 /// use wfe::{Outcome, StartOptions, WorkflowHost, definition::{Definition, WorkflowBuilder, inline}};
@@ -42,48 +42,51 @@ use crate::engine::{
 /// let options = StartOptions { version: Some(1), reference: Some("order 7".to_owned()), ..StartOptions::default() };
 /// let old = host.start_workflow_with("w", &0_u32, options.clone()).await?;
 /// assert_eq!(host.outcome::<u32>(&old).await?, Outcome::Completed(1));
-/// // The same reference: the same instance.
+/// // A second start with the same reference returns the same instance.
 /// assert_eq!(host.start_workflow_with("w", &0_u32, options).await?, old);
 /// # host.stop().await
 /// # }
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct StartOptions {
-    /// The caller's own key. It makes the start idempotent: a second start with the same definition id and reference
-    /// gives the id of the instance already stored, whatever its version or status, and starts nothing. The steps find it
-    /// in [`Ctx::reference`](wfe_core::steps::Ctx::reference).
+    /// The caller's own key for the instance. It makes the start idempotent: a second start with the same definition
+    /// id and reference starts nothing and returns the id of the stored instance, whatever its version and status.
+    /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). `None`: every start
+    /// creates an instance.
     pub reference: Option<String>,
-    /// The version to run; `None`: the newest one registered.
+    /// The version of the definition to run. `None`: the newest registered version.
     pub version: Option<u32>,
-    /// A second unique name, for people; `None`: the id.
+    /// A human-readable name, unique among all instances. `None`: the id.
     pub name: Option<String>,
-    /// For people.
+    /// A human-readable description. The engine does not use it.
     pub description: Option<String>,
 }
 
 impl WorkflowHost {
-    /// Starts an instance of the newest version of a definition; returns its id once it is stored.
+    /// Starts an instance of the newest version of a definition. Returns the instance's id once the instance is
+    /// stored.
     ///
-    /// On a host that is not started, the instance is stored and waits. On a started one, a start whose future is
-    /// dropped may still come about; the instance runs then.
+    /// If the host is not started, the instance is stored and waits. If the host runs and the returned future is
+    /// dropped, the instance may still be stored; if so, it runs.
     ///
     /// # Errors
-    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound) (with version 0: no version is registered).
-    /// * [`Invalid`](WfeError::Invalid): the definition runs on data of another type; or a name is given that begins with
-    ///   `wfe.`.
-    /// * [`Closed`](WfeError::Closed): the host was stopped, or has ended with the runtime that it was started on.
-    /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or is about to.
-    /// * Those of the store; after [`CommitUnknown`](WfeError::CommitUnknown) the instance may have been started: a
-    ///   reference ([`StartOptions`]) makes it safe to try again.
+    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered. In the error,
+    ///   version 0 means that no version is.
+    /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
+    ///   which is reserved for the engine.
+    /// * [`Closed`](WfeError::Closed): the host was stopped, or has ended with the runtime on which it was started.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or is about to end.
+    /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the instance may or may not be
+    ///   stored. If the caller gave a reference ([`StartOptions`]), it is safe to start the instance again.
     pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
         self.start_workflow_with(definition, data, StartOptions::default()).await
     }
 
-    /// As [`start_workflow`](Self::start_workflow), with options.
+    /// Starts an instance with options; otherwise like [`start_workflow`](Self::start_workflow).
     ///
     /// # Errors
-    /// Those of [`start_workflow`](Self::start_workflow); [`AlreadyExists`](WfeError::AlreadyExists): another instance
-    /// has the name.
+    /// * Those of [`start_workflow`](Self::start_workflow).
+    /// * [`AlreadyExists`](WfeError::AlreadyExists): another instance has the given name.
     pub async fn start_workflow_with<D: Data>(
         &self,
         definition: &str,
@@ -98,7 +101,7 @@ impl WorkflowHost {
         instance.name = options.name.unwrap_or_default();
         if instance.name.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
-                "the workflow's name {:?} begins with {RESERVED:?}, as those of the engine's own do",
+                "instance name {:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name",
                 instance.name
             )));
         }
@@ -107,7 +110,7 @@ impl WorkflowHost {
         self.start_instance(instance).await
     }
 
-    /// Stores an instance and, on a started host, runs it.
+    /// Stores an instance and, if the host runs, runs the instance.
     pub(crate) async fn start_instance(&self, instance: WorkflowInstance) -> Result<String> {
         let shared = &self.0.shared;
         if self.has_ended() {
@@ -128,34 +131,34 @@ impl WorkflowHost {
             self.tell(Command::Look); // it may have been started meanwhile
             return Ok(id);
         };
-        // Run to its end even if the caller goes away: an instance that this host owns, but never takes up, would
-        // stand still until the next start.
+        // In a task of its own, which goes on if the caller drops its future: an instance that this host owns, but
+        // never runs, would wait until the next start.
         let shared = shared.clone();
         let stored = engine.spawn(async move { store_new(&shared, instance, Some(commands)).await });
         stored.await.unwrap_or_else(|ended| {
-            let message = "the host has ended during the start".to_owned();
+            let message = "the host ended while the instance was being started".to_owned();
             Err(WfeError::CommitUnknown { message, source: Some(ended.into()) })
         })
     }
 }
 
-/// Stores a new instance and, with `commands`, hands it to the engine that they go to.
+/// Stores a new instance and, if `commands` is given, hands it to that engine.
 async fn store_new(
     shared: &Arc<Shared>,
     mut instance: WorkflowInstance,
     commands: Option<mpsc::UnboundedSender<Command>>,
 ) -> Result<String> {
-    // Without room in memory the instance waits in the store, and is claimed later.
+    // Without a free slot the instance waits in the store, and is claimed later.
     let limited = shared.options.limits.instances(&instance.workflow_definition_id);
     let place = limited.and_then(|places| take_places(places, 1));
     let has_room = commands.is_some() && shared.room() > 0 && place.is_some() == limited.is_some();
     let mut owner = if has_room { shared.owner() } else { None };
-    // Without an owner anybody may claim it, this host too, as soon as it is stored.
+    // Without an owner, every host, including this one, may claim the instance as soon as it is stored.
     let birth = || shared.births.of_definition(&instance.workflow_definition_id);
     let mut _birth = owner.is_none().then(birth);
     let mut started = shared.store.start(owner.as_deref(), &instance).await;
     if let Err(WfeError::OwnerLost { .. }) = started {
-        // Nothing was stored. The engine's next look finds that it needs another owner.
+        // Nothing was stored. The engine's next claim finds that the host needs another owner.
         (owner, _birth) = (None, Some(birth()));
         started = shared.store.start(None, &instance).await;
     }
@@ -165,7 +168,7 @@ async fn store_new(
             if matches!(error, WfeError::CommitUnknown { .. })
                 && let Some(commands) = commands
             {
-                // It fails only if the engine has ended, and its owner with it.
+                // Fails only if the engine has ended, and its owner with it.
                 let _ended = commands.send(Command::Doubt);
             }
             return Err(error);
@@ -186,13 +189,13 @@ async fn store_new(
         Command::Run(Box::new(Begin { claimed, loaded, work }))
     });
     if let Some(commands) = commands {
-        // It fails only if the engine has ended; then the next start sees the instance.
+        // Fails only if the engine has ended; then the next start finds the instance.
         let _later = commands.send(command);
     }
     Ok(started.id)
 }
 
-/// What the store has of an instance that was started just now. Revision 0: it was never changed since.
+/// What the store holds of an instance that was just started. Revision 0: the instance has not changed since.
 fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded {
     Loaded {
         instance,

@@ -12,161 +12,168 @@ use wfe_core::{
 
 use crate::engine::steps::in_flight::{AtHand, Stand};
 
-/// Where an instance stands.
+/// The status of an instance: where it stands and what it waits for; from
+/// [`WorkflowHost::status`](crate::WorkflowHost::status).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct InstanceStatus {
-    /// The definition that it runs.
+    /// The id of the instance's definition.
     pub definition_id: String,
-    /// The version of that definition.
+    /// The version of the definition with which the instance was started.
     pub version: u32,
-    /// Whether that definition is registered with this host; if not, the instance waits for a host that has it.
+    /// Whether this version of the definition is registered on this host. If not, the instance waits for a host on
+    /// which it is.
     pub is_registered: bool,
-    /// Whether it may run.
+    /// The stored status: runnable, suspended or ended.
     pub status: WorkflowStatus,
-    /// What somebody asked of it that it has not taken up yet; `None`: nothing. A busy instance takes it up with its next
-    /// commit.
+    /// The pending control request; `None`: no request is pending. A busy instance applies it with its next commit.
     pub request: Option<ControlRequest>,
-    /// How it ends once its open sagas are undone, which is under way; `None`: it is not about to end.
+    /// How the instance will end once its open sagas are compensated. `None`: the instance is not ending.
     pub closing: Option<Ending>,
-    /// How it ended; `None`: it has not, or was ended by a plain write of the instance.
+    /// How the instance ended. `None`: it has not ended, or was ended by a plain write of the instance.
     pub ending: Option<Ending>,
-    /// The failure that suspended or ended it, if one did.
+    /// The failure that suspended or ended the instance. `None`: no failure did.
     pub cause: Option<StepFailure>,
-    /// Why no step of it begins; bodies that ran when it was suspended run to their ends all the same. `None`: it has
-    /// ended, or each of its [`positions`](Self::positions) tells.
+    /// What keeps all steps of the instance from starting. Bodies that already ran when the instance was suspended
+    /// still finish. `None`: the instance has ended, or each of its [`positions`](Self::positions) has its own reason
+    /// to wait.
     pub blocked: Option<Blocked>,
-    /// When it is to be looked at again, in milliseconds since the Unix epoch; `None`: it waits for something other
-    /// than time, or has ended.
+    /// When the instance is due, in milliseconds since the Unix epoch. `None`: it waits for something other than
+    /// time, or has ended.
     pub next_execution: Option<i64>,
-    /// The stable ids of the steps that it stands at.
+    /// The stable ids of the steps at which the instance stands.
     pub current_steps: Vec<String>,
-    /// Where it stands, and for what each place waits, in the order in which it came there. Containers that only wait for
-    /// what is inside are left out; a child that has not begun stands nowhere yet.
+    /// The execution pointers of the instance, oldest first, each with what it waits for. Containers that only wait
+    /// for their contents are left out. A child instance that has not begun has no positions yet.
     pub positions: Vec<Position>,
-    /// The for-eaches that run, outer ones first, and how far they have come.
+    /// The progress of all running for-each containers, outer ones first.
     pub for_each: Vec<ForEachProgress>,
-    /// The instance that made this one as its child; `None`: a program started it.
+    /// The id of the parent instance. `None`: the instance is not a child workflow.
     pub parent: Option<String>,
-    /// When it was started.
+    /// When the instance was created.
     pub create_time: DateTime<Utc>,
-    /// When it ended; `None`: it has not.
+    /// When the instance ended. `None`: it has not ended.
     pub complete_time: Option<DateTime<Utc>>,
 }
 
-/// Why no step of a whole instance begins.
+/// What keeps all steps of an instance from starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Blocked {
-    /// This host does not know its definition. Others may.
+    /// The instance's definition is not registered on this host. It may be registered on others.
     DefinitionMissing {
         /// The definition's id.
         id: String,
-        /// The version that the instance was started with.
+        /// The version with which the instance was started.
         version: u32,
     },
-    /// It was suspended: by this failure, or (`None`) by somebody.
+    /// The instance is suspended: by this failure, or (`None`) by a request.
     Suspended(Option<Box<StepFailure>>),
 }
 
-/// One place at which an instance stands.
+/// An execution pointer of an instance, and what it waits for.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Position {
     /// The stable id of the step.
     pub step: String,
-    /// Its pointer, which tells the way to it: which iteration, which visit.
+    /// The id of the execution pointer. It is the path to the step, which includes the number of each iteration and
+    /// how many times the step was entered before.
     pub pointer: String,
-    /// The item of the for-each around it, if one is.
+    /// The current item of the for-each around the step. `None`: there is no for-each around it.
     pub item: Option<Value>,
-    /// What it waits for.
+    /// What the execution pointer waits for.
     pub waits: Waits,
 }
 
-/// What a place waits for.
+/// What an execution pointer waits for.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Waits {
-    /// Its body runs.
+    /// Nothing: the step's body runs now.
     Running {
-        /// Since when; `None`: on another host, or it is about to begin.
+        /// When the body started. `None`: it runs on another host, or is about to start.
         since: Option<DateTime<Utc>>,
     },
-    /// Its body has been taken up by this host and waits until one may run: the limit on bodies, of the step or of the
-    /// host, is reached; or an instance that may kill the process runs alone in it, or is to run alone.
+    /// A free slot. This host is ready to run the step's body, but may not start it yet. Either the limit on bodies
+    /// (of the step or of the host) is reached, or an instance suspected of killing its process runs alone in this
+    /// process or waits to run alone.
     Slot,
-    /// An earlier body of the step goes on, though its attempt is over: it had had its time, or was cancelled. Its next body,
-    /// or (of a saga) the compensation of a step, begins when that one has ended or was dropped.
+    /// The end of an earlier body of the same step, which still runs although its attempt timed out or was cancelled.
+    /// The next body of the step starts when the earlier one has returned or was dropped. So does the step's
+    /// compensation in a saga.
     AttemptBefore,
-    /// It is due: a host takes it up as soon as it may.
+    /// A host: the step is due, and a host claims the instance as soon as it can.
     Due,
-    /// A time: a delay, or a pause that the body asked for.
+    /// A time: the end of a delay, or of a sleep that the step's body asked for.
     Timer {
-        /// When it goes on.
+        /// When the step continues.
         until: DateTime<Utc>,
     },
     /// The next tick of a recurring branch.
     Tick {
-        /// When it comes.
+        /// When the next tick is due.
         next: DateTime<Utc>,
     },
-    /// The pause after a failed attempt.
+    /// The end of the backoff after a failed attempt.
     Retry {
-        /// When it is tried again.
+        /// When the step is tried again.
         at: DateTime<Utc>,
-        /// Which attempt that will be, from 1.
+        /// The number of the next attempt, from 1.
         attempt: u32,
-        /// Why the last one failed; of a saga, the failure inside it. `None`: the store cannot tell.
+        /// Why the last attempt failed; for a saga, the failure inside it. `None`: the store cannot look it up.
         last: Option<Box<StepFailure>>,
     },
     /// An event.
     Event {
-        /// Its name.
+        /// The name of the event.
         name: String,
-        /// Its key.
+        /// The key of the event.
         key: String,
-        /// When the wait is over without it; `None`: never.
+        /// When the wait times out. `None`: never.
         until: Option<DateTime<Utc>>,
     },
-    /// A worker outside.
+    /// The answer of an external worker.
     Activity {
-        /// The name by which workers find it.
+        /// The name under which workers claim the activity.
         name: String,
-        /// The id of the wait, by which it is claimed.
+        /// The id of the activity.
         id: String,
-        /// Who has claimed it; `None`: nobody yet.
+        /// The worker's claim. `None`: no worker has claimed the activity.
         held: Option<Held>,
-        /// When the wait is over without an answer; `None`: never.
+        /// When the wait times out. `None`: never.
         until: Option<DateTime<Utc>>,
     },
-    /// A person.
+    /// The answer of a person.
     UserTask {
-        /// The id of the wait, by which it is answered.
+        /// The id of the task, by which it is answered.
         id: String,
-        /// What is asked, and whom; `None`: it does not decode.
+        /// The question and its assignee. `None`: the stored task does not decode.
         task: Option<UserTaskView>,
-        /// Who has claimed it; `None`: nobody yet.
+        /// The claim of the task. `None`: the task is not claimed.
         held: Option<Held>,
-        /// When it is escalated, or the wait is over; `None`: never.
+        /// When the task is escalated, is reassigned or times out. `None`: never.
         until: Option<DateTime<Utc>>,
     },
     /// The end of a child workflow.
     Child {
-        /// The child's id.
+        /// The id of the child instance.
         id: String,
-        /// When the wait is over without it; `None`: never.
+        /// When the wait times out. `None`: never.
         until: Option<DateTime<Utc>>,
     },
-    /// Somebody who resumes the instance: the step has failed for good.
+    /// A request to resume the instance: the step has failed, is not retried any more, and has suspended the
+    /// instance.
     Resume,
 }
 
-/// A worker's claim.
+/// A worker's claim of an activity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Who; `None`: it was not told.
+    /// The name of the worker. `None`: the claim has no name.
     pub worker: Option<String>,
-    /// Until when. It may be over: then the next one who comes gets it. `None`: until it is given back.
+    /// When the lease expires. If this time is over, the next worker that asks gets the activity. `None`: the claim
+    /// lasts until it is given back.
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -196,7 +203,7 @@ impl InstanceStatus {
         };
         let active: Vec<&ExecutionPointer> =
             instance.execution_pointers.iter().filter(|p| p.active).collect();
-        // A container stands where its children stand.
+        // A running container stands where its contents stand, and has no entry of its own.
         let here = active.iter().filter(|p| p.status != PointerStatus::Running);
         Self {
             current_steps: here.filter_map(|p| p.step_name.clone()).collect(),
@@ -220,7 +227,7 @@ impl InstanceStatus {
 }
 
 impl InstanceStatus {
-    /// The places that wait to be tried again, and whose failures are to be looked up.
+    /// The pointers that wait for a retry and whose last failure is to be looked up.
     pub(crate) fn retries(&mut self) -> impl Iterator<Item = (&str, &mut Option<Box<StepFailure>>)> {
         self.positions.iter_mut().filter_map(|position| match &mut position.waits {
             Waits::Retry { last, .. } if last.is_none() => Some((&*position.pointer, last)),
@@ -236,7 +243,7 @@ impl Position {
         at_hand: &HashMap<String, Stand>,
         now: DateTime<Utc>,
     ) -> Option<Self> {
-        // That a pause is over is stored with what comes of it. One of an instance that stands still does not end.
+        // The end of a sleep is stored only together with its result. A suspended instance goes on sleeping.
         let is_awake = at_hand.contains_key(&pointer.id)
             || (loaded.instance.status == WorkflowStatus::Runnable
                 && pointer.sleep_until.is_some_and(|until| until <= now));
@@ -266,7 +273,7 @@ impl Position {
 
 fn asleep(pointer: &ExecutionPointer) -> Option<Waits> {
     let until = pointer.sleep_until?;
-    // A delay that was tried again sleeps for its own reason once its time is known.
+    // A delay that was retried is a timer again once its end is known.
     let kind = pointer.extension_attributes.get("kind").and_then(Value::as_str);
     let is_delay = matches!(kind, Some("delay" | "schedule")) && pointer.persistence_data.is_some();
     Some(if failed_in_a_row(pointer) > 0 && !is_delay {
@@ -289,7 +296,7 @@ fn waiting(pointer: &ExecutionPointer, waits: &[EventSubscription]) -> Option<Wa
         Waits::Child { id: key, until }
     } else if name == USER_TASK {
         let task = wait.and_then(|wait| wait.subscription_data.as_ref());
-        let task = task.and_then(|data| UserTaskView::deserialize(data).ok()); // told as `None`
+        let task = task.and_then(|data| UserTaskView::deserialize(data).ok()); // shown as `None`
         Waits::UserTask { id: key, task, held, until }
     } else if let Some(name) = name.strip_prefix(ACTIVITY) {
         Waits::Activity { name: name.to_owned(), id: key, held, until }

@@ -27,17 +27,18 @@ use crate::{
     store::Guarantees,
 };
 
-/// What the names of the engine's own events, activities and definitions begin with, and the ids of its events.
+/// The prefix that is reserved for the engine: for names of events, activities and definitions, and for ids of
+/// events.
 pub(crate) use wfe_core::traits::OWN_NAMES as RESERVED;
 
 /// Runs workflows on a store. Cheap to clone: every clone is the same host.
 ///
-/// Dropping the last clone ends the host as if the process had died: nothing that was stored is lost, and steps that
-/// were running are run again by the next host. [`stop`](Self::stop) lets them end first.
+/// Dropping the last clone ends the host as if the process had died: nothing that was stored is lost, and the next
+/// host runs the interrupted steps again. Call [`stop`](Self::stop) to let running steps finish first.
 ///
-/// A step that has captured a clone, or a middleware that has, keeps the host alive, because the host keeps it: then only
-/// `stop` ends it. Either call that, or give the step the sender of a channel instead, and hold the clone at the
-/// other end of it.
+/// A step or a middleware that captures a clone keeps the host alive, because the host owns the step and the
+/// middleware. Such a host ends only when `stop` is called. As an alternative, let the step capture the sender of a
+/// channel, and keep the clone where the receiver is.
 #[derive(Clone)]
 pub struct WorkflowHost(pub(super) Arc<Inner>);
 
@@ -48,7 +49,7 @@ pub(crate) struct Inner {
 
 pub(super) enum Stage {
     New,
-    /// With the way to the engine, its runtime, and its phase.
+    /// Holds the channel to the engine, the engine's runtime, and the engine's phase.
     Running(mpsc::UnboundedSender<Command>, Handle, watch::Sender<Phase>),
     Stopped,
 }
@@ -64,17 +65,17 @@ impl Stage {
 }
 
 impl WorkflowHost {
-    /// A host on this store, with the default settings.
+    /// Creates a host on this store, with the default settings.
     pub fn new(provider: impl PersistenceProvider + 'static) -> Self {
         Self::builder(provider).build()
     }
 
-    /// A host on this store, with settings of its own.
+    /// Configures a host on this store.
     pub fn builder(provider: impl PersistenceProvider + 'static) -> HostBuilder {
         Self::builder_shared(Arc::new(provider))
     }
 
-    /// As [`builder`](Self::builder), for a store that the program uses too.
+    /// Configures a host on a store that the program also uses itself; otherwise like [`builder`](Self::builder).
     #[must_use]
     pub fn builder_shared(provider: Arc<dyn PersistenceProvider>) -> HostBuilder {
         HostBuilder::new(provider)
@@ -85,7 +86,7 @@ impl WorkflowHost {
         Self(Arc::new(Inner { shared, stage: Mutex::new(Stage::New) }))
     }
 
-    /// What the store below this host can promise.
+    /// Returns what the store of this host guarantees.
     ///
     /// ```
     /// # use wfe::{Guarantees, WorkflowHost};
@@ -102,23 +103,24 @@ impl WorkflowHost {
         self.0.shared.guarantees
     }
 
-    /// Makes a definition known. Stored instances that waited for it go on.
+    /// Registers a definition. Stored instances that waited for this definition continue.
     ///
     /// # Errors
-    /// * [`InvalidDefinition`](WfeError::InvalidDefinition): one of this id and version is registered already.
-    /// * [`Invalid`](WfeError::Invalid): its id begins with `wfe.`, which is the engine's.
+    /// * [`InvalidDefinition`](WfeError::InvalidDefinition): a definition with this id and version is already
+    ///   registered.
+    /// * [`Invalid`](WfeError::Invalid): the id begins with `wfe.`, which is reserved for the engine.
     pub fn register(&self, definition: Definition) -> Result<()> {
         let (shared, id) = (&self.0.shared, definition.id());
         if id.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
-                "the definition's id {id:?} begins with {RESERVED:?}, as those of the engine's own do"
+                "definition id {id:?} begins with {RESERVED:?}, which is reserved for the engine; choose another id"
             )));
         }
         let starter: Arc<dyn Starter> = Arc::new(Ticks(Arc::downgrade(&self.0)));
         let all_own = definitions_for(&definition, &starter)?;
         shared.register(definition)?;
         for own in all_own {
-            // One is for all versions: then it is there already.
+            // One of them serves all versions: an earlier version may have registered it already.
             let is_there = || shared.definition(own.id(), own.version()).is_some();
             if !is_there()
                 && let Err(error) = shared.register(own.clone())
@@ -131,21 +133,22 @@ impl WorkflowHost {
         Ok(())
     }
 
-    /// Brings the host to life: interrupted instances go on by themselves. Steps run on the runtime that this is
-    /// called in; the engine has a thread of its own.
+    /// Starts the host: it resumes interrupted instances and runs steps from now on. Steps run on the tokio runtime
+    /// on which this is called. The engine has its own thread.
     ///
-    /// The host ends with that runtime: when that is dropped, it is as if the process had died, other hosts go on with what
-    /// this one ran, and it answers as one that was stopped. A host for several runtimes (the tests of a program, each with
-    /// one of its own) is started on one that outlives them.
+    /// The host ends when that runtime is dropped, as if the process had died: other hosts take over its instances,
+    /// and further calls to this host fail as after [`stop`](Self::stop). If several runtimes share a host (tests,
+    /// for example, each of which has its own runtime), start the host on a runtime that outlives them.
     ///
-    /// It ends, too, when its store says that it is lost ([`Unusable`](WfeError::Unusable): the database was removed, replaced
-    /// or damaged under it). No step begins any more, those that run have their cancellation token fired, one error is
-    /// logged, and whatever the host is asked is answered with what the store has said. Open the store anew, and make a new
-    /// host on it.
+    /// The host also ends when its store reports that it is lost ([`Unusable`](WfeError::Unusable)): the database was
+    /// removed, replaced or damaged while it was open. No further steps start, the cancellation tokens of running
+    /// steps fire, and the host logs one error. All further calls to the host return the store's error. To recover,
+    /// open the store again and create a new host on it.
     ///
     /// # Errors
-    /// * [`Invalid`](WfeError::Invalid): it was started before. [`Closed`](WfeError::Closed): it has ended.
-    /// * Those of the store, which is created or upgraded first.
+    /// * [`Invalid`](WfeError::Invalid): the host was started before.
+    /// * [`Closed`](WfeError::Closed): the host has ended.
+    /// * The errors of the store: before the host starts, the store is created or upgraded if necessary.
     pub async fn start(&self) -> Result<()> {
         let shared = &self.0.shared;
         self.check_new()?;
@@ -161,12 +164,16 @@ impl WorkflowHost {
         Ok(())
     }
 
-    /// What happens from now on, each event after the commit it tells of, and those of one instance in their order. A host
-    /// tells of the instances that it starts, children of those that it runs among them, and of what becomes of those that it
-    /// runs itself: with several hosts on a store, one may tell of a start and another one of the rest. A process that dies
-    /// between a commit and the telling never tells of it.
+    /// Subscribes to lifecycle events: what happens to instances from now on. Each event is sent after the commit
+    /// that it reports. The events of one instance arrive in order.
     ///
-    /// A receiver that falls far behind is told how many events it missed.
+    /// A host reports the start of the instances that it starts, including children of instances that it runs. It
+    /// reports all later events only for instances that it runs itself. With several hosts on a store, one host may
+    /// report the start of an instance, and another host the rest. If a process dies between a commit and its event,
+    /// that event is never sent.
+    ///
+    /// A receiver that falls far behind gets [`RecvError::Lagged`](broadcast::error::RecvError::Lagged) with the
+    /// number of events that it missed.
     ///
     /// ```
     /// use wfe::{Lifecycle, WorkflowHost, definition::{WorkflowBuilder, inline}};
@@ -179,17 +186,17 @@ impl WorkflowHost {
     /// host.start().await?;
     /// let mut events = host.lifecycle();
     /// host.start_workflow("w", &1_u32).await?;
-    /// let mut told = Vec::new();
+    /// let mut seen = Vec::new();
     /// loop {
-    ///     let event = events.recv().await.expect("the host goes on, and this is not far behind");
-    ///     told.push(match event.what {
-    ///         Lifecycle::StepStarted { step, .. } => format!("{step} begins"),
-    ///         Lifecycle::StepCompleted { step, .. } => format!("{step} ends"),
+    ///     let event = events.recv().await.expect("the host runs, and no event was missed");
+    ///     seen.push(match event.what {
+    ///         Lifecycle::StepStarted { step, .. } => format!("{step} starts"),
+    ///         Lifecycle::StepCompleted { step, .. } => format!("{step} completes"),
     ///         Lifecycle::Completed => break,
     ///         other => format!("{other:?}"),
     ///     });
     /// }
-    /// assert_eq!(told, ["Started", "only begins", "only ends"]);
+    /// assert_eq!(seen, ["Started", "only starts", "only completes"]);
     /// # host.stop().await
     /// # }
     /// ```
@@ -198,20 +205,22 @@ impl WorkflowHost {
         self.0.shared.lifecycle.subscribe()
     }
 
-    /// Ends the host: no step begins any more, those that run may end within the grace time, and their results are
-    /// stored. A step that takes longer has its cancellation token fired and is left, for a second if it does not block its
-    /// thread; it is run again by the next host. Everything else stays in the store for the next start.
+    /// Stops the host. No further steps start. Running steps may finish within the [grace
+    /// time](crate::HostBuilder::grace), and their results are stored. When the grace time is over, the cancellation
+    /// tokens of the steps that still run fire, and `stop` no longer waits for them; a second later they are dropped,
+    /// unless they block their thread. The next host runs these steps again. Everything else stays in the store for
+    /// the next start.
     ///
-    /// The host's [workers](crate::Worker) end with it, on a host that was never started too: they claim nothing any more,
-    /// and may finish what they work on within the same grace time. What they have not answered then is dropped and given
-    /// back, so that workers of other hosts get it at once.
+    /// The [workers](crate::Worker) of the host stop too, even if the host was never started: they claim nothing
+    /// further, and may finish their activities within the same grace time. Activities that are not answered by then
+    /// are dropped and given back, so that workers of other hosts get them at once.
     ///
     /// # Errors
-    /// * [`Closed`](WfeError::Closed): it was stopped before, or has ended with the runtime that it was started on. Also at once
-    ///   while another call of this is under way, which it does not wait for.
-    /// * [`Unusable`](WfeError::Unusable): the store is lost: its file was removed, replaced or damaged under it. The host has
-    ///   ended, if not before, then now. What it was doing last may not be stored, and of what it has stored nobody knows
-    ///   whether it is still there.
+    /// * [`Closed`](WfeError::Closed): the host was stopped before, or has ended with the runtime on which it was
+    ///   started. A call while another `stop` is in progress also gets this error at once, without waiting.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost: its file was removed, replaced or damaged while it was
+    ///   open. The host has ended. Its last changes may not be stored, and it is unknown whether earlier changes
+    ///   still exist.
     pub async fn stop(&self) -> Result<()> {
         let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
         if matches!(stage, Stage::Stopped) {
@@ -229,19 +238,19 @@ impl WorkflowHost {
         let (answer, stopped) = oneshot::channel();
         let engine = async { commands.send(Command::Stop(answer)).is_ok() && stopped.await.is_ok() };
         let (is_stopped, ()) = tokio::join!(engine, workers);
-        // A host that ends well says that what it has answered is stored.
+        // `Ok` asserts that everything the host has confirmed is stored: check that the store still holds it.
         if is_stopped { store.verify().await } else { Err(loss.or_closed()) }
     }
 
-    /// Tells the engine, if the host runs; otherwise the next start sees it in the store.
+    /// Sends a command to the engine, if the host runs. Otherwise the next start finds the change in the store.
     pub(super) fn tell(&self, command: Command) {
         if let Some((commands, _)) = self.engine() {
-            // It fails only if the engine has ended; then the next start sees it.
+            // Fails only if the engine has ended; then the next start finds the change.
             let _later = commands.send(command);
         }
     }
 
-    /// The way to the engine, and its runtime; `None`: the host does not run, or the engine has ended.
+    /// The channel to the engine, and its runtime; `None`: the host does not run, or the engine has ended.
     pub(super) fn engine(&self) -> Option<(mpsc::UnboundedSender<Command>, Handle)> {
         match &*self.stage() {
             Stage::Running(commands, engine, _) if !commands.is_closed() => {
@@ -255,7 +264,7 @@ impl WorkflowHost {
         &self.0.shared
     }
 
-    /// It was stopped, or its engine has ended by itself. It never runs again.
+    /// Whether the host was stopped, or its engine has ended by itself. Such a host never runs again.
     pub(crate) fn has_ended(&self) -> bool {
         self.stage().has_ended()
     }
@@ -277,7 +286,7 @@ impl WorkflowHost {
     }
 }
 
-/// Starts instances for ticks, as long as the host is there.
+/// Starts instances for ticks as long as the host exists. Does not keep the host alive.
 struct Ticks(Weak<Inner>);
 
 impl Starter for Ticks {

@@ -1,14 +1,17 @@
 use std::fmt;
 
-/// What the store below a host can promise.
+/// What the store of a host guarantees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Guarantees {
-    /// Each step's whole effect is one transaction; any number of processes may share the store.
+    /// Everything that a step changes is one transaction. Any number of processes may share the store.
     OneTransactionPerStep,
-    /// The store has only the plain traits: this host must be the only process on it; what a step wrote is one
-    /// transaction, but its failures are stored after it; control requests that were not applied yet do not outlive
-    /// the process; and a long for-each costs more with each item.
+    /// The store implements only the plain traits.
+    ///
+    /// * The process of this host must be the only one on the store.
+    /// * The changes of a step are one transaction, but its failures are stored after that transaction.
+    /// * Control requests that were not applied yet are lost when the process ends.
+    /// * Each further item of a long for-each costs more than the one before.
     SingleProcess,
 }
 
@@ -17,7 +20,7 @@ impl fmt::Display for Guarantees {
         f.write_str(match self {
             Self::OneTransactionPerStep => "one transaction per step, any number of processes",
             Self::SingleProcess => {
-                "one process; one transaction per step, but its failures and waiting requests are stored apart"
+                "one process; one transaction per step, but failures and pending requests are stored separately"
             }
         })
     }

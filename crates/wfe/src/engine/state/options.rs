@@ -7,9 +7,9 @@ use crate::engine::steps::{
     slots::Limits,
 };
 
-/// How long before it is due an instance is claimed: time enough to claim and read what becomes due all at once, so that it
-/// is at hand when its time comes; short enough that few are held when the host dies, which are late then by as much as
-/// the poll of another one.
+/// How long before its due time an instance is claimed. Long enough to claim and read all instances that become due
+/// at once, so that they are in memory when their time comes. Short enough that a host that dies holds few of them:
+/// those are late by the poll interval of another host.
 const CLAIM_AHEAD: Duration = Duration::from_secs(1);
 
 /// A host's settings.
@@ -32,11 +32,11 @@ impl Default for Options {
             clock: Arc::new(SystemClock),
             // Half of tokio's blocking threads: steps must not keep the program's own blocking work from running.
             concurrent_steps: 256,
-            // Enough for ten thousand timers that come due in one second; each takes some 15 KB, and its data.
+            // Enough for ten thousand timers that are due in the same second. Each takes some 15 KB besides its data.
             concurrent_instances: 16_384,
             claim_ahead: CLAIM_AHEAD,
-            // Wake-ups need no poll, also those that other processes cause. This is how long the instances of a killed
-            // process wait; a look each second costs nothing measurable.
+            // Notifications need no poll, even those from other processes. The instances of a killed process wait
+            // this long. A poll each second costs nothing measurable.
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             seed: None,

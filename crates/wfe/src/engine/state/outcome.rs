@@ -10,13 +10,13 @@ use wfe_core::{
 /// How an instance ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome<D> {
-    /// Its last step ended well; its data.
+    /// Completed: its last step succeeded. Holds the data of the instance.
     Completed(D),
-    /// A step failed for good.
+    /// Failed: a step failed and was not retried any more. Holds that failure.
     Failed(Box<StepFailure>),
-    /// Somebody cancelled it.
+    /// Cancelled by a request; its open sagas were compensated.
     Cancelled,
-    /// Somebody terminated it.
+    /// Terminated by a request; nothing was compensated.
     Terminated,
 }
 
@@ -34,7 +34,7 @@ impl End {
         let ending = match (loaded.ending, loaded.instance.status) {
             (_, WorkflowStatus::Runnable | WorkflowStatus::Suspended) => return None,
             (Some(ending), _) => ending,
-            // Ended by a plain write of the instance, which tells no more than its status.
+            // Ended by a plain write of the instance, which stores no more than its status.
             (None, WorkflowStatus::Complete) => Ending::Completed,
             (None, WorkflowStatus::Terminated) => Ending::Terminated,
         };
@@ -47,7 +47,7 @@ impl End {
             (Ending::Failed, Some(cause)) => Outcome::Failed(Box::new(cause)),
             (Ending::Failed, None) => {
                 return Err(WfeError::Persistence(format!(
-                    "workflow {id:?} failed, but its cause is not stored"
+                    "workflow {id:?} has failed, but its failure is not stored"
                 )));
             }
             (Ending::Cancelled, _) => Outcome::Cancelled,
@@ -56,15 +56,14 @@ impl End {
     }
 }
 
-/// A host in which nothing can happen before time passes or something comes from outside; see
-/// [`WorkflowHost::idle`](crate::WorkflowHost::idle).
+/// The state of an idle host; from [`WorkflowHost::idle`](crate::WorkflowHost::idle).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Idle {
-    /// When something may become due, at the earliest: a time of the store, which whatever happens before can make void;
-    /// `None`: nothing does. The poll is not meant by it.
+    /// The earliest due time in the store, or `None` if nothing is scheduled. It may change before then. It does not
+    /// include the poll interval.
     pub next: Option<DateTime<Utc>>,
-    /// How often this host has taken up an instance. Of several hosts on one store, all are idle at once if each one told
-    /// so twice in turn, with the same number.
+    /// How many times this host has taken up an instance so far. To learn whether several hosts on one store are idle
+    /// at the same time, ask each of them in turn, then all of them a second time: they are if no number has changed.
     pub works: u64,
 }
