@@ -17,11 +17,11 @@ use crate::{
     store::check_own,
 };
 
-/// Activities for workers outside of the workflows; from [`WorkflowHost::activities`]. It works on a host that is not
-/// started too: a worker's process needs no definitions.
+/// Lists and claims activities, which external workers do for workflows; from [`WorkflowHost::activities`].
 ///
-/// A worker claims an activity by its name, for as long as its lease lasts, and answers it. A claim whose lease has run
-/// out goes to the next worker, and the late answer of the first one is refused.
+/// The host need not be started, and the process of a worker needs no definitions. A worker claims an activity by its
+/// name, does it, and answers it before the lease of the claim expires. Once the lease has expired, another worker
+/// can claim the activity; the first worker's late answer is then refused.
 ///
 /// ```
 /// use std::{collections::HashSet, time::Duration};
@@ -48,36 +48,39 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Activities(WorkflowHost);
 
-/// An activity that nobody has answered yet.
+/// An activity that was not answered yet.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct OpenActivity {
-    /// Its id: that of the wait. A retry of the step makes another one.
+    /// The id of the activity. A retry of the step creates a new activity with another id.
     pub id: String,
-    /// The name by which workers find it.
+    /// The name under which workers claim the activity.
     pub name: String,
-    /// The instance that waits for it.
+    /// The id of the instance that waits for the activity.
     pub instance_id: String,
-    /// The stable id of the step.
+    /// The stable id of the step that waits.
     pub step: String,
-    /// The step's pointer.
+    /// The id of the step's execution pointer.
     pub pointer: String,
-    /// What the worker is given.
+    /// The input for the worker.
     pub input: Value,
-    /// The same for all claims and all attempts of this visit of the step, and after a crash; another one in each
-    /// iteration of a loop and in each round of a saga. What the worker does outside can be made to happen once by it.
-    /// It is what the step's own [`Ctx::idempotency_key`](wfe_core::steps::Ctx::idempotency_key) gives.
+    /// The idempotency key of the activity. Pass it to external systems to make side effects idempotent. It is the
+    /// same for all claims and all attempts, also after a crash. Each iteration of a loop and each round of a saga
+    /// has its own key. The key also changes when the step starts over, by a go-to or by
+    /// [`resume_from`](WorkflowHost::resume_from). It equals the step's
+    /// [`Ctx::idempotency_key`](wfe_core::steps::Ctx::idempotency_key).
     pub idempotency_key: String,
-    /// Who has claimed it; `None`: nobody yet.
+    /// The current claim. `None`: no worker has claimed the activity.
     pub held: Option<Held>,
 }
 
 impl OpenActivity {
-    /// Those that are done by ending these waits.
+    /// The activities behind these waits.
     async fn of_all(shared: &Shared, waits: &[EventSubscription]) -> Result<Vec<Self>> {
         let key =
             |wait: &EventSubscription| idempotency_key_of_path(&wait.workflow_id, &wait.execution_pointer_id);
-        // Compensations: rare, so that a page costs one read more at most, and mostly none.
+        // The keys of compensations are in the instance. Compensations are rare: a page costs one more read at most,
+        // and mostly none.
         let mut unknown: Vec<String> =
             waits.iter().filter(|wait| key(wait).is_none()).map(|wait| wait.workflow_id.clone()).collect();
         unknown.sort();
@@ -93,7 +96,7 @@ impl OpenActivity {
             let pointer = pointers.find(|pointer| pointer.id == wait.execution_pointer_id)?;
             Some(idempotency_key(&instance.id, pointer))
         };
-        // Without its pointer it waits no longer, and nobody is to begin with it.
+        // An instance without the pointer waits no longer: no worker is to start on the activity.
         Ok(waits
             .iter()
             .filter_map(|wait| Some(Self::of(wait, key(wait).or_else(|| stored(wait))?)))
@@ -115,7 +118,7 @@ impl OpenActivity {
 }
 
 impl WorkflowHost {
-    /// The activities that workers outside may do.
+    /// Returns the activities, which external workers do for workflows.
     #[must_use]
     pub fn activities(&self) -> Activities {
         Activities(self.clone())
@@ -127,12 +130,13 @@ impl Activities {
         &self.0
     }
 
-    /// A page of the activities of this name that nobody has answered, oldest first; claimed ones too. One whose stored
-    /// row contradicts itself is left out, and logged once: a page may be shorter than `limit` although others follow.
+    /// Returns a page of the open activities with this name, oldest first, including claimed ones. An activity whose
+    /// stored row contradicts itself is left out and logged once, so that a page may have fewer than `limit` rows
+    /// although more follow.
     ///
     /// # Errors
-    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is the engine's.
-    /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
+    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is reserved for the engine.
+    /// * [`Unsupported`](WfeError::Unsupported): the store cannot list open activities.
     pub async fn open(&self, name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<OpenActivity>> {
         let shared = self.0.shared();
         let page = shared.store.open_waits(&event_name(name)?, after, limit).await?;
@@ -143,24 +147,27 @@ impl Activities {
         Ok(Page { rows: OpenActivity::of_all(shared, &waits).await?, next: page.next })
     }
 
-    /// Claims the oldest activity of this name that nobody has, or whose lease has run out; `None`: there is none now.
-    /// One whose stored row contradicts itself is passed over, and logged once, as in [`open`](Self::open). `worker` is
-    /// for people who ask who has it. A dropped future, and an error of the store, can leave a claim, which is free
-    /// again after the lease.
+    /// Claims the oldest activity with this name that is free: not claimed, or claimed with a lease that has expired.
+    /// Returns `None` if there is none now. An activity whose stored row contradicts itself is skipped and logged
+    /// once, as in [`open`](Self::open). `worker` is shown to people who look up who holds the claim.
+    ///
+    /// If the future is dropped or the store fails, the activity may be claimed all the same. It is free again when
+    /// the lease expires.
     ///
     /// # Errors
-    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, or the lease is zero.
-    /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
+    /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is reserved for the engine; or the lease
+    ///   is zero.
+    /// * [`Unsupported`](WfeError::Unsupported): the store does not support claims.
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn claim(&self, name: &str, worker: &str, lease: Duration) -> Result<Option<ActivityClaim>> {
         if lease.is_zero() {
-            return Err(WfeError::Invalid("the lease of a claim is 0, it must be longer".to_owned()));
+            return Err(WfeError::Invalid("the lease of a claim is 0; it must be longer".to_owned()));
         }
         let (name, shared) = (event_name(name)?, self.0.shared());
         // Not from the host's own source of randomness: hosts with the same seed must not have the same tokens.
         let token = format!("{:032x}", fastrand::u128(..));
         let expiry = later(shared.now(), lease);
-        let mut passed_over = HashSet::new();
+        let mut skipped = HashSet::new();
         while let Some(wait) = shared.store.claim_wait(&name, &token, worker, expiry).await? {
             let activity = match shared.sound(check_own(&wait))? {
                 Some(()) => OpenActivity::of_all(shared, std::slice::from_ref(&wait)).await?.pop(),
@@ -177,17 +184,19 @@ impl Activities {
                     expiry,
                 )));
             }
-            // Its row contradicts itself, so that its instance would never hear of an answer; or its instance cannot be
-            // read, or does not wait for it any more. It is held until the lease is over, so that the next one comes; a
-            // lease that is over already leaves no other way than to give up.
-            if !passed_over.insert(wait.id) {
+            // The row contradicts itself, so that an answer would never reach the instance; or the instance cannot be
+            // read, or does not wait for the activity any more. The claim stays until its lease expires, so that the
+            // loop gets the next activity. If the store gives the same activity again, the lease has already expired:
+            // give up.
+            if !skipped.insert(wait.id) {
                 break;
             }
         }
         Ok(None)
     }
 
-    /// A worker in this process, which does the activities of this name one after the other, or several at once.
+    /// Creates a worker in this process that does the activities with this name, one at a time or
+    /// [several at once](Worker::concurrent). `worker` names it in its claims.
     #[must_use]
     pub fn worker(&self, name: impl Into<String>, worker: impl Into<String>) -> Worker {
         Worker::new(self.clone(), name.into(), worker.into())
@@ -197,7 +206,7 @@ impl Activities {
 pub(in crate::external_tasks) fn event_name(name: &str) -> Result<String> {
     if name.starts_with(RESERVED) {
         return Err(WfeError::Invalid(format!(
-            "the activity's name {name:?} begins with {RESERVED:?}, as those of the engine's own do"
+            "activity name {name:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name"
         )));
     }
     Ok(format!("{ACTIVITY}{name}"))

@@ -13,8 +13,8 @@ use wfe_core::{
 use super::{OpenActivity, answer_to, refusal::refused};
 use crate::{WorkflowHost, store::loss::Loss};
 
-/// An activity that this worker has, until its lease runs out. Dropped, it is free for others then;
-/// [`release`](Self::release) frees it at once.
+/// A claim of an activity. Other workers cannot claim the activity until the lease expires. Dropping the claim does
+/// not release it early; [`release`](Self::release) does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,9 +25,9 @@ use crate::{WorkflowHost, store::loss::Loss};
 ///     let Some(claim) = claim else { return Ok(()) };
 ///     match print(&claim.input::<String>()?) {
 ///         Ok(pages) => claim.succeed(&pages).await,
-///         // Somebody else may have paper: back to where it was.
+///         // Another printer may have paper: any worker can claim the activity again.
 ///         Err(Trouble::NoPaper) => claim.release().await,
-///         // The step's retry policy says what follows; a fatal error is not tried again.
+///         // The step fails; its retry policy decides what follows. Fatal errors are not retried.
 ///         Err(Trouble::Unreadable) => claim.fail(&StepError::fatal("it cannot be read").with_code("unreadable")).await,
 ///     }
 /// }
@@ -58,51 +58,52 @@ impl ActivityClaim {
         Self { host, activity, wait, token, worker, lease, expiry }
     }
 
-    /// What is to be done.
+    /// Returns the claimed activity.
     #[must_use]
     pub fn activity(&self) -> &OpenActivity {
         &self.activity
     }
 
-    /// What the worker is given, typed.
+    /// Returns the input for the worker, deserialized as `I`.
     ///
     /// # Errors
-    /// [`Serialization`](WfeError::Serialization): it is not an `I`.
+    /// [`Serialization`](WfeError::Serialization): the input does not deserialize as `I`.
     pub fn input<I: DeserializeOwned>(&self) -> Result<I> {
         Ok(I::deserialize(&self.activity.input)?)
     }
 
-    /// As [`OpenActivity::idempotency_key`].
+    /// Returns the [idempotency key](OpenActivity::idempotency_key) of the activity.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         self.activity.idempotency_key.clone()
     }
 
-    /// Proves the claim.
+    /// Returns the token that proves the claim.
     #[must_use]
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// When the lease runs out.
+    /// Returns when the lease expires.
     #[must_use]
     pub fn expiry(&self) -> DateTime<Utc> {
         self.expiry
     }
 
-    /// Renews the lease: it runs out `lease` from now.
+    /// Renews the claim: its full lease starts again now.
     ///
     /// # Errors
-    /// Stop working on the activity after one of these:
-    /// * [`TaskCompleted`](WfeError::TaskCompleted): it was answered already.
-    /// * [`TaskCancelled`](WfeError::TaskCancelled): its instance no longer waits for it.
-    /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease ran out and another worker has claimed it.
+    /// After one of these errors, stop working on the activity:
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): the activity was answered already.
+    /// * [`TaskCancelled`](WfeError::TaskCancelled): the instance does not wait for the activity any more.
+    /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease has expired, and another worker has claimed the
+    ///   activity.
     pub async fn heartbeat(&mut self) -> Result<()> {
         self.expiry = self.renew().await?;
         Ok(())
     }
 
-    /// Gives the new end of the lease.
+    /// Renews the claim and returns when the new lease expires.
     pub(in crate::external_tasks) async fn renew(&self) -> Result<DateTime<Utc>> {
         let shared = self.host.shared();
         let expiry = later(shared.now(), self.lease);
@@ -117,33 +118,34 @@ impl ActivityClaim {
         }
     }
 
-    /// Answers with a result; the instance goes on. After [`CommitUnknown`](WfeError::CommitUnknown) the same answer may
-    /// be given again: it counts once.
+    /// Answers the activity with a result; the instance continues. After [`CommitUnknown`](WfeError::CommitUnknown)
+    /// it is safe to give the same answer again: it counts once.
     ///
     /// # Errors
-    /// * [`TaskCompleted`](WfeError::TaskCompleted): it was answered already, by another worker or by this claim with
-    ///   another result. This answer has no effect.
-    /// * [`TaskCancelled`](WfeError::TaskCancelled): its instance no longer waits for it. The answer has no effect.
-    /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease ran out before the answer. The answer has no effect; the
-    ///   activity can be claimed again.
-    /// * [`Serialization`](WfeError::Serialization): the result does not fit JSON.
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): the activity was answered already, by another worker or by this
+    ///   claim with another answer. The new answer has no effect.
+    /// * [`TaskCancelled`](WfeError::TaskCancelled): the instance does not wait for the activity any more. The answer
+    ///   has no effect.
+    /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease has expired. The answer has no effect; the activity can
+    ///   be claimed again.
+    /// * [`Serialization`](WfeError::Serialization): the result cannot be represented as JSON.
     pub async fn succeed(&self, result: &(impl Serialize + ?Sized + Sync)) -> Result<()> {
         self.answer(&WorkerAnswer::Success(to_value(result)?)).await
     }
 
-    /// Answers that it could not be done. The step has failed, and its retry policy and error behaviour say what follows;
-    /// a fatal error is not tried again.
+    /// Answers the activity with a failure. The attempt of the step has failed; the step's retry policy and
+    /// [`OnFailure`](wfe_core::definition::OnFailure) decide what follows. Fatal errors are not retried.
     ///
     /// # Errors
-    /// As [`succeed`](Self::succeed).
+    /// Those of [`succeed`](Self::succeed).
     pub async fn fail(&self, error: &StepError) -> Result<()> {
         self.answer(&WorkerAnswer::failure(error)).await
     }
 
-    /// Gives it back: the next worker gets it at once.
+    /// Gives the activity back. The next worker can claim it at once.
     ///
     /// # Errors
-    /// As [`heartbeat`](Self::heartbeat): it is no longer this worker's to give back.
+    /// Those of [`heartbeat`](Self::heartbeat): the claim is lost, so there is nothing to give back.
     pub async fn release(self) -> Result<()> {
         self.give_back().await
     }
@@ -173,7 +175,7 @@ impl ActivityClaim {
             Ok(false) => {
                 let stored = shared.loss.seen(shared.provider.get_event(&event.id).await)?;
                 if stored.event_data != event.event_data {
-                    // The accepted answer stays: a success would let the worker believe that this one counts.
+                    // Another answer was accepted before, and stays. `Ok` would hide that this one has no effect.
                     return Err(WfeError::TaskCompleted(self.wait.id.clone()));
                 }
             }

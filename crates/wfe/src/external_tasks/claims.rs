@@ -1,4 +1,4 @@
-//! The claims of the workers in this process: they are counted, and none is kept that will not be answered.
+//! The claims of the workers in this process. They are counted, and a claim that will not be answered is given back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,50 +8,50 @@ use wfe_core::Family;
 use super::ActivityClaim;
 use crate::{engine::state::claim_count::Counted, store::loss::warn_unless_lost};
 
-/// A claim of a worker. It is given back when it is dropped, unless it was answered or lost: others need not wait for its
-/// lease.
-pub(in crate::external_tasks) struct Held {
+/// A claim of a worker. Dropping it gives the activity back, unless the claim was answered or lost, so that other
+/// workers need not wait until the lease expires.
+pub(in crate::external_tasks) struct HeldClaim {
     pub claim: Arc<ActivityClaim>,
-    /// When it was asked for, by the monotonic clock: its lease counts from then.
+    /// When the claim was requested, by the monotonic clock: its lease counts from then.
     pub since: Duration,
     counted: Option<Counted>,
     runtime: Handle,
 }
 
-impl Held {
-    /// To be called on a runtime, on which it is given back.
+impl HeldClaim {
+    /// Must be called on a tokio runtime: the claim is given back on it.
     pub fn new(claim: ActivityClaim, since: Duration, mut counted: Counted) -> Self {
         counted.set_worked_on(true);
         Self { claim: Arc::new(claim), since, counted: Some(counted), runtime: Handle::current() }
     }
 
-    /// It was answered, or is somebody else's.
+    /// Keeps the claim from being given back: it was answered, or another worker has it now.
     pub fn forget(mut self) {
         self.counted = None;
     }
 
-    /// Gives it back. What does that goes on if this future is dropped.
+    /// Gives the activity back. This completes even if the future is dropped.
     pub async fn give_back(mut self) {
-        if let Some(given_back) = self.let_go() {
-            // It fails only if the runtime shuts down.
+        if let Some(given_back) = self.release() {
+            // Fails only if the runtime shuts down.
             let _gone = given_back.await;
         }
     }
 
-    fn let_go(&mut self) -> Option<JoinHandle<()>> {
+    fn release(&mut self) -> Option<JoinHandle<()>> {
         let mut counted = self.counted.take()?;
         let claim = self.claim.clone();
         counted.set_worked_on(false);
         let given_back = async move {
             match claim.give_back().await {
                 Ok(()) => {}
-                // It was no longer this worker's.
+                // The claim was lost: another worker has it already, or the instance does not wait for it any more.
                 Err(error) if error.family() == Family::Worker => {}
                 Err(error) => warn_unless_lost!(
                     claim.loss(),
                     activity = claim.activity().name,
                     %error,
-                    "a claim could not be given back; others get it when its lease has run out"
+                    "a claim could not be given back; the activity is free for other workers when the lease expires"
                 ),
             }
             drop(counted);
@@ -60,8 +60,8 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldClaim {
     fn drop(&mut self) {
-        self.let_go();
+        self.release();
     }
 }

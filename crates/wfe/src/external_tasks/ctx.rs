@@ -3,7 +3,8 @@ use wfe_core::steps::StepError;
 
 use super::OpenActivity;
 
-/// What the body of an activity is told about its run; from [`Worker::run`](super::Worker::run). Cheap to clone.
+/// The context of an activity's body: the activity, and whether the worker is stopping; from
+/// [`Worker::run`](super::Worker::run). Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ActivityCtx {
     activity: OpenActivity,
@@ -15,29 +16,30 @@ impl ActivityCtx {
         Self { activity, stopping }
     }
 
-    /// The activity, as it was claimed.
+    /// Returns the activity as it was when it was claimed.
     #[must_use]
     pub fn activity(&self) -> &OpenActivity {
         &self.activity
     }
 
-    /// As [`OpenActivity::idempotency_key`].
+    /// Returns the [idempotency key](OpenActivity::idempotency_key) of the activity.
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
         &self.activity.idempotency_key
     }
 
-    /// Fires when the worker is to end: its host stops, or the `stop` of
-    /// [`run_until`](super::Worker::run_until) has come. The body may still finish within the grace time, and its answer is
-    /// stored; one that takes longer than that returns [`give_back`](Self::give_back) here, or is dropped when the grace time
-    /// is over.
+    /// Returns a token that fires when the worker stops: its host stops, or the `stop` future of
+    /// [`run_until`](super::Worker::run_until) has resolved. The body may still finish within the grace time; its
+    /// answer is stored. When the grace time is over, the body is dropped. A body that needs longer should return
+    /// [`give_back`](Self::give_back) as soon as the token fires.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
 
-    /// An error that is no answer: the body that returns it gives the activity back, and the next worker gets it at once.
-    /// No attempt of the step is counted. While the worker is not to end, it may be the next one itself.
+    /// Returns an error that gives the activity back instead of answering it. If the body returns this error, the
+    /// activity is free at once for the next worker, and the step's attempt is not counted as failed. Unless this
+    /// worker is stopping, it may claim the same activity again.
     ///
     /// ```
     /// use wfe::{ActivityCtx, steps::StepError};

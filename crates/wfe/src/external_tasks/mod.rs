@@ -1,4 +1,4 @@
-//! Work that is done outside of the workflows: by workers, and by people.
+//! Work that workflows wait for: activities, which external workers do, and user tasks, which people answer.
 
 mod activities;
 mod claim;
@@ -18,11 +18,11 @@ use wfe_core::models::{Event, EventSubscription};
 
 use crate::host::RESERVED;
 
-/// The event that ends a wait of its own. It is dated in the past, so that no clock holds it back. `who` distinguishes the answers
-/// to one wait: the same one, given again, is the same event.
-fn answer_to(wait: &EventSubscription, who: &str, answer: serde_json::Value) -> Event {
+/// The event that answers the wait of an activity or a user task. It is dated in the past, so that it is due under
+/// every clock. `nonce` tells the answers to one wait apart: the same answer, given again, is the same event.
+fn answer_to(wait: &EventSubscription, nonce: &str, answer: serde_json::Value) -> Event {
     Event {
-        id: format!("{RESERVED}answer:{}//{who}", wait.id),
+        id: format!("{RESERVED}answer:{}//{nonce}", wait.id),
         event_name: wait.event_name.clone(),
         event_key: wait.event_key.clone(),
         event_data: answer,

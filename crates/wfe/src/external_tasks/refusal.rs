@@ -7,8 +7,8 @@ use crate::engine::state::shared::Shared;
 /// The error of a call for this subscription that the store has refused, with this token if a worker made the call.
 ///
 /// A store says only that the subscription is not open for the caller. The reason is read afterwards, from the plain
-/// traits that each store has. It cannot change back: an answer stays, a closed subscription stays closed, and a token
-/// that has expired or was replaced does not return.
+/// traits that each store has. It cannot change back: an answer stays, a closed subscription stays closed, and a
+/// token that has expired or was replaced does not return.
 pub(super) async fn refused<T>(shared: &Shared, wait: &EventSubscription, token: Option<&str>) -> Result<T> {
     let (name, key, since) = (&wait.event_name, &wait.event_key, wait.subscribe_as_of);
     let answers = shared.loss.seen(shared.provider.get_events(name, key, since).await)?;

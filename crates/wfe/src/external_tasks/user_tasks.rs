@@ -12,10 +12,12 @@ use wfe_core::{
 use super::{answer_to, refusal::refused};
 use crate::{WorkflowHost, store::check_own};
 
-/// Tasks looked through at once for those of one assignee: enough for few reads, little enough to hold.
-const LOOKED_THROUGH: usize = 256;
+/// How many tasks are read at once when those of one assignee are searched: enough for few reads, few enough for
+/// memory.
+const SCANNED_TASKS: usize = 256;
 
-/// Tasks for people; from [`WorkflowHost::user_tasks`]. It works on a host that is not started too.
+/// Lists and answers user tasks, the questions that workflows ask people; from [`WorkflowHost::user_tasks`]. The host
+/// need not be started.
 ///
 /// ```
 /// use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, user_task}, steps::UserAnswer};
@@ -56,17 +58,17 @@ const LOOKED_THROUGH: usize = 256;
 #[derive(Debug, Clone)]
 pub struct UserTasks(WorkflowHost);
 
-/// A task that nobody has answered yet.
+/// A user task that was not answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenTask {
-    /// Its id: that of the wait. A task that is given to somebody else becomes another one.
+    /// The id of the task. If the task is reassigned, it gets a new id.
     pub id: String,
-    /// The instance that waits for it.
+    /// The id of the instance that waits for the answer.
     pub instance_id: String,
-    /// The step's pointer.
+    /// The id of the step's execution pointer.
     pub pointer: String,
-    /// What is asked, and whom.
+    /// The question, its options and its assignee.
     pub task: UserTaskView,
 }
 
@@ -83,7 +85,7 @@ impl OpenTask {
                 table: "event_subscriptions",
                 column: "subscription_data",
                 row: wait.id.clone(),
-                message: "it is no user task".to_owned(),
+                message: "not a user task".to_owned(),
                 source: Some(Box::new(redact(source))),
             })?,
         })
@@ -91,7 +93,7 @@ impl OpenTask {
 }
 
 impl WorkflowHost {
-    /// The tasks that people may answer.
+    /// Returns the user tasks, the questions that workflows ask people.
     #[must_use]
     pub fn user_tasks(&self) -> UserTasks {
         UserTasks(self.clone())
@@ -99,15 +101,15 @@ impl WorkflowHost {
 }
 
 impl UserTasks {
-    /// A page of the tasks that nobody has answered, oldest first: those of this assignee; `None`: all. It is shorter than
-    /// `limit` only if there are no more.
+    /// Returns a page of the open tasks of this assignee (`None`: of all assignees), oldest first. The page has fewer
+    /// than `limit` rows only if no more follow.
     ///
-    /// For one assignee, the open tasks of all are looked through until the page is full: what it costs grows with those of
-    /// others that lie between, what is in memory does not. A task whose stored row does not decode, or contradicts its own
-    /// id, is left out, and logged once.
+    /// To fill a page for one assignee, this reads the open tasks of all assignees. The time that it takes grows with
+    /// the number of other tasks in between; the memory does not. A task whose stored row does not decode, or
+    /// contradicts its own id, is left out and logged once.
     ///
     /// # Errors
-    /// [`Unsupported`](WfeError::Unsupported): the store does not offer it.
+    /// [`Unsupported`](WfeError::Unsupported): the store cannot list open tasks.
     pub async fn open(
         &self,
         assignee: Option<&str>,
@@ -117,7 +119,7 @@ impl UserTasks {
         let (mut rows, mut next) = (Vec::new(), after);
         while rows.len() < limit {
             let wanted = limit - rows.len();
-            let page = self.some(assignee, next, wanted).await?;
+            let page = self.scan(assignee, next, wanted).await?;
             rows.extend(page.rows);
             next = page.next;
             if next.is_none() {
@@ -127,27 +129,28 @@ impl UserTasks {
         Ok(Page { rows, next })
     }
 
-    /// At most `limit` of them, of the next that are stored: perhaps none, although others follow.
-    async fn some(
+    /// Reads once and returns at most `limit` tasks of the assignee: perhaps none, although more follow.
+    async fn scan(
         &self,
         assignee: Option<&str>,
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<OpenTask>> {
         let store = &self.0.shared().store;
-        let mut size = if assignee.is_none() { limit } else { limit.max(LOOKED_THROUGH) };
+        let mut size = if assignee.is_none() { limit } else { limit.max(SCANNED_TASKS) };
         loop {
             let page = store.open_waits(USER_TASK, after, size).await?;
             let mut found = Vec::new();
             for (at, wait) in page.rows.iter().enumerate() {
-                // One that is none is nobody's to answer, and hides no other.
+                // A row that is not a user task cannot be answered. It must not hide the others.
                 let Some(open) = self.0.shared().sound(OpenTask::of(wait))? else { continue };
                 if assignee.is_some() && open.task.assignee.as_deref() != assignee {
                     continue;
                 }
                 if found.len() == limit {
-                    // The next page begins with this one, so that a cursor just before it is needed. If others came in
-                    // place of some that were answered meanwhile, it becomes less once more.
+                    // The next page has to begin with this task: read again, up to just before it, to get that
+                    // cursor. If tasks were answered and others created meanwhile, `size` may have to shrink once
+                    // more.
                     size = at;
                     break;
                 }
@@ -159,23 +162,24 @@ impl UserTasks {
         }
     }
 
-    /// Answers a task; the first answer counts.
+    /// Answers a task. Only the first answer counts.
     ///
     /// # Errors
     /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): no task has this id.
-    /// * [`TaskCompleted`](WfeError::TaskCompleted): it was answered already.
-    /// * [`TaskCancelled`](WfeError::TaskCancelled): its instance no longer waits for it, or it was assigned to another
-    ///   person, which makes another task of it.
-    /// * [`Invalid`](WfeError::Invalid): the task has no such option, or this is no user task.
-    /// * [`Corrupt`](WfeError::Corrupt): its stored row does not decode, or contradicts its own id.
-    /// * [`Unsupported`](WfeError::Unsupported): the store does not offer it.
-    /// * [`CommitUnknown`](WfeError::CommitUnknown): the answer may count. Look whether the task is still open.
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): the task was answered already.
+    /// * [`TaskCancelled`](WfeError::TaskCancelled): the instance does not wait for the task any more, or the task
+    ///   was reassigned, which has given it a new id.
+    /// * [`Invalid`](WfeError::Invalid): the task has no such option, or the id is not that of a user task.
+    /// * [`Corrupt`](WfeError::Corrupt): the stored row of the task does not decode, or contradicts its own id.
+    /// * [`Unsupported`](WfeError::Unsupported): the store does not support answers.
+    /// * [`CommitUnknown`](WfeError::CommitUnknown): the answer may or may not be stored. Check whether the task is
+    ///   still open.
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn answer(&self, id: &str, answer: &UserAnswer) -> Result<()> {
         let shared = self.0.shared();
         let wait = shared.loss.seen(shared.provider.get_subscription(id).await)?;
         if wait.event_name != USER_TASK {
-            return Err(WfeError::Invalid(format!("{id:?} is no user task")));
+            return Err(WfeError::Invalid(format!("{id:?} is not the id of a user task")));
         }
         let task = OpenTask::of(&wait)?.task;
         if !task.options.contains(&answer.option) {
@@ -184,7 +188,7 @@ impl UserTasks {
                 "the task has no option {option:?}; choose one of {options:?}"
             )));
         }
-        // An id of its own: another answer is another event.
+        // Each answer is an event with an id of its own.
         let answer = to_value(&WorkerAnswer::Success(to_value(answer)?))?;
         let event = answer_to(&wait, &format!("{:032x}", fastrand::u128(..)), answer);
         match shared.store.answer_wait(id, None, &event).await {

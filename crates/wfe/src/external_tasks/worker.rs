@@ -14,88 +14,90 @@ use wfe_core::{
     Advice, Family, Result, WfeError, definition::to_value, limits::later, logging, steps::StepError,
 };
 
-use super::{Activities, ActivityClaim, ActivityCtx, claims::Held};
+use super::{Activities, ActivityClaim, ActivityCtx, claims::HeldClaim};
 use crate::store::loss::warn_unless_lost;
 
-/// By default long enough that a busy machine does not lose a claim, short enough that the work of a worker that died is
-/// taken up soon.
+/// The default lease. Long enough that a worker on a busy machine does not lose its claim, short enough that the
+/// activity of a worker that died is soon free again.
 const LEASE: Duration = Duration::from_secs(30);
-/// Heartbeats in a lease: two may be lost.
-const BEATS: u32 = 3;
-/// A timer is no more exact than a millisecond: heartbeats of a shorter lease would come without a pause, and too late.
-const SHORTEST_LEASE: Duration = Duration::from_millis(BEATS as u64);
-/// Between two tries to store an answer. Real time: a store is no faster under a virtual clock.
-const PAUSE: Duration = Duration::from_millis(100);
-/// The longest one, if the store says of its error that it does not pass by itself.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// By how much the store's clock may be behind the host's.
-const BEHIND: Duration = Duration::from_millis(10);
-/// Claimed activities looked at for the next one whose lease runs out.
-const LOOKS: usize = 256;
+/// How many heartbeats are sent per lease: two may be lost.
+const HEARTBEATS: u32 = 3;
+/// Timers have a resolution of 1 ms: with a shorter lease, heartbeats would follow each other without a break, and be
+/// late.
+const MIN_LEASE: Duration = Duration::from_millis(HEARTBEATS as u64);
+/// The initial backoff before an answer is stored again. In real time: a store is no faster under a virtual clock.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
+/// The maximum backoff. It grows only while the store reports an error that does not pass by itself.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// How much the store's clock may be behind the host's.
+const CLOCK_SKEW: Duration = Duration::from_millis(10);
+/// How many claimed activities are read to find the lease that expires first.
+const SCANNED_ACTIVITIES: usize = 256;
 
-/// Does the activities of one name in this process; from [`Activities::worker`]. It hears of new ones and does not poll
-/// for them; the host's [`poll_interval`](crate::HostBuilder::poll_interval) is its safety net.
+/// Does the activities with one name in this process; from [`Activities::worker`]. The worker is notified of new
+/// activities and need not poll for them; it polls at the host's
+/// [`poll_interval`](crate::HostBuilder::poll_interval) in case a notification was lost.
 #[derive(Debug, Clone)]
 pub struct Worker {
     activities: Activities,
     name: String,
-    who: String,
+    worker: String,
     lease: Duration,
     concurrent: usize,
 }
 
-/// How far a worker is on its way to the end.
+/// How far the shutdown of a worker has come.
 #[derive(Default)]
-struct End {
-    /// It claims nothing any more. What it works on may end.
+struct Shutdown {
+    /// The worker claims nothing further. Running bodies may finish.
     stopping: CancellationToken,
     /// The grace time is over.
     over: CancellationToken,
 }
 
-/// What came of looking for an activity.
+/// The result of an attempt to claim an activity.
 enum Found {
-    One(Held),
-    /// With the time at which the first lease of another worker runs out.
+    One(HeldClaim),
+    /// No activity is free. Holds the time at which the first lease of another worker expires.
     None(Option<DateTime<Utc>>),
 }
 
 /// What a body has answered, as it is stored.
 type Answer = std::result::Result<Value, StepError>;
 
-/// What became of an activity that was worked on.
+/// How the work on an activity ended.
 enum Worked {
     Answer(Answer),
-    /// Another worker has it, or nobody waits for it any more.
+    /// Another worker has the activity, or the instance does not wait for it any more.
     Lost(WfeError),
     /// The grace time was over.
-    NoTime,
+    GraceOver,
 }
 
 impl Worker {
     pub(in crate::external_tasks) fn new(activities: Activities, name: String, worker: String) -> Self {
-        Self { activities, name, who: worker, lease: LEASE, concurrent: 1 }
+        Self { activities, name, worker, lease: LEASE, concurrent: 1 }
     }
 
-    /// For how long an activity is claimed; by default 30 s. While it is worked on, a heartbeat comes three times as often.
-    /// Less than 3 ms is refused when it is [run](Self::run).
+    /// Sets the lease: for how long an activity is claimed. Default: 30 s; minimum: 3 ms, which [`run`](Self::run)
+    /// checks. While its body runs, the worker renews the claim three times per lease.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// How many activities are worked on at once; by default, and at least, one.
+    /// Sets how many activities the worker does at once. Default and minimum: 1.
     #[must_use]
     pub fn concurrent(mut self, limit: usize) -> Self {
         self.concurrent = limit.max(1);
         self
     }
 
-    /// Works until the host ends, as [`run_until`](Self::run_until) does.
+    /// Does activities until the host ends; otherwise like [`run_until`](Self::run_until).
     ///
     /// # Errors
-    /// As [`run_until`](Self::run_until).
+    /// Those of [`run_until`](Self::run_until).
     pub async fn run<I, O, W, F>(self, work: W) -> Result<()>
     where
         I: DeserializeOwned,
@@ -106,18 +108,24 @@ impl Worker {
         self.run_until(pending::<()>(), work).await
     }
 
-    /// Works until `stop` resolves or the host ends ([`stop`](crate::WorkflowHost::stop)), whichever comes first. Then it
-    /// claims nothing any more, finishes what it works on, stores the answers and returns. What is not finished within the
-    /// host's [`grace`](crate::HostBuilder::grace) time is dropped and given back, so that another worker gets it at once.
-    /// Dropping this future gives everything back at once.
+    /// Does activities until `stop` resolves or the host [ends](crate::WorkflowHost::stop), whichever comes first.
+    /// Then the worker claims nothing further, finishes its running activities, stores their answers, and returns.
+    /// Activities that are not finished within the host's [`grace`](crate::HostBuilder::grace) time are dropped and
+    /// given back, so that other workers get them at once. Dropping the returned future gives all claimed activities
+    /// back at once.
     ///
-    /// `work` is given the input and what else is known of the activity; what it returns is the answer. A panic (also one
-    /// of the answer's `Serialize`), and an input of another type, are failures of the activity. An answer that the store
-    /// does not take for an error of its own is stored again, after pauses that grow up to 5 s, until the lease has run out;
-    /// one that it refuses is given up, and nobody gets the activity again before the lease has run out. Where the claim is
-    /// lost meanwhile (the instance was cancelled, the heartbeats came too late), its future is dropped. An activity begins as soon as it is claimed, and
-    /// neither it nor its heartbeats wait for the next claim; a claim whose lease has run out before the store has answered
-    /// is given back, not begun. All of it runs in the caller's task, so it must not block.
+    /// `work` is the body of the activities. It gets the input and the [context](ActivityCtx) of an activity; what it
+    /// returns is the answer. An activity fails if `work` panics, if the input does not deserialize as `I`, or if the
+    /// answer cannot be serialized. All bodies run in the caller's task, so `work` must not block.
+    ///
+    /// A body starts as soon as its activity is claimed. Neither the body nor the heartbeats of its claim wait for
+    /// the next claim. If the claim is lost meanwhile (because the instance was cancelled, or the heartbeats came too
+    /// late), the body is dropped. If the lease has already expired when the store confirms a claim, the activity is
+    /// given back and its body does not start.
+    ///
+    /// If the store fails while an answer is stored, the worker stores the answer again, with a backoff of up to 5 s,
+    /// until the lease expires. If the store refuses the answer itself, the worker gives up; other workers get the
+    /// activity when the lease expires.
     ///
     /// ```
     /// # use wfe::{WorkflowHost, steps::StepError};
@@ -129,11 +137,11 @@ impl Worker {
     /// ```
     ///
     /// # Errors
-    /// * [`Invalid`](WfeError::Invalid) and [`Unsupported`](WfeError::Unsupported): as [`Activities::claim`]; also a
-    ///   [lease](Self::lease) of less than 3 ms.
-    /// * [`Unusable`](WfeError::Unusable): the store is lost. What was worked on is dropped.
+    /// * [`Invalid`](WfeError::Invalid) and [`Unsupported`](WfeError::Unsupported): as for [`Activities::claim`].
+    ///   `Invalid` also if the [lease](Self::lease) is shorter than 3 ms.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost. Running bodies are dropped.
     ///
-    /// Other errors of the store are logged, and it is asked again.
+    /// Other errors of the store are logged, and the worker tries again.
     pub async fn run_until<I, O, W, F>(self, stop: impl Future, work: W) -> Result<()>
     where
         I: DeserializeOwned,
@@ -141,66 +149,72 @@ impl Worker {
         W: Fn(I, ActivityCtx) -> F + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
-        if self.lease < SHORTEST_LEASE {
+        if self.lease < MIN_LEASE {
             return Err(WfeError::Invalid(format!(
-                "the lease of the worker {:?} is {:?}, it must be {SHORTEST_LEASE:?} or longer",
-                self.who, self.lease
+                "the lease of worker {:?} is {:?}; it must be {MIN_LEASE:?} or longer",
+                self.worker, self.lease
             )));
         }
         let host = self.activities.host().clone();
         let (shared, clock) = (host.shared(), &host.shared().options.clock);
-        let mut signs = shared.post.work();
+        let mut work_signal = shared.post.work();
         let mut news = shared.store.news().chain(stream::pending());
-        let (mut stop, end, mut grace) = (pin!(stop), End::default(), None);
-        let (mut busy, mut looking) = (FuturesUnordered::new(), None);
-        // Whether something may be there that this has not looked for, and when a lease of another worker runs out.
+        let (mut stop, shutdown, mut grace) = (pin!(stop), Shutdown::default(), None);
+        let (mut busy, mut claiming) = (FuturesUnordered::new(), None);
+        // Whether an activity may be free that this worker has not tried to claim, and when the first lease of
+        // another worker expires.
         let (mut may_be, mut again, mut failed) = (true, None, None);
         loop {
             if host.has_ended() {
-                end.stopping.cancel();
+                shutdown.stopping.cancel();
             }
-            let stops = end.stopping.is_cancelled();
-            if stops && busy.is_empty() && looking.is_none() {
+            let stops = shutdown.stopping.is_cancelled();
+            if stops && busy.is_empty() && claiming.is_none() {
                 return failed.map_or(Ok(()), Err);
             }
             let grace = stops.then(|| {
-                // Real time, as that of the host.
+                // Real time, like the grace time of the host.
                 grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(shared.options.grace)))
             });
-            let has_room = !stops && busy.len() < self.concurrent;
-            if has_room && looking.is_none() && may_be {
+            let has_slot = !stops && busy.len() < self.concurrent;
+            if has_slot && claiming.is_none() && may_be {
                 (may_be, again) = (false, None);
-                looking = Some(self.look(&end));
+                claiming = Some(self.claim_next(&shutdown));
             }
-            let is_idle = has_room && looking.is_none();
+            let is_idle = has_slot && claiming.is_none();
             tokio::select! {
-                // What was claimed begins before the next claim is looked at.
+                // A claimed activity starts before the result of the next claim is processed.
                 biased;
                 () = shared.loss.comes() => return Err(shared.loss.or_closed()),
-                _ = &mut stop, if !stops => end.stopping.cancel(),
-                () = of(grace), if !end.over.is_cancelled() => end.over.cancel(),
+                _ = &mut stop, if !stops => shutdown.stopping.cancel(),
+                () = or_pending(grace), if !shutdown.over.is_cancelled() => shutdown.over.cancel(),
                 Some(()) = busy.next() => may_be = true,
-                found = of(looking.as_mut()) => {
-                    looking = None;
-                    // An error of the task: it panicked, in the store.
+                found = or_pending(claiming.as_mut()) => {
+                    claiming = None;
+                    // An error of the task: the store panicked in it.
                     match found.unwrap_or_else(|panicked| Err(WfeError::Other(panicked.into()))) {
                         Ok(Found::One(held)) => {
-                            busy.push(self.work_on(held, &work, &end));
+                            busy.push(self.work_on(held, &work, &shutdown));
                             may_be = true;
                         }
                         Ok(Found::None(at)) => again = at,
                         Err(error @ (WfeError::Invalid(_) | WfeError::Unsupported(_) | WfeError::Unusable { .. })) => {
                             failed = Some(error);
-                            end.stopping.cancel();
+                            shutdown.stopping.cancel();
                         }
                         Err(error) => {
-                            warn_unless_lost!(shared.loss, activity = self.name, %error, "no activity could be claimed; it is tried again");
+                            warn_unless_lost!(
+                                shared.loss,
+                                activity = self.name,
+                                %error,
+                                "the worker could not claim an activity; it tries again"
+                            );
                         }
                     }
                 }
-                // An error: the host is gone, but this has it.
-                _ = signs.changed() => may_be = true,
-                Some(()) = news.next(), if has_room => may_be = true,
+                // An error cannot come: this worker keeps the sender alive.
+                _ = work_signal.changed() => may_be = true,
+                Some(()) = news.next(), if has_slot => may_be = true,
                 () = async { clock.sleep_until(again.unwrap_or_default()).await }, if is_idle && again.is_some() => {
                     may_be = true;
                 }
@@ -209,19 +223,19 @@ impl Worker {
         }
     }
 
-    /// Claims the next activity, in a task of its own: it may wait for a busy store for long, and what was claimed is known
-    /// even if nobody waits for this any more.
-    fn look(&self, end: &End) -> JoinHandle<Result<Found>> {
-        let (this, stopping) = (self.clone(), end.stopping.clone());
+    /// Claims the next activity, in a task of its own: a busy store may take long, and a claim must be known, and
+    /// given back, even if the caller's future is dropped.
+    fn claim_next(&self, shutdown: &Shutdown) -> JoinHandle<Result<Found>> {
+        let (this, stopping) = (self.clone(), shutdown.stopping.clone());
         tokio::spawn(async move {
             let shared = this.activities.host().shared();
             let Some(counted) = shared.claims.begin() else { return Ok(Found::None(None)) };
             let since = shared.options.clock.monotonic();
-            let Some(claim) = this.activities.claim(&this.name, &this.who, this.lease).await? else {
+            let Some(claim) = this.activities.claim(&this.name, &this.worker, this.lease).await? else {
                 drop(counted);
-                return Ok(Found::None(this.next_free().await));
+                return Ok(Found::None(this.first_expiry().await));
             };
-            let held = Held::new(claim, since, counted);
+            let held = HeldClaim::new(claim, since, counted);
             if stopping.is_cancelled() || shared.claims.is_closed() {
                 held.give_back().await;
                 return Ok(Found::None(None));
@@ -230,21 +244,22 @@ impl Worker {
         })
     }
 
-    /// When the first lease runs out. Not at once: the store's clock may be a little behind.
-    async fn next_free(&self) -> Option<DateTime<Utc>> {
-        let open = self.activities.open(&self.name, None, LOOKS).await.ok()?; // the poll looks again
+    /// When the first lease of the claimed activities expires. Never now, but a little later: the store's clock may
+    /// be behind.
+    async fn first_expiry(&self) -> Option<DateTime<Utc>> {
+        let open = self.activities.open(&self.name, None, SCANNED_ACTIVITIES).await.ok()?; // the poll tries again
         let first = open.rows.into_iter().filter_map(|open| open.held?.until).min()?;
-        Some(first.max(later(self.activities.host().shared().now(), BEHIND)))
+        Some(first.max(later(self.activities.host().shared().now(), CLOCK_SKEW)))
     }
 
-    async fn work_on<I, O, W, F>(&self, held: Held, work: &W, end: &End)
+    async fn work_on<I, O, W, F>(&self, held: HeldClaim, work: &W, shutdown: &Shutdown)
     where
         I: DeserializeOwned,
         O: Serialize + Sync,
         W: Fn(I, ActivityCtx) -> F + Send + Sync,
         F: Future<Output = std::result::Result<O, StepError>> + Send,
     {
-        if end.stopping.is_cancelled() {
+        if shutdown.stopping.is_cancelled() {
             return held.give_back().await;
         }
         let mut expiry = held.claim.expiry();
@@ -252,15 +267,15 @@ impl Worker {
             logging::warn!(
                 activity = self.name,
                 lease = ?self.lease,
-                "the store has answered a claim when its lease had run out; it is given back"
+                "the store confirmed a claim after its lease had expired; the activity is given back"
             );
             return held.give_back().await;
         }
-        // The body's future is gone before the claim is anybody else's.
-        match self.body(&held, work, end, &mut expiry).await {
+        // The body's future is dropped before another worker can get the claim.
+        match self.body(&held, work, shutdown, &mut expiry).await {
             Worked::Answer(Err(error)) if error.code() == StepError::GIVEN_BACK => held.give_back().await,
             Worked::Answer(answer) => {
-                if self.answer(&held.claim, answer, expiry, end).await {
+                if self.answer(&held.claim, answer, expiry, shutdown).await {
                     held.forget();
                 } else {
                     held.give_back().await;
@@ -268,21 +283,32 @@ impl Worker {
             }
             Worked::Lost(error) => {
                 let loss = &self.activities.host().shared().loss;
-                warn_unless_lost!(loss, activity = self.name, %error, "a claim is lost; what was done for it is void");
+                warn_unless_lost!(
+                    loss,
+                    activity = self.name,
+                    %error,
+                    "a claim was lost; its body is dropped without an answer"
+                );
                 held.forget();
             }
-            Worked::NoTime => {
+            Worked::GraceOver => {
                 logging::warn!(
                     activity = self.name,
-                    "the grace time is over; what is still worked on is given back"
+                    "the grace time is over; an activity that was not finished is given back"
                 );
                 held.give_back().await;
             }
         }
     }
 
-    /// Lets the body work, and renews the claim meanwhile.
-    async fn body<I, O, W, F>(&self, held: &Held, work: &W, end: &End, expiry: &mut DateTime<Utc>) -> Worked
+    /// Runs the body and renews the claim meanwhile.
+    async fn body<I, O, W, F>(
+        &self,
+        held: &HeldClaim,
+        work: &W,
+        shutdown: &Shutdown,
+        expiry: &mut DateTime<Utc>,
+    ) -> Worked
     where
         I: DeserializeOwned,
         O: Serialize,
@@ -293,8 +319,9 @@ impl Worker {
             let input =
                 held.claim.input().map_err(|e| StepError::fatal(e).with_code(StepError::UNREADABLE))?;
             let result =
-                work(input, ActivityCtx::new(held.claim.activity().clone(), end.stopping.clone())).await?;
-            // Here, because the answer's own code may panic as well.
+                work(input, ActivityCtx::new(held.claim.activity().clone(), shutdown.stopping.clone()))
+                    .await?;
+            // Inside `catch_unwind`, because the answer's own `Serialize` may panic as well.
             to_value(&result)
                 .map_err(|e| StepError::fatal(WfeError::from(e)).with_code(StepError::UNSTORABLE))
         });
@@ -303,19 +330,19 @@ impl Worker {
             ended = body.catch_unwind() => Worked::Answer(
                 ended.unwrap_or_else(|payload| Err(StepError::from_panic("the worker", payload))),
             ),
-            lost = self.beat(held, expiry) => Worked::Lost(lost),
-            () = end.over.cancelled() => Worked::NoTime,
+            lost = self.heartbeats(held, expiry) => Worked::Lost(lost),
+            () = shutdown.over.cancelled() => Worked::GraceOver,
         }
     }
 
-    /// Renews the claim; ends when it is lost. The lease counts from when its renewal was asked for, so that one for which
-    /// the store took long is followed by the next one at once.
-    async fn beat(&self, held: &Held, expiry: &mut DateTime<Utc>) -> WfeError {
+    /// Renews the claim again and again, until it is lost. The lease counts from when the renewal was requested: if
+    /// the store took long to renew it, the next heartbeat follows sooner.
+    async fn heartbeats(&self, held: &HeldClaim, expiry: &mut DateTime<Utc>) -> WfeError {
         let clock = &self.activities.host().shared().options.clock;
         let mut since = held.since;
         loop {
             let passed = clock.monotonic().saturating_sub(since);
-            clock.sleep((self.lease / BEATS).saturating_sub(passed)).await;
+            clock.sleep((self.lease / HEARTBEATS).saturating_sub(passed)).await;
             since = clock.monotonic();
             match held.claim.renew().await {
                 Ok(renewed) => *expiry = renewed,
@@ -323,23 +350,28 @@ impl Worker {
                 Err(error) if error.family() == Family::Worker => return error,
                 Err(error) => {
                     let loss = &self.activities.host().shared().loss;
-                    warn_unless_lost!(loss, activity = self.name, %error, "a heartbeat failed");
+                    warn_unless_lost!(
+                        loss,
+                        activity = self.name,
+                        %error,
+                        "a claim could not be renewed; the worker tries again"
+                    );
                 }
             }
         }
     }
 
-    /// Stores the answer, again and again if the store fails. `false`: it is not
-    /// stored, and the claim is to be given back; one whose answer was refused is not.
+    /// Stores the answer, again and again if the store fails. Returns whether the claim is done with: the answer was
+    /// stored, or the store refused it. `false`: the answer is not stored, and the activity is to be given back.
     async fn answer(
         &self,
         claim: &ActivityClaim,
         mut answer: Answer,
         mut expiry: DateTime<Utc>,
-        end: &End,
+        shutdown: &Shutdown,
     ) -> bool {
         let shared = self.activities.host().shared();
-        let mut pause = PAUSE;
+        let mut backoff = INITIAL_BACKOFF;
         loop {
             let stored = match &answer {
                 Ok(result) => claim.succeed(result).await,
@@ -347,13 +379,13 @@ impl Worker {
             };
             let Err(error) = stored else { return true };
             let error = match error {
-                // It would be so each time.
+                // The result can never be stored: the activity fails instead.
                 WfeError::Serialization(_) | WfeError::Unstorable { .. } if answer.is_ok() => {
                     answer = Err(StepError::fatal(error).with_code(StepError::UNSTORABLE));
                     continue;
                 }
-                // The lease ran out while the store was busy, but nobody else need have the claim.
-                WfeError::LeaseExpired(_) if expiry <= later(shared.now(), BEHIND) => {
+                // The lease expired while the store was busy, but perhaps no other worker has claimed the activity.
+                WfeError::LeaseExpired(_) if expiry <= later(shared.now(), CLOCK_SKEW) => {
                     match claim.renew().await {
                         Ok(later) => {
                             expiry = later;
@@ -364,40 +396,46 @@ impl Worker {
                 }
                 error => error,
             };
-            let lasts = error.advice() == Advice::GiveUp || error.family() == Family::Worker;
-            if lasts && (is_final(&error) || expiry <= shared.now()) {
-                // Given back, it would be done at once anew, only to be refused again: the lease is the pause.
+            let is_lasting = error.advice() == Advice::GiveUp || error.family() == Family::Worker;
+            if is_lasting && (is_final(&error) || expiry <= shared.now()) {
+                // If the activity were given back, it would be done again at once, only to be refused again. The rest
+                // of the lease serves as the backoff.
                 warn_unless_lost!(
                     shared.loss,
                     activity = self.name,
                     %error,
-                    "an answer was refused; the activity is free again when the lease has run out"
+                    "an answer was refused; the activity is free for other workers when the lease expires"
                 );
                 return true;
             }
-            if end.over.is_cancelled() {
-                warn_unless_lost!(shared.loss, activity = self.name, %error, "the grace time is over; an answer could not be stored");
+            if shutdown.over.is_cancelled() {
+                warn_unless_lost!(
+                    shared.loss,
+                    activity = self.name,
+                    %error,
+                    "the grace time is over; an answer could not be stored"
+                );
                 return false;
             }
-            logging::debug!(activity = self.name, %error, "an answer is stored again");
+            logging::debug!(activity = self.name, %error, "an answer could not be stored; the worker tries again");
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = end.over.cancelled() => {}
+                () = tokio::time::sleep(backoff) => {}
+                () = shutdown.over.cancelled() => {}
             }
-            if lasts {
-                pause = (pause * 2).min(LONGEST_PAUSE);
+            if is_lasting {
+                backoff = (backoff * 2).min(MAX_BACKOFF);
             }
         }
     }
 }
 
-/// Whether the store has refused the answer itself. Any other error tells that it failed.
+/// Whether the store has refused the answer itself. Any other error means that the store failed.
 fn is_final(error: &WfeError) -> bool {
     !matches!(error, WfeError::Storage { .. } | WfeError::Persistence(_) | WfeError::Other(_))
 }
 
-/// What comes of it; for ever nothing, if it is not there.
-async fn of<F: Future + Unpin>(future: Option<F>) -> F::Output {
+/// Awaits the future; never resolves if there is none.
+async fn or_pending<F: Future + Unpin>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => pending().await,
