@@ -41,7 +41,7 @@ const SCANNED_ACTIVITIES: usize = 256;
 pub struct Worker {
     activities: Activities,
     name: String,
-    worker: String,
+    claimant: String,
     lease: Duration,
     concurrent: usize,
 }
@@ -76,7 +76,7 @@ enum Worked {
 
 impl Worker {
     pub(in crate::external_tasks) fn new(activities: Activities, name: String, worker: String) -> Self {
-        Self { activities, name, worker, lease: LEASE, concurrent: 1 }
+        Self { activities, name, claimant: worker, lease: LEASE, concurrent: 1 }
     }
 
     /// Sets the lease: for how long an activity is claimed. Default: 30 s; minimum: 3 ms, which [`run`](Self::run)
@@ -152,7 +152,7 @@ impl Worker {
         if self.lease < MIN_LEASE {
             return Err(WfeError::Invalid(format!(
                 "the lease of worker {:?} is {:?}; it must be {MIN_LEASE:?} or longer",
-                self.worker, self.lease
+                self.claimant, self.lease
             )));
         }
         let host = self.activities.host().clone();
@@ -231,7 +231,7 @@ impl Worker {
             let shared = this.activities.host().shared();
             let Some(counted) = shared.claims.begin() else { return Ok(Found::None(None)) };
             let since = shared.options.clock.monotonic();
-            let Some(claim) = this.activities.claim(&this.name, &this.worker, this.lease).await? else {
+            let Some(claim) = this.activities.claim(&this.name, &this.claimant, this.lease).await? else {
                 drop(counted);
                 return Ok(Found::None(this.first_expiry().await));
             };
