@@ -20,7 +20,7 @@ pub(super) const ESCALATION: &str = "escalation";
 /// use wfe_core::definition::{WorkflowBuilder, inline};
 ///
 /// let definition = WorkflowBuilder::<u32>::new("greet", 1)
-///     .if_("known", |visits, _| *visits > 0, |then| then.then("greet", inline(|_, _| async { Ok(()) })))
+///     .if_("known", |logins, _| *logins > 0, |then| then.then("greet", inline(|_, _| async { Ok(()) })))
 ///     .build()?;
 /// let outline = definition.outline();
 /// assert_eq!(outline.steps[0].branches[0].first, "greet");

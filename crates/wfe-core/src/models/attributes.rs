@@ -1,50 +1,51 @@
-//! The names of the extension attributes of execution pointers. They are stored, so that a name never changes; a constant
-//! bears the field's word where the stored name is another one. A store that keeps attributes of its own with pointers names
-//! them `wfe.…`.
+//! The names of the extension attributes of execution pointers. The names are stored, so they never change. A
+//! constant has the field's word, even where the stored name is an older one. The names of a store's own
+//! attributes begin with `wfe.`.
 
 use serde_json::Value;
 
 use super::ExecutionPointer;
 
-/// Of a pointer at work or waiting: the kind of its step.
+/// On a pointer that runs or waits: the kind of its step.
 pub(crate) const KIND: &str = "kind";
-/// Of a pointer beside whose step the instance has gone on already.
+/// On a pointer with a side branch: the instance has already continued after the step.
 pub(crate) const FORKED: &str = "forked";
-/// Of a container that has started again: which start this is, from 2.
+/// On a container that was started again: the number of this start, from 2.
 pub(crate) const START: &str = "time";
-/// Of a pointer in an iteration: the position of its item, from 0.
+/// On a pointer in an iteration: the position of its item, from 0.
 pub(crate) const INDEX: &str = "index";
-/// Of the pointer that ended its branch: its outcome is the branch's.
+/// On the last pointer of a branch: its outcome is the outcome of the branch.
 pub(crate) const LAST: &str = "last";
 
-/// Of a pointer: how many subscriptions it has opened.
+/// On a pointer: the number of subscriptions that it has opened.
 pub(crate) const SUBSCRIPTIONS: &str = "waits";
-/// Of a pointer that waits for a child workflow: the child's id.
+/// On a pointer that waits for a child workflow: the id of the child.
 pub(crate) const CHILD: &str = "child";
-/// Of a pointer whose child was cancelled, because a saga around it compensates: the saga waits for the child's end.
+/// On a pointer whose child was cancelled for the compensation of a saga: the saga waits for the end of the
+/// child.
 pub(crate) const CHILD_CANCELLED: &str = "leaving";
-/// Of a user task: when it is escalated and reassigned, as far as that is still to come. A task that an earlier version
-/// opened has none: all of it comes then.
+/// On a user task: the times of its pending escalation and reassignment. A task that an earlier version opened
+/// has no such attribute: for it, both are pending.
 pub(crate) const UNANSWERED: &str = "to-come";
-/// Of a user task that an earlier version escalated: it is not escalated again.
+/// On a user task that an earlier version has escalated: the task is not escalated again.
 pub(crate) const ESCALATED: &str = "escalated";
 
-/// Of a pointer that goes on after failed attempts: how many attempts had failed before.
+/// On a pointer whose body continued after failed attempts: the number of attempts that had failed before.
 pub(crate) const FORGIVEN: &str = "forgiven";
-/// Of a container whose fallback runs, and of the pointers in the fallback: why the step failed.
+/// On a container whose fallback runs, and on the pointers in the fallback: the failure of the step.
 pub(crate) const FAILURE: &str = "failure";
-/// Of a container: nothing of it runs but its fallback.
+/// On a container: only its fallback runs.
 pub(crate) const IN_FALLBACK: &str = "in-fallback";
-/// Of a failed pointer whose fallback ended well: the outcome of the fallback's last step.
+/// On a failed pointer whose fallback completed: the outcome of the fallback's last step.
 pub(crate) const RESCUED: &str = "rescued";
 
-/// Of a saga that waits for its next round: the failure inside it for which it is tried again.
+/// On a saga that waits for a retry: the failure inside the saga that caused the retry.
 pub(crate) const RETRIED_FOR: &str = "why-again";
-/// Of a container with a compensation of its own: how long the saga's log was when the container began.
+/// On a container that has a compensation: the length of the saga's log when the container started.
 pub(crate) const LOG_START: &str = "since";
-/// Of a pointer in a compensation: the completed step that is compensated.
+/// On a pointer in a compensation: the completed step that is compensated.
 pub(crate) const COMPENSATES: &str = "undoes";
-/// Of a pointer in a compensation: what its idempotency key names in place of the pointer.
+/// On a pointer in a compensation: the path that its idempotency key contains instead of the pointer's id.
 pub(crate) const KEY: &str = "key";
 
 impl ExecutionPointer {
@@ -56,12 +57,12 @@ impl ExecutionPointer {
         self.extension_attributes.get(attribute)
     }
 
-    /// `None`: it has no such attribute, or it is no natural number.
+    /// The attribute as a natural number; `None`: there is no such attribute, or it is something else.
     pub(crate) fn number(&self, attribute: &str) -> Option<u64> {
         self.attribute(attribute).and_then(Value::as_u64)
     }
 
-    /// `None`: it has no such attribute, or it is no text.
+    /// The attribute as a text; `None`: there is no such attribute, or it is something else.
     pub(crate) fn text(&self, attribute: &str) -> Option<&str> {
         self.attribute(attribute).and_then(Value::as_str)
     }

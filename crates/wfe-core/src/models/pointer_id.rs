@@ -1,25 +1,25 @@
-//! The ids of execution pointers, and what is made of them. An id is the path to its pointer:
+//! The ids of execution pointers, and the ids derived from them. The id of a pointer is the path to it:
 //!
 //! ```text
-//! pointer = step { "/" branch "/" step }     price/17/look-up#2
-//! step    = the step's id [ "#" execution ]  later executions of a step in its sequence are counted, from 2
-//! branch  = key [ "#" start ]                branches of a container that started again bear the start, from 2
-//! key     = number | "fallback" | "timeout" | "escalation" | "undo" number
+//! pointer = step { `/` branch `/` step }     price/17/look-up#2
+//! step    = id of the step [ `#` number ]    the number of the execution, from the second one on
+//! branch  = key [ `#` number ]               the number of the container's start, from the second one on
+//! key     = number | `fallback` | `timeout` | `escalation` | `undo` number
 //! ```
 //!
-//! A number is that of a branch, an iteration, a tick or a round. Ids of steps contain neither `/` nor `#`, which each
-//! definition is checked for.
+//! The number in a key is that of a branch, an iteration, a tick, or a run of a saga; after `undo`, it is that of an entry of
+//! the saga's log. Ids of steps contain neither `/` nor `#`: building a definition checks this.
 
-/// Key of the branch that runs in place of a failed step.
+/// The key of the fallback of a step.
 pub(crate) const FALLBACK: &str = "fallback";
-/// Key of the branch that runs when a wait took too long.
+/// The key of the branch that runs when the time limit of a wait has passed.
 pub(crate) const TIMEOUT: &str = "timeout";
-/// Key of the branch that runs beside a task that was not answered in time.
+/// The key of the escalation of a user task.
 pub(crate) const ESCALATION: &str = "escalation";
-/// What the keys of compensations begin with; the number of the log's entry follows.
+/// The beginning of the key of a compensation. The number of the log entry follows.
 const COMPENSATION: &str = "undo";
 
-/// Key of the branch that compensates this entry of a saga's log.
+/// The key of the branch that compensates this entry of a saga's log.
 pub(crate) fn compensation(entry: u64) -> String {
     format!("{COMPENSATION}{entry}")
 }
@@ -29,7 +29,8 @@ pub(crate) fn is_compensation(key: &str) -> bool {
     key.starts_with(COMPENSATION)
 }
 
-/// The first pointer of a branch of this container. `start`: which start of the container it is, if not the first.
+/// The id of the first pointer in a branch of this container. `start` is the number of the container's start,
+/// if it is not the first one.
 pub(crate) fn first_in_branch(container: &str, key: &str, start: Option<u64>, step: &str) -> String {
     match start {
         None => format!("{container}/{key}/{step}"),
@@ -37,32 +38,32 @@ pub(crate) fn first_in_branch(container: &str, key: &str, start: Option<u64>, st
     }
 }
 
-/// The first execution of this step in the sequence in which `pointer` stands.
+/// The id for the first execution of this step in the sequence of `pointer`.
 pub(crate) fn in_sequence_of(pointer: &str, step: &str) -> String {
     format!("{}{step}", sequence(pointer))
 }
 
-/// What the ids of all pointers of a sequence begin with: empty, or a path that ends with `/`.
+/// The prefix of the ids of all pointers in the sequence of `pointer`: empty, or a path that ends with `/`.
 pub(crate) fn sequence(pointer: &str) -> &str {
     pointer.rfind('/').map_or("", |end| &pointer[..=end])
 }
 
-/// Whether a pointer stands in this [sequence](self::sequence) itself, not in a container of it.
+/// Whether a pointer is in this [sequence](self::sequence) itself, and not in a container of it.
 pub(crate) fn is_in_sequence(pointer: &str, sequence: &str) -> bool {
     pointer.strip_prefix(sequence).is_some_and(|rest| !rest.contains('/'))
 }
 
-/// A later execution of the step whose first execution has this id; `number` counts from 2.
+/// The id for a later execution of a step, from the id of its first one. `number` counts from 2.
 pub(crate) fn execution(first: &str, number: u64) -> String {
     format!("{first}#{number}")
 }
 
-/// What the ids of all later executions begin with.
+/// The prefix of the ids of all later executions of a step, from the id of its first one.
 pub(crate) fn later_executions(first: &str) -> String {
     format!("{first}#")
 }
 
-/// Which execution of its step it is, from 1.
+/// The number of the execution of the pointer's step, from 1.
 pub(crate) fn execution_number(pointer: &str) -> u64 {
     let step = &pointer[sequence(pointer).len()..];
     step.split_once('#').map_or(1, |(_, number)| number.parse().unwrap_or(1))
@@ -74,29 +75,29 @@ pub(crate) fn step(pointer: &str) -> &str {
     step.split_once('#').map_or(step, |(step, _)| step)
 }
 
-/// What the ids of all pointers inside this container begin with.
+/// The prefix of the ids of all pointers inside this container.
 pub(crate) fn inside(container: &str) -> String {
     format!("{container}/")
 }
 
-/// Whether a pointer is inside this container, however deep.
+/// Whether a pointer is inside this container, at any depth.
 pub(crate) fn is_inside(pointer: &str, container: &str) -> bool {
     pointer.strip_prefix(container).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a pointer stands in the sequence of this one, or in one around it.
+/// Whether a pointer is in the sequence of `seen_from`, or in a sequence around it.
 pub(crate) fn is_visible_from(pointer: &str, seen_from: &str) -> bool {
     seen_from.starts_with(sequence(pointer))
 }
 
-/// What the ids of all pointers begin with in the branch of `container` in which `pointer` is; it ends with `/`. `None`:
-/// the pointer is not inside this container.
+/// The prefix of the ids of all pointers in the branch of `container` that contains `pointer`. It ends with
+/// `/`. `None`: the pointer is not inside this container.
 pub(crate) fn branch_path<'p>(container: &str, pointer: &'p str) -> Option<&'p str> {
     let branch = pointer.strip_prefix(container)?.strip_prefix('/')?;
     pointer.get(..container.len() + 1 + branch.find('/')? + 1)
 }
 
-/// The key of the branch of `container` in which `pointer` is, however deep.
+/// The key of the branch of `container` that contains `pointer`, at any depth.
 pub(crate) fn branch_key<'p>(container: &str, pointer: &'p str) -> &'p str {
     let rest = pointer.get(container.len() + 1..).unwrap_or_default();
     let branch = rest.split('/').next().unwrap_or_default();
@@ -105,12 +106,12 @@ pub(crate) fn branch_key<'p>(container: &str, pointer: &'p str) -> &'p str {
 
 /// Whether a pointer is part of a compensation.
 pub(crate) fn is_in_compensation(pointer: &str) -> bool {
-    // Steps and branches take turns.
+    // In a path, steps and branches alternate.
     pointer.split('/').skip(1).step_by(2).any(is_compensation)
 }
 
-/// The place of a step's attempts: the path without the numbers of executions, of starts, and of the rounds of those steps that
-/// have any. Attempts at one place never overlap.
+/// The path that all attempts of a step have in common. It lacks the numbers of executions, of starts, and of
+/// the rounds of steps that have rounds. Attempts with the same path never overlap.
 pub(crate) fn attempt_place(pointer: &str, has_rounds: impl Fn(&str) -> bool) -> String {
     let mut place = String::with_capacity(pointer.len());
     let mut is_counted = false;
@@ -126,18 +127,18 @@ pub(crate) fn attempt_place(pointer: &str, has_rounds: impl Fn(&str) -> bool) ->
     place
 }
 
-/// Whether an attempt's place is this one, or inside it.
+/// Whether the path of an attempt is `around`, or inside it.
 pub(crate) fn is_place_within(place: &str, around: &str) -> bool {
     place == around || is_inside(place, around)
 }
 
-/// Under what an entry of a saga's log is stored.
+/// The key under which an entry of a saga's log is stored.
 pub(crate) fn log_entry(saga: &str, number: u64) -> String {
     format!("{saga}/log/{number}")
 }
 
-/// The id of the subscription that a pointer opens as its `count`th. No id of a pointer has an empty part, so that no two
-/// subscriptions have one id.
+/// The id of the `count`th subscription that a pointer opens. No part of a pointer's id is empty, so no two
+/// subscriptions have the same id.
 pub(crate) fn subscription(instance: &str, pointer: &str, count: u64) -> String {
     format!("{instance}//{pointer}//{count}")
 }
