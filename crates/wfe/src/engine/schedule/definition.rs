@@ -1,8 +1,8 @@
 //! The engine's own workflow behind a schedule.
 //!
-//! Its one working step sleeps until the next tick, starts an instance for it, and sleeps again; what it remembers is the
-//! last tick, so that a schedule leaves no history however long it runs. Beside it stands an activity that nobody
-//! does: as an open wait, it lists the schedule.
+//! Its one working step sleeps until the next tick, starts an instance for it, and sleeps again. The step's state is
+//! the last tick, so that a schedule leaves no history however long it runs. In parallel to this step, an activity
+//! waits that no worker does: its open wait is how schedules are listed.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,7 +21,7 @@ use super::{
     timetable::{CatchUp, Due, Timetable, due, next_tick},
 };
 
-/// Starts the instances of ticks.
+/// Starts instances for ticks.
 pub(crate) trait Starter: Send + Sync {
     /// The time now; `None`: the host has ended.
     fn now(&self) -> Option<DateTime<Utc>>;
@@ -34,11 +34,12 @@ pub(crate) trait Starter: Send + Sync {
     ) -> BoxFuture<'a, std::result::Result<(), StepError>>;
 }
 
-/// What the ids of these definitions begin with. What follows is the definition whose instances are started: so only
-/// hosts that know it take the schedule up.
+/// The prefix of these definitions' ids. The id of the definition whose instances are started follows, so that a
+/// schedule runs only on hosts on which that definition is registered.
 const ANY_VERSION: &str = "wfe.schedule:";
-/// The same for schedules that name a version, which is the version of this definition too: so only hosts that know that
-/// one take the schedule up. Earlier programs stored these as the others; where they are, they go on as they are.
+/// The prefix for schedules that name a version. That version is the version of this definition too, so that a
+/// schedule runs only on hosts on which it is registered. Earlier programs stored such schedules with the prefix
+/// above; these continue under it.
 const ONE_VERSION: &str = "wfe.schedule.pinned:";
 /// The activity that lists all schedules.
 pub(crate) const LISTED: &str = "wfe.schedule";
@@ -57,13 +58,14 @@ pub(crate) struct Spec {
     pub created: DateTime<Utc>,
 }
 
-/// What the step remembers: the last tick.
+/// The state of the step: the last tick.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ticked {
     pub last: DateTime<Utc>,
 }
 
-/// Id and version of the workflow behind a schedule of this definition, of the newest version (`None`) or of this one.
+/// The id and version of the workflow behind a schedule for this definition: for its newest version (`None`), or for
+/// the given one.
 pub(crate) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
     match version {
         None => (format!("{ANY_VERSION}{id}"), 1),
@@ -71,8 +73,8 @@ pub(crate) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
     }
 }
 
-/// The workflows behind the schedules of this definition: of those that start its newest version, and of those that name
-/// this one.
+/// The workflows behind the schedules for this definition: one for the schedules that start its newest version, and
+/// one for those that name its version.
 pub(crate) fn definitions_for(of: &Definition, starter: &Arc<dyn Starter>) -> Result<[Definition; 2]> {
     Ok([
         build(own_definition(of.id(), None), starter)?,
@@ -82,8 +84,8 @@ pub(crate) fn definitions_for(of: &Definition, starter: &Arc<dyn Starter>) -> Re
 
 fn build((id, version): (String, u32), starter: &Arc<dyn Starter>) -> Result<Definition> {
     let starter = starter.clone();
-    // What fails is the store, or a middleware that refuses the start; it is tried again until it does not, or until
-    // somebody ends the schedule. Ticks that come meanwhile are missed ones.
+    // The store may fail, or a middleware may refuse the start: the start is retried until it succeeds or the
+    // schedule is deleted. Ticks that are due meanwhile count as missed.
     let retry = Retry::up_to(u32::MAX).max(Duration::from_mins(5));
     let tick = inline(move |ctx: Ctx, spec: Arc<Spec>| {
         let starter = starter.clone();
@@ -107,7 +109,7 @@ async fn tick(starter: &dyn Starter, ctx: &Ctx, spec: &Spec) -> StepResult {
     }
     let last = newest.unwrap_or(last);
     match next_tick(&every, last, now) {
-        // Not for a while: the clock may be set before this is stored.
+        // Until a time and not for a duration: the clock may be set before this is stored.
         Some(next) => Next::sleep_until(next).keeping(&Ticked { last }),
         None => Ok(Next::Done),
     }

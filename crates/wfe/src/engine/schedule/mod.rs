@@ -1,4 +1,4 @@
-//! Schedules: when instances are started by the clock, and the engine's own workflow that does it.
+//! Schedules, which start instances by the clock, and the engine's own workflow behind each of them.
 
 pub(crate) mod definition;
 pub(crate) mod tick;

@@ -1,12 +1,13 @@
-//! Which tick an instance stands for: kept in its reference, which makes its start idempotent.
+//! The tick for which an instance was started. It is kept in the instance's reference, which makes the start
+//! idempotent.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use wfe_core::steps::Ctx;
 
-/// The tick of a schedule that an instance was started for.
+/// The tick of a schedule for which an instance was started.
 ///
-/// A step that is about a day or an hour takes it from here and not from the clock: a catch-up comes late, and so may an
-/// attempt after a failure or a crash.
+/// A step whose work concerns a certain day or hour should take it from the tick and not from the clock. Missed ticks
+/// are caught up late, and an attempt after a failure or a crash may also run late.
 ///
 /// ```
 /// use wfe::{Tick, definition::{Definition, WorkflowBuilder, inline}, steps::{Ctx, StepError}};
@@ -14,7 +15,7 @@ use wfe_core::steps::Ctx;
 /// # fn report() -> wfe::Result<Definition> {
 /// WorkflowBuilder::<String>::new("report", 1)
 ///     .then("write", inline(|ctx: Ctx, _| async move {
-///         let tick = Tick::of(&ctx).ok_or_else(|| StepError::fatal("start me by a schedule"))?;
+///         let tick = Tick::of(&ctx).ok_or_else(|| StepError::fatal("not started by a schedule"))?;
 ///         Ok(format!("report of {}", tick.time.date_naive()))
 ///     }))
 ///     .build()
@@ -24,19 +25,19 @@ use wfe_core::steps::Ctx;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tick {
-    /// When it was due, by the schedule's timetable. It is the same for all steps and attempts of the instance.
+    /// When the tick was due by the schedule's timetable. It is the same for all steps and attempts of the instance.
     pub time: DateTime<Utc>,
-    /// The engine's own instance behind the schedule, as in
+    /// The id of the engine's own instance that runs the schedule, as in
     /// [`ScheduleStatus::instance_id`](crate::ScheduleStatus::instance_id).
     pub schedule_instance_id: String,
 }
 
 impl Tick {
-    /// The tick that this step's instance was started for. `None`: no tick of a schedule started it, but a program, a
-    /// parent, or [`trigger`](crate::Schedules::trigger).
+    /// Returns the tick for which this step's instance was started. `None`: the instance was started not by a tick,
+    /// but by a program, by a parent workflow, or by [`trigger`](crate::Schedules::trigger).
     ///
-    /// It is read from the instance's [reference](Ctx::reference); one of the form *id, slash, time* that a program gave
-    /// itself is taken for a tick.
+    /// The tick is read from the instance's [reference](Ctx::reference). A reference that a program itself gave is
+    /// taken for a tick if it has the form *id, slash, time*.
     #[must_use]
     pub fn of(ctx: &Ctx) -> Option<Self> {
         Self::parse(ctx.reference()?)
@@ -46,7 +47,7 @@ impl Tick {
         Self { time, schedule_instance_id: schedule_instance_id.to_owned() }
     }
 
-    /// What makes the start for this tick idempotent. Stored: its form never changes.
+    /// The reference that makes the start for this tick idempotent. Its form must never change, because it is stored.
     pub(crate) fn reference(&self) -> String {
         let time = self.time.to_rfc3339_opts(SecondsFormat::AutoSi, true);
         format!("{}/{time}", self.schedule_instance_id)
@@ -54,7 +55,7 @@ impl Tick {
 
     fn parse(reference: &str) -> Option<Self> {
         let (schedule, time) = reference.rsplit_once('/')?;
-        // Whatever does not parse is the reference of something else.
+        // A reference that does not parse is not that of a tick.
         let tick = Self::new(schedule, time.parse().ok()?);
         (tick.reference() == reference && !schedule.is_empty()).then_some(tick)
     }

@@ -17,16 +17,17 @@ use wfe_core::definition::Every;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Timetable {
-    /// At this interval, the first time one interval after the schedule was made.
+    /// At this interval; the first time one interval after the schedule was created.
     Interval(Duration),
-    /// Whenever a cron expression says so; as [`Every::cron`].
+    /// At the times of a cron expression; see [`Every::cron`].
     Cron {
-        /// Five to seven fields, as for [`Every::cron`].
+        /// The cron expression, of five to seven fields; see [`Every::cron`].
         expression: String,
-        /// A zone of the IANA database; `None`: UTC.
+        /// The name of the time zone in the IANA database. `None`: UTC.
         zone: Option<String>,
     },
-    /// An interval that was given a zone, which it has none of: refused when the schedule is made.
+    /// An interval with a time zone. This combination is not valid: [`Schedules::create`](crate::Schedules::create)
+    /// refuses it.
     IntervalInZone {
         /// The interval.
         interval: Duration,
@@ -36,22 +37,24 @@ pub enum Timetable {
 }
 
 impl Timetable {
-    /// At this interval. Zero is refused when the schedule is made.
+    /// Starts instances at this interval. [`Schedules::create`](crate::Schedules::create) refuses an interval of
+    /// zero.
     #[must_use]
     pub fn interval(interval: Duration) -> Self {
         Self::Interval(interval)
     }
 
-    /// Whenever this cron expression says so, in UTC unless a [zone](Self::in_zone) is given: five fields, six with seconds
-    /// in front, or seven with the year behind these. [`Every::cron`] tells what else may stand in it, and what happens
-    /// when the clocks of a zone change. An expression that makes no sense, or never comes true from then on, is refused
-    /// when the schedule is made.
+    /// Starts instances at the times of this cron expression, in UTC or in the [zone](Self::in_zone) that is set. The
+    /// expression has five fields; or six, with the seconds first; or seven, with the seconds first and the year
+    /// last. [`Every::cron`] describes the syntax, and what happens when the clocks of a zone change.
+    /// [`Schedules::create`](crate::Schedules::create) refuses an expression that is not valid or has no time in the
+    /// future.
     pub fn cron(expression: impl Into<String>) -> Self {
         Self::Cron { expression: expression.into(), zone: None }
     }
 
-    /// The cron expression's times are those of this zone, such as `Europe/Berlin`. A name that is not known, and a
-    /// zone for an interval, are refused when the schedule is made.
+    /// Sets the time zone of a cron expression by its IANA name, such as `Europe/Berlin`.
+    /// [`Schedules::create`](crate::Schedules::create) refuses an unknown name, and a time zone for an interval.
     #[must_use]
     pub fn in_zone(self, name: impl Into<String>) -> Self {
         match self {
@@ -72,35 +75,36 @@ impl Timetable {
     }
 }
 
-/// What a schedule does about ticks that came while no host ran, or while it was paused.
+/// What a schedule does about missed ticks: those that were due while no host ran, or while the schedule was paused.
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable};
 ///
 /// let hourly = || Timetable::cron("0 * * * *");
-/// // Down from one to five: at five, this starts one instance,
+/// // No host runs from 00:30 to 05:30: the ticks from 01:00 to 05:00 are missed. What happens at 05:30:
+/// // `report` starts one instance, for the tick of 05:00,
 /// let report = NewSchedule::new("report", "report", hourly());
-/// // this three, those of three, four and five,
+/// // `bills` starts three, for the ticks of 03:00, 04:00 and 05:00,
 /// let bills = NewSchedule::new("bills", "bill", hourly()).catch_up(CatchUp::All(3));
-/// // and this none before six.
+/// // `reminders` starts none before 06:00.
 /// let reminders = NewSchedule::new("reminders", "remind", hourly()).catch_up(CatchUp::None);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum CatchUp {
-    /// One instance is started, however many ticks were missed: that of the last one.
+    /// Starts one instance, for the newest missed tick.
     #[default]
     One,
-    /// One for each of them, at most for this many: the newest ones.
+    /// Starts one instance for each missed tick, but at most this many, for the newest ticks.
     All(u32),
-    /// None. A tick counts as missed when it is more than ten seconds late.
+    /// Starts no instance for missed ticks. A tick counts as missed when it is more than ten seconds late.
     None,
 }
 
-/// A busy host is late, too; in well under this.
+/// How late a tick may be before it counts as missed. Even a busy host is much less late.
 const MISSED: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
-/// The ticks after `last` that are due and to be run, oldest first.
+/// The ticks after `last` that are due and for which instances are to be started, oldest first.
 pub(crate) fn due(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, catch_up: CatchUp) -> Due<'_> {
     let most = match catch_up {
         CatchUp::One | CatchUp::None => 1,
@@ -116,17 +120,17 @@ pub(crate) fn due(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, catch_
 
 pub(crate) struct Due<'e> {
     pub ticks: Ticks<'e>,
-    /// The newest of all that are due, whether it is to be run or not.
+    /// The newest due tick, whether or not an instance is started for it.
     pub newest: Option<DateTime<Utc>>,
 }
 
-/// Ticks, computed one by one: however many there are, they take no memory.
+/// Iterates over ticks without storing them: any number of ticks takes the same memory.
 pub(crate) struct Ticks<'e> {
     every: &'e Every,
     last: DateTime<Utc>,
-    /// They come after this time,
+    /// The ticks are later than this time.
     at: DateTime<Utc>,
-    /// and not after this one.
+    /// The ticks are not later than this time.
     now: DateTime<Utc>,
 }
 
@@ -139,14 +143,14 @@ impl Iterator for Ticks<'_> {
     }
 }
 
-/// The first tick after `now`. `None`: there is none, or none that a store could hold.
+/// The first tick after `now`. `None`: there is none, or its time cannot be stored.
 pub(crate) fn next_tick(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     every.next(last, now).filter(|next| next.timestamp_nanos_opt().is_some())
 }
 
-/// The newest ticks after `last` and up to `now`, at most `most`, and the newest one of them. Looks back from `now` twice as
-/// far each time, so that what it costs grows with the answer and not with the time that has passed; at first no further
-/// than a few of the shortest intervals.
+/// The newest ticks after `last` and up to `now`, at most `most`, and the newest one of them. Searches back from
+/// `now`, twice as far each time, so that the cost grows with the number of ticks returned and not with the time that
+/// has passed. The first search covers no more than a few of the shortest intervals.
 fn newest(
     every: &Every,
     last: DateTime<Utc>,

@@ -11,14 +11,19 @@ use wfe_core::{
     traits::{Ending, StepFailure},
 };
 
-/// Runs around the body of every step of every definition: measures, logs, refuses.
+/// A middleware that runs around the body of every step of every definition, for example to measure, log or refuse
+/// steps.
 ///
-/// Those of a host form a chain: the one that was given to the builder first is the outermost. It runs on the program's
-/// runtime, once for each attempt, and takes part in all that is said of one: a panic in it, like any error that it
-/// returns, is a failure of the step; the time that it takes counts for the attempt's timeout; its writes outside happen
-/// at least once, and with the body it is dropped a second after the token of the attempt has fired
-/// ([`Ctx::cancellation`]). What it gets from [`Rest::run`] it hands on, or returns an error in its place. A body cannot be
-/// replaced: only a body that ran gives a [`StepDone`].
+/// The middlewares of a host form a chain; the one that was added to the builder first is the outermost. A middleware
+/// runs on the program's runtime, once per attempt, and is part of the attempt:
+/// * If it panics or returns an error, the attempt fails.
+/// * The time that it takes counts towards the attempt's timeout.
+/// * Its side effects happen at least once.
+/// * It is dropped together with the body, one second after the cancellation token of the attempt has fired
+///   ([`Ctx::cancellation`]).
+///
+/// A middleware returns what [`Rest::run`] returns, or an error in its place. It cannot replace the body, because a
+/// [`StepDone`] only comes from a body that ran.
 ///
 /// ```
 /// use wfe::{Rest, StepDone, StepMiddleware, steps::{Ctx, StepError}};
@@ -30,7 +35,7 @@ use wfe_core::{
 /// impl StepMiddleware for Calendar {
 ///     async fn around(&self, ctx: &Ctx, rest: Rest<'_>) -> Result<StepDone, StepError> {
 ///         if ctx.step_id() == "deliver" && is_holiday() {
-///             return Err(StepError::retryable("nobody delivers today").with_code("holiday"));
+///             return Err(StepError::retryable("no deliveries today").with_code("holiday"));
 ///         }
 ///         rest.run().await
 ///     }
@@ -39,29 +44,30 @@ use wfe_core::{
 /// ```
 #[async_trait]
 pub trait StepMiddleware: Send + Sync + 'static {
-    /// Runs the rest of the chain, the body at its end, or does not.
+    /// Runs one attempt of a step: calls [`rest.run()`](Rest::run), which runs the rest of the chain and the body, or
+    /// returns an error without running them.
     ///
     /// # Errors
-    /// The body's own, or whatever else is to be the failure of this attempt.
+    /// The error with which the attempt fails: that of the body, or one of the middleware's own.
     async fn around(&self, ctx: &Ctx, rest: Rest<'_>) -> std::result::Result<StepDone, StepError>;
 }
 
-/// What is inside of a middleware: those further inside, and the body.
+/// The rest of the chain: the inner middlewares and the body.
 pub struct Rest<'a> {
     inner: &'a [Arc<dyn StepMiddleware>],
     ctx: &'a Ctx,
     body: BoxFuture<'a, BodyEnd>,
 }
 
-/// A body ended well. Only running it makes one.
+/// The success of a step's body. Only a body that ran creates one.
 #[derive(Debug)]
 pub struct StepDone(BodyEnd);
 
 impl Rest<'_> {
-    /// Runs it.
+    /// Runs the inner middlewares and the body.
     ///
     /// # Errors
-    /// Those of the body, or of a middleware further inside.
+    /// Those of the body or of an inner middleware.
     pub async fn run(self) -> std::result::Result<StepDone, StepError> {
         let Rest { inner, ctx, body } = self;
         match inner.split_first() {
@@ -71,7 +77,7 @@ impl Rest<'_> {
     }
 }
 
-/// Runs the body of this job inside of the chain.
+/// Runs the body of this job inside the chain.
 pub(crate) async fn run_inside(
     chain: &[Arc<dyn StepMiddleware>],
     ctx: &Ctx,
@@ -82,7 +88,7 @@ pub(crate) async fn run_inside(
     match AssertUnwindSafe(all).catch_unwind().await {
         Ok(Ok(StepDone(end))) if end.job() == job => end,
         Ok(Ok(_)) => {
-            let problem = "a middleware answered with the end of another step";
+            let problem = "a middleware returned the result of another step";
             BodyEnd::failed(job, StepError::fatal(problem).with_code(StepError::DEFINITION))
         }
         Ok(Err(error)) => BodyEnd::failed(job, error),
@@ -90,12 +96,12 @@ pub(crate) async fn run_inside(
     }
 }
 
-/// Is told when a host starts an instance, and when one has ended that it ran.
+/// A middleware that is called before a host starts an instance, and after an instance that the host ran has ended.
 ///
 /// ```
 /// use wfe::{Result, WfeError, WorkflowEnd, WorkflowMiddleware, WorkflowStart};
 ///
-/// /// Takes no orders at night, and tells of those that failed.
+/// /// Refuses orders at night, and reports failed instances.
 /// struct Desk;
 ///
 /// #[async_trait::async_trait]
@@ -117,19 +123,19 @@ pub(crate) async fn run_inside(
 /// ```
 #[async_trait]
 pub trait WorkflowMiddleware: Send + Sync + 'static {
-    /// Before an instance is stored that [`start_workflow`](crate::WorkflowHost::start_workflow) or a schedule starts;
-    /// the first one given to the builder comes first. Children that a workflow starts are part of it, and are not told
-    /// of. A panic refuses the start, too.
+    /// Runs before an instance is stored, if [`start_workflow`](crate::WorkflowHost::start_workflow) or a schedule
+    /// starts it. It does not run for child workflows, which are part of their parent. The middleware that was added
+    /// to the builder first runs first. If it panics, the start is refused.
     ///
     /// # Errors
-    /// Whatever is to refuse the start; nothing is stored then, and the caller gets it.
+    /// Any error refuses the start: the caller gets the error, and nothing is stored.
     async fn starting(&self, _start: &WorkflowStart<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// After the commit with which this host has ended an instance, a child included; the last one given to the builder
-    /// comes first. At most once: a process that dies after that commit does not come to it. A panic is logged. Nothing waits
-    /// for it, [`stop`](crate::WorkflowHost::stop) neither.
+    /// Runs after the commit with which this host has ended an instance, including child workflows. The middleware
+    /// that was added to the builder last runs first. It runs at most once: not at all if the process dies after the
+    /// commit. A panic is logged. Nothing waits for it to return, not even [`stop`](crate::WorkflowHost::stop).
     async fn ended(&self, _end: &WorkflowEnd) {}
 }
 
@@ -137,13 +143,14 @@ pub trait WorkflowMiddleware: Send + Sync + 'static {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct WorkflowStart<'a> {
-    /// The definition.
+    /// The id of the definition.
     pub definition_id: &'a str,
-    /// Its version.
+    /// The version of the definition.
     pub version: u32,
-    /// The caller's key; `None`: the start is not idempotent. An instance may have been started with it before.
+    /// The caller's key that makes the start idempotent. An instance may have been started with it before; then this
+    /// start has no effect. `None`: the start is not idempotent.
     pub reference: Option<&'a str>,
-    /// The data that it begins with.
+    /// The initial data of the instance.
     pub data: &'a Value,
 }
 
@@ -151,17 +158,17 @@ pub struct WorkflowStart<'a> {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct WorkflowEnd {
-    /// Its id.
+    /// The id of the instance.
     pub instance_id: String,
-    /// The definition that it ran.
+    /// The id of the instance's definition.
     pub definition_id: String,
-    /// The version of that definition.
+    /// The version of the definition.
     pub version: u32,
-    /// How it ended.
+    /// How the instance ended.
     pub ending: Ending,
-    /// The failure that ended it, if one did.
+    /// The failure that ended the instance. `None`: no failure did.
     pub cause: Option<StepFailure>,
-    /// Its data at its end.
+    /// The data of the instance when it ended.
     pub data: Value,
 }
 
@@ -182,7 +189,7 @@ pub(crate) async fn ended(chain: &[Arc<dyn WorkflowMiddleware>], end: &WorkflowE
     for middleware in chain.iter().rev() {
         if let Err(payload) = AssertUnwindSafe(middleware.ended(end)).catch_unwind().await {
             let error = StepError::from_panic("a middleware", payload);
-            logging::error!(instance = end.instance_id, %error, "the instance has ended all the same");
+            logging::error!(instance = end.instance_id, %error, "a middleware panicked after the instance had ended");
         }
     }
 }
