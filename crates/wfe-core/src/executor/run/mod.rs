@@ -61,7 +61,7 @@ pub struct Env<'a> {
 /// The live state of one instance, and the changes that are not stored yet. See the [module](super).
 ///
 /// A method that fails has met a contradiction in the state; the `Run` is of no use any more. Drop it, and open it
-/// anew as parked ([`Run::open_parked`]).
+/// anew as quarantined ([`Run::open_quarantined`]).
 pub struct Run {
     pub(super) id: Arc<str>,
     pub(super) definition: Definition,
