@@ -4,6 +4,7 @@ pub mod conformance;
 pub mod crash;
 mod layer;
 pub mod scenarios;
+pub mod steps;
 mod test_host;
 mod virtual_clock;
 

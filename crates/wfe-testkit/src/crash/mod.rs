@@ -51,26 +51,11 @@ pub struct Life {
 ///
 /// # Examples
 /// ```
-/// use std::sync::Arc;
-/// use wfe::{Outcome, Result, StartOptions, definition::{WorkflowBuilder, inline}, steps::Ctx, traits::PersistenceProvider};
+/// use wfe::{Outcome, Result, StartOptions, definition::{WorkflowBuilder, inline}, steps::Ctx};
 /// use wfe_sqlite::SqlitePersistenceProvider;
-/// use wfe_testkit::{TestHost, VirtualClock, conformance::Harness, crash::{Life, at_every_commit}};
+/// use wfe_testkit::{TestHost, conformance::InMemory, crash::{Life, at_every_commit}};
 ///
-/// /// In memory; a harness for files gives a folder as its place.
-/// struct Memory;
-///
-/// #[async_trait::async_trait]
-/// impl Harness for Memory {
-///     type Place = ();
-///
-///     async fn place(&self) -> Result<()> {
-///         Ok(())
-///     }
-///
-///     async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
-///         Ok(Arc::new(SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?))
-///     }
-/// }
+/// let memory = InMemory::new(|clock| SqlitePersistenceProvider::builder(":memory:").clock(clock).open());
 ///
 /// async fn story(life: Life) -> Result<Outcome<u32>> {
 ///     let effects = life.effects.clone();
@@ -88,7 +73,7 @@ pub struct Life {
 ///     host.run_to_end(&id).await
 /// }
 ///
-/// let deaths = at_every_commit(&Memory, &story)?;
+/// let deaths = at_every_commit(&memory, &story)?;
 /// assert!(deaths >= 3); // its start, and each of its two steps
 /// # Ok::<(), wfe::WfeError>(())
 /// ```

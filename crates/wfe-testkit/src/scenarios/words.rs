@@ -5,11 +5,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use wfe::{
-    definition::{Definition, Inline, Item, Sequence, Task, WorkflowBuilder, inline, inline_item},
+    definition::{Definition, Item, Sequence, WorkflowBuilder, inline},
     steps::{Ctx, StepError},
 };
 
-use crate::conformance::checked::Checked;
+use crate::{
+    conformance::checked::Checked,
+    steps::{Simple, fail_times, nothing},
+};
 
 /// The data of the scenarios' workflows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,9 +23,15 @@ pub(super) struct Story {
     pub text: String,
 }
 
+impl AsMut<Vec<String>> for Story {
+    fn as_mut(&mut self) -> &mut Vec<String> {
+        &mut self.words
+    }
+}
+
 pub(super) type Body<I = ()> = Sequence<Story, I>;
 
-pub(super) type Plain<R, I> = Task<R, Story, I, Inline<R, Story, I>>;
+pub(super) type Plain<R, I> = Simple<R, Story, I>;
 
 pub(super) fn begin(id: &str) -> WorkflowBuilder<Story> {
     WorkflowBuilder::new(id, 1)
@@ -32,34 +41,14 @@ pub(super) fn built(builder: WorkflowBuilder<Story>) -> Checked<Definition> {
     Ok(builder.build()?)
 }
 
-/// A step that writes this word.
-pub(super) fn mark<I: Item>(word: impl Into<String>) -> Plain<(), I> {
-    let word = word.into();
-    inline(|_, _| async { Ok(()) }).output(move |(), story: &mut Story| story.words.push(word.clone()))
-}
-
-/// A step that writes this word and the item at hand.
-pub(super) fn mark_item<I: Item + Clone + std::fmt::Display>(word: &'static str) -> Plain<String, I> {
-    inline_item(move |_, _, item: I| async move { Ok(format!("{word}{item}")) })
-        .output(|word: &String, story: &mut Story| story.words.push(word.clone()))
-}
-
 /// A step that counts.
 pub(super) fn count<I: Item>() -> Plain<(), I> {
-    inline(|_, _| async { Ok(()) }).output(|(), story: &mut Story| story.n += 1)
+    nothing().output(|(), story: &mut Story| story.n += 1)
 }
 
-/// A step that never succeeds.
-pub(super) fn broken<I: Item>() -> Plain<(), I> {
-    inline(|_, _| async { Err(StepError::fatal("broken")) })
-}
-
-/// A step that fails so often, and then writes this word.
+/// A step whose first `failures` attempts fail, and that then writes this word.
 pub(super) fn flaky<I: Item>(failures: u32, word: &'static str) -> Plain<(), I> {
-    inline(move |ctx: Ctx, _| async move {
-        if ctx.attempt() > failures { Ok(()) } else { Err(StepError::retryable("not yet")) }
-    })
-    .output(move |(), story: &mut Story| story.words.push(word.to_owned()))
+    fail_times(failures).output(move |(), story: &mut Story| story.words.push(word.to_owned()))
 }
 
 /// Panics, as users' code does.

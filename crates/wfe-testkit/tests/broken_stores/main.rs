@@ -7,18 +7,13 @@ mod crash;
 mod faulty_store;
 mod scenarios;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use faulty_store::{Broken, Fault};
-use tempfile::TempDir;
-use wfe_core::{
-    BoxError, Result,
-    traits::{Owner, PersistenceProvider},
-};
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
-    Layered, VirtualClock,
-    conformance::{Harness, Turns, run, run_only},
+    Layered,
+    conformance::{InFile, InMemory, Turns, run, run_only},
 };
 
 /// Each way to break a store, and the case that must find it.
@@ -108,66 +103,31 @@ const KEPT: [(Fault, &str); 3] = [
     (Fault::KnowsOnlyItsOwnOwners, "refused commits: a wrong fence is told and nothing is written"),
 ];
 
-struct Faulty(Fault);
-
-#[async_trait::async_trait]
-impl Harness for Faulty {
-    type Place = ();
-
-    async fn place(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
-        let inner = SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?;
-        Ok(Arc::new(Layered(Broken::new(Arc::new(inner), self.0))))
-    }
-
-    fn tells_news(&self) -> bool {
-        self.0 != Fault::HidesItsStepStore
-    }
+fn faulty(fault: Fault) -> InMemory {
+    InMemory::new(move |clock| async move {
+        let below = SqlitePersistenceProvider::builder(":memory:").clock(clock).open().await?;
+        Ok(Layered(Broken::new(Arc::new(below), fault)))
+    })
+    .tells_news(fault != Fault::HidesItsStepStore)
 }
 
-struct FaultyFile(Fault);
-
-#[async_trait::async_trait]
-impl Harness for FaultyFile {
-    type Place = TempDir;
-
-    async fn place(&self) -> Result<TempDir> {
-        TempDir::new().map_err(|error| BoxError::from(error).into())
-    }
-
-    async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
-        let below = SqlitePersistenceProvider::file(folder.path().join("wfe.db")).clock(clock).open().await?;
-        Ok(Arc::new(Layered(Broken::new(Arc::new(below), self.0))))
-    }
-
-    async fn kill(&self, folder: &TempDir, owner: Owner) -> Result<bool> {
-        let left = folder.path().join(format!("wfe.db-owner-{}", owner.id()));
-        let text = std::fs::read(&left).map_err(BoxError::from)?;
-        drop(owner);
-        std::fs::write(&left, text).map_err(BoxError::from)?;
-        Ok(true)
-    }
-
-    fn lasts(&self) -> bool {
-        true
-    }
-
-    fn is_shared(&self) -> bool {
-        true
-    }
+fn faulty_file(fault: Fault) -> InFile {
+    InFile::new(move |path, clock| async move {
+        let below = SqlitePersistenceProvider::file(path).clock(clock).open().await?;
+        Ok(Layered(Broken::new(Arc::new(below), fault)))
+    })
+    .owner_file(|database, id| PathBuf::from(format!("{}-owner-{id}", database.display())))
+    .shared()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_provider_keeps_to_itself_is_found_where_two_take_turns() {
     for (fault, case) in KEPT {
         let only = |name: &str| name == case;
-        let in_turns = run_only(Turns(FaultyFile(fault)), only).await;
+        let in_turns = run_only(Turns(faulty_file(fault)), only).await;
         assert_eq!(in_turns.failed().collect::<Vec<_>>(), [case], "{fault:?}: {in_turns}");
         for fine in
-            [run_only(FaultyFile(fault), only).await, run_only(Turns(FaultyFile(Fault::None)), only).await]
+            [run_only(faulty_file(fault), only).await, run_only(Turns(faulty_file(Fault::None)), only).await]
         {
             assert!(fine.cases.len() == 1 && fine.to_string().starts_with("1 passed"), "{fault:?}: {fine}");
         }
@@ -177,16 +137,16 @@ async fn what_a_provider_keeps_to_itself_is_found_where_two_take_turns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_wrong_judgement_of_a_death_is_found_by_its_case() {
     for (fault, case) in DEATHS {
-        let report = run_only(FaultyFile(fault), |name| name == case).await;
+        let report = run_only(faulty_file(fault), |name| name == case).await;
         assert_eq!(report.failed().collect::<Vec<_>>(), [case], "{fault:?}: {report}");
-        let sound = run_only(FaultyFile(Fault::None), |name| name == case).await;
+        let sound = run_only(faulty_file(Fault::None), |name| name == case).await;
         assert!(sound.cases.len() == 1 && sound.to_string().starts_with("1 passed"), "{case}: {sound}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_not_shared_cannot_take_turns() {
-    let report = run_only(Turns(Faulty(Fault::None)), |name| name == FAULTS[0].1).await;
+    let report = run_only(Turns(faulty(Fault::None)), |name| name == FAULTS[0].1).await;
     assert_eq!(report.failed().collect::<Vec<_>>(), [FAULTS[0].1]);
     assert!(report.to_string().contains("shared"), "{report}");
 }
@@ -194,16 +154,16 @@ async fn a_store_that_is_not_shared_cannot_take_turns() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_broken_rule_is_found_by_its_case() {
     for (fault, case) in FAULTS {
-        let report = run_only(Faulty(fault), |name| name == case).await;
+        let report = run_only(faulty(fault), |name| name == case).await;
         assert_eq!(report.failed().collect::<Vec<_>>(), [case], "{fault:?}: {report}");
-        let sound = run_only(Faulty(Fault::None), |name| name == case).await;
+        let sound = run_only(faulty(Fault::None), |name| name == case).await;
         assert!(sound.cases.len() == 1 && sound.to_string().starts_with("1 passed"), "{case}: {sound}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_minimal_store_without_a_step_store_runs_the_plain_part() {
-    let report = run(Faulty(Fault::HidesItsStepStore)).await;
+    let report = run(faulty(Fault::HidesItsStepStore)).await;
     report.assert_passed();
     let about_steps = [
         "starts: ",
@@ -221,7 +181,7 @@ async fn a_minimal_store_without_a_step_store_runs_the_plain_part() {
         assert_ne!(all, 0);
         assert_eq!(report.skipped().filter(|name| name.starts_with(noun)).count(), all, "{noun}");
     }
-    let without_work = run_only(Faulty(Fault::OffersNoWork), |name| name.starts_with("work: ")).await;
+    let without_work = run_only(faulty(Fault::OffersNoWork), |name| name.starts_with("work: ")).await;
     without_work.assert_passed();
     assert_eq!(without_work.skipped().count(), without_work.cases.len());
     for noun in ["instances: ", "pointers: ", "events: ", "tokens: ", "commands: ", "exactness: ", "bounds: "]

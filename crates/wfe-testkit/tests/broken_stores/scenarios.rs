@@ -3,7 +3,7 @@
 use wfe_testkit::scenarios::run_only;
 
 use crate::{
-    Faulty, FaultyFile,
+    faulty, faulty_file,
     faulty_store::Fault::{self, *},
 };
 
@@ -39,9 +39,9 @@ const KEPT: [(Fault, &str); 1] = [(LosesDueTimes, "control: an instance outlives
 async fn each_broken_store_is_found_by_a_scenario() {
     for (fault, scenario) in FAULTS {
         let only = |name: &str| name == scenario;
-        let report = run_only(Faulty(fault), 1, only).await;
+        let report = run_only(faulty(fault), 1, only).await;
         assert_eq!(report.failed().collect::<Vec<_>>(), [scenario], "{fault:?}: {report}");
-        let sound = run_only(Faulty(Fault::None), 1, only).await;
+        let sound = run_only(faulty(Fault::None), 1, only).await;
         assert!(sound.cases.len() == 1 && sound.to_string().starts_with("1 passed"), "{scenario}: {sound}");
     }
 }
@@ -50,9 +50,9 @@ async fn each_broken_store_is_found_by_a_scenario() {
 async fn what_a_broken_store_would_be_asked_for_by_the_next_host_is_found_too() {
     for (fault, scenario) in KEPT {
         let only = |name: &str| name == scenario;
-        let report = run_only(FaultyFile(fault), 1, only).await;
+        let report = run_only(faulty_file(fault), 1, only).await;
         assert_eq!(report.failed().collect::<Vec<_>>(), [scenario], "{fault:?}: {report}");
-        let sound = run_only(FaultyFile(Fault::None), 1, only).await;
+        let sound = run_only(faulty_file(Fault::None), 1, only).await;
         assert!(sound.cases.len() == 1 && sound.to_string().starts_with("1 passed"), "{scenario}: {sound}");
     }
 }

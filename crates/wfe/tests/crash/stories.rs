@@ -4,9 +4,8 @@ use wfe::{
     Family, PublishOptions, Result,
     definition::{Every, OnFailure, Retry, WorkflowBuilder, activity, child, each, event, user_task},
     models::WorkflowStatus,
-    steps::StepError,
 };
-use wfe_testkit::{TestHost, crash::Effects};
+use wfe_testkit::{TestHost, crash::Effects, steps::fail};
 
 use crate::support::{Body, Line, Plain, act, begin, dies_everywhere, flaky, runs_alike, undoable};
 
@@ -15,10 +14,6 @@ const DAY: Duration = Duration::from_hours(24);
 
 fn builder(id: &str) -> WorkflowBuilder<Line> {
     WorkflowBuilder::new(id, 1)
-}
-
-fn broken() -> Plain<()> {
-    wfe::definition::inline(|_, _| async { Err(StepError::fatal("broken")) })
 }
 
 #[test]
@@ -70,7 +65,7 @@ fn sagas() {
                     undoable(one, effects, "c", "un-c")
                 })
                 .saga("inner", |inner| undoable(inner, effects, "d", "un-d"))
-                .then("fail", broken())
+                .then("fail", fail())
         });
         let saga = saga.retry(Retry::up_to(1).initial(HOUR)).on_failure(OnFailure::Continue);
         [saga.then("after", act(effects, "after")).build().unwrap()]
@@ -100,10 +95,10 @@ fn failures() {
     runs_alike(|effects| {
         let all = builder("w")
             .then("a", act(effects, "a"))
-            .then("fail", broken())
+            .then("fail", fail())
             .fallback(|b| b.then("instead", act(effects, "instead")))
             .then("flaky", flaky(effects, 3).retry(Retry::up_to(3).initial(Duration::ZERO)))
-            .then("end", broken());
+            .then("end", fail());
         [all.build().unwrap()]
     });
 }

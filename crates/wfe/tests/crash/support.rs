@@ -1,39 +1,15 @@
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 use wfe::{
-    BoxError, Result, StartOptions,
+    Result, StartOptions,
     definition::{Definition, Inline, Item, Sequence, Task, inline},
     steps::{Ctx, StepError},
-    traits::PersistenceProvider,
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::{
-    FinalState, TestHost, VirtualClock,
-    conformance::Harness,
+    FinalState, TestHost,
+    conformance::InFile,
     crash::{Effects, Life, at_every_commit},
 };
-
-pub struct File;
-
-#[async_trait::async_trait]
-impl Harness for File {
-    type Place = TempDir;
-
-    async fn place(&self) -> Result<TempDir> {
-        TempDir::new().map_err(|error| BoxError::from(error).into())
-    }
-
-    async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
-        let file = SqlitePersistenceProvider::file(folder.path().join("state.db"));
-        Ok(Arc::new(file.clock(clock).open().await?))
-    }
-
-    fn lasts(&self) -> bool {
-        true
-    }
-}
 
 /// What the steps wrote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -111,8 +87,12 @@ pub fn runs_alike<const N: usize>(definitions: impl Fn(&Effects) -> [Definition;
     });
 }
 
+fn file() -> InFile {
+    InFile::new(|path, clock| SqlitePersistenceProvider::file(path).clock(clock).open())
+}
+
 pub fn dies_everywhere<F: Future<Output = Result<FinalState>>>(story: impl Fn(Life) -> F) {
-    let commits = at_every_commit(&File, &story).unwrap();
+    let commits = at_every_commit(&file(), &story).unwrap();
     assert!(commits > 2, "{commits}");
     println!("{commits} commits to die after");
 }

@@ -42,7 +42,7 @@ async fn a_step_out_of_retries_ends_the_instance_with_its_cause(stage: Stage) ->
 
 async fn a_fatal_error_is_not_tried_again(stage: Stage) -> Checked<()> {
     let often = Retry::up_to(9).initial(Duration::ZERO);
-    let host = stage.host([built(begin("fatal").then("a", broken().retry(often)))?]).await?;
+    let host = stage.host([built(begin("fatal").then("a", fail().retry(often)))?]).await?;
     let id = host.start_workflow("fatal", &Story::default()).await?;
     match host.run_to_end::<Story>(&id).await? {
         Outcome::Failed(cause) => assert_eq!(cause.attempt, 1),
@@ -67,7 +67,7 @@ async fn a_step_that_suspends_its_instance_goes_on_when_it_is_resumed(stage: Sta
 }
 
 async fn a_step_that_failed_can_be_gone_on_behind(stage: Stage) -> Checked<()> {
-    let on = begin("on").then("a", broken().on_failure(OnFailure::Continue)).then("b", mark("b"));
+    let on = begin("on").then("a", fail().on_failure(OnFailure::Continue)).then("b", mark("b"));
     let host = stage.host([built(on)?]).await?;
     let id = host.start_workflow("on", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "b");
@@ -79,7 +79,7 @@ async fn a_fallback_runs_in_place_of_a_failed_step_and_knows_why(stage: Stage) -
         Ok(ctx.failure().map(|failure| failure.causes.join(": ")).unwrap_or_default())
     });
     let why = why.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
-    let instead = begin("instead").then("a", broken()).fallback(|b| b.then("why", why)).then("b", mark("b"));
+    let instead = begin("instead").then("a", fail()).fallback(|b| b.then("why", why)).then("b", mark("b"));
     let host = stage.host([built(instead)?]).await?;
     let id = host.start_workflow("instead", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "broken b");

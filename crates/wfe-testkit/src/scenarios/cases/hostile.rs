@@ -297,7 +297,7 @@ async fn a_panic_that_panics_again_when_it_is_dropped_fails_its_step(stage: Stag
     }
     let body: Plain<(), ()> = inline(|_, _| async { bomb::<Result<(), StepError>>() });
     let output: Plain<(), ()> = inline(|_, _| async { Ok(()) });
-    let picky: Plain<(), ()> = broken();
+    let picky: Plain<(), ()> = fail();
     let bad = begin("bad")
         .then("body", body)
         .fallback(|b| b.then("f", mark("body")))

@@ -69,8 +69,9 @@ mod prelude {
         conformance::checked::{Checked, unmet},
         scenarios::{
             stage::{Stage, completed, words},
-            words::{Body, Gate, Plain, Story, begin, broken, built, count, explode, flaky, mark, mark_item},
+            words::{Body, Gate, Plain, Story, begin, built, count, explode, flaky},
         },
+        steps::{fail, mark, mark_item},
     };
 
     pub(super) const MINUTE: Duration = Duration::from_mins(1);

@@ -19,7 +19,7 @@ async fn everything_in_everything_ends(stage: Stage) -> Checked<()> {
                     b.saga("saga", |saga| {
                         saga.then("pay", mark_item("pay"))
                             .compensate_with(|undo| undo.then("refund", mark_item("refund")))
-                            .if_("second", |_, n| *n == 2, |then| then.then("fail", broken()))
+                            .if_("second", |_, n| *n == 2, |then| then.then("fail", fail()))
                     })
                     .on_failure(OnFailure::Continue)
                 })
@@ -118,7 +118,7 @@ async fn a_failure_deep_inside_reaches_the_saga_around_all_of_it(stage: Stage) -
                     round.for_each("each", each(|_: &Story| vec![0_u64, 1]), |one| {
                         one.then("b", mark_item("b"))
                             .compensate_with(|b| b.then("un-b", mark_item("un-b")))
-                            .if_("second", |_, n| *n == 1, |then| then.then("fail", broken()))
+                            .if_("second", |_, n| *n == 1, |then| then.then("fail", fail()))
                     })
                 },
             )

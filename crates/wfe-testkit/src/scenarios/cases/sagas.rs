@@ -29,7 +29,7 @@ async fn a_saga_that_fails_is_undone_in_reverse_order_of_completion(stage: Stage
                 all.branch(|b| done(b.delay("two", |_, ()| 2 * HOUR), "b"))
                     .branch(|b| done(b.delay("one", |_, ()| HOUR), "c"))
             })
-            .then("fail", broken())
+            .then("fail", fail())
     });
     let host = stage.host([built(slow.then("after", mark("after")))?]).await?;
     let id = host.start_workflow("order", &Story::default()).await?;
@@ -44,7 +44,7 @@ async fn what_follows_a_saga_comes_after_its_compensation(stage: Stage) -> Check
         .saga("saga", move |saga| {
             saga.then("a", mark("a"))
                 .compensate_with(move |b| b.then("undo", undo.step()))
-                .then("fail", broken())
+                .then("fail", fail())
         })
         .then("after", mark("after"));
     let host = stage.host([built(slow)?]).await?;
@@ -100,7 +100,7 @@ async fn a_failure_takes_the_other_branches_of_its_saga_away(stage: Stage) -> Ch
     let both = begin("both").saga("saga", |saga| {
         saga.parallel("both", |all| {
             all.branch(|b| done(b, "a").delay("long", |_, ()| DAY).then("never", mark("never")))
-                .branch(|b| b.delay("hour", |_, ()| HOUR).then("fail", broken()))
+                .branch(|b| b.delay("hour", |_, ()| HOUR).then("fail", fail()))
         })
     });
     let host = stage.host([built(both.then("after", mark("after")))?]).await?;
@@ -112,7 +112,7 @@ async fn a_failure_takes_the_other_branches_of_its_saga_away(stage: Stage) -> Ch
 
 async fn nested_sagas_are_undone_with_the_one_around_them(stage: Stage) -> Checked<()> {
     let outer = begin("outer").saga("outer", |outer| {
-        done(outer, "a").saga("inner", |inner| done(done(inner, "b"), "c")).then("fail", broken())
+        done(outer, "a").saga("inner", |inner| done(done(inner, "b"), "c")).then("fail", fail())
     });
     let host = stage.host([built(outer)?]).await?;
     let id = host.start_workflow("outer", &Story::default()).await?;
@@ -127,11 +127,11 @@ async fn two_sagas_inside_of_one_are_undone_at_once(stage: Stage) -> Checked<()>
         outer
             .parallel("both", |all| {
                 all.branch(|b| {
-                    b.saga("left", |b| done(b, "a").then("gate", fails_left.step()).then("x", broken()))
+                    b.saga("left", |b| done(b, "a").then("gate", fails_left.step()).then("x", fail()))
                         .on_failure(OnFailure::Continue)
                 })
                 .branch(|b| {
-                    b.saga("right", |b| done(b, "c").then("wait", fails_right.step()).then("y", broken()))
+                    b.saga("right", |b| done(b, "c").then("wait", fails_right.step()).then("y", fail()))
                         .on_failure(OnFailure::Continue)
                 })
                 .branch(|b| b.then("slow", slow.step()))
@@ -157,8 +157,8 @@ async fn a_fallback_that_fails_has_the_saga_around_undone(stage: Stage) -> Check
     let outer = begin("outer")
         .saga("outer", |outer| {
             done(outer, "a")
-                .saga("inner", |inner| done(inner, "b").then("x", broken()))
-                .fallback(|instead| instead.then("f", broken()))
+                .saga("inner", |inner| done(inner, "b").then("x", fail()))
+                .fallback(|instead| instead.then("f", fail()))
         })
         .then("after", mark("after"));
     let host = stage.host([built(outer)?]).await?;
@@ -169,10 +169,7 @@ async fn a_fallback_that_fails_has_the_saga_around_undone(stage: Stage) -> Check
 
 async fn a_compensation_that_fails_keeps_no_other_from_running(stage: Stage) -> Checked<()> {
     let saga = begin("stuck").saga("saga", |saga| {
-        done(saga, "a")
-            .then("b", mark("b"))
-            .compensate_with(|b| b.then("un-b", broken()))
-            .then("fail", broken())
+        done(saga, "a").then("b", mark("b")).compensate_with(|b| b.then("un-b", fail())).then("fail", fail())
     });
     let host = stage.host([built(saga.then("after", mark("after")))?]).await?;
     let id = host.start_workflow("stuck", &Story::default()).await?;
@@ -193,7 +190,7 @@ async fn a_compensation_knows_what_it_undoes(stage: Stage) -> Checked<()> {
             one.then("make", make).compensate_with(|b| b.then("tell", tell))
         })
         .then("count", count())
-        .then("fail", broken())
+        .then("fail", fail())
     });
     let host = stage.host([built(saga)?]).await?;
     let id = host.start_workflow("knows", &Story::default()).await?;
@@ -246,7 +243,7 @@ async fn compensations_may_wait(stage: Stage) -> Checked<()> {
                     )
                     .then("un-a", flaky(2, "un-a").retry(Retry::up_to(2)))
             })
-            .then("fail", broken())
+            .then("fail", fail())
     });
     let host = stage.host_that_waits([built(saga.then("after", mark("after")))?]).await?;
     let id = host.start_workflow("wait", &Story::default()).await?;

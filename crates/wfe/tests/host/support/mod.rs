@@ -23,12 +23,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use wfe::{
-    HostBuilder, Outcome, WorkflowHost,
-    definition::{Inline, Item, Task, inline},
-    traits::PersistenceProvider,
-};
+use wfe::{HostBuilder, Outcome, WorkflowHost, definition::Item, traits::PersistenceProvider};
 use wfe_sqlite::SqlitePersistenceProvider;
+use wfe_testkit::steps::{self, Simple};
 
 /// Makes a test of `case` on this place.
 macro_rules! on {
@@ -147,9 +144,9 @@ impl Tally {
     }
 }
 
-/// A step that does nothing.
-pub fn nothing<I: Item>() -> Task<(), Tally, I, Inline<(), Tally, I>> {
-    inline(|_, _| async { Ok(()) })
+/// A step that does nothing, on this data.
+pub fn nothing<I: Item>() -> Simple<(), Tally, I> {
+    steps::nothing()
 }
 
 /// Counts how often something happened.

@@ -1,0 +1,157 @@
+//! Harnesses of the two kinds of stores that need no server: in memory, and in a file.
+
+use std::{
+    fs,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use futures_util::future::{BoxFuture, FutureExt};
+use tempfile::TempDir;
+use wfe_core::{
+    BoxError, Result,
+    traits::{Owner, PersistenceProvider},
+};
+
+use super::Harness;
+use crate::VirtualClock;
+
+type Opening = BoxFuture<'static, Result<Arc<dyn PersistenceProvider>>>;
+
+fn boxed<P: PersistenceProvider + 'static>(
+    open: impl Future<Output = Result<P>> + Send + 'static,
+) -> Opening {
+    async move { Ok(Arc::new(open.await?) as Arc<dyn PersistenceProvider>) }.boxed()
+}
+
+/// The [`Harness`] of a store in memory, which is lost with its provider.
+pub struct InMemory {
+    open: Box<dyn Fn(Arc<VirtualClock>) -> Opening + Send + Sync>,
+    tells_news: bool,
+}
+
+impl InMemory {
+    /// With what opens a new, empty store.
+    pub fn new<P, F>(open: impl Fn(Arc<VirtualClock>) -> F + Send + Sync + 'static) -> Self
+    where
+        P: PersistenceProvider + 'static,
+        F: Future<Output = Result<P>> + Send + 'static,
+    {
+        Self { open: Box::new(move |clock| boxed(open(clock))), tells_news: false }
+    }
+
+    /// Sets whether the store notifies hosts of changes, as [`Harness::tells_news`]. By default it does not.
+    #[must_use]
+    pub fn tells_news(mut self, tells: bool) -> Self {
+        self.tells_news = tells;
+        self
+    }
+}
+
+#[async_trait]
+impl Harness for InMemory {
+    type Place = ();
+
+    async fn place(&self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn open(&self, (): &(), clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
+        (self.open)(clock).await
+    }
+
+    fn tells_news(&self) -> bool {
+        self.tells_news
+    }
+}
+
+/// The [`Harness`] of a store in a file: each place is a temporary folder of its own, in which the store outlives its
+/// providers.
+pub struct InFile {
+    open: Box<dyn Fn(PathBuf, Arc<VirtualClock>) -> Opening + Send + Sync>,
+    owner_file: Option<fn(&Path, u64) -> PathBuf>,
+    is_shared: bool,
+    tells_news: bool,
+}
+
+impl InFile {
+    /// With what opens the store at a path, and creates it if there is none.
+    pub fn new<P, F>(open: impl Fn(PathBuf, Arc<VirtualClock>) -> F + Send + Sync + 'static) -> Self
+    where
+        P: PersistenceProvider + 'static,
+        F: Future<Output = Result<P>> + Send + 'static,
+    {
+        Self {
+            open: Box::new(move |path, clock| boxed(open(path, clock))),
+            owner_file: None,
+            is_shared: false,
+            tells_news: false,
+        }
+    }
+
+    /// Several providers may have the file open at once, as [`Harness::is_shared`]. By default one has.
+    #[must_use]
+    pub fn shared(mut self) -> Self {
+        self.is_shared = true;
+        self
+    }
+
+    /// Sets whether the store notifies hosts of changes, as [`Harness::tells_news`]. By default it does not.
+    #[must_use]
+    pub fn tells_news(mut self, tells: bool) -> Self {
+        self.tells_news = tells;
+        self
+    }
+
+    /// Names the file that a process leaves behind when it is killed, from the path of the store and the id of the owner;
+    /// so that [`Harness::kill`] can make a death. By default it cannot.
+    #[must_use]
+    pub fn owner_file(mut self, named: fn(&Path, u64) -> PathBuf) -> Self {
+        self.owner_file = Some(named);
+        self
+    }
+}
+
+fn database(folder: &TempDir) -> PathBuf {
+    folder.path().join("wfe.db")
+}
+
+#[async_trait]
+impl Harness for InFile {
+    type Place = TempDir;
+
+    async fn place(&self) -> Result<TempDir> {
+        TempDir::new().map_err(|error| BoxError::from(error).into())
+    }
+
+    async fn open(&self, folder: &TempDir, clock: Arc<VirtualClock>) -> Result<Arc<dyn PersistenceProvider>> {
+        (self.open)(database(folder), clock).await
+    }
+
+    fn lasts(&self) -> bool {
+        true
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    /// A dropped owner removes its file; a killed process leaves it, without the lock.
+    async fn kill(&self, folder: &TempDir, owner: Owner) -> Result<bool> {
+        let Some(owner_file) = self.owner_file else {
+            drop(owner);
+            return Ok(false);
+        };
+        let left = owner_file(&database(folder), owner.id());
+        let content = fs::read(&left).map_err(BoxError::from)?;
+        drop(owner);
+        fs::write(&left, content).map_err(BoxError::from)?;
+        Ok(true)
+    }
+
+    fn tells_news(&self) -> bool {
+        self.tells_news
+    }
+}
