@@ -134,8 +134,8 @@ impl PersistenceProvider for Empty {
 async fn a_minimal_store_is_object_safe_and_offers_no_more_than_it_has() {
     let store: Arc<dyn PersistenceProvider> = Arc::new(Empty);
     store.ensure_store_exists().await.unwrap();
-    assert!(store.step_store().is_none());
-    assert!(store.management().is_none());
+    assert!(store.clone().step_store().is_none());
+    assert!(store.clone().management().is_none());
     let handler = |_: ScheduledCommand| -> Pin<Box<dyn Future<Output = Result<()>> + Send>> {
         Box::pin(async { Ok(()) })
     };

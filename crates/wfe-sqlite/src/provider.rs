@@ -213,11 +213,6 @@ impl SqlitePersistenceProvider {
         result.map_err(|error| error::of_corrupt(&self.place.name(), error))
     }
 
-    /// The same, for a result per row.
-    pub(crate) fn each_named<K, T>(&self, rows: Result<Vec<(K, Result<T>)>>) -> Result<Vec<(K, Result<T>)>> {
-        Ok(self.named(rows)?.into_iter().map(|(key, row)| (key, self.named(row))).collect())
-    }
-
     /// Tells of a corrupt value, once for each row and column.
     pub(crate) fn report(&self, error: &WfeError) {
         if self.corrupt.is_new(error) {

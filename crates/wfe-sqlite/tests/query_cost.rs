@@ -134,7 +134,7 @@ async fn a_first_wait_costs_no_more_for_events_of_its_stream_that_are_dated_into
         let load =
             best(async || assert!(store.load(&instance.id).await.unwrap().deliveries.is_empty())).await;
         let acquire = best(async || {
-            assert!(store.acquire(&owner, &instance.id, Utc::now()).await.unwrap().is_none());
+            assert!(store.acquire(&owner, &definitions, &instance.id, Utc::now()).await.unwrap().is_none());
         })
         .await;
         let claim = best(async || {

@@ -63,6 +63,8 @@ const READS: &[&str] = &[
 const WRITES_IF_NEED_BE: &[&str] = &[
     "claim",
     "acquire",
+    "claim_loaded",
+    "acquire_loaded",
     "position_due_events",
     "finish_events",
     "claim_wait",
@@ -288,7 +290,9 @@ async fn a_write_that_finds_nothing_to_do_is_answered_while_another_process_stan
     let definitions = [(DEFINITION.to_owned(), 1)];
     let other = Committing::on(&place.path);
     assert_eq!(store.claim(owner, &definitions, now, 9).await.unwrap(), []);
-    assert_eq!(store.acquire(owner, "i", now).await.unwrap(), None);
+    assert_eq!(store.acquire(owner, &definitions, "i", now).await.unwrap(), None);
+    assert!(store.claim_loaded(owner, &definitions, now, 9).await.unwrap().is_empty());
+    assert!(store.acquire_loaded(owner, &definitions, "i", now).await.unwrap().is_none());
     assert!(!store.position_due_events().await.unwrap());
     assert_eq!(store.finish_events(None, 9).await.unwrap().finished, 0);
     assert_eq!(store.claim_wait("wfe.user-task", "t", "w", now).await.unwrap(), None);

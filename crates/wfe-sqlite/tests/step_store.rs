@@ -12,8 +12,8 @@ use wfe_core::{
     clock::{Clock, SystemClock},
     models::{Event, EventSubscription, ExecutionError, ExecutionPointer, WorkflowInstance, WorkflowStatus},
     traits::{
-        Claimed, Committed, Consumed, Control, Ending, EventRepository, Fence, Items, Owner,
-        PersistenceProvider, StepCommit, StepFailure, StepStore, SubscriptionRepository, WorkflowRepository,
+        Claimed, Committed, Consumed, Control, Ending, EventRepository, Fence, Items, Owner, StepCommit,
+        StepFailure, StepStore, SubscriptionRepository, WorkflowRepository,
     },
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -38,7 +38,7 @@ async fn stores_at(clock: Arc<dyn Clock>, test: impl AsyncFn(&dyn StepStore, &Sq
     let file = SqlitePersistenceProvider::file(folder.path().join("a.db"));
     for options in [SqlitePersistenceProvider::builder(":memory:"), file] {
         let store = options.clock(Arc::clone(&clock)).open().await.unwrap();
-        test(store.step_store().unwrap(), &store).await;
+        test(&store, &store).await;
     }
 }
 
@@ -236,7 +236,7 @@ async fn waits_of_one_stream_take_its_events_one_after_the_other() {
             commit.subscribed.push(wait.clone());
             commit.next_execution = Some(None);
             commit.release = true;
-            let claimed = store.acquire(&owner, &one.id, Utc::now()).await.unwrap();
+            let claimed = store.acquire(&owner, &definitions(), &one.id, Utc::now()).await.unwrap();
             let fence = claimed.map_or(fence, |claimed| claimed.fence);
             done(store, fence, &commit).await;
             assert_eq!(plain.get_runnable_events(Utc::now()).await.unwrap(), std::slice::from_ref(&event.id));
@@ -342,10 +342,10 @@ async fn what_a_dropped_owner_had_is_taken_over_and_its_commits_are_lost() {
             fences.push(started(store, &dead).await);
         }
         assert!(claim(store, &other).await.is_empty());
-        assert!(store.acquire(&other, &fences[0].0.id, Utc::now()).await.unwrap().is_none());
+        assert!(store.acquire(&other, &definitions(), &fences[0].0.id, Utc::now()).await.unwrap().is_none());
         assert!(store.upcoming(&definitions(), DateTime::<Utc>::MIN_UTC, 99).await.unwrap().is_empty());
         drop(dead);
-        let one = store.acquire(&other, &fences[0].0.id, Utc::now()).await.unwrap().unwrap();
+        let one = store.acquire(&other, &definitions(), &fences[0].0.id, Utc::now()).await.unwrap().unwrap();
         assert_eq!(one.deaths.in_a_row, 0, "it was dropped, not killed");
         let claimed = claim(store, &other).await;
         assert_eq!(claimed.len(), 59);

@@ -47,14 +47,14 @@ fn count<I: Item>(times: &Times) -> Task<(), Size, I, Inline<(), Size, I>> {
 
 /// A store that counts the live pointers of the one instance in it.
 struct Counting {
-    below: SqlitePersistenceProvider,
+    below: Arc<dyn PersistenceProvider>,
     live: Mutex<HashSet<String>>,
     most: Arc<AtomicUsize>,
 }
 
 #[async_trait::async_trait]
 impl Layer for Counting {
-    fn inner(&self) -> &dyn PersistenceProvider {
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
         &self.below
     }
 
@@ -65,7 +65,7 @@ impl Layer for Counting {
             live.retain(|id| step.finished.iter().all(|pointer| pointer.id != *id));
             self.most.fetch_max(live.len(), Ordering::Relaxed);
         }
-        StepStore::commit_step(&self.below, fence, step).await
+        self.below.clone().step_store().unwrap().commit_step(fence, step).await
     }
 }
 
@@ -75,6 +75,7 @@ async fn host(definition: Definition) -> Result<(TestHost, Arc<AtomicUsize>, tem
     let below =
         SqlitePersistenceProvider::file(folder.path().join("state.db")).clock(clock.clone()).open().await?;
     let most = Arc::<AtomicUsize>::default();
+    let below = Arc::new(below);
     let store = Layered(Counting { below, live: Mutex::default(), most: most.clone() });
     Ok((TestHost::builder(store, clock).define(definition).start().await?, most, folder))
 }

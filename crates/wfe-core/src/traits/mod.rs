@@ -27,6 +27,7 @@ mod persistence_provider;
 mod scheduled_command_repository;
 mod step_commit;
 mod step_store;
+mod step_store_methods;
 mod subscription_repository;
 mod workflow_repository;
 

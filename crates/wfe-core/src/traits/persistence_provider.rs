@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{
@@ -24,12 +26,12 @@ pub trait PersistenceProvider:
     async fn ensure_store_exists(&self) -> Result<()>;
 
     /// The engine's own way to write; `None`: this store has none, and the host runs as the only process on it.
-    fn step_store(&self) -> Option<&dyn StepStore> {
+    fn step_store(self: Arc<Self>) -> Option<Arc<dyn StepStore>> {
         None
     }
 
     /// What operators need; `None`: this store has none.
-    fn management(&self) -> Option<&dyn Management> {
+    fn management(self: Arc<Self>) -> Option<Arc<dyn Management>> {
         None
     }
 }

@@ -10,7 +10,7 @@ use super::{
     Owner, Page, Pending, Started, StepCommit, StepFailure, Swept,
 };
 use crate::{
-    Result, WfeError,
+    Result, WfeError, logging,
     models::{Event, EventSubscription, WorkflowInstance},
 };
 
@@ -107,12 +107,55 @@ pub trait StepStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Claimed>>;
 
-    /// As [`claim`](Self::claim), for one instance; `None`: it is unknown, another one owns it, or it has nothing to do.
+    /// As [`claim`](Self::claim), for one instance. `None`: it is unknown, another owner has it, or it has nothing to do.
     /// Whether an owner is frozen is judged by [`claim`](Self::claim) only.
     ///
     /// # Errors
-    /// [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`register`](Self::register).
-    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>>;
+    /// * [`DefinitionNotFound`](crate::WfeError::DefinitionNotFound): the instance could be acquired, but it runs none of these
+    ///   definitions; the error names the one that it runs.
+    /// * [`OwnerLost`](crate::WfeError::OwnerLost), which the store has logged: see [`register`](Self::register).
+    async fn acquire(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<Claimed>>;
+
+    /// Claims instances as [`claim`](Self::claim) does, and loads each as [`load`](Self::load) does. What is loaded is the
+    /// state in which the caller owns the instance. One that does not load spoils no other: it is claimed, and comes with the
+    /// error of its load. By default [`claim`](Self::claim), then [`load_many`](Self::load_many).
+    ///
+    /// # Errors
+    /// Those of [`claim`](Self::claim).
+    async fn claim_loaded(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        as_at: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(Claimed, Result<Loaded>)>> {
+        let claimed = self.claim(owner, definitions, as_at, limit).await?;
+        Ok(load_claimed(self, claimed).await)
+    }
+
+    /// Acquires an instance as [`acquire`](Self::acquire) does, and loads it as [`load`](Self::load) does. If it does not
+    /// load, it is acquired all the same, and comes with the error. By default [`acquire`](Self::acquire), then
+    /// [`load`](Self::load).
+    ///
+    /// # Errors
+    /// Those of [`acquire`](Self::acquire).
+    async fn acquire_loaded(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<(Claimed, Result<Loaded>)>> {
+        let Some(claimed) = self.acquire(owner, definitions, id, as_at).await? else { return Ok(None) };
+        let loaded = self.load(id).await;
+        Ok(Some((claimed, loaded)))
+    }
 
     /// One consistent snapshot of what the engine has to know of an instance.
     ///
@@ -427,4 +470,29 @@ pub trait StepStore: Send + Sync {
     fn news(&self) -> BoxStream<'static, ()> {
         stream::pending().boxed()
     }
+}
+
+/// Together where there are several: many cost little more than one. If that fails, one after the other, so that each has an
+/// answer of its own: an instance that is claimed must not be lost because another one does not load.
+async fn load_claimed<S: StepStore + ?Sized>(
+    store: &S,
+    claimed: Vec<Claimed>,
+) -> Vec<(Claimed, Result<Loaded>)> {
+    let mut loaded = HashMap::new();
+    if claimed.len() > 1 {
+        let ids: Vec<String> = claimed.iter().map(|claimed| claimed.id.clone()).collect();
+        match store.load_many(&ids).await {
+            Ok(rows) => loaded.extend(rows),
+            Err(error) => logging::debug!(%error, "claimed instances are read one by one"),
+        }
+    }
+    let mut rows = Vec::with_capacity(claimed.len());
+    for claimed in claimed {
+        let row = match loaded.remove(&claimed.id) {
+            Some(row) => row,
+            None => store.load(&claimed.id).await,
+        };
+        rows.push((claimed, row));
+    }
+    rows
 }

@@ -1,5 +1,7 @@
 //! [`PersistenceProvider`].
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use wfe_core::{
     Result,
@@ -25,7 +27,7 @@ impl PersistenceProvider for SqlitePersistenceProvider {
         self.writer.ensure().await
     }
 
-    fn step_store(&self) -> Option<&dyn StepStore> {
+    fn step_store(self: Arc<Self>) -> Option<Arc<dyn StepStore>> {
         Some(self)
     }
 }

@@ -366,7 +366,7 @@ pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
      ) ORDER BY next_execution IS NULL, next_execution, seq LIMIT ?"
 ));
 
-/// One instance, its owner, and whether it has anything to do by this time (in milliseconds).
+/// One instance, its owner, whether it has anything to do by this time (in milliseconds), and its definition.
 pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
@@ -376,7 +376,7 @@ pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
        OR (status = 'Runnable' AND EXISTS (SELECT 1 FROM event_subscriptions AS s \
            WHERE s.is_open = 1 AND s.workflow_id = workflows.id AND ",
     super::streams::next_position!(),
-    " IS NOT NULL)) \
+    " IS NOT NULL)), workflow_definition_id, version \
      FROM workflows WHERE id = ?"
 ));
 

@@ -28,6 +28,8 @@ use crate::{
 
 /// How many columns tell of a candidate.
 const CANDIDATE: usize = 9;
+/// How many of one that is acquired stand before its definition.
+const ONE: usize = CANDIDATE + 2;
 
 /// An instance that could be claimed, as it was read.
 pub(super) struct Candidate {
@@ -46,142 +48,108 @@ struct One {
     has_work: bool,
 }
 
-impl SqlitePersistenceProvider {
-    pub(super) async fn claim_any(
-        &self,
-        owner: &Owner,
-        definitions: &[(String, u32)],
-        as_at: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<Claimed>> {
-        if definitions.is_empty() || limit == 0 {
-            return Ok(Vec::new());
-        }
-        self.owners.look_after(owner.id())?;
-        let definitions = Value::from(hexadecimal::definitions(definitions));
-        let own = Value::from(to_integer("an owner's id", owner.id())?);
-        loop {
-            let looked = self.clock.monotonic();
-            let looks = self.owners.is_time_to_look(looked);
-            let mut script = Script::default();
-            script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            script.add(&sql::ownership::OWNERS, [own.clone()]);
-            let (due, limit) = (time::millis_bound(as_at).into(), Value::from(rows(limit)));
-            let definitions = || definitions.clone();
-            script.add(
-                &sql::ownership::CLAIMABLE,
-                [
-                    due,
-                    definitions(),
-                    limit.clone(),
-                    definitions(),
-                    limit.clone(),
-                    definitions(),
-                    limit.clone(),
-                    limit,
-                ],
-            );
-            let progress = looks.then(|| script.add(&sql::ownership::PROGRESS, [own.clone()]));
-            let done = self.read_for(Caller::Engine, script).await?;
-            let is_mended = self.position_due(done.first()).await?
-                | self.bury(done.get(1)).await?
-                | self.take_from_frozen(looked, progress.and_then(|at| done.get(at))).await?;
-            if is_mended {
-                continue;
-            }
-            let found_some = done.get(2).is_some_and(|done| !done.rows.is_empty());
-            let (candidates, corrupt) = candidates(done.get(2))?;
-            self.quarantine(corrupt).await?;
-            let claimed = self.take(owner, candidates).await?;
-            // Others took all of them, or they were suspended: there may be more.
-            if !claimed.is_empty() || !found_some {
-                return Ok(claimed);
-            }
-        }
+pub(super) async fn claim(
+    store: &SqlitePersistenceProvider,
+    owner: &Owner,
+    definitions: &[(String, u32)],
+    as_at: DateTime<Utc>,
+    limit: usize,
+) -> Result<Vec<Claimed>> {
+    if definitions.is_empty() || limit == 0 {
+        return Ok(Vec::new());
     }
-
-    pub(super) async fn claim_one(
-        &self,
-        owner: &Owner,
-        id: &str,
-        as_at: DateTime<Utc>,
-    ) -> Result<Option<Claimed>> {
-        self.owners.look_after(owner.id())?;
-        loop {
-            let mut script = Script::default();
-            script.add(&sql::events::IS_RIPE, [self.now().into()]);
-            script.add(&sql::ownership::ACQUIRABLE, [time::millis_bound(as_at).into(), id.into()]);
-            let done = self.read_for(Caller::Engine, script).await?;
-            let Some(row) = done.get(1).and_then(|done| done.rows.first()) else { return Ok(None) };
-            let One { candidate, owner: other, has_work } = match one(row) {
-                Ok(one) => one,
-                Err(error) => {
-                    let owner = owner_of(row)?;
-                    self.quarantine(vec![Corrupt { stamp: stamp(row, owner)?, error }]).await?;
-                    return Ok(None);
-                }
-            };
-            if let Some(other) = other {
-                let dead = self.dead_of(&[other]).await?;
-                if dead.is_empty() {
-                    return Ok(None);
-                }
-                self.free(&dead).await?;
-                continue;
-            }
-            if !has_work {
-                if self.position_due(done.first()).await? {
-                    continue;
-                }
-                return Ok(None);
-            }
-            if let Some(claimed) = self.take(owner, vec![candidate]).await?.pop() {
-                return Ok(Some(claimed));
-            }
-        }
-    }
-
-    pub(super) async fn wanted_of(&self, owner: &Owner) -> Result<Vec<String>> {
-        let owner = Value::from(to_integer("an owner's id", owner.id())?);
+    store.owners.look_after(owner.id())?;
+    let definitions = Value::from(hexadecimal::definitions(definitions));
+    let own = Value::from(to_integer("an owner's id", owner.id())?);
+    loop {
+        let looked = store.clock.monotonic();
+        let looks = store.owners.is_time_to_look(looked);
         let mut script = Script::default();
-        script.add(&sql::ownership::ASKED_OF, [owner.clone(), owner]);
-        let done = self.read_for(Caller::Engine, script).await?;
-        let rows = done.iter().flat_map(|done| &done.rows);
-        self.sound(rows.map(|row| Fields::new(row, "workflows", "").key("id").map(str::to_owned)))
-    }
-
-    pub(super) async fn due_after(
-        &self,
-        definitions: &[(String, u32)],
-        after: DateTime<Utc>,
-        limit: usize,
-    ) -> Result<Vec<(i64, String)>> {
-        let mut script = Script::default();
+        script.add(&sql::events::IS_RIPE, [store.now().into()]);
+        script.add(&sql::ownership::OWNERS, [own.clone()]);
+        let (due, limit) = (time::millis_bound(as_at).into(), Value::from(rows(limit)));
+        let definitions = || definitions.clone();
         script.add(
-            &sql::ownership::UPCOMING,
+            &sql::ownership::CLAIMABLE,
             [
-                time::millis_bound(after).into(),
-                hexadecimal::definitions(definitions).into(),
-                rows(limit).into(),
+                due,
+                definitions(),
+                limit.clone(),
+                definitions(),
+                limit.clone(),
+                definitions(),
+                limit.clone(),
+                limit,
             ],
         );
-        let done = self.read_for(Caller::Engine, script).await?;
-        let rows = done.iter().flat_map(|done| &done.rows);
-        self.sound(rows.map(|row| {
-            let mut fields = Fields::new(row, "workflows", "");
-            Ok((fields.int("next_execution")?, fields.key("id")?.to_owned()))
-        }))
+        let progress = looks.then(|| script.add(&sql::ownership::PROGRESS, [own.clone()]));
+        let done = store.read_for(Caller::Engine, script).await?;
+        let is_mended = store.position_due(done.first()).await?
+            | store.bury(done.get(1)).await?
+            | store.take_from_frozen(looked, progress.and_then(|at| done.get(at))).await?;
+        if is_mended {
+            continue;
+        }
+        let found_some = done.get(2).is_some_and(|done| !done.rows.is_empty());
+        let (candidates, corrupt) = candidates(done.get(2))?;
+        store.quarantine(corrupt).await?;
+        let claimed = store.take(owner, candidates).await?;
+        // Others took all of them, or they were suspended: there may be more.
+        if !claimed.is_empty() || !found_some {
+            return Ok(claimed);
+        }
     }
+}
 
-    pub(super) async fn position_all_due(&self) -> Result<bool> {
+pub(super) async fn acquire(
+    store: &SqlitePersistenceProvider,
+    owner: &Owner,
+    definitions: &[(String, u32)],
+    id: &str,
+    as_at: DateTime<Utc>,
+) -> Result<Option<Claimed>> {
+    store.owners.look_after(owner.id())?;
+    loop {
         let mut script = Script::default();
-        script.add(&sql::events::IS_RIPE, [self.now().into()]);
-        let done = self.read_for(Caller::Engine, script).await?;
-        self.position_due(done.first()).await
+        script.add(&sql::events::IS_RIPE, [store.now().into()]);
+        script.add(&sql::ownership::ACQUIRABLE, [time::millis_bound(as_at).into(), id.into()]);
+        let done = store.read_for(Caller::Engine, script).await?;
+        let Some(row) = done.get(1).and_then(|done| done.rows.first()) else { return Ok(None) };
+        if !runs_one_of(row, definitions) {
+            return not_for_caller(row);
+        }
+        let One { candidate, owner: other, has_work } = match one(row) {
+            Ok(one) => one,
+            Err(error) => {
+                let owner = owner_of(row)?;
+                store.quarantine(vec![Corrupt { stamp: stamp(row, owner)?, error }]).await?;
+                // A request that it end goes on to wait.
+                continue;
+            }
+        };
+        if let Some(other) = other {
+            let dead = store.dead_of(&[other]).await?;
+            if dead.is_empty() {
+                return Ok(None);
+            }
+            store.free(&dead).await?;
+            continue;
+        }
+        if !has_work {
+            if store.position_due(done.first()).await? {
+                continue;
+            }
+            return Ok(None);
+        }
+        if let Some(claimed) = store.take(owner, vec![candidate]).await?.pop() {
+            return Ok(Some(claimed));
+        }
     }
+}
 
+impl SqlitePersistenceProvider {
     /// Gives positions to the events that have become due, if `is_ripe` says that there are any.
-    async fn position_due(&self, is_ripe: Option<&Done>) -> Result<bool> {
+    pub(super) async fn position_due(&self, is_ripe: Option<&Done>) -> Result<bool> {
         if single_int(is_ripe) != Some(1) {
             return Ok(false);
         }
@@ -382,6 +350,29 @@ fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {
     fields.skip();
     let (fence, claims, revision) = (fields.int("fence")?, fields.int("claims")?, fields.int("revision")?);
     Ok(Stamp { seq, fence, claims, revision, owner })
+}
+
+/// Whether an instance that could be acquired runs one of these definitions. What does not decode is no definition that
+/// anybody has.
+fn runs_one_of(row: &SqliteRow, definitions: &[(String, u32)]) -> bool {
+    definition(row).is_ok_and(|(id, version)| definitions.iter().any(|(of, at)| of == id && *at == version))
+}
+
+/// The answer to a caller that has not the definition of an instance: it leaves the instance to others, and nothing changes.
+fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
+    match (one(row), definition(row)) {
+        (Ok(One { owner: None, has_work: true, .. }), Ok((id, version))) => {
+            Err(WfeError::DefinitionNotFound { id: id.to_owned(), version })
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The definition behind the columns of [`One`].
+fn definition(row: &SqliteRow) -> Result<(&str, u32)> {
+    let mut fields = Fields::new(row, "workflows", "");
+    (0..ONE).for_each(|_| fields.skip());
+    Ok((fields.text("workflow_definition_id")?, fields.number("version")?))
 }
 
 /// The owner behind a candidate's columns.

@@ -29,32 +29,36 @@ const ITEMS_IN_CHUNK: usize = 256;
 /// … or at this many bytes: so that moving a cursor over large items reads little more than the next one.
 const BYTES_IN_CHUNK: usize = 64 << 10;
 
-impl SqlitePersistenceProvider {
-    pub(super) async fn commit(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        loop {
-            let Ok(stored_fence) = i64::try_from(fence.0) else { return Ok(Committed::Lost) };
-            let script = self.script(stored_fence, step)?;
-            let written = match self.writer.write_for(Caller::Engine, script).await {
-                Err(error @ WfeError::Corrupt { .. }) => {
-                    return Err(self.located(&step.instance_id, error).await);
-                }
-                written => written?,
-            };
-            match written {
-                Written::Done(_) => {
-                    self.cache.remove(&step.instance_id);
-                    return Ok(Committed::Done);
-                }
-                Written::Refused(_) => {
-                    // Neither any more: the request was answered meanwhile, so the commit may go.
-                    if let Some(answer) = self.why_not(stored_fence, step).await? {
-                        return Ok(answer);
-                    }
+pub(super) async fn commit_step(
+    store: &SqlitePersistenceProvider,
+    fence: Fence,
+    step: &StepCommit,
+) -> Result<Committed> {
+    loop {
+        let Ok(stored_fence) = i64::try_from(fence.0) else { return Ok(Committed::Lost) };
+        let script = store.script(stored_fence, step)?;
+        let written = match store.writer.write_for(Caller::Engine, script).await {
+            Err(error @ WfeError::Corrupt { .. }) => {
+                return Err(store.located(&step.instance_id, error).await);
+            }
+            written => written?,
+        };
+        match written {
+            Written::Done(_) => {
+                store.cache.remove(&step.instance_id);
+                return Ok(Committed::Done);
+            }
+            Written::Refused(_) => {
+                // Neither any more: the request was answered meanwhile, so the commit may go.
+                if let Some(answer) = store.why_not(stored_fence, step).await? {
+                    return Ok(answer);
                 }
             }
         }
     }
+}
 
+impl SqlitePersistenceProvider {
     /// The error of a commit that broke a rule of the schema, naming the row, if that can be told.
     async fn located(&self, id: &str, error: WfeError) -> WfeError {
         let mut script = Script::default();

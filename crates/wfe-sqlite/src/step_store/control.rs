@@ -12,8 +12,20 @@ use crate::{
     sql,
 };
 
+pub(super) async fn request(store: &SqlitePersistenceProvider, id: &str, control: Control) -> Result<()> {
+    store.put_request(id, control, None).await
+}
+
+pub(super) async fn intervene(
+    store: &SqlitePersistenceProvider,
+    id: &str,
+    intervention: &Intervention,
+) -> Result<()> {
+    store.put_request(id, Control::Resume, Some(intervention)).await
+}
+
 impl SqlitePersistenceProvider {
-    pub(super) async fn ask(
+    async fn put_request(
         &self,
         id: &str,
         control: Control,

@@ -15,6 +15,20 @@ use crate::{
     sql,
 };
 
+pub(super) async fn isolate(
+    store: &SqlitePersistenceProvider,
+    id: &str,
+    fence: Fence,
+    isolation: Isolation,
+) -> Result<bool> {
+    let Ok(fence) = i64::try_from(fence.0) else { return Ok(false) };
+    let mut script = Script::about(id);
+    let isolation = Value::from(names::isolation(isolation));
+    let note = script.add(&sql::ownership::ISOLATE, [isolation, id.into(), fence.into()]);
+    let done = store.writer.run_for(Caller::Engine, script).await?;
+    Ok(done.get(note).is_some_and(|done| done.changes > 0))
+}
+
 impl SqlitePersistenceProvider {
     /// Frees what these owners had. What a process left that died is removed after its death was counted, so that each death
     /// is counted once.
@@ -58,15 +72,6 @@ impl SqlitePersistenceProvider {
             self.owners.bury(owner);
         }
         Ok(())
-    }
-
-    pub(super) async fn note_isolation(&self, id: &str, fence: Fence, isolation: Isolation) -> Result<bool> {
-        let Ok(fence) = i64::try_from(fence.0) else { return Ok(false) };
-        let mut script = Script::about(id);
-        let isolation = Value::from(names::isolation(isolation));
-        let note = script.add(&sql::ownership::ISOLATE, [isolation, id.into(), fence.into()]);
-        let done = self.writer.run_for(Caller::Engine, script).await?;
-        Ok(done.get(note).is_some_and(|done| done.changes > 0))
     }
 
     /// Reads what more is known of the suspects among them, before they are taken: a claim that is made is always told.

@@ -23,8 +23,113 @@ use crate::{
     sql,
 };
 
+pub(super) async fn load(store: &SqlitePersistenceProvider, id: &str) -> Result<Loaded> {
+    store.load_for(Caller::Engine, id).await
+}
+
+pub(super) async fn inspect(store: &SqlitePersistenceProvider, id: &str) -> Result<Loaded> {
+    store.load_for(Caller::Program, id).await
+}
+
+pub(super) async fn pending(
+    store: &SqlitePersistenceProvider,
+    id: &str,
+    waits: Option<&[String]>,
+) -> Result<Pending> {
+    let mut script = Script::default();
+    let beside = script.add(&sql::ownership::PENDING, [id.into()]);
+    let deliveries = match waits {
+        None => script.add(&sql::streams::DELIVERIES, [id.into()]),
+        Some(waits) => script.add(&sql::streams::DELIVERIES_TO, [hexadecimal::ids(waits).into(), id.into()]),
+    };
+    let done = store.read_for(Caller::Engine, script).await?;
+    let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
+    let row = rows(beside).next().ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?;
+    let mut fields = Fields::new(row, "workflows", id);
+    Ok(Pending {
+        fence: Fence(fields.number("fence")?),
+        control: control::decode(&mut fields)?,
+        deliveries: rows(deliveries).map(delivery).collect::<Result<_>>()?,
+    })
+}
+
+/// With a bounded number of statements, however many ids.
+pub(super) async fn load_many(
+    store: &SqlitePersistenceProvider,
+    ids: &[String],
+) -> Result<Vec<(String, Result<Loaded>)>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let list = Value::from(hexadecimal::ids(ids));
+    let mut script = Script::default();
+    // In this order: what comes later belongs to what came before.
+    script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
+    script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
+    script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
+    script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
+    script.add(&sql::streams::DELIVERIES_OF_MANY, [list]);
+    let several = Arc::new(Mutex::new((Several::default(), None)));
+    let taken = Arc::clone(&several);
+    script.take = Some(Box::new(move |at, row| {
+        let (several, error) = &mut *lock(&taken);
+        if error.is_none() {
+            *error = several.add(at, &row).err();
+        }
+        None
+    }));
+    store.read_for(Caller::Engine, script).await?;
+    let (Several { loaded, .. }, error) = std::mem::take(&mut *lock(&several));
+    if let Some(error) = error {
+        return Err(error);
+    }
+    let mut many = Vec::with_capacity(loaded.len());
+    for (id, one) in loaded {
+        let one = match one {
+            Ok(one) => store.with_pointers(Caller::Engine, one).await,
+            Err(error) => Err(error),
+        };
+        match one {
+            Err(error) if !matches!(error, WfeError::Corrupt { .. }) => return Err(error),
+            one => many.push((id, store.named(one))),
+        }
+    }
+    Ok(many)
+}
+
+pub(super) async fn check_closed_waits(
+    store: &SqlitePersistenceProvider,
+    id: &str,
+    waits: &[String],
+) -> Result<()> {
+    let mut script = Script::default();
+    script.add(&sql::subscriptions::FATES, [hexadecimal::ids(waits).into()]);
+    let done = store.read_for(Caller::Engine, script).await?;
+    let mut gone: BTreeSet<&str> = waits.iter().map(String::as_str).collect();
+    for row in done.iter().flat_map(|done| &done.rows) {
+        let mut fields = Fields::new(row, "event_subscriptions", "");
+        gone.remove(fields.key("id")?);
+        if fields.text("workflow_id")? != id {
+            let message = format!("a pointer of {id:?} stands at it, but it is another instance's");
+            return Err(fields.corrupt("workflow_id", message, None));
+        }
+        // Open by now: somebody has mended it.
+        if !fields.flag("is_open")? && fields.optional_int("terminated")? == Some(0) {
+            let message = format!("a pointer of {id:?} stands at it, but it is closed, and nobody closed it");
+            return Err(fields.corrupt("is_open", message, None));
+        }
+    }
+    match gone.first() {
+        None => Ok(()),
+        Some(wait) => {
+            let message = format!("a pointer of {id:?} stands at it, but the row is gone");
+            Err(error::corrupt("event_subscriptions", "id", wait, message, None))
+        }
+    }
+}
+
 impl SqlitePersistenceProvider {
-    pub(super) async fn load_all(&self, caller: Caller, id: &str) -> Result<Loaded> {
+    async fn load_for(&self, caller: Caller, id: &str) -> Result<Loaded> {
         let copy = self.cache.get(id);
         let mut script = Script::default();
         add_reads(&mut script, id, copy.as_deref());
@@ -68,67 +173,6 @@ impl SqlitePersistenceProvider {
         self.with_pointers(caller, loaded).await
     }
 
-    pub(super) async fn load_pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
-        let mut script = Script::default();
-        let beside = script.add(&sql::ownership::PENDING, [id.into()]);
-        let deliveries = match waits {
-            None => script.add(&sql::streams::DELIVERIES, [id.into()]),
-            Some(waits) => {
-                script.add(&sql::streams::DELIVERIES_TO, [hexadecimal::ids(waits).into(), id.into()])
-            }
-        };
-        let done = self.read_for(Caller::Engine, script).await?;
-        let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
-        let row = rows(beside).next().ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?;
-        let mut fields = Fields::new(row, "workflows", id);
-        Ok(Pending {
-            fence: Fence(fields.number("fence")?),
-            control: control::decode(&mut fields)?,
-            deliveries: rows(deliveries).map(delivery).collect::<Result<_>>()?,
-        })
-    }
-
-    /// With a bounded number of statements, however many ids.
-    pub(super) async fn load_several(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let list = Value::from(hexadecimal::ids(ids));
-        let mut script = Script::default();
-        // In this order: what comes later belongs to what came before.
-        script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
-        script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
-        script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
-        script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
-        script.add(&sql::streams::DELIVERIES_OF_MANY, [list]);
-        let several = Arc::new(Mutex::new((Several::default(), None)));
-        let taken = Arc::clone(&several);
-        script.take = Some(Box::new(move |at, row| {
-            let (several, error) = &mut *lock(&taken);
-            if error.is_none() {
-                *error = several.add(at, &row).err();
-            }
-            None
-        }));
-        self.read_for(Caller::Engine, script).await?;
-        let (Several { loaded, .. }, error) = std::mem::take(&mut *lock(&several));
-        if let Some(error) = error {
-            return Err(error);
-        }
-        let mut many = Vec::with_capacity(loaded.len());
-        for (id, one) in loaded {
-            let one = match one {
-                Ok(one) => self.with_pointers(Caller::Engine, one).await,
-                Err(error) => Err(error),
-            };
-            match one {
-                Err(error) if !matches!(error, WfeError::Corrupt { .. }) => return Err(error),
-                one => many.push((id, one)),
-            }
-        }
-        Ok(many)
-    }
-
     /// The same, unless the pointers that it had are gone: then it would begin anew.
     async fn with_pointers(&self, caller: Caller, loaded: Loaded) -> Result<Loaded> {
         let instance = &loaded.instance;
@@ -143,34 +187,6 @@ impl SqlitePersistenceProvider {
             return Err(error::corrupt("execution_pointers", "workflow", &instance.id, lost, None));
         }
         Ok(loaded)
-    }
-
-    pub(super) async fn check_closed(&self, id: &str, waits: &[String]) -> Result<()> {
-        let mut script = Script::default();
-        script.add(&sql::subscriptions::FATES, [hexadecimal::ids(waits).into()]);
-        let done = self.read_for(Caller::Engine, script).await?;
-        let mut gone: BTreeSet<&str> = waits.iter().map(String::as_str).collect();
-        for row in done.iter().flat_map(|done| &done.rows) {
-            let mut fields = Fields::new(row, "event_subscriptions", "");
-            gone.remove(fields.key("id")?);
-            if fields.text("workflow_id")? != id {
-                let message = format!("a pointer of {id:?} stands at it, but it is another instance's");
-                return Err(fields.corrupt("workflow_id", message, None));
-            }
-            // Open by now: somebody has mended it.
-            if !fields.flag("is_open")? && fields.optional_int("terminated")? == Some(0) {
-                let message =
-                    format!("a pointer of {id:?} stands at it, but it is closed, and nobody closed it");
-                return Err(fields.corrupt("is_open", message, None));
-            }
-        }
-        match gone.first() {
-            None => Ok(()),
-            Some(wait) => {
-                let message = format!("a pointer of {id:?} stands at it, but the row is gone");
-                Err(error::corrupt("event_subscriptions", "id", wait, message, None))
-            }
-        }
     }
 }
 

@@ -17,49 +17,47 @@ use crate::{
     sql,
 };
 
-impl SqlitePersistenceProvider {
-    pub(super) async fn start_instance(
-        &self,
-        owner: Option<&Owner>,
-        instance: &WorkflowInstance,
-    ) -> Result<Started> {
-        if let Some(owner) = owner {
-            self.owners.look_after(owner.id())?;
+pub(super) async fn start(
+    store: &SqlitePersistenceProvider,
+    owner: Option<&Owner>,
+    instance: &WorkflowInstance,
+) -> Result<Started> {
+    if let Some(owner) = owner {
+        store.owners.look_after(owner.id())?;
+    }
+    let instance = with_id_and_name(instance)?;
+    let new = New::encode(&instance)?;
+    let id = instance.id.clone();
+    let owner_id = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
+    let fence = i64::from(owner.is_some());
+    loop {
+        // What its owner runs at once is nobody else's business.
+        let mut script = Script::about(&id);
+        script.rings = owner.is_none();
+        let definition = Value::from(&instance.workflow_definition_id);
+        if let Some(reference) = &instance.reference {
+            script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);
         }
-        let instance = with_id_and_name(instance)?;
-        let new = New::encode(&instance)?;
-        let id = instance.id.clone();
-        let owner_id = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
-        let fence = i64::from(owner.is_some());
-        loop {
-            // What its owner runs at once is nobody else's business.
-            let mut script = Script::about(&id);
-            script.rings = owner.is_none();
-            let definition = Value::from(&instance.workflow_definition_id);
-            if let Some(reference) = &instance.reference {
-                script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);
-            }
-            add_guards(&mut script, &instance);
-            add_ripening(&mut script, self.clock.now());
-            let key = Value::from(&instance.reference);
-            let beside =
-                [owner_id.into(), fence.into(), key.clone(), Value::Null, new.begun(), new.revision.into()];
-            let inserted = script.add_with(&sql::ownership::INSERT, beside, &new.columns, []);
-            new.add_pointers(&mut script, &id);
-            match self.writer.write(script).await? {
-                Written::Done(done) => {
-                    if let Some(seq) = single_int(done.get(inserted)) {
-                        self.cache.put(Arc::new(new.stored(seq, instance)));
-                    }
-                    return Ok(Started { id, fence: owner.map(|_| Fence(1)), is_new: true });
+        add_guards(&mut script, &instance);
+        add_ripening(&mut script, store.clock.now());
+        let key = Value::from(&instance.reference);
+        let beside =
+            [owner_id.into(), fence.into(), key.clone(), Value::Null, new.begun(), new.revision.into()];
+        let inserted = script.add_with(&sql::ownership::INSERT, beside, &new.columns, []);
+        new.add_pointers(&mut script, &id);
+        match store.writer.write(script).await? {
+            Written::Done(done) => {
+                if let Some(seq) = single_int(done.get(inserted)) {
+                    store.cache.put(Arc::new(new.stored(seq, instance)));
                 }
-                Written::Refused(_) => {
-                    let mut script = Script::default();
-                    script.add(&sql::ownership::STARTED, [definition, key]);
-                    // Deleted since: then this start is the first one again.
-                    if let Some(id) = self.ids(script, "workflows").await?.pop() {
-                        return Ok(Started { id, fence: None, is_new: false });
-                    }
+                return Ok(Started { id, fence: owner.map(|_| Fence(1)), is_new: true });
+            }
+            Written::Refused(_) => {
+                let mut script = Script::default();
+                script.add(&sql::ownership::STARTED, [definition, key]);
+                // Deleted since: then this start is the first one again.
+                if let Some(id) = store.ids(script, "workflows").await?.pop() {
+                    return Ok(Started { id, fence: None, is_new: false });
                 }
             }
         }

@@ -7,43 +7,57 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, time},
     connection::admission::Caller,
+    repository::{add_event_existence, add_ripening},
     request::Script,
     sql,
 };
 
-impl SqlitePersistenceProvider {
-    pub(super) async fn sweep(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
-        let Some((mut at, mut seq)) = self.place_of(after).await? else { return Ok(Swept::default()) };
-        // Whatever has a position is due by the clock that gave it, unless that was set back since.
-        let until = time::bound(self.clock.now());
-        let mut finished = 0;
-        loop {
-            let mut script = Script::default();
-            script.add(&sql::streams::UNFINISHED, [at.into(), seq.into(), until.into(), rows(limit).into()]);
-            let done = self.read_for(Caller::Engine, script).await?;
-            let (mut free, mut missed, mut last, mut looked_at) = (Vec::new(), Vec::new(), None, 0);
-            for row in done.iter().flat_map(|done| &done.rows) {
-                let mut fields = Fields::new(row, "events", "");
-                (at, seq) = (fields.int("event_time")?, fields.int("seq")?);
-                let (is_wanted, is_needed) = (fields.int("wanted")? != 0, fields.flag("is_processed")?);
-                (last, looked_at) = (self.sound_one(fields.key("id"))?, looked_at + 1);
-                // Once somebody has mended it, it is looked at like any other.
-                let is_sound = last.is_none() || self.sound_one(codec::event::check(&mut fields))?.is_some();
-                match (is_wanted, is_needed) {
-                    (_, false) if is_sound => free.push(seq),
-                    (false, true) => missed.push(seq),
-                    (true, true) | (_, false) => {}
-                }
-            }
-            finished += self.finish_listed(&free, &missed).await?;
-            // Where the last one has no id that could be told, this goes on behind it itself.
-            if looked_at == 0 || looked_at < limit || last.is_some() {
-                let next = last.filter(|_| looked_at == limit).map(str::to_owned);
-                return Ok(Swept { finished, next });
+pub(super) async fn finish_event(store: &SqlitePersistenceProvider, event_id: &str) -> Result<bool> {
+    let mut script = Script::about(event_id);
+    add_event_existence(&mut script, event_id);
+    add_ripening(&mut script, store.clock.now());
+    let finish = script.add(&sql::streams::FINISH_EVENT, [event_id.into()]);
+    let done = store.writer.run_for(Caller::Engine, script).await?;
+    Ok(done.get(finish).is_some_and(|done| done.changes > 0))
+}
+
+pub(super) async fn finish_events(
+    store: &SqlitePersistenceProvider,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Swept> {
+    let Some((mut at, mut seq)) = store.place_of(after).await? else { return Ok(Swept::default()) };
+    // Whatever has a position is due by the clock that gave it, unless that was set back since.
+    let until = time::bound(store.clock.now());
+    let mut finished = 0;
+    loop {
+        let mut script = Script::default();
+        script.add(&sql::streams::UNFINISHED, [at.into(), seq.into(), until.into(), rows(limit).into()]);
+        let done = store.read_for(Caller::Engine, script).await?;
+        let (mut free, mut missed, mut last, mut looked_at) = (Vec::new(), Vec::new(), None, 0);
+        for row in done.iter().flat_map(|done| &done.rows) {
+            let mut fields = Fields::new(row, "events", "");
+            (at, seq) = (fields.int("event_time")?, fields.int("seq")?);
+            let (is_wanted, is_needed) = (fields.int("wanted")? != 0, fields.flag("is_processed")?);
+            (last, looked_at) = (store.sound_one(fields.key("id"))?, looked_at + 1);
+            // Once somebody has mended it, it is looked at like any other.
+            let is_sound = last.is_none() || store.sound_one(codec::event::check(&mut fields))?.is_some();
+            match (is_wanted, is_needed) {
+                (_, false) if is_sound => free.push(seq),
+                (false, true) => missed.push(seq),
+                (true, true) | (_, false) => {}
             }
         }
+        finished += store.finish_listed(&free, &missed).await?;
+        // Where the last one has no id that could be told, this goes on behind it itself.
+        if looked_at == 0 || looked_at < limit || last.is_some() {
+            let next = last.filter(|_| looked_at == limit).map(str::to_owned);
+            return Ok(Swept { finished, next });
+        }
     }
+}
 
+impl SqlitePersistenceProvider {
     /// Where to go on; `None`: that event is gone.
     async fn place_of(&self, after: Option<&str>) -> Result<Option<(i64, i64)>> {
         let Some(id) = after else { return Ok(Some((i64::MIN, 0))) };

@@ -21,90 +21,93 @@ use crate::{
 /// How many columns of a wait stand before the row's number.
 const MODEL: usize = 12;
 
-impl SqlitePersistenceProvider {
-    pub(super) async fn work(
-        &self,
-        name: &str,
-        after: Option<Cursor>,
-        limit: usize,
-    ) -> Result<Page<EventSubscription>> {
-        check_name(name)?;
-        let Ok(after) = i64::try_from(after.map_or(0, |cursor| cursor.0)) else {
-            return Ok(Page { rows: Vec::new(), next: None });
-        };
-        let mut script = Script::default();
-        script.add(&sql::work::LIST, [name.into(), after.into(), rows(limit).into()]);
-        let place = |row: &SqliteRow| seq(row).number("seq").map(Cursor);
-        let (rows, next) = self.page(script, limit, place, codec::subscription::decode).await?;
-        Ok(Page { rows, next })
-    }
+pub(super) async fn open_waits(
+    store: &SqlitePersistenceProvider,
+    name: &str,
+    after: Option<Cursor>,
+    limit: usize,
+) -> Result<Page<EventSubscription>> {
+    check_name(name)?;
+    let Ok(after) = i64::try_from(after.map_or(0, |cursor| cursor.0)) else {
+        return Ok(Page { rows: Vec::new(), next: None });
+    };
+    let mut script = Script::default();
+    script.add(&sql::work::LIST, [name.into(), after.into(), rows(limit).into()]);
+    let place = |row: &SqliteRow| seq(row).number("seq").map(Cursor);
+    let (rows, next) = store.page(script, limit, place, codec::subscription::decode).await?;
+    Ok(Page { rows, next })
+}
 
-    pub(super) async fn claim_work(
-        &self,
-        name: &str,
-        token: &str,
-        worker: &str,
-        expiry: DateTime<Utc>,
-    ) -> Result<Option<EventSubscription>> {
-        check_name(name)?;
-        let expiry = time::nanos("a token's expiry", expiry)?;
-        let mut script = Script::default();
-        script.add(&sql::work::IS_ANY_FREE, [name.into(), self.now().into()]);
-        if single_int(self.read(script).await?.first()) != Some(1) {
-            return Ok(None);
-        }
-        let mut after = i64::MIN;
-        loop {
-            let mut script = Script::about(name);
-            script.add(
-                &sql::work::CLAIM,
-                [token.into(), worker.into(), expiry.into(), name.into(), after.into(), self.now().into()],
-            );
-            let done = self.writer.run(script).await?;
-            let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
-            if let Some(wait) = self.sound_one(codec::subscription::decode(row))? {
-                return Ok(Some(wait));
-            }
-            // It stays with this token until the lease is over, and the next one behind it is claimed.
-            after = seq(row).int("seq")?;
-        }
+pub(super) async fn claim_wait(
+    store: &SqlitePersistenceProvider,
+    name: &str,
+    token: &str,
+    worker: &str,
+    expiry: DateTime<Utc>,
+) -> Result<Option<EventSubscription>> {
+    check_name(name)?;
+    let expiry = time::nanos("a token's expiry", expiry)?;
+    let mut script = Script::default();
+    script.add(&sql::work::IS_ANY_FREE, [name.into(), store.now().into()]);
+    if single_int(store.read(script).await?.first()) != Some(1) {
+        return Ok(None);
     }
-
-    pub(super) async fn answer(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
-        let (id, now) = (id_or_fresh(&event.id), self.clock.now());
-        // Who has no token is no worker.
-        let caller = if token.is_some() { Caller::Worker } else { Caller::Program };
-        if event.event_time > now {
-            return Err(WfeError::Invalid(format!("the answer {id:?} is dated ahead")));
-        }
-        let unprocessed = Event { is_processed: false, ..event.clone() };
-        let columns = codec::event::encode(&unprocessed, &id, Some(event.event_time), now)?;
-        let [_, _, _, _, name, key, _, at, _] = columns.clone();
-        let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
-        let misfit = || WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}"));
-        let mut script = Script::about(wait_id).ringing();
-        // Without an error of its own: why not is read then.
-        script.guard(&sql::work::MAY_ANSWER, [wait.clone(), token.clone(), token, self.now().into()]);
-        script.guard_or(&sql::work::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());
-        script.guard_or(
-            &sql::events::ID_IS_FREE,
-            [id_value.clone()],
-            WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
+    let mut after = i64::MIN;
+    loop {
+        let mut script = Script::about(name);
+        script.add(
+            &sql::work::CLAIM,
+            [token.into(), worker.into(), expiry.into(), name.into(), after.into(), store.now().into()],
         );
-        add_ripening(&mut script, now);
-        script.add(&sql::events::INSERT, columns);
-        script.add(&sql::work::ANSWER, [id_value.clone(), wait.clone()]);
-        if let Written::Done(_) = self.writer.write_for(caller, script).await? {
-            return Ok(true);
+        let done = store.writer.run(script).await?;
+        let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
+        if let Some(wait) = store.sound_one(codec::subscription::decode(row))? {
+            return Ok(Some(wait));
         }
-        // An answer is never taken back: whatever is read now was so then.
-        let mut script = Script::default();
-        script.add(&sql::work::IS_ANSWERED_BY, [name, key, wait, id_value]);
-        match single_int(self.read_for(caller, script).await?.first()) {
-            Some(1) => Ok(false),
-            Some(_) => Err(misfit()),
-            None => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
-        }
+        // It stays with this token until the lease is over, and the next one behind it is claimed.
+        after = seq(row).int("seq")?;
+    }
+}
+
+pub(super) async fn answer_wait(
+    store: &SqlitePersistenceProvider,
+    wait_id: &str,
+    token: Option<&str>,
+    event: &Event,
+) -> Result<bool> {
+    let (id, now) = (id_or_fresh(&event.id), store.clock.now());
+    // Who has no token is no worker.
+    let caller = if token.is_some() { Caller::Worker } else { Caller::Program };
+    if event.event_time > now {
+        return Err(WfeError::Invalid(format!("the answer {id:?} is dated ahead")));
+    }
+    let unprocessed = Event { is_processed: false, ..event.clone() };
+    let columns = codec::event::encode(&unprocessed, &id, Some(event.event_time), now)?;
+    let [_, _, _, _, name, key, _, at, _] = columns.clone();
+    let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
+    let misfit = || WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}"));
+    let mut script = Script::about(wait_id).ringing();
+    // Without an error of its own: why not is read then.
+    script.guard(&sql::work::MAY_ANSWER, [wait.clone(), token.clone(), token, store.now().into()]);
+    script.guard_or(&sql::work::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());
+    script.guard_or(
+        &sql::events::ID_IS_FREE,
+        [id_value.clone()],
+        WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
+    );
+    add_ripening(&mut script, now);
+    script.add(&sql::events::INSERT, columns);
+    script.add(&sql::work::ANSWER, [id_value.clone(), wait.clone()]);
+    if let Written::Done(_) = store.writer.write_for(caller, script).await? {
+        return Ok(true);
+    }
+    // An answer is never taken back: whatever is read now was so then.
+    let mut script = Script::default();
+    script.add(&sql::work::IS_ANSWERED_BY, [name, key, wait, id_value]);
+    match single_int(store.read_for(caller, script).await?.first()) {
+        Some(1) => Ok(false),
+        Some(_) => Err(misfit()),
+        None => Err(WfeError::SubscriptionNotFound(wait_id.to_owned())),
     }
 }
 

@@ -1,13 +1,15 @@
 //! What a claim meets.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use wfe_core::{
     clock::Clock,
     models::WorkflowStatus,
-    traits::{Control, StepCommit, StepStore, WorkflowRepository},
+    traits::{Control, Fence, StepCommit, StepStore, WorkflowRepository},
 };
 
-use crate::support::{Place, commit, committed, instance};
+use crate::support::{Place, commit, committed, definitions, instance, place_of};
 
 /// What a claim cannot take, by a column and the value there.
 const UNCLAIMABLE: &[(&str, &str)] = &[
@@ -64,7 +66,7 @@ async fn an_instance_that_is_acquired_and_cannot_be_is_suspended_too() {
         place.store.create_new_workflow(&instance("a")).await.unwrap();
         place.spoil(&format!("UPDATE workflows SET {column} = {value}")).await;
         let owner = place.store.register().await.unwrap();
-        assert_eq!(place.store.acquire(&owner, "a", place.clock.now()).await.unwrap(), None);
+        assert_eq!(place.store.acquire(&owner, &definitions(), "a", place.clock.now()).await.unwrap(), None);
         assert_eq!(place.row(1).await.0, "Suspended", "{column} = {value}");
     }
 }
@@ -130,4 +132,68 @@ async fn a_resume_that_waits_in_a_way_that_does_not_decode_suspends_its_instance
     assert_eq!(place.row(1).await.0, "Suspended");
     assert!(place.claim(&owner).await.is_empty());
     assert_eq!(place.store.failures("a", None, 9).await.unwrap().rows.len(), 1, "once");
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_load_is_claimed_and_spoils_no_other() {
+    let mut place = Place::new().await;
+    for id in ["a", "b", "c"] {
+        place.store.create_new_workflow(&instance(id)).await.unwrap();
+    }
+    place.spoil("UPDATE workflows SET data = '{' WHERE id = 'b'").await;
+    let owner = place.store.register().await.unwrap();
+    let claimed = place.store.claim_loaded(&owner, &definitions(), place.clock.now(), 9).await.unwrap();
+    let loads: BTreeMap<_, _> = claimed
+        .into_iter()
+        .map(|(claimed, loaded)| (claimed.id, loaded.map(|loaded| loaded.fence)))
+        .collect();
+    assert_eq!(loads.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    for (id, loaded) in loads {
+        match &*id {
+            "b" => assert_eq!(place_of(loaded), ("workflows", "data", "b".to_owned())),
+            _ => assert_eq!(loaded.unwrap(), Fence(1)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_does_not_load_is_acquired() {
+    let mut place = Place::new().await;
+    place.store.create_new_workflow(&instance("a")).await.unwrap();
+    place.spoil("UPDATE workflows SET data = '{'").await;
+    let owner = place.store.register().await.unwrap();
+    let acquired = place.store.acquire_loaded(&owner, &definitions(), "a", place.clock.now()).await.unwrap();
+    let (claimed, loaded) = acquired.unwrap();
+    assert_eq!(claimed.fence, Fence(1));
+    assert_eq!(place_of(loaded), ("workflows", "data", "a".to_owned()));
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_acquired_is_suspended_only_by_a_caller_that_runs_its_definition() {
+    for (column, value) in
+        [("fence", "-5"), ("version", "-1"), ("workflow_definition_id", "CAST(x'ff' AS TEXT)")]
+    {
+        let mut place = Place::new().await;
+        place.store.create_new_workflow(&instance("a")).await.unwrap();
+        place.spoil(&format!("UPDATE workflows SET {column} = {value}")).await;
+        let owner = place.store.register().await.unwrap();
+        for definitions in [&[("other".to_owned(), 1)][..], &[]] {
+            let acquired = place.store.acquire(&owner, definitions, "a", place.clock.now()).await;
+            assert_eq!(acquired.unwrap(), None, "{column}");
+        }
+        assert_eq!(place.row(1).await.0, "Runnable", "{column}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_to_end_takes_effect_on_an_instance_that_cannot_be_acquired() {
+    let mut place = Place::new().await;
+    place.store.create_new_workflow(&instance("a")).await.unwrap();
+    place.store.request("a", Control::Terminate).await.unwrap();
+    place.spoil("UPDATE workflows SET fence = -5").await;
+    let owner = place.store.register().await.unwrap();
+    let acquired = place.store.acquire(&owner, &definitions(), "a", place.clock.now()).await.unwrap();
+    assert_eq!(acquired.unwrap().id, "a");
+    assert_eq!(place.row(1).await.0, "Suspended", "as the claim of it leaves it");
+    assert_eq!(place.store.load("a").await.unwrap().control.unwrap().control, Control::Terminate);
 }

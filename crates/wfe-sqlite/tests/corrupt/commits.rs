@@ -135,7 +135,7 @@ async fn no_row_is_told_to_be_corrupt_where_what_many_instances_have_cannot_be_w
     let owner = place.store.register().await.unwrap();
     let claimed = place.store.claim(&owner, &definitions(), place.clock.now(), 9).await;
     assert!(matches!(claimed, Err(WfeError::Storage { .. })), "{claimed:?}");
-    let acquired = place.store.acquire(&owner, "a", place.clock.now()).await;
+    let acquired = place.store.acquire(&owner, &definitions(), "a", place.clock.now()).await;
     assert!(matches!(acquired, Err(WfeError::Storage { .. })), "{acquired:?}");
 }
 

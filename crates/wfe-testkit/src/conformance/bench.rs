@@ -79,8 +79,8 @@ impl Bench {
 }
 
 /// The engine's side of the store; skips the case where it has none.
-pub(super) fn steps(store: &Store) -> Checked<&dyn StepStore> {
-    store.step_store().ok_or(Stop::Skipped("the store has no step store"))
+pub(super) fn steps(store: &Store) -> Checked<Arc<dyn StepStore>> {
+    store.clone().step_store().ok_or(Stop::Skipped("the store has no step store"))
 }
 
 /// The answer; skips the case where the store leaves that out.

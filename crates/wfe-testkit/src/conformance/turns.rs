@@ -62,13 +62,13 @@ struct InTurn {
 }
 
 impl Layer for InTurn {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.providers[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.providers[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
     }
 
     // Asked before each call: it must not take the turn that is the call's.
     fn has_step_store(&self) -> bool {
-        self.providers.iter().all(|provider| provider.step_store().is_some())
+        self.providers.iter().all(|provider| provider.clone().step_store().is_some())
     }
 
     fn supports_scheduled_commands(&self) -> bool {

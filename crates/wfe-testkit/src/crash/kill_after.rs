@@ -88,11 +88,11 @@ impl KillAfter {
         self
     }
 
-    fn alive(&self) -> Result<&dyn StepStore> {
+    fn alive(&self) -> Result<Arc<dyn StepStore>> {
         if self.is_dead.load(Ordering::SeqCst) {
             return Err(WfeError::Closed("the store"));
         }
-        self.inner.step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
+        self.inner.clone().step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
     }
 
     /// The answer, if the process is still there to hear it.
@@ -116,8 +116,8 @@ impl KillAfter {
 
 #[async_trait]
 impl Layer for KillAfter {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn register(&self) -> Result<Owner> {
@@ -155,8 +155,14 @@ impl Layer for KillAfter {
         self.heard(answer, |claimed| !claimed.is_empty())
     }
 
-    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
-        let answer = self.alive()?.acquire(owner, id, as_at).await;
+    async fn acquire(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<Claimed>> {
+        let answer = self.alive()?.acquire(owner, definitions, id, as_at).await;
         self.heard(answer, Option::is_some)
     }
 

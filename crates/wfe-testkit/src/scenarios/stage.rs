@@ -41,7 +41,7 @@ impl Stage {
     /// has only the plain traits.
     pub async fn host_that_waits<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
         let host = self.host(definitions).await?;
-        if host.store().step_store().is_none() {
+        if host.store().clone().step_store().is_none() {
             return Err(Stop::Skipped("the store has no step store"));
         }
         Ok(host)

@@ -1,6 +1,9 @@
 //! What a test sees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -84,8 +87,8 @@ impl TestHost {
         self.host().failures(id).all().await
     }
 
-    fn steps(&self) -> Result<&dyn StepStore> {
-        self.store.step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
+    fn steps(&self) -> Result<Arc<dyn StepStore>> {
+        self.store.clone().step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
     }
 }
 

@@ -108,8 +108,8 @@ impl TestHost {
 
     /// The store of the first host.
     #[must_use]
-    pub fn store(&self) -> &dyn PersistenceProvider {
-        &*self.store
+    pub fn store(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.store
     }
 
     /// As [`WorkflowHost::start_workflow`].

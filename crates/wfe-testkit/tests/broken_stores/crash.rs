@@ -32,8 +32,8 @@ impl Hasty {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn stored(&self) -> Result<&dyn StepStore> {
-        let steps = self.below.step_store().expect("SQLite has one");
+    async fn stored(&self) -> Result<Arc<dyn StepStore>> {
+        let steps = self.below.clone().step_store().expect("SQLite has one");
         let held = self.held().take();
         if let Some((fence, step)) = held {
             assert_eq!(steps.commit_step(fence, &step).await?, Committed::Done);
@@ -44,8 +44,8 @@ impl Hasty {
 
 #[async_trait::async_trait]
 impl Layer for Hasty {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.below
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.below
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
@@ -67,8 +67,14 @@ impl Layer for Hasty {
         self.stored().await?.claim(owner, definitions, as_at, limit).await
     }
 
-    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
-        self.stored().await?.acquire(owner, id, as_at).await
+    async fn acquire(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<Claimed>> {
+        self.stored().await?.acquire(owner, definitions, id, as_at).await
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {

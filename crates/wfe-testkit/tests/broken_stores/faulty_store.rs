@@ -45,6 +45,8 @@ pub enum Fault {
     GoesByDatesAlone,
     LeavesDatesToPublishers,
     ClaimsBeyondTheLimit,
+    /// Acquires instances that the caller cannot run.
+    AcquiresAnyDefinition,
     IgnoresHeartbeats,
     NeverTakesFromTheFrozen,
     ListsOnePageOfWork,
@@ -112,8 +114,8 @@ impl Broken {
         self.fault == fault
     }
 
-    fn steps(&self) -> &dyn StepStore {
-        self.below.step_store().expect("it is asked only where there is one")
+    fn steps(&self) -> Arc<dyn StepStore> {
+        self.below.clone().step_store().expect("it is asked only where there is one")
     }
 
     /// What is lost of a commit.
@@ -159,12 +161,12 @@ impl Broken {
 
 #[async_trait]
 impl Layer for Broken {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.below
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.below
     }
 
     fn has_step_store(&self) -> bool {
-        self.below.step_store().is_some() && !self.is(Fault::HidesItsStepStore)
+        self.below.clone().step_store().is_some() && !self.is(Fault::HidesItsStepStore)
     }
 
     async fn persist_workflow(&self, workflow: &WorkflowInstance) -> Result<()> {
@@ -394,6 +396,23 @@ impl Layer for Broken {
             return Ok(Page { next, ..page });
         }
         Ok(page)
+    }
+
+    async fn acquire(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<Claimed>> {
+        match self.steps().acquire(owner, definitions, id, as_at).await {
+            Err(WfeError::DefinitionNotFound { id: definition, version })
+                if self.is(Fault::AcquiresAnyDefinition) =>
+            {
+                self.steps().acquire(owner, &[(definition, version)], id, as_at).await
+            }
+            acquired => acquired,
+        }
     }
 
     async fn upcoming_event(&self, after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {

@@ -17,7 +17,7 @@ use wfe_testkit::{
 };
 
 /// Each way to break a store, and the case that must find it.
-const FAULTS: [(Fault, &str); 38] = [
+const FAULTS: [(Fault, &str); 39] = [
     (Fault::DelaysWakeUps, "commands: a due command runs once"),
     (
         Fault::RunsCommandsOnceWhateverComesOfIt,
@@ -65,6 +65,10 @@ const FAULTS: [(Fault, &str); 38] = [
         "refused commits: a child under the id of another instance is refused and nothing is written",
     ),
     (Fault::ClaimsBeyondTheLimit, "claiming: no more than the limit are claimed"),
+    (
+        Fault::AcquiresAnyDefinition,
+        "acquiring: an instance of another definition is not acquired and the answer names it",
+    ),
     (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),
     (Fault::NeverTakesFromTheFrozen, "liveness: an owner that stands still for its lease loses what it has"),
     (Fault::ListsOnePageOfWork, "work: open waits are listed in pages"),

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path};
 
-use wfe::traits::{PersistenceProvider, WorkflowRepository};
+use wfe::traits::{StepStore, WorkflowRepository};
 use wfe_sqlite::SqlitePersistenceProvider;
 
 /// Of the instances with these names: status, end, data and main path; and of the engine, that nothing is left to be
@@ -14,7 +14,7 @@ pub fn ending(db: &Path, names: &[&str]) -> String {
         let mut ends = String::new();
         for name in names {
             let instance = store.get_workflow_instance_by_name(name).await.unwrap();
-            let loaded = store.step_store().unwrap().load(&instance.id).await.unwrap();
+            let loaded = store.load(&instance.id).await.unwrap();
             assert!(
                 loaded.waits.is_empty() || !loaded.instance.status.is_final(),
                 "{name} is over, and waits"

@@ -32,12 +32,12 @@ struct JustBefore {
 
 #[async_trait::async_trait]
 impl Layer for JustBefore {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.below
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.below
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        let steps = self.below.step_store().unwrap();
+        let steps = self.below.clone().step_store().unwrap();
         if let Some(wait) = (self.moment)(step).filter(|_| self.accepted.lock().unwrap().is_none()) {
             let loaded = steps.load(&step.instance_id).await?;
             let open = loaded.waits.iter().find(|open| open.id == *wait).unwrap();

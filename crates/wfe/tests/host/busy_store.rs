@@ -77,15 +77,15 @@ struct Holding {
 }
 
 impl Holding {
-    fn steps(&self) -> &dyn StepStore {
-        self.inner.step_store().unwrap()
+    fn steps(&self) -> Arc<dyn StepStore> {
+        self.inner.clone().step_store().unwrap()
     }
 }
 
 #[async_trait]
 impl Layer for Holding {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn claim(
@@ -99,9 +99,15 @@ impl Layer for Holding {
         self.steps().claim(owner, definitions, as_at, limit).await
     }
 
-    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
+    async fn acquire(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<Claimed>> {
         self.held.pass(&self.held.acquires).await;
-        self.steps().acquire(owner, id, as_at).await
+        self.steps().acquire(owner, definitions, id, as_at).await
     }
 }
 

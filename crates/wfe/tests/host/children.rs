@@ -104,8 +104,8 @@ struct Deaf(Arc<dyn PersistenceProvider>);
 
 #[async_trait]
 impl Layer for Deaf {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.0
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.0
     }
 
     async fn requested(&self, _: &Owner) -> Result<Vec<String>> {
@@ -118,8 +118,8 @@ struct Earlier(Arc<dyn PersistenceProvider>);
 
 #[async_trait]
 impl Layer for Earlier {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.0
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.0
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
@@ -128,7 +128,7 @@ impl Layer for Earlier {
             end.id = format!("{}//end", step.instance_id);
             end.event_data.as_object_mut().unwrap().remove("retryable");
         }
-        self.0.step_store().unwrap().commit_step(fence, &step).await
+        self.0.clone().step_store().unwrap().commit_step(fence, &step).await
     }
 }
 
@@ -146,11 +146,17 @@ struct Acquiring {
 
 #[async_trait]
 impl Layer for Acquiring {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
-    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
+    async fn acquire(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<Claimed>> {
         if self.counts.load(Ordering::SeqCst)
             && id.contains("//")
             && self.acquired.up() <= CHILDREN as usize
@@ -158,7 +164,7 @@ impl Layer for Acquiring {
         {
             barrier.wait().await;
         }
-        self.inner.step_store().unwrap().acquire(owner, id, as_at).await
+        self.inner.clone().step_store().unwrap().acquire(owner, definitions, id, as_at).await
     }
 }
 

@@ -30,16 +30,16 @@ struct Counted {
 }
 
 impl Counted {
-    fn steps(&self) -> &dyn StepStore {
+    fn steps(&self) -> Arc<dyn StepStore> {
         self.calls.fetch_add(1, Ordering::SeqCst);
-        self.inner.step_store().unwrap()
+        self.inner.clone().step_store().unwrap()
     }
 }
 
 #[async_trait]
 impl Layer for Counted {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {

@@ -150,12 +150,12 @@ struct Refused {
 
 #[async_trait]
 impl Layer for Refused {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.below
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.below
     }
 
     async fn position_due_events(&self) -> Result<bool> {
-        let answer = self.below.step_store().unwrap().position_due_events().await;
+        let answer = self.below.clone().step_store().unwrap().position_due_events().await;
         if matches!(answer, Err(WfeError::Busy { .. })) {
             self.times.up();
         }

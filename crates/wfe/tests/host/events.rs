@@ -401,8 +401,8 @@ struct Vanishing {
 
 #[async_trait::async_trait]
 impl Layer for Vanishing {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.below
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.below
     }
 
     async fn create_event_now(&self, event: &Event) -> Result<String> {
@@ -421,8 +421,8 @@ struct Slow {
 
 #[async_trait::async_trait]
 impl Layer for Slow {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.below
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.below
     }
 
     async fn create_event(&self, event: &Event) -> Result<String> {

@@ -235,8 +235,8 @@ impl Losing {
 
 #[async_trait]
 impl Layer for Losing {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn create_event(&self, event: &Event) -> Result<String> {

@@ -35,7 +35,7 @@ async fn host(place: &Timed, definitions: &[&Definition]) -> WorkflowHost {
 
 async fn is_held(place: &Timed, id: &str) -> bool {
     let provider = place.provider().await;
-    provider.step_store().unwrap().load(id).await.unwrap().owner.is_some()
+    provider.clone().step_store().unwrap().load(id).await.unwrap().owner.is_some()
 }
 
 /// Starts one, and moves the clock to when it is claimed. Gives its id, and when it is due.
@@ -132,12 +132,12 @@ struct Slow {
 
 #[async_trait]
 impl Layer for Slow {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
-        let loaded = self.inner.step_store().unwrap().load(id).await;
+        let loaded = self.inner.clone().step_store().unwrap().load(id).await;
         let (times, step) = (self.moves)(self.loads.up());
         for _ in 0..times {
             // Once the host has done what it does from time to time.
@@ -159,7 +159,7 @@ async fn loads_until_it_ended(moves: fn(usize) -> (usize, Duration)) -> usize {
     let host = host.claim_ahead(Duration::ZERO).poll_interval(HOUR * 100_000).build();
     let host = started(host, &[&sleepy("w")]).await;
     let id = host.start_workflow("w", &Tally::default()).await.unwrap();
-    until(async || inner.step_store().unwrap().load(&id).await.unwrap().owner.is_none()).await;
+    until(async || inner.clone().step_store().unwrap().load(&id).await.unwrap().owner.is_none()).await;
     let due = clock.now() + HOUR;
     clock.wait_for(|deadlines| deadlines.contains(&due)).await;
     clock.advance(HOUR);

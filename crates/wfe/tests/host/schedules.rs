@@ -442,12 +442,12 @@ struct Set {
 
 #[async_trait]
 impl Layer for Set {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
-        let started = self.inner.step_store().unwrap().start(owner, instance).await;
+        let started = self.inner.clone().step_store().unwrap().start(owner, instance).await;
         if instance.workflow_definition_id == "report" {
             self.clock.set(self.clock.now() + self.jump);
         }

@@ -155,15 +155,15 @@ impl Unsure {
         Err(WfeError::CommitUnknown { message: "injected".to_owned(), source: None })
     }
 
-    fn steps(&self) -> &dyn StepStore {
-        self.inner.step_store().unwrap()
+    fn steps(&self) -> Arc<dyn StepStore> {
+        self.inner.clone().step_store().unwrap()
     }
 }
 
 #[async_trait]
 impl Layer for Unsure {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
@@ -226,12 +226,12 @@ struct Interrupted {
 
 #[async_trait]
 impl Layer for Interrupted {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
-        let steps = self.inner.step_store().unwrap();
+        let steps = self.inner.clone().step_store().unwrap();
         if step.applied.is_some() && step.release && !self.is_over.swap(true, Ordering::SeqCst) {
             steps.request(&step.instance_id, Control::Terminate).await?;
             return Err(WfeError::CommitUnknown { message: "injected".to_owned(), source: None });

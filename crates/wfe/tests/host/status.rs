@@ -82,8 +82,8 @@ struct Few(Arc<dyn PersistenceProvider>);
 
 #[async_trait]
 impl Layer for Few {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.0
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.0
     }
 
     async fn failures(&self, _: &str, _: Option<Cursor>, _: usize) -> Result<Page<ErrorRecord>> {

@@ -79,15 +79,15 @@ struct Holding {
 }
 
 impl Holding {
-    fn steps(&self) -> &dyn StepStore {
-        self.inner.step_store().unwrap()
+    fn steps(&self) -> Arc<dyn StepStore> {
+        self.inner.clone().step_store().unwrap()
     }
 }
 
 #[async_trait]
 impl Layer for Holding {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn claim_wait(
@@ -137,15 +137,15 @@ struct Failing {
 
 #[async_trait]
 impl Layer for Failing {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn answer_wait(&self, wait: &str, token: Option<&str>, event: &Event) -> Result<bool> {
         if self.left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
             return Err((self.error)());
         }
-        self.inner.step_store().unwrap().answer_wait(wait, token, event).await
+        self.inner.clone().step_store().unwrap().answer_wait(wait, token, event).await
     }
 }
 

@@ -28,8 +28,8 @@ impl Place {
         Self { provider, folder, _alone: alone }
     }
 
-    pub fn steps(&self) -> &dyn StepStore {
-        self.provider.step_store().unwrap()
+    pub fn steps(&self) -> Arc<dyn StepStore> {
+        self.provider.clone().step_store().unwrap()
     }
 
     pub async fn host(&self, definitions: &[&Definition]) -> WorkflowHost {

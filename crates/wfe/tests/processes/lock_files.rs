@@ -5,7 +5,7 @@ use std::{fs, io::ErrorKind, path::PathBuf, time::Duration};
 use wfe::{
     Outcome, StartOptions, WorkflowHost,
     models::WorkflowStatus,
-    traits::{PersistenceProvider, WorkflowRepository},
+    traits::{StepStore, WorkflowRepository},
 };
 
 use crate::worker::{Done, Place, Worker, holding, until};
@@ -51,7 +51,7 @@ async fn end_well(place: &Place, workers: [Worker; 2], ids: &[String]) {
     let provider = place.provider().await;
     for id in ids {
         assert_eq!(provider.get_workflow_instance(id).await.unwrap().status, WorkflowStatus::Complete);
-        assert!(provider.step_store().unwrap().failures(id, None, 9).await.unwrap().rows.is_empty());
+        assert!(provider.failures(id, None, 9).await.unwrap().rows.is_empty());
     }
     assert_eq!(signs(place), Vec::<PathBuf>::new(), "each host removes its own");
 }

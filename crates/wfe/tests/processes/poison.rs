@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use wfe::{
     StartOptions, WorkflowHost,
     models::WorkflowStatus,
-    traits::{PersistenceProvider, WorkflowRepository},
+    traits::{StepStore, WorkflowRepository},
 };
 
 use crate::worker::{Done, Doomed, Place, holding, killing, until};
@@ -39,7 +39,7 @@ async fn until_status(place: &Place, id: &str, status: WorkflowStatus) {
 
 /// The code of what suspended the instance, and what it says.
 async fn cause(place: &Place, id: &str) -> (String, String) {
-    let loaded = place.provider().await.step_store().unwrap().load(id).await.unwrap();
+    let loaded = place.provider().await.load(id).await.unwrap();
     let cause = loaded.cause.unwrap();
     (cause.code, cause.error.message)
 }

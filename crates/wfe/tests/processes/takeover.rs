@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use wfe::{
     WorkflowHost,
     models::{PointerStatus, WorkflowStatus},
-    traits::{PersistenceProvider, WorkflowRepository},
+    traits::{StepStore, WorkflowRepository},
 };
 
 use crate::worker::{Done, Place, until};
@@ -222,7 +222,7 @@ async fn frozen_ahead() -> bool {
     let began = Instant::now();
     loop {
         assert!(began.elapsed() < LEASE, "it was not claimed ahead");
-        let loaded = provider.step_store().unwrap().load(&id).await.unwrap();
+        let loaded = provider.load(&id).await.unwrap();
         let sleeps = loaded.instance.execution_pointers[0].status == PointerStatus::Sleeping;
         if (sleeps && loaded.owner.is_some()) || place.begun().len() > 1 {
             break;
@@ -262,7 +262,7 @@ async fn frozen_in_a_pause() -> bool {
     let began = Instant::now();
     loop {
         assert!(began.elapsed() < LEASE, "no branch pauses");
-        let loaded = provider.step_store().unwrap().load(&id).await.unwrap();
+        let loaded = provider.load(&id).await.unwrap();
         let pointers = loaded.instance.execution_pointers;
         if pointers.iter().any(|pointer| pointer.status == PointerStatus::Sleeping)
             && place.begun_by("one") == 2

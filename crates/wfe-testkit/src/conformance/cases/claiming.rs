@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use wfe_core::traits::{Claimed, Control, Deaths};
+use wfe_core::traits::{Claimed, Control};
 
 use super::prelude::*;
 
@@ -22,9 +22,7 @@ cases! { "claiming":
     an_event_from_before_another_wait_of_its_instance_makes_it_claimable,
     an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claimable,
     a_suspended_instance_is_not_claimed_for_its_time_or_its_event,
-    one_instance_can_be_acquired_by_its_id,
-    an_instance_with_nothing_to_do_or_of_another_owner_cannot_be_acquired,
-    a_request_or_an_event_lets_an_instance_be_acquired,
+    what_is_claimed_with_its_load_is_what_a_load_tells,
     upcoming_instances_come_earliest_first,
     only_unowned_runnable_instances_of_the_definitions_are_upcoming,
     upcoming_is_what_becomes_due_after_the_bound,
@@ -45,7 +43,7 @@ pub(super) async fn started(store: &Store, instances: &[WorkflowInstance]) -> Ch
     Ok(())
 }
 
-fn due(id: &str, ms: i64) -> WorkflowInstance {
+pub(super) fn due(id: &str, ms: i64) -> WorkflowInstance {
     WorkflowInstance { next_execution: Some(ms), ..instance(id) }
 }
 
@@ -134,7 +132,7 @@ async fn a_claim_is_never_early(bench: Bench) -> Checked<()> {
     let owner = steps.register().await?;
     let early = second(1) - chrono::TimeDelta::nanoseconds(1);
     assert_eq!(steps.claim(&owner, &definitions(), early, 9).await?, []);
-    assert_eq!(steps.acquire(&owner, "i", early).await?, None);
+    assert_eq!(steps.acquire(&owner, &definitions(), "i", early).await?, None);
     assert_eq!(only(steps.claim(&owner, &definitions(), second(1), 9).await?).id, "i");
     Ok(())
 }
@@ -146,7 +144,7 @@ async fn a_claim_that_finds_nothing_writes_nothing(bench: Bench) -> Checked<()> 
     let before = [steps.load("i").await?, steps.load("j").await?];
     let owner = steps.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
-    assert_eq!(steps.acquire(&owner, "i", bench.now()).await?, None);
+    assert_eq!(steps.acquire(&owner, &definitions(), "i", bench.now()).await?, None);
     assert_eq!([steps.load("i").await?, steps.load("j").await?], before);
     Ok(())
 }
@@ -165,7 +163,7 @@ async fn a_waiting_request_makes_an_instance_claimable(bench: Bench) -> Checked<
 }
 
 /// Parked instances that wait for name and key since the start.
-async fn waiting(store: &Store, ids: &[&str]) -> Checked<()> {
+pub(super) async fn waiting(store: &Store, ids: &[&str]) -> Checked<()> {
     for id in ids {
         started(store, &[parked(id)]).await?;
         store.create_event_subscription(&wait(&format!("of {id}"), id, "name", "key", second(0))).await?;
@@ -321,52 +319,32 @@ async fn a_suspended_instance_is_not_claimed_for_its_time_or_its_event(bench: Be
     store.create_event(&event("e", "name", "key", second(0))).await?;
     let owner = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
-    assert_eq!(steps(&store)?.acquire(&owner, "i", bench.now()).await?, None);
+    assert_eq!(steps(&store)?.acquire(&owner, &definitions(), "i", bench.now()).await?, None);
     store.persist_workflow(&parked("i")).await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
     Ok(())
 }
 
-async fn one_instance_can_be_acquired_by_its_id(bench: Bench) -> Checked<()> {
+async fn what_is_claimed_with_its_load_is_what_a_load_tells(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
-    let other = WorkflowInstance { workflow_definition_id: "other".to_owned(), version: 9, ..instance("i") };
-    started(&store, &[other, instance("j")]).await?;
     let owner = steps.register().await?;
-    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
-    assert_eq!((claimed.id.as_str(), claimed.deaths), ("i", Deaths::default()));
-    done(&store, claimed.fence, commit("i")).await?;
-    assert_eq!(claim(&bench, &store, &owner).await?, ["j"]);
-    Ok(())
-}
-
-async fn an_instance_with_nothing_to_do_or_of_another_owner_cannot_be_acquired(bench: Bench) -> Checked<()> {
-    let store = bench.open().await?;
-    let steps = steps(&store)?;
-    let (_owner, fence) = owned(&store, &instance("owned")).await?;
-    let ended = WorkflowInstance { status: WorkflowStatus::Complete, ..instance("ended") };
-    started(&store, &[parked("parked"), due("later", second_ms(10)), ended]).await?;
-    let other = steps.register().await?;
-    for id in ["unknown", "owned", "parked", "later", "ended"] {
-        assert_eq!(steps.acquire(&other, id, bench.now()).await?, None, "{id}");
-    }
-    done(&store, fence, commit("owned")).await
-}
-
-async fn a_request_or_an_event_lets_an_instance_be_acquired(bench: Bench) -> Checked<()> {
-    let store = bench.open().await?;
-    let steps = steps(&store)?;
+    assert!(steps.claim_loaded(&owner, &definitions(), bench.now(), 9).await?.is_empty());
     waiting(&store, &["i"]).await?;
-    started(&store, &[WorkflowInstance { status: WorkflowStatus::Suspended, ..parked("j") }]).await?;
-    let owner = steps.register().await?;
-    for id in ["i", "j"] {
-        assert_eq!(steps.acquire(&owner, id, bench.now()).await?, None, "{id}");
-    }
     store.create_event(&event("e", "name", "key", second(0))).await?;
-    steps.request("j", Control::Resume).await?;
-    for id in ["i", "j"] {
-        let acquired = steps.acquire(&owner, id, bench.now()).await?;
-        assert_eq!(acquired.map(|one| one.id).as_deref(), Some(id));
+    steps.request("i", Control::Suspend).await?;
+    for ids in [&["i"][..], &["a", "b", "c"]] {
+        if ids.len() > 1 {
+            started(&store, &ids.iter().map(|id| instance(id)).collect::<Vec<_>>()).await?;
+        }
+        let mut claimed = steps.claim_loaded(&owner, &definitions(), bench.now(), 9).await?;
+        claimed.sort_by(|(one, _), (other, _)| one.id.cmp(&other.id));
+        assert_eq!(claimed.iter().map(|(claimed, _)| claimed.id.as_str()).collect::<Vec<_>>(), ids);
+        for (claimed, loaded) in claimed {
+            let loaded = loaded?;
+            assert_eq!((loaded.fence, loaded.owner), (claimed.fence, Some(owner.id())));
+            assert_eq!(loaded, steps.load(&claimed.id).await?);
+        }
     }
     Ok(())
 }

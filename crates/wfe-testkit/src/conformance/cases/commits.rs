@@ -359,7 +359,9 @@ async fn persist_workflow_leaves_what_stands_beside_the_model(bench: Bench) -> C
     done(&store, fence, StepCommit { created, ..commit("parent") }).await?;
     let steps = steps(&store)?;
     let owner = steps.register().await?;
-    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    let Some(claimed) = steps.acquire(&owner, &definitions(), "i", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
     let ended = StepCommit {
         status: Some(WorkflowStatus::Terminated),
         ending: Some(Ending::Failed),
@@ -416,7 +418,7 @@ async fn readers_never_see_half_a_commit(bench: Bench) -> Checked<()> {
     let reader = {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
-            while let Some(steps) = store.step_store() {
+            while let Some(steps) = store.clone().step_store() {
                 let loaded = steps.load("i").await?.instance;
                 let plain = store.get_workflow_instance("i").await?;
                 for got in [&loaded, &plain] {

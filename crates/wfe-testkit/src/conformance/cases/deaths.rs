@@ -62,7 +62,7 @@ async fn the_deaths_of_a_process_are_counted_until_a_commit(bench: Bench) -> Che
     assert!(!claimed.deaths.is_suspect());
     bench.kill(owner).await?;
     let owner = steps(&store)?.register().await?;
-    let acquired = steps(&store)?.acquire(&owner, "i", bench.now()).await?;
+    let acquired = steps(&store)?.acquire(&owner, &definitions(), "i", bench.now()).await?;
     let Some(claimed) = acquired else { unmet("nothing to acquire") };
     assert!(claimed.deaths.is_suspect());
     assert_eq!((claimed.deaths.alone, claimed.deaths.beside), (0, 0));
@@ -117,7 +117,7 @@ async fn what_an_owner_loses_in_another_way_is_no_death(bench: Bench) -> Checked
     // It stood still.
     for _ in 0..3 {
         let heir = steps.register().await?;
-        assert_eq!(taken_over(&bench, steps, &heir).await?.deaths, Deaths::default());
+        assert_eq!(taken_over(&bench, &*steps, &heir).await?.deaths, Deaths::default());
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The cases, by noun. Each is named as the sentence that it proves.
 
+mod acquiring;
 mod bounds;
 mod claiming;
 mod commands;
@@ -58,6 +59,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         undated::CASES,
         finishing::CASES,
         claiming::CASES,
+        acquiring::CASES,
         ownership::CASES,
         liveness::CASES,
         deaths::CASES,

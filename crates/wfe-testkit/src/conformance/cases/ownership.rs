@@ -54,10 +54,11 @@ async fn every_claim_gives_a_greater_fence(bench: Bench) -> Checked<()> {
 async fn claim_all(bench: &Bench, stores: &[Store]) -> Checked<()> {
     let instances: Vec<_> = (0..60).map(|n| instance(&format!("i{n:02}"))).collect();
     started(&stores[0], &instances).await?;
-    let mut hosts: Vec<(&dyn StepStore, Owner)> = Vec::new();
+    let mut hosts: Vec<(Arc<dyn StepStore>, Owner)> = Vec::new();
     for n in 0..4 {
         let steps = steps(&stores[n % stores.len()])?;
-        hosts.push((steps, steps.register().await?));
+        let owner = steps.register().await?;
+        hosts.push((steps, owner));
     }
     let claiming = hosts.iter().map(|(steps, owner)| async move {
         let mut mine = Vec::new();
@@ -114,7 +115,7 @@ async fn an_instance_of_a_living_owner_is_not_taken_at_another_provider(bench: B
     let other = steps(&two)?.register().await?;
     assert_ne!(other.id(), owner.id());
     assert_eq!(claim(&bench, &two, &other).await?, NONE);
-    assert_eq!(steps(&two)?.acquire(&other, "i", bench.now()).await?, None);
+    assert_eq!(steps(&two)?.acquire(&other, &definitions(), "i", bench.now()).await?, None);
     drop(owner);
     assert_eq!(claim(&bench, &two, &other).await?, ["i"]);
     Ok(())
@@ -129,7 +130,9 @@ async fn an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed(bench: Be
     let steps = steps(&store)?;
     let heir = steps.register().await?;
     assert_ne!(heir.id(), dead, "an owner's id was given out again");
-    let Some(claimed) = steps.acquire(&heir, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    let Some(claimed) = steps.acquire(&heir, &definitions(), "i", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
     assert!(claimed.fence > old);
     Ok(())
 }

@@ -116,9 +116,11 @@ async fn acquiring_an_instance_gives_positions(bench: Bench) -> Checked<()> {
     store.create_event_subscription(&wait("w", "i", "name", "key", second(0))).await?;
     let owner = steps.register().await?;
     publish(&store, "e", 10).await?;
-    assert_eq!(steps.acquire(&owner, "i", bench.now()).await?, None);
+    assert_eq!(steps.acquire(&owner, &definitions(), "i", bench.now()).await?, None);
     bench.clock.set(second(10));
-    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    let Some(claimed) = steps.acquire(&owner, &definitions(), "i", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
     assert_eq!(claimed.id, "i");
     assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
     Ok(())
@@ -136,8 +138,8 @@ async fn of_two_providers_that_give_positions_at_once_one_does(bench: Bench) -> 
             published.push(id);
         }
         bench.clock.set(second(round + 1));
-        let (left, right) = (steps(&one)?.position_due_events(), steps(&other)?.position_due_events());
-        try_join(left, right).await?;
+        let (left, right) = (steps(&one)?, steps(&other)?);
+        try_join(left.position_due_events(), right.position_due_events()).await?;
     }
     assert_eq!(read_on(&one, fence, "w").await?, published);
     Ok(())

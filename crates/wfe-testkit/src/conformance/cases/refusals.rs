@@ -67,7 +67,11 @@ async fn nothing_is_written(store: &Store, bench: &Bench) -> Checked<()> {
         store.process_commands(bench.now(), &fail).await?;
     }
     let other = steps.register().await?;
-    assert_eq!(steps.acquire(&other, "i", bench.now()).await?, None, "the instance was released");
+    assert_eq!(
+        steps.acquire(&other, &definitions(), "i", bench.now()).await?,
+        None,
+        "the instance was released"
+    );
     Ok(())
 }
 

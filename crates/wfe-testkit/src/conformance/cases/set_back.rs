@@ -148,10 +148,12 @@ async fn an_event_published_after_the_start_makes_an_instance_claimable(bench: B
     bench.clock.set(second(-100));
     store.create_event(&event("old", "name", "key", second(-101))).await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
-    assert_eq!(steps.acquire(&owner, "child", bench.now()).await?, None);
+    assert_eq!(steps.acquire(&owner, &definitions(), "child", bench.now()).await?, None);
     store.create_event(&event("e", "name", "key", second(-100))).await?;
     assert!(!steps.finish_event("e").await?);
-    let Some(child) = steps.acquire(&owner, "child", bench.now()).await? else { unmet("nothing to acquire") };
+    let Some(child) = steps.acquire(&owner, &definitions(), "child", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
     assert_eq!(child.id, "child");
     assert_eq!(claim(&bench, &store, &owner).await?, ["created", "started"]);
     assert_eq!(steps.load("parent").await?.deliveries.len(), 1);

@@ -137,7 +137,8 @@ async fn one_start_of_many(stores: &[Store]) -> Checked<()> {
             (0..12).map(|n| referred(&format!("i{round}-{n}"), &round.to_string())).collect();
         let mut starting = Vec::new();
         for (n, instance) in instances.iter().enumerate() {
-            starting.push(steps(&stores[n % stores.len()])?.start(None, instance));
+            let steps = steps(&stores[n % stores.len()])?;
+            starting.push(async move { steps.start(None, instance).await });
         }
         let mut started = Vec::new();
         for result in join_all(starting).await {
@@ -170,7 +171,7 @@ async fn a_start_with_an_owner_is_owned_from_the_start(bench: Bench) -> Checked<
     let other = steps.register().await?;
     assert_eq!(steps.load("i").await?.fence, fence);
     assert_eq!(steps.claim(&other, &definitions(), bench.now(), 9).await?, []);
-    assert_eq!(steps.acquire(&other, "i", bench.now()).await?, None);
+    assert_eq!(steps.acquire(&other, &definitions(), "i", bench.now()).await?, None);
     done(&store, fence, StepCommit { data: Some(json!("run")), ..commit("i") }).await?;
     assert_eq!(store.get_workflow_instance("i").await?.data, "run");
     Ok(())

@@ -106,7 +106,7 @@ async fn an_event_from_before_the_start_makes_nothing_claimable_and_is_finished(
     begun(&bench, &store).await?;
     assert_eq!(claim(&bench, &store, &owner).await?, NONE);
     for id in ["started", "created", "child"] {
-        assert_eq!(steps.acquire(&owner, id, bench.now()).await?, None, "{id}");
+        assert_eq!(steps.acquire(&owner, &definitions(), id, bench.now()).await?, None, "{id}");
     }
     assert!(steps.finish_event("before").await?);
     match steps.finish_events(None, 9).await {

@@ -204,7 +204,9 @@ async fn an_answer_reaches_its_instance(bench: Bench) -> Checked<()> {
     assert_eq!(loaded.deliveries.len(), 1);
     assert_eq!(loaded.deliveries[0].subscription_id, "a");
     assert_eq!(loaded.deliveries[0].event, answer("e", "a"));
-    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    let Some(claimed) = steps.acquire(&owner, &definitions(), "i", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
     let taken = StepCommit { consumed: vec![consumed("a", "e")], release: true, ..commit("i") };
     done(&store, claimed.fence, taken).await?;
     assert_eq!(steps.load("i").await?.deliveries, []);
@@ -228,7 +230,9 @@ async fn an_answer_is_accepted_once_and_again_without_effect(bench: Bench) -> Ch
     bench.clock.set(second(20));
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
     let owner = steps.register().await?;
-    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    let Some(claimed) = steps.acquire(&owner, &definitions(), "i", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
     done(&store, claimed.fence, StepCommit { consumed: vec![consumed("a", "e")], ..commit("i") }).await?;
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
     assert_eq!(steps.load("i").await?.deliveries, []);
@@ -281,7 +285,9 @@ async fn a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_befo
     let owner = steps.register().await?;
     assert_eq!(take(&store, "t", 10).await?.as_deref(), Some("a"));
     assert!(steps.answer_wait("b", None, &answer("e", "b")).await?);
-    let Some(claimed) = steps.acquire(&owner, "i", bench.now()).await? else { unmet("nothing to acquire") };
+    let Some(claimed) = steps.acquire(&owner, &definitions(), "i", bench.now()).await? else {
+        unmet("nothing to acquire")
+    };
     let closes = ["a", "b", "c", "unknown"].map(str::to_owned);
     done(&store, claimed.fence, StepCommit { unanswerable: closes.into(), ..commit("i") }).await?;
     for (wait, token) in [("a", Some("t")), ("a", None), ("b", None), ("c", None)] {

@@ -1,16 +1,16 @@
 //! How instances come to this host.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 use wfe_core::{
     Result, WfeError, logging,
-    traits::{Claimed, Loaded, Owner},
+    traits::{Claimed, Owner},
 };
 
 use super::Dispatcher;
@@ -22,8 +22,8 @@ use crate::{
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
 const CLAIMS_AT_ONCE: usize = 128;
 
-/// An instance, and its place if those of its definition are limited; `None`: it is left to others.
-type Acquired = Result<Option<(Claimed, Option<OwnedSemaphorePermit>)>>;
+/// An instance as it was loaded, and its place if those of its definition are limited; `None`: it is left to others.
+type Acquired = Result<Option<(Claimed, State, Option<OwnedSemaphorePermit>)>>;
 
 impl Dispatcher {
     /// Somebody asked something of an instance: its actor looks, or it is acquired.
@@ -46,15 +46,13 @@ impl Dispatcher {
 
     /// Gives those that could not be acquired because others may take this host's owner for dead.
     async fn wake_some<'a>(&mut self, ids: &'a [String]) -> Vec<&'a str> {
-        let (mut lost, mut is_corrupt) = (Vec::new(), false);
-        let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(id)).collect();
+        let (mut lost, definitions) = (Vec::new(), Arc::new(self.shared.definitions()));
+        let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(&definitions, id)).collect();
         // Each begins when it comes, and not when the last one does.
         while let Some((id, acquired)) = acquired.next().await {
             match acquired {
                 Ok(None) => {}
-                Ok(Some((claimed, place))) => self.begin_claimed(claimed, State::Stored, place).await,
-                // Its definition is not known here, but to the store: a claim takes it, and suspends or ends it.
-                Err(WfeError::Corrupt { .. }) => is_corrupt = true,
+                Ok(Some((claimed, state, place))) => self.begin_claimed(claimed, state, place).await,
                 // The poll looks again.
                 Err(error) => {
                     self.in_doubt |= is_doubtful(&error);
@@ -66,9 +64,6 @@ impl Dispatcher {
                     }
                 }
             }
-        }
-        if is_corrupt {
-            self.look().await;
         }
         lost
     }
@@ -82,9 +77,13 @@ impl Dispatcher {
 
     /// Makes the instance ours, if nobody has it and its definition is registered here; others are left to hosts that
     /// have it.
-    fn acquire<'a>(&self, id: &'a str) -> impl Future<Output = (&'a str, Acquired)> + use<'a> {
-        let (shared, owner) = (self.shared.clone(), self.owner.clone());
-        async move { (id, acquire(&shared, &owner, id).await) }
+    fn acquire<'a>(
+        &self,
+        definitions: &Arc<Vec<(String, u32)>>,
+        id: &'a str,
+    ) -> impl Future<Output = (&'a str, Acquired)> + use<'a> {
+        let (shared, owner, definitions) = (self.shared.clone(), self.owner.clone(), definitions.clone());
+        async move { (id, acquire(&shared, &owner, &definitions, id).await) }
     }
 
     /// Claims what is due, as far as there is room.
@@ -140,6 +139,7 @@ impl Dispatcher {
         definitions: &[(String, u32)],
         places: Option<&Arc<Semaphore>>,
     ) -> Result<Option<DateTime<Utc>>> {
+        let shared = self.shared.clone();
         loop {
             let now = self.shared.now();
             let room = self.shared.room();
@@ -159,49 +159,19 @@ impl Dispatcher {
                 return Ok(None);
             }
             let as_at = ahead.unwrap_or(now);
-            let claimed = self.shared.store.claim(&self.owner, definitions, as_at, limit).await?;
+            let (clock, owner) = (&*shared.options.clock, &self.owner);
+            let asked = clock.monotonic();
+            let claimed = shared.store.claim_loaded(owner, definitions, as_at, limit);
+            let claimed = shared.heart.during(owner, clock, claimed).await?;
             let more = claimed.len() == limit;
-            let mut reading = self.read_all(&claimed);
-            for claimed in claimed {
+            for (claimed, loaded) in claimed {
                 let place = taken.as_mut().and_then(|taken| taken.split(1));
-                let state = reading.remove(&claimed.id).map_or(State::Stored, State::Coming);
-                self.begin_claimed(claimed, state, place).await;
+                self.begin_claimed(claimed, State::Claimed(Box::new(loaded), asked), place).await;
             }
             if !more {
                 return Ok(ahead);
             }
         }
-    }
-
-    /// Reads together what was claimed together: many cost little more than one. An instance that does not come this way
-    /// (one of them cannot be read, say) is read by its actor.
-    fn read_all(&self, claimed: &[Claimed]) -> HashMap<String, oneshot::Receiver<Loaded>> {
-        if claimed.len() < 2 {
-            return HashMap::new();
-        }
-        let ids: Vec<String> = claimed.iter().map(|claimed| claimed.id.clone()).collect();
-        let (mut wanted, mut coming) = (HashMap::new(), HashMap::new());
-        for id in &ids {
-            let (read, will_be_read) = oneshot::channel();
-            wanted.insert(id.clone(), read);
-            coming.insert(id.clone(), will_be_read);
-        }
-        let store = self.shared.store.clone();
-        tokio::spawn(async move {
-            match store.load_many(&ids).await {
-                Ok(loaded) => {
-                    for (id, loaded) in loaded {
-                        // One that cannot be read is read by its actor, which sees to it.
-                        if let (Some(read), Ok(loaded)) = (wanted.remove(&id), loaded) {
-                            // It fails only if the actor has ended.
-                            let _void = read.send(loaded);
-                        }
-                    }
-                }
-                Err(error) => logging::debug!(%error, "claimed instances are read one by one"),
-            }
-        });
-        coming
     }
 
     async fn begin_claimed(&mut self, claimed: Claimed, state: State, place: Option<OwnedSemaphorePermit>) {
@@ -212,20 +182,28 @@ impl Dispatcher {
     }
 }
 
-async fn acquire(shared: &Shared, owner: &Owner, id: &str) -> Acquired {
+async fn acquire(shared: &Shared, owner: &Arc<Owner>, definitions: &[(String, u32)], id: &str) -> Acquired {
     // What is asked of it is stored: the first look under a usable clock finds it.
     if !shared.is_clock_usable() {
         return Ok(None);
     }
-    let loaded = shared.store.load(id).await?;
-    let instance = loaded.instance;
-    if !shared.is_registered(&instance.workflow_definition_id, instance.version, id) {
-        return Ok(None);
-    }
-    let claimed = shared.store.acquire(owner, id, shared.now()).await?;
-    let places = shared.options.limits.instances(&instance.workflow_definition_id);
-    // Beyond the limit if need be: what is asked of an instance takes effect.
-    Ok(claimed.map(|claimed| (claimed, places.and_then(|places| take_places(places, 1)))))
+    let clock = &*shared.options.clock;
+    let asked = clock.monotonic();
+    let acquired = shared.store.acquire_loaded(owner, definitions, id, shared.now());
+    let acquired = match shared.heart.during(owner, clock, acquired).await {
+        Err(WfeError::DefinitionNotFound { id: definition, version }) => {
+            shared.missing.tell(&definition, version, id);
+            return Ok(None);
+        }
+        acquired => acquired?,
+    };
+    Ok(acquired.map(|(claimed, loaded)| {
+        let definition = loaded.as_ref().ok().map(|loaded| &loaded.instance.workflow_definition_id);
+        let places = definition.and_then(|definition| shared.options.limits.instances(definition));
+        // Beyond the limit if need be: what is asked of an instance takes effect.
+        let place = places.and_then(|places| take_places(places, 1));
+        (claimed, State::Claimed(Box::new(loaded), asked), place)
+    }))
 }
 
 /// Whether this host needs another owner: the store may have given the one that it has something that nobody here knows of,

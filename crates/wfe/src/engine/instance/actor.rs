@@ -1,8 +1,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
+    Result,
     executor::StepExecution,
     traits::{Claimed, Loaded},
 };
@@ -62,10 +63,8 @@ pub(in crate::engine) struct Spawned {
 pub(in crate::engine) enum State {
     /// Here, with whoever has just stored it.
     Here(Box<Loaded>),
-    /// It is being read, together with others.
-    Coming(oneshot::Receiver<Loaded>),
-    /// In the store only.
-    Stored,
+    /// Here, as it was loaded with its claim, for which the store was asked then by the monotonic clock.
+    Claimed(Box<Result<Loaded>>, Duration),
 }
 
 /// What an actor leaves when its work is over.

@@ -61,14 +61,14 @@ impl Actor {
         self.ticket = (self.is_suspect && parked.is_none()).then(|| PROCESS.ask());
         let mut here = match state {
             State::Here(loaded) => Some(*loaded),
-            State::Coming(loaded) => match loaded.await {
+            State::Claimed(loaded, asked) => match *loaded {
                 Ok(loaded) if self.shared.is_sound(&loaded) => {
                     self.await_start(&loaded).await;
+                    self.seen = asked;
                     Some(loaded)
                 }
-                Ok(_) | Err(_) => None, // it does not come this way
+                Ok(_) | Err(_) => None, // it is read again, with a second look at it, or until the store answers
             },
-            State::Stored => None,
         };
         let mut at_work = RunningBodies::default();
         self.others.extend(AtHand::in_process(&self.work.id, &self.mail, 1));

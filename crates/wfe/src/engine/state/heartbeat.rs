@@ -96,6 +96,25 @@ impl Heart {
         Beating { heart: self.clone(), number, work }
     }
 
+    /// Does something that may give this owner instances, and then reads them. Once that takes as long as a tick, it is a work
+    /// of the owner's: what it has by then must not be taken for a frozen owner's.
+    pub async fn during<T>(
+        self: &Arc<Self>,
+        owner: &Arc<Owner>,
+        clock: &dyn Clock,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let Some(lease) = owner.lease() else { return work.await };
+        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            () = clock.sleep(tick(lease)) => {}
+        }
+        let _beating = self.begin(owner.clone());
+        work.await
+    }
+
     /// Sends the heartbeats that are due, for ever; while nothing is under way it rests. By the monotonic clock: a wall
     /// clock that is set must not make the host look dead.
     pub async fn run(&self, lease: Duration, clock: &dyn Clock, store: &dyn StepStore, loss: &Loss) {

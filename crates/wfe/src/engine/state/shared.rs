@@ -65,8 +65,8 @@ pub(crate) struct Shared {
 impl Shared {
     #[expect(clippy::disallowed_methods, reason = "without a seed, hosts must not repeat each other")]
     pub fn new(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
-        let loss = Arc::default();
-        let (store, guarantees) = EngineStore::new(&provider, &loss);
+        let loss = Arc::<Loss>::default();
+        let (store, guarantees) = EngineStore::new(provider.clone(), loss.clone());
         let random = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self {
             provider,

@@ -166,7 +166,13 @@ impl StepStore for PlainStore {
         Ok(claimed)
     }
 
-    async fn acquire(&self, owner: &Owner, id: &str, as_at: DateTime<Utc>) -> Result<Option<Claimed>> {
+    async fn acquire(
+        &self,
+        owner: &Owner,
+        definitions: &[(String, u32)],
+        id: &str,
+        as_at: DateTime<Utc>,
+    ) -> Result<Option<Claimed>> {
         let mut ownership = self.lock().await;
         if !ownership.is_free(id) {
             return Ok(None);
@@ -179,7 +185,15 @@ impl StepStore for PlainStore {
         let due = instance.status == wfe_core::models::WorkflowStatus::Runnable
             && instance.next_execution.is_some_and(|at| at <= as_at.timestamp_millis());
         let requested = ownership.control(id).is_some() && !instance.status.is_final();
-        Ok((due || requested).then(|| ownership.take(id, owner)))
+        if !due && !requested {
+            return Ok(None);
+        }
+        let key = (instance.workflow_definition_id, instance.version);
+        if !definitions.contains(&key) {
+            let (id, version) = key;
+            return Err(WfeError::DefinitionNotFound { id, version });
+        }
+        Ok(Some(ownership.take(id, owner)))
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {

@@ -66,8 +66,8 @@ pub fn plain(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider
 struct Plain(Arc<dyn PersistenceProvider>);
 
 impl Layer for Plain {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.0
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.0
     }
 
     fn has_step_store(&self) -> bool {
@@ -103,15 +103,15 @@ impl Faulty {
         }
     }
 
-    fn steps(&self) -> &dyn StepStore {
-        self.inner.step_store().unwrap()
+    fn steps(&self) -> Arc<dyn StepStore> {
+        self.inner.clone().step_store().unwrap()
     }
 }
 
 #[async_trait]
 impl Layer for Faulty {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {

@@ -122,8 +122,8 @@ struct Crossing {
 
 #[async_trait]
 impl Layer for Crossing {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>> {
@@ -132,7 +132,7 @@ impl Layer for Crossing {
             2 => self.second.notify_one(),
             _ => {}
         }
-        self.inner.step_store().unwrap().items(id, container, from, limit).await
+        self.inner.clone().step_store().unwrap().items(id, container, from, limit).await
     }
 }
 
@@ -157,15 +157,15 @@ struct Holding {
 }
 
 impl Holding {
-    fn steps(&self) -> &dyn StepStore {
-        self.inner.step_store().unwrap()
+    fn steps(&self) -> Arc<dyn StepStore> {
+        self.inner.clone().step_store().unwrap()
     }
 }
 
 #[async_trait]
 impl Layer for Holding {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.inner
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.inner
     }
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {

@@ -85,8 +85,8 @@ impl Timed {
 struct Silent(Arc<dyn PersistenceProvider>);
 
 impl Layer for Silent {
-    fn inner(&self) -> &dyn PersistenceProvider {
-        &*self.0
+    fn inner(&self) -> &Arc<dyn PersistenceProvider> {
+        &self.0
     }
 
     fn news(&self) -> BoxStream<'static, ()> {

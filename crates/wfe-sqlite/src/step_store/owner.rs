@@ -1,0 +1,33 @@
+//! Owners: how they register, and show that they live.
+
+use std::hash::{BuildHasher, RandomState};
+
+use wfe_core::{Result, traits::Owner};
+
+use crate::{SqlitePersistenceProvider, connection::admission::Caller};
+
+/// The counter that owners are numbered by.
+const OWNERS: &str = "wfe:owner";
+
+pub(super) async fn register(store: &SqlitePersistenceProvider) -> Result<Owner> {
+    let id = owner_id(store.draw(Caller::Engine, OWNERS).await?);
+    store.tidy(id).await?;
+    store.owners.register(id)
+}
+
+/// The id of the owner that was drawn as the `number`-th: that number, so that no other owner has it, and 32 bits by chance.
+/// Its lock file is named by it, and nobody who may write to the folder can make that before the owner does.
+fn owner_id(number: u64) -> u64 {
+    // Keyed by chance anew.
+    let chance = RandomState::new().hash_one(number) >> 32;
+    (number & 0x7fff_ffff) << 32 | chance
+}
+
+pub(super) async fn heartbeat(store: &SqlitePersistenceProvider, owner: &Owner) -> Result<()> {
+    store.check(true)?;
+    store.owners.beat(owner.id())
+}
+
+pub(super) async fn verify(store: &SqlitePersistenceProvider) -> Result<()> {
+    store.check(false)
+}

@@ -1,0 +1,72 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use wfe_core::{
+    Result, WfeError,
+    traits::{PersistenceProvider, StepStore},
+};
+
+use super::{Guarantees, loss::Loss, plain::PlainStore};
+
+/// The store that the engine works on: the provider's own step store, or one made of its plain traits. It notes when
+/// that says that it is lost, whichever call it answers. Callers that use the provider itself note that with
+/// [`Loss::seen`].
+pub(crate) struct EngineStore {
+    store: Arc<dyn StepStore>,
+    loss: Arc<Loss>,
+}
+
+impl EngineStore {
+    /// With what the store can promise.
+    pub fn new(provider: Arc<dyn PersistenceProvider>, loss: Arc<Loss>) -> (Self, Guarantees) {
+        let (store, guarantees): (Arc<dyn StepStore>, _) = match provider.clone().step_store() {
+            Some(store) => (store, Guarantees::OneTransactionPerStep),
+            None => (Arc::new(PlainStore::new(provider)), Guarantees::SingleProcess),
+        };
+        (Self { store, loss }, guarantees)
+    }
+
+    /// Notes what an answer says of the store. A commit of unknown outcome may be the first sign of a loss.
+    async fn seen<T: Send>(&self, answer: Result<T>) -> Result<T> {
+        let answer = self.loss.seen(answer);
+        if let Err(WfeError::CommitUnknown { .. }) = answer {
+            self.seen_of_owner(answer).await
+        } else {
+            answer
+        }
+    }
+
+    /// Notes whether the store is lost, whatever failed: an error may concern a file of the owner's own, which ends no host.
+    async fn seen_of_owner<T: Send>(&self, answer: Result<T>) -> Result<T> {
+        if answer.is_err() {
+            // What it says is noted.
+            let _noted = self.loss.seen(self.store.verify().await);
+        }
+        answer
+    }
+}
+
+macro_rules! noting {
+    (
+        owner { $(async fn $of_owner:ident($($owner_arg:ident: $owner_type:ty),*) -> $owner_result:ty;)* }
+        $($part:ident { $(async fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)* })*
+    ) => {
+        #[async_trait]
+        impl StepStore for EngineStore {
+            $(async fn $of_owner(&self, $($owner_arg: $owner_type),*) -> $owner_result {
+                self.seen_of_owner(self.store.$of_owner($($owner_arg),*).await).await
+            })*
+
+            $($(async fn $name(&self, $($arg: $type),*) -> $result {
+                self.seen(self.store.$name($($arg),*).await).await
+            })*)*
+
+            fn news(&self) -> BoxStream<'static, ()> {
+                self.store.news()
+            }
+        }
+    };
+}
+
+wfe_core::step_store_methods!(noting);
