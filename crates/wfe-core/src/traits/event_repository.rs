@@ -3,24 +3,26 @@ use chrono::{DateTime, Utc};
 
 use crate::{Result, models::Event};
 
-/// Events.
+/// Events: what is published, and whether the engine still needs it.
 #[async_trait]
 pub trait EventRepository: Send + Sync {
-    /// Stores an event and returns its id. An empty id: the store makes one.
+    /// Stores an event and returns its id. If the id is empty, the store creates one.
     ///
     /// # Errors
     /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id is taken; nothing was written.
     /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
     async fn create_event(&self, event: &Event) -> Result<String>;
 
-    /// As [`create_event`](Self::create_event), for an event that happens now: its `event_time` is not stored, but what the
-    /// store's clock shows as it stores it. So nothing that somebody does to the clock in between dates the event into the
-    /// past. To waits that count from the creation of their instances, its date says nothing at all: it came before or after
-    /// an instance as the store was told of the two (see [`StepStore::finish_event`](super::StepStore::finish_event)).
+    /// Stores an event that happens now. The store dates it by its own clock at the moment of storing and
+    /// ignores its `event_time`, so that the clock cannot be set in between.
     ///
-    /// By default the event's own date stands, and is all that tells before from after: where the plain traits are all there
-    /// is, an event of the very instant in which an instance began counts as published after it. A store with a
-    /// [`StepStore`](super::StepStore) dates it itself.
+    /// For subscriptions that count from the creation of their instances, the date does not matter: the event
+    /// came before or after an instance by the order in which the store stored the two (see
+    /// [`Delivery`](super::Delivery)).
+    ///
+    /// By default it keeps the event's own date. Then only dates tell before from after, and an event with the
+    /// date of an instance's creation counts as published after it. A store with a
+    /// [`StepStore`](super::StepStore) dates the event itself.
     ///
     /// # Errors
     /// Those of [`create_event`](Self::create_event).
@@ -46,13 +48,13 @@ pub trait EventRepository: Send + Sync {
         as_of: DateTime<Utc>,
     ) -> Result<Vec<String>>;
 
-    /// Marks an event processed; twice is fine.
+    /// Marks an event as processed; idempotent.
     ///
     /// # Errors
     /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.
     async fn mark_event_processed(&self, event_id: &str) -> Result<()>;
 
-    /// Marks an event unprocessed again; twice is fine.
+    /// Marks an event as unprocessed again; idempotent.
     ///
     /// # Errors
     /// [`EventNotFound`](crate::WfeError::EventNotFound): no event has this id.

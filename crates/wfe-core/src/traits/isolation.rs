@@ -1,25 +1,28 @@
 #[cfg(doc)]
 use super::{Claimed, Owner, StepCommit, StepStore};
 
-/// How often in a row the process of an instance's owner died, with no commit of the instance in between.
+/// How many times in a row the process of an instance's owner died, without a commit of the instance in
+/// between.
 ///
-/// A death is one of the *process* of the owner: killed, aborted, or ended without a word. It counts for each instance that
-/// the owner had. What an owner loses in another way is no death: its [`Owner`] was dropped, it was frozen and taken over,
-/// it gave the instance back, it lost its sign of life. Every commit sets the counts back to none, but for one that stores
-/// nothing but [`release`](StepCommit::release) and [`next_execution`](StepCommit::next_execution).
+/// A death is one of the *process* of the owner: it was killed, aborted, or ended without releasing what it
+/// had. It counts for each instance of that owner. Other losses are no deaths: the [`Owner`] was dropped, it
+/// was frozen and taken over, it gave the instance back, it lost its sign of life. Every commit sets the counts
+/// back to zero, except one that stores only [`release`](StepCommit::release) and
+/// [`next_execution`](StepCommit::next_execution).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Deaths {
     /// All of them. A store may stop counting at [`SUSPECT`](Self::SUSPECT).
     pub in_a_row: u32,
-    /// Those while it ran alone in its process ([`Isolation::Alone`]).
+    /// Deaths while the instance ran alone in its process ([`Isolation::Alone`]).
     pub alone: u32,
-    /// Those while it ran, but not alone ([`Isolation::Turn`] and [`Isolation::Over`]).
+    /// Deaths while it ran, but not alone ([`Isolation::Turn`] and [`Isolation::Over`]).
     pub beside: u32,
 }
 
 impl Deaths {
-    /// From so many deaths in a row on, an instance is a suspect: it may be what kills its process. The first may be
-    /// anybody's, and to run alone costs the others their time.
+    /// The number of deaths in a row that makes an instance a suspect, which may be what kills its process. It
+    /// is not 1, because the first death may be the fault of any instance, and running alone costs the others
+    /// their time.
     pub const SUSPECT: u32 = 2;
 
     /// Whether the instance may be what kills its process.
@@ -29,15 +32,16 @@ impl Deaths {
     }
 }
 
-/// How a suspect runs in its process, so that a death of it can be judged.
+/// How a suspect runs in its process, so that a death can be attributed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isolation {
     /// Alone: no body of another instance runs in the process. A death counts as its own.
     Alone,
-    /// It is its turn, and nothing else begins; but bodies run beside it that go on for long, such as those of suspects whose
-    /// turn is [over](Self::Over). A death counts as [`beside`](Deaths::beside), and makes the instance due before all others,
-    /// so that the next process runs it first.
+    /// It is the suspect's turn, and nothing else begins; but long bodies run beside it, such as those of
+    /// suspects whose turn is [over](Self::Over). A death counts as [`beside`](Deaths::beside), and makes the
+    /// instance due before all others, so that the next process runs it first.
     Turn,
-    /// It had its turn and runs on, and others begin beside it. A death counts as [`beside`](Deaths::beside).
+    /// The suspect's turn is over; it still runs, and others begin beside it. A death counts as
+    /// [`beside`](Deaths::beside).
     Over,
 }

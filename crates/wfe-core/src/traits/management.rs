@@ -15,10 +15,10 @@ pub struct TimeRange {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Which instances; the default is all. Every field that is set must hold.
+/// Selects instances. The default selects all; every field that is set must match.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceFilter {
-    /// Any of these; empty: whatever the status.
+    /// With one of these statuses; empty: with any.
     pub status: Vec<WorkflowStatus>,
     /// Of this definition, whatever its version.
     pub definition_id: Option<String>,
@@ -32,7 +32,8 @@ pub struct InstanceFilter {
     pub completed: TimeRange,
 }
 
-/// Where a page ended: hand it back for the next one. Rows that come or go meanwhile neither repeat nor hide others.
+/// The position of a page's end: pass it to get the next page. Rows that are added or removed in between
+/// neither repeat nor hide others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cursor(pub u64);
 
@@ -41,7 +42,7 @@ pub struct Cursor(pub u64);
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Where to go on; `None`: this was the last page.
+    /// Where the next page begins; `None`: this was the last page.
     pub next: Option<Cursor>,
 }
 
@@ -66,7 +67,7 @@ pub struct InstanceSummary {
     pub create_time: DateTime<Utc>,
     /// When it ended; `None`: it has not.
     pub complete_time: Option<DateTime<Utc>>,
-    /// When it is due, in milliseconds since the Unix epoch; `None`: parked.
+    /// When it is due, in milliseconds since the Unix epoch; `None`: not scheduled.
     pub next_execution: Option<i64>,
 }
 
@@ -95,7 +96,7 @@ pub struct PurgeReport {
     pub instances: u64,
     /// Events.
     pub events: u64,
-    /// Whether more is left than one batch may remove: call again.
+    /// Whether more remains than one batch may remove: call again.
     pub more: bool,
 }
 
@@ -124,7 +125,7 @@ pub struct StoreStatistics {
     pub history: u64,
     /// Events, processed or not.
     pub events: u64,
-    /// Open waits.
+    /// Open subscriptions.
     pub open_waits: u64,
     /// Scheduled commands.
     pub commands: u64,
@@ -136,7 +137,7 @@ pub struct StoreStatistics {
     pub free_bytes: u64,
 }
 
-/// What operators need. All of it may run beside a working engine.
+/// A store's management interface, for operators. All of it may run while an engine works on the store.
 #[async_trait]
 pub trait Management: Send + Sync {
     /// A page of instances that match, oldest first.
@@ -167,8 +168,8 @@ pub trait Management: Send + Sync {
     /// [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
     async fn delete(&self, id: &str) -> Result<PurgeReport>;
 
-    /// Removes up to `limit` instances that ended before `before` with one of these statuses (which must be final),
-    /// each with all that belongs to it, in one transaction.
+    /// Removes up to `limit` instances that ended before `before` with one of these statuses (which must be
+    /// final), each with all that belongs to it, in one transaction.
     ///
     /// # Errors
     /// [`Invalid`](crate::WfeError::Invalid): a status that is not final.
@@ -182,8 +183,8 @@ pub trait Management: Send + Sync {
     /// Removes up to `limit` processed events dated before `before`.
     async fn purge_events(&self, before: DateTime<Utc>, limit: usize) -> Result<PurgeReport>;
 
-    /// Writes a consistent copy of the store to `target`, which must not exist. A store that is in use is copied in this way
-    /// only: a copy of its files may be torn, and making it can take away the store's locks.
+    /// Writes a consistent copy of the store to `target`, which must not exist. Use it for every store that is
+    /// in use: a copy of its files may be inconsistent, and copying can release the store's locks.
     ///
     /// # Errors
     /// [`Unusable`](crate::WfeError::Unusable): the target exists, or cannot be written.
@@ -192,7 +193,7 @@ pub trait Management: Send + Sync {
     /// Reads all of the store and reports what is damaged.
     async fn check(&self) -> Result<Checkup>;
 
-    /// Gives free space back to the file system, in steps short enough not to hold up the engine.
+    /// Returns free space to the file system, in steps short enough not to delay the engine.
     async fn compact(&self) -> Result<CompactReport>;
 
     /// How large the store is.

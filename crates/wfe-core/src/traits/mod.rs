@@ -1,23 +1,29 @@
-//! The persistence contract: what a store must do for the WFE engine. One trait a file, each rule told once.
+//! The persistence contract: what a store must do for the WFE engine. One trait a file, each rule stated once.
 //!
-//! [`PersistenceProvider`] and its four repositories are what a store must have. [`StepStore`] is how the engine
-//! writes where the store offers it: a step's whole effect in one transaction. [`Management`] is for operators.
+//! Every store implements [`PersistenceProvider`] and its four repositories. A store that also implements
+//! [`StepStore`] lets the engine write a step's whole effect in one transaction. [`Management`] is for
+//! operators.
 //!
-//! What holds for every method:
+//! These rules hold for every method:
 //!
-//! * **Exactness.** Values come back as they went in: every JSON value, every time to the nanosecond,
-//!   `Some(Value::Null)` distinct from `None`, every finite double bit for bit. What cannot be stored or read back
-//!   exactly is refused when it is written ([`WfeError::Unstorable`](crate::WfeError::Unstorable)): never rounded, never stored unreadable.
-//!   [`limits`](crate::limits) says what that is, and has the checks.
-//! * **Bounds.** The bounds of queries (`as_of`, `as_at`) saturate, up to `DateTime::MIN_UTC` and `MAX_UTC`. A time
-//!   compared with milliseconds is rounded so that nothing is ever due early.
+//! * **Exactness.** Values are read back exactly as they were written: every JSON value, every time to the
+//!   nanosecond, `Some(Value::Null)` distinct from `None`, every finite double bit for bit. A value for which
+//!   that is impossible is refused when it is written ([`WfeError::Unstorable`](crate::WfeError::Unstorable)),
+//!   not rounded. [`limits`](crate::limits) lists such values and checks for them.
+//! * **Bounds.** The bounds of queries (`as_of`, `as_at`) may be any time; beyond what a store can hold, they
+//!   saturate. A time that is compared with milliseconds is rounded so that nothing is ever due early.
+//! * **Reads.** A read answers from one snapshot and writes nothing, so that it is answered while another
+//!   process is in the middle of a commit. These are reads: the getters of the repositories, and of
+//!   [`StepStore`] `load`, `inspect`, `load_many`, `pending`, `requested`, `ended`, `upcoming`,
+//!   `upcoming_event`, `open_waits`, `finished`, `items`, `failures` and `last_failures`.
 //! * **Errors.** An error leaves the store as it was before the call, with two exceptions:
-//!   [`process_commands`](ScheduledCommandRepository::process_commands), which commits each command by itself, and
-//!   [`WfeError::CommitUnknown`](crate::WfeError::CommitUnknown).
-//! * **Crashes and dropped futures.** A call that returned is durable. One that did not, because the process died or
-//!   its future was dropped, has left either all of its effect or none of it.
+//!   [`process_commands`](ScheduledCommandRepository::process_commands), which commits each command by itself,
+//!   and [`WfeError::CommitUnknown`](crate::WfeError::CommitUnknown).
+//! * **Crashes and dropped futures.** The effect of a call that returned is durable. A call that did not
+//!   return, because the process died or its future was dropped, has left all of its effect or none.
 
 mod control;
+mod defaults;
 mod event_repository;
 mod isolation;
 mod loaded;

@@ -1,15 +1,22 @@
 use std::{any::Any, fmt, time::Duration};
 
-/// Who may write an instance: given out with every change of owner, checked inside every
-/// [`commit_step`](super::StepStore::commit_step). It only grows.
+/// Fencing token: the right to write an instance. A claim or a start gives it out, and every
+/// [`commit_step`](super::StepStore::commit_step) is checked against it. Every change of owner raises it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence(pub u64);
 
-/// A host that may own instances of this store, for as long as this value lives.
+/// A host, registered as a possible owner of this store's instances, for as long as this value lives.
 ///
-/// Dropping it, or the death of its process, makes everything it owned claimable by others; nothing has to be
-/// written for that. A process that stands still, frozen or hung, does not die: its instances become claimable when it
-/// has given no sign of life for its [`lease`](Self::lease).
+/// Any number of owners, in one process or several, may work on one store. An instance has at most one owner at
+/// a time. Every change of owner raises its fencing token, and a commit under an older token writes nothing.
+///
+/// * An owner is *dead* when this value was dropped or its process ended. Others see that at once; nothing has
+///   to be written.
+/// * An owner is *frozen* when an observer, by its own monotonic clock, has seen no commit of its instances and
+///   no [`heartbeat`](super::StepStore::heartbeat) for its [`lease`](Self::lease): its process was suspended,
+///   or hangs. An observer that was suspended itself counts only the time in which it looked.
+///
+/// The instances of a dead or frozen owner become due, and others can claim them.
 pub struct Owner {
     id: u64,
     lease: Option<Duration>,
@@ -34,9 +41,10 @@ impl Owner {
         self.id
     }
 
-    /// How long the owner may give no sign of life before others take over what it owns. Every commit of an instance
-    /// that it owns is such a sign; where none comes for a third of this, send a
-    /// [`heartbeat`](super::StepStore::heartbeat). `None`: this store judges by life and death alone.
+    /// How long the owner may give no sign of life before others take over its instances. Every commit of one
+    /// of its instances is such a sign. If none comes for a third of the lease, send a
+    /// [`heartbeat`](super::StepStore::heartbeat). `None`: in this store, owners do not count as frozen, only
+    /// as dead.
     #[must_use]
     pub fn lease(&self) -> Option<Duration> {
         self.lease

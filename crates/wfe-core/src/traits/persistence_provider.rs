@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{Result, models::ExecutionError};
 
-/// A store of workflows.
+/// A store of workflows: what the engine needs at least.
 #[async_trait]
 pub trait PersistenceProvider:
     WorkflowRepository + EventRepository + SubscriptionRepository + ScheduledCommandRepository
 {
-    /// Stores these failures, all or none; an empty slice is fine.
+    /// Stores these failures, all or none. An empty slice is allowed.
     ///
     /// # Errors
     /// [`Unstorable`](crate::WfeError::Unstorable): a time cannot be stored exactly; none was stored.
@@ -25,12 +25,13 @@ pub trait PersistenceProvider:
     /// [`SchemaTooNew`](crate::WfeError::SchemaTooNew): a newer version wrote the store; it is left untouched.
     async fn ensure_store_exists(&self) -> Result<()>;
 
-    /// The engine's own way to write; `None`: this store has none, and the host runs as the only process on it.
+    /// The store as a [`StepStore`]. `None`, the default: it is none, and its host must be the only process
+    /// that uses it.
     fn step_store(self: Arc<Self>) -> Option<Arc<dyn StepStore>> {
         None
     }
 
-    /// What operators need; `None`: this store has none.
+    /// The store's management interface, for operators. `None`, the default: it has none.
     fn management(self: Arc<Self>) -> Option<Arc<dyn Management>> {
         None
     }

@@ -20,7 +20,7 @@ use crate::{
 pub enum Ending {
     /// Its last step ended well.
     Completed,
-    /// A step failed for good, and its error behaviour was to terminate.
+    /// A step failed for good, and its error behaviour was to fail the instance.
     Failed,
     /// [`Control::Cancel`].
     Cancelled,
@@ -44,8 +44,8 @@ pub struct StepFailure {
 }
 
 impl StepFailure {
-    /// Why the instance `id` is suspended by whoever takes it up: by this error, something stored of it is corrupt. Its code is
-    /// [`StepError::CORRUPT`], its causes name table, column and row.
+    /// The failure with which the engine quarantines the instance `id`, because something stored of it is
+    /// corrupt. Its code is [`StepError::CORRUPT`]; its causes name table, column and row.
     #[must_use]
     pub fn corrupt(id: &str, error: WfeError, time: DateTime<Utc>) -> Self {
         let causes = StepError::fatal(error).causes();
@@ -59,17 +59,17 @@ impl StepFailure {
     }
 }
 
-/// An event reaches a wait.
+/// A subscription consumes an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumed {
-    /// The wait, which this closes.
+    /// The subscription, which this closes.
     pub subscription_id: String,
-    /// The event that it takes.
+    /// The event that it consumes.
     pub event_id: String,
 }
 
-/// The items of a container, stored once and apart from its cursor, so that moving the cursor costs the same however
-/// many they are.
+/// The items of a container, stored once and apart from its cursor, so that the cost of moving the cursor does
+/// not grow with their number.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Items {
     /// The container's pointer.
@@ -78,23 +78,23 @@ pub struct Items {
     pub values: Vec<Value>,
 }
 
-/// The whole effect of a pass over an instance, as a *delta*: nothing in it grows with the instance. The default
-/// changes nothing.
+/// The whole effect of a pass over an instance, as a *delta*: its size does not grow with the instance. The
+/// default changes nothing.
 #[derive(Debug, Clone, Default)]
 pub struct StepCommit {
-    /// Whose.
+    /// The instance.
     pub instance_id: String,
     /// The new status; `None`: unchanged.
     pub status: Option<WorkflowStatus>,
     /// With a final status: how it ended.
     pub ending: Option<Ending>,
-    /// With a final status, or with `Suspended`: the failure that caused it, if one did. Any status that a commit
-    /// sets replaces the stored cause.
+    /// With a final status, or with `Suspended`: the failure that caused it, if one did. Any status that a
+    /// commit sets replaces the stored cause.
     pub cause: Option<StepFailure>,
     /// When it ended; `None`: unchanged.
     pub complete_time: Option<DateTime<Utc>>,
-    /// When to look again, in milliseconds (`Some(None)`: parked); `None`: unchanged. An owned instance keeps a due
-    /// time while it runs, so that it is due again if its owner dies.
+    /// When the instance is due next, in milliseconds (`Some(None)`: not scheduled); `None`: unchanged. An
+    /// owned instance keeps a due time while it runs, so that it is due again if its owner dies.
     pub next_execution: Option<Option<i64>>,
     /// The new data; `None`: unchanged, and not written.
     pub data: Option<Value>,
@@ -104,41 +104,43 @@ pub struct StepCommit {
     pub finished: Vec<ExecutionPointer>,
     /// Items of containers that begin.
     pub items: Vec<Items>,
-    /// New waits. The first due event that one matches becomes unprocessed again.
+    /// New subscriptions. The first due event that one matches becomes unprocessed again.
     pub subscribed: Vec<EventSubscription>,
-    /// Ids of those new waits that count from a date given by hand, even if it is the very creation of the instance. Others
-    /// whose `subscribe_as_of` is the instance's `create_time` count from its creation (see
-    /// [`finish_event`](StepStore::finish_event)).
+    /// Ids of the new subscriptions that count from a date given by hand, even if that is the creation of the
+    /// instance. Other subscriptions whose `subscribe_as_of` is the instance's `create_time` count from its
+    /// creation (see [`Delivery`](super::Delivery)).
     pub dated: Vec<String>,
-    /// Ids of waits that a cancel, a timeout or an end takes away; unknown ones are passed over.
+    /// Ids of subscriptions that a cancel, a timeout or an end closes; unknown ids are ignored.
     pub unsubscribed: Vec<String>,
-    /// Waits that take no answer from now on, because they are about to be taken away: nobody can claim or
-    /// [answer](StepStore::answer_wait) them any more. They stay open, and the answer that one has already is delivered as
-    /// ever: so whoever looks after this commit knows whether one was accepted. Unknown ones are passed over.
+    /// Ids of subscriptions that can no longer be claimed or [answered](StepStore::answer_wait), because they
+    /// are about to be cancelled. They stay open, and an answer that one already has is still delivered: so a
+    /// load after this commit shows whether an answer was accepted. Unknown ids are ignored.
     pub unanswerable: Vec<String>,
-    /// Events that reach waits in this commit: the waits are closed and the position of (instance, name, key) moves on.
+    /// Events that are consumed by this commit: their subscriptions are closed, and the position of (instance,
+    /// name, key) advances.
     pub consumed: Vec<Consumed>,
-    /// Events to store, by their own dates; one that exists already, by its id, name and key, is passed over.
+    /// Events to store, with their own dates. An event that exists already, by its id, name and key, is
+    /// ignored.
     pub published: Vec<Event>,
-    /// Child instances, with ids made from parent and pointer; one that exists already, as a child of this instance that runs
-    /// this definition, is passed over.
+    /// Child instances, with ids made from parent and pointer. One that exists already, as a child of this
+    /// instance that runs this definition, is ignored.
     pub created: Vec<WorkflowInstance>,
-    /// Requests to other instances (children of this one), stored as [`request`](StepStore::request) does it, after
-    /// [`created`](Self::created); unknown and ended ones are passed over.
+    /// Requests to other instances (children of this one), stored as by [`request`](StepStore::request), after
+    /// [`created`](Self::created). Requests to unknown and ended instances are ignored.
     pub requested: Vec<(String, Control)>,
     /// Failures of steps.
     pub failures: Vec<StepFailure>,
     /// Wake-ups, merged as in [`schedule_command`](super::ScheduledCommandRepository::schedule_command).
     pub commands: Vec<ScheduledCommand>,
-    /// Number of the control request whose effect this commit stores; it is cleared with it.
+    /// The number of the control request whose effect this commit stores. The commit clears the request.
     pub applied: Option<u64>,
-    /// Gives the ownership back: nothing is left to run now.
+    /// Releases the instance: nothing is left to run now.
     pub release: bool,
 }
 
 impl StepCommit {
-    /// Whether it stores nothing but that the instance is given back, and when to look again: no step forward, so that what
-    /// is known of its [deaths](super::Deaths) goes on to hold.
+    /// Whether it stores nothing but the release of the instance and its next due time. Such a commit is no
+    /// step forward, so the counts of [deaths](super::Deaths) stay.
     #[must_use]
     pub fn only_gives_back(&self) -> bool {
         let Self {
@@ -175,13 +177,15 @@ impl StepCommit {
     }
 }
 
-/// What a commit came to.
+/// The result of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
     /// All of it is durable.
     Done,
-    /// Nothing was written: the stored fence is another one, or the instance is gone. Stop working on it.
+    /// Nothing was written: the stored fencing token is another one, or the instance is gone. Stop working on
+    /// it.
     Lost,
-    /// Nothing was written: this control request waits, and the commit did not name it. Apply it and commit again.
+    /// Nothing was written: this control request is pending, and the commit did not name it. Apply it and
+    /// commit again.
     Control(ControlRequest),
 }
