@@ -1,9 +1,10 @@
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
+use crate::sync::lock;
 use crate::{WfeError, logging};
 
 /// The largest number of values that are remembered. An operator repairs far fewer one by one, and the memory
@@ -26,7 +27,7 @@ impl CorruptValues {
         let mut hasher = DefaultHasher::new();
         (table, column, row).hash(&mut hasher);
         // No code panics while it holds the lock; if it did, the set would still be consistent.
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.0);
         let is_new = known.len() < MOST && known.insert(hasher.finish());
         if is_new && known.len() == MOST {
             logging::error!("{MOST} corrupt values were reported; further ones are not reported");

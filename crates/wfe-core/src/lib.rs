@@ -22,6 +22,8 @@ pub mod models;
 mod program;
 mod redact;
 pub mod steps;
+#[doc(hidden)]
+pub mod sync;
 pub mod traits;
 
 pub use corrupt::CorruptValues;

@@ -23,6 +23,7 @@ pub fn mark<D: Data + AsMut<Vec<String>>, I: Item>(word: impl Into<String>) -> S
 }
 
 /// A step that appends this word with the item of the iteration to the data.
+#[must_use]
 pub fn mark_item<D: Data + AsMut<Vec<String>>, I: Item + Clone + std::fmt::Display>(
     word: &'static str,
 ) -> Simple<String, D, I> {

@@ -11,7 +11,7 @@
 use std::{
     env, fs,
     process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,6 +21,7 @@ use wfe::{
     Outcome, WorkflowHost,
     definition::{WorkflowBuilder, each, event, inline},
 };
+use wfe_core::sync::lock;
 use wfe_sqlite::SqlitePersistenceProvider;
 
 /// Instances that wait for one event.
@@ -122,7 +123,7 @@ fn megabytes() -> u64 {
 static MACHINE: Mutex<()> = Mutex::new(());
 
 fn costs_grow_with_the_number(keys: &str) {
-    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = lock(&MACHINE);
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let few = (0..RUNS_OF_FEW).map(|_| side_by_side(keys, FEW).0).sum::<Duration>() / RUNS_OF_FEW;
@@ -148,7 +149,7 @@ fn waits_side_by_side_for_events_of_their_own_cost_time_by_their_number_and_litt
 
 #[test]
 fn what_is_started_amid_a_crowd_that_an_event_wakes_begins_soon() {
-    let _alone = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = lock(&MACHINE);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let late = runtime.block_on(amid_a_crowd());
     println!("{} were started amid {INSTANCES}, the latest began after {:?}", late.len(), late.iter().max());

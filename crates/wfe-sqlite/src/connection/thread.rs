@@ -3,13 +3,13 @@
 use std::{
     convert::Infallible,
     io,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Mutex, mpsc},
     thread,
     time::Duration,
 };
 
 use tokio::{runtime::Handle, sync::oneshot};
-use wfe_core::{Result, WfeError};
+use wfe_core::{Result, WfeError, sync::lock};
 
 /// Tells when a thread has ended.
 pub(crate) struct Ended {
@@ -26,7 +26,7 @@ impl Ended {
     /// Waits for the end of the thread, but not longer than this. `false`: it goes on.
     pub(crate) fn wait(&self, longest: Duration) -> bool {
         // Nothing that holds it can panic.
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = lock(&self.end);
         matches!(end.recv_timeout(longest), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 }

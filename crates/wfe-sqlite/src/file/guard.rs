@@ -17,13 +17,13 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use wfe_core::{WfeError, logging};
+use wfe_core::{WfeError, logging, sync::lock};
 
 use super::loss::Loss;
 #[cfg(unix)]
@@ -81,7 +81,7 @@ impl Guard {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing that holds it can panic half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

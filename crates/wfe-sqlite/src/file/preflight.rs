@@ -5,12 +5,12 @@ use std::{
     fs::{self, File, Metadata, OpenOptions},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
     thread,
     time::{Duration, Instant},
 };
 
-use wfe_core::{Result, WfeError};
+use wfe_core::{Result, WfeError, sync::lock};
 
 use super::identity;
 use crate::error::unusable;
@@ -51,7 +51,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     }
     refuse_removed(path)?;
     // Nothing that holds it can panic half-way through a change.
-    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut files = lock(&FILES);
     match identity::create(path) {
         Ok(file) => {
             let found = file.metadata().map_err(|error| not_seen(path, error))?;

@@ -3,10 +3,11 @@
 //! A copy is never trusted by itself: a read names the stamp that it has and gets the rows only if another one is
 //! stored, a write is guarded by it. So a copy can be out of date, and then costs a reload, but never a wrong answer.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lru::LruCache;
 use wfe_core::models::{ExecutionPointer, WorkflowInstance};
+use wfe_core::sync::lock;
 
 /// An instance as it is stored at one revision.
 #[derive(Debug, Clone)]
@@ -116,7 +117,7 @@ impl Cache {
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         // Nothing in `work` can panic half-way through a change of the state.
-        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.state))
     }
 }
 

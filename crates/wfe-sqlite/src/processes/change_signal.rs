@@ -5,7 +5,7 @@
 //! quicker by some milliseconds, and would flood those who listen while somebody stores without pause.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
     thread,
     time::Duration,
 };
@@ -18,6 +18,7 @@ use crate::{
     file::Watch,
     processes::{lock_files::Beside, owners::Owners},
 };
+use wfe_core::sync::lock;
 
 /// How often the thread looks at the bell of a file: work that another process stored begins after a quarter of the 100 ms
 /// that it may take, on average, and after half of them at the latest. A look wakes a core that may be asleep, which costs
@@ -136,7 +137,7 @@ fn look_on(rings: &Weak<watch::Sender<u64>>, file: &Weak<BellOfFile>) {
 impl BellOfFile {
     fn lock(&self) -> MutexGuard<'_, Listening> {
         // Nothing that holds it can panic half-way through a change.
-        self.listening.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.listening)
     }
 
     fn look(&self, listening: &mut Listening, rings: &watch::Sender<u64>) {

@@ -230,7 +230,7 @@ static PLACE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 #[cfg(not(unix))]
 fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     use std::io::{Seek, Write};
-    let _alone = PLACE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = lock(&PLACE);
     file.rewind()?;
     file.write_all(bytes)
 }
@@ -238,7 +238,7 @@ fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
 #[cfg(not(unix))]
 fn read_at_start(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     use std::io::{Read, Seek};
-    let _alone = PLACE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _alone = lock(&PLACE);
     file.rewind()?;
     file.read(bytes)
 }

@@ -6,10 +6,3 @@ pub(crate) mod freeze_detector;
 pub(crate) mod lock_files;
 pub(crate) mod owner_files;
 pub(crate) mod owners;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that holds one of them can panic half-way through a change.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

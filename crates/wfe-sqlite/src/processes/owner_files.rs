@@ -21,14 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wfe_core::{Result, WfeError, logging};
+use wfe_core::{Result, WfeError, logging, sync::lock};
 
 use crate::{
     file::{
         companions::OWNER,
         sidecars::{self, Sidecars, is_refusal},
     },
-    processes::{freeze_detector::Sign, lock},
+    processes::freeze_detector::Sign,
 };
 
 /// How long to wait for somebody else to let go of an owner's file.

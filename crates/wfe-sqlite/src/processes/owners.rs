@@ -9,13 +9,12 @@ use std::{
     time::Duration,
 };
 
-use wfe_core::{Result, traits::Owner};
+use wfe_core::{Result, sync::lock, traits::Owner};
 
 use crate::{
     file::sidecars::Sidecars,
     processes::{
         freeze_detector::{Observer, Progress, Sign},
-        lock,
         owner_files::{Life, OwnerFiles},
     },
 };

@@ -6,14 +6,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use sqlx::{
     ConnectOptions, Connection, Executor, Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteRow},
 };
-use wfe_core::{Result, WfeError, logging};
+use wfe_core::{Result, WfeError, logging, sync::lock};
 
 use crate::error;
 
@@ -170,7 +170,7 @@ pub(crate) async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<Sqli
 /// What a schema of this version has; 0: nothing.
 async fn demanded(version: i64) -> std::result::Result<Arc<Parts>, sqlx::Error> {
     // Nothing that holds it can panic half-way through a change.
-    let known = || DEMANDED.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = || lock(&DEMANDED);
     if let Some(parts) = known().get(&version) {
         return Ok(Arc::clone(parts));
     }

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
     Result, WfeError,
     models::{EventSubscription, ExecutionPointer, WorkflowInstance},
+    sync::lock,
     traits::{Delivery, Fence, Loaded, Pending},
 };
 
@@ -265,11 +266,6 @@ struct Parts {
     pointers: Vec<Result<ExecutionPointer>>,
     waits: Vec<Result<EventSubscription>>,
     deliveries: Vec<Result<Delivery>>,
-}
-
-fn lock<T>(parts: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing that holds it can panic half-way through a change.
-    parts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What was read in one snapshot does not go together.

@@ -1,10 +1,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use wfe::{models::PointerStatus, steps::Ctx, traits::StepCommit};
 use wfe_core::executor::idempotency_key;
+use wfe_core::sync::lock;
 
 /// What steps did in the world outside, which no death of a process undoes: how often, by idempotency key.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +70,6 @@ impl Effects {
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
         // Nothing panics while holding it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -9,9 +9,10 @@ pub use builder::TestHostBuilder;
 pub use inspecting::FinalState;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
+use wfe_core::sync::lock;
 
 use serde::Serialize;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
@@ -174,7 +175,7 @@ impl TestHost {
     /// Takes in what the hosts have told of since.
     fn gather(&self) -> MutexGuard<'_, Told> {
         // Nothing panics while holding it.
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = lock(&self.told);
         let Told { receivers, events, missed } = &mut *told;
         for receiver in receivers {
             loop {

@@ -1,6 +1,6 @@
 //! What a death at every commit finds: a store that says too early that it has stored something.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -10,6 +10,7 @@ use wfe_core::{
     definition::{WorkflowBuilder, inline},
     models::WorkflowInstance,
     steps::Ctx,
+    sync::lock,
     traits::{Claimed, Committed, Fence, Loaded, Owner, PersistenceProvider, StepCommit, StepStore},
 };
 use wfe_sqlite::SqlitePersistenceProvider;
@@ -29,7 +30,7 @@ struct Hasty {
 
 impl Hasty {
     fn held(&self) -> MutexGuard<'_, Option<(Fence, StepCommit)>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     async fn stored(&self) -> Result<Arc<dyn StepStore>> {

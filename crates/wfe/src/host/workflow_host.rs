@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, Weak},
 };
 
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot, watch},
 };
 use wfe_core::{
-    Result, WfeError, definition::Definition, executor::LifecycleEvent, steps::StepError,
+    Result, WfeError, definition::Definition, executor::LifecycleEvent, steps::StepError, sync::lock,
     traits::PersistenceProvider,
 };
 
@@ -282,7 +282,7 @@ impl WorkflowHost {
     }
 
     pub(super) fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
-        self.0.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.stage)
     }
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use wfe_core::models::ScheduledCommand;
 
 use super::prelude::*;
+use wfe_core::sync::lock;
 
 cases! { "bounds":
     bounds_beyond_what_a_column_holds_saturate,
@@ -35,11 +36,11 @@ async fn due_commands(store: &Store, as_of: DateTime<Utc>) -> Checked<Vec<String
     let ran: Arc<Mutex<Vec<String>>> = Arc::default();
     let seen = Arc::clone(&ran);
     let handler = move |command: ScheduledCommand| -> wfe_core::traits::CommandFuture {
-        seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(command.data);
+        lock(&seen).push(command.data);
         Box::pin(std::future::ready(Ok(())))
     };
     store.process_commands(as_of, &handler).await?;
-    let ran = ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let ran = lock(&ran).clone();
     Ok(ran)
 }
 

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use wfe_core::{
     models::{CommandName, ScheduledCommand},
+    sync::lock,
     traits::CommandFuture,
 };
 
@@ -53,17 +54,13 @@ async fn run_due(store: &Store, as_of: DateTime<Utc>) -> Checked<Vec<ScheduledCo
     let handler = {
         let ran = Arc::clone(&ran);
         move |command| {
-            locked(&ran).push(command);
+            lock(&ran).push(command);
             ready(Ok(()))
         }
     };
     store.process_commands(as_of, &handler).await?;
-    let ran = locked(&ran).clone();
+    let ran = lock(&ran).clone();
     Ok(ran)
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 async fn a_store_says_whether_it_keeps_commands(bench: Bench) -> Checked<()> {
@@ -142,12 +139,12 @@ async fn a_failing_handler_keeps_its_command_and_the_others_still_run(bench: Ben
         let ran = Arc::clone(&ran);
         move |command: ScheduledCommand| {
             let failed = command.data == "bad";
-            locked(&ran).push(command.data);
+            lock(&ran).push(command.data);
             ready(if failed { Err(WfeError::Cancelled) } else { Ok(()) })
         }
     };
     assert_err!(store.process_commands(second(9), &handler).await, WfeError::Cancelled);
-    assert_eq!(*locked(&ran), ["a", "bad", "c"]);
+    assert_eq!(*lock(&ran), ["a", "bad", "c"]);
     assert_eq!(run_due(&store, second(1)).await?, []);
     assert_eq!(run_due(&store, second(2)).await?, [command("bad", 2)]);
     Ok(())

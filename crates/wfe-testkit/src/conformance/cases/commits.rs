@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use wfe_core::{
     models::{Event, ExecutionPointer, PointerStatus, ScheduledCommand},
+    sync::lock,
     traits::{CommandFuture, Items},
 };
 
@@ -223,12 +224,12 @@ async fn commands_of_a_commit_are_merged(bench: Bench) -> Checked<()> {
     let ran: Arc<Mutex<Vec<(String, i64)>>> = Arc::default();
     let seen = Arc::clone(&ran);
     let handler = move |command: ScheduledCommand| -> CommandFuture {
-        let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut seen = lock(&seen);
         seen.push((command.data, command.execute_time));
         Box::pin(std::future::ready(Ok(())))
     };
     store.process_commands(bench.now(), &handler).await?;
-    let mut ran = ran.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let mut ran = lock(&ran).clone();
     ran.sort();
     assert_eq!(ran, [("a".to_owned(), 10), ("b".to_owned(), 20), ("c".to_owned(), 20)]);
     Ok(())

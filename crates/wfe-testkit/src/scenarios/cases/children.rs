@@ -1,4 +1,5 @@
 use super::prelude::*;
+use wfe_core::sync::lock;
 
 scenarios!("sub-workflows":
     a_child_gives_its_data_back_to_its_parent,
@@ -84,7 +85,7 @@ fn saga(id: &str, words: &Arc<std::sync::Mutex<Vec<&'static str>>>) -> Checked<w
     let undo: Plain<(), ()> = inline(move |_, _| {
         let words = words.clone();
         async move {
-            words.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push("undone");
+            lock(&words).push("undone");
             Ok(())
         }
     });
@@ -104,7 +105,7 @@ async fn a_cancelled_parent_cancels_its_child_which_undoes_its_saga(stage: Stage
     host.host().cancel(&id).await?;
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
-    assert_eq!(*undone.lock().unwrap_or_else(std::sync::PoisonError::into_inner), ["undone"]);
+    assert_eq!(*lock(&undone), ["undone"]);
     Ok(())
 }
 
@@ -117,7 +118,7 @@ async fn a_child_that_takes_too_long_is_cancelled(stage: Stage) -> Checked<()> {
         .await?;
     let id = host.start_workflow("parent", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "late");
-    assert_eq!(*undone.lock().unwrap_or_else(std::sync::PoisonError::into_inner), ["undone"]);
+    assert_eq!(*lock(&undone), ["undone"]);
     Ok(())
 }
 

@@ -1,8 +1,9 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use wfe::{PublishOptions, WfeError, WorkflowHost, steps::EventWait};
 
 use super::prelude::*;
+use wfe_core::sync::lock;
 
 scenarios!("events":
     an_event_reaches_a_wait_that_came_before_it,
@@ -242,7 +243,7 @@ async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Che
     let publish = |word: &'static str| {
         let publisher = publisher.clone();
         let body: Plain<(), ()> = inline(move |_, _| {
-            let host = publisher.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let host = lock(&publisher).clone();
             async move {
                 let host = host.ok_or_else(|| StepError::fatal("there is no host"))?;
                 host.publish_event("word", "k", word).await?;
@@ -258,10 +259,10 @@ async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Che
     let parent = begin("parent").then("before", publish("before")).sub_workflow("child", told("child"));
     let within = begin("child").then("after", publish("after")).wait_for("wait", heard());
     let host = stage.host_that_waits([built(parent)?, built(within)?]).await?;
-    *publisher.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.host().clone());
+    *lock(&publisher) = Some(host.host().clone());
     let id = host.start_workflow("parent", &Story::default()).await?;
     let words = words(&host, &id).await;
-    publisher.lock().unwrap_or_else(PoisonError::into_inner).take();
+    lock(&publisher).take();
     assert_eq!(words?, "after");
     Ok(())
 }

@@ -8,6 +8,7 @@ use wfe::traits::{Committed, Fence, PersistenceProvider, StepCommit};
 
 use super::prelude::*;
 use crate::{Layer, Layered};
+use wfe_core::sync::lock;
 
 scenarios!("large":
     an_item_of_a_for_each_costs_the_same_however_many_came_before,
@@ -47,7 +48,7 @@ impl Layer for Weighed {
 
 impl Written {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        lock(&self.0)
     }
 
     fn over(&self) -> impl Fn(Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {

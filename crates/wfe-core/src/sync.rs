@@ -1,0 +1,28 @@
+//! Locks of WFE's own state.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Locks a mutex, also after a thread has panicked while it held the lock.
+///
+/// For state that is whole between any two statements: a panic of other code, in a `Drop` or a `Clone` of the user's say,
+/// then leaves nothing half changed, and must not make every later call panic, too.
+pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_whose_holder_panicked_is_given_with_what_it_holds() {
+        let mutex = Mutex::new(1);
+        let panicked = std::panic::catch_unwind(|| {
+            *lock(&mutex) = 2;
+            let _held = lock(&mutex);
+            panic!("meant to happen");
+        });
+        assert!(panicked.is_err() && mutex.is_poisoned());
+        assert_eq!(*lock(&mutex), 2);
+    }
+}
