@@ -149,7 +149,7 @@ async fn answer(
     match host.user_tasks().answer(task, &answer).await {
         Ok(()) => println!("  {user} answers {option}"),
         Err(WfeError::TaskCompleted(_) | WfeError::TaskCancelled(_)) => {
-            println!("  {user} answers {option}, too late")
+            println!("  {user} answers {option}, too late");
         }
         Err(error) => return Err(error.into()),
     }
