@@ -10,13 +10,13 @@ use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use wfe_core::clock::Clock;
 
-/// A clock that stands still until it is told to move, so that a test of a thirty-day delay takes milliseconds.
+/// A clock that moves only when the test moves it, so that a test of a thirty-day delay takes milliseconds.
 ///
-/// A test moves it with [`advance`](Self::advance) or [`set`](Self::set), and never has to guess whether the code
-/// under test has come to its wait: [`wait_for_sleepers`](Self::wait_for_sleepers) resolves when it has.
+/// A test moves the clock with [`advance`](Self::advance) or [`set`](Self::set). Before that, it can wait until the
+/// code under test sleeps on the clock: [`wait_for_sleepers`](Self::wait_for_sleepers).
 ///
-/// It has two hands, as [`Clock`] has: [`advance`](Self::advance) lets time pass, which moves both; [`set`](Self::set)
-/// is a jump of the wall clock, in which no time passes.
+/// Like every [`Clock`], it has a wall clock and a monotonic clock. [`advance`](Self::advance) lets time pass and
+/// moves both. [`set`](Self::set) makes the wall clock jump while no time passes.
 ///
 /// Share it as `Arc<VirtualClock>`.
 #[derive(Debug)]
@@ -28,15 +28,16 @@ pub struct VirtualClock {
 struct State {
     now: DateTime<Utc>,
     passed: Duration,
-    /// Who sleeps until a time of the wall clock: by deadline, then in the order in which they came.
+    /// The sleepers on the wall clock, by deadline, then in the order in which they began to sleep.
     sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
-    /// Who sleeps for a while, by the end of it.
+    /// The sleepers on the monotonic clock, ordered likewise.
     pauses: BTreeMap<(Duration, u64), Waker>,
     tickets: u64,
 }
 
 impl Default for VirtualClock {
-    /// Stands at 2030-01-01T00:00:00Z: no real time, so that a test which mixes in the system clock is found out.
+    /// Creates a clock that shows 2030-01-01T00:00:00Z. This is far from the real time, so that a test which also
+    /// uses the system clock by mistake fails.
     fn default() -> Self {
         /// In seconds since the Unix epoch.
         const NEW_YEAR_2030: i64 = 1_893_456_000;
@@ -45,7 +46,7 @@ impl Default for VirtualClock {
 }
 
 impl VirtualClock {
-    /// A clock that stands at this time.
+    /// Creates a clock that shows this time.
     #[must_use]
     pub fn new(now: DateTime<Utc>) -> Self {
         Self {
@@ -59,21 +60,21 @@ impl VirtualClock {
         }
     }
 
-    /// Moves the clock on by `step` (at most to `MAX_UTC`) and wakes the sleepers whose time has come, those with the
-    /// earliest deadline first.
+    /// Advances the wall clock (at most to `MAX_UTC`) and the monotonic clock by `step`, and wakes the sleepers that
+    /// are due, those with the earliest deadline first.
     pub fn advance(&self, step: Duration) {
         self.change(|state| state.pass(step));
     }
 
-    /// Sets the wall clock, backwards too, as people and time servers do. No time passes by it: those who sleep until a
-    /// time that has come are woken, those who sleep for a while are not.
+    /// Sets the wall clock, forwards or backwards, as people and time servers do. No time passes: sleepers whose
+    /// wall-clock deadline is reached wake, sleepers that wait for a duration do not.
     pub fn set(&self, time: DateTime<Utc>) {
         self.change(|state| state.now = time);
     }
 
-    /// Moves the clock on to the earliest deadline that somebody sleeps for, wakes whoever it belongs to, and returns
-    /// the new time; `None`, and nothing happens: nobody sleeps.
-    #[must_use = "a clock that nobody sleeps on did not move"]
+    /// Advances the clock to the earliest deadline of all sleepers, wakes the sleepers of that deadline, and returns
+    /// the new time. If there are no sleepers, nothing happens, and it returns `None`.
+    #[must_use = "without sleepers, the clock did not move"]
     pub fn advance_to_next(&self) -> Option<DateTime<Utc>> {
         let mut next = None;
         self.change(|state| {
@@ -85,22 +86,22 @@ impl VirtualClock {
         next
     }
 
-    /// The deadlines that are slept for, earliest first; of those who sleep for a while, the time at which it will be
-    /// over.
+    /// Returns the deadlines of all sleepers, earliest first. For a sleeper that waits for a duration, this is the
+    /// time at which that duration will be over.
     #[must_use]
     pub fn deadlines(&self) -> Vec<DateTime<Utc>> {
         self.state.borrow().deadlines()
     }
 
-    /// Resolves once at least `count` futures sleep on this clock (each polled, and not yet woken); at once if they do.
+    /// Waits until at least `count` futures sleep on this clock: they were polled and were not woken since.
     pub async fn wait_for_sleepers(&self, count: usize) {
         self.wait_for(|deadlines| deadlines.len() >= count).await;
     }
 
-    /// Resolves once the deadlines slept for, earliest first, fulfil `condition`; at once if they do.
+    /// Waits until the deadlines of all sleepers, earliest first, meet `condition`.
     pub async fn wait_for(&self, mut condition: impl FnMut(&[DateTime<Utc>]) -> bool) {
         let mut changes = self.state.subscribe();
-        // It fails only when the sender is gone, and `self` holds the sender.
+        // Fails only if the sender is dropped, and `self` holds the sender.
         let met = changes.wait_for(|state| condition(&state.deadlines())).await.is_ok();
         debug_assert!(met, "the clock outlives the borrow of it");
     }
@@ -116,7 +117,7 @@ impl VirtualClock {
                 due.push(first.remove());
             }
         });
-        // Outside the lock: what is woken may look at the clock at once.
+        // Outside the lock: a woken task may read the clock at once.
         due.into_iter().for_each(Waker::wake);
     }
 }
@@ -162,7 +163,7 @@ impl Clock for VirtualClock {
     }
 }
 
-/// One of the two hands: what it shows, and who sleeps by it.
+/// The wall clock or the monotonic clock: what it shows, and its sleepers.
 struct Hand<T> {
     shows: fn(&State) -> T,
     sleepers: fn(&mut State) -> &mut BTreeMap<(T, u64), Waker>,

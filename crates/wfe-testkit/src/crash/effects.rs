@@ -7,35 +7,36 @@ use wfe::{models::PointerStatus, steps::Ctx, traits::StepCommit};
 use wfe_core::executor::idempotency_key;
 use wfe_core::sync::lock;
 
-/// What steps did in the world outside, which no death of a process undoes: how often, by idempotency key.
+/// Records the side effects of steps in external systems, and how often each one happened. No crash reverts them.
 #[derive(Debug, Clone, Default)]
 pub struct Effects(Arc<Mutex<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
     counts: BTreeMap<String, usize>,
-    /// The keys of the steps that are stored as completed: what they do must not happen again.
+    /// The idempotency keys of the steps that are stored as completed: their effects must not happen again.
     settled: BTreeSet<String>,
-    /// What happened all the same.
+    /// The effects that happened again all the same.
     again: BTreeSet<String>,
 }
 
 impl Effects {
-    /// The body that runs here does what it is there for. Instances are told apart by their definitions and, of children, by
-    /// their places; their ids are others in each story.
+    /// Records the side effect of the body that runs with this context. Effects are counted by the definition and the
+    /// path of the step (of a child workflow, also the path in its parent), because the ids of instances differ from
+    /// run to run.
     pub fn happen(&self, ctx: &Ctx) {
         let key = ctx.idempotency_key();
         let place = key.split_once('/').map_or("", |(_, place)| place);
         let effect = format!("{}: {place}", ctx.definition_id());
         let mut seen = self.lock();
-        // A body whose time is up may still be at it while another attempt has completed.
+        // A body that timed out may still run after another attempt has completed.
         if seen.settled.contains(&key) && !ctx.cancellation().is_cancelled() {
             seen.again.insert(effect.clone());
         }
         *seen.counts.entry(effect).or_default() += 1;
     }
 
-    /// The store has taken this commit.
+    /// Records which steps this stored commit has completed.
     pub(super) fn settle(&self, step: &StepCommit) {
         let completed =
             step.upserted.iter().chain(&step.finished).filter(|p| p.status == PointerStatus::Complete);
@@ -43,20 +44,20 @@ impl Effects {
         self.lock().settled.extend(keys);
     }
 
-    /// How often each effect happened.
+    /// Returns how often each effect happened.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<String, usize> {
         self.lock().counts.clone()
     }
 
-    /// The same effects as undisturbed, each as often or once more for each death; and none of a step that was stored as
-    /// completed before.
+    /// Asserts that each effect happened as often as undisturbed, or up to once more per death, and that none
+    /// happened after its step was stored as completed.
     pub(super) fn must_equal(&self, whole: &Self, deaths: usize, after: usize) {
         let again = self.lock().again.clone();
         assert!(
             again.is_empty(),
-            "when the process died after commit {after}, this happened again, although its steps were stored as completed: \
-             {again:?}"
+            "when the process died after commit {after}, these effects happened again, although their steps were stored as \
+             completed: {again:?}"
         );
         let (own, whole) = (self.counts(), whole.counts());
         let is_like = |(key, times): (&String, &usize)| {
@@ -64,7 +65,7 @@ impl Effects {
         };
         assert!(
             own.len() == whole.len() && whole.iter().all(is_like),
-            "when the process died after commit {after}, this happened: {own:?}, but undisturbed this: {whole:?}"
+            "when the process died after commit {after}, the effects were {own:?}, but undisturbed {whole:?}"
         );
     }
 

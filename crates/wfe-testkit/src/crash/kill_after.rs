@@ -18,13 +18,14 @@ use wfe::{
 use super::Effects;
 use crate::{Layer, Layered};
 
-/// The environment variable that [`KillAfter::from_env`] heeds: the number of commits, from 1.
+/// The environment variable that [`KillAfter::from_env`] reads: after how many commits (from 1) the process dies.
 pub const KILL_AFTER: &str = "WFE_KILL_AFTER";
 
-/// A store whose process dies right after its n-th commit: it is stored, but nobody has been told.
+/// A store whose process dies right after its n-th commit: the commit is stored, but its caller gets no answer.
 ///
-/// A commit is whatever changed the store through the engine: a start, a step's commit, a claim, an event, a request, a
-/// worker's claim, heartbeat, release and answer, an event marked as processed, positions given to events that became due.
+/// Every change of the store by the engine counts as a commit: a start, a step's commit, a claim, an event, a control
+/// request, a worker's claim, heartbeat, release or answer, marking an event as processed, and giving positions to
+/// events that became due.
 ///
 /// ```no_run
 /// # use std::sync::Arc;
@@ -49,8 +50,9 @@ pub struct KillAfter {
 }
 
 impl KillAfter {
-    /// After so many commits (from 1), `death` is called, in the midst of the call that made the last one. If it returns,
-    /// the store is as one that is gone: each call, this one included, fails.
+    /// Puts a store over `inner` that calls `death` after this many commits (from 1), from within the call that made
+    /// the last of them. If `death` returns, the store behaves as if it were closed: that call and all further calls
+    /// fail.
     pub fn new(
         inner: Arc<dyn PersistenceProvider>,
         commits: usize,
@@ -60,8 +62,8 @@ impl KillAfter {
         Self { inner, left, is_dead, death: Box::new(death), gone: None, effects: None }
     }
 
-    /// As the environment variable [`KILL_AFTER`] says: the process aborts after so many commits, without any clean-up, as
-    /// if it had been killed. Without it, or if it is no number: the store as it is.
+    /// Puts a store over `inner` that aborts the process, as if it were killed, after as many commits as the
+    /// environment variable [`KILL_AFTER`] says. Returns `inner` itself if the variable is not set or not a number.
     #[must_use]
     pub fn from_env(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
         match std::env::var(KILL_AFTER).ok().and_then(|commits| commits.parse().ok()) {
@@ -70,20 +72,20 @@ impl KillAfter {
         }
     }
 
-    /// The store itself.
+    /// Returns the store as a provider for a host.
     #[must_use]
     pub fn into_store(self) -> Arc<dyn PersistenceProvider> {
         Arc::new(Layered(self))
     }
 
-    /// The other end hears that this store and all of its owners are gone by that this is dropped.
+    /// Drops `gone` when this store and all of its owners are dropped, which its receiver notices.
     pub(super) fn until_gone(mut self, gone: mpsc::Sender<()>) -> Self {
         self.gone = Some(gone);
         self
     }
 
-    /// Told of what is stored, so that they know what must not happen again.
-    pub(super) fn tell(mut self, effects: Effects) -> Self {
+    /// Records in `effects` which steps are stored as completed, so that it detects effects that happen again.
+    pub(super) fn recording(mut self, effects: Effects) -> Self {
         self.effects = Some(effects);
         self
     }
@@ -95,8 +97,8 @@ impl KillAfter {
         self.inner.clone().step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
     }
 
-    /// The answer, if the process is still there to hear it.
-    fn heard<T>(&self, answer: Result<T>, changed: impl FnOnce(&T) -> bool) -> Result<T> {
+    /// Returns the answer of the inner store if the process is still alive, and counts it as a commit if `changed`.
+    fn answer<T>(&self, answer: Result<T>, changed: impl FnOnce(&T) -> bool) -> Result<T> {
         if self.is_dead.load(Ordering::SeqCst) {
             return Err(WfeError::Closed("the store"));
         }
@@ -123,7 +125,7 @@ impl Layer for KillAfter {
     async fn register(&self) -> Result<Owner> {
         let owner = self.alive()?.register().await?;
         let (id, lease) = (owner.id(), owner.lease());
-        // In this order: who hears that all is gone may rely on that the owner is.
+        // In this order: when the receiver notices that `gone` was dropped, the owner must be dropped already.
         let owner = Owner::new(id, (owner, self.gone.clone()));
         Ok(match lease {
             None => owner,
@@ -133,7 +135,7 @@ impl Layer for KillAfter {
 
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started> {
         let answer = self.alive()?.start(owner, instance).await;
-        self.heard(answer, |started| started.is_new)
+        self.answer(answer, |started| started.is_new)
     }
 
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed> {
@@ -141,7 +143,7 @@ impl Layer for KillAfter {
         if let (Some(effects), Ok(Committed::Done)) = (&self.effects, &answer) {
             effects.settle(step);
         }
-        self.heard(answer, |committed| *committed == Committed::Done)
+        self.answer(answer, |committed| *committed == Committed::Done)
     }
 
     async fn claim(
@@ -152,7 +154,7 @@ impl Layer for KillAfter {
         limit: usize,
     ) -> Result<Vec<Claimed>> {
         let answer = self.alive()?.claim(owner, definitions, as_at, limit).await;
-        self.heard(answer, |claimed| !claimed.is_empty())
+        self.answer(answer, |claimed| !claimed.is_empty())
     }
 
     async fn acquire(
@@ -163,22 +165,22 @@ impl Layer for KillAfter {
         as_at: DateTime<Utc>,
     ) -> Result<Option<Claimed>> {
         let answer = self.alive()?.acquire(owner, definitions, id, as_at).await;
-        self.heard(answer, Option::is_some)
+        self.answer(answer, Option::is_some)
     }
 
     async fn load(&self, id: &str) -> Result<Loaded> {
         let answer = self.alive()?.load(id).await;
-        self.heard(answer, |_| false)
+        self.answer(answer, |_| false)
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
         let answer = self.alive()?.request(id, control).await;
-        self.heard(answer, |()| true)
+        self.answer(answer, |()| true)
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
         let answer = self.alive()?.intervene(id, intervention).await;
-        self.heard(answer, |()| true)
+        self.answer(answer, |()| true)
     }
 
     async fn set_subscription_token(
@@ -190,40 +192,40 @@ impl Layer for KillAfter {
     ) -> Result<bool> {
         self.alive()?;
         let answer = self.inner.set_subscription_token(wait_id, token, worker, expiry).await;
-        self.heard(answer, |is_held| *is_held)
+        self.answer(answer, |is_held| *is_held)
     }
 
     async fn clear_subscription_token(&self, wait_id: &str, token: &str) -> Result<()> {
         self.alive()?;
         let answer = self.inner.clear_subscription_token(wait_id, token).await;
-        self.heard(answer, |()| true)
+        self.answer(answer, |()| true)
     }
 
     async fn finish_event(&self, event_id: &str) -> Result<bool> {
         let answer = self.alive()?.finish_event(event_id).await;
-        self.heard(answer, |is_done| *is_done)
+        self.answer(answer, |is_done| *is_done)
     }
 
     async fn finish_events(&self, after: Option<&str>, limit: usize) -> Result<Swept> {
         let answer = self.alive()?.finish_events(after, limit).await;
-        self.heard(answer, |_| false) // housekeeping, which does not tell how much it changed
+        self.answer(answer, |_| false) // maintenance, which does not report how much it changed
     }
 
     async fn position_due_events(&self) -> Result<bool> {
         let answer = self.alive()?.position_due_events().await;
-        self.heard(answer, |has_written| *has_written)
+        self.answer(answer, |has_written| *has_written)
     }
 
     async fn create_event(&self, event: &Event) -> Result<String> {
         self.alive()?;
         let answer = self.inner.create_event(event).await;
-        self.heard(answer, |_| true)
+        self.answer(answer, |_| true)
     }
 
     async fn create_event_now(&self, event: &Event) -> Result<String> {
         self.alive()?;
         let answer = self.inner.create_event_now(event).await;
-        self.heard(answer, |_| true)
+        self.answer(answer, |_| true)
     }
 
     async fn claim_wait(
@@ -234,11 +236,11 @@ impl Layer for KillAfter {
         expiry: DateTime<Utc>,
     ) -> Result<Option<EventSubscription>> {
         let answer = self.alive()?.claim_wait(name, token, worker, expiry).await;
-        self.heard(answer, Option::is_some)
+        self.answer(answer, Option::is_some)
     }
 
     async fn answer_wait(&self, wait_id: &str, token: Option<&str>, event: &Event) -> Result<bool> {
         let answer = self.alive()?.answer_wait(wait_id, token, event).await;
-        self.heard(answer, |is_new| *is_new)
+        self.answer(answer, |is_new| *is_new)
     }
 }

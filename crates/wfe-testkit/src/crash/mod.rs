@@ -1,8 +1,9 @@
-//! A death at every commit: does a workflow come to the same end wherever its process dies?
+//! Crash tests: does a workflow reach the same end, no matter after which commit its process dies?
 //!
-//! [`at_every_commit`] plays a story in this process, once undisturbed and once for each commit, right after which
-//! everything that the process had is gone. [`processes_at_every_commit`] does so with a program of its own, which really
-//! dies: the program opens its store through [`KillAfter::from_env`], and the driver runs it again and again.
+//! [`at_every_commit`] plays a story inside the test's process: once undisturbed, and once for each commit, with a
+//! simulated death of the process right after that commit. [`processes_at_every_commit`] runs a separate program,
+//! which really dies. That program opens its store through [`KillAfter::from_env`], and the test runs it again and
+//! again.
 
 mod effects;
 mod kill_after;
@@ -18,36 +19,38 @@ use wfe::{Result, WfeError, traits::PersistenceProvider};
 
 use crate::{VirtualClock, conformance::Harness};
 
-/// In real time: how long what was left of a life may take to go away.
+/// How long the remains of a life may take to end, in real time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a story is given in each of its lives.
+/// The arguments of a story. A story has one life, and one more after each death of its process.
 pub struct Life {
-    /// The store, opened in the same place as in the lives before.
+    /// The store, which is the same in all lives of the story.
     pub store: Arc<dyn PersistenceProvider>,
-    /// It goes on over all lives.
+    /// The clock, which keeps its time over all lives.
     pub clock: Arc<VirtualClock>,
-    /// The world outside, which remembers over all lives.
+    /// The side effects of the steps, recorded over all lives.
     pub effects: Effects,
 }
 
-/// Plays the story once undisturbed, and then once for each of its commits: right after it the process dies, as far as it
-/// can be told from the store, and the story is played again from its begin in the same place. Each time it must come to
-/// the same result, and the effects of its steps must have happened as often as undisturbed, or once more, since a step
-/// that was running when its process died is run again; but never once the store had taken the commit in which it completed.
-/// Gives how many commits there were to die after.
+/// Plays a story once undisturbed, and then once for each of its commits with a death of the process right after that
+/// commit. To the store, it looks as if the process had died. After the death, the story is played again from its
+/// beginning on the same store. Returns the number of commits after which the process died.
 ///
-/// A story is what a program does: it opens a host (a [`TestHost`](crate::TestHost), for time stands still), starts what is
-/// to be started, publishes, and comes to a result that tells the final state. It is played anew after a death, so it
-/// must start with a reference, and publish with ids.
+/// Each time, the story must have the same result as undisturbed. Each effect of its steps must happen as often as
+/// undisturbed, or once more, because a step that runs when its process dies is run again. A step must not run again
+/// once the commit in which it completed is stored.
 ///
-/// It makes runtimes of its own: call it in a plain test, outside of any runtime.
+/// A story does what a program does: it creates a host (a [`TestHost`](crate::TestHost), because the clock is
+/// virtual), starts instances, publishes events, and returns a result that describes the final state. Since it is
+/// played again after a death, it must start instances with a reference and publish events with an id.
+///
+/// The function creates its own runtimes: call it in a plain test, not on a tokio runtime.
 ///
 /// # Errors
-/// Those of the store, and of the story.
+/// Those of the store and of the story.
 ///
 /// # Panics
-/// If a result or an effect is another one than undisturbed, or a step that had completed was run again.
+/// If a result or an effect differs from the undisturbed run, or if a step ran again after it had completed.
 ///
 /// # Examples
 /// ```
@@ -74,7 +77,7 @@ pub struct Life {
 /// }
 ///
 /// let deaths = at_every_commit(&memory, &story)?;
-/// assert!(deaths >= 3); // its start, and each of its two steps
+/// assert!(deaths >= 3); // after the start and after each of the two steps
 /// # Ok::<(), wfe::WfeError>(())
 /// ```
 pub fn at_every_commit<H, T, F>(harness: &H, story: &impl Fn(Life) -> F) -> Result<usize>
@@ -109,7 +112,7 @@ where
     let (clock, effects) = (Arc::new(VirtualClock::default()), Effects::default());
     let runtime = runtime()?;
     let place = runtime.block_on(harness.place())?;
-    // In memory the store has to outlive the process that is said to die.
+    // A store in memory is kept open, so that it outlives the simulated death.
     let kept =
         if harness.lasts() { None } else { Some(runtime.block_on(harness.open(&place, clock.clone()))?) };
     let (mut deaths, mut dies_after) = (0, dies_after);
@@ -126,19 +129,22 @@ where
             let mortal = KillAfter::new(provider, after, move || {
                 died.send_replace(true);
             });
-            let provider = mortal.until_gone(gone).tell(effects.clone()).into_store();
+            let provider = mortal.until_gone(gone).recording(effects.clone()).into_store();
             let life = Life { store: provider, clock: clock.clone(), effects: effects.clone() };
             tokio::select! {
                 biased;
-                // An error: the store was closed without that it died.
+                // An error: the store was dropped, but its process did not die.
                 Ok(_) = death.wait_for(|died| *died) => Ok(None),
                 result = story(life) => if *is_dead.borrow() { Ok(None) } else { result.map(Some) },
             }
         })?;
-        // Bodies of this life run no longer, and its host is gone.
+        // Wait until the bodies and the host of this life have ended.
         runtime.shutdown_timeout(PATIENCE);
         if all_gone.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            return Err(WfeError::Invalid("the host of a story was kept, or did not end".to_owned()));
+            return Err(WfeError::Invalid(
+                "the host of a story did not end within 30 s: it was kept by a clone, or a body still runs"
+                    .to_owned(),
+            ));
         }
         match result {
             Some(result) => return Ok(Played { result, effects, deaths }),

@@ -5,16 +5,17 @@ use std::{
 
 use super::KILL_AFTER;
 
-/// Runs a program once undisturbed, and then once for each of these numbers of commits, right after which it dies
-/// ([`KillAfter::from_env`](super::KillAfter::from_env)); each time it is run once more in the same place, and must leave
-/// the same state as undisturbed. With `1..` it dies after every commit there is. Gives how often it died.
+/// Runs a program once undisturbed, and then once for each number in `commits`, in which run it dies right after that
+/// many commits ([`KillAfter::from_env`](super::KillAfter::from_env)). After each death the program is run once more
+/// in the same place, and must leave the same state as undisturbed. With `1..`, the program dies after every commit
+/// that it makes. Returns how often it died.
 ///
-/// `place` makes a new, empty place (a temporary folder), `command` the program that works in it, `state` reads what it
-/// left: the instances' final state, or what was printed. The program must come to its end by itself, also when it finds
-/// what a former life has left.
+/// `place` creates a new, empty place, such as a temporary folder. `command` returns the command that runs the
+/// program in a place. `state` reads what the program has left there, such as the final state of instances, or its
+/// output. The program must end by itself, even if it finds the state of an earlier run that died.
 ///
 /// # Panics
-/// If the program cannot be run or fails undisturbed, or leaves another state after a death.
+/// If the program cannot be run, if it fails undisturbed, or if it leaves another state after a death.
 pub fn processes_at_every_commit<P, T: PartialEq + fmt::Debug>(
     place: impl Fn() -> P,
     command: impl Fn(&P) -> Command,

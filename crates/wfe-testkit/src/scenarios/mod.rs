@@ -1,14 +1,14 @@
-//! Whole workflows on any store: what the engine and the store below it do together, one scenario for each promise.
+//! Scenarios: whole workflows on any store. Each scenario tests one guarantee of the engine and the store together.
 //!
-//! The [conformance suite](crate::conformance) proves a store by itself; this one proves it with the engine. It takes the
-//! same [`Harness`]; [`main`] runs every scenario as a test of its own under `cargo test`. Scenarios are independent of
-//! each other, and their time is that of a virtual clock: none sleeps.
+//! The [conformance suite](crate::conformance) tests a store by itself; this suite tests it with the engine. Both
+//! take the same [`Harness`]. [`main`] runs every scenario as a test of its own under `cargo test`. Scenarios are
+//! independent of each other, and run under a virtual clock: none sleeps.
 //!
-//! A scenario that needs something which a store need not have (a step store, to wait for events) is *skipped*, with the
-//! reason shown, where the store does not have it.
+//! A scenario is *skipped*, and the reason is shown, if it needs an optional part that the store does not have, such
+//! as a step store, without which instances cannot wait for events.
 //!
-//! Nearly all take well under a second. One that has not ended after a minute, because the store hangs or because what should
-//! wake an instance is lost, has *failed*, and says so; the others go on.
+//! Nearly all scenarios take well under a second. A scenario that has not ended after a minute has *failed*: the
+//! store hangs, or a notification that should wake an instance was lost. The other scenarios continue.
 
 mod cases;
 mod stage;
@@ -26,7 +26,7 @@ use crate::conformance::{
 };
 use stage::Stage;
 
-/// How many scenarios [`run`] has under way at once.
+/// How many scenarios [`run`] plays at once.
 const AT_ONCE: usize = 4;
 
 /// One scenario.
@@ -43,21 +43,21 @@ impl Scenario {
     }
 }
 
-/// The suite as tests of their own, for one or more stores; hand it to [`main`].
+/// The suite as separate tests, for one or more stores; for [`main`].
 #[derive(Default)]
 pub struct Trials {
     trials: Vec<Trial>,
 }
 
 impl Trials {
-    /// Adds the whole suite for one store. `store` begins the names of its tests.
+    /// Adds the whole suite for one store. The names of its tests begin with `store`.
     #[must_use]
     pub fn of<H: Harness>(self, store: &str, harness: H) -> Self {
         self.add(store, harness, 1)
     }
 
-    /// Adds the whole suite for one store that so many hosts share, each with a provider of its own, as if each were a
-    /// process. The harness must be one of a store that [is shared](Harness::is_shared).
+    /// Adds the whole suite for one store that this many hosts share. Each host has its own provider, as if it were a
+    /// process of its own. The harness must open [shared](Harness::is_shared) stores.
     #[must_use]
     pub fn of_shared<H: Harness>(self, store: &str, harness: H, hosts: usize) -> Self {
         self.add(store, harness, hosts)
@@ -73,19 +73,20 @@ impl Trials {
     }
 }
 
-/// The `main` function of a test target with `harness = false`: understands the arguments of `cargo test`, plays the
-/// scenarios that they ask for, and shows each as a test of its own.
+/// Runs the scenarios as the `main` function of a test target with `harness = false`. It understands the arguments of
+/// `cargo test`, and shows each scenario as a test of its own.
 #[must_use = "the exit code says whether the tests passed"]
 pub fn main(trials: Trials) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials.trials).exit_code()
 }
 
-/// Plays the whole suite on a store that so many hosts share; call it inside a tokio runtime of several threads.
+/// Plays the whole suite on a store that this many hosts share. Must be called on a multi-threaded tokio runtime.
 pub async fn run<H: Harness>(harness: H, hosts: usize) -> Report {
     run_only(harness, hosts, |_| true).await
 }
 
-/// As [`run`], only the scenarios whose name (such as `events: only an event of its key reaches a wait`) is `wanted`.
+/// Plays only the scenarios whose name is `wanted`; otherwise like [`run`]. Names are like `events: only an event of
+/// its key reaches a wait`.
 pub async fn run_only<H: Harness>(harness: H, hosts: usize, wanted: impl Fn(&str) -> bool + Send) -> Report {
     let harness = Arc::new(harness);
     let chosen: Vec<_> = cases::all().filter(|scenario| wanted(&scenario.name())).collect();

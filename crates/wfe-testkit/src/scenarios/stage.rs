@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What one scenario plays on: an empty place of its own, a clock of its own, and one or more hosts.
+/// What one scenario runs on: its own empty place, its own clock, and one or more hosts.
 pub(super) struct Stage {
     pub clock: Arc<VirtualClock>,
     place: Box<dyn AnyPlace>,
@@ -32,13 +32,13 @@ impl Stage {
         Ok(Self { clock: Arc::new(VirtualClock::default()), place, hosts })
     }
 
-    /// Started hosts with these definitions.
+    /// Starts the hosts, with these definitions.
     pub async fn host<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
         self.host_with(definitions, |builder| builder, |store| store).await
     }
 
-    /// As [`host`](Self::host), for scenarios in which instances wait for something outside; skips those where the store
-    /// has only the plain traits.
+    /// Starts the hosts for a scenario in which instances wait for something external; otherwise like
+    /// [`host`](Self::host). Skips the scenario if the store implements only the plain traits.
     pub async fn host_that_waits<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
         let host = self.host(definitions).await?;
         if host.store().clone().step_store().is_none() {
@@ -47,7 +47,8 @@ impl Stage {
         Ok(host)
     }
 
-    /// As [`host`](Self::host), with settings of their own, and something over each store.
+    /// Starts the hosts with these settings, and with another store laid over each store; otherwise like
+    /// [`host`](Self::host).
     pub async fn host_with<const N: usize>(
         &self,
         definitions: [Definition; N],
@@ -65,16 +66,16 @@ impl Stage {
         Ok(builder.start().await?)
     }
 
-    /// Skips the scenario where a host hears of what another one stored by polls alone: here, nobody polls.
-    pub fn must_hear_others(&self) -> Checked<()> {
+    /// Skips the scenario if a host notices only by polling what another host has stored: the hosts here never poll.
+    pub fn must_be_notified(&self) -> Checked<()> {
         if self.hosts == 1 || self.place.tells_news() {
             Ok(())
         } else {
-            Err(Stop::Skipped("the store leaves news to polls"))
+            Err(Stop::Skipped("the store does not notify hosts of changes by others"))
         }
     }
 
-    /// Skips the scenario where nothing outlives a provider.
+    /// Skips the scenario if the store does not outlive its provider.
     pub fn must_last(&self) -> Checked<()> {
         if self.place.lasts() {
             Ok(())
@@ -84,7 +85,7 @@ impl Stage {
     }
 }
 
-/// Runs the instance to its end, which has to be a good one; its data.
+/// Runs the instance until it has completed, and returns its data.
 #[track_caller]
 pub(super) fn completed<'a>(host: &'a TestHost, id: &'a str) -> impl Future<Output = Checked<Story>> + 'a {
     let at = std::panic::Location::caller();
@@ -96,14 +97,14 @@ pub(super) fn completed<'a>(host: &'a TestHost, id: &'a str) -> impl Future<Outp
     }
 }
 
-/// As [`completed`]; the words that it wrote, with spaces between them.
+/// Runs the instance until it has completed, and returns the words that it wrote, joined by spaces.
 #[track_caller]
 pub(super) fn words<'a>(host: &'a TestHost, id: &'a str) -> impl Future<Output = Checked<String>> + 'a {
     let story = completed(host, id);
     async move { Ok(story.await?.words.join(" ")) }
 }
 
-/// A harness with one of its places, its type forgotten: scenarios are compiled once, not once for each store.
+/// A harness with one of its places, without its type: so scenarios are compiled once, and not once for each store.
 trait AnyPlace: Send + Sync {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
     fn lasts(&self) -> bool;

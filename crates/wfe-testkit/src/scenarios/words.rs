@@ -1,4 +1,4 @@
-//! What scenarios are told in.
+//! The data and the steps of the scenarios' workflows.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub(super) fn explode<T>() -> T {
     crate::conformance::checked::unmet("meant to happen")
 }
 
-/// A step that runs until it is let go.
+/// A step that runs until the test opens the gate.
 #[derive(Clone, Default)]
 pub(super) struct Gate {
     entered: watch::Sender<usize>,
@@ -78,24 +78,24 @@ impl Gate {
         })
     }
 
-    /// Its body was entered, or another one that is counted with it.
+    /// Counts a body that was entered: that of the step, or another one.
     pub fn enter(&self) {
         self.entered.send_modify(|entered| *entered += 1);
     }
 
-    /// How often its body was entered.
+    /// How many bodies were entered.
     pub fn entered(&self) -> usize {
         *self.entered.borrow()
     }
 
-    /// Resolves once it was entered so often.
+    /// Waits until this many bodies were entered.
     pub async fn reached(&self, times: usize) {
-        // It fails only when the sender is gone, and `self` holds it.
+        // Fails only if the sender is dropped, and `self` holds the sender.
         let met = self.entered.subscribe().wait_for(|entered| *entered >= times).await.is_ok();
         debug_assert!(met, "the gate outlives the borrow of it");
     }
 
-    /// Lets one body go, the next one if none is there.
+    /// Lets one body finish: one that waits, or else the next one.
     pub fn open(&self) {
         self.go.notify_one();
     }

@@ -5,13 +5,14 @@ use std::{
 
 use wfe::{HostBuilder, Result, WorkflowHost, definition::Definition, traits::PersistenceProvider};
 
-use super::{TestHost, Told};
+use super::{Received, TestHost};
 use crate::VirtualClock;
 
-/// Longer than any test lets pass: what a host does, it does at once and by itself, and a poll would hide that it does not.
+/// A poll interval longer than any test lasts. A host must notice everything without polling; a poll would hide that
+/// it does not.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 1000);
 
-/// Builds a [`TestHost`].
+/// Configures and starts a [`TestHost`].
 pub struct TestHostBuilder {
     providers: Vec<Arc<dyn PersistenceProvider>>,
     clock: Arc<VirtualClock>,
@@ -22,12 +23,12 @@ pub struct TestHostBuilder {
 type Configure = Box<dyn Fn(HostBuilder) -> HostBuilder + Send>;
 
 impl TestHost {
-    /// On this store, whose time comes from this clock.
+    /// Configures a test host on this store. The store must use this clock too.
     pub fn builder(store: impl PersistenceProvider + 'static, clock: Arc<VirtualClock>) -> TestHostBuilder {
         Self::builder_shared(Arc::new(store), clock)
     }
 
-    /// As [`builder`](Self::builder), for a store that the test uses too.
+    /// Configures a test host on a store that the test also uses itself; otherwise like [`builder`](Self::builder).
     #[must_use]
     pub fn builder_shared(store: Arc<dyn PersistenceProvider>, clock: Arc<VirtualClock>) -> TestHostBuilder {
         TestHostBuilder { providers: vec![store], clock, definitions: Vec::new(), configure: Vec::new() }
@@ -35,28 +36,30 @@ impl TestHost {
 }
 
 impl TestHostBuilder {
-    /// One more host, on this provider: the same store opened once more, as by another process. Work moves between them.
+    /// Adds a host on this provider, which is the same store opened once more, as another process would open it.
+    /// Instances then move between the hosts.
     #[must_use]
     pub fn beside(mut self, provider: Arc<dyn PersistenceProvider>) -> Self {
         self.providers.push(provider);
         self
     }
 
-    /// Registers a definition, with every host.
+    /// Registers a definition on every host.
     #[must_use]
     pub fn define(mut self, definition: Definition) -> Self {
         self.definitions.push(definition);
         self
     }
 
-    /// Settings of the host; by default it polls never, and its random numbers repeat.
+    /// Changes the settings of the hosts. By default a test host never polls, and the jitter of its retry backoff is
+    /// the same in each run.
     #[must_use]
     pub fn configure(mut self, change: impl Fn(HostBuilder) -> HostBuilder + Send + 'static) -> Self {
         self.configure.push(Box::new(change));
         self
     }
 
-    /// The host, started.
+    /// Starts the hosts.
     ///
     /// # Errors
     /// Those of [`WorkflowHost::register`] and [`WorkflowHost::start`].
@@ -81,7 +84,7 @@ impl TestHostBuilder {
             store,
             clock: self.clock,
             turns: AtomicUsize::new(0),
-            told: Mutex::new(Told { receivers, events: Vec::new(), missed: 0 }),
+            received: Mutex::new(Received { receivers, events: Vec::new(), missed: 0 }),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What workers and people outside do.
+//! What external workers and people do in a test.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use wfe::{
 
 use super::TestHost;
 
-/// Rows read from the store at once.
+/// How many rows are read from the store at once.
 const PAGE: usize = 256;
 
 impl TestHost {
-    /// The open activities of this name, oldest first.
+    /// Returns the open activities with this name, oldest first.
     ///
     /// # Errors
     /// Those of [`Activities::open`](wfe::Activities::open).
@@ -31,7 +31,7 @@ impl TestHost {
         }
     }
 
-    /// The open user tasks, oldest first.
+    /// Returns the open user tasks, oldest first.
     ///
     /// # Errors
     /// Those of [`UserTasks::open`](wfe::UserTasks::open).
@@ -47,8 +47,9 @@ impl TestHost {
         }
     }
 
-    /// Works as an external worker: claims the oldest open activity of this name, and answers what `work` makes of its
-    /// input. Gives the instance that waited; `None`: there was nothing to do.
+    /// Acts as an external worker: claims the oldest open activity with this name, and answers with what `work`
+    /// returns for its input. Returns the id of the instance that waited for the activity, or `None` if no activity
+    /// was free.
     ///
     /// # Errors
     /// Those of [`Activities::claim`](wfe::Activities::claim) and
@@ -67,7 +68,7 @@ impl TestHost {
         Ok(Some(claim.activity().instance_id.clone()))
     }
 
-    /// Chooses this option of a user task.
+    /// Answers a user task with this option.
     ///
     /// # Errors
     /// Those of [`UserTasks::answer`](wfe::UserTasks::answer).

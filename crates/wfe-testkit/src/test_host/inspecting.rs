@@ -1,4 +1,4 @@
-//! What a test sees.
+//! What a test can read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +15,11 @@ use wfe::{
 
 use super::TestHost;
 
-/// Rows read from the store at once.
+/// How many rows are read from the store at once.
 const PAGE: usize = 256;
 
 impl TestHost {
-    /// How an instance has ended; `None`: it has not.
+    /// Returns how an instance ended, or `None` if it has not ended.
     ///
     /// # Errors
     /// Those of [`WorkflowHost::wait_for`](wfe::WorkflowHost::wait_for).
@@ -28,7 +28,7 @@ impl TestHost {
         if host.status(id).await?.status.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }
     }
 
-    /// As [`WorkflowHost::status`](wfe::WorkflowHost::status): where an instance stands, and why it waits.
+    /// Returns where an instance stands and what it waits for.
     ///
     /// # Errors
     /// Those of [`WorkflowHost::status`](wfe::WorkflowHost::status).
@@ -36,7 +36,7 @@ impl TestHost {
         self.host().status(id).await
     }
 
-    /// The stable ids of the steps at which it stands.
+    /// Returns the stable ids of the steps at which an instance stands.
     ///
     /// # Errors
     /// Those of [`status`](Self::status).
@@ -44,7 +44,7 @@ impl TestHost {
         Ok(self.status(id).await?.current_steps)
     }
 
-    /// As [`WorkflowHost::data`](wfe::WorkflowHost::data).
+    /// Returns the data of an instance as it is stored now.
     ///
     /// # Errors
     /// Those of [`WorkflowHost::data`](wfe::WorkflowHost::data).
@@ -52,7 +52,7 @@ impl TestHost {
         self.host().data(id).await
     }
 
-    /// Its live pointers.
+    /// Returns the live execution pointers of an instance.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
@@ -60,10 +60,12 @@ impl TestHost {
         Ok(self.store.get_workflow_instance(id).await?.execution_pointers)
     }
 
-    /// Its finished pointers that are history, inside of this pointer (empty: the main path), in order of completion.
+    /// Returns the finished execution pointers of an instance inside this container (the empty text: on the main
+    /// path), in order of completion.
     ///
     /// # Errors
-    /// Those of the store; [`Unsupported`](WfeError::Unsupported): it has only the plain traits.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
+    /// * The errors of the store.
     pub async fn history(&self, id: &str, container: &str) -> Result<Vec<Finished>> {
         let (steps, mut all) = (self.steps()?, Vec::<Finished>::new());
         loop {
@@ -79,10 +81,11 @@ impl TestHost {
         }
     }
 
-    /// The failures of its steps, oldest first.
+    /// Returns the stored failures of an instance, oldest first.
     ///
     /// # Errors
-    /// Those of the store; [`Unsupported`](WfeError::Unsupported): it does not offer them.
+    /// * [`Unsupported`](WfeError::Unsupported): the store cannot list failures.
+    /// * The errors of the store.
     pub async fn failures(&self, id: &str) -> Result<Vec<StepFailure>> {
         self.host().failures(id).all().await
     }
@@ -92,24 +95,23 @@ impl TestHost {
     }
 }
 
-/// Where an instance stands or how it ended, as far as anybody can see and without what differs from run to run: to
-/// compare two runs of one story.
+/// The visible state of an instance without what differs from run to run, for comparing two runs of the same story.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinalState {
-    /// Its status.
+    /// The status of the instance.
     pub status: WorkflowStatus,
-    /// How it ended; `None`: it has not.
+    /// How the instance ended. `None`: it has not ended.
     pub ending: Option<Ending>,
-    /// Its data.
+    /// The data of the instance.
     pub data: Value,
-    /// Its live pointers, and how each stands.
+    /// The live execution pointers by their ids, each with its status.
     pub pointers: BTreeMap<String, PointerStatus>,
-    /// The failures of its steps: step, attempt, code.
+    /// The failures of the instance's steps, each as the step's id, the attempt's number and the failure's code.
     pub failures: BTreeSet<(String, u32, String)>,
 }
 
 impl TestHost {
-    /// The state of an instance, to compare it.
+    /// Returns the state of an instance for comparing it with that of another run.
     ///
     /// # Errors
     /// Those of [`status`](Self::status) and [`failures`](Self::failures).

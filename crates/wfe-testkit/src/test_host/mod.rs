@@ -23,11 +23,11 @@ use wfe::{
 
 use crate::VirtualClock;
 
-/// A host under a virtual clock: a test moves time, and never waits for it.
+/// A host under a virtual clock. A test advances the time and never waits for it.
 ///
-/// Whatever a test does, [`idle`](Self::idle) then lets the host run until nothing can happen any more, which is found
-/// out and not guessed; [`advance`](Self::advance) lets time pass, with everything in it that becomes due. So a delay of
-/// thirty days takes milliseconds:
+/// After each action of the test, [`idle`](Self::idle) lets the host run until it has nothing left to do; the host
+/// reports this itself, so that no test has to guess how long to wait. [`advance`](Self::advance) lets time pass and
+/// runs everything that becomes due in that time. A delay of thirty days thus takes milliseconds:
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -72,48 +72,48 @@ use crate::VirtualClock;
 /// # }
 /// ```
 ///
-/// Several hosts on one store, as of several processes, are one `TestHost` too
-/// ([`beside`](TestHostBuilder::beside)): its calls go to them by turns.
+/// A `TestHost` may consist of several hosts on one store, which stand for several processes
+/// ([`beside`](TestHostBuilder::beside)). Its calls then go to each of them in turn.
 pub struct TestHost {
     hosts: Vec<WorkflowHost>,
     store: Arc<dyn PersistenceProvider>,
     clock: Arc<VirtualClock>,
     turns: AtomicUsize,
-    told: Mutex<Told>,
+    received: Mutex<Received>,
 }
 
-/// What the hosts have told of.
-struct Told {
+/// The lifecycle events that the hosts have sent.
+struct Received {
     receivers: Vec<Receiver<LifecycleEvent>>,
     events: Vec<LifecycleEvent>,
     missed: u64,
 }
 
 impl TestHost {
-    /// The clock of the host, which [`advance`](Self::advance) moves.
+    /// Returns the clock of the host, which [`advance`](Self::advance) moves.
     #[must_use]
     pub fn clock(&self) -> &Arc<VirtualClock> {
         &self.clock
     }
 
-    /// The host itself; of several, by turns.
+    /// Returns the host; of several hosts, each in turn.
     pub fn host(&self) -> &WorkflowHost {
         &self.hosts[self.turns.fetch_add(1, Ordering::Relaxed) % self.hosts.len()]
     }
 
-    /// All of the hosts.
+    /// Returns all hosts.
     #[must_use]
     pub fn hosts(&self) -> &[WorkflowHost] {
         &self.hosts
     }
 
-    /// The store of the first host.
+    /// Returns the store of the first host.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn PersistenceProvider> {
         &self.store
     }
 
-    /// As [`WorkflowHost::start_workflow`].
+    /// Starts an instance; see [`WorkflowHost::start_workflow`].
     ///
     /// # Errors
     /// Those of [`WorkflowHost::start_workflow`].
@@ -121,7 +121,7 @@ impl TestHost {
         self.host().start_workflow(definition, data).await
     }
 
-    /// As [`WorkflowHost::start_workflow_with`].
+    /// Starts an instance with options; see [`WorkflowHost::start_workflow_with`].
     ///
     /// # Errors
     /// Those of [`WorkflowHost::start_workflow_with`].
@@ -134,7 +134,7 @@ impl TestHost {
         self.host().start_workflow_with(definition, data, options).await
     }
 
-    /// As [`WorkflowHost::publish_event`].
+    /// Publishes an event; see [`WorkflowHost::publish_event`].
     ///
     /// # Errors
     /// Those of [`WorkflowHost::publish_event`].
@@ -147,16 +147,17 @@ impl TestHost {
         self.host().publish_event(name, key, data).await
     }
 
-    /// The lifecycle events so far, of each host in their order.
+    /// Returns all lifecycle events so far. The events of each host are in order.
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid): so much happened between two calls of this host that some were missed.
+    /// [`Invalid`](WfeError::Invalid): some events were missed, because too many were sent between two calls to this
+    /// test host.
     pub fn events(&self) -> Result<Vec<LifecycleEvent>> {
-        let told = self.gather();
-        match told.missed {
-            0 => Ok(told.events.clone()),
+        let received = self.gather();
+        match received.missed {
+            0 => Ok(received.events.clone()),
             missed => Err(WfeError::Invalid(format!(
-                "{missed} lifecycle events were missed; ask for them more often, or subscribe to the host's own"
+                "{missed} lifecycle events were missed; call `events` more often, or subscribe to the host's `lifecycle`"
             ))),
         }
     }
@@ -172,11 +173,11 @@ impl TestHost {
         Ok(())
     }
 
-    /// Takes in what the hosts have told of since.
-    fn gather(&self) -> MutexGuard<'_, Told> {
+    /// Receives the lifecycle events that the hosts have sent since the last call.
+    fn gather(&self) -> MutexGuard<'_, Received> {
         // Nothing panics while holding it.
-        let mut told = lock(&self.told);
-        let Told { receivers, events, missed } = &mut *told;
+        let mut received = lock(&self.received);
+        let Received { receivers, events, missed } = &mut *received;
         for receiver in receivers {
             loop {
                 match receiver.try_recv() {
@@ -186,6 +187,6 @@ impl TestHost {
                 }
             }
         }
-        told
+        received
     }
 }

@@ -1,4 +1,4 @@
-//! How time passes.
+//! How time passes in a test.
 
 use std::{future::Future, time::Duration};
 
@@ -8,19 +8,21 @@ use wfe::{Outcome, Result, WfeError, clock::Clock};
 
 use super::TestHost;
 
-/// In real time: a body that has not ended by then waits for something that does not come.
+/// How long to wait in real time. A body that has not ended by then waits for something that never comes.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// A workflow that is not over after so many due times recurs for ever.
+/// A workflow that has not ended after this many due times recurs for ever.
 const DUE_TIMES: usize = 100_000;
 
 impl TestHost {
-    /// Lets the host run until nothing can happen any more before time passes or something comes from outside; gives the
-    /// time at which something may become due, at the earliest. See [`WorkflowHost::idle`](wfe::WorkflowHost::idle).
+    /// Lets the host run until it is idle: until nothing happens before time passes or an external call, event or
+    /// answer arrives. Returns the earliest due time, or `None` if nothing is scheduled. See
+    /// [`WorkflowHost::idle`](wfe::WorkflowHost::idle).
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid): a body has run for 50 s of real time. One that waits for something from outside,
-    /// or sleeps on the clock, is awaited with [`until`](Self::until).
+    /// [`Invalid`](WfeError::Invalid): the host was not idle within 50 s of real time, for example because a body
+    /// still runs. While a body waits for something external or sleeps on the clock, use [`until`](Self::until)
+    /// instead.
     pub async fn idle(&self) -> Result<Option<DateTime<Utc>>> {
         let idle = tokio::time::timeout(PATIENCE, self.all_idle()).await;
         drop(self.gather());
@@ -32,7 +34,7 @@ impl TestHost {
         })
     }
 
-    /// All of them are idle at once if none has worked between two times that each was.
+    /// Waits until all hosts are idle at the same time: each was idle twice, and none has worked in between.
     async fn all_idle(&self) -> Result<Option<DateTime<Utc>>> {
         let mut before = Vec::new();
         loop {
@@ -49,8 +51,8 @@ impl TestHost {
         }
     }
 
-    /// Lets so much time pass, and everything in it happen that becomes due: each at its own time, and whatever follows
-    /// from it as well. The host is idle then.
+    /// Lets this much time pass. Everything that becomes due in this time happens, each at its own time, and so does
+    /// everything that follows from it. Afterwards the host is idle.
     ///
     /// # Errors
     /// Those of [`idle`](Self::idle).
@@ -59,7 +61,7 @@ impl TestHost {
         self.advance_to(end.unwrap_or(DateTime::<Utc>::MAX_UTC)).await
     }
 
-    /// As [`advance`](Self::advance), until this time.
+    /// Lets time pass until this time; otherwise like [`advance`](Self::advance).
     ///
     /// # Errors
     /// Those of [`idle`](Self::idle).
@@ -73,15 +75,16 @@ impl TestHost {
     }
 
     fn pass_until(&self, time: DateTime<Utc>) {
-        let pause = (time - self.clock.now()).to_std().unwrap_or_default(); // not back in time
-        self.clock.advance(pause);
+        let step = (time - self.clock.now()).to_std().unwrap_or_default(); // not back in time
+        self.clock.advance(step);
     }
 
-    /// Lets time pass from one due time to the next one until the instance has ended; tells how. Nothing passes
-    /// unnecessarily: afterwards the clock shows when it ended.
+    /// Lets time pass, from one due time to the next, until the instance has ended. Returns how it ended. Afterwards
+    /// the clock shows the time at which the instance ended.
     ///
     /// # Errors
-    /// * [`Invalid`](WfeError::Invalid): it waits for something other than time, or it does not come to an end.
+    /// * [`Invalid`](WfeError::Invalid): the instance waits for something other than time, or has not ended after
+    ///   100,000 due times.
     /// * Those of [`idle`](Self::idle) and [`outcome`](Self::outcome).
     pub async fn run_to_end<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
         for _ in 0..DUE_TIMES {
@@ -91,18 +94,21 @@ impl TestHost {
             }
             let Some(next) = next else {
                 let waits = self.status(id).await?.positions;
-                return Err(WfeError::Invalid(format!("it waits for something other than time: {waits:?}")));
+                return Err(WfeError::Invalid(format!(
+                    "instance {id:?} waits for something other than time: {waits:?}"
+                )));
             };
             self.pass_until(next);
         }
-        Err(WfeError::Invalid(format!("it has not ended after {DUE_TIMES} due times")))
+        Err(WfeError::Invalid(format!("instance {id:?} has not ended after {DUE_TIMES} due times")))
     }
 
-    /// Resolves once this holds: asked now, and after each lifecycle event. For what is stored while a body still runs,
-    /// in which the host is not idle; of what a body does by itself, the body has to tell.
+    /// Waits until `holds` returns true. It is called now, and again after each lifecycle event. Use this to wait for
+    /// stored changes while a body still runs, because the host is not idle then. It does not notice what a body does
+    /// that causes no lifecycle event; the body has to signal that to the test itself.
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid): it did not come about within 50 s of real time.
+    /// [`Invalid`](WfeError::Invalid): `holds` did not return true within 50 s of real time.
     pub async fn until<F>(&self, mut holds: impl FnMut() -> F) -> Result<()>
     where
         F: Future<Output = bool>,
@@ -111,12 +117,12 @@ impl TestHost {
         let all = async {
             while !holds().await {
                 let any = receivers.iter_mut().map(|receiver| Box::pin(receiver.recv()));
-                // Whichever event comes, or whether some were missed: it is asked again.
+                // After any event, and even if events were missed, the condition is checked again.
                 let _what = futures_util::future::select_all(any).await;
             }
         };
-        tokio::time::timeout(PATIENCE, all)
-            .await
-            .map_err(|_| WfeError::Invalid(format!("it did not come about within {} s", PATIENCE.as_secs())))
+        tokio::time::timeout(PATIENCE, all).await.map_err(|_| {
+            WfeError::Invalid(format!("the condition did not hold within {} s", PATIENCE.as_secs()))
+        })
     }
 }

@@ -22,9 +22,9 @@ fn tossed(id: &str) -> WorkflowBuilder<Story> {
 
 async fn an_if_takes_the_branch_that_its_condition_names(stage: Stage) -> Checked<()> {
     let host = stage.host([built(tossed("if").then("after", mark("after")))?]).await?;
-    for (n, told) in [(11, "large after"), (10, "small after")] {
+    for (n, expected) in [(11, "large after"), (10, "small after")] {
         let id = host.start_workflow("if", &Story { n, ..Story::default() }).await?;
-        assert_eq!(words(&host, &id).await?, told);
+        assert_eq!(words(&host, &id).await?, expected);
     }
     Ok(())
 }
@@ -40,9 +40,9 @@ async fn a_decision_takes_the_branch_of_its_value(stage: Stage) -> Checked<()> {
         },
     );
     let host = stage.host([built(decide)?]).await?;
-    for (n, told) in [(1, "one"), (2, "two"), (u64::MAX, "other")] {
+    for (n, expected) in [(1, "one"), (2, "two"), (u64::MAX, "other")] {
         let id = host.start_workflow("decide", &Story { n, ..Story::default() }).await?;
-        assert_eq!(words(&host, &id).await?, told);
+        assert_eq!(words(&host, &id).await?, expected);
     }
     Ok(())
 }
@@ -54,11 +54,11 @@ async fn all_branches_that_match_run_and_otherwise_only_if_none_does(stage: Stag
             .otherwise(|none| none.then("neither", mark("neither")))
     });
     let host = stage.host([built(branch)?]).await?;
-    for (n, told) in [(3, &["above", "odd"][..]), (2, &["above"]), (1, &["odd"]), (0, &["neither"])] {
+    for (n, expected) in [(3, &["above", "odd"][..]), (2, &["above"]), (1, &["odd"]), (0, &["neither"])] {
         let id = host.start_workflow("branch", &Story { n, ..Story::default() }).await?;
         let mut wrote = completed(&host, &id).await?.words;
         wrote.sort_unstable();
-        assert_eq!(wrote, told);
+        assert_eq!(wrote, expected);
     }
     Ok(())
 }
@@ -74,7 +74,7 @@ async fn what_follows_a_parallel_comes_after_all_of_its_branches(stage: Stage) -
         .then("after", mark("after"));
     let host = stage.host([built(both)?]).await?;
     let id = host.start_workflow("both", &Story::default()).await?;
-    // Both run at once.
+    // Both run at the same time.
     for gate in &gates {
         gate.reached(1).await;
     }

@@ -6,12 +6,12 @@ scenarios!("sub-workflows":
     children_of_a_while_follow_one_another,
     children_of_a_parallel_for_each_run_at_once_and_are_joined,
     a_child_that_fails_fails_its_parent_s_step_with_its_cause,
-    a_cancelled_parent_cancels_its_child_which_undoes_its_saga,
+    a_cancelled_parent_cancels_its_child_which_compensates_its_saga,
     a_child_that_takes_too_long_is_cancelled,
     children_have_children,
     a_child_waits_for_events_as_others_do,
     an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_date,
-    an_event_from_before_a_child_existed_is_passed_over_though_the_clock_stands_still,
+    an_event_from_before_a_child_existed_is_skipped_though_the_clock_does_not_move,
 );
 
 fn doubling() -> WorkflowBuilder<u64> {
@@ -82,43 +82,43 @@ async fn a_child_that_fails_fails_its_parent_s_step_with_its_cause(stage: Stage)
 
 fn saga(id: &str, words: &Arc<std::sync::Mutex<Vec<&'static str>>>) -> Checked<wfe::definition::Definition> {
     let words = words.clone();
-    let undo: Plain<(), ()> = inline(move |_, _| {
+    let revert: Plain<(), ()> = inline(move |_, _| {
         let words = words.clone();
         async move {
-            lock(&words).push("undone");
+            lock(&words).push("compensated");
             Ok(())
         }
     });
     built(begin(id).saga("saga", |saga| {
         saga.then("do", mark("done"))
-            .compensate_with(|b| b.then("undo", undo))
+            .compensate_with(|b| b.then("revert", revert))
             .delay("long", |_, ()| 30 * DAY)
     }))
 }
 
-async fn a_cancelled_parent_cancels_its_child_which_undoes_its_saga(stage: Stage) -> Checked<()> {
-    let undone = Arc::default();
+async fn a_cancelled_parent_cancels_its_child_which_compensates_its_saga(stage: Stage) -> Checked<()> {
+    let compensated = Arc::default();
     let parent = begin("parent").sub_workflow("child", child("saga", |_: &Story, ()| Story::default()));
-    let host = stage.host_that_waits([built(parent)?, saga("saga", &undone)?]).await?;
+    let host = stage.host_that_waits([built(parent)?, saga("saga", &compensated)?]).await?;
     let id = host.start_workflow("parent", &Story::default()).await?;
     host.idle().await?;
     host.host().cancel(&id).await?;
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
-    assert_eq!(*lock(&undone), ["undone"]);
+    assert_eq!(*lock(&compensated), ["compensated"]);
     Ok(())
 }
 
 async fn a_child_that_takes_too_long_is_cancelled(stage: Stage) -> Checked<()> {
-    let undone = Arc::default();
+    let compensated = Arc::default();
     let timed = child("saga", |_: &Story, ()| Story::default())
         .timeout(|_, ()| DAY, |late| late.then("late", mark("late")));
     let host = stage
-        .host_that_waits([built(begin("parent").sub_workflow("child", timed))?, saga("saga", &undone)?])
+        .host_that_waits([built(begin("parent").sub_workflow("child", timed))?, saga("saga", &compensated)?])
         .await?;
     let id = host.start_workflow("parent", &Story::default()).await?;
     assert_eq!(words(&host, &id).await?, "late");
-    assert_eq!(*lock(&undone), ["undone"]);
+    assert_eq!(*lock(&compensated), ["compensated"]);
     Ok(())
 }
 
@@ -190,7 +190,7 @@ async fn an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_
     Ok(())
 }
 
-async fn an_event_from_before_a_child_existed_is_passed_over_though_the_clock_stands_still(
+async fn an_event_from_before_a_child_existed_is_skipped_though_the_clock_does_not_move(
     stage: Stage,
 ) -> Checked<()> {
     let heard = event("word", |_: &Story, ()| "k")

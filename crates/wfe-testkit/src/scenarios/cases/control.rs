@@ -1,17 +1,17 @@
 use super::prelude::*;
 
 scenarios!("control":
-    a_suspended_instance_stands_still_until_it_is_resumed,
+    a_suspended_instance_starts_no_step_until_it_is_resumed,
     a_busy_instance_that_is_suspended_lets_its_step_finish,
     a_busy_instance_that_is_cancelled_fires_the_token_of_its_step,
     a_waiting_instance_can_be_terminated,
     an_event_for_a_suspended_instance_is_kept,
     a_request_after_the_end_changes_nothing,
     an_instance_outlives_its_host,
-    lifecycle_events_tell_the_whole_story_in_order,
+    lifecycle_events_report_everything_in_order,
 );
 
-async fn a_suspended_instance_stands_still_until_it_is_resumed(stage: Stage) -> Checked<()> {
+async fn a_suspended_instance_starts_no_step_until_it_is_resumed(stage: Stage) -> Checked<()> {
     let host = stage.host([built(begin("w").delay("day", |_, ()| DAY).then("a", mark("a")))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
@@ -35,18 +35,18 @@ async fn a_busy_instance_that_is_suspended_lets_its_step_finish(stage: Stage) ->
     assert_eq!(host.status(&id).await?.status, WorkflowStatus::Suspended);
     host.host().resume(&id).await?;
     assert_eq!(words(&host, &id).await?, "a");
-    assert_eq!(gate.entered(), 1, "what has finished is not run again");
+    assert_eq!(gate.entered(), 1, "a finished step is not run again");
     Ok(())
 }
 
 async fn a_busy_instance_that_is_cancelled_fires_the_token_of_its_step(stage: Stage) -> Checked<()> {
-    stage.must_hear_others()?;
+    stage.must_be_notified()?;
     let gate = Gate::default();
     let host = stage.host([built(begin("w").then("slow", gate.step()).then("a", mark("a")))?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     gate.reached(1).await;
     host.host().cancel(&id).await?;
-    // Nobody opens the gate.
+    // The gate stays closed.
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
     Ok(())
@@ -105,7 +105,7 @@ async fn an_instance_outlives_its_host(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn lifecycle_events_tell_the_whole_story_in_order(stage: Stage) -> Checked<()> {
+async fn lifecycle_events_report_everything_in_order(stage: Stage) -> Checked<()> {
     use wfe::Lifecycle::{Completed, Error, Started, StepCompleted, StepStarted};
     let host = stage
         .host([built(begin("w").then("a", flaky(1, "a").retry(Retry::up_to(1).initial(Duration::ZERO))))?])

@@ -13,15 +13,15 @@ scenarios!("events":
     an_event_under_the_id_of_one_of_another_name_or_key_is_refused,
     an_event_reaches_every_instance_that_waits_for_it,
     only_an_event_of_its_key_reaches_a_wait,
-    an_event_dated_ahead_reaches_nobody_before,
-    an_event_from_before_the_effective_date_is_passed_over,
-    an_event_from_before_the_start_is_passed_over_though_the_clock_stands_still,
-    an_event_from_before_the_start_is_passed_over_though_the_clock_was_set_back,
+    an_event_dated_in_the_future_reaches_no_wait_before,
+    an_event_from_before_the_effective_date_is_skipped,
+    an_event_from_before_the_start_is_skipped_though_the_clock_does_not_move,
+    an_event_from_before_the_start_is_skipped_though_the_clock_was_set_back,
     an_event_from_after_the_start_counts_whatever_the_clock_shows,
     an_effective_date_counts_even_if_it_is_that_of_the_start,
     an_event_that_a_step_publishes_counts_as_any_other,
-    a_wait_in_a_branch_that_has_had_its_time_takes_no_event_any_more,
-    a_cancel_condition_takes_a_wait_away,
+    a_wait_in_a_branch_that_timed_out_takes_no_event_any_more,
+    a_cancel_condition_cancels_a_wait,
     an_event_reaches_an_instance_whose_step_runs,
     a_body_that_waits_for_an_event_finds_it,
     two_waits_of_one_instance_that_are_open_at_once_share_an_event,
@@ -55,7 +55,7 @@ async fn an_event_reaches_a_wait_that_comes_after_it(stage: Stage) -> Checked<()
     host.idle().await?;
     assert_eq!(host.current_steps(&id).await?, ["long"]);
     assert_eq!(words(&host, &id).await?, "early");
-    // One from before its time is not its own.
+    // The instance does not receive an event from before its start.
     let id = host.start_workflow("late", &Story::default()).await?;
     host.advance(2 * DAY).await?;
     assert_eq!(host.current_steps(&id).await?, ["wait"]);
@@ -143,7 +143,7 @@ async fn only_an_event_of_its_key_reaches_a_wait(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn an_event_dated_ahead_reaches_nobody_before(stage: Stage) -> Checked<()> {
+async fn an_event_dated_in_the_future_reaches_no_wait_before(stage: Stage) -> Checked<()> {
     let host = stage.host_that_waits([built(wait("ahead").wait_for("again", heard()))?]).await?;
     let id = host.start_workflow("ahead", &Story::default()).await?;
     let options = PublishOptions { effective: Some(stage.clock.now() + DAY), ..PublishOptions::default() };
@@ -156,7 +156,7 @@ async fn an_event_dated_ahead_reaches_nobody_before(stage: Stage) -> Checked<()>
     Ok(())
 }
 
-async fn an_event_from_before_the_effective_date_is_passed_over(stage: Stage) -> Checked<()> {
+async fn an_event_from_before_the_effective_date_is_skipped(stage: Stage) -> Checked<()> {
     let from = stage.clock.now() + DAY;
     let late = begin("from").wait_for("wait", heard().effective(move |_, ()| from));
     let host = stage.host_that_waits([built(late)?]).await?;
@@ -169,7 +169,7 @@ async fn an_event_from_before_the_effective_date_is_passed_over(stage: Stage) ->
     Ok(())
 }
 
-async fn an_event_from_before_the_start_is_passed_over_though_the_clock_stands_still(
+async fn an_event_from_before_the_start_is_skipped_though_the_clock_does_not_move(
     stage: Stage,
 ) -> Checked<()> {
     let host = stage.host_that_waits([built(wait("still"))?]).await?;
@@ -182,7 +182,7 @@ async fn an_event_from_before_the_start_is_passed_over_though_the_clock_stands_s
     Ok(())
 }
 
-async fn an_event_from_before_the_start_is_passed_over_though_the_clock_was_set_back(
+async fn an_event_from_before_the_start_is_skipped_though_the_clock_was_set_back(
     stage: Stage,
 ) -> Checked<()> {
     let host = stage.host_that_waits([built(wait("back"))?]).await?;
@@ -238,7 +238,7 @@ async fn an_effective_date_counts_even_if_it_is_that_of_the_start(stage: Stage) 
 }
 
 async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Checked<()> {
-    // Kept by nobody after the scenario: a host that its own steps keep would never end.
+    // Dropped after the scenario: a host that its own steps keep alive would never end.
     let publisher: Arc<Mutex<Option<WorkflowHost>>> = Arc::default();
     let publish = |word: &'static str| {
         let publisher = publisher.clone();
@@ -267,7 +267,7 @@ async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Che
     Ok(())
 }
 
-async fn a_wait_in_a_branch_that_has_had_its_time_takes_no_event_any_more(stage: Stage) -> Checked<()> {
+async fn a_wait_in_a_branch_that_timed_out_takes_no_event_any_more(stage: Stage) -> Checked<()> {
     let timed = begin("timed").parallel("both", |all| {
         all.branch(|b| {
             b.wait_for("wait", heard().timeout(|_, ()| HOUR, |late| late.then("late", mark("late"))))
@@ -286,7 +286,7 @@ async fn a_wait_in_a_branch_that_has_had_its_time_takes_no_event_any_more(stage:
     Ok(())
 }
 
-async fn a_cancel_condition_takes_a_wait_away(stage: Stage) -> Checked<()> {
+async fn a_cancel_condition_cancels_a_wait(stage: Stage) -> Checked<()> {
     let cancel = begin("cancel").parallel("both", |all| {
         all.branch(|b| {
             b.wait_for("wait", heard()).cancel_when(|story, ()| story.n == 1).then("a", mark("on"))
@@ -300,7 +300,7 @@ async fn a_cancel_condition_takes_a_wait_away(stage: Stage) -> Checked<()> {
 }
 
 async fn an_event_reaches_an_instance_whose_step_runs(stage: Stage) -> Checked<()> {
-    stage.must_hear_others()?;
+    stage.must_be_notified()?;
     let gate = Gate::default();
     let slow = gate.clone();
     let both = begin("busy").parallel("both", move |all| {

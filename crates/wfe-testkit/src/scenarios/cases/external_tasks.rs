@@ -1,15 +1,15 @@
 use super::prelude::*;
 
-scenarios!("work outside":
-    an_activity_goes_on_with_its_worker_s_result,
+scenarios!("external tasks":
+    an_activity_continues_with_its_worker_s_result,
     an_activity_whose_worker_fails_is_offered_again_as_its_policy_says,
-    an_activity_that_nobody_does_in_time_takes_its_branch,
+    an_activity_that_no_worker_does_in_time_takes_its_timeout_branch,
     activities_of_a_parallel_for_each_are_all_open_at_once,
     a_body_that_waits_for_a_worker_finds_the_result,
     a_user_task_takes_the_branch_of_the_option_chosen,
-    a_user_task_that_nobody_answers_is_escalated_and_stays_open,
-    a_user_task_that_nobody_answers_goes_to_somebody_else,
-    work_of_a_cancelled_instance_is_offered_no_more,
+    a_user_task_without_an_answer_is_escalated_and_stays_open,
+    a_user_task_without_an_answer_is_reassigned,
+    an_activity_of_a_cancelled_instance_is_not_offered_any_more,
 );
 
 fn priced(id: &str) -> WorkflowBuilder<Story> {
@@ -23,7 +23,7 @@ fn doubled(input: &serde_json::Value) -> Result<u64, StepError> {
     Ok(input.as_u64().ok_or_else(|| StepError::fatal("no number"))? * 2)
 }
 
-async fn an_activity_goes_on_with_its_worker_s_result(stage: Stage) -> Checked<()> {
+async fn an_activity_continues_with_its_worker_s_result(stage: Stage) -> Checked<()> {
     let host = stage.host_that_waits([built(priced("price").then("a", mark("after")))?]).await?;
     let id = host.start_workflow("price", &Story { n: 21, ..Story::default() }).await?;
     host.idle().await?;
@@ -51,7 +51,7 @@ async fn an_activity_whose_worker_fails_is_offered_again_as_its_policy_says(stag
     Ok(())
 }
 
-async fn an_activity_that_nobody_does_in_time_takes_its_branch(stage: Stage) -> Checked<()> {
+async fn an_activity_that_no_worker_does_in_time_takes_its_timeout_branch(stage: Stage) -> Checked<()> {
     let timed = activity("price", |story: &Story, ()| story.n)
         .timeout(|_, ()| DAY, |late| late.then("late", mark("late")));
     let host = stage.host_that_waits([built(begin("late").activity("price", timed))?]).await?;
@@ -106,7 +106,7 @@ async fn a_user_task_takes_the_branch_of_the_option_chosen(stage: Stage) -> Chec
     let host = stage
         .host_that_waits([built(begin("ask").user_task("ask", asked()).then("a", mark("after")))?])
         .await?;
-    for (option, told) in [("yes", "passed after"), ("no", "refused after"), ("later", "after")] {
+    for (option, expected) in [("yes", "passed after"), ("no", "refused after"), ("later", "after")] {
         let id = host.start_workflow("ask", &Story::default()).await?;
         host.idle().await?;
         let tasks = host.user_tasks().await?;
@@ -114,13 +114,13 @@ async fn a_user_task_takes_the_branch_of_the_option_chosen(stage: Stage) -> Chec
         assert_eq!((&*open.instance_id, open.task.assignee.as_deref()), (&*id, Some("ada")));
         assert_eq!(open.task.options, ["yes", "no", "later"]);
         host.choose(&open.id, option).await?;
-        assert_eq!(words(&host, &id).await?, told);
+        assert_eq!(words(&host, &id).await?, expected);
         assert!(host.choose(&open.id, option).await.is_err(), "it is answered once");
     }
     Ok(())
 }
 
-async fn a_user_task_that_nobody_answers_is_escalated_and_stays_open(stage: Stage) -> Checked<()> {
+async fn a_user_task_without_an_answer_is_escalated_and_stays_open(stage: Stage) -> Checked<()> {
     let escalated = asked().escalate(
         |_, ()| DAY,
         |b| b.then("remind", mark("reminded")).delay("w", |_, ()| DAY).then("x", mark("x")),
@@ -137,7 +137,7 @@ async fn a_user_task_that_nobody_answers_is_escalated_and_stays_open(stage: Stag
     Ok(())
 }
 
-async fn a_user_task_that_nobody_answers_goes_to_somebody_else(stage: Stage) -> Checked<()> {
+async fn a_user_task_without_an_answer_is_reassigned(stage: Stage) -> Checked<()> {
     let passed = asked().reassign(|_, ()| DAY, |_, ()| "grace");
     let host = stage.host_that_waits([built(begin("ask").user_task("ask", passed))?]).await?;
     let id = host.start_workflow("ask", &Story::default()).await?;
@@ -146,13 +146,13 @@ async fn a_user_task_that_nobody_answers_goes_to_somebody_else(stage: Stage) -> 
     host.advance(DAY).await?;
     let second = host.user_tasks().await?.remove(0);
     assert_eq!(second.task.assignee.as_deref(), Some("grace"));
-    assert!(host.choose(&first.id, "yes").await.is_err(), "it is no longer the first one's");
+    assert!(host.choose(&first.id, "yes").await.is_err(), "the first assignee can no longer answer it");
     host.choose(&second.id, "no").await?;
     assert_eq!(words(&host, &id).await?, "refused");
     Ok(())
 }
 
-async fn work_of_a_cancelled_instance_is_offered_no_more(stage: Stage) -> Checked<()> {
+async fn an_activity_of_a_cancelled_instance_is_not_offered_any_more(stage: Stage) -> Checked<()> {
     let both = priced("gone").user_task("ask", asked());
     let host = stage.host_that_waits([built(both)?]).await?;
     let id = host.start_workflow("gone", &Story::default()).await?;

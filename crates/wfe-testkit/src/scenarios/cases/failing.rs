@@ -3,11 +3,11 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use super::prelude::*;
 
 scenarios!("failures":
-    a_step_is_tried_again_after_growing_pauses,
+    a_step_is_retried_with_a_growing_backoff,
     a_step_out_of_retries_ends_the_instance_with_its_cause,
     a_fatal_error_is_not_tried_again,
-    a_step_that_suspends_its_instance_goes_on_when_it_is_resumed,
-    a_step_that_failed_can_be_gone_on_behind,
+    a_step_that_suspends_its_instance_is_retried_when_it_is_resumed,
+    an_instance_can_continue_after_a_failed_step,
     a_fallback_runs_in_place_of_a_failed_step_and_knows_why,
     an_attempt_that_takes_too_long_has_failed,
     no_attempt_begins_before_the_body_of_the_one_before_has_ended,
@@ -16,7 +16,7 @@ scenarios!("failures":
     a_failed_item_of_a_for_each_takes_its_fallback_and_the_others_go_on,
 );
 
-async fn a_step_is_tried_again_after_growing_pauses(stage: Stage) -> Checked<()> {
+async fn a_step_is_retried_with_a_growing_backoff(stage: Stage) -> Checked<()> {
     let retry = Retry::up_to(5).initial(HOUR).max(3 * HOUR).jitter(0.0);
     let host = stage.host([built(begin("flaky").then("a", flaky(3, "a").retry(retry)))?]).await?;
     let (id, began) = (host.start_workflow("flaky", &Story::default()).await?, stage.clock.now());
@@ -51,7 +51,7 @@ async fn a_fatal_error_is_not_tried_again(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn a_step_that_suspends_its_instance_goes_on_when_it_is_resumed(stage: Stage) -> Checked<()> {
+async fn a_step_that_suspends_its_instance_is_retried_when_it_is_resumed(stage: Stage) -> Checked<()> {
     let host =
         stage.host([built(begin("stands").then("a", flaky(1, "a").on_failure(OnFailure::Suspend)))?]).await?;
     let id = host.start_workflow("stands", &Story::default()).await?;
@@ -66,7 +66,7 @@ async fn a_step_that_suspends_its_instance_goes_on_when_it_is_resumed(stage: Sta
     Ok(())
 }
 
-async fn a_step_that_failed_can_be_gone_on_behind(stage: Stage) -> Checked<()> {
+async fn an_instance_can_continue_after_a_failed_step(stage: Stage) -> Checked<()> {
     let on = begin("on").then("a", fail().on_failure(OnFailure::Continue)).then("b", mark("b"));
     let host = stage.host([built(on)?]).await?;
     let id = host.start_workflow("on", &Story::default()).await?;
@@ -105,14 +105,14 @@ async fn an_attempt_that_takes_too_long_has_failed(stage: Stage) -> Checked<()> 
     Ok(())
 }
 
-/// How many bodies of a step run now, and ran at once.
+/// How many bodies of a step run now, and how many ran at once at most.
 #[derive(Clone, Default)]
 struct AtOnce {
     now: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
 
-/// One of them, until it is dropped.
+/// A running body, which is counted until this is dropped.
 struct Runs(AtOnce);
 
 impl AtOnce {
@@ -131,7 +131,7 @@ impl Drop for Runs {
 async fn no_attempt_begins_before_the_body_of_the_one_before_has_ended(stage: Stage) -> Checked<()> {
     let (gate, at_once) = (Gate::default(), AtOnce::default());
     let (entered, bodies) = (gate.clone(), at_once.clone());
-    // The first two do not look at their tokens.
+    // The first two attempts ignore their cancellation tokens.
     let deaf: Plain<(), ()> = inline(move |ctx: Ctx, _| {
         let runs = bodies.begin();
         entered.enter();

@@ -78,7 +78,7 @@ async fn a_panicking_condition_fails_its_step_and_nothing_else(stage: Stage) -> 
 
 async fn a_panicking_output_changes_nothing_and_holds_up_no_other_instance(stage: Stage) -> Checked<()> {
     let both: Plain<(), ()> = inline(|_, _| async { Ok(()) });
-    // The second output panics when the first one has written already: neither counts.
+    // The second output panics after the first one has written: neither takes effect.
     let both = both.output(|(), s: &mut Story| s.n = 7).output(|(), _: &mut Story| explode());
     let bad = begin("bad").then("a", both).fallback(|b| b.then("f", mark("fell")));
     let good = begin("good").delay("hour", |_, ()| HOUR).then("c", mark("c"));
@@ -122,7 +122,7 @@ async fn a_panicking_key_fails_its_step(stage: Stage) -> Checked<()> {
 }
 
 async fn a_step_that_never_returns_keeps_no_other_from_running(stage: Stage) -> Checked<()> {
-    stage.must_hear_others()?;
+    stage.must_be_notified()?;
     let gate = Gate::default();
     let host = stage
         .host([
@@ -135,7 +135,7 @@ async fn a_step_that_never_returns_keeps_no_other_from_running(stage: Stage) -> 
     for _ in 0..10 {
         let id = host.start_workflow("good", &Story::default()).await?;
         host.until(async || host.current_steps(&id).await.is_ok_and(|at| at == ["hour"])).await?;
-        // The host that does this is not idle, but its timers fire.
+        // The host that runs this step is not idle, but its timers fire.
         stage.clock.advance(HOUR);
         host.until(async || host.outcome::<Story>(&id).await.is_ok_and(|end| end.is_some())).await?;
     }
@@ -178,7 +178,7 @@ async fn an_event_of_another_type_fails_the_wait_and_changes_nothing(stage: Stag
     Ok(())
 }
 
-/// Deeper than any parser of JSON reads.
+/// Nested more deeply than JSON parsers accept.
 fn deep() -> serde_json::Value {
     (0..200).fold(json!(0), |inner, _| json!([inner]))
 }
@@ -197,7 +197,7 @@ async fn data_that_cannot_be_stored_fails_its_step(stage: Stage) -> Checked<()> 
     Ok(())
 }
 
-/// A step that counts in this process how often its body runs.
+/// A step that counts, in this process, how often its body runs.
 fn counted<I: wfe::definition::Item>(runs: &Arc<AtomicUsize>) -> Plain<(), I> {
     let runs = runs.clone();
     inline(move |_, _| {
@@ -282,7 +282,7 @@ async fn an_effective_date_beyond_the_calendar_is_as_early_or_as_late_as_can_be(
     Ok(())
 }
 
-/// What is left of a panic may panic again when it is dropped.
+/// A panic payload that panics again when it is dropped.
 struct Bomb;
 
 impl Drop for Bomb {

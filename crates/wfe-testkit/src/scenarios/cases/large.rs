@@ -1,5 +1,5 @@
-//! Large workflows, in sizes that a debug build has done in a second or two. Costs are counted, not timed: what the engine
-//! asks the store to write.
+//! Large workflows, in sizes that take a debug build a second or two. Costs are counted and not timed: they are what
+//! the engine has the store write.
 
 use std::sync::Mutex;
 
@@ -20,7 +20,7 @@ scenarios!("large":
 
 const ITEMS: u64 = 2_000;
 
-/// What commits wrote: rows and bytes, one entry each.
+/// How much each commit wrote: its rows and bytes, as one number.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<usize>>>);
 
@@ -56,7 +56,7 @@ impl Written {
         move |inner| Arc::new(Layered(Weighed { inner, written: written.clone() }))
     }
 
-    /// The last tenth of the commits is no heavier than the first one.
+    /// Asserts that commits near the end wrote about as much as commits near the beginning.
     fn must_be_even(&self) {
         let written = self.lock();
         let tenth = written.len() / 10;
@@ -64,7 +64,7 @@ impl Written {
             (&written[tenth..2 * tenth], &written[written.len() - 2 * tenth..written.len() - tenth]);
         let (first, last): (usize, usize) = (first.iter().sum(), last.iter().sum());
         // Numbers in ids grow by a digit or two.
-        assert!(last * 4 <= first * 5, "the last tenth wrote {last}, the first one {first}");
+        assert!(last * 4 <= first * 5, "a tenth of the commits wrote {last} near the end, {first} near the beginning");
     }
 }
 

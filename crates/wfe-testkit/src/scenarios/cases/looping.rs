@@ -1,18 +1,18 @@
 use super::prelude::*;
 
 scenarios!("loops":
-    a_while_asks_before_each_round,
+    a_while_checks_its_condition_before_each_round,
     a_for_each_goes_over_its_items_in_order,
-    a_for_each_over_nothing_goes_on,
+    a_for_each_over_nothing_completes,
     a_parallel_for_each_keeps_its_limit,
     the_results_of_a_for_each_can_be_read_by_what_follows,
-    results_tell_what_was_undone_from_what_was_made_good,
+    results_distinguish_compensated_items_from_recovered_ones,
     a_step_that_answers_branches_runs_its_body_for_each_of_them,
     each_iteration_has_an_idempotency_key_of_its_own,
-    a_loop_that_a_go_to_makes_visits_its_steps_anew,
+    a_loop_made_by_a_go_to_enters_its_steps_again,
 );
 
-async fn a_while_asks_before_each_round(stage: Stage) -> Checked<()> {
+async fn a_while_checks_its_condition_before_each_round(stage: Stage) -> Checked<()> {
     let down = begin("down").while_(
         "left",
         |story, ()| story.n > 0,
@@ -41,7 +41,7 @@ async fn a_for_each_goes_over_its_items_in_order(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn a_for_each_over_nothing_goes_on(stage: Stage) -> Checked<()> {
+async fn a_for_each_over_nothing_completes(stage: Stage) -> Checked<()> {
     let none = begin("none")
         .for_each("all", each(|_: &Story| Vec::<u64>::new()).parallel(3), |one| one.then("a", mark_item("a")))
         .for_each("one", each(|_: &Story| vec![(), ()]), |one| {
@@ -97,7 +97,7 @@ async fn the_results_of_a_for_each_can_be_read_by_what_follows(stage: Stage) -> 
     Ok(())
 }
 
-async fn results_tell_what_was_undone_from_what_was_made_good(stage: Stage) -> Checked<()> {
+async fn results_distinguish_compensated_items_from_recovered_ones(stage: Stage) -> Checked<()> {
     fn even(code: &'static str) -> Plain<u64, u64> {
         wfe::definition::inline_item(move |_, _, n: u64| async move {
             if n.is_multiple_of(2) { Ok(n) } else { Err(StepError::fatal("odd").with_code(code)) }
@@ -105,7 +105,7 @@ async fn results_tell_what_was_undone_from_what_was_made_good(stage: Stage) -> C
     }
     let tell: Plain<Vec<String>, ()> = inline(|ctx: Ctx, _| async move {
         let mut told = Vec::new();
-        for step in ["undone", "made-good", "failed"] {
+        for step in ["compensated", "recovered", "failed"] {
             let mut results = ctx.results::<u64>(step);
             while let Some(one) = results.next().await? {
                 told.push(match one.result {
@@ -119,14 +119,14 @@ async fn results_tell_what_was_undone_from_what_was_made_good(stage: Stage) -> C
     let instead: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 10) });
     let items = || each(|_: &Story| vec![1_u64, 2]);
     let all = begin("all")
-        .for_each("undone", items(), |one| {
+        .for_each("compensated", items(), |one| {
             one.saga("saga", |saga| {
                 saga.then("do", mark_item("do"))
-                    .compensate_with(|b| b.then("undo", mark_item("undo")))
+                    .compensate_with(|b| b.then("revert", mark_item("revert")))
                     .then("pick", even("picky"))
             })
         })
-        .for_each("made-good", items(), |one| {
+        .for_each("recovered", items(), |one| {
             one.then("try", even("try")).fallback(|b| b.then("instead", instead))
         })
         .for_each("failed", items(), |one| {
@@ -138,7 +138,7 @@ async fn results_tell_what_was_undone_from_what_was_made_good(stage: Stage) -> C
     let id = host.start_workflow("all", &Story::default()).await?;
     assert_eq!(
         completed(&host, &id).await?.words,
-        ["undone1!picky", "undone2=null", "made-good1=10", "made-good2=2", "failed1!first", "failed2=2"]
+        ["compensated1!picky", "compensated2=null", "recovered1=10", "recovered2=2", "failed1!first", "failed2=2"]
     );
     Ok(())
 }
@@ -177,7 +177,7 @@ async fn each_iteration_has_an_idempotency_key_of_its_own(stage: Stage) -> Check
     Ok(())
 }
 
-async fn a_loop_that_a_go_to_makes_visits_its_steps_anew(stage: Stage) -> Checked<()> {
+async fn a_loop_made_by_a_go_to_enters_its_steps_again(stage: Stage) -> Checked<()> {
     let back = begin("visits").then("count", count()).then("key", key()).if_(
         "again",
         |story, ()| story.n < 20,
@@ -189,6 +189,6 @@ async fn a_loop_that_a_go_to_makes_visits_its_steps_anew(stage: Stage) -> Checke
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), 20);
-    assert!(host.pointers(&id).await?.len() < 10, "what was visited again does not pile up");
+    assert!(host.pointers(&id).await?.len() < 10, "steps that are entered again do not accumulate");
     Ok(())
 }

@@ -37,7 +37,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
     .flatten()
 }
 
-/// The scenarios of one file. One that is missing here is dead code, which the compiler reports.
+/// The scenarios of one file. The compiler reports a scenario that is missing here as dead code.
 macro_rules! scenarios {
     ($noun:literal: $($scenario:ident),* $(,)?) => {
         pub(super) const SCENARIOS: &[$crate::scenarios::Scenario] = &[$(

@@ -4,12 +4,13 @@ use super::prelude::*;
 
 scenarios!("nesting":
     everything_in_everything_ends,
-    a_go_to_out_of_a_nested_loop_takes_away_what_is_in_it,
+    a_go_to_out_of_a_nested_loop_cancels_what_is_in_it,
     a_failure_deep_inside_reaches_the_saga_around_all_of_it,
     steps_nest_fifty_deep,
 );
 
-/// For-each, parallel, saga, while, wait, schedule, decision, delay, sub-workflow, activity, user task and recur in one.
+/// For-each, parallel, saga, while, wait, schedule, decision, delay, sub-workflow, activity, user task and recur in
+/// one.
 async fn everything_in_everything_ends(stage: Stage) -> Checked<()> {
     let inner = begin("inner").delay("hour", |_, ()| HOUR).then("i", mark("inner"));
     let all = begin("all")
@@ -82,7 +83,7 @@ async fn everything_in_everything_ends(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn a_go_to_out_of_a_nested_loop_takes_away_what_is_in_it(stage: Stage) -> Checked<()> {
+async fn a_go_to_out_of_a_nested_loop_cancels_what_is_in_it(stage: Stage) -> Checked<()> {
     let out = begin("out")
         .then("count", count())
         .if_(

@@ -1,28 +1,28 @@
 use super::prelude::*;
 
 scenarios!("sagas":
-    a_saga_that_fails_is_undone_in_reverse_order_of_completion,
+    a_saga_that_fails_is_compensated_in_reverse_order_of_completion,
     what_follows_a_saga_comes_after_its_compensation,
-    a_saga_is_tried_again_as_a_whole,
-    a_saga_in_a_for_each_in_an_if_undoes_only_itself,
-    a_failure_takes_the_other_branches_of_its_saga_away,
-    nested_sagas_are_undone_with_the_one_around_them,
-    two_sagas_inside_of_one_are_undone_at_once,
-    a_fallback_that_fails_has_the_saga_around_undone,
+    a_saga_is_retried_as_a_whole,
+    a_saga_in_a_for_each_in_an_if_compensates_only_itself,
+    a_failure_cancels_the_other_branches_of_its_saga,
+    nested_sagas_are_compensated_with_the_one_around_them,
+    two_sagas_inside_of_one_are_compensated_at_once,
+    a_fallback_that_fails_has_the_saga_around_compensated,
     a_compensation_that_fails_keeps_no_other_from_running,
-    a_compensation_knows_what_it_undoes,
-    cancel_undoes_an_open_saga_and_terminate_does_not,
-    cancel_undoes_every_open_saga_also_beside_one_that_has_done_nothing,
+    a_compensation_knows_what_it_compensates,
+    cancel_compensates_an_open_saga_and_terminate_does_not,
+    cancel_compensates_every_open_saga_also_beside_one_that_has_done_nothing,
     compensations_may_wait,
 );
 
-/// A step and what undoes it.
+/// A step with its compensation.
 fn done<I: wfe::definition::Item>(body: Body<I>, word: &'static str) -> Body<I> {
     body.then(word, mark(word))
         .compensate_with(|undo| undo.then(format!("un-{word}"), mark(format!("un-{word}"))))
 }
 
-async fn a_saga_that_fails_is_undone_in_reverse_order_of_completion(stage: Stage) -> Checked<()> {
+async fn a_saga_that_fails_is_compensated_in_reverse_order_of_completion(stage: Stage) -> Checked<()> {
     let slow = begin("order").saga("saga", |saga| {
         done(saga, "a")
             .parallel("both", |all| {
@@ -56,7 +56,7 @@ async fn what_follows_a_saga_comes_after_its_compensation(stage: Stage) -> Check
     Ok(())
 }
 
-async fn a_saga_is_tried_again_as_a_whole(stage: Stage) -> Checked<()> {
+async fn a_saga_is_retried_as_a_whole(stage: Stage) -> Checked<()> {
     let fails_once: Plain<(), ()> = inline(|_, story: Arc<Story>| async move {
         if story.n < 2 { Err(StepError::retryable("not yet")) } else { Ok(()) }
     });
@@ -71,7 +71,7 @@ async fn a_saga_is_tried_again_as_a_whole(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn a_saga_in_a_for_each_in_an_if_undoes_only_itself(stage: Stage) -> Checked<()> {
+async fn a_saga_in_a_for_each_in_an_if_compensates_only_itself(stage: Stage) -> Checked<()> {
     let picky: Plain<(), u64> = wfe::definition::inline_item(|_, _, n: u64| async move {
         if n == 1 { Err(StepError::fatal("one")) } else { Ok(()) }
     });
@@ -96,7 +96,7 @@ async fn a_saga_in_a_for_each_in_an_if_undoes_only_itself(stage: Stage) -> Check
     Ok(())
 }
 
-async fn a_failure_takes_the_other_branches_of_its_saga_away(stage: Stage) -> Checked<()> {
+async fn a_failure_cancels_the_other_branches_of_its_saga(stage: Stage) -> Checked<()> {
     let both = begin("both").saga("saga", |saga| {
         saga.parallel("both", |all| {
             all.branch(|b| done(b, "a").delay("long", |_, ()| DAY).then("never", mark("never")))
@@ -110,7 +110,7 @@ async fn a_failure_takes_the_other_branches_of_its_saga_away(stage: Stage) -> Ch
     Ok(())
 }
 
-async fn nested_sagas_are_undone_with_the_one_around_them(stage: Stage) -> Checked<()> {
+async fn nested_sagas_are_compensated_with_the_one_around_them(stage: Stage) -> Checked<()> {
     let outer = begin("outer").saga("outer", |outer| {
         done(outer, "a").saga("inner", |inner| done(done(inner, "b"), "c")).then("fail", fail())
     });
@@ -120,7 +120,7 @@ async fn nested_sagas_are_undone_with_the_one_around_them(stage: Stage) -> Check
     Ok(())
 }
 
-async fn two_sagas_inside_of_one_are_undone_at_once(stage: Stage) -> Checked<()> {
+async fn two_sagas_inside_of_one_are_compensated_at_once(stage: Stage) -> Checked<()> {
     let (gate, left, right) = (Gate::default(), Gate::default(), Gate::default());
     let (slow, fails_left, fails_right) = (gate.clone(), left.clone(), right.clone());
     let outer = begin("outer").saga("outer", move |outer| {
@@ -153,7 +153,7 @@ async fn two_sagas_inside_of_one_are_undone_at_once(stage: Stage) -> Checked<()>
     Ok(())
 }
 
-async fn a_fallback_that_fails_has_the_saga_around_undone(stage: Stage) -> Checked<()> {
+async fn a_fallback_that_fails_has_the_saga_around_compensated(stage: Stage) -> Checked<()> {
     let outer = begin("outer")
         .saga("outer", |outer| {
             done(outer, "a")
@@ -177,11 +177,11 @@ async fn a_compensation_that_fails_keeps_no_other_from_running(stage: Stage) -> 
     Ok(())
 }
 
-async fn a_compensation_knows_what_it_undoes(stage: Stage) -> Checked<()> {
+async fn a_compensation_knows_what_it_compensates(stage: Stage) -> Checked<()> {
     let tell: Plain<String, u64> =
         wfe::definition::inline_item(|ctx: Ctx, story: Arc<Story>, n: u64| async move {
-            let undone = ctx.compensated().ok_or_else(|| StepError::fatal("it undoes nothing"))?;
-            Ok(format!("{}{n}{}{}", undone.step, undone.outcome.clone().unwrap_or_default(), story.n))
+            let compensated = ctx.compensated().ok_or_else(|| StepError::fatal("it compensates nothing"))?;
+            Ok(format!("{}{n}{}{}", compensated.step, compensated.outcome.clone().unwrap_or_default(), story.n))
         });
     let tell = tell.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
     let make: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 10) });
@@ -198,7 +198,7 @@ async fn a_compensation_knows_what_it_undoes(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn cancel_undoes_an_open_saga_and_terminate_does_not(stage: Stage) -> Checked<()> {
+async fn cancel_compensates_an_open_saga_and_terminate_does_not(stage: Stage) -> Checked<()> {
     let open = begin("open").saga("saga", |saga| done(saga, "a").delay("long", |_, ()| DAY));
     let host = stage.host([built(open)?]).await?;
     let ids = [
@@ -216,7 +216,9 @@ async fn cancel_undoes_an_open_saga_and_terminate_does_not(stage: Stage) -> Chec
     Ok(())
 }
 
-async fn cancel_undoes_every_open_saga_also_beside_one_that_has_done_nothing(stage: Stage) -> Checked<()> {
+async fn cancel_compensates_every_open_saga_also_beside_one_that_has_done_nothing(
+    stage: Stage,
+) -> Checked<()> {
     let both = begin("both").parallel("both", |all| {
         all.branch(|b| b.saga("empty", |saga| saga.delay("day", |_, ()| DAY)))
             .branch(|b| b.saga("full", |saga| done(saga, "a").delay("long", |_, ()| DAY)))

@@ -11,8 +11,8 @@ scenarios!("time":
     a_recurring_branch_keeps_its_rhythm_while_its_children_live,
     a_cron_expression_recurs_in_its_zone,
     after_a_downtime_one_tick_catches_up,
-    a_step_that_sleeps_finds_what_it_kept,
-    a_workflow_that_misses_its_deadline_fails_and_undoes_its_saga,
+    a_step_that_sleeps_finds_the_state_that_it_kept,
+    a_workflow_that_misses_its_deadline_fails_and_compensates_its_saga,
 );
 
 async fn a_delay_of_thirty_days_ends_on_its_day_and_not_before(stage: Stage) -> Checked<()> {
@@ -129,7 +129,7 @@ async fn after_a_downtime_one_tick_catches_up(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn a_step_that_sleeps_finds_what_it_kept(stage: Stage) -> Checked<()> {
+async fn a_step_that_sleeps_finds_the_state_that_it_kept(stage: Stage) -> Checked<()> {
     let poll: Plain<Next, ()> = inline(|ctx: Ctx, _| async move {
         match ctx.state::<u32>()?.unwrap_or(0) {
             0 => Next::persist(&1),
@@ -145,10 +145,10 @@ async fn a_step_that_sleeps_finds_what_it_kept(stage: Stage) -> Checked<()> {
     Ok(())
 }
 
-async fn a_workflow_that_misses_its_deadline_fails_and_undoes_its_saga(stage: Stage) -> Checked<()> {
+async fn a_workflow_that_misses_its_deadline_fails_and_compensates_its_saga(stage: Stage) -> Checked<()> {
     let late = begin("late").deadline(DAY).saga("saga", |saga| {
         saga.then("a", mark("done"))
-            .compensate_with(|undo| undo.then("b", mark("undone")))
+            .compensate_with(|undo| undo.then("b", mark("compensated")))
             .delay("long", |_, ()| 3 * DAY)
             .then("c", mark("never"))
     });
@@ -158,6 +158,6 @@ async fn a_workflow_that_misses_its_deadline_fails_and_undoes_its_saga(stage: St
         Outcome::Failed(cause) => assert_eq!(cause.code, StepError::DEADLINE),
         other => unmet(&format!("it ended as {other:?}")),
     }
-    assert_eq!(host.data::<Story>(&id).await?.words, ["done", "undone"]);
+    assert_eq!(host.data::<Story>(&id).await?.words, ["done", "compensated"]);
     Ok(())
 }

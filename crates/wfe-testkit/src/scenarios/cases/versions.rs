@@ -4,9 +4,9 @@ use super::prelude::*;
 
 scenarios!("versions":
     an_instance_runs_the_version_that_it_started_with_and_new_ones_the_newest,
-    a_start_with_a_reference_comes_about_once,
+    a_start_with_a_reference_creates_one_instance,
     an_instance_waits_for_its_definition_to_be_registered,
-    an_instance_that_no_longer_fits_stands_still_and_says_why,
+    an_instance_that_no_longer_fits_its_definition_is_quarantined_and_says_why,
     children_run_the_newest_version,
 );
 
@@ -34,7 +34,7 @@ async fn an_instance_runs_the_version_that_it_started_with_and_new_ones_the_newe
     Ok(())
 }
 
-async fn a_start_with_a_reference_comes_about_once(stage: Stage) -> Checked<()> {
+async fn a_start_with_a_reference_creates_one_instance(stage: Stage) -> Checked<()> {
     let host = stage.host([version(1)?]).await?;
     let options = StartOptions { reference: Some("order 7".to_owned()), ..StartOptions::default() };
     let mut ids = Vec::new();
@@ -64,13 +64,15 @@ async fn an_instance_waits_for_its_definition_to_be_registered(stage: Stage) -> 
     Ok(())
 }
 
-async fn an_instance_that_no_longer_fits_stands_still_and_says_why(stage: Stage) -> Checked<()> {
+async fn an_instance_that_no_longer_fits_its_definition_is_quarantined_and_says_why(
+    stage: Stage,
+) -> Checked<()> {
     stage.must_last()?;
     let host = stage.host([version(1)?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
     host.stop().await?;
-    // The step at which it stands is gone.
+    // The step at which the instance stands is no longer in the definition.
     let host = stage.host([built(begin("w").then("tell", mark("other")))?]).await?;
     host.advance(2 * DAY).await?;
     let status = host.status(&id).await?;
