@@ -22,7 +22,7 @@ impl TestHost {
     /// Returns how an instance ended, or `None` if it has not ended.
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::wait_for`](wfe::WorkflowHost::wait_for).
+    /// Those of [`WorkflowHost::outcome`](wfe::WorkflowHost::outcome).
     pub async fn outcome<D: DeserializeOwned>(&self, id: &str) -> Result<Option<Outcome<D>>> {
         let host = self.host();
         if host.status(id).await?.status.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }

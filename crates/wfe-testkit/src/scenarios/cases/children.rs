@@ -193,13 +193,13 @@ async fn an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_
 async fn an_event_from_before_a_child_existed_is_skipped_though_the_clock_does_not_move(
     stage: Stage,
 ) -> Checked<()> {
-    let heard = event("word", |_: &Story, ()| "k")
+    let received = event("word", |_: &Story, ()| "k")
         .output(|word: &String, story: &mut Story| story.words.push(word.clone()));
     let run = child("child", |_: &Story, ()| Story::default())
         .output(|of: &Story, story: &mut Story| story.words.extend(of.words.clone()));
     let parent = begin("parent").wait_for("go", event("go", |_: &Story, ()| "k")).sub_workflow("run", run);
     let host =
-        stage.host_that_waits([built(parent)?, built(begin("child").wait_for("wait", heard))?]).await?;
+        stage.host_that_waits([built(parent)?, built(begin("child").wait_for("wait", received))?]).await?;
     let id = host.start_workflow("parent", &Story::default()).await?;
     host.publish("word", "k", "before").await?; // the parent runs; the child does not exist
     host.publish("go", "k", &()).await?;

@@ -28,10 +28,10 @@ scenarios!("events":
 );
 
 fn wait(id: &str) -> WorkflowBuilder<Story> {
-    begin(id).wait_for("wait", heard())
+    begin(id).wait_for("wait", received())
 }
 
-fn heard<I: wfe::definition::Item>() -> wfe::definition::Await<Story, I> {
+fn received<I: wfe::definition::Item>() -> wfe::definition::Await<Story, I> {
     event("word", |_: &Story, _: &I| "k")
         .output(|word: &String, story: &mut Story| story.words.push(word.clone()))
 }
@@ -48,7 +48,7 @@ async fn an_event_reaches_a_wait_that_came_before_it(stage: Stage) -> Checked<()
 
 async fn an_event_reaches_a_wait_that_comes_after_it(stage: Stage) -> Checked<()> {
     let host = stage
-        .host_that_waits([built(begin("late").delay("long", |_, ()| DAY).wait_for("wait", heard()))?])
+        .host_that_waits([built(begin("late").delay("long", |_, ()| DAY).wait_for("wait", received()))?])
         .await?;
     let id = host.start_workflow("late", &Story::default()).await?;
     host.publish("word", "k", "early").await?;
@@ -64,7 +64,7 @@ async fn an_event_reaches_a_wait_that_comes_after_it(stage: Stage) -> Checked<()
 
 async fn waits_in_a_loop_take_each_event_once_and_in_order(stage: Stage) -> Checked<()> {
     let all =
-        begin("loop").while_("more", |s, ()| s.words.len() < 6, |round| round.wait_for("wait", heard()));
+        begin("loop").while_("more", |s, ()| s.words.len() < 6, |round| round.wait_for("wait", received()));
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("loop", &Story::default()).await?;
     for word in ["a", "b", "c"] {
@@ -80,7 +80,7 @@ async fn waits_in_a_loop_take_each_event_once_and_in_order(stage: Stage) -> Chec
 }
 
 async fn an_event_of_the_same_id_is_accepted_and_has_no_effect(stage: Stage) -> Checked<()> {
-    let twice = wait("twice").wait_for("again", heard());
+    let twice = wait("twice").wait_for("again", received());
     let host = stage.host_that_waits([built(twice)?]).await?;
     let id = host.start_workflow("twice", &Story::default()).await?;
     for own in ["1", "1", "2", "1"] {
@@ -144,7 +144,7 @@ async fn only_an_event_of_its_key_reaches_a_wait(stage: Stage) -> Checked<()> {
 }
 
 async fn an_event_dated_in_the_future_reaches_no_wait_before(stage: Stage) -> Checked<()> {
-    let host = stage.host_that_waits([built(wait("ahead").wait_for("again", heard()))?]).await?;
+    let host = stage.host_that_waits([built(wait("ahead").wait_for("again", received()))?]).await?;
     let id = host.start_workflow("ahead", &Story::default()).await?;
     let options = PublishOptions { effective: Some(stage.clock.now() + DAY), ..PublishOptions::default() };
     host.hosts()[0].publish_event_with("word", "k", "tomorrow", options).await?;
@@ -158,7 +158,7 @@ async fn an_event_dated_in_the_future_reaches_no_wait_before(stage: Stage) -> Ch
 
 async fn an_event_from_before_the_effective_date_is_skipped(stage: Stage) -> Checked<()> {
     let from = stage.clock.now() + DAY;
-    let late = begin("from").wait_for("wait", heard().effective(move |_, ()| from));
+    let late = begin("from").wait_for("wait", received().effective(move |_, ()| from));
     let host = stage.host_that_waits([built(late)?]).await?;
     let id = host.start_workflow("from", &Story::default()).await?;
     host.publish("word", "k", "early").await?;
@@ -197,7 +197,7 @@ async fn an_event_from_before_the_start_is_skipped_though_the_clock_was_set_back
 }
 
 async fn an_event_from_after_the_start_counts_whatever_the_clock_shows(stage: Stage) -> Checked<()> {
-    let late = begin("late").wait_for("go", event("go", |_: &Story, ()| "k")).wait_for("wait", heard());
+    let late = begin("late").wait_for("go", event("go", |_: &Story, ()| "k")).wait_for("wait", received());
     let host = stage.host_that_waits([built(late)?]).await?;
     let same_instant = host.start_workflow("late", &Story::default()).await?;
     host.publish("word", "k", "now").await?;
@@ -212,7 +212,7 @@ async fn an_event_from_after_the_start_counts_whatever_the_clock_shows(stage: St
 
 async fn an_effective_date_counts_even_if_it_is_that_of_the_start(stage: Stage) -> Checked<()> {
     let from = stage.clock.now();
-    let dated = begin("dated").wait_for("wait", heard().effective(move |_, ()| from));
+    let dated = begin("dated").wait_for("wait", received().effective(move |_, ()| from));
     let by_body: Plain<Next, ()> = inline(move |ctx: Ctx, _| async move {
         match ctx.event::<String>()? {
             None => Ok(Next::WaitForEvent(EventWait {
@@ -257,7 +257,7 @@ async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Che
             .output(|of: &Story, story: &mut Story| story.words.extend(of.words.clone()))
     };
     let parent = begin("parent").then("before", publish("before")).sub_workflow("child", told("child"));
-    let within = begin("child").then("after", publish("after")).wait_for("wait", heard());
+    let within = begin("child").then("after", publish("after")).wait_for("wait", received());
     let host = stage.host_that_waits([built(parent)?, built(within)?]).await?;
     *lock(&publisher) = Some(host.host().clone());
     let id = host.start_workflow("parent", &Story::default()).await?;
@@ -270,10 +270,10 @@ async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Che
 async fn a_wait_in_a_branch_that_timed_out_takes_no_event_any_more(stage: Stage) -> Checked<()> {
     let timed = begin("timed").parallel("both", |all| {
         all.branch(|b| {
-            b.wait_for("wait", heard().timeout(|_, ()| HOUR, |late| late.then("late", mark("late"))))
+            b.wait_for("wait", received().timeout(|_, ()| HOUR, |late| late.then("late", mark("late"))))
                 .then("after", mark("after"))
         })
-        .branch(|b| b.delay("long", |_, ()| DAY).wait_for("other", heard()))
+        .branch(|b| b.delay("long", |_, ()| DAY).wait_for("other", received()))
     });
     let host = stage.host_that_waits([built(timed)?]).await?;
     let id = host.start_workflow("timed", &Story::default()).await?;
@@ -289,7 +289,7 @@ async fn a_wait_in_a_branch_that_timed_out_takes_no_event_any_more(stage: Stage)
 async fn a_cancel_condition_cancels_a_wait(stage: Stage) -> Checked<()> {
     let cancel = begin("cancel").parallel("both", |all| {
         all.branch(|b| {
-            b.wait_for("wait", heard()).cancel_when(|story, ()| story.n == 1).then("a", mark("on"))
+            b.wait_for("wait", received()).cancel_when(|story, ()| story.n == 1).then("a", mark("on"))
         })
         .branch(|b| b.delay("hour", |_, ()| HOUR).then("count", count()))
     });
@@ -304,7 +304,7 @@ async fn an_event_reaches_an_instance_whose_step_runs(stage: Stage) -> Checked<(
     let gate = Gate::default();
     let slow = gate.clone();
     let both = begin("busy").parallel("both", move |all| {
-        all.branch(move |b| b.then("slow", slow.step())).branch(|b| b.wait_for("wait", heard()))
+        all.branch(move |b| b.then("slow", slow.step())).branch(|b| b.wait_for("wait", received()))
     });
     let host = stage.host_that_waits([built(both)?]).await?;
     let id = host.start_workflow("busy", &Story::default()).await?;
@@ -339,7 +339,7 @@ async fn a_body_that_waits_for_an_event_finds_it(stage: Stage) -> Checked<()> {
 
 async fn two_waits_of_one_instance_that_are_open_at_once_share_an_event(stage: Stage) -> Checked<()> {
     let both = begin("share").parallel("both", |all| {
-        all.branch(|b| b.wait_for("one", heard())).branch(|b| b.wait_for("two", heard()))
+        all.branch(|b| b.wait_for("one", received())).branch(|b| b.wait_for("two", received()))
     });
     let host = stage.host_that_waits([built(both)?]).await?;
     let id = host.start_workflow("share", &Story::default()).await?;

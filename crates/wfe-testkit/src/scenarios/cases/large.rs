@@ -64,7 +64,10 @@ impl Written {
             (&written[tenth..2 * tenth], &written[written.len() - 2 * tenth..written.len() - tenth]);
         let (first, last): (usize, usize) = (first.iter().sum(), last.iter().sum());
         // Numbers in ids grow by a digit or two.
-        assert!(last * 4 <= first * 5, "a tenth of the commits wrote {last} near the end, {first} near the beginning");
+        assert!(
+            last * 4 <= first * 5,
+            "a tenth of the commits wrote {last} near the end, {first} near the beginning"
+        );
     }
 }
 

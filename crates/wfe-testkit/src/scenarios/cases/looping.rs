@@ -133,12 +133,19 @@ async fn results_distinguish_compensated_items_from_recovered_ones(stage: Stage)
             one.then("first", even("first"))
                 .fallback(|b| b.then("second", even("second")).on_failure(OnFailure::Continue))
         })
-        .then("tell", tell.output(|told: &Vec<String>, story: &mut Story| story.words.clone_from(told)));
+        .then("tell", tell.output(|lines: &Vec<String>, story: &mut Story| story.words.clone_from(lines)));
     let host = stage.host_that_waits([built(all)?]).await?;
     let id = host.start_workflow("all", &Story::default()).await?;
     assert_eq!(
         completed(&host, &id).await?.words,
-        ["compensated1!picky", "compensated2=null", "recovered1=10", "recovered2=2", "failed1!first", "failed2=2"]
+        [
+            "compensated1!picky",
+            "compensated2=null",
+            "recovered1=10",
+            "recovered2=2",
+            "failed1!first",
+            "failed2=2"
+        ]
     );
     Ok(())
 }

@@ -178,16 +178,21 @@ async fn a_compensation_that_fails_keeps_no_other_from_running(stage: Stage) -> 
 }
 
 async fn a_compensation_knows_what_it_compensates(stage: Stage) -> Checked<()> {
-    let tell: Plain<String, u64> =
+    let report: Plain<String, u64> =
         wfe::definition::inline_item(|ctx: Ctx, story: Arc<Story>, n: u64| async move {
             let compensated = ctx.compensated().ok_or_else(|| StepError::fatal("it compensates nothing"))?;
-            Ok(format!("{}{n}{}{}", compensated.step, compensated.outcome.clone().unwrap_or_default(), story.n))
+            Ok(format!(
+                "{}{n}{}{}",
+                compensated.step,
+                compensated.outcome.clone().unwrap_or_default(),
+                story.n
+            ))
         });
-    let tell = tell.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
+    let report = report.output(|word: &String, story: &mut Story| story.words.push(word.clone()));
     let make: Plain<u64, u64> = wfe::definition::inline_item(|_, _, n: u64| async move { Ok(n * 10) });
     let saga = begin("knows").saga("saga", |saga| {
         saga.for_each("all", each(|_: &Story| vec![1_u64, 2]), |one| {
-            one.then("make", make).compensate_with(|b| b.then("tell", tell))
+            one.then("make", make).compensate_with(|b| b.then("report", report))
         })
         .then("count", count())
         .then("fail", fail())
