@@ -11,7 +11,8 @@ use wfe::{
 };
 
 use crate::support::{
-    Count, Gate, Tally, Timed, before_results, completed, ended, in_time, nothing, started, until,
+    Count, Gate, Tally, Timed, after_releases, before_results, completed, ended, in_time, nothing, started,
+    until,
 };
 
 /// Waits for numbers, again and again, until one is 0; between two of them nothing of it is at work.
@@ -51,6 +52,25 @@ in_time! {
         }
         host.publish_event("number", "k", &0).await.unwrap();
         assert_eq!(completed(&host, &id).await.numbers, (1..=40).collect::<Vec<_>>());
+    }
+
+    async fn a_request_that_comes_while_an_instance_is_given_back_takes_effect(place: Timed) {
+        let gate = Gate::default();
+        let provider = after_releases(place.provider().await, &gate);
+        let builder = WorkflowHost::builder_shared(provider)
+            .clock(place.clock.clone())
+            .poll_interval(Duration::from_hours(100_000));
+        let short = WorkflowBuilder::<Tally>::new("short", 1).then("only", nothing()).build().unwrap();
+        let host = started(builder.build(), &[&coming_and_going(), &short]).await;
+        gate.shut();
+        let id = host.start_workflow("w", &Tally::default()).await.unwrap();
+        until(async || gate.came.get() == 1).await;
+        host.suspend(&id).await.unwrap();
+        // Whatever the engine was notified of before is in the mailbox by now.
+        let other = host.start_workflow("short", &Tally::default()).await.unwrap();
+        completed(&host, &other).await;
+        gate.open();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
     }
 
     async fn results_that_come_without_pause_keep_no_request_waiting(place: Timed) {
@@ -132,32 +152,37 @@ in_time! {
             .poll_interval(Duration::from_hours(100_000))
             .concurrent_steps(1);
         let begun = Count::default();
-        let (go, begins) = (Arc::new(tokio::sync::Notify::new()), begun.clone());
-        let goes = go.clone();
-        let first = inline(move |_, _: Arc<Tally>| {
-            let go = goes.clone();
-            async move {
-                go.notified().await;
-                Ok(())
-            }
-        });
+        let (go, begins) = (Arc::new(tokio::sync::Semaphore::new(0)), begun.clone());
+        let short = || {
+            let go = go.clone();
+            inline(move |_, _: Arc<Tally>| {
+                let go = go.clone();
+                async move {
+                    go.acquire().await.unwrap().forget();
+                    Ok(())
+                }
+            })
+        };
         let limited = inline(move |_, _: Arc<Tally>| {
             begins.up();
             async { std::future::pending::<std::result::Result<(), StepError>>().await }
         });
-        let two = WorkflowBuilder::<Tally>::new("two", 1)
-            .parallel("both", |both| {
-                both.branch(|one| one.then("first", first))
-                    .branch(|two| two.then("limited", limited).timeout(Duration::from_hours(10)))
+        let three = WorkflowBuilder::<Tally>::new("three", 1)
+            .parallel("all", |all| {
+                all.branch(|one| one.then("first", short()))
+                    .branch(|two| two.then("second", short()))
+                    .branch(|three| three.then("limited", limited).timeout(Duration::from_hours(10)))
             })
             .build()
             .unwrap();
-        let host = started(builder.build(), &[&two]).await;
+        let host = started(builder.build(), &[&three]).await;
         gate.shut();
-        let id = host.start_workflow("two", &Tally::default()).await.unwrap();
-        go.notify_one();
-        // The end of the first body is being stored. The second one has its slot now.
-        until(async || gate.came.get() == 1 && begun.get() == 1).await;
+        let id = host.start_workflow("three", &Tally::default()).await.unwrap();
+        go.add_permits(1);
+        until(async || gate.came.get() == 1).await;
+        // While the end of the first body is being stored, the third one gets the slot of the second one.
+        go.add_permits(1);
+        until(async || begun.get() == 1).await;
         place.clock.advance(Duration::from_hours(6));
         gate.open();
         until(async || host.status(&id).await.unwrap().current_steps == ["limited"]).await;

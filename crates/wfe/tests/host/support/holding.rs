@@ -104,6 +104,11 @@ pub fn before_ends(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn 
     Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::End }))
 }
 
+/// A provider that holds the answers to commits that give an instance back, after they were stored.
+pub fn after_releases(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Release }))
+}
+
 /// A provider that holds the answers to claims, after what they claim is stored.
 pub fn holding_claims(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
     Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Claim }))
@@ -147,6 +152,7 @@ enum At {
     Request,
     NewInstance,
     End,
+    Release,
     Claim,
 }
 
@@ -192,7 +198,7 @@ impl Layer for Holding {
             self.gate.pass().await;
         }
         let committed = self.steps().commit_step(fence, step).await;
-        if self.at == At::Birth && !step.created.is_empty() {
+        if (self.at == At::Birth && !step.created.is_empty()) || (self.at == At::Release && step.release) {
             self.gate.pass().await;
         }
         committed
