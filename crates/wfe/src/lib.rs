@@ -50,14 +50,14 @@ mod external_tasks;
 mod host;
 mod store;
 
-pub use engine::state::outcome::{Idle, Outcome};
-pub use engine::steps::middleware::{
-    Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart,
+pub use engine::{
+    CatchUp, Idle, Outcome, Rest, StepDone, StepMiddleware, Tick, Timetable, WorkflowEnd, WorkflowMiddleware,
+    WorkflowStart,
 };
 pub use external_tasks::{Activities, ActivityClaim, ActivityCtx, OpenActivity, OpenTask, UserTasks, Worker};
 pub use host::builder::HostBuilder;
 pub use host::failures::Failures;
-pub use host::schedules::{CatchUp, NewSchedule, ScheduleStatus, Schedules, Tick, Timetable};
+pub use host::schedules::{NewSchedule, ScheduleStatus, Schedules};
 pub use host::status::{Blocked, Held, InstanceStatus, Position, Waits};
 pub use host::{PublishOptions, StartOptions, WorkflowHost};
 pub use store::Guarantees;

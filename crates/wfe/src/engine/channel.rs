@@ -1,31 +1,151 @@
-//! What a host asks of its engine.
+//! The one channel into the engine.
+//!
+//! Two kinds of things go through it. *Orders* are queued, and taken up in the order in which they were sent.
+//! *Notifications* say that something in the store may have changed; they merge with those that the engine has not taken up
+//! yet. Both are taken together, and orders first: a notification never comes before an order that was sent before it.
+//!
+//! The channel is bounded. Whatever a caller of the program sends that does not merge needs a permit, and callers wait for
+//! one ([`Channel::permit`]). The permit is free again when the engine has taken up what was sent. The engine itself (its
+//! instances notify it of what their commits hold for others) needs no permit and never waits: it sends notifications only,
+//! which merge. So no circle of waiting can come about: the engine takes up what was sent whatever the program does, and
+//! asks nothing of the program for that.
 
-use tokio::sync::oneshot;
-use wfe_core::traits::{Claimed, Loaded};
+use std::{
+    collections::VecDeque,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-use crate::engine::state::{outcome::Idle, shared::AtWork};
+use tokio::sync::{Notify, Semaphore};
 
-/// What a host asks of its engine.
-pub(crate) enum Command {
-    /// Run this instance, which was started just now.
-    Run(Box<Begin>),
-    /// Somebody asked something of this instance.
-    Wake(String),
-    /// An instance was stored for which there was no room.
-    Look,
-    /// Definitions were registered: stored instances may wait for them.
-    Registered,
-    /// It is not known whether the store gave this host an instance that nobody here works on.
-    Doubt,
-    /// Tell when nothing can happen any more by itself.
-    Idle(oneshot::Sender<Idle>),
-    /// End: let running bodies end within the grace time, then answer. Sent in [`Phase::Draining`](super::message::Phase::Draining).
-    Stop(oneshot::Sender<()>),
+use super::{
+    message::{Order, Permit},
+    state::notifications::Notifications,
+};
+
+/// The end of the channel at which it is sent.
+pub(in crate::engine) struct Channel {
+    state: Mutex<State>,
+    /// Something was sent that was not taken up.
+    arrived: Notify,
+    permits: Arc<Semaphore>,
 }
 
-/// An instance to run, as it was stored.
-pub(crate) struct Begin {
-    pub claimed: Claimed,
-    pub loaded: Loaded,
-    pub work: AtWork,
+#[derive(Default)]
+struct State {
+    orders: VecDeque<Order>,
+    notifications: Notifications,
+    /// The host was dropped: nothing is sent any more.
+    is_left: bool,
+    /// The engine has ended: nothing is taken up any more.
+    is_closed: bool,
+}
+
+impl Channel {
+    /// For so many orders and requests of the program at once.
+    pub fn new(permits: usize) -> Self {
+        let permits = Arc::new(Semaphore::new(permits));
+        Self { state: Mutex::default(), arrived: Notify::new(), permits }
+    }
+
+    /// What a caller needs to send an order or to name an instance; waits while the engine has enough to take up. `None`:
+    /// the engine has ended.
+    pub async fn permit(&self) -> Option<Permit> {
+        self.permits.clone().acquire_owned().await.ok()
+    }
+
+    /// `Err`: the engine has ended.
+    pub fn order(&self, order: Order) -> std::result::Result<(), Order> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return Err(order);
+        }
+        state.orders.push_back(order);
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Has the engine look after what this notes. Once the engine has ended, nothing: the next one finds it in the store.
+    pub fn notify(&self, note: impl FnOnce(&mut Notifications)) {
+        let mut state = self.lock();
+        if state.is_closed {
+            return;
+        }
+        note(&mut state.notifications);
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// The host was dropped.
+    pub fn leave(&self) {
+        self.lock().is_left = true;
+        self.arrived.notify_one();
+    }
+
+    /// The engine has ended.
+    pub fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding it; if it did, the state would still be whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The engine's end of the channel. Dropped, it closes the channel.
+pub(in crate::engine) struct Receiver {
+    channel: Arc<Channel>,
+    /// Empty between two calls: its memory is used again.
+    orders: VecDeque<Order>,
+}
+
+/// What has come out of the channel at once.
+pub(in crate::engine) struct Received<'a> {
+    /// To be taken up first.
+    pub orders: &'a mut VecDeque<Order>,
+    pub notifications: Notifications,
+    /// The host was dropped: this is the last that comes.
+    pub is_last: bool,
+}
+
+impl Receiver {
+    pub fn new(channel: Arc<Channel>) -> Self {
+        Self { channel, orders: VecDeque::new() }
+    }
+
+    /// Waits until something was sent, and takes all of it.
+    pub async fn receive(&mut self) -> Received<'_> {
+        self.channel.arrived.notified().await;
+        self.orders.clear();
+        let mut state = self.channel.lock();
+        mem::swap(&mut state.orders, &mut self.orders);
+        let (notifications, is_last) = (mem::take(&mut state.notifications), state.is_left);
+        drop(state);
+        Received { orders: &mut self.orders, notifications, is_last }
+    }
+
+    /// Whether nothing is there for now.
+    pub fn is_empty(&self) -> bool {
+        let state = self.channel.lock();
+        state.orders.is_empty() && state.notifications.is_empty()
+    }
+
+    /// Whether the host was dropped.
+    pub fn is_left(&self) -> bool {
+        self.channel.lock().is_left
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.channel.permits.close();
+        let mut state = self.channel.lock();
+        state.is_closed = true;
+        let left = (mem::take(&mut state.orders), mem::take(&mut state.notifications));
+        drop(state);
+        // Whoever waits for an answer to one of these learns now that none comes.
+        drop(left);
+    }
 }

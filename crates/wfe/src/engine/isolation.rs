@@ -31,7 +31,7 @@ use tokio::{
 use wfe_core::traits::Deaths;
 
 /// The one of this process.
-pub(crate) static PROCESS: Isolation = Isolation::new(Pace {
+pub(in crate::engine) static PROCESS: Isolation = Isolation::new(Pace {
     stretch: Duration::from_secs(1),
     longest_rest: Duration::from_secs(10),
     first_closure: Duration::from_secs(1),
@@ -41,7 +41,7 @@ pub(crate) static PROCESS: Isolation = Isolation::new(Pace {
 /// least at first: long enough for nearly any body to end, short enough for many
 /// suspects with long ones to be under way again in minutes. Each death beside others doubles it: so one that kills its
 /// process only after hours is alone at last when it does. Real time: it is about a process, not about workflows.
-pub(crate) fn allowance(deaths: Deaths) -> Duration {
+pub(in crate::engine) fn allowance(deaths: Deaths) -> Duration {
     Duration::from_secs(10).saturating_mul(1_u32.checked_shl(deaths.beside).unwrap_or(u32::MAX))
 }
 
@@ -57,7 +57,7 @@ struct Pace {
     first_closure: Duration,
 }
 
-pub(crate) struct Isolation {
+pub(in crate::engine) struct Isolation {
     pace: Pace,
     state: Mutex<State>,
     /// Bodies may begin again.
@@ -105,16 +105,16 @@ enum Stand {
 }
 
 /// A body that runs, until it is dropped.
-pub(crate) struct Running {
+pub(in crate::engine) struct Running {
     isolation: &'static Isolation,
     suspect: Option<u64>,
 }
 
 /// A body that waits until it may begin.
-pub(crate) struct Waiting(&'static Isolation);
+pub(in crate::engine) struct Waiting(&'static Isolation);
 
 /// A suspect from the moment it asks for its turn until it is no suspect, or nobody works on it any more.
-pub(crate) struct Ticket {
+pub(in crate::engine) struct Ticket {
     isolation: &'static Isolation,
     number: u64,
     called: Option<oneshot::Receiver<()>>,

@@ -1,29 +1,36 @@
-//! What the actors of the engine are told, and how far the host is.
+//! What goes through the door of the engine: orders, which keep the order of the program and have an answer. What merges
+//! are the [notifications](super::state::notifications).
 
-use chrono::{DateTime, Utc};
-use tokio::sync::watch;
-use wfe_core::{Result, definition::BodyEnd};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use wfe_core::traits::{Claimed, Loaded};
 
-/// What an actor is told.
-pub(crate) enum Mail {
-    /// The body of this pointer, and the job of this number, began then; its time is limited.
-    Begun(String, u64, DateTime<Utc>),
-    /// The body of this pointer ended. If it `goes_on`, that is said of its attempt only: a blocking one, for which the
-    /// middleware around it has not waited.
-    Ended { pointer: String, end: BodyEnd, goes_on: bool },
-    /// The body of the job of this number is over without a result: it never began, or was dropped, with the program's
-    /// runtime, or because it went on for too long after nobody wanted it any more; or it has gone on after its attempt.
-    NotRun(u64),
-    /// Items that were asked for by the `Run` that was opened as the `asker`-th: they, or why they cannot be read, from the one
-    /// at the position `from` on.
-    Items { asker: u64, container: String, from: u64, read: Result<Vec<serde_json::Value>> },
-    /// Look at the stored instance: somebody asked something of it.
-    Look,
+use super::state::{outcome::Idle, shared::AtWork};
+
+/// What a call of the program needs to send something to the engine; it is free for the next one when the engine has
+/// taken that up.
+pub(crate) type Permit = OwnedSemaphorePermit;
+
+/// What a caller orders of the engine.
+pub(in crate::engine) enum Order {
+    /// Run this instance, which was stored just now.
+    Start(Box<NewInstance>),
+    /// Answer when nothing can happen any more by itself.
+    Idle(oneshot::Sender<Idle>, Permit),
+    /// End: let running bodies end within the grace time, then answer. Sent in [`Phase::Draining`].
+    Stop(oneshot::Sender<()>),
+}
+
+/// An instance to run, as it was stored.
+pub(in crate::engine) struct NewInstance {
+    pub claimed: Claimed,
+    pub loaded: Loaded,
+    pub work: AtWork,
+    pub permit: Permit,
 }
 
 /// How far the host is on its way to the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(in crate::engine) enum Phase {
     /// It runs.
     Running,
     /// No body begins any more; those that run may end.
@@ -32,4 +39,4 @@ pub(crate) enum Phase {
     Closing,
 }
 
-pub(crate) type PhaseWatch = watch::Receiver<Phase>;
+pub(in crate::engine) type PhaseWatch = watch::Receiver<Phase>;

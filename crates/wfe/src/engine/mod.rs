@@ -4,46 +4,59 @@
 //! `Clone`, `Serialize` and the like. Bodies, inputs and factories do not, so that a step which never yields stops
 //! neither commits nor timers.
 
-pub(crate) mod command;
+mod channel;
 mod dispatcher;
-pub(crate) mod instance;
-pub(crate) mod isolation;
-pub(crate) mod message;
-pub(crate) mod schedule;
-pub(crate) mod state;
-pub(crate) mod steps;
+mod handle;
+mod instance;
+mod isolation;
+mod message;
+mod schedule;
+mod start;
+mod state;
+mod steps;
+
+pub(crate) use self::{
+    handle::Handle,
+    schedule::{
+        definition::{LISTED, Spec, TICK, Ticked, instance_for, own_definition},
+        timetable::next_tick,
+    },
+    state::options::Options,
+    steps::in_flight::{BodyState, BodyStates},
+};
+pub use self::{
+    schedule::{
+        tick::Tick,
+        timetable::{CatchUp, Timetable},
+    },
+    state::outcome::{Idle, Outcome},
+    steps::middleware::{Rest, StepDone, StepMiddleware, WorkflowEnd, WorkflowMiddleware, WorkflowStart},
+};
 
 use std::sync::Arc;
 
-use tokio::{
-    runtime::Handle,
-    sync::{mpsc, watch},
-};
+use tokio::{runtime, sync::watch};
 use wfe_core::{BoxError, Result, WfeError, traits::Owner};
 
-use crate::engine::{command::Command, message::Phase, state::shared::Shared};
+use self::{channel::Receiver, message::Phase, state::shared::Shared};
 
-/// Starts the engine's thread, and gives its runtime. It ends when it is stopped, or when the last sender of commands
-/// or the program's runtime is gone.
-pub(crate) fn spawn(
-    shared: Arc<Shared>,
-    owner: Arc<Owner>,
-    commands: mpsc::UnboundedReceiver<Command>,
-    phase: watch::Sender<Phase>,
-) -> Result<Handle> {
-    let steps = Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+/// Starts the engine's thread, and gives its runtime. It ends when it is stopped, or when the host or the program's
+/// runtime is dropped.
+fn spawn(shared: Arc<Shared>, owner: Arc<Owner>, phase: watch::Sender<Phase>) -> Result<runtime::Handle> {
+    let steps = runtime::Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
+    let runtime = runtime::Builder::new_current_thread()
         .enable_time()
         .build()
         .map_err(|e| failed("the engine's runtime could not be made", e))?;
     let engine = runtime.handle().clone();
     let work = move || {
-        let asked = runtime.block_on(dispatcher::run(shared, owner, commands, phase, steps));
+        let receiver = Receiver::new(shared.channel.clone());
+        let stopped = runtime.block_on(dispatcher::run(shared, owner, receiver, phase, steps));
         // Nothing of the engine is left when it says so: a program that ends then closes its store by dropping it.
         drop(runtime);
-        if let Some(asked) = asked {
-            // It fails only if whoever asked has gone away.
-            let _unheard = asked.send(());
+        if let Some(answer) = stopped {
+            // It fails only if the caller has gone away.
+            let _gone = answer.send(());
         }
     };
     let thread = std::thread::Builder::new().name("wfe-engine".to_owned()).spawn(work);

@@ -12,9 +12,8 @@ use wfe_core::{
 use super::{ActivityClaim, Worker};
 use crate::{
     WorkflowHost,
-    engine::state::shared::Shared,
     host::{RESERVED, status::Held},
-    store::check_own,
+    store::{StoreAccess, check_own},
 };
 
 /// Lists and claims activities, which external workers do for workflows; from [`WorkflowHost::activities`].
@@ -76,7 +75,7 @@ pub struct OpenActivity {
 
 impl OpenActivity {
     /// The activities behind these waits.
-    async fn of_all(shared: &Shared, waits: &[EventSubscription]) -> Result<Vec<Self>> {
+    async fn of_all(store: &StoreAccess, waits: &[EventSubscription]) -> Result<Vec<Self>> {
         let key =
             |wait: &EventSubscription| idempotency_key_of_path(&wait.workflow_id, &wait.execution_pointer_id);
         // The keys of compensations are in the instance. Compensations are rare: a page costs one more read at most,
@@ -88,7 +87,7 @@ impl OpenActivity {
         let instances = if unknown.is_empty() {
             Vec::new()
         } else {
-            shared.loss.seen(shared.provider.get_workflow_instances(&unknown).await)?
+            store.loss.seen(store.provider.get_workflow_instances(&unknown).await)?
         };
         let stored = |wait: &EventSubscription| {
             let instance = instances.iter().find(|instance| instance.id == wait.workflow_id)?;
@@ -138,13 +137,13 @@ impl Activities {
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is reserved for the engine.
     /// * [`Unsupported`](WfeError::Unsupported): the store cannot list open activities.
     pub async fn open(&self, name: &str, after: Option<Cursor>, limit: usize) -> Result<Page<OpenActivity>> {
-        let shared = self.0.shared();
-        let page = shared.store.open_waits(&event_name(name)?, after, limit).await?;
+        let store = self.0.store();
+        let page = store.open_waits(&event_name(name)?, after, limit).await?;
         let mut waits = Vec::with_capacity(page.rows.len());
         for wait in page.rows {
-            waits.extend(shared.sound(check_own(&wait).map(|()| wait))?);
+            waits.extend(store.sound(check_own(&wait).map(|()| wait))?);
         }
-        Ok(Page { rows: OpenActivity::of_all(shared, &waits).await?, next: page.next })
+        Ok(Page { rows: OpenActivity::of_all(store, &waits).await?, next: page.next })
     }
 
     /// Claims the oldest activity with this name that is free: not claimed, or claimed with a lease that has expired.
@@ -163,14 +162,14 @@ impl Activities {
         if lease.is_zero() {
             return Err(WfeError::Invalid("the lease of a claim is 0; it must be longer".to_owned()));
         }
-        let (name, shared) = (event_name(name)?, self.0.shared());
+        let (name, store) = (event_name(name)?, self.0.store());
         // Not from the host's own source of randomness: hosts with the same seed must not have the same tokens.
         let token = format!("{:032x}", fastrand::u128(..));
-        let expiry = later(shared.now(), lease);
+        let expiry = later(self.0.engine().now(), lease);
         let mut skipped = HashSet::new();
-        while let Some(wait) = shared.store.claim_wait(&name, &token, worker, expiry).await? {
-            let activity = match shared.sound(check_own(&wait))? {
-                Some(()) => OpenActivity::of_all(shared, std::slice::from_ref(&wait)).await?.pop(),
+        while let Some(wait) = store.claim_wait(&name, &token, worker, expiry).await? {
+            let activity = match store.sound(check_own(&wait))? {
+                Some(()) => OpenActivity::of_all(store, std::slice::from_ref(&wait)).await?.pop(),
                 None => None,
             };
             if let Some(activity) = activity {

@@ -105,14 +105,14 @@ impl ActivityClaim {
 
     /// Renews the claim and returns when the new lease expires.
     pub(in crate::external_tasks) async fn renew(&self) -> Result<DateTime<Utc>> {
-        let shared = self.host.shared();
-        let expiry = later(shared.now(), self.lease);
+        let store = self.host.store();
+        let expiry = later(self.host.engine().now(), self.lease);
         let (wait, token) = (&self.wait.id, &self.token);
-        let kept = shared.provider.set_subscription_token(wait, token, &self.worker, expiry).await;
-        match shared.loss.seen(kept) {
+        let kept = store.provider.set_subscription_token(wait, token, &self.worker, expiry).await;
+        match store.loss.seen(kept) {
             Ok(true) => Ok(expiry),
             Ok(false) | Err(WfeError::SubscriptionNotFound(_)) => {
-                refused(shared, &self.wait, Some(token)).await
+                refused(&self.host, &self.wait, Some(token)).await
             }
             Err(error) => Err(error),
         }
@@ -151,36 +151,38 @@ impl ActivityClaim {
     }
 
     pub(in crate::external_tasks) fn loss(&self) -> &Loss {
-        &self.host.shared().loss
+        &self.host.store().loss
     }
 
     pub(in crate::external_tasks) async fn give_back(&self) -> Result<()> {
-        let shared = self.host.shared();
-        let cleared = shared.provider.clear_subscription_token(&self.wait.id, &self.token).await;
-        match shared.loss.seen(cleared) {
+        let store = self.host.store();
+        let cleared = store.provider.clear_subscription_token(&self.wait.id, &self.token).await;
+        match store.loss.seen(cleared) {
             Ok(()) => {
-                shared.post.work_is_there();
+                self.host.engine().tasks_changed();
                 Ok(())
             }
-            Err(WfeError::SubscriptionNotFound(_)) => refused(shared, &self.wait, Some(&self.token)).await,
+            Err(WfeError::SubscriptionNotFound(_)) => {
+                refused(&self.host, &self.wait, Some(&self.token)).await
+            }
             Err(error) => Err(error),
         }
     }
 
     async fn answer(&self, answer: &WorkerAnswer) -> Result<()> {
         let event = answer_to(&self.wait, &self.token, to_value(answer)?);
-        let shared = self.host.shared();
-        match shared.store.answer_wait(&self.wait.id, Some(&self.token), &event).await {
+        let store = self.host.store();
+        match store.answer_wait(&self.wait.id, Some(&self.token), &event).await {
             Ok(true) => {}
             Ok(false) => {
-                let stored = shared.loss.seen(shared.provider.get_event(&event.id).await)?;
+                let stored = store.loss.seen(store.provider.get_event(&event.id).await)?;
                 if stored.event_data != event.event_data {
                     // Another answer was accepted before, and stays. `Ok` would hide that this one has no effect.
                     return Err(WfeError::TaskCompleted(self.wait.id.clone()));
                 }
             }
             Err(WfeError::SubscriptionNotFound(_)) => {
-                return refused(shared, &self.wait, Some(&self.token)).await;
+                return refused(&self.host, &self.wait, Some(&self.token)).await;
             }
             Err(error) => return Err(error),
         }

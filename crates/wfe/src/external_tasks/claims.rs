@@ -6,7 +6,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 use wfe_core::Family;
 
 use super::ActivityClaim;
-use crate::{engine::state::claim_count::Counted, store::loss::warn_unless_lost};
+use crate::{host::claim_count::Counted, store::loss::warn_unless_lost};
 
 /// A claim of a worker. Dropping it gives the activity back, unless the claim was answered or lost, so that other
 /// workers need not wait until the lease expires.

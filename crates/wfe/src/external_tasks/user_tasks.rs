@@ -136,14 +136,14 @@ impl UserTasks {
         after: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<OpenTask>> {
-        let store = &self.0.shared().store;
+        let store = self.0.store();
         let mut size = if assignee.is_none() { limit } else { limit.max(SCANNED_TASKS) };
         loop {
             let page = store.open_waits(USER_TASK, after, size).await?;
             let mut found = Vec::new();
             for (at, wait) in page.rows.iter().enumerate() {
                 // A row that is not a user task cannot be answered. It must not hide the others.
-                let Some(open) = self.0.shared().sound(OpenTask::of(wait))? else { continue };
+                let Some(open) = store.sound(OpenTask::of(wait))? else { continue };
                 if assignee.is_some() && open.task.assignee.as_deref() != assignee {
                     continue;
                 }
@@ -176,8 +176,8 @@ impl UserTasks {
     ///   still open.
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn answer(&self, id: &str, answer: &UserAnswer) -> Result<()> {
-        let shared = self.0.shared();
-        let wait = shared.loss.seen(shared.provider.get_subscription(id).await)?;
+        let store = self.0.store();
+        let wait = store.loss.seen(store.provider.get_subscription(id).await)?;
         if wait.event_name != USER_TASK {
             return Err(WfeError::Invalid(format!("{id:?} is not the id of a user task")));
         }
@@ -191,12 +191,12 @@ impl UserTasks {
         // Each answer is an event with an id of its own.
         let answer = to_value(&WorkerAnswer::Success(to_value(answer)?))?;
         let event = answer_to(&wait, &format!("{:032x}", fastrand::u128(..)), answer);
-        match shared.store.answer_wait(id, None, &event).await {
+        match store.answer_wait(id, None, &event).await {
             Ok(_) => {
                 self.0.answer_was_stored();
                 Ok(())
             }
-            Err(WfeError::SubscriptionNotFound(_)) => refused(shared, &wait, None).await,
+            Err(WfeError::SubscriptionNotFound(_)) => refused(&self.0, &wait, None).await,
             Err(error) => Err(error),
         }
     }

@@ -156,16 +156,16 @@ impl Worker {
             )));
         }
         let host = self.activities.host().clone();
-        let (shared, clock) = (host.shared(), &host.shared().options.clock);
-        let mut work_signal = shared.post.work();
-        let mut news = shared.store.news().chain(stream::pending());
+        let (store, options) = (host.store(), host.engine().options());
+        let mut tasks = host.engine().watch_tasks();
+        let mut news = store.news().chain(stream::pending());
         let (mut stop, shutdown, mut grace) = (pin!(stop), Shutdown::default(), None);
         let (mut busy, mut claiming) = (FuturesUnordered::new(), None);
         // Whether an activity may be free that this worker has not tried to claim, and when the first lease of
         // another worker expires.
         let (mut may_be, mut again, mut failed) = (true, None, None);
         loop {
-            if host.has_ended() {
+            if host.engine().has_ended() {
                 shutdown.stopping.cancel();
             }
             let stops = shutdown.stopping.is_cancelled();
@@ -174,7 +174,7 @@ impl Worker {
             }
             let grace = stops.then(|| {
                 // Real time, like the grace time of the host.
-                grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(shared.options.grace)))
+                grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(options.grace)))
             });
             let has_slot = !stops && busy.len() < self.concurrent;
             if has_slot && claiming.is_none() && may_be {
@@ -185,7 +185,7 @@ impl Worker {
             tokio::select! {
                 // A claimed activity starts before the result of the next claim is processed.
                 biased;
-                () = shared.loss.comes() => return Err(shared.loss.or_closed()),
+                () = store.loss.comes() => return Err(store.loss.or_closed()),
                 _ = &mut stop, if !stops => shutdown.stopping.cancel(),
                 () = or_pending(grace), if !shutdown.over.is_cancelled() => shutdown.over.cancel(),
                 Some(()) = busy.next() => may_be = true,
@@ -204,7 +204,7 @@ impl Worker {
                         }
                         Err(error) => {
                             warn_unless_lost!(
-                                shared.loss,
+                                store.loss,
                                 activity = self.name,
                                 %error,
                                 "the worker could not claim an activity; it tries again"
@@ -213,12 +213,12 @@ impl Worker {
                     }
                 }
                 // An error cannot come: this worker keeps the sender alive.
-                _ = work_signal.changed() => may_be = true,
+                _ = tasks.changed() => may_be = true,
                 Some(()) = news.next(), if has_slot => may_be = true,
-                () = async { clock.sleep_until(again.unwrap_or_default()).await }, if is_idle && again.is_some() => {
+                () = async { options.clock.sleep_until(again.unwrap_or_default()).await }, if is_idle && again.is_some() => {
                     may_be = true;
                 }
-                () = clock.sleep(shared.options.poll_interval), if is_idle => may_be = true,
+                () = options.clock.sleep(options.poll_interval), if is_idle => may_be = true,
             }
         }
     }
@@ -228,15 +228,15 @@ impl Worker {
     fn claim_next(&self, shutdown: &Shutdown) -> JoinHandle<Result<Found>> {
         let (this, stopping) = (self.clone(), shutdown.stopping.clone());
         tokio::spawn(async move {
-            let shared = this.activities.host().shared();
-            let Some(counted) = shared.claims.begin() else { return Ok(Found::None(None)) };
-            let since = shared.options.clock.monotonic();
+            let host = this.activities.host();
+            let Some(counted) = host.claims().begin() else { return Ok(Found::None(None)) };
+            let since = host.engine().options().clock.monotonic();
             let Some(claim) = this.activities.claim(&this.name, &this.claimant, this.lease).await? else {
                 drop(counted);
                 return Ok(Found::None(this.first_expiry().await));
             };
             let held = HeldClaim::new(claim, since, counted);
-            if stopping.is_cancelled() || shared.claims.is_closed() {
+            if stopping.is_cancelled() || host.claims().is_closed() {
                 held.give_back().await;
                 return Ok(Found::None(None));
             }
@@ -249,7 +249,7 @@ impl Worker {
     async fn first_expiry(&self) -> Option<DateTime<Utc>> {
         let open = self.activities.open(&self.name, None, SCANNED_ACTIVITIES).await.ok()?; // the poll tries again
         let first = open.rows.into_iter().filter_map(|open| open.held?.until).min()?;
-        Some(first.max(later(self.activities.host().shared().now(), CLOCK_SKEW)))
+        Some(first.max(later(self.activities.host().engine().now(), CLOCK_SKEW)))
     }
 
     async fn work_on<I, O, W, F>(&self, held: HeldClaim, work: &W, shutdown: &Shutdown)
@@ -263,7 +263,7 @@ impl Worker {
             return held.give_back().await;
         }
         let mut expiry = held.claim.expiry();
-        if expiry <= self.activities.host().shared().now() {
+        if expiry <= self.activities.host().engine().now() {
             logging::warn!(
                 activity = self.name,
                 lease = ?self.lease,
@@ -282,7 +282,7 @@ impl Worker {
                 }
             }
             Worked::Lost(error) => {
-                let loss = &self.activities.host().shared().loss;
+                let loss = &self.activities.host().store().loss;
                 warn_unless_lost!(
                     loss,
                     activity = self.name,
@@ -338,7 +338,7 @@ impl Worker {
     /// Renews the claim again and again, until it is lost. The lease counts from when the renewal was requested: if
     /// the store took long to renew it, the next heartbeat follows sooner.
     async fn heartbeats(&self, held: &HeldClaim, expiry: &mut DateTime<Utc>) -> WfeError {
-        let clock = &self.activities.host().shared().options.clock;
+        let clock = &self.activities.host().engine().options().clock;
         let mut since = held.since;
         loop {
             let passed = clock.monotonic().saturating_sub(since);
@@ -349,7 +349,7 @@ impl Worker {
                 Err(error @ WfeError::Unusable { .. }) => return error,
                 Err(error) if error.family() == Family::Worker => return error,
                 Err(error) => {
-                    let loss = &self.activities.host().shared().loss;
+                    let loss = &self.activities.host().store().loss;
                     warn_unless_lost!(
                         loss,
                         activity = self.name,
@@ -370,7 +370,7 @@ impl Worker {
         mut expiry: DateTime<Utc>,
         shutdown: &Shutdown,
     ) -> bool {
-        let shared = self.activities.host().shared();
+        let host = self.activities.host();
         let mut backoff = INITIAL_BACKOFF;
         loop {
             let stored = match &answer {
@@ -385,7 +385,7 @@ impl Worker {
                     continue;
                 }
                 // The lease expired while the store was busy, but perhaps no other worker has claimed the activity.
-                WfeError::LeaseExpired(_) if expiry <= later(shared.now(), CLOCK_SKEW) => {
+                WfeError::LeaseExpired(_) if expiry <= later(host.engine().now(), CLOCK_SKEW) => {
                     match claim.renew().await {
                         Ok(later) => {
                             expiry = later;
@@ -397,11 +397,11 @@ impl Worker {
                 error => error,
             };
             let is_lasting = error.advice() == Advice::GiveUp || error.family() == Family::Worker;
-            if is_lasting && (is_final(&error) || expiry <= shared.now()) {
+            if is_lasting && (is_final(&error) || expiry <= host.engine().now()) {
                 // If the activity were given back, it would be done again at once, only to be refused again. The rest
                 // of the lease serves as the backoff.
                 warn_unless_lost!(
-                    shared.loss,
+                    host.store().loss,
                     activity = self.name,
                     %error,
                     "an answer was refused; the activity is free for other workers when the lease expires"
@@ -410,7 +410,7 @@ impl Worker {
             }
             if shutdown.over.is_cancelled() {
                 warn_unless_lost!(
-                    shared.loss,
+                    host.store().loss,
                     activity = self.name,
                     %error,
                     "the grace time is over; an answer could not be stored"

@@ -4,10 +4,7 @@ use wfe_core::{clock::Clock, traits::PersistenceProvider};
 
 use crate::{
     WorkflowHost,
-    engine::{
-        state::options::Options,
-        steps::middleware::{StepMiddleware, WorkflowMiddleware},
-    },
+    engine::{Options, StepMiddleware, WorkflowMiddleware},
 };
 
 /// Configures and builds a [`WorkflowHost`].

@@ -4,7 +4,6 @@ use wfe_core::{
 };
 
 use super::workflow_host::WorkflowHost;
-use crate::engine::command::Command;
 
 impl WorkflowHost {
     /// Suspends an instance: no further steps start. Running steps finish, and their results are stored, while
@@ -157,14 +156,17 @@ impl WorkflowHost {
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
-        self.0.shared.store.intervene(id, intervention).await?;
-        self.tell(Command::Wake(id.to_owned()));
+        // Before the request is stored: a call that is dropped while it waits has requested nothing.
+        let permit = self.engine().permit().await;
+        self.store().intervene(id, intervention).await?;
+        self.engine().wake(id, permit);
         Ok(())
     }
 
     async fn request(&self, id: &str, control: Control) -> Result<()> {
-        self.0.shared.store.request(id, control).await?;
-        self.tell(Command::Wake(id.to_owned()));
+        let permit = self.engine().permit().await; // as above
+        self.store().request(id, control).await?;
+        self.engine().wake(id, permit);
         Ok(())
     }
 }

@@ -1,8 +1,7 @@
-use tokio::sync::oneshot;
 use wfe_core::Result;
 
 use super::workflow_host::WorkflowHost;
-use crate::engine::{command::Command, state::outcome::Idle};
+use crate::engine::Idle;
 
 impl WorkflowHost {
     /// Waits until the host is idle: no step body runs, all results are stored, and the store holds nothing due that
@@ -17,8 +16,6 @@ impl WorkflowHost {
     ///   with the runtime on which it was started).
     /// * [`Unusable`](wfe_core::WfeError::Unusable): the host has ended because its store is lost.
     pub async fn idle(&self) -> Result<Idle> {
-        let (answer, idle) = oneshot::channel();
-        self.tell(Command::Idle(answer));
-        idle.await.map_err(|_| self.0.shared.loss.or_closed())
+        self.engine().wait_idle().await
     }
 }

@@ -1,6 +1,7 @@
 //! The public API of the engine. Each file holds the calls for one subject.
 
 pub(crate) mod builder;
+pub(crate) mod claim_count;
 mod control;
 pub(crate) mod failures;
 mod idle;

@@ -3,7 +3,10 @@ use serde::Serialize;
 use wfe_core::{Result, WfeError, definition::to_value, logging, models::Event};
 
 use super::workflow_host::{RESERVED, WorkflowHost};
-use crate::{engine::state::shared::Shared, store::Guarantees};
+use crate::{
+    engine::Handle,
+    store::{Guarantees, StoreAccess},
+};
 
 /// Options for publishing an event.
 ///
@@ -87,7 +90,7 @@ impl WorkflowHost {
                 "event id {id:?} begins with {RESERVED:?}, which is reserved for the engine; choose another id"
             )));
         }
-        let (shared, is_own_id) = (&self.0.shared, options.id.is_some());
+        let (store, is_own_id) = (self.store(), options.id.is_some());
         if options.id.as_ref().is_some_and(String::is_empty) {
             return Err(WfeError::Invalid(
                 "the event id is empty; set it to `None` or give an id".to_owned(),
@@ -98,18 +101,18 @@ impl WorkflowHost {
             event_name: name.to_owned(),
             event_key: key.to_owned(),
             event_data: to_value(data)?,
-            event_time: options.effective.unwrap_or_else(|| shared.now()),
+            event_time: options.effective.unwrap_or_else(|| self.engine().now()),
             is_processed: false,
         };
         self.require_events()?;
         loop {
-            match store_event(shared, &event, options.effective.is_some()).await {
+            match store_event(self.engine(), &event, options.effective.is_some()).await {
                 Ok(id) => {
                     self.event_was_stored(&id, options.effective).await;
                     return Ok(id);
                 }
                 Err(taken @ WfeError::AlreadyExists { .. }) if is_own_id => {
-                    match shared.loss.seen(shared.provider.get_event(&event.id).await) {
+                    match store.loss.seen(store.provider.get_event(&event.id).await) {
                         Ok(first)
                             if (&first.event_name, &first.event_key)
                                 == (&event.event_name, &event.event_key) =>
@@ -137,21 +140,16 @@ impl WorkflowHost {
 
     /// Notifies the engine that the answer to a wait was stored.
     pub(crate) fn answer_was_stored(&self) {
-        if self.engine().is_some() {
-            self.0.shared.post.answered();
-        }
+        self.engine().answer_stored();
     }
 
     /// Notifies the engine that an event was stored: it delivers the event to the instances that wait for it, and
     /// marks it as processed once no instance does.
     async fn event_was_stored(&self, id: &str, effective: Option<DateTime<Utc>>) {
-        let shared = &self.0.shared;
-        let now = shared.now();
-        let time = effective.unwrap_or(now);
-        if self.engine().is_some() {
-            shared.post.stored(id, time, now);
-        } else if time <= now
-            && let Err(error) = shared.store.finish_event(id).await
+        let due = effective.filter(|time| *time > self.engine().now());
+        if !self.engine().event_stored(id, due)
+            && due.is_none()
+            && let Err(error) = self.store().finish_event(id).await
         {
             // The event stays unprocessed until the next host starts: its sweeper marks it.
             logging::debug!(event = id, %error, "the published event could not be marked as processed");
@@ -159,27 +157,25 @@ impl WorkflowHost {
     }
 }
 
-async fn store_event(shared: &Shared, event: &Event, is_dated: bool) -> Result<String> {
-    let mut unsure = Unsure(Some(shared));
-    let created = if is_dated {
-        shared.provider.create_event(event).await
-    } else {
-        shared.provider.create_event_now(event).await
-    };
+async fn store_event(engine: &Handle, event: &Event, is_dated: bool) -> Result<String> {
+    let StoreAccess { provider, loss, .. } = &**engine.store();
+    let mut in_doubt = InDoubt(Some(engine));
+    let created =
+        if is_dated { provider.create_event(event).await } else { provider.create_event_now(event).await };
     if !matches!(created, Err(WfeError::CommitUnknown { .. })) {
-        unsure.0 = None;
+        in_doubt.0 = None;
     }
-    shared.loss.seen(created)
+    loss.seen(created)
 }
 
 /// Has the event sweeper look through all events if an event may have been stored whose id is not known here: the
 /// call was dropped, or its commit is unknown.
-struct Unsure<'a>(Option<&'a Shared>);
+struct InDoubt<'a>(Option<&'a Handle>);
 
-impl Drop for Unsure<'_> {
+impl Drop for InDoubt<'_> {
     fn drop(&mut self) {
-        if let Some(shared) = self.0 {
-            shared.post.sweep();
+        if let Some(engine) = self.0 {
+            engine.event_in_doubt();
         }
     }
 }

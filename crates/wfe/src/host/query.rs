@@ -1,14 +1,9 @@
-use std::sync::Arc;
-
 use serde::de::DeserializeOwned;
 use wfe_core::{Result, WfeError, steps::Results};
 
 use super::workflow_host::WorkflowHost;
 use crate::{
-    engine::state::{
-        outcome::{End, Outcome},
-        shared::Shared,
-    },
+    engine::Outcome,
     host::{failures::Failures, status::InstanceStatus},
 };
 
@@ -24,31 +19,7 @@ impl WorkflowHost {
     ///   runtime on which it was started.
     /// * [`Unusable`](WfeError::Unusable): the host has ended because its store is lost.
     pub async fn outcome<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
-        let shared = &self.0.shared;
-        let _tidy = Tidy(shared, id);
-        let mut shall_look = false;
-        loop {
-            let has_ended = self.has_ended();
-            let (end, comes) = shared.waiters.wait(id);
-            if (shall_look || !comes)
-                && let Some(end) = End::of(shared.store.inspect(id).await?)
-            {
-                return end.typed(id);
-            }
-            if has_ended {
-                return Err(shared.loss.or_closed());
-            }
-            let runs = self.engine().is_some();
-            tokio::select! {
-                // An error: the host has ended, or the store has to be read.
-                end = end => match end {
-                    Ok(end) => return Arc::unwrap_or_clone(end).typed(id),
-                    Err(_) => shall_look = true,
-                },
-                // On a running host, the engine reads the store for all waiters.
-                () = shared.options.clock.sleep(shared.options.poll_interval), if !runs => {}
-            }
-        }
+        self.engine().wait_end(id).await?.typed(id)
     }
 
     /// Returns where an instance stands and what it waits for.
@@ -62,16 +33,16 @@ impl WorkflowHost {
     ///   * it could run, but has no time at which a host would claim it, or
     ///   * a step has a status from which it can never continue.
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
-        let loaded = self.0.shared.inspect(id).await?;
+        let loaded = self.engine().inspect(id).await?;
         let (definition, version) = (&loaded.instance.workflow_definition_id, loaded.instance.version);
-        let is_registered = self.0.shared.definition(definition, version).is_some();
-        let at_hand = self.0.shared.at_hand.of(id);
-        let mut status = InstanceStatus::of(loaded, is_registered, &at_hand, self.0.shared.now());
+        let is_registered = self.engine().find_definition(definition, Some(version)).is_some();
+        let bodies = self.engine().bodies_of(id);
+        let mut status = InstanceStatus::of(loaded, is_registered, &bodies, self.engine().now());
         let retried: Vec<String> = status.retries().map(|(pointer, _)| pointer.to_owned()).collect();
         if retried.is_empty() {
             return Ok(status);
         }
-        let failures = match self.0.shared.store.last_failures(id, &retried).await {
+        let failures = match self.store().last_failures(id, &retried).await {
             Ok(failures) => failures,
             Err(WfeError::Unsupported(_)) => return Ok(status), // `last` stays `None`
             Err(error) => return Err(error),
@@ -90,7 +61,7 @@ impl WorkflowHost {
     /// after the instance has ended. An unknown instance has none.
     #[must_use]
     pub fn failures(&self, id: &str) -> Failures {
-        Failures::new(self.0.shared.store.clone(), id)
+        Failures::new(self.store().steps.clone(), id)
     }
 
     /// Returns the data of an instance as it is stored now, whether the instance runs or has ended.
@@ -99,7 +70,7 @@ impl WorkflowHost {
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Serialization`](WfeError::Serialization): the data does not deserialize as `D`.
     pub async fn data<D: DeserializeOwned>(&self, id: &str) -> Result<D> {
-        let loaded = self.0.shared.store.inspect(id).await?;
+        let loaded = self.store().inspect(id).await?;
         Ok(serde_json::from_value(loaded.instance.data)?)
     }
 
@@ -133,15 +104,6 @@ impl WorkflowHost {
     /// ```
     #[must_use]
     pub fn results<T: DeserializeOwned>(&self, id: &str, for_each: &str) -> Results<T> {
-        Results::of_instance(self.0.shared.store.clone(), id, for_each)
-    }
-}
-
-/// Removes a waiter that was answered or dropped.
-struct Tidy<'a>(&'a Shared, &'a str);
-
-impl Drop for Tidy<'_> {
-    fn drop(&mut self) {
-        self.0.waiters.tidy(self.1);
+        Results::of_instance(self.store().steps.clone(), id, for_each)
     }
 }

@@ -1,10 +1,5 @@
 //! Schedules that start workflows.
 
-pub use crate::engine::schedule::{
-    tick::Tick,
-    timetable::{CatchUp, Timetable},
-};
-
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use wfe_core::{
@@ -19,10 +14,7 @@ use wfe_core::{
 
 use super::workflow_host::{RESERVED, WorkflowHost};
 use crate::{
-    engine::schedule::{
-        definition::{LISTED, Spec, TICK, Ticked, own_definition},
-        timetable::next_tick,
-    },
+    engine::{CatchUp, LISTED, Spec, TICK, Ticked, Timetable, instance_for, next_tick, own_definition},
     store::check_own,
 };
 
@@ -127,41 +119,6 @@ impl WorkflowHost {
     pub fn schedules(&self) -> Schedules {
         Schedules(self.clone())
     }
-
-    pub(super) async fn start_scheduled(&self, spec: &Spec, reference: String) -> Result<String> {
-        let shared = self.shared();
-        let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
-            WfeError::DefinitionNotFound { id: spec.definition.clone(), version: spec.version.unwrap_or(0) }
-        })?;
-        let mut instance = blank(&spec.definition, found.version(), spec.data.clone(), shared.now());
-        instance.reference = Some(reference);
-        self.start_instance(instance).await
-    }
-}
-
-/// An instance without execution pointers: its definition, which may not be registered here, creates the first one
-/// when the instance begins.
-fn blank(
-    definition: &str,
-    version: u32,
-    data: serde_json::Value,
-    create_time: DateTime<Utc>,
-) -> WorkflowInstance {
-    WorkflowInstance {
-        id: String::new(),
-        name: String::new(),
-        root_workflow_id: None,
-        workflow_definition_id: definition.to_owned(),
-        version,
-        description: None,
-        reference: None,
-        execution_pointers: Vec::new(),
-        next_execution: Some(0),
-        status: WorkflowStatus::Runnable,
-        data,
-        create_time,
-        complete_time: None,
-    }
 }
 
 impl Schedules {
@@ -179,12 +136,12 @@ impl Schedules {
     /// * [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
         self.0.require_events()?;
-        let (shared, NewSchedule { id, definition, version, timetable, catch_up }) =
-            (self.0.shared(), schedule);
-        let found = shared.find_definition(&definition, version).ok_or_else(|| {
+        let (engine, NewSchedule { id, definition, version, timetable, catch_up }) =
+            (self.0.engine(), schedule);
+        let found = engine.find_definition(&definition, version).ok_or_else(|| {
             WfeError::DefinitionNotFound { id: definition.clone(), version: version.unwrap_or(0) }
         })?;
-        let now = shared.now();
+        let now = engine.now();
         nanos("the time that the clock shows", now)?;
         let data = found.instance(data, now)?.data;
         let every = timetable.every();
@@ -204,9 +161,9 @@ impl Schedules {
         };
         let (own, own_version) = own_definition(&definition, version);
         let spec = Spec { id, definition, version, data, timetable, catch_up, created: now };
-        let mut instance = blank(&own, own_version, to_value(&spec)?, now);
+        let mut instance = instance_for(&own, own_version, to_value(&spec)?, now);
         instance.name = name;
-        match self.0.start_instance(instance).await {
+        match engine.start(instance).await {
             Ok(_) => Ok(()),
             // Another caller created it first. Only the name can conflict: the instance has no reference, and the
             // store chooses its id.
@@ -227,14 +184,16 @@ impl Schedules {
     }
 
     async fn status_of(&self, mut instance: WorkflowInstance) -> Result<ScheduleStatus> {
-        let shared = self.0.shared();
+        let store = self.0.store();
         let mut is_claimed = false;
         // The sleep is over, but its end is stored only together with its result: either a host is processing the
         // tick now, or no host runs.
         if instance.status == WorkflowStatus::Runnable
-            && tick_of(&instance).and_then(|tick| tick.sleep_until).is_some_and(|until| until <= shared.now())
+            && tick_of(&instance)
+                .and_then(|tick| tick.sleep_until)
+                .is_some_and(|until| until <= self.0.engine().now())
         {
-            let loaded = shared.store.inspect(&instance.id).await?;
+            let loaded = store.inspect(&instance.id).await?;
             (instance, is_claimed) = (loaded.instance, loaded.owner.is_some());
         }
         let failing = tick_of(&instance).filter(|tick| failed_in_a_row(tick) > 0).map(|tick| tick.id.clone());
@@ -243,7 +202,7 @@ impl Schedules {
             status.next = None;
         }
         if let Some(tick) = failing {
-            let last = shared.store.last_failures(&status.instance_id, &[tick]).await?;
+            let last = store.last_failures(&status.instance_id, &[tick]).await?;
             status.last_failure = last.into_iter().next().map(Box::new);
         }
         Ok(status)
@@ -257,17 +216,17 @@ impl Schedules {
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
     pub async fn list(&self, after: Option<Cursor>, limit: usize) -> Result<Page<ScheduleStatus>> {
-        let shared = self.0.shared();
-        let page = shared.store.open_waits(&format!("{ACTIVITY}{LISTED}"), after, limit).await?;
+        let store = self.0.store();
+        let page = store.open_waits(&format!("{ACTIVITY}{LISTED}"), after, limit).await?;
         let mut ids = Vec::with_capacity(page.rows.len());
         for wait in page.rows {
-            ids.extend(shared.sound(check_own(&wait).map(|()| wait.workflow_id))?);
+            ids.extend(store.sound(check_own(&wait).map(|()| wait.workflow_id))?);
         }
-        let instances = shared.loss.seen(shared.provider.get_workflow_instances(&ids).await)?;
+        let instances = store.loss.seen(store.provider.get_workflow_instances(&ids).await)?;
         // A schedule may have ended since its wait was read.
         let mut rows = Vec::new();
         for instance in instances.into_iter().filter(|instance| !instance.status.is_final()) {
-            rows.extend(shared.sound(self.status_of(instance).await)?);
+            rows.extend(store.sound(self.status_of(instance).await)?);
         }
         Ok(Page { rows, next: page.next })
     }
@@ -283,7 +242,7 @@ impl Schedules {
         let instance = self.find(id).await?;
         let spec = spec_of(&instance)?;
         let reference = format!("{}/trigger/{:032x}", instance.id, fastrand::u128(..));
-        self.0.start_scheduled(&spec, reference).await
+        self.0.engine().start_scheduled(&spec, reference).await
     }
 
     /// Pauses a schedule. Instances that it has started continue. Ticks that are due while it is paused count as
@@ -323,8 +282,8 @@ impl Schedules {
     async fn look_up(&self, id: &str) -> Result<Found> {
         for count in 1_u64.. {
             let name = format!("{RESERVED}schedule:{count}:{id}");
-            let shared = self.0.shared();
-            match shared.loss.seen(shared.provider.get_workflow_instance_by_name(&name).await) {
+            let store = self.0.store();
+            match store.loss.seen(store.provider.get_workflow_instance_by_name(&name).await) {
                 Ok(instance) if instance.status.is_final() => {}
                 Ok(instance) => return Ok(Found::There(Box::new(instance))),
                 Err(WfeError::WorkflowNotFound(_)) => return Ok(Found::Free(name)),

@@ -1,23 +1,6 @@
-use std::sync::Arc;
-
-use tokio::sync::mpsc;
-use wfe_core::{
-    Result, WfeError,
-    definition::Data,
-    executor::LifecycleEvent,
-    models::WorkflowInstance,
-    traits::{Claimed, Deaths, Fence, Loaded},
-};
+use wfe_core::{Result, WfeError, definition::Data};
 
 use super::workflow_host::{RESERVED, WorkflowHost};
-use crate::engine::{
-    command::{Begin, Command},
-    state::shared::Shared,
-    steps::{
-        middleware::{self, WorkflowStart},
-        slots::take_places,
-    },
-};
 
 /// Options for starting an instance.
 ///
@@ -93,11 +76,11 @@ impl WorkflowHost {
         data: &D,
         options: StartOptions,
     ) -> Result<String> {
-        let shared = &self.0.shared;
-        let found = shared.find_definition(definition, options.version).ok_or_else(|| {
+        let engine = self.engine();
+        let found = engine.find_definition(definition, options.version).ok_or_else(|| {
             WfeError::DefinitionNotFound { id: definition.to_owned(), version: options.version.unwrap_or(0) }
         })?;
-        let mut instance = found.instance(data, shared.now())?;
+        let mut instance = found.instance(data, engine.now())?;
         instance.name = options.name.unwrap_or_default();
         if instance.name.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
@@ -107,106 +90,6 @@ impl WorkflowHost {
         }
         instance.reference = options.reference;
         instance.description = options.description;
-        self.start_instance(instance).await
-    }
-
-    /// Stores an instance and, if the host runs, runs the instance.
-    pub(crate) async fn start_instance(&self, instance: WorkflowInstance) -> Result<String> {
-        let shared = &self.0.shared;
-        if self.has_ended() {
-            return Err(shared.loss.or_closed());
-        }
-        middleware::starting(
-            &shared.options.workflow_middleware,
-            &WorkflowStart {
-                definition_id: &instance.workflow_definition_id,
-                version: instance.version,
-                reference: instance.reference.as_deref(),
-                data: &instance.data,
-            },
-        )
-        .await?;
-        let Some((commands, engine)) = self.engine() else {
-            let id = store_new(shared, instance, None).await?;
-            self.tell(Command::Look); // it may have been started meanwhile
-            return Ok(id);
-        };
-        // In a task of its own, which goes on if the caller drops its future: an instance that this host owns, but
-        // never runs, would wait until the next start.
-        let shared = shared.clone();
-        let stored = engine.spawn(async move { store_new(&shared, instance, Some(commands)).await });
-        stored.await.unwrap_or_else(|ended| {
-            let message = "the host ended while the instance was being started".to_owned();
-            Err(WfeError::CommitUnknown { message, source: Some(ended.into()) })
-        })
-    }
-}
-
-/// Stores a new instance and, if `commands` is given, hands it to that engine.
-async fn store_new(
-    shared: &Arc<Shared>,
-    mut instance: WorkflowInstance,
-    commands: Option<mpsc::UnboundedSender<Command>>,
-) -> Result<String> {
-    // Without a free slot the instance waits in the store, and is claimed later.
-    let limited = shared.options.limits.instances(&instance.workflow_definition_id);
-    let place = limited.and_then(|places| take_places(places, 1));
-    let has_room = commands.is_some() && shared.room() > 0 && place.is_some() == limited.is_some();
-    let mut owner = if has_room { shared.owner() } else { None };
-    // Without an owner, every host, including this one, may claim the instance as soon as it is stored.
-    let birth = || shared.births.of_definition(&instance.workflow_definition_id);
-    let mut _birth = owner.is_none().then(birth);
-    let mut started = shared.store.start(owner.as_deref(), &instance).await;
-    if let Err(WfeError::OwnerLost { .. }) = started {
-        // Nothing was stored. The engine's next claim finds that the host needs another owner.
-        (owner, _birth) = (None, Some(birth()));
-        started = shared.store.start(None, &instance).await;
-    }
-    let started = match started {
-        Ok(started) => started,
-        Err(error) => {
-            if matches!(error, WfeError::CommitUnknown { .. })
-                && let Some(commands) = commands
-            {
-                // Fails only if the engine has ended, and its owner with it.
-                let _ended = commands.send(Command::Doubt);
-            }
-            return Err(error);
-        }
-    };
-    if !started.is_new {
-        return Ok(started.id);
-    }
-    instance.id.clone_from(&started.id);
-    shared.publish(LifecycleEvent::started(&instance));
-    let command = started.fence.zip(owner).map_or(Command::Look, |(fence, owner)| {
-        if instance.name.is_empty() {
-            instance.name.clone_from(&started.id);
-        }
-        let claimed = Claimed { id: started.id.clone(), fence, deaths: Deaths::default() };
-        let loaded = just_started(instance, fence, owner.id());
-        let work = shared.begin(&started.id, owner, place);
-        Command::Run(Box::new(Begin { claimed, loaded, work }))
-    });
-    if let Some(commands) = commands {
-        // Fails only if the engine has ended; then the next start finds the instance.
-        let _later = commands.send(command);
-    }
-    Ok(started.id)
-}
-
-/// What the store holds of an instance that was just started. Revision 0: the instance has not changed since.
-fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded {
-    Loaded {
-        instance,
-        revision: 0,
-        fence,
-        owner: Some(owner),
-        control: None,
-        ending: None,
-        cause: None,
-        parent: None,
-        waits: Vec::new(),
-        deliveries: Vec::new(),
+        engine.start(instance).await
     }
 }

@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -10,7 +8,7 @@ use wfe_core::{
     traits::{ControlRequest, Ending, Loaded, StepFailure},
 };
 
-use crate::engine::steps::in_flight::{AtHand, Stand};
+use crate::engine::{BodyState, BodyStates};
 
 /// The status of an instance: where it stands and what it waits for; from
 /// [`WorkflowHost::status`](crate::WorkflowHost::status).
@@ -185,12 +183,7 @@ impl Held {
 }
 
 impl InstanceStatus {
-    pub(crate) fn of(
-        loaded: Loaded,
-        is_registered: bool,
-        at_hand: &HashMap<String, Stand>,
-        now: DateTime<Utc>,
-    ) -> Self {
+    pub(crate) fn of(loaded: Loaded, is_registered: bool, bodies: &BodyStates, now: DateTime<Utc>) -> Self {
         let instance = &loaded.instance;
         let (definition_id, version) = (instance.workflow_definition_id.clone(), instance.version);
         let blocked = match instance.status {
@@ -207,7 +200,7 @@ impl InstanceStatus {
         let here = active.iter().filter(|p| p.status != PointerStatus::Running);
         Self {
             current_steps: here.filter_map(|p| p.step_name.clone()).collect(),
-            positions: active.iter().filter_map(|p| Position::of(p, &loaded, at_hand, now)).collect(),
+            positions: active.iter().filter_map(|p| Position::of(p, &loaded, bodies, now)).collect(),
             for_each: instance.execution_pointers.iter().filter_map(ForEachProgress::of).collect(),
             definition_id,
             version,
@@ -240,24 +233,25 @@ impl Position {
     fn of(
         pointer: &ExecutionPointer,
         loaded: &Loaded,
-        at_hand: &HashMap<String, Stand>,
+        bodies: &BodyStates,
         now: DateTime<Utc>,
     ) -> Option<Self> {
+        let body = bodies.at(&pointer.id);
         // The end of a sleep is stored only together with its result. A suspended instance goes on sleeping.
-        let is_awake = at_hand.contains_key(&pointer.id)
+        let is_awake = body.is_some()
             || (loaded.instance.status == WorkflowStatus::Runnable
                 && pointer.sleep_until.is_some_and(|until| until <= now));
         let waits = match pointer.status {
-            _ if at_hand.get(&pointer.id) == Some(&Stand::Held) => Waits::AttemptBefore,
+            _ if body == Some(BodyState::Held) => Waits::AttemptBefore,
             PointerStatus::Running => Waits::Tick { next: pointer.sleep_until? },
             PointerStatus::Sleeping if !is_awake => asleep(pointer)?,
             PointerStatus::WaitingForEvent => waiting(pointer, &loaded.waits)?,
             PointerStatus::Failed => Waits::Resume,
-            _ => match at_hand.get(&pointer.id) {
-                Some(Stand::Held) => Waits::AttemptBefore,
-                Some(Stand::Waits) => Waits::Slot,
-                Some(Stand::Runs(since)) => Waits::Running { since: Some(*since) },
-                None if at_hand.contains_key(AtHand::WHOLE) => Waits::Slot,
+            _ => match body {
+                Some(BodyState::Held) => Waits::AttemptBefore,
+                Some(BodyState::Waits) => Waits::Slot,
+                Some(BodyState::Runs(since)) => Waits::Running { since: Some(since) },
+                None if bodies.is_set_aside() => Waits::Slot,
                 None if loaded.owner.is_some() => Waits::Running { since: None },
                 None => Waits::Due,
             },

@@ -1,30 +1,14 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex, Weak},
-};
+use std::{fmt, sync::Arc};
 
-use chrono::{DateTime, Utc};
-use futures_util::future::BoxFuture;
-use tokio::{
-    runtime::Handle,
-    sync::{broadcast, mpsc, oneshot, watch},
-};
+use tokio::sync::broadcast;
 use wfe_core::{
-    Result, WfeError, definition::Definition, executor::LifecycleEvent, steps::StepError, sync::lock,
-    traits::PersistenceProvider,
+    Result, WfeError, definition::Definition, executor::LifecycleEvent, traits::PersistenceProvider,
 };
 
-use crate::engine::state::options::Options;
+use super::{builder::HostBuilder, claim_count::Claims};
 use crate::{
-    engine::{
-        self,
-        command::Command,
-        message::Phase,
-        schedule::definition::{Spec, Starter, definitions_for},
-        state::shared::Shared,
-    },
-    host::builder::HostBuilder,
-    store::Guarantees,
+    engine::{Handle, Options},
+    store::{Guarantees, StoreAccess},
 };
 
 /// The prefix that is reserved for the engine: for names of events, activities and definitions, and for ids of
@@ -40,28 +24,11 @@ pub(crate) use wfe_core::traits::OWN_NAMES as RESERVED;
 /// middleware. Such a host ends only when `stop` is called. As an alternative, let the step capture the sender of a
 /// channel, and keep the clone where the receiver is.
 #[derive(Clone)]
-pub struct WorkflowHost(pub(super) Arc<Inner>);
+pub struct WorkflowHost(Arc<Inner>);
 
-pub(crate) struct Inner {
-    pub(super) shared: Arc<Shared>,
-    pub(super) stage: Mutex<Stage>,
-}
-
-pub(super) enum Stage {
-    New,
-    /// Holds the channel to the engine, the engine's runtime, and the engine's phase.
-    Running(mpsc::UnboundedSender<Command>, Handle, watch::Sender<Phase>),
-    Stopped,
-}
-
-impl Stage {
-    pub(super) fn has_ended(&self) -> bool {
-        match self {
-            Self::New => false,
-            Self::Running(commands, ..) => commands.is_closed(),
-            Self::Stopped => true,
-        }
-    }
+struct Inner {
+    engine: Handle,
+    claims: Arc<Claims>,
 }
 
 impl WorkflowHost {
@@ -82,8 +49,7 @@ impl WorkflowHost {
     }
 
     pub(crate) fn assemble(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
-        let shared = Arc::new(Shared::new(provider, options));
-        Self(Arc::new(Inner { shared, stage: Mutex::new(Stage::New) }))
+        Self(Arc::new(Inner { engine: Handle::new(provider, options), claims: Arc::default() }))
     }
 
     /// Returns what the store of this host guarantees.
@@ -100,7 +66,7 @@ impl WorkflowHost {
     /// ```
     #[must_use]
     pub fn guarantees(&self) -> Guarantees {
-        self.0.shared.guarantees
+        self.store().guarantees
     }
 
     /// Registers a definition. Stored instances that waited for this definition continue.
@@ -110,27 +76,13 @@ impl WorkflowHost {
     ///   registered.
     /// * [`Invalid`](WfeError::Invalid): the id begins with `wfe.`, which is reserved for the engine.
     pub fn register(&self, definition: Definition) -> Result<()> {
-        let (shared, id) = (&self.0.shared, definition.id());
+        let id = definition.id();
         if id.starts_with(RESERVED) {
             return Err(WfeError::Invalid(format!(
                 "definition id {id:?} begins with {RESERVED:?}, which is reserved for the engine; choose another id"
             )));
         }
-        let starter: Arc<dyn Starter> = Arc::new(Ticks(Arc::downgrade(&self.0)));
-        let all_own = definitions_for(&definition, &starter)?;
-        shared.register(definition)?;
-        for own in all_own {
-            // One of them serves all versions: an earlier version may have registered it already.
-            let is_there = || shared.definition(own.id(), own.version()).is_some();
-            if !is_there()
-                && let Err(error) = shared.register(own.clone())
-                && !is_there()
-            {
-                return Err(error);
-            }
-        }
-        self.tell(Command::Registered);
-        Ok(())
+        self.engine().register(definition)
     }
 
     /// Starts the host: it resumes interrupted instances and runs steps from now on. Steps run on the tokio runtime
@@ -150,18 +102,7 @@ impl WorkflowHost {
     /// * [`Closed`](WfeError::Closed): the host has ended.
     /// * The errors of the store: before the host starts, the store is created or upgraded if necessary.
     pub async fn start(&self) -> Result<()> {
-        let shared = &self.0.shared;
-        self.check_new()?;
-        shared.provider.ensure_store_exists().await?;
-        let owner = Arc::new(shared.store.register().await?);
-        let mut stage = self.stage();
-        self.check_stage(&stage)?;
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let phase = watch::Sender::new(Phase::Running);
-        let engine = engine::spawn(shared.clone(), owner.clone(), receiver, phase.clone())?;
-        shared.set_owner(Some(owner));
-        *stage = Stage::Running(commands, engine, phase);
-        Ok(())
+        self.engine().launch().await
     }
 
     /// Subscribes to lifecycle events: what happens to instances from now on. Each event is sent after the commit
@@ -202,7 +143,7 @@ impl WorkflowHost {
     /// ```
     #[must_use]
     pub fn lifecycle(&self) -> broadcast::Receiver<LifecycleEvent> {
-        self.0.shared.lifecycle.subscribe()
+        self.engine().lifecycle()
     }
 
     /// Stops the host. No further steps start. Running steps may finish within the [grace
@@ -222,88 +163,25 @@ impl WorkflowHost {
     ///   open. The host has ended. Its last changes may not be stored, and it is unknown whether earlier changes
     ///   still exist.
     pub async fn stop(&self) -> Result<()> {
-        let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
-        if matches!(stage, Stage::Stopped) {
-            return Err(self.0.shared.loss.or_closed());
-        }
-        let Shared { store, loss, claims, post, options, .. } = &*self.0.shared;
-        claims.close();
-        post.work_is_there();
-        let workers = claims.drain(options.grace);
-        let Stage::Running(commands, _, phase) = stage else {
-            workers.await;
-            return store.verify().await;
+        let (claims, grace) = (self.claims(), self.engine().options().grace);
+        let workers = || {
+            claims.close();
+            claims.drain(grace)
         };
-        phase.send_replace(Phase::Draining);
-        let (answer, stopped) = oneshot::channel();
-        let engine = async { commands.send(Command::Stop(answer)).is_ok() && stopped.await.is_ok() };
-        let (is_stopped, ()) = tokio::join!(engine, workers);
-        // `Ok` asserts that everything the host has confirmed is stored: check that the store still holds it.
-        if is_stopped { store.verify().await } else { Err(loss.or_closed()) }
+        self.engine().stop(workers).await
     }
 
-    /// Sends a command to the engine, if the host runs. Otherwise the next start finds the change in the store.
-    pub(super) fn tell(&self, command: Command) {
-        if let Some((commands, _)) = self.engine() {
-            // Fails only if the engine has ended; then the next start finds the change.
-            let _later = commands.send(command);
-        }
+    pub(crate) fn engine(&self) -> &Handle {
+        &self.0.engine
     }
 
-    /// The channel to the engine, and its runtime; `None`: the host does not run, or the engine has ended.
-    pub(super) fn engine(&self) -> Option<(mpsc::UnboundedSender<Command>, Handle)> {
-        match &*self.stage() {
-            Stage::Running(commands, engine, _) if !commands.is_closed() => {
-                Some((commands.clone(), engine.clone()))
-            }
-            Stage::New | Stage::Running(..) | Stage::Stopped => None,
-        }
+    pub(crate) fn store(&self) -> &StoreAccess {
+        self.0.engine.store()
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0.shared
-    }
-
-    /// Whether the host was stopped, or its engine has ended by itself. Such a host never runs again.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.stage().has_ended()
-    }
-
-    pub(super) fn check_new(&self) -> Result<()> {
-        self.check_stage(&self.stage())
-    }
-
-    pub(super) fn check_stage(&self, stage: &Stage) -> Result<()> {
-        match stage {
-            _ if stage.has_ended() => Err(self.0.shared.loss.or_closed()),
-            Stage::Running(..) => Err(WfeError::Invalid("the host was started already".to_owned())),
-            Stage::New | Stage::Stopped => Ok(()),
-        }
-    }
-
-    pub(super) fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
-        lock(&self.0.stage)
-    }
-}
-
-/// Starts instances for ticks as long as the host exists. Does not keep the host alive.
-struct Ticks(Weak<Inner>);
-
-impl Starter for Ticks {
-    fn now(&self) -> Option<DateTime<Utc>> {
-        self.0.upgrade().map(|host| host.shared.now())
-    }
-
-    fn start<'a>(
-        &'a self,
-        spec: &'a Spec,
-        reference: String,
-    ) -> BoxFuture<'a, std::result::Result<(), StepError>> {
-        Box::pin(async move {
-            let host = self.0.upgrade().ok_or_else(|| StepError::retryable("the host has ended"))?;
-            WorkflowHost(host).start_scheduled(spec, reference).await?;
-            Ok(())
-        })
+    /// The claims of the workers in this process.
+    pub(crate) fn claims(&self) -> &Arc<Claims> {
+        &self.0.claims
     }
 }
 
@@ -311,7 +189,7 @@ impl fmt::Debug for WorkflowHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkflowHost")
             .field("guarantees", &self.guarantees())
-            .field("definitions", &self.0.shared.definitions())
+            .field("definitions", &self.engine().definitions())
             .finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
+mod access;
 mod engine_store;
 pub(crate) mod guarantees;
 pub(crate) mod loss;
 mod own_waits;
 mod plain;
 
-pub(crate) use engine_store::EngineStore;
+pub(crate) use access::StoreAccess;
 pub use guarantees::Guarantees;
 pub(crate) use own_waits::check_own;

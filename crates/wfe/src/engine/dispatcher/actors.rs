@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 use wfe_core::{logging, traits::Claimed};
 
 use crate::engine::{
-    instance::actor::{Actor, Parting, State},
-    message::Mail,
+    instance::{
+        actor::{Actor, Parting, State},
+        mail::{Mail, MailSender, mailbox},
+    },
     state::shared::{AtWork, Shared},
     steps::runner::Bodies,
 };
@@ -31,7 +33,7 @@ struct Known {
 
 struct Entry {
     number: u64,
-    mail: mpsc::UnboundedSender<Mail>,
+    mail: MailSender,
 }
 
 /// An actor has ended.
@@ -61,11 +63,11 @@ impl Drop for Farewell {
         if std::thread::panicking() {
             logging::error!(
                 instance = self.id,
-                "the engine panicked at this instance, which stands still until another host takes it over, or the next start"
+                "the engine panicked at this instance, which is blocked until another host takes it over, or the next start"
             );
         }
-        // What it was asked is not known otherwise.
-        let parting = self.parting.take().unwrap_or(Parting { next: None, is_asked: true });
+        // It may have a request.
+        let parting = self.parting.take().unwrap_or(Parting { next: None, is_look_due: true });
         // It fails only if the dispatcher has ended.
         let _over = self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, parting });
     }
@@ -78,19 +80,18 @@ impl Actors {
 
     /// To be called on the engine's runtime.
     pub fn begin(&self, claimed: Claimed, state: State, work: AtWork) {
-        let (mail, box_) = mpsc::unbounded_channel();
+        let (mail, mailbox) = mailbox();
         let id = claimed.id.clone();
         let mut known = self.lock();
         known.made += 1;
         let number = known.made;
-        // An actor of the same id that is still there has given the instance back, or another process took it away; then
-        // it looks, and ends. Its number tells it apart.
+        // An actor of the same id that is still there has given the instance back, or another process has taken it over;
+        // then it looks, and ends. Its number tells it apart.
         if let Some(before) = known.entries.insert(id.clone(), Entry { number, mail: mail.clone() }) {
-            // It fails only if that one has ended.
-            let _ended = before.mail.send(Mail::Look);
+            before.mail.send(Mail::Look);
         }
         drop(known);
-        let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail, box_);
+        let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail, mailbox);
         let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, parting: None };
         // What it runs is told in it: the definition once the instance is read.
         let span = logging::info_span!(
@@ -107,9 +108,9 @@ impl Actors {
         tokio::spawn(span.instrument(work));
     }
 
-    /// Tells the instance's actor to look; `false`: it has none here.
-    pub fn tell(&self, id: &str) -> bool {
-        self.lock().entries.get(id).is_some_and(|entry| entry.mail.send(Mail::Look).is_ok())
+    /// Mails the instance's actor to look at the store; `false`: it has none here.
+    pub fn look(&self, id: &str) -> bool {
+        self.lock().entries.get(id).is_some_and(|entry| entry.mail.send(Mail::Look))
     }
 
     /// `false`: another actor works on that instance by now.

@@ -15,25 +15,20 @@ use wfe_core::{
 
 use super::Dispatcher;
 use crate::{
-    engine::{instance::actor::State, state::shared::Shared, steps::slots::take_places},
+    engine::{instance::actor::State, state::shared::Shared, steps::slots::take_slots},
     store::loss::warn_unless_lost,
 };
 
 /// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
 const CLAIMS_AT_ONCE: usize = 128;
 
-/// An instance as it was loaded, and its place if those of its definition are limited; `None`: it is left to others.
+/// An instance as it was loaded, and its slot if those of its definition are limited; `None`: it is left to others.
 type Acquired = Result<Option<(Claimed, State, Option<OwnedSemaphorePermit>)>>;
 
 impl Dispatcher {
-    /// Somebody asked something of an instance: its actor looks, or it is acquired.
-    pub(super) async fn wake(&mut self, id: &str) {
-        self.wake_all(vec![id.to_owned()]).await;
-    }
-
-    /// As [`wake`](Self::wake), for many: what they need of the store overlaps.
+    /// These instances have requests: their actors look, or they are acquired. What they need of the store overlaps.
     pub(super) async fn wake_all(&mut self, mut ids: Vec<String>) {
-        ids.retain(|id| !self.actors.tell(id));
+        ids.retain(|id| !self.actors.look(id));
         for ids in ids.chunks(CLAIMS_AT_ONCE) {
             let lost = self.wake_some(ids).await;
             if !lost.is_empty() {
@@ -52,7 +47,7 @@ impl Dispatcher {
         while let Some((id, acquired)) = acquired.next().await {
             match acquired {
                 Ok(None) => {}
-                Ok(Some((claimed, state, place))) => self.begin_claimed(claimed, state, place).await,
+                Ok(Some((claimed, state, slot))) => self.begin_claimed(claimed, state, slot).await,
                 // The poll looks again.
                 Err(error) => {
                     self.in_doubt |= is_doubtful(&error);
@@ -60,7 +55,7 @@ impl Dispatcher {
                         logging::debug!(instance = id, %error, "another owner is to acquire the instance");
                         lost.push(id);
                     } else {
-                        warn_unless_lost!(self.shared.loss, instance = id, %error, "the instance could not be acquired");
+                        warn_unless_lost!(self.shared.store.loss, instance = id, %error, "the instance could not be acquired");
                     }
                 }
             }
@@ -70,12 +65,12 @@ impl Dispatcher {
 
     /// As [`wake_all`](Self::wake_all), after a look that has claimed those for which there was room.
     pub(super) async fn wake_left(&mut self, ids: Vec<String>) {
-        if self.backlog || !self.starved.is_empty() {
+        if self.backlog || !self.full.is_empty() {
             self.wake_all(ids).await;
         }
     }
 
-    /// Makes the instance ours, if nobody has it and its definition is registered here; others are left to hosts that
+    /// Makes the instance ours, if no host has it and its definition is registered here; others are left to hosts that
     /// have it.
     fn acquire<'a>(
         &self,
@@ -100,44 +95,44 @@ impl Dispatcher {
             // The poll looks again.
             self.backlog = true;
             self.in_doubt |= is_doubtful(&error);
-            warn_unless_lost!(self.shared.loss, %error, "due instances could not be claimed");
+            warn_unless_lost!(self.shared.store.loss, %error, "due instances could not be claimed");
         }
         self.looked = Instant::now();
     }
 
     async fn claim(&mut self) -> Result<()> {
-        self.crowded = None;
+        self.partial_look = None;
         let definitions = self.shared.definitions();
         // The poll looks at the clock again.
         if definitions.is_empty() || !self.shared.is_clock_usable() {
             return Ok(());
         }
-        self.starved.clear();
+        self.full.clear();
         self.backlog = false;
         let shared = self.shared.clone();
         let is_free = |(id, _): &(String, u32)| shared.options.limits.instances(id).is_none();
         let (free, limited): (Vec<_>, Vec<_>) = definitions.into_iter().partition(is_free);
         let ahead = if free.is_empty() { None } else { self.claim_some(&free, None).await? };
-        // Nobody holds a place of a limited definition before there is something to do.
+        // No slot is taken of a limited definition before there is something to do.
         if limited.is_empty()
             && let Some(ahead) = ahead
         {
             self.timers.taken(ahead.timestamp_millis());
         }
         for versions in limited.chunk_by(|one, other| one.0 == other.0) {
-            if let Some(places) = shared.options.limits.instances(&versions[0].0) {
-                self.claim_some(versions, Some(places)).await?;
+            if let Some(slots) = shared.options.limits.instances(&versions[0].0) {
+                self.claim_some(versions, Some(slots)).await?;
             }
         }
         Ok(())
     }
 
-    /// Claims instances of these definitions, for which there are so many places (`None`: they are not limited). Gives the
+    /// Claims instances of these definitions, for which there are so many slots (`None`: they are not limited). Gives the
     /// time up to which all that becomes due was claimed ahead; `None`: not all, or only what is due.
     async fn claim_some(
         &mut self,
         definitions: &[(String, u32)],
-        places: Option<&Arc<Semaphore>>,
+        slots: Option<&Arc<Semaphore>>,
     ) -> Result<Option<DateTime<Utc>>> {
         let shared = self.shared.clone();
         loop {
@@ -145,14 +140,14 @@ impl Dispatcher {
             let room = self.shared.room();
             // Half of the room stays for what has something to do.
             let spare = room.saturating_sub(self.shared.options.concurrent_instances.div_ceil(2));
-            let ahead = self.shared.ahead(now).filter(|_| spare > 0 && places.is_none());
+            let ahead = self.shared.ahead(now).filter(|_| spare > 0 && slots.is_none());
             let mut limit = if ahead.is_some() { spare } else { room }.min(CLAIMS_AT_ONCE);
             self.backlog |= limit == 0;
-            let mut taken = places.and_then(|places| take_places(places, limit));
-            if let Some(places) = places {
+            let mut taken = slots.and_then(|slots| take_slots(slots, limit));
+            if let Some(slots) = slots {
                 limit = taken.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
                 if limit == 0 {
-                    self.starved.push(places.clone());
+                    self.full.push(slots.clone());
                 }
             }
             if limit == 0 {
@@ -162,11 +157,11 @@ impl Dispatcher {
             let (clock, owner) = (&*shared.options.clock, &self.owner);
             let asked = clock.monotonic();
             let claimed = shared.store.claim_loaded(owner, definitions, as_at, limit);
-            let claimed = shared.heart.during(owner, clock, claimed).await?;
+            let claimed = shared.heartbeats.during(owner, clock, claimed).await?;
             let more = claimed.len() == limit;
             for (claimed, loaded) in claimed {
-                let place = taken.as_mut().and_then(|taken| taken.split(1));
-                self.begin_claimed(claimed, State::Claimed(Box::new(loaded), asked), place).await;
+                let slot = taken.as_mut().and_then(|taken| taken.split(1));
+                self.begin_claimed(claimed, State::Claimed(Box::new(loaded), asked), slot).await;
             }
             if !more {
                 return Ok(ahead);
@@ -174,8 +169,8 @@ impl Dispatcher {
         }
     }
 
-    async fn begin_claimed(&mut self, claimed: Claimed, state: State, place: Option<OwnedSemaphorePermit>) {
-        let work = self.shared.begin(&claimed.id, self.owner.clone(), place);
+    async fn begin_claimed(&mut self, claimed: Claimed, state: State, slot: Option<OwnedSemaphorePermit>) {
+        let work = self.shared.begin(&claimed.id, self.owner.clone(), slot);
         self.actors.begin(claimed, state, work);
         // Its actor may begin before the next one is made.
         tokio::task::yield_now().await;
@@ -183,30 +178,30 @@ impl Dispatcher {
 }
 
 async fn acquire(shared: &Shared, owner: &Arc<Owner>, definitions: &[(String, u32)], id: &str) -> Acquired {
-    // What is asked of it is stored: the first look under a usable clock finds it.
+    // The request is stored: the first look under a usable clock finds it.
     if !shared.is_clock_usable() {
         return Ok(None);
     }
     let clock = &*shared.options.clock;
     let asked = clock.monotonic();
     let acquired = shared.store.acquire_loaded(owner, definitions, id, shared.now());
-    let acquired = match shared.heart.during(owner, clock, acquired).await {
+    let acquired = match shared.heartbeats.during(owner, clock, acquired).await {
         Err(WfeError::DefinitionNotFound { id: definition, version }) => {
-            shared.missing.tell(&definition, version, id);
+            shared.unregistered.report(&definition, version, id);
             return Ok(None);
         }
         acquired => acquired?,
     };
     Ok(acquired.map(|(claimed, loaded)| {
         let definition = loaded.as_ref().ok().map(|loaded| &loaded.instance.workflow_definition_id);
-        let places = definition.and_then(|definition| shared.options.limits.instances(definition));
-        // Beyond the limit if need be: what is asked of an instance takes effect.
-        let place = places.and_then(|places| take_places(places, 1));
-        (claimed, State::Claimed(Box::new(loaded), asked), place)
+        let slots = definition.and_then(|definition| shared.options.limits.instances(definition));
+        // Beyond the limit if need be: a request takes effect.
+        let slot = slots.and_then(|slots| take_slots(slots, 1));
+        (claimed, State::Claimed(Box::new(loaded), asked), slot)
     }))
 }
 
-/// Whether this host needs another owner: the store may have given the one that it has something that nobody here knows of,
+/// Whether this host needs another owner: the store may have given the one that it has something that is not known here,
 /// or gives it nothing any more.
 fn is_doubtful(error: &WfeError) -> bool {
     matches!(error, WfeError::CommitUnknown { .. } | WfeError::OwnerLost { .. })

@@ -1,11 +1,11 @@
-//! Marks events as processed that nobody waits for, so that looking for deliverable ones stays cheap.
+//! Marks events as processed that no instance needs, so that looking for deliverable ones stays cheap.
 
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use wfe_core::{WfeError, logging};
 
-use crate::engine::state::shared::Shared;
+use crate::engine::state::{shared::Shared, unprocessed::Unprocessed};
 
 /// Events marked at once: the store joins their writes in few transactions.
 const AT_ONCE: usize = 256;
@@ -16,16 +16,15 @@ const REST: Duration = Duration::from_millis(500);
 /// Does so for ever; while nothing happens to events, it rests.
 pub(in crate::engine) async fn run(shared: &Shared) {
     loop {
-        shared.post.handled.notified().await;
-        let (handled, sweep) = shared.post.take_handled();
-        let mut is_well = finish(shared, &handled).await;
-        if sweep {
-            is_well &= self::sweep(shared).await;
+        let Unprocessed { ids, all } = shared.sweep_list.take().await;
+        let mut is_well = finish(shared, &ids.into_iter().collect::<Vec<_>>()).await;
+        if all {
+            is_well &= sweep(shared).await;
         }
         if !is_well {
-            shared.post.sweep(); // in a while, once more
+            shared.sweep_list.note_all(); // in a while, once more
         }
-        if sweep || !is_well {
+        if all || !is_well {
             tokio::time::sleep(REST).await;
         }
     }
@@ -44,7 +43,7 @@ async fn sweep(shared: &Shared) -> bool {
             }
         }
     }
-    match shared.loss.seen(shared.provider.get_runnable_events(shared.now()).await) {
+    match shared.store.loss.seen(shared.store.provider.get_runnable_events(shared.now()).await) {
         Ok(ids) => finish(shared, &ids).await,
         Err(error) => {
             logging::debug!(%error, "the unprocessed events could not be read");

@@ -19,7 +19,7 @@ impl Dispatcher {
         if self.dates.next().is_some_and(|at| at <= now) {
             self.events_are_due().await;
         }
-        self.deliver().await;
+        self.deliver(Vec::new()).await;
         self.attend().await;
         self.peek_at_timers(before).await;
         self.peek_at_events(before).await;

@@ -1,8 +1,8 @@
 mod actors;
 mod claiming;
-mod commands;
 pub(in crate::engine) mod event_sweeper;
 mod idling;
+mod inbox;
 mod pace;
 pub(crate) mod timers;
 mod timing;
@@ -24,19 +24,18 @@ use wfe_core::{logging, traits::Owner};
 
 use self::{
     actors::{Actors, Gone},
-    commands::Commands,
+    inbox::{Inbox, Next, Pending},
     pace::Pace,
+    timers::Timers,
+    timing::Again,
 };
-use super::{command::Command, message::Phase};
-use crate::{
-    engine::{
-        dispatcher::timers::Timers,
-        state::{notifications::Arrived, outcome::Idle, shared::Shared},
-        steps::runner::Bodies,
-    },
-    store::{Guarantees, loss::warn_unless_lost},
+use super::{
+    channel::Receiver,
+    message::Phase,
+    state::{notifications::Notifications, outcome::Idle, shared::Shared},
+    steps::runner::Bodies,
 };
-use timing::Again;
+use crate::store::{Guarantees, loss::warn_unless_lost};
 
 /// After a look at what others stored, the next one has to wait so long, so that one that stores without pause costs this
 /// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. The same
@@ -57,40 +56,40 @@ struct Dispatcher {
     unpositioned: Option<Again>,
     /// Something is or may be due, but there was no room for it.
     backlog: bool,
-    /// There is little room for it again; when to look for what fits in.
-    crowded: Option<Instant>,
+    /// There is a little room for it again; when to look for what fits in.
+    partial_look: Option<Instant>,
     /// When the last look ended.
     looked: Instant,
-    /// The places of definitions of which something may be due, but all places were taken.
-    starved: Vec<Arc<Semaphore>>,
+    /// The slots of definitions of which something may be due, but all slots were taken.
+    full: Vec<Arc<Semaphore>>,
     /// Due times could not be read.
     unread: bool,
     /// The store may have given this owner something that nobody here knows of.
     in_doubt: bool,
     /// Owners that this host was before, as long as something is under way of theirs.
     former: Vec<Weak<Owner>>,
-    /// Who wants to know when the host is idle.
+    /// Callers that wait until the host is idle.
     idlers: Vec<oneshot::Sender<Idle>>,
     /// When to look for instances that this host cannot run.
     pace: Pace,
 }
 
-/// The engine has ended, by whatever way: nobody waits for it any longer.
-struct LastWord(Arc<Shared>);
+/// The engine has ended, by whatever way: no caller waits for it any longer.
+struct Farewell(Arc<Shared>);
 
-impl Drop for LastWord {
+impl Drop for Farewell {
     fn drop(&mut self) {
         self.0.set_owner(None);
-        self.0.waiters.close();
-        self.0.post.work_is_there();
+        self.0.completions.close();
+        self.0.tasks_changed();
     }
 }
 
-/// The engine's main loop. Gives whom to tell that it has ended, if somebody asked for it.
+/// The engine's main loop. Gives whom to answer that it has ended, if a caller has stopped it.
 pub(super) async fn run(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    receiver: Receiver,
     phase: watch::Sender<Phase>,
     steps: Handle,
 ) -> Option<oneshot::Sender<()>> {
@@ -108,92 +107,95 @@ pub(super) async fn run(
         dates: Timers::new(0),
         unpositioned: None,
         backlog: false,
-        crowded: None,
+        partial_look: None,
         looked: Instant::now(),
-        starved: Vec::new(),
+        full: Vec::new(),
         unread: false,
         in_doubt: false,
         former: Vec::new(),
         idlers: Vec::new(),
         pace: Pace::default(),
     };
-    let _farewell = LastWord(shared.clone());
-    // Closed before the last word: whoever hears that sees that the engine has ended.
-    let mut commands = Commands::new(shared.clone(), commands, actors, phase);
+    let _farewell = Farewell(shared.clone());
+    // Dropped before the farewell, and with it the channel is closed: a caller whose wait ends sees that the engine has
+    // ended.
+    let mut inbox = Inbox::new(shared.clone(), receiver, actors, phase);
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
     if let Some(lease) = this.owner.lease() {
         let (shared, clock) = (shared.clone(), clock.clone());
-        tokio::spawn(async move { shared.heart.run(lease, &*clock, &*shared.store, &shared.loss).await });
+        tokio::spawn(async move { shared.heartbeats.run(lease, &*clock, &shared.store).await });
     }
-    if shared.guarantees == Guarantees::OneTransactionPerStep {
+    if shared.store.guarantees == Guarantees::OneTransactionPerStep {
         let shared = shared.clone();
-        shared.post.sweep();
+        shared.sweep_list.note_all();
         tokio::spawn(async move { event_sweeper::run(&shared).await });
     }
-    // From before the first look: what comes after it is told.
-    let news = listen(shared.store.news());
+    // From before the first look: what others store after it is news.
+    let news = watch(shared.store.news());
     let began = shared.now();
-    commands.beside(this.position_events()).await;
-    commands.beside(this.look_and_refill()).await;
-    commands.beside(this.peek_at_events(began)).await;
+    inbox.beside(this.position_events()).await;
+    inbox.beside(this.look_and_refill()).await;
+    inbox.beside(this.peek_at_events(began)).await;
     this.look_for_missing();
     let mut poll = clock.sleep(interval);
     loop {
         let timer = this.timers.next().and_then(in_calendar);
         let date = this.dates.next().and_then(in_calendar);
         tokio::select! {
-            command = commands.next() => match command {
-                None => return None, // the host was dropped: as if the process had died
-                Some(Command::Stop(answer)) => {
+            next = inbox.next() => match next {
+                Next::Over => return None, // the host was dropped: as if the process had died
+                Next::Stop(last, answer) => {
+                    inbox.beside(this.attend_to(last)).await;
                     this.stop(ended, &news).await;
                     return Some(answer);
                 }
-                Some(command) => commands.beside(this.command(command)).await,
+                Next::Work(pending) => inbox.beside(this.attend_to(pending)).await,
             },
             _ = &mut runtime_gone => {
-                if !commands.is_closed() {
+                if !inbox.is_left() {
                     logging::warn!("the runtime on which this host was started is gone: no step can run, and the host ends");
                 }
                 return None; // as if the process had died
             }
-            () = shared.loss.comes() => {
+            () = shared.store.loss.comes() => {
                 this.lose();
                 return None; // as if the process had died
             }
-            Some(gone) = ended.recv() => commands.beside(this.actors_ended(gone, &mut ended)).await,
+            Some(gone) = ended.recv() => inbox.beside(this.actors_ended(gone, &mut ended)).await,
             () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
-                commands.beside(this.timers_are_due()).await;
+                inbox.beside(this.timers_are_due()).await;
             }
             () = async { clock.sleep_until(date.unwrap_or_default()).await }, if date.is_some() => {
-                commands.beside(this.events_are_due()).await;
+                inbox.beside(this.events_are_due()).await;
             }
             () = Again::come(this.unpositioned.as_ref()), if this.unpositioned.is_some() => {
-                commands.beside(this.deliver_dated()).await;
+                inbox.beside(this.deliver_dated()).await;
             }
-            () = tokio::time::sleep_until(this.crowded.unwrap_or(this.looked)), if this.crowded.is_some() => {
-                commands.beside(this.look()).await;
+            () = tokio::time::sleep_until(this.partial_look.unwrap_or(this.looked)), if this.partial_look.is_some() => {
+                inbox.beside(this.look()).await;
             }
             () = this.pace.look_ends(), if this.pace.is_looking() => {}
-            () = shared.post.arrived.notified() => commands.beside(this.deliver()).await,
             () = news.notified() => {
                 // Taken before: what becomes due while this host looks is in neither answer otherwise.
                 let before = shared.now();
-                commands.beside(this.attend()).await;
-                commands.beside(this.peek_at_timers(before)).await;
-                commands.beside(this.peek_at_events(before)).await;
-                this.pace.hear();
+                inbox.beside(this.attend()).await;
+                inbox.beside(this.peek_at_timers(before)).await;
+                inbox.beside(this.peek_at_events(before)).await;
+                this.pace.news = true;
                 this.look_for_missing();
             }
             () = &mut poll => {
-                commands.beside(this.attend()).await;
+                inbox.beside(this.attend()).await;
                 // Also those that this host works on: another one may have taken one over and ended it.
-                commands.beside(this.ask_for_ends(shared.waiters.all())).await;
+                inbox.beside(this.ask_for_ends(shared.completions.all())).await;
                 this.look_for_missing();
                 poll = clock.sleep(interval);
             }
         }
-        commands.beside(this.tell_if_idle()).await;
+        if inbox.is_empty() {
+            inbox.beside(this.tell_if_idle()).await;
+        }
     }
 }
 
@@ -203,49 +205,51 @@ fn in_calendar(millis: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis).or((millis < 0).then_some(DateTime::<Utc>::MIN_UTC))
 }
 
-/// Tells of what others stored, in a task of its own, so that listening costs the main loop nothing.
-fn listen(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
-    let heard = Arc::new(Notify::new());
-    let tell = heard.clone();
+/// Notifies of what others stored, from a task of its own, so that it costs the main loop nothing while they store nothing.
+fn watch(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
+    let arrived = Arc::new(Notify::new());
+    let notify = arrived.clone();
     tokio::spawn(async move {
         while let Some(()) = news.next().await {
-            tell.notify_one();
+            notify.notify_one();
             tokio::time::sleep(REST).await;
         }
     });
-    heard
+    arrived
 }
 
 impl Dispatcher {
-    async fn command(&mut self, command: Command) {
-        match command {
-            Command::Wake(id) => self.wake(&id).await,
-            Command::Look => self.look().await,
-            Command::Registered => self.look_and_refill().await,
-            Command::Doubt => self.in_doubt = true,
-            Command::Idle(answer) => self.idlers.push(answer), // the main loop answers it
-            Command::Run(_) | Command::Stop(_) => {}           // done before
+    /// Looks after what came through the channel, as far as it needs the store: instances that are busy here were mailed.
+    async fn attend_to(&mut self, Pending { notifications, idlers }: Pending) {
+        let Notifications { requested, asked, dates, .. } = notifications;
+        self.in_doubt |= notifications.is_owner_in_doubt;
+        dates.into_iter().for_each(|date| self.dates.add(date));
+        if notifications.has_definitions {
+            self.look_and_refill().await;
         }
+        if notifications.is_deliverable {
+            self.deliver(asked.into_iter().collect()).await;
+        } else if notifications.has_unowned {
+            self.look().await;
+        }
+        if !requested.is_empty() {
+            let (ids, permits): (_, Vec<_>) = requested.into_iter().unzip();
+            self.wake_all(ids).await;
+            drop(permits); // now others may request something
+        }
+        self.idlers.extend(idlers); // the main loop answers them
     }
 
-    /// Hands on what has just been stored for others: to instances that are busy here, and to those that are not.
-    async fn deliver(&mut self) {
-        let Arrived { due, asked, woken } = self.shared.post.take_arrived();
-        for at in due {
-            self.dates.add(at);
-        }
-        // The look below takes those that nobody works on, all together and as far as there are places for them.
-        let mut asked: Vec<_> = asked.into_iter().filter(|id| !self.actors.tell(id)).collect();
-        for id in woken {
-            self.actors.tell(&id);
-        }
-        asked.extend(self.tell_busy().await);
+    /// Hands on what has just been stored for others. Of these instances, on which nobody works here, something was asked.
+    async fn deliver(&mut self, mut asked: Vec<String>) {
+        asked.extend(self.mail_requested().await);
+        // It takes those that nobody works on, all together and as far as there are slots for them.
         self.look().await;
         self.wake_left(asked).await;
     }
 
-    /// Tells those at work here of which somebody wants something to look. Gives those whose work has ended meanwhile.
-    async fn tell_busy(&mut self) -> Vec<String> {
+    /// Mails those at work here that have a request to look. Gives those whose work has ended meanwhile.
+    async fn mail_requested(&mut self) -> Vec<String> {
         let mut left = Vec::new();
         if self.actors.is_empty() {
             return left;
@@ -254,10 +258,10 @@ impl Dispatcher {
         let former: Vec<_> = self.former.iter().filter_map(Weak::upgrade).collect();
         for owner in former.iter().chain([&self.owner.clone()]) {
             match self.shared.store.requested(owner).await {
-                Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.tell(id))),
+                Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.look(id))),
                 // The next poll asks again.
                 Err(error) => {
-                    warn_unless_lost!(self.shared.loss, %error, "requests for busy instances could not be read");
+                    warn_unless_lost!(self.shared.store.loss, %error, "requests for busy instances could not be read");
                 }
             }
         }
@@ -270,23 +274,23 @@ impl Dispatcher {
             self.become_another().await;
         }
         self.position_events().await;
-        let asked = self.tell_busy().await;
+        let requested = self.mail_requested().await;
         if self.unread {
             self.look_and_refill().await;
         } else {
             self.look().await;
         }
-        self.wake_left(asked).await;
-        self.ask_for_ends(self.shared.waiters.elsewhere()).await;
+        self.wake_left(requested).await;
+        self.ask_for_ends(self.shared.completions.elsewhere()).await;
     }
 
-    /// Whoever waits for one of these instances that has ended is told to look.
+    /// Callers that wait for one of these instances look into the store if it has ended.
     async fn ask_for_ends(&self, waited_for: Vec<String>) {
         for ids in waited_for.chunks(ENDS_AT_ONCE) {
             match self.shared.store.ended(ids).await {
-                Ok(ended) => ended.iter().for_each(|id| self.shared.waiters.nudge(id)),
+                Ok(ended) => ended.iter().for_each(|id| self.shared.completions.look(id)),
                 Err(error) => {
-                    warn_unless_lost!(self.shared.loss, %error, "it could not be read which instances have ended");
+                    warn_unless_lost!(self.shared.store.loss, %error, "it could not be read which instances have ended");
                 }
             }
         }
@@ -304,56 +308,55 @@ impl Dispatcher {
                 self.in_doubt = false;
             }
             Err(error) => {
-                warn_unless_lost!(self.shared.loss, %error, "no new owner could be registered; it is tried again");
+                warn_unless_lost!(self.shared.store.loss, %error, "no new owner could be registered; it is tried again");
             }
         }
     }
 
     /// This one has ended, and all that have since: in a burst, more end than this loop could take one by one.
     async fn actors_ended(&mut self, gone: Gone, ended: &mut mpsc::UnboundedReceiver<Gone>) {
-        let (mut asked, mut next) = (Vec::new(), Some(gone));
+        let (mut requested, mut next) = (Vec::new(), Some(gone));
         while let Some(gone) = next {
             if let Some(next) = gone.parting.next {
                 self.timers.add(next);
             }
-            if self.actors.forget(&gone) && gone.parting.is_asked {
-                asked.push(gone.id);
+            if self.actors.forget(&gone) && gone.parting.is_look_due {
+                requested.push(gone.id);
             }
             next = ended.try_recv().ok(); // an error: no more for now
         }
-        self.wake_all(asked).await;
+        self.wake_all(requested).await;
         let room = if self.backlog { self.shared.room() } else { 0 };
         // A quarter free: claims come in batches, not one for each instance that ends.
         let has_room = room >= self.shared.options.concurrent_instances.div_ceil(4);
-        if has_room || self.starved.iter().any(|places| places.available_permits() > 0) {
+        if has_room || self.full.iter().any(|slots| slots.available_permits() > 0) {
             self.look().await;
         } else if room > 0 {
-            // It may never become a quarter: what has the other places may take long.
-            self.crowded.get_or_insert(self.looked + REST);
+            // It may never become a quarter: what has the rest may take long.
+            self.partial_look.get_or_insert(self.looked + REST);
         }
     }
 
     /// The store is lost: nothing that goes on here could be stored.
     fn lose(&self) {
-        if let Some(error) = self.shared.loss.error() {
+        if let Some(error) = self.shared.store.loss.error() {
             logging::error!(%error, "the store is lost, and this host has ended; what it was doing is void");
         }
     }
 
-    /// Lets running bodies end within the grace time, which runs: whoever sent the command saw to it that nothing begins
-    /// meanwhile.
+    /// Lets running bodies end within the grace time, which runs. In this phase no body begins.
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, news: &Notify) {
         let actors = self.actors.clone();
         while !actors.is_empty() {
             tokio::select! {
-                () = self.shared.loss.comes() => return self.lose(),
+                () = self.shared.store.loss.comes() => return self.lose(),
                 Some(gone) = ended.recv() => {
                     actors.forget(&gone);
                 }
                 () = news.notified() => {
-                    let asked = self.tell_busy().await;
-                    self.wake_all(asked).await;
-                    self.ask_for_ends(self.shared.waiters.elsewhere()).await;
+                    let requested = self.mail_requested().await;
+                    self.wake_all(requested).await;
+                    self.ask_for_ends(self.shared.completions.elsewhere()).await;
                 }
             }
         }

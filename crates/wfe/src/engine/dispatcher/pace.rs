@@ -24,10 +24,6 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub fn hear(&mut self) {
-        self.news = true;
-    }
-
     /// A look is under way. The host is not idle before it has ended.
     pub fn is_looking(&self) -> bool {
         self.look.is_some()
@@ -70,7 +66,7 @@ mod tests {
         assert!(pace.is_time(start), "the first one, when the host starts");
         let end = start + Duration::from_millis(20);
         pace.looked(start, end);
-        pace.hear();
+        pace.news = true;
         assert!(!pace.is_time(end + Duration::from_millis(19_999)));
         assert!(pace.is_time(end + Duration::from_secs(20)));
         pace.news = false;

@@ -68,8 +68,8 @@ impl Dispatcher {
     pub(super) async fn deliver_dated(&mut self) {
         let before = self.shared.now();
         if self.position_events().await {
-            self.deliver().await;
-            self.shared.post.sweep();
+            self.deliver(Vec::new()).await;
+            self.shared.sweep_list.note_all();
             self.peek_at_events(before).await;
         }
     }
@@ -82,7 +82,7 @@ impl Dispatcher {
             Ok(had_some) => {
                 self.unpositioned = None;
                 if had_some {
-                    self.shared.post.sweep();
+                    self.shared.sweep_list.note_all();
                 }
                 true
             }
@@ -92,7 +92,7 @@ impl Dispatcher {
                     logging::debug!(%error, "events that became due wait for the store");
                     Again::soon()
                 } else {
-                    warn_unless_lost!(self.shared.loss, %error, "events that became due could not get their positions");
+                    warn_unless_lost!(self.shared.store.loss, %error, "events that became due could not get their positions");
                     Again::after(before)
                 });
                 false
@@ -106,7 +106,7 @@ impl Dispatcher {
             Ok(date) => date.into_iter().for_each(|date| self.dates.add(millis_rounded_up(date))),
             // The next poll asks again.
             Err(error) => {
-                warn_unless_lost!(self.shared.loss, %error, "the next event that is dated ahead could not be read");
+                warn_unless_lost!(self.shared.store.loss, %error, "the next event that is dated ahead could not be read");
             }
         }
     }
@@ -131,7 +131,7 @@ impl Dispatcher {
             Ok(times) => times.into_iter().for_each(|(at, _)| self.timers.add_left(at)),
             Err(error) => {
                 self.unread = true;
-                warn_unless_lost!(self.shared.loss, %error, "the next due time could not be read");
+                warn_unless_lost!(self.shared.store.loss, %error, "the next due time could not be read");
             }
         }
     }
@@ -151,7 +151,7 @@ impl Dispatcher {
                 // Until the poll has read them, it alone finds what becomes due.
                 self.unread = true;
                 self.timers.refill([], false);
-                warn_unless_lost!(self.shared.loss, %error, "due times could not be read");
+                warn_unless_lost!(self.shared.store.loss, %error, "due times could not be read");
             }
         }
     }

@@ -27,13 +27,14 @@ impl Dispatcher {
 
 /// Looks through the next due instances but these, after so many that were read before; gives how many were read by then.
 async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usize {
-    let mut due = match shared.loss.seen(shared.provider.get_runnable_instances(shared.now()).await) {
-        Ok(due) => due,
-        Err(error) => {
-            warn_unless_lost!(shared.loss, %error, "due instances could not be listed");
-            return read;
-        }
-    };
+    let mut due =
+        match shared.store.loss.seen(shared.store.provider.get_runnable_instances(shared.now()).await) {
+            Ok(due) => due,
+            Err(error) => {
+                warn_unless_lost!(shared.store.loss, %error, "due instances could not be listed");
+                return read;
+            }
+        };
     due.retain(|id| !busy.contains(id));
     if due.is_empty() {
         return read;
@@ -47,7 +48,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
         let instances = match read_all(&shared, ids).await {
             Ok(instances) => instances,
             Err(error) => {
-                warn_unless_lost!(shared.loss, %error, "due instances could not be read");
+                warn_unless_lost!(shared.store.loss, %error, "due instances could not be read");
                 return read;
             }
         };
@@ -64,15 +65,15 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
 
 /// Those of them that decode. A store need not leave out the others: then they are read one by one, and it is told which do not.
 async fn read_all(shared: &Shared, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
-    let provider = &shared.provider;
-    match shared.loss.seen(provider.get_workflow_instances(ids).await) {
+    let provider = &shared.store.provider;
+    match shared.store.loss.seen(provider.get_workflow_instances(ids).await) {
         Err(WfeError::Corrupt { .. }) => {}
         read => return read,
     }
     let mut instances = Vec::new();
     for id in ids {
-        let read = shared.loss.seen(provider.get_workflow_instances(std::slice::from_ref(id)).await);
-        instances.extend(shared.sound(read)?.into_iter().flatten());
+        let read = shared.store.loss.seen(provider.get_workflow_instances(std::slice::from_ref(id)).await);
+        instances.extend(shared.store.sound(read)?.into_iter().flatten());
     }
     Ok(instances)
 }

@@ -1,6 +1,5 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wfe_core::{
     Result,
@@ -8,10 +7,12 @@ use wfe_core::{
     traits::{Claimed, Loaded},
 };
 
-use super::trial::Trial;
+use super::{
+    mail::{MailReceiver, MailSender},
+    trial::Trial,
+};
 use crate::engine::{
     isolation::Ticket,
-    message::Mail,
     state::shared::{AtWork, Shared},
     steps::runner::Bodies,
 };
@@ -24,15 +25,14 @@ pub(in crate::engine) struct Actor {
     pub(in crate::engine) bodies: Bodies,
     pub(in crate::engine) claimed: Claimed,
     pub(in crate::engine) work: AtWork,
-    pub(in crate::engine) mail: mpsc::UnboundedSender<Mail>,
-    pub(in crate::engine) mailbox: mpsc::UnboundedReceiver<Mail>,
-    /// Bodies that run or wait for a free slot, by the numbers of their jobs; those too that nobody wants any more, until
-    /// they have ended.
+    pub(in crate::engine) mail: MailSender,
+    pub(in crate::engine) mailbox: MailReceiver,
+    /// Bodies that run or wait for a free slot, by the numbers of their jobs; cancelled ones too, until they have ended.
     pub(in crate::engine) spawned: HashMap<u64, Spawned>,
     /// Bodies of the instance that have not ended in this process, but that another actor has begun, by numbers of jobs
     /// that they got here.
     pub(in crate::engine) others: HashMap<u64, StepExecution>,
-    /// Whether it was told that pointers wait for the end of an earlier body.
+    /// Whether it was noted that pointers wait for the end of an earlier body.
     pub(in crate::engine) has_held: bool,
     /// The number of the last job there was, whichever `Run` gave it.
     pub(in crate::engine) last_job: u64,
@@ -61,7 +61,7 @@ pub(in crate::engine) struct Spawned {
 
 /// Where the state of an instance is when work on it begins.
 pub(in crate::engine) enum State {
-    /// Here, with whoever has just stored it.
+    /// Here: it was just stored.
     Here(Box<Loaded>),
     /// Here, as it was loaded with its claim, for which the store was asked then by the monotonic clock.
     Claimed(Box<Result<Loaded>>, Duration),
@@ -71,14 +71,14 @@ pub(in crate::engine) enum State {
 pub(in crate::engine) struct Parting {
     /// When to look at the instance again.
     pub next: Option<i64>,
-    /// It was asked to look, and has ended without doing so.
-    pub is_asked: bool,
+    /// It was mailed to look, and has ended without doing so.
+    pub is_look_due: bool,
 }
 
-/// Whether a turn of the actor's work is over.
-pub(in crate::engine) enum Turn {
+/// Whether the actor goes on.
+pub(in crate::engine) enum Flow {
     Goes,
-    /// With the time to look at the instance again.
+    /// Its work is over, with the time to look at the instance again.
     Over(Option<i64>),
 }
 
@@ -88,8 +88,8 @@ impl Actor {
         bodies: Bodies,
         claimed: Claimed,
         work: AtWork,
-        mail: mpsc::UnboundedSender<Mail>,
-        mailbox: mpsc::UnboundedReceiver<Mail>,
+        mail: MailSender,
+        mailbox: MailReceiver,
     ) -> Self {
         let (seen, is_suspect) = (shared.options.clock.monotonic(), claimed.deaths.is_suspect());
         Self {
@@ -114,23 +114,23 @@ impl Actor {
         }
     }
 
-    /// Whatever still runs is not wanted any more; a body that was to end by itself has ended.
+    /// Cancels the bodies that still run.
     pub(in crate::engine) fn cancel_bodies(&self) {
         self.spawned.values().for_each(|body| body.token.cancel());
     }
 
-    /// Whether a body has not ended whose result is wanted.
+    /// Whether a body goes on that was not cancelled.
     pub(in crate::engine) fn has_wanted_bodies(&self) -> bool {
         self.spawned.values().any(|body| !body.token.is_cancelled())
     }
 }
 
 impl Drop for Actor {
-    /// The host was dropped: its steps are nobody's.
+    /// The host was dropped, and its bodies with it.
     fn drop(&mut self) {
         self.cancel_bodies();
         if self.has_held {
-            self.shared.at_hand.hold(&self.work.id.as_str().into(), Vec::new());
+            self.shared.in_flight.hold(&self.work.id.as_str().into(), Vec::new());
         }
     }
 }

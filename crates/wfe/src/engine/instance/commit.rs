@@ -58,8 +58,10 @@ pub(in crate::engine) async fn store(
         }
         shared.with_env(|env| run.advance(env))?;
         let Some(commit) = run.pending_commit() else { return Ok(Stored::Unchanged) };
-        // It ends with this call: on the engine's one thread nothing runs between that and what the caller reports at once.
-        let _births: Vec<_> = commit.created.iter().map(|child| shared.births.of_child(&child.id)).collect();
+        // They are over with this call: on the engine's one thread nothing runs between that and the publication of the
+        // starts, which the caller does at once.
+        let _pending_starts: Vec<_> =
+            commit.created.iter().map(|child| shared.start_barrier.of_child(&child.id)).collect();
         let error = match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => {
                 notify(shared, &commit);
@@ -80,7 +82,7 @@ pub(in crate::engine) async fn store(
         };
         match error {
             WfeError::CommitUnknown { .. } => {
-                warn_unless_lost!(shared.loss, instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
+                warn_unless_lost!(shared.store.loss, instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
                 match load(shared, phase, run.id()).await {
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
@@ -110,7 +112,7 @@ pub(in crate::engine) async fn store(
                 return Ok(Stored::Corrupt(error));
             }
             error => {
-                report(&shared.loss, run.id(), &error);
+                report(&shared.store.loss, run.id(), &error);
                 if !pause.rest().await {
                     return Ok(Stored::Void);
                 }
@@ -121,7 +123,7 @@ pub(in crate::engine) async fn store(
 
 /// The commit is stored: others may have something to do.
 fn notify(shared: &Shared, commit: &StepCommit) {
-    shared.post.committed(commit);
+    shared.committed(commit);
     for child in &commit.created {
         // It waits for a host that can run it.
         shared.is_registered(&child.workflow_definition_id, child.version, &child.id);
@@ -147,7 +149,7 @@ pub(in crate::engine) async fn release(
             Ok(Committed::Done | Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return true,
             Ok(Committed::Control(_)) => return false,
             Err(error) => {
-                report(&shared.loss, id, &error);
+                report(&shared.store.loss, id, &error);
                 // What does not pass by itself: it is free when the host is gone.
                 if matches!(error, WfeError::Corrupt { .. }) || !pause.rest().await {
                     return true;
@@ -159,7 +161,7 @@ pub(in crate::engine) async fn release(
 
 /// Reads the instance, again and again if the store fails; `None`: it is gone, or the host closes.
 pub(in crate::engine) async fn load(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Loaded> {
-    match again_and_again(&shared.loss, phase, id, || shared.store.load(id)).await {
+    match again_and_again(&shared.store.loss, phase, id, || shared.store.load(id)).await {
         Some(Ok(loaded)) => Some(loaded),
         Some(Err(_)) | None => None,
     }
@@ -171,7 +173,7 @@ pub(in crate::engine) async fn read_or_corrupt(
     phase: &PhaseWatch,
     id: &str,
 ) -> Option<Result<Loaded>> {
-    again_and_again(&shared.loss, phase, id, || shared.read(id)).await
+    again_and_again(&shared.store.loss, phase, id, || shared.read(id)).await
 }
 
 async fn again_and_again<T, F>(
@@ -209,7 +211,7 @@ pub(in crate::engine) async fn position_events(shared: &Shared, phase: &PhaseWat
         match shared.store.position_due_events().await {
             Ok(_) => return true,
             Err(error) => {
-                report(&shared.loss, instance, &error);
+                report(&shared.store.loss, instance, &error);
                 if !pause.rest().await {
                     return false;
                 }
@@ -226,7 +228,7 @@ pub(in crate::engine) async fn pending(
     id: &str,
     waits: Option<&[String]>,
 ) -> Option<Result<Pending>> {
-    again_and_again(&shared.loss, phase, id, || shared.store.pending(id, waits)).await
+    again_and_again(&shared.store.loss, phase, id, || shared.store.pending(id, waits)).await
 }
 
 /// Suspends an instance that cannot be read or stored, so that no host tries to again and again; or ends it, if that is what
@@ -254,7 +256,7 @@ pub(in crate::engine) async fn suspend_corrupt(
     loop {
         match shared.store.commit_step(fence, &commit).await {
             Ok(Committed::Done) => {
-                shared.post.committed(&commit);
+                shared.committed(&commit);
                 return publish_corrupt(shared, &commit, &failure);
             }
             Ok(Committed::Lost) | Err(WfeError::WorkflowNotFound(_)) => return,
@@ -281,7 +283,7 @@ pub(in crate::engine) async fn suspend_corrupt(
                 return;
             }
             Err(error) => {
-                report(&shared.loss, id, &error);
+                report(&shared.store.loss, id, &error);
                 if !pause.rest().await {
                     return;
                 }
@@ -322,7 +324,7 @@ pub(in crate::engine) async fn items(
         match shared.store.items(id, container, from, limit).await {
             read @ (Ok(_) | Err(WfeError::Corrupt { .. })) => return Some(read),
             Err(error) => {
-                report(&shared.loss, id, &error);
+                report(&shared.store.loss, id, &error);
                 if !pause.rest().await {
                     return None;
                 }

@@ -13,19 +13,19 @@ use wfe_core::{
 };
 
 use super::{
-    actor::{Actor, Parting, Spawned, State, Turn},
+    actor::{Actor, Flow, Parting, Spawned, State},
     commit::{self, Stored},
+    mail::Mail,
     mailbox::Listen,
-    parked::Parked,
     prefetch::Due,
+    quarantine::Quarantine,
     suspect,
 };
 use crate::engine::{
     isolation::PROCESS,
-    message::Mail,
     state::outcome::End,
     steps::{
-        in_flight::AtHand,
+        in_flight::InFlight,
         middleware::{self, WorkflowEnd},
     },
 };
@@ -43,22 +43,22 @@ enum Worked {
 }
 
 impl Actor {
-    /// Works until the work is over. No mail comes from the last look into the mailbox on: who sends some is told that nobody
-    /// is there.
+    /// Works until the work is over. No mail comes after the last look into the mailbox: whoever sends some then is told
+    /// that the actor has ended.
     pub async fn live(mut self, state: State) -> Parting {
         let next = self.work_through(state).await;
-        let mut is_asked = self.put_off;
-        while let Ok(mail) = self.mailbox.try_recv() {
-            is_asked |= matches!(mail, Mail::Look);
+        let mut is_look_due = self.put_off;
+        while let Some(mail) = self.mailbox.try_recv() {
+            is_look_due |= matches!(mail, Mail::Look);
         }
-        // What has ended has nothing left that could be asked of it.
-        Parting { next, is_asked: is_asked && self.work.end.is_none() }
+        // An instance that has ended reacts to nothing any more.
+        Parting { next, is_look_due: is_look_due && self.work.end.is_none() }
     }
 
     /// Gives the time to look at the instance again.
     async fn work_through(&mut self, state: State) -> Option<i64> {
-        let mut parked = suspect::poisoned(&self.work.id, self.claimed.deaths);
-        self.ticket = (self.is_suspect && parked.is_none()).then(|| PROCESS.ask());
+        let mut quarantine = suspect::poisoned(&self.work.id, self.claimed.deaths);
+        self.ticket = (self.is_suspect && quarantine.is_none()).then(|| PROCESS.ask());
         let mut here = match state {
             State::Here(loaded) => Some(*loaded),
             State::Claimed(loaded, asked) => match *loaded {
@@ -71,34 +71,34 @@ impl Actor {
             },
         };
         let mut at_work = RunningBodies::default();
-        self.others.extend(AtHand::in_process(&self.work.id, &self.mail, 1));
+        self.others.extend(InFlight::in_process(&self.work.id, &self.mail, 1));
         self.last_job = self.others.keys().copied().max().unwrap_or(0);
         loop {
-            let at_hand = match here.take() {
+            let loaded = match here.take() {
                 Some(loaded) => loaded,
                 None => self.read_instance().await?,
             };
-            if at_hand.fence != self.claimed.fence {
+            if loaded.fence != self.claimed.fence {
                 logging::warn!(instance = self.work.id, "another process goes on with the instance");
                 return None;
             }
-            let keeps_bodies = parked.as_ref().is_some_and(Parked::keeps_bodies);
-            // What its bodies mail is not to be read here.
+            let keeps_bodies = quarantine.as_ref().is_some_and(Quarantine::keeps_bodies);
+            // The mail of its bodies is not to be read here.
             if !keeps_bodies && self.spawned.is_empty() && self.others.is_empty() {
-                match self.await_due(&at_hand).await {
+                match self.await_due(&loaded).await {
                     Due::Now => {}
                     Due::Look => continue,
                     Due::Never => return None,
                 }
             }
-            if self.is_suspect && self.trial.is_none() && parked.is_none() {
-                let is_asked = at_hand.control.is_some();
-                drop(at_hand); // it may wait for long
-                self.trial = Some(self.await_turn(is_asked).await?);
+            if self.is_suspect && self.trial.is_none() && quarantine.is_none() {
+                let is_requested = loaded.control.is_some();
+                drop(loaded); // it may wait for long
+                self.trial = Some(self.await_trial(is_requested).await?);
                 continue;
             }
             self.has_stored = false;
-            match self.work_on(at_hand, std::mem::take(&mut at_work), parked.as_mut()).await {
+            match self.work_on(loaded, std::mem::take(&mut at_work), quarantine.as_mut()).await {
                 Ok(Worked::Over(next)) => return next,
                 Ok(Worked::Corrupt(error)) => {
                     let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
@@ -107,36 +107,36 @@ impl Actor {
                 }
                 Ok(Worked::Again(left)) => {
                     if self.has_stored {
-                        parked = None; // the store knows
+                        quarantine = None; // the store knows
                     }
                     self.stale += 1;
-                    if self.stale == STALE_AT_MOST && parked.is_none() {
+                    if self.stale == STALE_AT_MOST && quarantine.is_none() {
                         let reason = StepError::fatal("its waits in the store are not those that it opens");
-                        parked = Some(Parked::whole(reason));
+                        quarantine = Some(Quarantine::whole(reason));
                     }
-                    if parked.is_some() {
+                    if quarantine.is_some() {
                         self.cancel_bodies();
                     } else {
                         at_work = left;
                     }
                 }
-                Err(next) if parked.is_none() || self.has_stored => parked = Some(next),
+                Err(next) if quarantine.is_none() || self.has_stored => quarantine = Some(next),
                 Err(next) if keeps_bodies => {
                     self.cancel_bodies();
-                    parked = Some(next.without_bodies());
+                    quarantine = Some(next.without_bodies());
                 }
                 Err(next) => {
-                    // Even the note that it is parked was refused. It stays owned, so that nothing loops here; other
+                    // Even the note of its quarantine was refused. It stays owned, so that nothing loops here; other
                     // hosts may try it, a lease each, until it counts as poison.
                     let error = next.reason();
-                    logging::error!(instance = self.work.id, %error, "the instance cannot be parked");
+                    logging::error!(instance = self.work.id, %error, "the instance cannot be quarantined");
                     return None;
                 }
             }
         }
     }
 
-    /// The instance as it is stored; `None`: it is gone, the host closes, or it cannot be read, and stands still.
+    /// The instance as it is stored; `None`: it is gone, the host closes, or it cannot be read, and is suspended.
     async fn read_instance(&mut self) -> Option<Loaded> {
         let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
         let before = shared.options.clock.monotonic();
@@ -153,18 +153,18 @@ impl Actor {
         }
     }
 
-    /// `Err`: the instance has to be parked.
+    /// `Err`: the instance has to be quarantined.
     async fn work_on(
         &mut self,
         loaded: Loaded,
         at_work: RunningBodies,
-        parked: Option<&mut Parked>,
-    ) -> std::result::Result<Worked, Parked> {
+        quarantine: Option<&mut Quarantine>,
+    ) -> std::result::Result<Worked, Quarantine> {
         // What runs here of the user's (data types, errors, predicates) may panic.
-        let worked = AssertUnwindSafe(self.passes(loaded, at_work, parked)).catch_unwind().await;
+        let worked = AssertUnwindSafe(self.passes(loaded, at_work, quarantine)).catch_unwind().await;
         let keeps_bodies = match &worked {
             Ok(Ok(Ok(worked))) => matches!(worked, Worked::Again(_)),
-            Ok(Ok(Err(parked))) => parked.keeps_bodies(),
+            Ok(Ok(Err(quarantine))) => quarantine.keeps_bodies(),
             Ok(Err(_)) | Err(_) => false,
         };
         if !keeps_bodies {
@@ -180,22 +180,22 @@ impl Actor {
                 logging::error!(instance = self.work.id, %error, "the instance's state contradicts itself");
                 let is_corrupt = matches!(error, WfeError::Corrupt { .. });
                 let code = if is_corrupt { StepError::CORRUPT } else { StepError::DEFINITION };
-                Err(Parked::whole(StepError::fatal(error).with_code(code)))
+                Err(Quarantine::whole(StepError::fatal(error).with_code(code)))
             }
             Err(payload) => {
                 let error = StepError::from_panic("working on the instance", payload);
                 logging::error!(instance = self.work.id, %error, "the instance is suspended");
-                Err(Parked::whole(error))
+                Err(Quarantine::whole(error))
             }
         }
     }
 
-    /// Tells where the instance stands whose next bodies wait for the end of earlier ones.
-    fn tell_of_held(&mut self, run: &mut Run) -> Result<()> {
+    /// Notes which pointers wait for the end of earlier bodies, for those who ask for the status.
+    fn note_held(&mut self, run: &mut Run) -> Result<()> {
         let held = run.held()?;
         if self.has_held || !held.is_empty() {
             self.has_held = !held.is_empty();
-            self.shared.at_hand.hold(&self.work.id.as_str().into(), held);
+            self.shared.in_flight.hold(&self.work.id.as_str().into(), held);
         }
         Ok(())
     }
@@ -204,8 +204,8 @@ impl Actor {
         &mut self,
         loaded: Loaded,
         at_work: RunningBodies,
-        parked: Option<&mut Parked>,
-    ) -> Result<std::result::Result<Worked, Parked>> {
+        quarantine: Option<&mut Quarantine>,
+    ) -> Result<std::result::Result<Worked, Quarantine>> {
         let instance = &loaded.instance;
         let Some(definition) = self.shared.definition(&instance.workflow_definition_id, instance.version)
         else {
@@ -219,9 +219,9 @@ impl Actor {
         let control = loaded.control.clone();
         (self.opened, self.put_off) = (self.opened + 1, false);
         let at_work = at_work.numbered_after(self.last_job);
-        let mut run = self.shared.with_env(|env| match parked {
+        let mut run = self.shared.with_env(|env| match quarantine {
             None => Run::open_again(&definition, loaded, at_work, env),
-            Some(parked) => parked.open(&definition, loaded, env),
+            Some(quarantine) => quarantine.open(&definition, loaded, env),
         })?;
         let spawned = self.spawned.iter().map(|(job, body)| (job, &body.place));
         spawned.chain(&self.others).for_each(|(job, place)| run.still_at_work(*job, place));
@@ -233,14 +233,13 @@ impl Actor {
             match commit::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
                 Stored::Done => {
                     self.stale = 0;
-                    self.work.beating.committed();
+                    self.work.work.committed();
                     self.stored(before);
                 }
                 Stored::Kept => {
                     self.stored(before);
                     run.kept();
-                    // Cannot fail: this actor has the other end.
-                    let _own = self.mail.send(Mail::Look);
+                    self.mail.send(Mail::Look);
                 }
                 Stored::Unchanged => {}
                 Stored::Void => return Ok(Ok(Worked::Over(None))),
@@ -251,7 +250,7 @@ impl Actor {
                     if self.shared.with_env(|env| run.refused(&reason, env))? {
                         continue;
                     }
-                    return Ok(Err(Parked::refused(reason, run.leave_bodies())));
+                    return Ok(Err(Quarantine::refused(reason, run.leave_bodies())));
                 }
             }
             let mut effects = self.shared.with_env(|env| run.committed(env))?;
@@ -263,17 +262,17 @@ impl Actor {
             };
             let jobs = std::mem::take(&mut effects.jobs);
             self.last_job = jobs.iter().map(Job::number).fold(self.last_job, u64::max);
-            if let Turn::Over(next) = self.take_up(&mut run, effects) {
+            if let Flow::Over(next) = self.take_up(&mut run, effects) {
                 return Ok(Ok(Worked::Over(next)));
             }
-            // There may have been nothing to store, which would have told.
-            if !jobs.is_empty() && self.hold().may_be_lost(&self.shared) {
+            // There may have been nothing to store; else that the commit was accepted shows it.
+            if !jobs.is_empty() && self.ownership().may_be_lost(&self.shared) {
                 again |= self.look(&mut run, None).await?;
                 listen = Listen::No;
             }
             self.begin(&run, jobs);
-            self.tell_of_held(&mut run)?;
-            if let Turn::Over(next) = self.wait(&mut run, again, listen).await? {
+            self.note_held(&mut run)?;
+            if let Flow::Over(next) = self.wait(&mut run, again, listen).await? {
                 return Ok(Ok(Worked::Over(next)));
             }
         }
@@ -286,21 +285,21 @@ impl Actor {
     }
 
     /// Does what a commit has made possible, but for bodies to run.
-    fn take_up(&mut self, run: &mut Run, effects: Effects) -> Turn {
+    fn take_up(&mut self, run: &mut Run, effects: Effects) -> Flow {
         effects.cancelled.iter().for_each(CancellationToken::cancel);
-        self.shared.post.woken(effects.wakes);
+        self.shared.woken(effects.wakes);
         if run.status().is_final()
             && let Some(ending) = run.ending()
         {
             let end = End { ending, data: run.value().clone(), cause: run.cause().cloned() };
-            self.tell_of_end(run, &end);
+            self.report_end(run, &end);
             self.work.end = Some(end);
         }
         effects.events.into_iter().for_each(|event| self.shared.publish(event));
         if let Some(next) = effects.released {
             // Events may be there already for the waits that were opened: the instance is looked at once more.
             let soon = effects.listen.then(|| self.shared.now().timestamp_millis());
-            return Turn::Over(next.into_iter().chain(soon).min());
+            return Flow::Over(next.into_iter().chain(soon).min());
         }
         for ItemRequest { container, from, limit } in effects.requests {
             let (shared, phase) = (self.shared.clone(), self.bodies.phase.clone());
@@ -308,12 +307,12 @@ impl Actor {
             tokio::spawn(async move {
                 let items = commit::items(&shared, phase, &id, &container, from, limit).await;
                 if let Some(read) = items {
-                    // Nobody is there if the instance ended meanwhile.
-                    let _void = mail.send(Mail::Items { asker, container, from, read });
+                    // Void if the actor has ended meanwhile.
+                    mail.send(Mail::Items { asker, container, from, read });
                 }
             });
         }
-        Turn::Goes
+        Flow::Goes
     }
 
     fn begin(&mut self, run: &Run, jobs: Vec<Job>) {
@@ -321,12 +320,12 @@ impl Actor {
             let begun = run.event(Lifecycle::Started, self.shared.now());
             let body = Spawned { token: job.token().clone(), place: job.place() };
             self.spawned.insert(job.number(), body);
-            self.bodies.spawn(job, begun, self.hold(), self.mail.clone());
+            self.bodies.spawn(job, begun, self.ownership(), self.mail.clone());
         }
     }
 
     /// Once: not again for a commit that only gives the instance back.
-    fn tell_of_end(&self, run: &Run, end: &End) {
+    fn report_end(&self, run: &Run, end: &End) {
         if self.work.end.is_some() || self.shared.options.workflow_middleware.is_empty() {
             return;
         }
@@ -340,7 +339,7 @@ impl Actor {
             cause: end.cause.clone(),
             data: end.data.clone(),
         };
-        let told = async move { middleware::ended(&chain, &end).await };
-        self.bodies.runtime.spawn(Span::current().instrument(told));
+        let ended = async move { middleware::ended(&chain, &end).await };
+        self.bodies.runtime.spawn(Span::current().instrument(ended));
     }
 }

@@ -1,13 +1,13 @@
-//! What an actor hears while it has nothing to do itself.
+//! What an actor takes up while it has nothing to do itself.
 
 use wfe_core::{Result, WfeError, executor::Run, models::WorkflowStatus};
 
 use super::{
-    actor::{Actor, Turn},
+    actor::{Actor, Flow},
     commit,
+    mail::Mail,
 };
-use crate::engine::message::{Mail, Phase};
-use crate::engine::state::shared::Shared;
+use crate::engine::{message::Phase, state::shared::Shared};
 
 /// For which waits events may be there.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -20,10 +20,10 @@ pub(in crate::engine) enum Listen {
 }
 
 impl Actor {
-    /// Looks at the stored instance: somebody may have asked something of it, or an event may be there, for any of its waits or
-    /// for these. Whether it changed anything.
+    /// Looks at the stored instance: it may have a request, or an event for any of its subscriptions, or for these. Whether
+    /// it changed anything.
     pub(in crate::engine) async fn look(&mut self, run: &mut Run, waits: Option<&[String]>) -> Result<bool> {
-        // An event that has become due counts for a wait whose time is over, though nobody may have told of it yet.
+        // An event that has become due counts for a subscription whose time is over, though it may not have its position yet.
         if run.has_overdue()
             && !commit::position_events(&self.shared, &self.bodies.phase, &self.work.id).await
         {
@@ -34,37 +34,37 @@ impl Actor {
         let pending = match commit::pending(shared, phase, id, waits).await {
             Some(pending) => pending?,
             None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
-            // Somebody has taken it out of the store. A wait whose limit has passed would be looked after for ever.
+            // It was removed from the store. A subscription whose limit has passed would be looked after for ever.
             None => return Err(WfeError::LostOwnership(self.work.id.clone())),
         };
         if pending.fence != self.claimed.fence {
-            // Somebody else owns it now. Nothing is lost by ending the bodies: none of it would be stored.
+            // Another host owns it now. Nothing is lost by ending the bodies: none of it would be stored.
             self.cancel_bodies();
             return Err(WfeError::LostOwnership(self.work.id.clone()));
         }
         self.seen = before;
         // The request first: it may have been there before the events.
-        let is_asked = pending.control.is_some();
+        let is_requested = pending.control.is_some();
         if let Some(request) = pending.control {
             self.shared.with_env(|env| run.control(request, env))?;
         }
         let delivered = self.shared.with_env(|env| run.deliver(pending.deliveries, env))?;
-        Ok(delivered || is_asked)
+        Ok(delivered || is_requested)
     }
 
-    /// Waits until something happens (not if there is more to do at once: `again`), and tells the executor all that has. With
-    /// `listen`, events may be there for these waits; where one is `None`, for any.
+    /// Waits until something happens (not if there is more to do at once: `again`), and hands all of it to the executor. With
+    /// `listen`, events may be there for these subscriptions.
     ///
-    /// However many ask for it, one look is enough, after all that they mailed: it sees what was stored before. What bodies
-    /// left is stored before that, in a commit of its own: if a wait was closed behind the engine's back, only what follows
-    /// from the event is void, and no step that has finished. Then the look has its turn before what was mailed meanwhile,
-    /// so that neither keeps the other waiting.
+    /// The look at the store comes after all other mail: it sees what was stored before it. Results of bodies are stored
+    /// before the look, in a commit of their own: if a subscription was closed behind the engine's back, only what follows
+    /// from the event is void, and no step that has finished. The look that was put off for them then comes before the mail
+    /// that has come meanwhile, so that neither keeps the other waiting.
     pub(in crate::engine) async fn wait(
         &mut self,
         run: &mut Run,
         again: bool,
         listen: Listen,
-    ) -> Result<Turn> {
+    ) -> Result<Flow> {
         let mut look = listen;
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
@@ -74,22 +74,22 @@ impl Actor {
                 let due = run.status() == WorkflowStatus::Runnable;
                 let fence = self.claimed.fence;
                 commit::release(&self.shared, &self.bodies.phase, fence, &self.work.id, due).await;
-                return Ok(Turn::Over(None));
+                return Ok(Flow::Over(None));
             }
             if std::mem::take(&mut self.put_off) {
                 look = Listen::No;
                 if self.look(run, None).await? {
-                    return Ok(Turn::Goes);
+                    return Ok(Flow::Goes);
                 }
             }
             let mut next = tokio::select! {
                 biased;
-                mail = self.mailbox.recv() => mail,
+                mail = self.mailbox.recv() => Some(mail),
                 () = std::future::ready(()), if again || look != Listen::No => None,
-                () = sleep(&self.shared, run) => return Ok(Turn::Goes),
+                () = sleep(&self.shared, run) => return Ok(Flow::Goes),
                 changed = self.bodies.phase.changed() => match changed {
                     Ok(()) => continue,
-                    Err(_) => return Ok(Turn::Over(None)), // the dispatcher has ended
+                    Err(_) => return Ok(Flow::Over(None)), // the dispatcher has ended
                 },
             };
             let mut changed = false;
@@ -98,7 +98,7 @@ impl Actor {
                     Mail::Look => look = Listen::All,
                     mail => changed |= self.read(run, mail)?,
                 }
-                next = self.mailbox.try_recv().ok(); // an error: no more mail for now
+                next = self.mailbox.try_recv();
             }
             match std::mem::take(&mut look) {
                 Listen::No => {}
@@ -107,7 +107,7 @@ impl Actor {
                 Listen::To(waits) => changed = self.look(run, Some(&waits)).await?,
             }
             if changed || again {
-                return Ok(Turn::Goes);
+                return Ok(Flow::Goes);
             }
         }
     }

@@ -3,20 +3,20 @@
 use chrono::{DateTime, Utc};
 use wfe_core::{models::PointerStatus, traits::Loaded};
 
-use super::{actor::Actor, commit, ownership::Hold, trial::Trial};
+use super::{actor::Actor, commit, ownership::Ownership, trial::Trial};
 use crate::engine::message::Phase;
 
 /// What came of waiting for the time of an instance that was claimed ahead.
 pub(in crate::engine) enum Due {
     Now,
-    /// Somebody asked something of it, or may have taken it over: from the store, once more.
+    /// It may have a request, or another host may have taken it over: from the store, once more.
     Look,
     /// The host stops.
     Never,
 }
 
 impl Actor {
-    /// Waits until it is told that a new instance was started. One that has run before was.
+    /// Waits until the start of a new instance was published. That of one that has run before was.
     pub(in crate::engine) async fn await_start(&self, loaded: &Loaded) {
         let pointers = &loaded.instance.execution_pointers;
         if pointers.iter().any(|pointer| pointer.status != PointerStatus::Pending) {
@@ -24,14 +24,14 @@ impl Actor {
         }
         let mut phase = self.bodies.phase.clone();
         tokio::select! {
-            () = self.shared.births.told(&loaded.instance) => {}
-            // Who stores it does not come to an end. (An error: the dispatcher is gone.)
+            () = self.shared.start_barrier.passed(&loaded.instance) => {}
+            // The start does not come to an end. (An error: the dispatcher has ended.)
             _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
         }
     }
 
-    /// Waits until the time has come of an instance that was claimed ahead. It goes on as it was read: nobody else may
-    /// change it meanwhile, and whoever asks something of it sends mail.
+    /// Waits until the time has come of an instance that was claimed ahead. It goes on as it was read: no other host
+    /// may change it meanwhile, and of a request it gets mail.
     pub(in crate::engine) async fn await_due(&mut self, loaded: &Loaded) -> Due {
         let clock = self.shared.options.clock.clone();
         let now = clock.now();
@@ -49,10 +49,9 @@ impl Actor {
                 }
                 tokio::select! {
                     biased;
-                    // `None` cannot be: this actor has the other end.
                     _ = self.mailbox.recv() => {
-                        // One look answers all of them.
-                        while self.mailbox.try_recv().is_ok() {}
+                        // One look answers all of it.
+                        while self.mailbox.try_recv().is_some() {}
                         return Due::Look;
                     }
                     () = clock.sleep_until(due) => break,
@@ -62,12 +61,12 @@ impl Actor {
                 }
             }
         }
-        if self.hold().may_be_lost(&self.shared) { Due::Look } else { Due::Now }
+        if self.ownership().may_be_lost(&self.shared) { Due::Look } else { Due::Now }
     }
 
-    /// What says that the instance is this host's.
-    pub(in crate::engine) fn hold(&self) -> Hold {
+    /// That the instance is this host's.
+    pub(in crate::engine) fn ownership(&self) -> Ownership {
         let suspect = self.trial.as_ref().map(Trial::number);
-        Hold { fence: self.claimed.fence, seen: self.seen, suspect }
+        Ownership { fence: self.claimed.fence, seen: self.seen, suspect }
     }
 }

@@ -6,15 +6,15 @@ use wfe_core::{
     traits::Loaded,
 };
 
-/// Why an instance is to stand still, and how.
-pub(in crate::engine) struct Parked {
+/// Why the engine suspends an instance, and how.
+pub(in crate::engine) struct Quarantine {
     reason: StepError,
     /// The store refuses a commit, but nothing is wrong with the instance: it is suspended, and these bodies go on. `None`:
-    /// nothing of the user's is touched any more.
+    /// no code of the user's runs any more.
     at_work: Option<RunningBodies>,
 }
 
-impl Parked {
+impl Quarantine {
     pub fn whole(reason: StepError) -> Self {
         Self { reason, at_work: None }
     }
@@ -35,7 +35,7 @@ impl Parked {
         &self.reason
     }
 
-    /// The bodies are handed over once: opened again after that, the instance is parked as a whole.
+    /// The bodies are handed over once: opened again after that, the instance is quarantined as a whole.
     pub fn open(&mut self, definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Run> {
         match self.at_work.take() {
             Some(at_work) => Run::open_suspended(definition, loaded, &self.reason, at_work, env),

@@ -9,10 +9,10 @@ use wfe_core::{
     traits::{Deaths, Fence, Isolation},
 };
 
-use super::{actor::Actor, commit, parked::Parked, trial::Trial};
-use crate::engine::message::{Mail, Phase, PhaseWatch};
+use super::{actor::Actor, commit, mail::Mail, quarantine::Quarantine, trial::Trial};
 use crate::engine::{
     isolation::{self, PROCESS, Ticket},
+    message::{Phase, PhaseWatch},
     state::shared::Shared,
 };
 
@@ -21,7 +21,7 @@ use crate::engine::{
 const POISONED_AFTER: u32 = 10;
 
 /// Why an instance is suspended that has killed its process too often.
-pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Parked> {
+pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Quarantine> {
     if deaths.alone < POISONED_AFTER {
         return None;
     }
@@ -31,13 +31,13 @@ pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Parked> {
         deaths.alone
     );
     logging::error!(instance = id, code = StepError::POISON, "the instance is suspended: {reason}");
-    Some(Parked::whole(StepError::fatal(reason).with_code(StepError::POISON)))
+    Some(Quarantine::whole(StepError::fatal(reason).with_code(StepError::POISON)))
 }
 
 impl Actor {
     /// Waits until the instance, a suspect, may run, alone if that is possible, and notes it. `None`: the host stops, or the
     /// instance is another's.
-    pub(in crate::engine) async fn await_turn(&mut self, is_asked: bool) -> Option<Trial> {
+    pub(in crate::engine) async fn await_trial(&mut self, is_requested: bool) -> Option<Trial> {
         let (shared, id, fence) = (self.shared.clone(), self.work.id.clone(), self.claimed.fence);
         let deaths = self.claimed.deaths;
         logging::info!(
@@ -50,7 +50,7 @@ impl Actor {
         let mut pause = commit::Pause::new(self.bodies.phase.clone());
         loop {
             let mut ticket = self.ticket.take().unwrap_or_else(|| PROCESS.ask());
-            if is_asked {
+            if is_requested {
                 PROCESS.hurry(ticket.number());
             }
             let is_alone = self.await_call(&mut ticket, allowance).await?;
@@ -74,7 +74,7 @@ impl Actor {
                 }
                 Err(error) => {
                     drop(ticket); // others may run meanwhile
-                    commit::report(&shared.loss, &id, &error);
+                    commit::report(&shared.store.loss, &id, &error);
                     if !pause.rest().await {
                         return None;
                     }
@@ -97,11 +97,10 @@ impl Actor {
             }
             tokio::select! {
                 biased;
-                // `None` cannot be: this actor has the other end.
                 mail = self.mailbox.recv() => match mail {
-                    // A body that another actor has begun. It is not told again.
-                    Some(Mail::NotRun(job)) => drop(self.others.remove(&job)),
-                    // What is asked of it has its effect when it is read again; that comes first, whatever else waits.
+                    // A body that another actor has begun. It is mailed once only.
+                    Mail::NotRun(job) => drop(self.others.remove(&job)),
+                    // A request has its effect when the instance is read again; that comes first, whatever else waits.
                     _ => PROCESS.hurry(number),
                 },
                 is_alone = &mut come => return Some(is_alone),
@@ -119,7 +118,7 @@ async fn is_noted(shared: &Shared, phase: PhaseWatch, id: &str, fence: Fence, wa
             // Another one goes on with it: nothing that happens here is its own.
             Ok(_) => return true,
             Err(error) => {
-                commit::report(&shared.loss, id, &error);
+                commit::report(&shared.store.loss, id, &error);
                 if !pause.rest().await {
                     return false;
                 }

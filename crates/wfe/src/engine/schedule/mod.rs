@@ -1,5 +1,5 @@
 //! Schedules, which start instances by the clock, and the engine's own workflow behind each of them.
 
-pub(crate) mod definition;
-pub(crate) mod tick;
-pub(crate) mod timetable;
+pub(in crate::engine) mod definition;
+pub(in crate::engine) mod tick;
+pub(in crate::engine) mod timetable;

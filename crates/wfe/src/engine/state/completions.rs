@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use crate::engine::state::outcome::End;
 
-/// Who waits for the end of which instance, and which instances this host works on.
+/// Which callers wait for the end of which instance, and which instances this host works on.
 #[derive(Default)]
-pub(crate) struct Waiters(Mutex<HashMap<String, Entry>>);
+pub(in crate::engine) struct Completions(Mutex<HashMap<String, Entry>>);
 
 #[derive(Default)]
 struct Entry {
@@ -19,7 +19,7 @@ struct Entry {
     waiting: Vec<oneshot::Sender<Arc<End>>>,
 }
 
-impl Waiters {
+impl Completions {
     /// This host works on the instance from now on.
     pub fn begin(&self, id: &str) {
         self.lock().entry(id.to_owned()).or_default().at_work += 1;
@@ -33,11 +33,11 @@ impl Waiters {
         if let Some(end) = end {
             let end = Arc::new(end);
             for waiter in entry.waiting.drain(..) {
-                // A waiter that has gone away needs no answer.
+                // A caller that has gone away needs no answer.
                 let _gone = waiter.send(end.clone());
             }
         } else if entry.at_work == 0 {
-            // Given back, or taken away by another host, which may have ended it by now: they shall look.
+            // Given back, or taken over by another host, which may have ended it by now: the callers look into the store.
             entry.waiting.clear();
         }
         entry.waiting.retain(|w| !w.is_closed());
@@ -46,8 +46,8 @@ impl Waiters {
         }
     }
 
-    /// Registers a waiter; `true`: this host works on the instance, so the end will come by itself. `false`: look into
-    /// the store too.
+    /// Registers a caller; `true`: this host works on the instance, so the end will come by itself. `false`: look into
+    /// the store too. An error of the receiver: look into the store, and wait anew.
     pub fn wait(&self, id: &str) -> (oneshot::Receiver<Arc<End>>, bool) {
         let (sender, receiver) = oneshot::channel();
         let mut map = self.lock();
@@ -57,23 +57,17 @@ impl Waiters {
         (receiver, entry.at_work > 0)
     }
 
-    /// Forgets waiters that have gone away.
-    pub fn tidy(&self, id: &str) {
-        let mut map = self.lock();
-        if let Some(entry) = map.get_mut(id) {
-            entry.waiting.retain(|w| !w.is_closed());
-            if entry.at_work == 0 && entry.waiting.is_empty() {
-                map.remove(id);
-            }
-        }
+    /// Forgets a caller that has gone away, when what this gives is dropped.
+    pub fn tidy<'a>(&'a self, id: &'a str) -> Tidy<'a> {
+        Tidy { completions: self, id }
     }
 
-    /// The instances that somebody waits for.
+    /// The instances that callers wait for.
     pub fn all(&self) -> Vec<String> {
         self.waited_for(|_| true)
     }
 
-    /// The instances that somebody waits for, but this host does not work on.
+    /// The instances that callers wait for, but this host does not work on.
     pub fn elsewhere(&self) -> Vec<String> {
         self.waited_for(|entry| entry.at_work == 0)
     }
@@ -89,14 +83,14 @@ impl Waiters {
             .collect()
     }
 
-    /// Those who wait for this instance shall look into the store.
-    pub fn nudge(&self, id: &str) {
+    /// The callers that wait for this instance look into the store.
+    pub fn look(&self, id: &str) {
         if let Some(entry) = self.lock().get_mut(id) {
             entry.waiting.clear();
         }
     }
 
-    /// The host has stopped: nobody is told anything any more.
+    /// The host has stopped: no end comes any more.
     pub fn close(&self) {
         self.lock().clear();
     }
@@ -104,5 +98,23 @@ impl Waiters {
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         // Nothing panics while holding it; if it did, the map would still be whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A caller's wait for the end of an instance.
+pub(in crate::engine) struct Tidy<'a> {
+    completions: &'a Completions,
+    id: &'a str,
+}
+
+impl Drop for Tidy<'_> {
+    fn drop(&mut self) {
+        let mut map = self.completions.lock();
+        if let Some(entry) = map.get_mut(self.id) {
+            entry.waiting.retain(|w| !w.is_closed());
+            if entry.at_work == 0 && entry.waiting.is_empty() {
+                map.remove(self.id);
+            }
+        }
     }
 }

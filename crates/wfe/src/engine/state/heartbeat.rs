@@ -9,12 +9,9 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::sync::Notify;
-use wfe_core::{
-    clock::Clock,
-    traits::{Owner, StepStore},
-};
+use wfe_core::{clock::Clock, traits::Owner};
 
-use crate::store::loss::{Loss, warn_unless_lost};
+use crate::store::{StoreAccess, loss::warn_unless_lost};
 
 /// Ticks in a lease. A work that has not come to a commit for two ticks, a third of the lease, needs a heartbeat; the
 /// first one comes after half of the lease at the latest, which leaves the other half to a busy machine.
@@ -28,7 +25,7 @@ const SHORTEST_TICK: Duration = Duration::from_millis(1);
 /// because its step takes long, a heartbeat says that its owner lives. While works are short, or none is under way,
 /// nothing is written.
 #[derive(Default)]
-pub(crate) struct Heart {
+pub(in crate::engine) struct Heartbeats {
     works: Mutex<Works>,
     steady: Mutex<Option<Steady>>,
     /// There is a work again, after there was none.
@@ -58,10 +55,10 @@ impl Steady {
 #[derive(Default)]
 struct Works {
     made: u64,
-    under_way: BTreeMap<u64, Arc<Work>>,
+    under_way: BTreeMap<u64, Arc<Counters>>,
 }
 
-struct Work {
+struct Counters {
     owner: Arc<Owner>,
     commits: AtomicU64,
     /// The commits counted at the last tick, and the ticks since then without one. Only the ticker touches them.
@@ -70,16 +67,16 @@ struct Work {
 }
 
 /// A work under way, until it is dropped.
-pub(crate) struct Beating {
-    heart: Arc<Heart>,
+pub(in crate::engine) struct Work {
+    heartbeats: Arc<Heartbeats>,
     number: u64,
-    work: Arc<Work>,
+    counters: Arc<Counters>,
 }
 
-impl Heart {
+impl Heartbeats {
     /// This owner works on something from now on.
-    pub fn begin(self: &Arc<Self>, owner: Arc<Owner>) -> Beating {
-        let work = Arc::new(Work {
+    pub fn begin(self: &Arc<Self>, owner: Arc<Owner>) -> Work {
+        let counters = Arc::new(Counters {
             owner,
             commits: AtomicU64::new(0),
             counted: AtomicU64::new(0),
@@ -88,12 +85,12 @@ impl Heart {
         let mut works = self.lock();
         works.made += 1;
         let number = works.made;
-        works.under_way.insert(number, work.clone());
+        works.under_way.insert(number, counters.clone());
         if works.under_way.len() == 1 {
             self.some.notify_one();
         }
         drop(works);
-        Beating { heart: self.clone(), number, work }
+        Work { heartbeats: self.clone(), number, counters }
     }
 
     /// Does something that may give this owner instances, and then reads them. Once that takes as long as a tick, it is a work
@@ -117,7 +114,7 @@ impl Heart {
 
     /// Sends the heartbeats that are due, for ever; while nothing is under way it rests. By the monotonic clock: a wall
     /// clock that is set must not make the host look dead.
-    pub async fn run(&self, lease: Duration, clock: &dyn Clock, store: &dyn StepStore, loss: &Loss) {
+    pub async fn run(&self, lease: Duration, clock: &dyn Clock, store: &StoreAccess) {
         loop {
             while self.lock().under_way.is_empty() {
                 self.some.notified().await;
@@ -132,7 +129,7 @@ impl Heart {
             let beats = join_all(owners.iter().map(|owner| store.heartbeat(owner))).await;
             for (owner, beat) in owners.iter().zip(beats) {
                 if let Err(error) = beat {
-                    warn_unless_lost!(loss, owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
+                    warn_unless_lost!(store.loss, owner = owner.id(), %error, "a heartbeat failed; others may take over what runs here");
                     lives = false;
                 }
             }
@@ -142,7 +139,7 @@ impl Heart {
     }
 
     /// Whether this host, with owners of this lease, has shown all the time from `seen` until `now` that it lives. `false`:
-    /// it stood still, or it is not known.
+    /// it was frozen, or it is not known.
     pub fn is_steady(&self, seen: Duration, now: Duration, lease: Duration) -> bool {
         lock(&self.steady).is_some_and(|steady| {
             steady.is_in_time(now, lease) && steady.since.saturating_sub(seen) < lease / TICKS * 2
@@ -182,16 +179,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Beating {
+impl Work {
     /// The work came to a commit.
     pub fn committed(&self) {
-        self.work.commits.fetch_add(1, Ordering::Relaxed);
+        self.counters.commits.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Beating {
+impl Drop for Work {
     fn drop(&mut self) {
-        self.heart.lock().under_way.remove(&self.number);
+        self.heartbeats.lock().under_way.remove(&self.number);
     }
 }
 
@@ -201,28 +198,28 @@ mod tests {
 
     #[test]
     fn only_a_work_that_takes_long_needs_heartbeats() {
-        let heart = Arc::new(Heart::default());
+        let heartbeats = Arc::new(Heartbeats::default());
         let owner = |id| Arc::new(Owner::new(id, ()));
         let ids = |owners: Vec<Arc<Owner>>| owners.iter().map(|owner| owner.id()).collect::<Vec<_>>();
-        let (slow, quick) = (heart.begin(owner(1)), heart.begin(owner(2)));
-        let also_slow = heart.begin(owner(1));
-        assert!(heart.tick().is_empty());
+        let (slow, quick) = (heartbeats.begin(owner(1)), heartbeats.begin(owner(2)));
+        let also_slow = heartbeats.begin(owner(1));
+        assert!(heartbeats.tick().is_empty());
         for _ in 0..3 {
             quick.committed();
-            assert_eq!(ids(heart.tick()), [1]);
+            assert_eq!(ids(heartbeats.tick()), [1]);
         }
         slow.committed();
         drop(also_slow);
-        assert!(heart.tick().is_empty());
-        assert_eq!(ids(heart.tick()), [2], "it was the last tick with a commit before");
+        assert!(heartbeats.tick().is_empty());
+        assert_eq!(ids(heartbeats.tick()), [2], "it was the last tick with a commit before");
         drop(quick);
-        assert_eq!(ids(heart.tick()), [1]);
+        assert_eq!(ids(heartbeats.tick()), [1]);
         drop(slow);
-        assert!(heart.tick().is_empty());
+        assert!(heartbeats.tick().is_empty());
     }
 
     #[test]
-    fn the_heart_of_the_shortest_lease_beats_no_faster_than_a_timer_and_that_of_the_longest_beats() {
+    fn heartbeats_of_the_shortest_lease_come_no_faster_than_a_timer_and_those_of_the_longest_lease_come() {
         for lease in [Duration::ZERO, Duration::from_nanos(1)] {
             assert_eq!(tick(lease), SHORTEST_TICK);
         }
@@ -235,9 +232,9 @@ mod tests {
         let (lease, seconds) = (Duration::from_secs(6), Duration::from_secs);
         let ticks = |times: &[u64]| {
             let tick = |before, time: &u64| Some(Steady::tick(before, seconds(*time), lease));
-            let heart = Heart::default();
-            heart.set_steady(times.iter().fold(None, tick));
-            move |seen, now| heart.is_steady(seconds(seen), seconds(now), lease)
+            let heartbeats = Heartbeats::default();
+            heartbeats.set_steady(times.iter().fold(None, tick));
+            move |seen, now| heartbeats.is_steady(seconds(seen), seconds(now), lease)
         };
         let steady = ticks(&[10, 11, 12, 13]);
         assert!(steady(10, 14) && steady(9, 14));
@@ -245,7 +242,7 @@ mod tests {
         assert!(!steady(12, 15), "the last tick was long ago");
         let late = ticks(&[10, 11, 13, 14]);
         assert!(late(13, 15) && late(12, 15));
-        assert!(!late(11, 15), "it stood still");
+        assert!(!late(11, 15), "it was frozen");
         assert!(!ticks(&[])(1, 1));
     }
 }

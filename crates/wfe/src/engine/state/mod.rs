@@ -1,11 +1,11 @@
 //! What all parts of an engine share.
 
-pub(crate) mod claim_count;
-pub(crate) mod completions;
-pub(crate) mod heartbeat;
-pub(crate) mod notifications;
-pub(crate) mod options;
-pub(crate) mod outcome;
-pub(crate) mod shared;
-pub(crate) mod start_barrier;
-pub(crate) mod unregistered;
+pub(in crate::engine) mod completions;
+pub(in crate::engine) mod heartbeat;
+pub(in crate::engine) mod notifications;
+pub(in crate::engine) mod options;
+pub(in crate::engine) mod outcome;
+pub(in crate::engine) mod shared;
+pub(in crate::engine) mod start_barrier;
+pub(in crate::engine) mod unprocessed;
+pub(in crate::engine) mod unregistered;

@@ -1,133 +1,151 @@
-use std::{
-    collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+//! What the engine is to look after: notifications, which merge.
+//!
+//! Each of them says that something *is stored*, so it comes after the write that it tells of, and the engine reads the
+//! store once it has taken the notification up. However many come before that, one look answers all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, watch};
-use wfe_core::traits::{OWN_NAMES, StepCommit};
+use wfe_core::traits::StepCommit;
 
-/// What has become of events, for the engine to look after. Whoever stores an event, or a step that consumes one, puts
-/// it here once that is durable; the dispatcher delivers, the event sweeper marks as processed.
+use super::unprocessed::{REMEMBERED, Unprocessed};
+use crate::engine::message::Permit;
+
+/// What was stored since the engine last looked, each thing once.
 #[derive(Default)]
-pub(crate) struct Post {
-    state: Mutex<State>,
-    /// Something may be deliverable now, or becomes so at a time that is not known yet.
-    pub arrived: Notify,
-    /// Something may be marked as processed.
-    pub handled: Notify,
-    /// There is work for outsiders. All who do such work in this process listen.
-    work: watch::Sender<()>,
+pub(in crate::engine) struct Notifications {
+    /// Instances of which a caller has requested something. The permits bound how many there are; a race with the start of
+    /// the host can leave one without.
+    pub requested: BTreeMap<String, Option<Permit>>,
+    /// Instances of which commits have requested something.
+    pub asked: BTreeSet<String>,
+    /// Instances at work here for which commits hold something.
+    pub woken: BTreeSet<String>,
+    /// When events become due that are dated ahead, in milliseconds: the next ones.
+    pub dates: BTreeSet<i64>,
+    /// Something may be deliverable: an event, an answer, a new child.
+    pub is_deliverable: bool,
+    /// Events that may be marked as processed.
+    pub events: Unprocessed,
+    /// An instance was stored without an owner.
+    pub has_unowned: bool,
+    /// Definitions were registered.
+    pub has_definitions: bool,
+    /// It is not known whether the store gave this owner an instance that nobody works on.
+    pub is_owner_in_doubt: bool,
 }
 
-#[derive(Default)]
-struct State {
-    /// Each once, however many instances have taken it.
-    handled: BTreeSet<String>,
-    sweep: bool,
-    due: Vec<i64>,
-    asked: Vec<String>,
-    woken: Vec<String>,
-}
-
-/// What was stored here for others.
-pub(crate) struct Arrived {
-    /// When events become due, in milliseconds.
-    pub due: Vec<i64>,
-    /// Instances that something was asked of.
-    pub asked: Vec<String>,
-    /// Instances that have something to do. Those that nobody works on are found by looking for what is due.
-    pub woken: Vec<String>,
-}
-
-impl Post {
-    /// An event was stored.
-    pub fn stored(&self, id: &str, time: DateTime<Utc>, now: DateTime<Utc>) {
-        let mut state = self.lock();
-        if time > now {
-            state.due.push(millis_rounded_up(time));
-        } else {
-            state.handled.insert(id.to_owned());
-        }
-        drop(state);
-        self.arrived.notify_one();
-        self.handled.notify_one();
+impl Notifications {
+    /// An instance was stored without an owner: it is to be claimed if there is room for it.
+    pub fn unowned_instance(&mut self) {
+        self.has_unowned = true;
     }
 
-    /// A commit is stored: others may want at once what it holds for them.
-    pub fn committed(&self, step: &StepCommit) {
-        let (took, gave) = (
-            !step.consumed.is_empty() || !step.unsubscribed.is_empty(),
-            !step.published.is_empty() || !step.created.is_empty() || !step.requested.is_empty(),
-        );
-        if step.subscribed.iter().any(|wait| wait.event_name.starts_with(OWN_NAMES)) {
-            self.work_is_there();
-        }
-        if !took && !gave {
-            return;
-        }
-        let mut state = self.lock();
-        state.handled.extend(step.consumed.iter().map(|consumed| consumed.event_id.clone()));
-        state.handled.extend(step.published.iter().map(|event| event.id.clone()));
-        state.sweep |= !step.unsubscribed.is_empty();
-        state.asked.extend(step.requested.iter().map(|(id, _)| id.clone()));
-        drop(state);
-        self.handled.notify_one();
-        if gave {
-            self.arrived.notify_one();
+    /// Definitions were registered: stored instances may wait for them.
+    pub fn definitions_changed(&mut self) {
+        self.has_definitions = true;
+    }
+
+    /// The store may have given this host's owner an instance that nobody here works on.
+    pub fn owner_in_doubt(&mut self) {
+        self.is_owner_in_doubt = true;
+    }
+
+    /// Something may be deliverable now.
+    pub fn deliverable(&mut self) {
+        self.is_deliverable = true;
+    }
+
+    /// An event may be stored whose id is not known, and that no instance may need.
+    pub fn event_in_doubt(&mut self) {
+        self.events.all = true;
+    }
+
+    /// This instance has a request of a caller.
+    pub fn request(&mut self, id: &str, permit: Option<Permit>) {
+        self.requested.entry(id.to_owned()).or_insert(permit);
+    }
+
+    /// An event was stored: dated ahead, or (`None`) it is due.
+    pub fn event_stored(&mut self, id: &str, due: Option<DateTime<Utc>>) {
+        self.is_deliverable = true;
+        match due {
+            None => self.events.add([id.to_owned()]),
+            Some(due) => {
+                self.dates.insert(millis_rounded_up(due));
+                self.forget_far_dates();
+            }
         }
     }
 
-    /// A commit that is stored has given these instances something to do.
-    pub fn woken(&self, ids: Vec<String>) {
-        if !ids.is_empty() {
-            self.lock().woken.extend(ids);
-            self.arrived.notify_one();
+    /// A commit is stored that holds something for others.
+    pub fn committed(&mut self, commit: &StepCommit) {
+        self.is_deliverable = true;
+        self.asked.extend(commit.requested.iter().map(|(id, _)| id.clone()));
+    }
+
+    /// A commit is stored that gives these instances something to do.
+    pub fn wakes(&mut self, ids: Vec<String>) {
+        self.is_deliverable = true;
+        self.woken.extend(ids);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.is_deliverable
+            && !self.has_unowned
+            && !self.has_definitions
+            && !self.is_owner_in_doubt
+            && self.requested.is_empty()
+            && self.asked.is_empty()
+            && self.woken.is_empty()
+            && self.dates.is_empty()
+            && self.events.is_empty()
+    }
+
+    /// Adds what has come later.
+    pub fn merge(&mut self, mut later: Self) {
+        for (id, permit) in later.requested {
+            self.requested.entry(id).or_insert(permit);
         }
+        self.asked.append(&mut later.asked);
+        self.woken.append(&mut later.woken);
+        self.dates.append(&mut later.dates);
+        self.forget_far_dates();
+        self.events.merge(later.events);
+        self.is_deliverable |= later.is_deliverable;
+        self.has_unowned |= later.has_unowned;
+        self.has_definitions |= later.has_definitions;
+        self.is_owner_in_doubt |= later.is_owner_in_doubt;
     }
 
-    /// Whoever does work for workflows shall look whether there is some, or whether the host has stopped.
-    pub fn work_is_there(&self) {
-        self.work.send_replace(());
-    }
-
-    /// Tells of work, from now on.
-    pub fn work(&self) -> watch::Receiver<()> {
-        self.work.subscribe()
-    }
-
-    /// An answer of an outsider was stored. Whoever takes it marks it.
-    pub fn answered(&self) {
-        self.arrived.notify_one();
-    }
-
-    /// It is not known which events nobody waits for any more: a wait was closed without one, a dated one has become due,
-    /// the host starts.
-    pub fn sweep(&self) {
-        self.lock().sweep = true;
-        self.handled.notify_one();
-    }
-
-    /// What has arrived since this was called last.
-    pub fn take_arrived(&self) -> Arrived {
-        let State { due, asked, woken, .. } = &mut *self.lock();
-        Arrived { due: std::mem::take(due), asked: std::mem::take(asked), woken: std::mem::take(woken) }
-    }
-
-    /// The events that may be marked as processed, and whether all have to be looked through.
-    pub fn take_handled(&self) -> (Vec<String>, bool) {
-        let mut state = self.lock();
-        (std::mem::take(&mut state.handled).into_iter().collect(), std::mem::take(&mut state.sweep))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while holding it; if it did, the state would still be whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The store is asked for them when the earlier ones have come.
+    fn forget_far_dates(&mut self) {
+        while self.dates.len() > REMEMBERED {
+            self.dates.pop_last();
+        }
     }
 }
 
 /// A time in milliseconds, never earlier than the time itself.
-pub(crate) fn millis_rounded_up(time: DateTime<Utc>) -> i64 {
+pub(in crate::engine) fn millis_rounded_up(time: DateTime<Utc>) -> i64 {
     let millis = time.timestamp_millis();
     if time.timestamp_subsec_nanos().is_multiple_of(1_000_000) { millis } else { millis.saturating_add(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+
+    #[test]
+    fn of_more_dates_than_are_remembered_the_next_ones_are() {
+        let mut notifications = Notifications::default();
+        let date = |millis: i64| Utc.timestamp_millis_opt(millis).single();
+        for millis in (1..=2 * i64::try_from(REMEMBERED).unwrap()).rev() {
+            notifications.event_stored("e", date(millis));
+        }
+        assert_eq!(notifications.dates.len(), REMEMBERED);
+        assert_eq!(notifications.dates.first(), Some(&1));
+    }
 }

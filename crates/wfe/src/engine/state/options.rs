@@ -12,12 +12,17 @@ use crate::engine::steps::{
 /// those are late by the poll interval of another host.
 const CLAIM_AHEAD: Duration = Duration::from_secs(1);
 
+/// What waits at once to be taken up by the engine, of orders and requests of the program. As many as enter a queue of the
+/// store: more would wait there. Each is an instance in memory, or an id.
+const PERMITS: usize = 1024;
+
 /// A host's settings.
 pub(crate) struct Options {
     pub clock: Arc<dyn Clock>,
     pub concurrent_steps: usize,
     pub concurrent_instances: usize,
     pub claim_ahead: Duration,
+    pub permits: usize,
     pub poll_interval: Duration,
     pub grace: Duration,
     pub seed: Option<u64>,
@@ -35,6 +40,7 @@ impl Default for Options {
             // Enough for ten thousand timers that are due in the same second. Each takes some 15 KB besides its data.
             concurrent_instances: 16_384,
             claim_ahead: CLAIM_AHEAD,
+            permits: PERMITS,
             // Notifications need no poll, even those from other processes. The instances of a killed process wait
             // this long. A poll each second costs nothing measurable.
             poll_interval: Duration::from_secs(1),

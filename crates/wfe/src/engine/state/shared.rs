@@ -4,58 +4,58 @@ use std::sync::{
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use wfe_core::{
-    CorruptValues, Result, WfeError,
+    Result, WfeError,
     definition::{Definition, Registry},
     executor::{Env, LifecycleEvent, contradiction, lost_waits},
     limits::{later, nanos, nearest_time},
     logging,
-    traits::{Loaded, Owner, PersistenceProvider, StepStore},
+    traits::{Loaded, OWN_NAMES, Owner, PersistenceProvider, StepCommit},
 };
 
 use crate::{
     engine::{
+        channel::Channel,
         state::{
-            claim_count::Claims,
-            completions::Waiters,
-            heartbeat::{Beating, Heart},
-            notifications::Post,
+            completions::Completions,
+            heartbeat::{Heartbeats, Work},
             options::Options,
-            start_barrier::Births,
-            unregistered::Missing,
+            outcome::End,
+            start_barrier::StartBarrier,
+            unprocessed::{SweepList, Unprocessed},
+            unregistered::Unregistered,
         },
-        steps::{in_flight::AtHand, slots, watchdog::Watchdog},
+        steps::{in_flight::InFlight, slots, watchdog::Watchdog},
     },
-    store::{EngineStore, Guarantees, loss::Loss},
+    store::StoreAccess,
 };
 
 /// Lifecycle events kept for a subscriber that is slow. One that falls further behind is told how many it missed.
 const LIFECYCLE_BACKLOG: usize = 4096;
 
-/// What all parts of a host share.
-pub(crate) struct Shared {
-    pub provider: Arc<dyn PersistenceProvider>,
-    pub store: Arc<dyn StepStore>,
-    pub loss: Arc<Loss>,
-    pub guarantees: Guarantees,
+/// What all parts of an engine share.
+pub(in crate::engine) struct Shared {
+    pub store: Arc<StoreAccess>,
     pub options: Options,
-    pub waiters: Waiters,
+    /// The way to the dispatcher.
+    pub channel: Arc<Channel>,
+    pub completions: Completions,
     pub watchdog: Arc<Watchdog>,
-    pub heart: Arc<Heart>,
-    pub post: Post,
+    pub heartbeats: Arc<Heartbeats>,
+    pub sweep_list: SweepList,
     pub lifecycle: broadcast::Sender<LifecycleEvent>,
-    pub at_hand: Arc<AtHand>,
-    pub missing: Missing,
-    corrupt: CorruptValues,
-    pub births: Arc<Births>,
-    pub claims: Arc<Claims>,
+    pub in_flight: Arc<InFlight>,
+    pub unregistered: Unregistered,
+    pub start_barrier: Arc<StartBarrier>,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
+    /// External tasks may be free. All who do such work in this process watch it.
+    tasks: watch::Sender<()>,
     registry: RwLock<Registry>,
     owner: Mutex<Option<Arc<Owner>>>,
     instances: AtomicUsize,
-    /// Instances that wait for their turn, and are not counted above.
+    /// Instances that wait to run alone, and are not counted above.
     aside: AtomicUsize,
     /// That the clock shows a time which no store can hold was reported.
     is_clock_reported: AtomicBool,
@@ -65,25 +65,20 @@ pub(crate) struct Shared {
 impl Shared {
     #[expect(clippy::disallowed_methods, reason = "without a seed, hosts must not repeat each other")]
     pub fn new(provider: Arc<dyn PersistenceProvider>, options: Options) -> Self {
-        let loss = Arc::<Loss>::default();
-        let (store, guarantees) = EngineStore::new(provider.clone(), loss.clone());
         let random = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self {
-            provider,
-            store: Arc::new(store),
-            loss,
-            guarantees,
-            waiters: Waiters::default(),
+            store: Arc::new(StoreAccess::new(provider)),
+            channel: Arc::new(Channel::new(options.permits)),
+            completions: Completions::default(),
             watchdog: Arc::new(Watchdog::new()),
-            heart: Arc::default(),
-            post: Post::default(),
+            heartbeats: Arc::default(),
+            sweep_list: SweepList::default(),
             lifecycle: broadcast::channel(LIFECYCLE_BACKLOG).0,
-            at_hand: AtHand::new(),
-            missing: Missing::default(),
-            corrupt: CorruptValues::default(),
-            births: Arc::default(),
-            claims: Arc::default(),
+            in_flight: InFlight::new(),
+            unregistered: Unregistered::default(),
+            start_barrier: Arc::default(),
             steps: slots::semaphore(options.concurrent_steps),
+            tasks: watch::Sender::new(()),
             registry: RwLock::default(),
             owner: Mutex::default(),
             instances: AtomicUsize::new(0),
@@ -125,19 +120,52 @@ impl Shared {
     }
 
     pub fn publish(&self, event: LifecycleEvent) {
-        // It fails only if nobody listens.
-        let _unheard = self.lifecycle.send(event);
+        // It fails only if there is no subscriber.
+        let _no_subscriber = self.lifecycle.send(event);
+    }
+
+    /// A commit is stored: others may have something to do at once.
+    pub fn committed(&self, commit: &StepCommit) {
+        if commit.subscribed.iter().any(|wait| wait.event_name.starts_with(OWN_NAMES)) {
+            self.tasks_changed();
+        }
+        if !commit.consumed.is_empty() || !commit.published.is_empty() || !commit.unsubscribed.is_empty() {
+            let taken = commit.consumed.iter().map(|consumed| &consumed.event_id);
+            let published = commit.published.iter().map(|event| &event.id);
+            let mut events = Unprocessed { all: !commit.unsubscribed.is_empty(), ..Unprocessed::default() };
+            events.add(taken.chain(published).cloned());
+            self.sweep_list.note(events);
+        }
+        if !commit.published.is_empty() || !commit.created.is_empty() || !commit.requested.is_empty() {
+            self.channel.notify(|all| all.committed(commit));
+        }
+    }
+
+    /// A commit is stored that gives these instances something to do.
+    pub fn woken(&self, ids: Vec<String>) {
+        if !ids.is_empty() {
+            self.channel.notify(|all| all.wakes(ids));
+        }
+    }
+
+    /// External workers look whether a task is free, or whether the host has stopped.
+    pub fn tasks_changed(&self) {
+        self.tasks.send_replace(());
+    }
+
+    pub fn watch_tasks(&self) -> watch::Receiver<()> {
+        self.tasks.subscribe()
     }
 
     pub fn definition(&self, id: &str, version: u32) -> Option<Definition> {
         self.registry.read().unwrap_or_else(PoisonError::into_inner).get(id, version).cloned()
     }
 
-    /// Whether this instance can be run here; if not, it is left to others, and that is told.
+    /// Whether this instance can be run here; if not, it is left to others, and that is logged.
     pub fn is_registered(&self, definition: &str, version: u32, instance: &str) -> bool {
         let is_registered = self.definition(definition, version).is_some();
         if !is_registered {
-            self.missing.tell(definition, version, instance);
+            self.unregistered.report(definition, version, instance);
         }
         is_registered
     }
@@ -187,20 +215,6 @@ impl Shared {
         contradiction(loaded, definition.as_ref())
     }
 
-    /// One of many rows; `None`: it does not decode, and was reported, once.
-    pub fn sound<T>(&self, row: Result<T>) -> Result<Option<T>> {
-        match row {
-            Ok(row) => Ok(Some(row)),
-            Err(error @ WfeError::Corrupt { .. }) => {
-                if self.corrupt.is_new(&error) {
-                    logging::error!(%error, "a stored row does not decode; it is left out");
-                }
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Who this host is to the store, while it runs.
     pub fn owner(&self) -> Option<Arc<Owner>> {
         lock(&self.owner).clone()
@@ -226,35 +240,35 @@ impl Shared {
         self.instances.load(Ordering::Relaxed) > 0
     }
 
-    /// Marks that this host, as `owner`, works on the instance, until it is dropped or told how the work ended. `place` is
+    /// Marks that this host, as `owner`, works on the instance, until it is dropped or told how the work ended. `slot` is
     /// one of those of its definition, if these are limited.
     pub fn begin(
         self: &Arc<Self>,
         id: &str,
         owner: Arc<Owner>,
-        place: Option<OwnedSemaphorePermit>,
+        slot: Option<OwnedSemaphorePermit>,
     ) -> AtWork {
         self.instances.fetch_add(1, Ordering::Relaxed);
-        self.waiters.begin(id);
-        let beating = self.heart.begin(owner);
-        AtWork { shared: self.clone(), id: id.to_owned(), end: None, beating, _place: place }
+        self.completions.begin(id);
+        let work = self.heartbeats.begin(owner);
+        AtWork { shared: self.clone(), id: id.to_owned(), end: None, work, _slot: slot }
     }
 }
 
-/// This host works on an instance. Dropped, it does so no longer, and whoever waits for the instance's end is told if
-/// it came.
-pub(crate) struct AtWork {
+/// This host works on an instance. Dropped, it does so no longer, and the callers that wait for the instance's end get it
+/// if it came.
+pub(in crate::engine) struct AtWork {
     shared: Arc<Shared>,
     pub id: String,
-    pub end: Option<crate::engine::state::outcome::End>,
-    /// Keeps the owner alive, too: what it owns is nobody else's as long as this host works on it.
-    pub beating: Beating,
-    _place: Option<OwnedSemaphorePermit>,
+    pub end: Option<End>,
+    /// Keeps the owner alive, too: what it owns is no other host's as long as this one works on it.
+    pub work: Work,
+    _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl AtWork {
-    /// Until it is dropped, the instance waits for its turn, and leaves its room in memory to others: as many as there is room
-    /// for at all, so that this too has a bound.
+    /// Until it is dropped, the instance waits to run alone, and leaves its room in memory to others: as many as there is
+    /// room for at all, so that this too has a bound.
     pub fn step_aside(&self) -> Aside {
         let (shared, limit) = (&self.shared, self.shared.options.concurrent_instances);
         let one_more = |aside| (aside < limit).then_some(aside + 1);
@@ -262,13 +276,13 @@ impl AtWork {
         if steps {
             shared.instances.fetch_sub(1, Ordering::Relaxed);
         }
-        shared.at_hand.set_aside(&self.id, true);
+        shared.in_flight.set_aside(&self.id, true);
         Aside { shared: shared.clone(), id: self.id.clone(), leaves_room: steps }
     }
 }
 
-/// An instance waits for its turn.
-pub(crate) struct Aside {
+/// An instance waits to run alone.
+pub(in crate::engine) struct Aside {
     shared: Arc<Shared>,
     id: String,
     leaves_room: bool,
@@ -276,7 +290,7 @@ pub(crate) struct Aside {
 
 impl Drop for Aside {
     fn drop(&mut self) {
-        self.shared.at_hand.set_aside(&self.id, false);
+        self.shared.in_flight.set_aside(&self.id, false);
         if self.leaves_room {
             self.shared.aside.fetch_sub(1, Ordering::Relaxed);
             self.shared.instances.fetch_add(1, Ordering::Relaxed);
@@ -287,7 +301,7 @@ impl Drop for Aside {
 impl Drop for AtWork {
     fn drop(&mut self) {
         self.shared.instances.fetch_sub(1, Ordering::Relaxed);
-        self.shared.waiters.finish(&self.id, self.end.take());
+        self.shared.completions.finish(&self.id, self.end.take());
     }
 }
 

@@ -6,30 +6,32 @@ use std::{
 use tokio::sync::Notify;
 use wfe_core::models::WorkflowInstance;
 
-/// New instances that are being stored, and that this host may come to run as it runs any other: before whoever stores one
-/// has said that it was started. Who takes one up waits for that, so that nobody hears of its first step before its start.
+/// Starts that are under way of instances which this host may take up as soon as they are stored, before their start was
+/// published. The actor of a new instance waits here, so that no lifecycle event of a first step comes before that of
+/// the start.
 #[derive(Default)]
-pub(crate) struct Births {
-    open: Mutex<Open>,
-    told: Notify,
+pub(crate) struct StartBarrier {
+    pending: Mutex<Pending>,
+    /// One of them is over.
+    over: Notify,
 }
 
 #[derive(Default)]
-struct Open {
+struct Pending {
     last: u64,
-    births: BTreeMap<u64, Newborn>,
+    starts: BTreeMap<u64, New>,
 }
 
 /// What is known of an instance before it is stored.
 #[derive(PartialEq, Eq)]
-enum Newborn {
+enum New {
     /// Its id: a child.
     Child(String),
     /// Its definition: the store gives it its id.
     Of(String),
 }
 
-impl Newborn {
+impl New {
     fn is(&self, instance: &WorkflowInstance) -> bool {
         match self {
             Self::Child(id) => *id == instance.id,
@@ -38,54 +40,55 @@ impl Newborn {
     }
 }
 
-/// From before an instance is stored until it was told that it was started, or will not be told.
-pub(crate) struct Birth {
-    births: Arc<Births>,
+/// The start of an instance, from before it is stored until its lifecycle event is published, or never will be.
+pub(crate) struct PendingStart {
+    barrier: Arc<StartBarrier>,
     number: u64,
 }
 
-impl Births {
-    pub fn of_definition(self: &Arc<Self>, definition: &str) -> Birth {
-        self.begin(Newborn::Of(definition.to_owned()))
+impl StartBarrier {
+    pub fn of_definition(self: &Arc<Self>, definition: &str) -> PendingStart {
+        self.begin(New::Of(definition.to_owned()))
     }
 
-    pub fn of_child(self: &Arc<Self>, id: &str) -> Birth {
-        self.begin(Newborn::Child(id.to_owned()))
+    pub fn of_child(self: &Arc<Self>, id: &str) -> PendingStart {
+        self.begin(New::Child(id.to_owned()))
     }
 
-    fn begin(self: &Arc<Self>, newborn: Newborn) -> Birth {
-        let mut open = self.lock();
-        open.last += 1;
-        let number = open.last;
-        open.births.insert(number, newborn);
-        Birth { births: self.clone(), number }
+    fn begin(self: &Arc<Self>, new: New) -> PendingStart {
+        let mut pending = self.lock();
+        pending.last += 1;
+        let number = pending.last;
+        pending.starts.insert(number, new);
+        PendingStart { barrier: self.clone(), number }
     }
 
-    /// Once all has been told that may be the start of this instance, which is stored. What begins later is another one.
-    pub async fn told(&self, instance: &WorkflowInstance) {
-        let mut told = std::pin::pin!(self.told.notified());
+    /// Waits until no start is under way that may be that of this instance, which is stored. A start that begins later is
+    /// that of another instance.
+    pub async fn passed(&self, instance: &WorkflowInstance) {
+        let mut over = std::pin::pin!(self.over.notified());
         let last = self.lock().last;
         loop {
-            // Before the look: else what ends in between would be missed.
-            told.as_mut().enable();
-            if !self.lock().births.range(..=last).any(|(_, newborn)| newborn.is(instance)) {
+            // Before the look: else a start that ends in between would be missed.
+            over.as_mut().enable();
+            if !self.lock().starts.range(..=last).any(|(_, new)| new.is(instance)) {
                 return;
             }
-            told.as_mut().await;
-            told.set(self.told.notified());
+            over.as_mut().await;
+            over.set(self.over.notified());
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
         // Nothing panics while holding it; if it did, the map would still be whole.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Birth {
+impl Drop for PendingStart {
     fn drop(&mut self) {
-        self.births.lock().births.remove(&self.number);
-        self.births.told.notify_waiters();
+        self.barrier.lock().starts.remove(&self.number);
+        self.barrier.over.notify_waiters();
     }
 }
 
@@ -102,33 +105,33 @@ mod tests {
 
     #[test]
     fn an_instance_waits_for_the_start_of_its_definition_and_of_its_own_id_and_for_no_other() {
-        let barrier = Arc::new(Births::default());
+        let barrier = Arc::new(StartBarrier::default());
         let (kid, other) = (instance("kid", "one"), instance("other", "two"));
         let _another_child = barrier.of_child("three");
-        assert!(barrier.told(&kid).now_or_never().is_some());
-        let begins: [fn(&Arc<Births>) -> Birth; 2] =
+        assert!(barrier.passed(&kid).now_or_never().is_some());
+        let begins: [fn(&Arc<StartBarrier>) -> PendingStart; 2] =
             [|all| all.of_definition("kid"), |all| all.of_child("one")];
         for begin in begins {
             let start = begin(&barrier);
-            assert!(barrier.told(&kid).now_or_never().is_none());
-            assert!(barrier.told(&other).now_or_never().is_some());
+            assert!(barrier.passed(&kid).now_or_never().is_none());
+            assert!(barrier.passed(&other).now_or_never().is_some());
             drop(start);
-            assert!(barrier.told(&kid).now_or_never().is_some());
+            assert!(barrier.passed(&kid).now_or_never().is_some());
         }
     }
 
     #[test]
     fn an_instance_waits_for_all_starts_that_were_under_way_when_it_was_taken_up_and_for_none_that_begins_later()
      {
-        let barrier = Arc::new(Births::default());
+        let barrier = Arc::new(StartBarrier::default());
         let (first, second) = (barrier.of_definition("w"), barrier.of_definition("w"));
         let kid = instance("w", "one");
-        let mut told = std::pin::pin!(barrier.told(&kid));
-        assert!(told.as_mut().now_or_never().is_none());
+        let mut passed = std::pin::pin!(barrier.passed(&kid));
+        assert!(passed.as_mut().now_or_never().is_none());
         let _later = barrier.of_definition("w");
         drop(first);
-        assert!(told.as_mut().now_or_never().is_none());
+        assert!(passed.as_mut().now_or_never().is_none());
         drop(second);
-        assert!(told.as_mut().now_or_never().is_some());
+        assert!(passed.as_mut().now_or_never().is_some());
     }
 }

@@ -9,26 +9,25 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 use wfe_core::executor::{Job, StepExecution};
 
-use crate::engine::message::Mail;
+use crate::engine::instance::mail::{Mail, MailSender};
 
 /// Those of all hosts of this process. An instance that one of them gave back, or lost, may be claimed by another one, or
 /// by itself, while a body of it still runs here; the store cannot tell that. Instances are told apart by their ids, which
 /// differ from store to store but for copies of a database.
-static HOSTS: LazyLock<Mutex<Vec<Weak<AtHand>>>> = LazyLock::new(Mutex::default);
+static HOSTS: LazyLock<Mutex<Vec<Weak<InFlight>>>> = LazyLock::new(Mutex::default);
 
-/// The bodies of one host. One whose result is not wanted any more is among them until it has ended or was dropped.
-pub(crate) struct AtHand {
+/// The bodies of one host. A cancelled one is among them until it has ended or was dropped.
+pub(in crate::engine) struct InFlight {
     instances: Mutex<HashMap<Arc<str>, Instance>>,
     made: AtomicU64,
 }
 
 #[derive(Default)]
 struct Instance {
-    bodies: Vec<Hand>,
+    bodies: Vec<Body>,
     /// Pointers that wait until an earlier body of their step has ended.
     held: Vec<String>,
     /// The instance waits as a whole: it may kill its process, and others run before it.
@@ -41,28 +40,47 @@ impl Instance {
     }
 }
 
+/// How far a body has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stand {
-    /// It waits for a place.
+pub(crate) enum BodyState {
+    /// It waits for a slot.
     Waits,
+    /// It runs, since then.
     Runs(DateTime<Utc>),
     /// It waits until an earlier body of the step has ended.
     Held,
 }
 
-struct Hand {
-    number: u64,
-    place: StepExecution,
-    stand: Stand,
-    token: CancellationToken,
-    /// Who waits for its end beside its own actor, and as which job.
-    waiting: Vec<(UnboundedSender<Mail>, u64)>,
+/// How far the bodies of an instance have come.
+#[derive(Debug, Default)]
+pub(crate) struct BodyStates {
+    of: HashMap<String, BodyState>,
+    /// The instance waits as a whole.
+    is_set_aside: bool,
 }
 
-impl AtHand {
-    /// Stands for an instance where the id of a pointer would be.
-    pub const WHOLE: &str = "";
+impl BodyStates {
+    /// That of the body at this pointer; `None`: none was taken up.
+    pub fn at(&self, pointer: &str) -> Option<BodyState> {
+        self.of.get(pointer).copied()
+    }
 
+    /// Whether the instance waits as a whole: it may kill its process, and others run before it.
+    pub fn is_set_aside(&self) -> bool {
+        self.is_set_aside
+    }
+}
+
+struct Body {
+    number: u64,
+    place: StepExecution,
+    state: BodyState,
+    token: CancellationToken,
+    /// The actors that wait for its end beside its own, and as which job.
+    waiting: Vec<(MailSender, u64)>,
+}
+
+impl InFlight {
     pub fn new() -> Arc<Self> {
         let this = Arc::new(Self { instances: Mutex::default(), made: AtomicU64::new(0) });
         let mut hosts = lock(&HOSTS);
@@ -76,32 +94,32 @@ impl AtHand {
     pub fn add(&self, instance: &Arc<str>, job: &Job) -> u64 {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let (place, token) = (job.place(), job.token().clone());
-        let hand = Hand { number, place, stand: Stand::Waits, token, waiting: Vec::new() };
-        lock(&self.instances).entry(instance.clone()).or_default().bodies.push(hand);
+        let body = Body { number, place, state: BodyState::Waits, token, waiting: Vec::new() };
+        lock(&self.instances).entry(instance.clone()).or_default().bodies.push(body);
         number
     }
 
     pub fn begins(&self, instance: &str, number: u64, time: DateTime<Utc>) {
         let mut instances = lock(&self.instances);
         let mut bodies = instances.get_mut(instance).into_iter().flat_map(|of| &mut of.bodies);
-        if let Some(hand) = bodies.find(|hand| hand.number == number) {
-            hand.stand = Stand::Runs(time);
+        if let Some(body) = bodies.find(|body| body.number == number) {
+            body.state = BodyState::Runs(time);
         }
     }
 
-    /// The body has ended. Whoever else waited for that is told.
+    /// The body has ended. Other actors that waited for that get mail.
     pub fn remove(&self, instance: &str, number: u64) {
         let mut instances = lock(&self.instances);
         let Some(of) = instances.get_mut(instance) else { return };
         let ended =
-            of.bodies.iter().position(|hand| hand.number == number).map(|at| of.bodies.swap_remove(at));
+            of.bodies.iter().position(|body| body.number == number).map(|at| of.bodies.swap_remove(at));
         if of.is_idle() {
             instances.remove(instance);
         }
         drop(instances);
-        for (mail, job) in ended.into_iter().flat_map(|hand| hand.waiting) {
-            // It fails only if whoever waited has ended.
-            let _void = mail.send(Mail::NotRun(job));
+        for (mail, job) in ended.into_iter().flat_map(|body| body.waiting) {
+            // Void if the actor has ended.
+            mail.send(Mail::NotRun(job));
         }
     }
 
@@ -125,27 +143,26 @@ impl AtHand {
         }
     }
 
-    /// Where the bodies of the instance stand that are wanted: where the body of one that is not goes on, its pointer is
+    /// How far the bodies of the instance have come, but for cancelled ones: where such a body goes on, its pointer has come
     /// further than that.
-    pub fn of(&self, instance: &str) -> HashMap<String, Stand> {
+    pub fn of(&self, instance: &str) -> BodyStates {
         let instances = lock(&self.instances);
-        let Some(of) = instances.get(instance) else { return HashMap::new() };
-        let wanted = of.bodies.iter().filter(|hand| !hand.token.is_cancelled());
-        let held = of.held.iter().map(|pointer| (pointer.clone(), Stand::Held));
-        let whole = of.is_set_aside.then(|| (Self::WHOLE.to_owned(), Stand::Waits));
-        let wanted = wanted.map(|hand| (hand.place.pointer().to_owned(), hand.stand));
-        held.chain(wanted).chain(whole).collect()
+        let Some(of) = instances.get(instance) else { return BodyStates::default() };
+        let held = of.held.iter().map(|pointer| (pointer.clone(), BodyState::Held));
+        let wanted = of.bodies.iter().filter(|body| !body.token.is_cancelled());
+        let wanted = wanted.map(|body| (body.place.pointer().to_owned(), body.state));
+        BodyStates { of: held.chain(wanted).collect(), is_set_aside: of.is_set_aside }
     }
 
     /// All bodies of the instance that have not ended in this process, whichever host has begun them. The end of each is
     /// mailed as that of a job of its own: these jobs are numbered from `from` on.
-    pub fn in_process(instance: &str, mail: &UnboundedSender<Mail>, from: u64) -> Vec<(u64, StepExecution)> {
+    pub fn in_process(instance: &str, mail: &MailSender, from: u64) -> Vec<(u64, StepExecution)> {
         let hosts: Vec<_> = lock(&HOSTS).iter().filter_map(Weak::upgrade).collect();
         let (mut found, mut job) = (Vec::new(), from);
         for host in hosts {
-            for hand in lock(&host.instances).get_mut(instance).into_iter().flat_map(|of| &mut of.bodies) {
-                hand.waiting.push((mail.clone(), job));
-                found.push((job, hand.place.clone()));
+            for body in lock(&host.instances).get_mut(instance).into_iter().flat_map(|of| &mut of.bodies) {
+                body.waiting.push((mail.clone(), job));
+                found.push((job, body.place.clone()));
                 job += 1;
             }
         }

@@ -1,7 +1,7 @@
 //! The bodies of steps: their slots, those in flight, and what runs around them.
 
-pub(crate) mod in_flight;
-pub(crate) mod middleware;
-pub(crate) mod runner;
-pub(crate) mod slots;
-pub(crate) mod watchdog;
+pub(in crate::engine) mod in_flight;
+pub(in crate::engine) mod middleware;
+pub(in crate::engine) mod runner;
+pub(in crate::engine) mod slots;
+pub(in crate::engine) mod watchdog;

@@ -5,7 +5,6 @@ use tokio::{
     runtime::Handle,
     sync::{
         OwnedSemaphorePermit, Semaphore,
-        mpsc::UnboundedSender,
         oneshot::{self, error::TryRecvError},
     },
 };
@@ -18,29 +17,32 @@ use wfe_core::{
 };
 
 use crate::engine::{
-    instance::ownership::Hold,
+    instance::{
+        mail::{Mail, MailSender},
+        ownership::Ownership,
+    },
     isolation::{PROCESS, Running},
-    message::{Mail, Phase, PhaseWatch},
+    message::{Phase, PhaseWatch},
     state::shared::Shared,
     steps::middleware,
 };
 
 /// How long an asynchronous body may go on after its token was fired: long enough to close a connection or to write down how
-/// far it came, short enough for those who wait for its place. Real time, for it is about places, not about workflows.
-/// Told in many docs: where [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation) is, and in the README.
+/// far it came, short enough for those that wait for its slot. Real time, for it is about slots, not about workflows.
+/// Many docs name it: where [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation) is, and in the README.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// Runs step bodies on the program's runtime, apart from the engine's thread.
 #[derive(Clone)]
-pub(crate) struct Bodies {
+pub(in crate::engine) struct Bodies {
     pub shared: Arc<Shared>,
     pub runtime: Handle,
     pub phase: PhaseWatch,
 }
 
-/// The places that a body takes while it runs: one of those of its step, if these are limited, one of the host's, and one
+/// The slots that a body takes while it runs: one of those of its step, if these are limited, one of the host's, and one
 /// in the process.
-struct Places {
+struct Slots {
     _step: Option<OwnedSemaphorePermit>,
     _host: OwnedSemaphorePermit,
     _process: Running,
@@ -48,34 +50,34 @@ struct Places {
 
 impl Bodies {
     /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
-    /// instance: the one that tells of the begin is made from it. If the body has to wait until the instance may be another
-    /// process's (`hold`), the store is asked before it begins.
-    pub fn spawn(&self, job: Job, like: LifecycleEvent, hold: Hold, mail: UnboundedSender<Mail>) {
+    /// instance: the one of the begin is made from it. If the body has to wait until the instance may be another process's
+    /// (`ownership`), the store is asked before it begins.
+    pub fn spawn(&self, job: Job, like: LifecycleEvent, ownership: Ownership, mail: MailSender) {
         let report = Report::new(&self.shared, &job, &like, mail);
-        if *self.phase.borrow() != Phase::Running || self.shared.loss.has_come() {
+        if *self.phase.borrow() != Phase::Running || self.shared.store.loss.has_come() {
             return; // the report says that it did not run
         }
         let of_step = self.shared.options.limits.bodies(&like.definition_id, job.step_id()).cloned();
-        if let Some(places) = self.free_places(of_step.as_ref(), hold.suspect) {
-            return self.begin(job, like, report, places);
+        if let Some(slots) = self.free_slots(of_step.as_ref(), ownership.suspect) {
+            return self.begin(job, like, report, slots);
         }
         let (this, mut phase, span) = (self.clone(), self.phase.clone(), Span::current());
         let waiting = async move {
             let taken = async {
-                let places = this.places(of_step, hold.suspect).await?;
-                let lasts = hold.lasts(&this.shared, &this.phase, &like.instance_id).await;
-                lasts.then_some(places)
+                let slots = this.slots(of_step, ownership.suspect).await?;
+                let lasts = ownership.lasts(&this.shared, &this.phase, &like.instance_id).await;
+                lasts.then_some(slots)
             };
-            let places = tokio::select! {
+            let slots = tokio::select! {
                 biased;
                 // An error: the engine has ended.
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
-                () = this.shared.loss.comes() => return,
+                () = this.shared.store.loss.comes() => return,
                 () = job.token().cancelled() => return,
-                places = taken => places,
+                slots = taken => slots,
             };
-            match places {
-                Some(places) => this.begin(job, like, report, places),
+            match slots {
+                Some(slots) => this.begin(job, like, report, slots),
                 None => report.in_doubt(),
             }
         };
@@ -85,36 +87,37 @@ impl Bodies {
     /// Ends with an error, as soon as the program's runtime is gone: no body runs any more, and none ever will.
     pub fn runtime_gone(&self) -> oneshot::Receiver<()> {
         let (mut kept, gone) = oneshot::channel();
-        // Dropped with the runtime; over when nobody listens any more.
+        // Dropped with the runtime; over when the receiver is dropped.
         self.runtime.spawn(async move { kept.closed().await });
         gone
     }
 
-    fn free_places(&self, of_step: Option<&Arc<Semaphore>>, suspect: Option<u64>) -> Option<Places> {
-        let step = of_step.map(|places| places.clone().try_acquire_owned()).transpose().ok()?;
+    fn free_slots(&self, of_step: Option<&Arc<Semaphore>>, suspect: Option<u64>) -> Option<Slots> {
+        let step = of_step.map(|slots| slots.clone().try_acquire_owned()).transpose().ok()?;
         let host = self.shared.steps.clone().try_acquire_owned().ok()?;
-        Some(Places { _step: step, _host: host, _process: PROCESS.enter(suspect)? })
+        Some(Slots { _step: step, _host: host, _process: PROCESS.enter(suspect)? })
     }
 
-    /// First that of the step: whoever waits for it must not take one from steps that could run. While a suspect runs alone in
-    /// the process, nobody waits with a place that it may need. `None`: somebody closed the semaphores, which nobody does.
-    async fn places(&self, of_step: Option<Arc<Semaphore>>, suspect: Option<u64>) -> Option<Places> {
+    /// First that of the step: a body that waits for it must not take one from steps that could run. While a suspect runs
+    /// alone in the process, no body waits with a slot that it may need. `None`: the semaphores were closed, which never
+    /// happens.
+    async fn slots(&self, of_step: Option<Arc<Semaphore>>, suspect: Option<u64>) -> Option<Slots> {
         let mut waiting = None;
         loop {
             let step = match of_step.clone() {
-                Some(places) => Some(places.acquire_owned().await.ok()?),
+                Some(slots) => Some(slots.acquire_owned().await.ok()?),
                 None => None,
             };
             let host = self.shared.steps.clone().acquire_owned().await.ok()?;
             if let Some(process) = PROCESS.enter(suspect) {
-                return Some(Places { _step: step, _host: host, _process: process });
+                return Some(Slots { _step: step, _host: host, _process: process });
             }
             drop((step, host));
             waiting = Some(PROCESS.opened(waiting.take()).await);
         }
     }
 
-    fn begin(&self, job: Job, like: LifecycleEvent, report: Report, places: Places) {
+    fn begin(&self, job: Job, like: LifecycleEvent, report: Report, slots: Slots) {
         let shared = self.shared.clone();
         if job.is_limited() {
             report.begins();
@@ -123,28 +126,28 @@ impl Bodies {
         let span = span_of(&job, &like);
         let (step, pointer, attempt) = (job.step_id().to_owned(), job.pointer().to_owned(), job.attempt());
         let time = shared.now();
-        shared.at_hand.begins(&instance, report.number, time);
+        shared.in_flight.begins(&instance, report.number, time);
         let what = Lifecycle::StepStarted { step: step.clone(), pointer, attempt };
         shared.publish(LifecycleEvent { time, what, ..like });
-        let store = Some(shared.store.clone());
+        let store = Some(shared.store.steps.clone());
         let has_middleware = !shared.options.step_middleware.is_empty();
         let (watchdog, token) = (shared.watchdog.clone(), job.token().clone());
         if job.is_blocking() && !has_middleware {
             let watch = watchdog.watch_blocking(instance, &step, token);
             self.runtime.spawn_blocking(move || {
                 let end = span.in_scope(|| job.run_blocking(store));
-                drop((places, watch));
+                drop((slots, watch));
                 report.ended(end);
             });
             return;
         }
-        // A thread that blocks keeps its place, and its step from being run again, whatever the middleware around it does
+        // A thread that blocks keeps its slot, and its step from being run again, whatever the middleware around it does
         // meanwhile.
-        let places = Arc::new(places);
+        let slots = Arc::new(slots);
         let (blocks, mut thread) = if job.is_blocking() {
             let (thread, ended) = oneshot::channel::<()>();
             let watch = watchdog.watch_blocking(instance.clone(), &step, token.clone());
-            (Some((thread, places.clone(), watch)), Some(ended))
+            (Some((thread, slots.clone(), watch)), Some(ended))
         } else {
             (None, None)
         };
@@ -177,7 +180,7 @@ impl Bodies {
                 end = body => Some(end),
                 () = parted(&token) => None,
             };
-            drop(places);
+            drop(slots);
             // The middleware has not waited for it, or was dropped.
             let goes_on = thread.take_if(|thread| thread.try_recv() == Err(TryRecvError::Empty));
             match (end, &goes_on) {
@@ -218,54 +221,51 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
     )
 }
 
-/// Mails how a body ended; dropped without that (the host drains, the program's runtime shuts down, or nobody wanted the
-/// body any more, and it went on for too long), that it did not run to its end. Nothing of the body runs any more then.
+/// Mails how a body ended; dropped without that (the host drains, the program's runtime shuts down, or the body was
+/// cancelled, and went on for too long), that it did not run to its end. Nothing of the body runs any more then.
 struct Report {
     shared: Arc<Shared>,
     instance: Arc<str>,
-    /// By which the body is known as [at hand](crate::engine::steps::in_flight::AtHand).
+    /// By which the body is known as [in flight](crate::engine::steps::in_flight::InFlight).
     number: u64,
     pointer: String,
     job: u64,
-    mail: Option<UnboundedSender<Mail>>,
+    mail: Option<MailSender>,
 }
 
 impl Report {
-    fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: UnboundedSender<Mail>) -> Self {
+    fn new(shared: &Arc<Shared>, job: &Job, like: &LifecycleEvent, mail: MailSender) -> Self {
         let (instance, pointer) = (like.instance_id.clone(), job.pointer().to_owned());
-        let number = shared.at_hand.add(&instance, job);
+        let number = shared.in_flight.add(&instance, job);
         Self { shared: shared.clone(), instance, number, pointer, job: job.number(), mail: Some(mail) }
     }
 
     fn begins(&self) {
         if let Some(mail) = &self.mail {
-            // As below.
-            let _void = mail.send(Mail::Begun(self.pointer.clone(), self.job, self.shared.now()));
+            mail.send(Mail::Begun(self.pointer.clone(), self.job, self.shared.now()));
         }
     }
 
-    /// The instance seems to be another process's: whoever works on it here is to look.
+    /// The instance seems to be another process's: its actor here is to look.
     fn in_doubt(self) {
         if let Some(mail) = &self.mail {
-            // As below.
-            let _void = mail.send(Mail::Look);
+            mail.send(Mail::Look);
         }
     }
 
     fn ended(mut self, end: BodyEnd) {
         // Before that is stored which follows from it: a query must not see both.
-        self.shared.at_hand.remove(&self.instance, self.number);
+        self.shared.in_flight.remove(&self.instance, self.number);
         if let Some(mail) = self.mail.take() {
-            // Nobody is there if the instance ended meanwhile, or the host is gone: the result is void then.
-            let _void = mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: false });
+            // Void if the actor has ended meanwhile, or the host is gone.
+            mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: false });
         }
     }
 
     /// The attempt has ended, but not the thread on which the body blocks.
     fn ended_before_its_thread(&self, end: BodyEnd) {
         if let Some(mail) = &self.mail {
-            // As above.
-            let _void = mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: true });
+            mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: true });
         }
     }
 }
@@ -273,8 +273,7 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         let Some(mail) = self.mail.take() else { return };
-        self.shared.at_hand.remove(&self.instance, self.number);
-        // As above.
-        let _void = mail.send(Mail::NotRun(self.job));
+        self.shared.in_flight.remove(&self.instance, self.number);
+        mail.send(Mail::NotRun(self.job));
     }
 }

@@ -18,31 +18,31 @@ impl Limits {
         self.bodies.entry(definition).or_default().insert(step, semaphore(limit));
     }
 
-    /// The places for instances of this definition; `None`: as many as come.
+    /// The slots for instances of this definition; `None`: as many as come.
     pub fn instances(&self, definition: &str) -> Option<&Arc<Semaphore>> {
         self.instances.get(definition)
     }
 
-    /// The places for bodies of this step; `None`: as many as come.
+    /// The slots for bodies of this step; `None`: as many as come.
     pub fn bodies(&self, definition: &str, step: &str) -> Option<&Arc<Semaphore>> {
         self.bodies.get(definition)?.get(step)
     }
 }
 
 /// At least one: with none, nothing would ever move.
-pub(crate) fn semaphore(limit: usize) -> Arc<Semaphore> {
+pub(in crate::engine) fn semaphore(limit: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)))
 }
 
-/// As many of these places as are free, at most `wanted`.
-pub(crate) fn take_places(places: &Arc<Semaphore>, wanted: usize) -> Option<OwnedSemaphorePermit> {
+/// As many of these slots as are free, at most `wanted`.
+pub(in crate::engine) fn take_slots(slots: &Arc<Semaphore>, wanted: usize) -> Option<OwnedSemaphorePermit> {
     loop {
-        let free = u32::try_from(places.available_permits().min(wanted)).unwrap_or(u32::MAX);
+        let free = u32::try_from(slots.available_permits().min(wanted)).unwrap_or(u32::MAX);
         if free == 0 {
             return None;
         }
-        // It fails if somebody took one meanwhile.
-        if let Ok(taken) = places.clone().try_acquire_many_owned(free) {
+        // It fails if one was taken meanwhile.
+        if let Ok(taken) = slots.clone().try_acquire_many_owned(free) {
             return Some(taken);
         }
     }

@@ -16,19 +16,19 @@ use wfe_core::logging;
 /// An asynchronous body that keeps its thread for longer than this is reported, and a blocking one that goes on for
 /// longer than this after its token was fired.
 const TOO_LONG: Duration = Duration::from_secs(1);
-/// Two looks per [`TOO_LONG`]: a report comes at most half of it late. Nobody looks while no body is being run.
+/// Two looks per [`TOO_LONG`]: a report comes at most half of it late. There are none while no body is run.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Reports asynchronous bodies that do not yield: they block a thread of the program's runtime; and blocking ones that
-/// nobody wants any more: they keep a thread, and a place, that nobody can take away. It measures real time, not the host's
+/// Reports asynchronous bodies that do not yield: they block a thread of the program's runtime; and cancelled
+/// blocking ones: they keep a thread, and a slot, which cannot be taken away. It measures real time, not the host's
 /// clock, for it is about threads, not about workflows.
-pub(crate) struct Watchdog {
+pub(in crate::engine) struct Watchdog {
     watched: Mutex<Vec<Weak<Watch>>>,
     began: Instant,
     work: Notify,
 }
 
-pub(crate) struct Watch {
+pub(in crate::engine) struct Watch {
     instance: Arc<str>,
     step: String,
     /// Since when the body has been polled, or was seen to be cancelled, in milliseconds after `began`, plus 1; 0: it is
@@ -61,7 +61,7 @@ impl Watch {
                 instance,
                 step,
                 "the blocking step goes on for over a second after its cancellation token has fired; it keeps its thread and \
-                 its place until it ends: let it look at the token"
+                 its slot until it ends: let it look at the token"
             );
         }
     }
@@ -112,7 +112,7 @@ impl Watchdog {
         }
     }
 
-    /// Reports whoever is overdue; `false`: nobody is left to watch.
+    /// Reports the bodies that are overdue; `false`: none is left to watch.
     fn look(&self) -> bool {
         let now = self.millis();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,88 @@
+//! How an instance is started: stored, published, and handed to the engine.
+
+use std::sync::Arc;
+
+use wfe_core::{
+    Result, WfeError,
+    executor::LifecycleEvent,
+    models::WorkflowInstance,
+    traits::{Claimed, Deaths, Fence, Loaded},
+};
+
+use super::{
+    message::{NewInstance, Order, Permit},
+    state::{notifications::Notifications, shared::Shared},
+    steps::slots::take_slots,
+};
+
+/// Stores a new instance and, with a permit, has the engine run it. On a host that does not run (`None`), it waits in the
+/// store.
+///
+/// The start is published before the order is sent, and so before anything else of the instance. Before the id is known to
+/// the caller, the instance counts as at work here: a caller that waits for its end then gets it without a look into the
+/// store, and the host is not idle before it has run.
+pub(super) async fn store_new(
+    shared: &Arc<Shared>,
+    mut instance: WorkflowInstance,
+    permit: Option<Permit>,
+) -> Result<String> {
+    // Without room in memory the instance waits in the store, and is claimed later.
+    let limited = shared.options.limits.instances(&instance.workflow_definition_id);
+    let slot = limited.and_then(|slots| take_slots(slots, 1));
+    let has_room = permit.is_some() && shared.room() > 0 && slot.is_some() == limited.is_some();
+    let mut owner = if has_room { shared.owner() } else { None };
+    // Without an owner any host may claim it, this one too, as soon as it is stored.
+    let pending_start = || shared.start_barrier.of_definition(&instance.workflow_definition_id);
+    let mut _pending_start = owner.is_none().then(pending_start);
+    let mut started = shared.store.start(owner.as_deref(), &instance).await;
+    if let Err(WfeError::OwnerLost { .. }) = started {
+        // Nothing was stored. The engine's next look finds that it needs another owner.
+        (owner, _pending_start) = (None, Some(pending_start()));
+        started = shared.store.start(None, &instance).await;
+    }
+    let started = match started {
+        Ok(started) => started,
+        Err(error) => {
+            if matches!(error, WfeError::CommitUnknown { .. }) && permit.is_some() {
+                shared.channel.notify(Notifications::owner_in_doubt);
+            }
+            return Err(error);
+        }
+    };
+    if !started.is_new {
+        return Ok(started.id);
+    }
+    instance.id.clone_from(&started.id);
+    shared.publish(LifecycleEvent::started(&instance));
+    if let (Some(fence), Some(owner), Some(permit)) = (started.fence, owner, permit) {
+        if instance.name.is_empty() {
+            instance.name.clone_from(&started.id);
+        }
+        let claimed = Claimed { id: started.id.clone(), fence, deaths: Deaths::default() };
+        let loaded = just_started(instance, fence, owner.id());
+        let work = shared.begin(&started.id, owner, slot);
+        let new = NewInstance { claimed, loaded, work, permit };
+        // It fails only if the engine has ended; then the next start sees the instance.
+        let _later = shared.channel.order(Order::Start(Box::new(new)));
+    } else {
+        // Also on a host that does not run: it may have been started meanwhile.
+        shared.channel.notify(Notifications::unowned_instance);
+    }
+    Ok(started.id)
+}
+
+/// What the store has of an instance that was started just now. Revision 0: it was never changed since.
+fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded {
+    Loaded {
+        instance,
+        revision: 0,
+        fence,
+        owner: Some(owner),
+        control: None,
+        ending: None,
+        cause: None,
+        parent: None,
+        waits: Vec::new(),
+        deliveries: Vec::new(),
+    }
+}

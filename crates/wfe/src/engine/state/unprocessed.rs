@@ -1,0 +1,104 @@
+//! Events that may be marked as processed.
+
+use std::{
+    collections::BTreeSet,
+    mem,
+    sync::{Mutex, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+/// Events that are remembered one by one. Where there are more, all unprocessed ones are looked through.
+pub(super) const REMEMBERED: usize = 1024;
+
+/// Events that no instance may need any more, so that they may be marked as processed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::engine) struct Unprocessed {
+    /// Each once, however many instances have taken it.
+    pub ids: BTreeSet<String>,
+    /// It is not known which ones: all unprocessed events have to be looked through.
+    pub all: bool,
+}
+
+impl Unprocessed {
+    pub fn add(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.ids.extend(ids);
+        self.forget_many();
+    }
+
+    pub fn merge(&mut self, mut later: Self) {
+        self.ids.append(&mut later.ids);
+        self.all |= later.all;
+        self.forget_many();
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty() && !self.all
+    }
+
+    fn forget_many(&mut self) {
+        if self.ids.len() > REMEMBERED {
+            self.ids.clear();
+            self.all = true;
+        }
+    }
+}
+
+/// What the event sweeper is to look after. Whoever stores an event, or a commit that has taken one, notes it here once
+/// that is stored.
+#[derive(Default)]
+pub(in crate::engine) struct SweepList {
+    unprocessed: Mutex<Unprocessed>,
+    arrived: Notify,
+}
+
+impl SweepList {
+    pub fn note(&self, unprocessed: Unprocessed) {
+        if unprocessed.is_empty() {
+            return;
+        }
+        self.lock().merge(unprocessed);
+        self.arrived.notify_one();
+    }
+
+    /// It is not known which events no instance needs any more: a subscription was closed without one, an event that was
+    /// dated ahead has become due, the host starts.
+    pub fn note_all(&self) {
+        self.note(Unprocessed { all: true, ..Unprocessed::default() });
+    }
+
+    /// Waits until something was noted, and takes it.
+    pub async fn take(&self) -> Unprocessed {
+        self.arrived.notified().await;
+        mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Unprocessed> {
+        // Nothing panics while holding it; if it did, the list would still be whole.
+        self.unprocessed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_many_instances_have_taken_is_looked_after_once() {
+        let mut events = Unprocessed::default();
+        events.add(["a".to_owned(), "a".to_owned()]);
+        let mut later = Unprocessed::default();
+        later.add(["a".to_owned()]);
+        events.merge(later);
+        assert_eq!((events.ids.len(), events.all), (1, false));
+    }
+
+    #[test]
+    fn of_more_events_than_are_remembered_none_is_forgotten_all_are_looked_through() {
+        let mut events = Unprocessed::default();
+        events.add((0..REMEMBERED).map(|n| n.to_string()));
+        assert!(!events.all);
+        events.add(["one more".to_owned()]);
+        assert!(events.all && events.ids.is_empty());
+    }
+}
