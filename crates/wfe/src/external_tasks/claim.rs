@@ -150,6 +150,10 @@ impl ActivityClaim {
         self.give_back().await
     }
 
+    pub(in crate::external_tasks) fn host(&self) -> &WorkflowHost {
+        &self.host
+    }
+
     pub(in crate::external_tasks) fn loss(&self) -> &Loss {
         &self.host.store().loss
     }

@@ -1,6 +1,7 @@
 //! Work that workflows wait for: activities, which external workers do, and user tasks, which people answer.
 
 mod activities;
+mod answer;
 mod claim;
 mod claims;
 mod ctx;

@@ -7,14 +7,15 @@ use futures_util::{
     stream::{self, FuturesUnordered},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wfe_core::{
-    Advice, Family, Result, WfeError, definition::to_value, limits::later, logging, steps::StepError,
-};
+use wfe_core::{Family, Result, WfeError, definition::to_value, limits::later, logging, steps::StepError};
 
-use super::{Activities, ActivityClaim, ActivityCtx, claims::HeldClaim};
+use super::{
+    Activities, ActivityCtx,
+    answer::{self, Answer, CLOCK_SKEW},
+    claims::HeldClaim,
+};
 use crate::store::loss::warn_unless_lost;
 
 /// The default lease. Long enough that a worker on a busy machine does not lose its claim, short enough that the
@@ -25,12 +26,6 @@ const HEARTBEATS: u32 = 3;
 /// Timers have a resolution of 1 ms: with a shorter lease, heartbeats would follow each other without a break, and be
 /// late.
 const MIN_LEASE: Duration = Duration::from_millis(HEARTBEATS as u64);
-/// The initial backoff before an answer is stored again. In real time: a store is no faster under a virtual clock.
-const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
-/// The maximum backoff. It grows only while the store reports an error that does not pass by itself.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// How much the store's clock may be behind the host's.
-const CLOCK_SKEW: Duration = Duration::from_millis(10);
 /// How many claimed activities are read to find the lease that expires first.
 const SCANNED_ACTIVITIES: usize = 256;
 
@@ -61,9 +56,6 @@ enum Found {
     /// No activity is free. Holds the time at which the first lease of another worker expires.
     None(Option<DateTime<Utc>>),
 }
-
-/// What a body has answered, as it is stored.
-type Answer = std::result::Result<Value, StepError>;
 
 /// How the work on an activity ended.
 enum Worked {
@@ -275,7 +267,7 @@ impl Worker {
         match self.body(&held, work, shutdown, &mut expiry).await {
             Worked::Answer(Err(error)) if error.code() == StepError::GIVEN_BACK => held.give_back().await,
             Worked::Answer(answer) => {
-                if self.answer(&held.claim, answer, expiry, shutdown).await {
+                if answer::store(&held.claim, answer, expiry, &shutdown.over).await {
                     held.forget();
                 } else {
                     held.give_back().await;
@@ -360,78 +352,6 @@ impl Worker {
             }
         }
     }
-
-    /// Stores the answer, again and again if the store fails. Returns whether the claim is done with: the answer was
-    /// stored, or the store refused it. `false`: the answer is not stored, and the activity is to be given back.
-    async fn answer(
-        &self,
-        claim: &ActivityClaim,
-        mut answer: Answer,
-        mut expiry: DateTime<Utc>,
-        shutdown: &Shutdown,
-    ) -> bool {
-        let host = self.activities.host();
-        let mut backoff = INITIAL_BACKOFF;
-        loop {
-            let stored = match &answer {
-                Ok(result) => claim.succeed(result).await,
-                Err(error) => claim.fail(error).await,
-            };
-            let Err(error) = stored else { return true };
-            let error = match error {
-                // The result can never be stored: the activity fails instead.
-                WfeError::Serialization(_) | WfeError::Unstorable { .. } if answer.is_ok() => {
-                    answer = Err(StepError::fatal(error).with_code(StepError::UNSTORABLE));
-                    continue;
-                }
-                // The lease expired while the store was busy, but perhaps no other worker has claimed the activity.
-                WfeError::LeaseExpired(_) if expiry <= later(host.engine().now(), CLOCK_SKEW) => {
-                    match claim.renew().await {
-                        Ok(later) => {
-                            expiry = later;
-                            continue;
-                        }
-                        Err(error) => error,
-                    }
-                }
-                error => error,
-            };
-            let is_lasting = error.advice() == Advice::GiveUp || error.family() == Family::Worker;
-            if is_lasting && (is_final(&error) || expiry <= host.engine().now()) {
-                // If the activity were given back, it would be done again at once, only to be refused again. The rest
-                // of the lease serves as the backoff.
-                warn_unless_lost!(
-                    host.store().loss,
-                    activity = self.name,
-                    %error,
-                    "an answer was refused; the activity is free for other workers when the lease expires"
-                );
-                return true;
-            }
-            if shutdown.over.is_cancelled() {
-                warn_unless_lost!(
-                    host.store().loss,
-                    activity = self.name,
-                    %error,
-                    "the grace time is over; an answer could not be stored"
-                );
-                return false;
-            }
-            logging::debug!(activity = self.name, %error, "an answer could not be stored; the worker tries again");
-            tokio::select! {
-                () = tokio::time::sleep(backoff) => {}
-                () = shutdown.over.cancelled() => {}
-            }
-            if is_lasting {
-                backoff = (backoff * 2).min(MAX_BACKOFF);
-            }
-        }
-    }
-}
-
-/// Whether the store has refused the answer itself. Any other error means that the store failed.
-fn is_final(error: &WfeError) -> bool {
-    !matches!(error, WfeError::Storage { .. } | WfeError::Persistence(_) | WfeError::Other(_))
 }
 
 /// Awaits the future; never resolves if there is none.

@@ -94,8 +94,6 @@ pub(super) async fn run(
     steps: Handle,
 ) -> Option<oneshot::Sender<()>> {
     let (gone, mut ended) = mpsc::unbounded_channel();
-    let watchdog = shared.watchdog.clone();
-    tokio::spawn(async move { watchdog.run().await });
     let bodies = Bodies { shared: shared.clone(), runtime: steps, phase: phase.subscribe() };
     let mut runtime_gone = bodies.runtime_gone();
     let actors = Arc::new(Actors::new(shared.clone(), bodies, gone));
@@ -122,15 +120,7 @@ pub(super) async fn run(
     let mut inbox = Inbox::new(shared.clone(), receiver, actors, phase);
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
-    if let Some(lease) = this.owner.lease() {
-        let (shared, clock) = (shared.clone(), clock.clone());
-        tokio::spawn(async move { shared.heartbeats.run(lease, &*clock, &shared.store).await });
-    }
-    if shared.store.guarantees == Guarantees::OneTransactionPerStep {
-        let shared = shared.clone();
-        shared.sweep_list.note_all();
-        tokio::spawn(async move { event_sweeper::run(&shared).await });
-    }
+    spawn_helpers(&shared, this.owner.lease());
     // From before the first look: what others store after it is news.
     let news = watch(shared.store.news());
     let began = shared.now();
@@ -199,6 +189,23 @@ pub(super) async fn run(
     }
 }
 
+/// What goes on beside the main loop as long as that runs.
+fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>) {
+    let watchdog = shared.watchdog.clone();
+    tokio::spawn(async move { watchdog.run().await });
+    if let Some(lease) = lease {
+        let shared = shared.clone();
+        tokio::spawn(async move {
+            shared.heartbeats.run(lease, &*shared.options.clock, &shared.store).await;
+        });
+    }
+    if shared.store.guarantees == Guarantees::OneTransactionPerStep {
+        let shared = shared.clone();
+        shared.sweep_list.note_all();
+        tokio::spawn(async move { event_sweeper::run(&shared).await });
+    }
+}
+
 /// The time of a timer. Behind the calendar, `None`: it never comes. Before the calendar, which is where a time lies that is
 /// looked at long enough ahead: at once.
 fn in_calendar(millis: i64) -> Option<DateTime<Utc>> {
@@ -223,7 +230,9 @@ impl Dispatcher {
     async fn attend_to(&mut self, Pending { notifications, idlers }: Pending) {
         let Notifications { requested, asked, dates, .. } = notifications;
         self.in_doubt |= notifications.is_owner_in_doubt;
-        dates.into_iter().for_each(|date| self.dates.add(date));
+        for date in dates {
+            self.dates.add(date);
+        }
         if notifications.has_definitions {
             self.look_and_refill().await;
         }

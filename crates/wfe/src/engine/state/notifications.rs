@@ -12,6 +12,7 @@ use super::unprocessed::{REMEMBERED, Unprocessed};
 use crate::engine::message::Permit;
 
 /// What was stored since the engine last looked, each thing once.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]
 #[derive(Default)]
 pub(in crate::engine) struct Notifications {
     /// Instances of which a caller has requested something. The permits bound how many there are; a race with the start of
