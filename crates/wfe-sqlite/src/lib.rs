@@ -17,6 +17,6 @@ mod step_store;
 // Named so that a bundled SQLite with the WAL-reset corruption bug fails to resolve; sqlx is the only way to it.
 use libsqlite3_sys as _;
 
-pub use file::companions::is_companion;
+pub use file::sidecar_names::is_sidecar;
 pub use options::{BUSY_TIMEOUT, CACHE_BYTES, LEASE, SqliteOptions};
 pub use provider::SqlitePersistenceProvider;

@@ -22,7 +22,7 @@ use crate::{
     },
     instance::cache::Cache,
     options::{Place, SqliteOptions},
-    processes::{change_signal::Bell, lock_files::Beside, owners::Owners},
+    processes::{change_signal::ChangeSignal, lock_files::LockFiles, owners::Owners},
     request::{Done, Script},
     schema,
 };
@@ -62,7 +62,7 @@ pub struct SqlitePersistenceProvider {
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: Arc<Owners>,
-    pub(crate) bell: Bell,
+    pub(crate) change_signal: ChangeSignal,
     /// `None`: a database in memory, which nobody can take away.
     watch: Option<Watch>,
     corrupt: CorruptValues,
@@ -104,45 +104,49 @@ impl SqlitePersistenceProvider {
         let busy = options.busy_timeout;
         let mut recovery =
             Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), busy };
-        let (writer, reader, owners, bell, watch) = match &place {
+        let (writer, reader, owners, change_signal, watch) = match &place {
             Place::Memory => {
-                let bell = Bell::in_memory();
-                let rung = bell.clone();
-                let open = async move || Ok((open::memory().await?, None, rung, ()));
+                let change_signal = ChangeSignal::in_memory();
+                let of_writer = change_signal.clone();
+                let open = async move || Ok((open::memory().await?, None, of_writer, ()));
                 let owners = Arc::new(Owners::in_memory(options.lease));
-                (Writer::start(recovery, open).await?.0, None, owners, bell, None)
+                (Writer::start(recovery, open).await?.0, None, owners, change_signal, None)
             }
             Place::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
-                let watch = match preflight::look(&path) {
+                let watch = match preflight::check(&path) {
                     Ok(guard) => Watch::new(guard, &path),
                     Err(error) => return Err(schema::explained(&path, error).await),
                 };
                 let sidecars = Sidecars::of(watch.real())?;
-                sidecars.check_sqlites()?;
-                let owners = Arc::new(Owners::beside(sidecars.clone(), options.lease));
+                sidecars.check_files_of_sqlite()?;
+                let owners = Arc::new(Owners::of_file(sidecars.clone(), options.lease));
                 let looked_after = Arc::clone(&owners);
                 recovery.options = Some((open::writing(&path, busy), sidecars.clone()));
                 let watched = watch.clone();
                 let reading = open::reading(&path, busy);
                 let open = async move || {
                     // On the writer's thread, which may wait for a lock.
-                    let bell = Bell::of_file(Beside::join(&sidecars, busy)?, watched.clone(), looked_after);
+                    let change_signal = ChangeSignal::of_file(
+                        LockFiles::join(&sidecars, busy)?,
+                        watched.clone(),
+                        looked_after,
+                    );
                     let Opened { writer, readers, hold } =
                         open::file(&path, &watched, &sidecars, busy).await?;
                     let shared = hold.share();
-                    Ok((writer, Some(hold), bell.clone(), (readers, shared, bell)))
+                    Ok((writer, Some(hold), change_signal.clone(), (readers, shared, change_signal)))
                 };
-                let (mut writer, (readers, hold, bell)) = Writer::start(recovery, open).await?;
+                let (mut writer, (readers, hold, change_signal)) = Writer::start(recovery, open).await?;
                 let reader = Reader::start(readers, reading, hold, busy, place.name())?;
                 // The writer's own thread blocks while others hold the database.
                 writer.admission.time_on(reader.runtime().clone());
-                (writer, Some(reader), owners, bell, Some(watch))
+                (writer, Some(reader), owners, change_signal, Some(watch))
             }
         };
         let corrupt = CorruptValues::default();
-        Ok(Self { writer, reader, cache, clock: options.clock, owners, bell, watch, corrupt, place })
+        Ok(Self { writer, reader, cache, clock: options.clock, owners, change_signal, watch, corrupt, place })
     }
 
     /// Finishes what was begun, closes the database and waits for it. Every later call is

@@ -165,8 +165,8 @@ pub(crate) struct Script {
     refusals: Vec<(usize, WfeError)>,
     /// Writes of the same key keep their order.
     pub(crate) key: u64,
-    /// Stores something that other hosts may have to look at: the bell is rung once it is durable.
-    pub(crate) rings: bool,
+    /// Stores something that concerns other hosts: they are notified once it is durable.
+    pub(crate) notifies: bool,
     /// Of a script that reads; `None`: all rows are gathered.
     pub(crate) take: Option<Take>,
 }
@@ -186,8 +186,8 @@ impl Script {
     }
 
     /// The same script, but others are told of it.
-    pub(crate) fn ringing(self) -> Self {
-        Self { rings: true, ..self }
+    pub(crate) fn notifying(self) -> Self {
+        Self { notifies: true, ..self }
     }
 
     /// Adds a statement and returns its index.

@@ -218,7 +218,7 @@ async fn time(store: &SqlitePersistenceProvider, writes: u32) -> Duration {
     start.elapsed()
 }
 
-/// The locks of the turnstile, by the end of their names.
+/// The files of the fair lock, by the suffixes of their names.
 fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push(suffix);

@@ -220,7 +220,7 @@ impl AsNobody {
     /// What lies beside the database.
     fn beside(&self) -> Vec<PathBuf> {
         let all = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
-        all.filter(|path| wfe_sqlite::is_companion(&self.database, path)).collect()
+        all.filter(|path| wfe_sqlite::is_sidecar(&self.database, path)).collect()
     }
 }
 

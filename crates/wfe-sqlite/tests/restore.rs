@@ -88,7 +88,7 @@ async fn is_refused(database: &Path, why: &str) {
     }
     let folder = fs::read_dir(database.parent().unwrap()).unwrap();
     let made =
-        folder.map(|entry| entry.unwrap().path()).filter(|path| wfe_sqlite::is_companion(database, path));
+        folder.map(|entry| entry.unwrap().path()).filter(|path| wfe_sqlite::is_sidecar(database, path));
     for path in made {
         assert!(path == log || path == beside(database, "-shm"), "{}", path.display());
     }

@@ -143,7 +143,7 @@ async fn what_lies_beside_the_file_is_for_its_user_alone_and_goes_with_the_last_
     assert!(beside(&link).is_empty());
     for end in BESIDE {
         let path = folder.path().join(format!("a.db-{end}"));
-        assert!(wfe_sqlite::is_companion(&real, &path));
+        assert!(wfe_sqlite::is_sidecar(&real, &path));
         assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{end}");
     }
     one.close().await;

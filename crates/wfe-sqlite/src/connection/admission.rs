@@ -89,7 +89,7 @@ impl Admission {
                 Ok(permit) => Ok(Some(permit)),
                 Err(_) => Err(WfeError::Closed("store")),
             },
-            rung = &mut timer.0 => Err(match rung {
+            of_writer = &mut timer.0 => Err(match of_writer {
                 Ok(()) => self.busy(since.elapsed()),
                 // The thread has ended.
                 Err(_) => WfeError::Closed("store"),

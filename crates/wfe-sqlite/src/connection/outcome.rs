@@ -47,9 +47,9 @@ pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
     match outcome {
         Batch::Answered(answers) => {
             let stored = |answer: &Answer| matches!(answer, Ok(Written::Done(_)));
-            batch.iter().zip(answers).any(|(request, answer)| request.script.rings && stored(answer))
+            batch.iter().zip(answers).any(|(request, answer)| request.script.notifies && stored(answer))
         }
-        Batch::Unknown(_) => batch.iter().any(|request| request.script.rings),
+        Batch::Unknown(_) => batch.iter().any(|request| request.script.notifies),
         Batch::NotBegun(_) | Batch::Ended(_) | Batch::Lost(_) | Batch::LostSince(_) => false,
     }
 }

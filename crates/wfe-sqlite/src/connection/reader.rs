@@ -138,7 +138,7 @@ async fn serve(
             }
         }
     }
-    let may_close = hold.leave();
+    let may_close = hold.release();
     for _ in 0..count {
         let Some((Some(connection), _)) = idle.recv().await else { continue };
         if !may_close {
@@ -221,7 +221,7 @@ mod tests {
     async fn a_reader_that_stands_still_keeps_the_program_out_and_not_the_engine() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
-        let hold = Watch::new(preflight::look(&path).unwrap(), &path).enter().unwrap();
+        let hold = Watch::new(preflight::check(&path).unwrap(), &path).enter().unwrap();
         // Without a connection, the thread takes one job from the queue and never ends it.
         let busy = Duration::from_millis(50);
         let reader = Reader::start(Vec::new(), open::in_memory(), hold, busy, "a.db".to_owned()).unwrap();

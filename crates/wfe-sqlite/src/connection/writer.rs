@@ -32,7 +32,7 @@ use crate::{
     error,
     file::{Hold, Loss, sidecars::Sidecars},
     instance::cache::Cache,
-    processes::{change_signal::Bell, fair_lock::Turnstile},
+    processes::{change_signal::ChangeSignal, fair_lock::FairLock},
     request::{Done, Script, Written},
     schema,
 };
@@ -91,21 +91,21 @@ impl Writer {
     /// thread ends, the connection closed.
     pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
     where
-        F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Hold>, Bell, R)> + Send + 'static,
+        F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Hold>, ChangeSignal, R)> + Send + 'static,
         R: Send + 'static,
     {
         let (jobs, queue) = mpsc::unbounded_channel();
         let (opened, is_open) = oneshot::channel();
         let (busy, location) = (recovery.busy, recovery.location.clone());
         let ended = thread::start("wfe-sqlite-write", async move || match open().await {
-            Ok((connection, hold, bell, more)) => {
+            Ok((connection, hold, change_signal, more)) => {
                 // The caller is gone: it dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
-                let turnstile = bell.beside().cloned().map(Turnstile::new);
+                let fair_lock = change_signal.lock_files().cloned().map(FairLock::new);
                 let waiting = VecDeque::new();
                 let texts = Texts::default();
                 let connection = Some(connection);
-                let thread = Thread { connection, hold, recovery, texts, turnstile, bell, waiting };
+                let thread = Thread { connection, hold, recovery, texts, fair_lock, change_signal, waiting };
                 thread.serve(queue).await;
             }
             Err(error) => {
@@ -196,8 +196,8 @@ struct Thread {
     recovery: Recovery,
     texts: Texts,
     /// `None`: a database in memory, which nobody else has.
-    turnstile: Option<Turnstile>,
-    bell: Bell,
+    fair_lock: Option<FairLock>,
+    change_signal: ChangeSignal,
     /// What was taken from the queue and is not done yet, in its order.
     waiting: VecDeque<Job>,
 }
@@ -231,15 +231,15 @@ impl Thread {
                 },
             }
         }
-        if !self.hold.as_mut().is_none_or(Hold::leave) {
+        if !self.hold.as_mut().is_none_or(Hold::release) {
             std::mem::forget(self.connection);
         } else if let Some(connection) = self.connection
             && let Err(error) = logging::unlogged(connection.close()).await
         {
             logging::warn!(%error, store = self.recovery.location, "the store did not close cleanly");
         }
-        if let Some(beside) = self.bell.beside() {
-            beside.leave();
+        if let Some(lock_files) = self.change_signal.lock_files() {
+            lock_files.leave();
         }
         drop(self.hold);
         if let Some(reply) = closing {
@@ -258,13 +258,13 @@ impl Thread {
             // No turn is needed to say so.
             return self.refuse(&loss);
         }
-        if let Some(turnstile) = &mut self.turnstile {
+        if let Some(fair_lock) = &mut self.fair_lock {
             // The first one's time is over first, and this thread has nothing to do before its turn has come.
             let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, ..)) = self.waiting.front()
             else {
                 return;
             };
-            turnstile.enter(*since + self.recovery.busy);
+            fair_lock.acquire(*since + self.recovery.busy);
         }
         while let Ok(job) = queue.try_recv() {
             self.waiting.push_back(job);
@@ -275,12 +275,12 @@ impl Thread {
         } else {
             self.write().await
         };
-        if let Some(turnstile) = &mut self.turnstile {
-            turnstile.leave();
+        if let Some(fair_lock) = &mut self.fair_lock {
+            fair_lock.release();
         }
         // Before the answers: whoever has one may count on it that others were told.
         if answered.iter().any(|(batch, outcome)| is_news(batch, outcome)) {
-            self.bell.ring();
+            self.change_signal.notify();
         }
         for (batch, outcome) in answered {
             answer(batch, outcome, |error| self.recovery.named(error));

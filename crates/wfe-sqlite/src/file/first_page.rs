@@ -14,7 +14,7 @@ use wfe_core::{Result, WfeError};
 
 use crate::{
     error::unusable,
-    file::{companions::JOURNAL, sidecars::Sidecars},
+    file::{sidecar_names::JOURNAL, sidecars::Sidecars},
     schema,
 };
 

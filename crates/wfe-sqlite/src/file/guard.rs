@@ -27,11 +27,11 @@ use wfe_core::{WfeError, logging, sync::lock};
 
 use super::loss::Loss;
 #[cfg(unix)]
-use super::seen::{self, Seen};
+use super::open_files::{self, OpenFiles};
 use crate::error;
 
 /// Who does not write looks so often at most: a loss is found within a second also where his look comes late.
-const EVERY: Duration = Duration::from_millis(500);
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// One for each database file that this process has open, shared by its providers.
 pub(crate) struct Guard {
@@ -40,8 +40,8 @@ pub(crate) struct Guard {
     /// Its path, links followed: its log and its `-shm` lie beside that.
     real: PathBuf,
     state: Mutex<State>,
-    /// When somebody looked last, in milliseconds since [`BEGAN`].
-    looked: AtomicU64,
+    /// When somebody checked last, in milliseconds since [`STARTED`].
+    checked: AtomicU64,
 }
 
 #[derive(Default)]
@@ -54,18 +54,18 @@ struct State {
     /// Connections were left open for good: nothing must be opened beside them in this process.
     abandoned: bool,
     #[cfg(unix)]
-    seen: Option<Seen>,
+    files: Option<OpenFiles>,
     /// This process's own descriptor of the `-shm`, for its lock.
     #[cfg(unix)]
-    index: Option<File>,
+    shm: Option<File>,
 }
 
-static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Guard {
     /// Of an open database file that SQLite has not opened yet, or only through this guard.
     pub(crate) fn new(database: File, real: PathBuf) -> Self {
-        Self { database: Some(database), real, state: Mutex::default(), looked: AtomicU64::new(0) }
+        Self { database: Some(database), real, state: Mutex::default(), checked: AtomicU64::new(0) }
     }
 
     /// Its path, links followed.
@@ -89,8 +89,8 @@ impl Drop for Guard {
     fn drop(&mut self) {
         #[cfg(unix)]
         {
-            let index = self.state().index.take();
-            seen::close([self.database.take(), index].into_iter().flatten());
+            let shm = self.state().shm.take();
+            open_files::close([self.database.take(), shm].into_iter().flatten());
         }
     }
 }
@@ -120,14 +120,14 @@ impl Watch {
     /// The file was lost, and what this process had open of it is not closed yet.
     pub(crate) fn enter(&self) -> Result<Hold, Loss> {
         let mut state = self.guard.state();
-        self.look(&mut state)?;
+        self.check_files(&mut state)?;
         state.open += 1;
         Ok(Hold { watch: self.clone(), is_working: false })
     }
 
     /// Whether all is in its place, now. An error is final.
     pub(crate) fn check(&self) -> Result<(), Loss> {
-        self.look(&mut self.guard.state())
+        self.check_files(&mut self.guard.state())
     }
 
     /// As [`check`](Self::check), but it looks only if nobody has done so for half a second.
@@ -136,11 +136,11 @@ impl Watch {
             return Err(loss.clone());
         }
         let mut state = self.guard.state();
-        let looked = Duration::from_millis(self.guard.looked.load(Ordering::Relaxed));
-        if BEGAN.elapsed().saturating_sub(looked) < EVERY {
+        let checked = Duration::from_millis(self.guard.checked.load(Ordering::Relaxed));
+        if STARTED.elapsed().saturating_sub(checked) < CHECK_EVERY {
             return state.lost.clone().map_or(Ok(()), Err);
         }
-        self.look(&mut state)
+        self.check_files(&mut state)
     }
 
     /// Whether the file is lost after an error of SQLite's: it says so itself, or it failed because the file is gone.
@@ -149,7 +149,7 @@ impl Watch {
         if state.lost.is_none() && error::is_damage(error) {
             state.lost = Some(Loss::damaged(&self.given, Arc::clone(error)));
         }
-        self.look(&mut state)
+        self.check_files(&mut state)
     }
 
     /// As [`judge`](Self::judge), of an error that was made from SQLite's: itself, or what is said instead of it.
@@ -160,15 +160,15 @@ impl Watch {
         }
     }
 
-    fn look(&self, state: &mut State) -> Result<(), Loss> {
+    fn check_files(&self, state: &mut State) -> Result<(), Loss> {
         #[cfg(unix)]
-        if let (None, Some(database), Some(seen), Some(index)) =
-            (&state.lost, &self.guard.database, &mut state.seen, &state.index)
+        if let (None, Some(database), Some(files), Some(shm)) =
+            (&state.lost, &self.guard.database, &mut state.files, &state.shm)
         {
-            state.lost = seen.look(database, index, &self.given).err();
+            state.lost = files.check(database, shm, &self.given).err();
         }
-        let now = BEGAN.elapsed().as_millis();
-        self.guard.looked.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let now = STARTED.elapsed().as_millis();
+        self.guard.checked.store(u64::try_from(now).unwrap_or(u64::MAX), Ordering::Relaxed);
         match (&state.lost, self.found.get()) {
             (_, Some(loss)) => Err(loss.clone()),
             (Some(loss), None) => Err(self.found.get_or_init(|| loss.clone()).clone()),
@@ -192,14 +192,14 @@ impl Hold {
     ///
     /// # Errors
     /// A file was taken away meanwhile. Close the connections then.
-    pub(crate) fn begin(&mut self) -> Result<(), Loss> {
+    pub(crate) fn activate(&mut self) -> Result<(), Loss> {
         let guard = &self.watch.guard;
         let mut state = guard.state();
-        self.watch.look(&mut state)?;
+        self.watch.check_files(&mut state)?;
         #[cfg(unix)]
-        if let (None, Some(database)) = (&state.seen, &guard.database) {
-            let seen = Seen::take(database, &mut state.index, &self.watch.given, &guard.real)?;
-            state.seen = Some(seen);
+        if let (None, Some(database)) = (&state.files, &guard.database) {
+            let files = OpenFiles::open(database, &mut state.shm, &self.watch.given, &guard.real)?;
+            state.files = Some(files);
         }
         state.working += 1;
         self.is_working = true;
@@ -217,20 +217,20 @@ impl Hold {
     /// The connections are about to be closed. `false`: leave them open for good, since nothing else would keep SQLite from
     /// writing an old log over what others have stored.
     #[must_use]
-    pub(crate) fn leave(&mut self) -> bool {
+    pub(crate) fn release(&mut self) -> bool {
         if !std::mem::take(&mut self.is_working) {
             return true;
         }
         let mut state = self.watch.guard.state();
         // Also what nobody has found yet.
-        let is_lost = self.watch.look(&mut state).is_err();
+        let is_lost = self.watch.check_files(&mut state).is_err();
         state.working -= 1;
-        let may_close = state.working > 0 || self.watch.leave_last(&state, is_lost);
+        let may_close = state.working > 0 || self.watch.release_last(&state, is_lost);
         state.abandoned |= !may_close;
         #[cfg(unix)]
         if state.working == 0 {
-            // Not looked at any more: SQLite may have other locks now, and remove the log.
-            state.seen = None;
+            // Not checked at any more: SQLite may have other locks now, and remove the log.
+            state.files = None;
         }
         may_close
     }
@@ -239,17 +239,18 @@ impl Hold {
 impl Watch {
     /// Whether the last connection here may be closed.
     #[cfg(unix)]
-    fn leave_last(&self, state: &State, is_lost: bool) -> bool {
-        let (Some(seen), Some(database), Some(index)) = (&state.seen, &self.guard.database, &state.index)
+    fn release_last(&self, state: &State, is_lost: bool) -> bool {
+        let (Some(files), Some(database), Some(shm)) = (&state.files, &self.guard.database, &state.shm)
         else {
             return true;
         };
         match &state.lost {
             Some(loss) if is_lost => {
-                (loss.is_of_companion() && seen.heal(database, index, &self.given)) || seen.keeps_log()
+                (loss.is_of_sidecar() && files.may_write_back(database, shm, &self.given))
+                    || files.keeps_log()
             }
             _ => {
-                if let Err(error) = seen.give_back(database, index) {
+                if let Err(error) = files.unlock(database, shm) {
                     logging::warn!(%error, database = %self.given.display(), "the log stays beside the database");
                 }
                 true
@@ -259,7 +260,7 @@ impl Watch {
 
     /// Elsewhere nobody can take a file away that is open.
     #[cfg(not(unix))]
-    fn leave_last(&self, _: &State, _: bool) -> bool {
+    fn release_last(&self, _: &State, _: bool) -> bool {
         true
     }
 }
@@ -267,7 +268,7 @@ impl Watch {
 impl Drop for Hold {
     fn drop(&mut self) {
         // Whoever drops it without leaving has connections that close by themselves.
-        let _ = self.leave();
+        let _ = self.release();
         let mut state = self.watch.guard.state();
         state.open -= 1;
         if state.open > 0 {

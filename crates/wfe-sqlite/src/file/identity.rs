@@ -9,13 +9,13 @@ use std::{
 /// Device and inode.
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
-pub(crate) fn number(file: &Metadata) -> Option<(u64, u64)> {
-    Some(super::stat::number(file))
+pub(crate) fn inode(file: &Metadata) -> Option<(u64, u64)> {
+    Some(super::stat::inode(file))
 }
 
 /// Elsewhere locks belong to a handle, and closing another one does them no harm.
 #[cfg(not(unix))]
-pub(crate) fn number(_: &Metadata) -> Option<(u64, u64)> {
+pub(crate) fn inode(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 

@@ -24,8 +24,8 @@ use wfe_core::{Result, WfeError};
 use crate::{
     error::unusable,
     file::{
-        companions::{SHM, WAL},
         first_page::number,
+        sidecar_names::{SHM, WAL},
         sidecars::Sidecars,
     },
 };

@@ -14,73 +14,73 @@ use wfe_core::WfeError;
 #[derive(Clone, Debug)]
 pub(crate) struct Loss {
     path: PathBuf,
-    event: Event,
+    kind: LossKind,
 }
 
 #[derive(Clone, Debug)]
-enum Event {
+enum LossKind {
     /// The database file is gone.
     Removed,
     /// The log or the `-shm` is gone.
-    CompanionRemoved,
+    SidecarRemoved,
     Replaced,
     Truncated,
     /// Its locks were lost, and another process has locked it for itself.
     #[cfg(unix)]
-    Taken,
+    LockedByOther,
     #[cfg(unix)]
     NotLocked(Arc<io::Error>),
-    NotSeen(Arc<io::Error>),
+    Inaccessible(Arc<io::Error>),
     /// SQLite found that it is damaged or no database.
     Damaged(Arc<sqlx::Error>),
 }
 
 impl Loss {
-    fn new(path: &Path, event: Event) -> Self {
-        Self { path: path.to_owned(), event }
+    fn new(path: &Path, kind: LossKind) -> Self {
+        Self { path: path.to_owned(), kind }
     }
 
     /// From the error of a look at the database file.
     pub(crate) fn database(path: &Path, error: io::Error) -> Self {
-        Self::unseen(path, error, Event::Removed)
+        Self::of_error(path, error, LossKind::Removed)
     }
 
     /// From the error of a look at the log or the `-shm`.
-    pub(crate) fn companion(path: &Path, error: io::Error) -> Self {
-        Self::unseen(path, error, Event::CompanionRemoved)
+    pub(crate) fn sidecar(path: &Path, error: io::Error) -> Self {
+        Self::of_error(path, error, LossKind::SidecarRemoved)
     }
 
-    fn unseen(path: &Path, error: io::Error, missing: Event) -> Self {
+    fn of_error(path: &Path, error: io::Error, missing: LossKind) -> Self {
         let is_missing = error.kind() == io::ErrorKind::NotFound;
-        Self::new(path, if is_missing { missing } else { Event::NotSeen(Arc::new(error)) })
+        Self::new(path, if is_missing { missing } else { LossKind::Inaccessible(Arc::new(error)) })
     }
 
     pub(crate) fn replaced(path: &Path) -> Self {
-        Self::new(path, Event::Replaced)
+        Self::new(path, LossKind::Replaced)
     }
 
     pub(crate) fn truncated(path: &Path) -> Self {
-        Self::new(path, Event::Truncated)
+        Self::new(path, LossKind::Truncated)
     }
 
     pub(crate) fn damaged(path: &Path, error: Arc<sqlx::Error>) -> Self {
-        Self::new(path, Event::Damaged(error))
+        Self::new(path, LossKind::Damaged(error))
     }
 
     #[cfg(unix)]
-    pub(crate) fn taken(path: &Path) -> Self {
-        Self::new(path, Event::Taken)
+    pub(crate) fn locked_by_other(path: &Path) -> Self {
+        Self::new(path, LossKind::LockedByOther)
     }
 
     #[cfg(unix)]
     pub(crate) fn not_locked(path: &Path, error: io::Error) -> Self {
-        Self::new(path, Event::NotLocked(Arc::new(error)))
+        Self::new(path, LossKind::NotLocked(Arc::new(error)))
     }
 
     /// Whether only the log or the `-shm` was removed, and the database itself is whole.
     #[cfg(unix)]
-    pub(crate) fn is_of_companion(&self) -> bool {
-        matches!(self.event, Event::CompanionRemoved)
+    pub(crate) fn is_of_sidecar(&self) -> bool {
+        matches!(self.kind, LossKind::SidecarRemoved)
     }
 
     /// For a call of which nothing was written.
@@ -96,27 +96,27 @@ impl Loss {
 
     /// What happened, and what to do.
     fn reason(&self) -> String {
-        let advice = match self.event {
-            Event::CompanionRemoved => {
+        let advice = match self.kind {
+            LossKind::SidecarRemoved => {
                 "stop all programs that have the database open, and start them again; the last one to close writes back \
                  what it still has, unless another log was made meanwhile"
             }
-            Event::Damaged(_) | Event::Truncated => {
+            LossKind::Damaged(_) | LossKind::Truncated => {
                 "stop all programs that have it open, and restore a backup"
             }
             _ => {
                 "stop all programs that have it open, put the file back or restore a backup, and start them again"
             }
         };
-        format!("{}, so nothing is stored any more: {advice}", self.event)
+        format!("{}, so nothing is stored any more: {advice}", self.kind)
     }
 
     fn cause(&self) -> Option<Box<dyn Error + Send + Sync>> {
-        match &self.event {
-            Event::NotSeen(error) => Some(Box::new(Arc::clone(error))),
+        match &self.kind {
+            LossKind::Inaccessible(error) => Some(Box::new(Arc::clone(error))),
             #[cfg(unix)]
-            Event::NotLocked(error) => Some(Box::new(Arc::clone(error))),
-            Event::Damaged(error) => Some(Box::new(Arc::clone(error))),
+            LossKind::NotLocked(error) => Some(Box::new(Arc::clone(error))),
+            LossKind::Damaged(error) => Some(Box::new(Arc::clone(error))),
             _ => None,
         }
     }
@@ -124,23 +124,23 @@ impl Loss {
 
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.event)
+        write!(f, "{}: {}", self.path.display(), self.kind)
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for LossKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Removed | Self::CompanionRemoved => f.write_str("it was removed or renamed while it was open"),
+            Self::Removed | Self::SidecarRemoved => f.write_str("it was removed or renamed while it was open"),
             Self::Replaced => f.write_str("another file was put in its place while it was open"),
             Self::Truncated => f.write_str("it was emptied or cut short while it was open"),
             #[cfg(unix)]
-            Self::Taken => f.write_str(
+            Self::LockedByOther => f.write_str(
                 "its locks were lost (this process has closed the file by other means), and another process has locked it",
             ),
             #[cfg(unix)]
             Self::NotLocked(error) => write!(f, "it cannot be locked any more ({error})"),
-            Self::NotSeen(error) => write!(f, "it cannot be looked at any more ({error})"),
+            Self::Inaccessible(error) => write!(f, "it cannot be looked at any more ({error})"),
             Self::Damaged(error) => write!(f, "it was damaged or overwritten ({error})"),
         }
     }
@@ -148,11 +148,11 @@ impl fmt::Display for Event {
 
 impl Error for Loss {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.event {
-            Event::NotSeen(error) => Some(&**error),
+        match &self.kind {
+            LossKind::Inaccessible(error) => Some(&**error),
             #[cfg(unix)]
-            Event::NotLocked(error) => Some(&**error),
-            Event::Damaged(error) => Some(&**error),
+            LossKind::NotLocked(error) => Some(&**error),
+            LossKind::Damaged(error) => Some(&**error),
             _ => None,
         }
     }

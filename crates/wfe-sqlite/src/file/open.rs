@@ -11,7 +11,7 @@ use wfe_core::{Result, WfeError, logging};
 
 use crate::{
     error::{self, unusable},
-    file::{Hold, Watch, companions::WAL, log, sidecars::Sidecars},
+    file::{Hold, Watch, log, sidecar_names::WAL, sidecars::Sidecars},
     schema,
 };
 
@@ -105,7 +105,7 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
         };
         readers.push(logging::unlogged(reader).await.map_err(|error| named(path, opening(error)))?);
     }
-    match hold.begin() {
+    match hold.activate() {
         Ok(()) => Ok(Opened { writer, readers, hold }),
         Err(loss) => {
             for connection in readers.into_iter().chain([writer]) {
@@ -210,7 +210,7 @@ mod tests {
     async fn every_connection_enforces_foreign_keys_and_only_one_writes() {
         let folder = tempfile::tempdir().unwrap();
         let (path, busy) = (folder.path().join("a.db"), Duration::from_millis(1234));
-        let watch = Watch::new(crate::file::preflight::look(&path).unwrap(), &path);
+        let watch = Watch::new(crate::file::preflight::check(&path).unwrap(), &path);
         let sidecars = Sidecars::of(watch.real()).unwrap();
         let Opened { mut writer, readers, hold: _hold } = file(&path, &watch, &sidecars, busy).await.unwrap();
         assert_eq!(readers.len(), 3);

@@ -18,7 +18,7 @@ use crate::file::{Guard, first_page, log, network_fs, open, sidecars::Sidecars};
 
 /// How long the last one who leaves a removed database may take for that, some ten microseconds as a rule, and how long to
 /// wait before looking again.
-const PATIENCE: Duration = Duration::from_millis(200);
+const HANDOVER: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The database files that this process has open, by device and inode.
@@ -33,7 +33,7 @@ type Files = BTreeMap<(u64, u64), Weak<Guard>>;
 /// Makes a missing file, for its owner alone, and refuses whatever can be seen to be unusable before SQLite touches it.
 ///
 /// Hold what it returns for as long as SQLite has the file open: meanwhile, nothing here opens the file again.
-pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
+pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     if path.to_str().is_none() {
         return Err(unusable(path, "its path is not UTF-8, as SQLite needs it; choose another name", None));
     }
@@ -54,7 +54,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     let mut files = lock(&FILES);
     match identity::create(path) {
         Ok(file) => {
-            let found = file.metadata().map_err(|error| not_seen(path, error))?;
+            let found = file.metadata().map_err(|error| inaccessible(path, error))?;
             return put(&mut files, &found, file, path);
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -62,7 +62,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
             return Err(unusable(path, format!("it cannot be made ({error})"), Some(Box::new(error))));
         }
     }
-    let found = fs::metadata(path).map_err(|error| not_seen(path, error))?;
+    let found = fs::metadata(path).map_err(|error| inaccessible(path, error))?;
     if !found.is_file() {
         return Err(unusable(path, "it is not a regular file", None));
     }
@@ -79,7 +79,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
     }
     let real = open::real(path)?;
     let is_another = |guard: &Arc<Guard>| guard.real() == real && guard.is_open();
-    if let Some(in_use) = identity::number(&found).and_then(|number| files.get(&number)?.upgrade()) {
+    if let Some(in_use) = identity::inode(&found).and_then(|number| files.get(&number)?.upgrade()) {
         return Ok(in_use);
     }
     if files.values().filter_map(Weak::upgrade).any(|guard| is_another(&guard)) {
@@ -91,7 +91,7 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
         unusable(path, format!("it cannot be opened for writing ({error})"), Some(Box::new(error)))
     })?;
     let sidecars = Sidecars::of(&real)?;
-    sidecars.check_sqlites()?;
+    sidecars.check_files_of_sqlite()?;
     first_page::check(path, &mut file, &sidecars)?;
     log::check(path, &mut file, &sidecars)?;
     put(&mut files, &found, file, path)
@@ -100,12 +100,12 @@ pub(crate) fn look(path: &Path) -> Result<Arc<Guard>> {
 /// Refuses to make a database where another one was that somebody still has open: he would go on with it, as if nothing had
 /// happened, until he looks.
 fn refuse_removed(path: &Path) -> Result<()> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + HANDOVER;
     loop {
         let is_held =
-            crate::file::sidecars::is_held_by_others(path).map_err(|error| not_seen(path, error))?;
+            crate::file::sidecars::is_open_elsewhere(path).map_err(|error| inaccessible(path, error))?;
         // Asked in this order: whoever holds a lock beside it has made it or found it there before.
-        if !is_held || path.try_exists().map_err(|error| not_seen(path, error))? {
+        if !is_held || path.try_exists().map_err(|error| inaccessible(path, error))? {
             return Ok(());
         }
         // The last one may be just about to leave.
@@ -121,10 +121,10 @@ fn refuse_removed(path: &Path) -> Result<()> {
 fn put(files: &mut Files, found: &Metadata, file: File, path: &Path) -> Result<Arc<Guard>> {
     let guard = Arc::new(Guard::new(file, open::real(path)?));
     files.retain(|_, other| other.strong_count() > 0);
-    files.extend(identity::number(found).map(|number| (number, Arc::downgrade(&guard))));
+    files.extend(identity::inode(found).map(|number| (number, Arc::downgrade(&guard))));
     Ok(guard)
 }
 
-fn not_seen(path: &Path, error: io::Error) -> WfeError {
+fn inaccessible(path: &Path, error: io::Error) -> WfeError {
     unusable(path, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
 }

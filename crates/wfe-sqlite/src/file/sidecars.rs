@@ -23,8 +23,8 @@ use wfe_core::Result;
 use crate::{
     error::unusable,
     file::{
-        companions::{self, SQLITES},
         identity,
+        sidecar_names::{self, OF_SQLITE},
     },
 };
 
@@ -53,7 +53,7 @@ impl Sidecars {
 
     /// The path that ends with this.
     pub(crate) fn path(&self, suffix: &str) -> PathBuf {
-        companions::beside(&self.database, suffix)
+        sidecar_names::sidecar_path(&self.database, suffix)
     }
 
     /// Opens a file that is there.
@@ -110,8 +110,8 @@ impl Sidecars {
     }
 
     /// Refuses the database if one of SQLite's own files beside it must not be used. Before each connection.
-    pub(crate) fn check_sqlites(&self) -> Result<()> {
-        for suffix in SQLITES {
+    pub(crate) fn check_files_of_sqlite(&self) -> Result<()> {
+        for suffix in OF_SQLITE {
             let path = self.path(suffix);
             let found = match fs::symlink_metadata(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -163,9 +163,7 @@ impl Error for Refusal {}
 /// cannot be removed.
 pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
-        Ok(found) => {
-            Ok(!found.is_symlink() && identity::number(&found) == identity::number(&file.metadata()?))
-        }
+        Ok(found) => Ok(!found.is_symlink() && identity::inode(&found) == identity::inode(&file.metadata()?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
@@ -262,21 +260,21 @@ impl User {
 
 #[cfg(unix)]
 /// Whether somebody has the database at this path open, as far as his lock tells; also while the last one is leaving.
-pub(crate) fn is_held_by_others(database: &Path) -> io::Result<bool> {
-    let path = companions::beside(database, companions::BELL);
+pub(crate) fn is_open_elsewhere(database: &Path) -> io::Result<bool> {
+    let path = sidecar_names::sidecar_path(database, sidecar_names::CHANGE_SIGNAL);
     // Whatever must not be used is refused by whoever joins.
-    let bell = match fs::symlink_metadata(&path) {
+    let change_signal = match fs::symlink_metadata(&path) {
         Ok(found) if found.is_file() => open_unfollowed(&path),
         Ok(_) => return Ok(false),
         Err(error) => Err(error),
     };
-    let bell = match bell {
+    let change_signal = match change_signal {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         // Another user's.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
-        bell => bell?,
+        change_signal => change_signal?,
     };
-    match bell.try_lock() {
+    match change_signal.try_lock() {
         // Given back when it is closed, at once.
         Ok(()) => Ok(false),
         Err(fs::TryLockError::WouldBlock) => Ok(true),
@@ -291,7 +289,7 @@ mod tests {
     use super::*;
 
     /// A folder with a database, and its sidecars.
-    fn place() -> (tempfile::TempDir, Sidecars) {
+    fn folder_with_database() -> (tempfile::TempDir, Sidecars) {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("a.db");
         fs::write(&database, "").unwrap();
@@ -323,8 +321,8 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_with_one_name_is_neither_opened_nor_replaced() {
-        let (folder, sidecars) = place();
-        let trap = sidecars.path("-bell");
+        let (folder, sidecars) = folder_with_database();
+        let trap = sidecars.path("-change_signal");
         each_trap(folder.path(), &trap, |name| {
             assert!(is_refusal(&sidecars.open(&trap).unwrap_err()), "{name}");
             assert!(is_refusal(&sidecars.open_or_create(&trap).unwrap_err()), "{name}");
@@ -335,8 +333,8 @@ mod tests {
 
     #[test]
     fn a_file_is_not_the_same_through_a_link_and_only_the_same_is_removed() {
-        let (folder, sidecars) = place();
-        let path = sidecars.path("-bell");
+        let (folder, sidecars) = folder_with_database();
+        let path = sidecars.path("-change_signal");
         let file = sidecars.create(&path).unwrap();
         assert!(is_same(&file, &path).unwrap());
         fs::rename(&path, folder.path().join("moved")).unwrap();
@@ -352,23 +350,23 @@ mod tests {
 
     #[test]
     fn each_of_sqlites_own_files_is_looked_at() {
-        let (folder, sidecars) = place();
-        sidecars.check_sqlites().unwrap();
-        for suffix in SQLITES {
+        let (folder, sidecars) = folder_with_database();
+        sidecars.check_files_of_sqlite().unwrap();
+        for suffix in OF_SQLITE {
             let path = sidecars.path(suffix);
-            each_trap(folder.path(), &path, |name| match sidecars.check_sqlites() {
+            each_trap(folder.path(), &path, |name| match sidecars.check_files_of_sqlite() {
                 Err(wfe_core::WfeError::Unusable { path: named, .. }) => assert_eq!(named, path, "{name}"),
                 other => panic!("{name}: {other:?}"),
             });
             fs::write(&path, "").unwrap();
-            sidecars.check_sqlites().unwrap();
+            sidecars.check_files_of_sqlite().unwrap();
         }
     }
 
     #[test]
     fn another_users_file_is_not_used() {
-        let (_folder, mut sidecars) = place();
-        let path = sidecars.path("-bell");
+        let (_folder, mut sidecars) = folder_with_database();
+        let path = sidecars.path("-change_signal");
         sidecars.create(&path).unwrap();
         sidecars.owner.user += 1;
         let error = sidecars.open(&path).unwrap_err();

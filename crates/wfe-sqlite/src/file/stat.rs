@@ -8,14 +8,14 @@ use std::{
 };
 
 /// Device and inode. As long as somebody has a file open, no other one gets its number.
-pub(super) type Number = (u64, u64);
+pub(super) type Inode = (u64, u64);
 
-pub(super) fn number(found: &Metadata) -> Number {
+pub(super) fn inode(found: &Metadata) -> Inode {
     (found.dev(), found.ino())
 }
 
 pub(super) struct Found {
-    pub(super) number: Number,
+    pub(super) inode: Inode,
     /// In bytes.
     pub(super) length: u64,
 }
@@ -26,7 +26,7 @@ pub(super) fn followed(path: &Path) -> io::Result<Found> {
     if let Some(found) = timeless::stat(path, timeless::FOLLOWED) {
         return found;
     }
-    fs::metadata(path).map(|found| Found { number: number(&found), length: found.len() })
+    fs::metadata(path).map(|found| Found { inode: inode(&found), length: found.len() })
 }
 
 /// What lies at a path, also if that is a link.
@@ -35,7 +35,7 @@ pub(super) fn unfollowed(path: &Path) -> io::Result<Found> {
     if let Some(found) = timeless::stat(path, timeless::UNFOLLOWED) {
         return found;
     }
-    fs::symlink_metadata(path).map(|found| Found { number: number(&found), length: found.len() })
+    fs::symlink_metadata(path).map(|found| Found { inode: inode(&found), length: found.len() })
 }
 
 /// Does not ask for the times of a file. Since Linux 6.13, the next write after somebody has asked for them gives the
@@ -61,7 +61,7 @@ mod timeless {
         match statx(CWD, path, flags, asked) {
             Ok(found) => {
                 let device = makedev(found.stx_dev_major, found.stx_dev_minor);
-                Some(Ok(Found { number: (device, found.stx_ino), length: found.stx_size }))
+                Some(Ok(Found { inode: (device, found.stx_ino), length: found.stx_size }))
             }
             Err(Errno::NOSYS) => None,
             Err(error) => Some(Err(error.into())),

@@ -1,8 +1,10 @@
-//! How hosts hear that somebody stored something for them: the writer rings a bell after such a commit, before it answers.
+//! How hosts are notified of what other processes store: after such a commit, and before it answers, the writer changes
+//! the *change signal*.
 //!
-//! The bell of a file is a few bytes beside it (see [`Beside`]), which a thread looks at as long as somebody listens.
-//! Looking is one read of a page in memory, and works the same on every system; being woken by the system would be
-//! quicker by some milliseconds, and would flood those who listen while somebody stores without pause.
+//! The change signal of a file is a few bytes beside it (`-bell`, see [`LockFiles`]). A thread polls it as long as there
+//! is a subscriber. Polling is one read of a page in memory, and works the same on every system. A notification by the
+//! operating system would be some milliseconds quicker, but would flood the subscribers while a process stores without
+//! pause.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, Weak},
@@ -16,149 +18,150 @@ use wfe_core::logging;
 
 use crate::{
     file::Watch,
-    processes::{lock_files::Beside, owners::Owners},
+    processes::{lock_files::LockFiles, owners::Owners},
 };
 use wfe_core::sync::lock;
 
-/// How often the thread looks at the bell of a file: work that another process stored begins after a quarter of the 100 ms
-/// that it may take, on average, and after half of them at the latest. A look wakes a core that may be asleep, which costs
-/// some 80 µs where that was measured (a small virtual machine): twenty a second, a sixth of a percent of a core.
-const EVERY: Duration = Duration::from_millis(50);
+/// The interval of polling the change signal of a file. Work that another process stored begins after 25 ms on average
+/// and 50 ms at the latest, a quarter and a half of the 100 ms that are allowed. Each poll wakes a core that may be
+/// asleep, which took some 80 µs where it was measured (a small virtual machine): twenty in a second take a sixth of a
+/// percent of a core.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Rings for those who listen.
+/// Notifies the subscribers of changes.
 #[derive(Clone)]
-pub(crate) struct Bell {
-    /// Counts what those who listen here have to hear.
-    rings: Arc<watch::Sender<u64>>,
-    /// `None`: a database in memory; all who listen share the process.
-    file: Option<Arc<BellOfFile>>,
+pub(crate) struct ChangeSignal {
+    /// Counts the changes for the subscribers of this provider.
+    changes: Arc<watch::Sender<u64>>,
+    /// `None`: a database in memory; all subscribers share the process.
+    file: Option<Arc<FileSignal>>,
 }
 
-struct BellOfFile {
-    beside: Arc<Beside>,
+struct FileSignal {
+    lock_files: Arc<LockFiles>,
     watch: Watch,
-    /// The owners that the thread looks after.
+    /// The owners whose lock files the thread checks.
     owners: Arc<Owners>,
-    listening: Mutex<Listening>,
+    watched: Mutex<Watched>,
 }
 
-struct Listening {
-    /// What the bell said when it was last looked at.
+struct Watched {
+    /// The signal that was last read.
     last: [u8; 16],
-    /// The thread is there.
-    is_on: bool,
-    /// It could not be read, which was reported.
-    is_deaf: bool,
+    /// The thread runs.
+    has_thread: bool,
+    /// Reading failed, which was reported.
+    is_unreadable: bool,
 }
 
-impl Bell {
+impl ChangeSignal {
     pub(crate) fn in_memory() -> Self {
-        Self { rings: Arc::new(watch::Sender::new(0)), file: None }
+        Self { changes: Arc::new(watch::Sender::new(0)), file: None }
     }
 
-    pub(crate) fn of_file(beside: Arc<Beside>, watch: Watch, owners: Arc<Owners>) -> Self {
-        let listening = Mutex::new(Listening { last: [0; 16], is_on: false, is_deaf: false });
-        Self { file: Some(Arc::new(BellOfFile { beside, watch, owners, listening })), ..Self::in_memory() }
+    pub(crate) fn of_file(lock_files: Arc<LockFiles>, watch: Watch, owners: Arc<Owners>) -> Self {
+        let watched = Mutex::new(Watched { last: [0; 16], has_thread: false, is_unreadable: false });
+        Self { file: Some(Arc::new(FileSignal { lock_files, watch, owners, watched })), ..Self::in_memory() }
     }
 
-    /// What lies beside the file; `None`: a database in memory.
-    pub(crate) fn beside(&self) -> Option<&Arc<Beside>> {
-        self.file.as_ref().map(|file| &file.beside)
+    /// The lock files of the database; `None`: a database in memory.
+    pub(crate) fn lock_files(&self) -> Option<&Arc<LockFiles>> {
+        self.file.as_ref().map(|file| &file.lock_files)
     }
 
-    /// Says that there is news.
-    pub(crate) fn ring(&self) {
-        let Some(file) = &self.file else { return strike(&self.rings) };
-        if let Err(error) = file.beside.ring() {
-            logging::warn!(%error, "others could not be told of what was stored; their polls find it");
+    /// Notifies all subscribers, of all processes.
+    pub(crate) fn notify(&self) {
+        let Some(file) = &self.file else { return notify_subscribers(&self.changes) };
+        if let Err(error) = file.lock_files.signal_change() {
+            logging::warn!(%error, "cannot notify other processes of a commit; their next polls find it");
         }
     }
 
-    /// An item for each time that it rang since the last one, however often.
-    pub(crate) fn listen(&self) -> BoxStream<'static, ()> {
-        let rings = match &self.file {
-            None => self.rings.subscribe(),
+    /// A stream with one item for all changes since the last item.
+    pub(crate) fn subscribe(&self) -> BoxStream<'static, ()> {
+        let changes = match &self.file {
+            None => self.changes.subscribe(),
             Some(file) => {
-                let mut listening = file.lock();
-                if listening.is_on {
-                    // What rang before is for those who listened before.
-                    file.look(&mut listening, &self.rings);
+                let mut watched = file.lock();
+                if watched.has_thread {
+                    // What changed before is for the earlier subscribers.
+                    file.check(&mut watched, &self.changes);
                 } else {
-                    listening.last = file.heard(&mut listening).unwrap_or(listening.last);
-                    listening.is_on = self.look_after(file);
+                    watched.last = file.last_signal(&mut watched).unwrap_or(watched.last);
+                    watched.has_thread = self.start_thread(file);
                 }
-                self.rings.subscribe()
+                self.changes.subscribe()
             }
         };
-        stream::unfold(rings, async |mut rings| {
-            // An error: the store is closed, nothing will come any more.
-            rings.changed().await.ok()?;
-            Some(((), rings))
+        stream::unfold(changes, async |mut changes| {
+            // An error: the store is closed, and no item can come any more.
+            changes.changed().await.ok()?;
+            Some(((), changes))
         })
         .boxed()
     }
 
-    /// Starts the thread, which ends when nobody listens or the store is closed. Whether it could be started.
-    fn look_after(&self, file: &Arc<BellOfFile>) -> bool {
-        let (rings, file) = (Arc::downgrade(&self.rings), Arc::downgrade(file));
+    /// Starts the thread, which ends when there is no subscriber or the store is closed. `false`: it could not be started.
+    fn start_thread(&self, file: &Arc<FileSignal>) -> bool {
+        let (changes, file) = (Arc::downgrade(&self.changes), Arc::downgrade(file));
         let started =
-            thread::Builder::new().name("wfe-sqlite-news".to_owned()).spawn(move || look_on(&rings, &file));
+            thread::Builder::new().name("wfe-sqlite-signal".to_owned()).spawn(move || poll(&changes, &file));
         if let Err(error) = &started {
-            logging::warn!(%error, "no thread could be started to hear of what other processes store; polls find it");
+            logging::warn!(%error, "cannot start the thread that reads the change signal; polls find what other processes store");
         }
         started.is_ok()
     }
 }
 
-fn strike(rings: &watch::Sender<u64>) {
-    rings.send_modify(|rings| *rings = rings.wrapping_add(1));
+fn notify_subscribers(changes: &watch::Sender<u64>) {
+    changes.send_modify(|changes| *changes = changes.wrapping_add(1));
 }
 
-fn look_on(rings: &Weak<watch::Sender<u64>>, file: &Weak<BellOfFile>) {
+fn poll(changes: &Weak<watch::Sender<u64>>, file: &Weak<FileSignal>) {
     loop {
-        thread::sleep(EVERY);
-        let (Some(rings), Some(file)) = (rings.upgrade(), file.upgrade()) else { return };
-        file.owners.look_after_all();
-        let mut listening = file.lock();
-        if rings.is_closed() {
-            // Whoever listens next begins anew.
-            listening.is_on = false;
+        thread::sleep(POLL_INTERVAL);
+        let (Some(changes), Some(file)) = (changes.upgrade(), file.upgrade()) else { return };
+        file.owners.check_lock_files();
+        let mut watched = file.lock();
+        if changes.is_closed() {
+            // The next subscriber starts a new thread.
+            watched.has_thread = false;
             return;
         }
         if file.watch.check_at_times().is_err() {
-            // Whoever listens asks the store, which says so; nothing else can come any more.
-            listening.is_on = false;
-            return strike(&rings);
+            // The subscriber then calls the store, which returns the loss. No further item can come.
+            watched.has_thread = false;
+            return notify_subscribers(&changes);
         }
-        file.look(&mut listening, &rings);
+        file.check(&mut watched, &changes);
     }
 }
 
-impl BellOfFile {
-    fn lock(&self) -> MutexGuard<'_, Listening> {
-        // Nothing that holds it can panic half-way through a change.
-        lock(&self.listening)
+impl FileSignal {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
+        // No holder of the lock can panic half-way through a change.
+        lock(&self.watched)
     }
 
-    fn look(&self, listening: &mut Listening, rings: &watch::Sender<u64>) {
-        if let Some(now) = self.heard(listening)
-            && listening.last != now
+    fn check(&self, watched: &mut Watched, changes: &watch::Sender<u64>) {
+        if let Some(now) = self.last_signal(watched)
+            && watched.last != now
         {
-            listening.last = now;
-            strike(rings);
+            watched.last = now;
+            notify_subscribers(changes);
         }
     }
 
-    /// What the bell says; `None`: it cannot be read, which is reported once, and polls find what is stored.
-    fn heard(&self, listening: &mut Listening) -> Option<[u8; 16]> {
-        match self.beside.heard() {
-            Ok(heard) => {
-                listening.is_deaf = false;
-                Some(heard)
+    /// The signal in the file; `None`: reading failed. That is reported once; polls find what is stored.
+    fn last_signal(&self, watched: &mut Watched) -> Option<[u8; 16]> {
+        match self.lock_files.last_signal() {
+            Ok(signal) => {
+                watched.is_unreadable = false;
+                Some(signal)
             }
             Err(error) => {
-                if !std::mem::replace(&mut listening.is_deaf, true) {
-                    logging::warn!(%error, "it cannot be heard whether other processes stored something");
+                if !std::mem::replace(&mut watched.is_unreadable, true) {
+                    logging::warn!(%error, "cannot read the change signal; polls find what other processes store");
                 }
                 None
             }

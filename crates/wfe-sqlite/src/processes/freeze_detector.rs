@@ -1,16 +1,16 @@
 //! Which owners are frozen: alive, but without a sign of life for their lease.
 //!
-//! Signs of life are what an owner stores (any claim, commit or release of its instances) and its heartbeats. They
-//! are compared from look to look, by the observer's monotonic clock alone: no clock of the other process, and no wall
-//! clock, has a say.
+//! Signs of life are what an owner stores (any claim, commit or release of its instances) and its heartbeats. The observer
+//! compares them from one observation to the next, by its own monotonic clock alone: neither the clock of the other
+//! process nor a wall clock matters.
 
 use std::{collections::HashMap, time::Duration};
 
 use crate::options::LEASE;
 
-/// What an owner has, as sums over its instances: of their row numbers, which are never used twice, and of what every
-/// claim and commit raises. Two looks find the same only where nothing has happened, or by an accident that no workload
-/// repeats.
+/// What an owner owns, as sums over its instances: the sum of their row numbers, which are never used twice, and the sums
+/// of what every claim and commit raises. Two observations are equal only if nothing has happened, or by a coincidence
+/// that no workload repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) owner: u64,
@@ -19,63 +19,63 @@ pub(crate) struct Progress {
     pub(crate) revisions: i64,
 }
 
-/// What an owner's heartbeats say.
+/// The sign of life in an owner's lock file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Sign {
-    /// Its own lease, whatever the observer's is.
+    /// The owner's own lease, which may differ from the observer's.
     pub(crate) lease: Duration,
     /// Grows with every heartbeat.
     pub(crate) beat: u64,
 }
 
-/// Looks in a lease: an owner is found frozen at most one of them late.
-const LOOKS: u32 = 16;
-/// The time between two looks counts as at most this part of a lease. An observer that was frozen itself, with all
-/// others perhaps, has not seen anybody stand still meanwhile.
+/// Observations in one lease: a frozen owner is found at most one of these intervals late.
+const OBSERVATIONS: u32 = 16;
+/// The time between two observations counts as at most this fraction of a lease. An observer that was frozen itself,
+/// perhaps with all other processes, has not last the others make no progress.
 const COUNTED: u32 = 4;
 
-/// What was seen at the last look.
+/// Remembers the last observation.
 pub(crate) struct Observer {
     every: Duration,
-    looked: Option<Duration>,
-    seen: HashMap<u64, Seen>,
+    observed: Option<Duration>,
+    last: HashMap<u64, Observed>,
 }
 
-struct Seen {
+struct Observed {
     progress: Progress,
     sign: Sign,
-    stood_still: Duration,
+    unchanged_for: Duration,
 }
 
 impl Observer {
-    /// An observer that looks often enough for its own lease, and for the default one: that its own lease is longer must
-    /// not keep it from finding others that are frozen.
+    /// An observer whose interval suits both its own lease and the default one. If its own lease is longer, it must still
+    /// find other owners that are frozen.
     pub(crate) fn new(lease: Duration) -> Self {
-        Self { every: lease.min(LEASE) / LOOKS, looked: None, seen: HashMap::new() }
+        Self { every: lease.min(LEASE) / OBSERVATIONS, observed: None, last: HashMap::new() }
     }
 
-    /// Whether it is time to look again.
+    /// Whether the next observation is due.
     pub(crate) fn is_due(&self, now: Duration) -> bool {
-        self.looked.is_none_or(|looked| now.saturating_sub(looked) >= self.every)
+        self.observed.is_none_or(|observed| now.saturating_sub(observed) >= self.every)
     }
 
-    /// Looks at all owners that have something and live; gives those that are frozen.
-    pub(crate) fn look(&mut self, now: Duration, owners: Vec<(Progress, Sign)>) -> Vec<Progress> {
-        let passed = now.saturating_sub(self.looked.unwrap_or(now));
-        let mut before = std::mem::take(&mut self.seen);
-        self.looked = Some(now);
+    /// Observes all living owners that own something; returns those that are frozen.
+    pub(crate) fn find_frozen(&mut self, now: Duration, owners: Vec<(Progress, Sign)>) -> Vec<Progress> {
+        let passed = now.saturating_sub(self.observed.unwrap_or(now));
+        let mut before = std::mem::take(&mut self.last);
+        self.observed = Some(now);
         let mut frozen = Vec::new();
         for (progress, sign) in owners {
-            let stood_still = match before.remove(&progress.owner) {
-                Some(seen) if seen.progress == progress && seen.sign == sign => {
-                    seen.stood_still + passed.min(sign.lease / COUNTED)
+            let unchanged_for = match before.remove(&progress.owner) {
+                Some(last) if last.progress == progress && last.sign == sign => {
+                    last.unchanged_for + passed.min(sign.lease / COUNTED)
                 }
                 _ => Duration::ZERO,
             };
-            if stood_still >= sign.lease {
+            if unchanged_for >= sign.lease {
                 frozen.push(progress);
             }
-            self.seen.insert(progress.owner, Seen { progress, sign, stood_still });
+            self.last.insert(progress.owner, Observed { progress, sign, unchanged_for });
         }
         frozen
     }
@@ -93,15 +93,15 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_stands_still_for_its_lease_is_frozen_and_not_before() {
+    fn an_owner_without_progress_for_its_lease_is_frozen_and_not_before() {
         let mut observer = Observer::new(LEASE);
         assert!(observer.is_due(Duration::ZERO));
         for second in 0..16 {
-            assert!(observer.look(second * SECOND, owner(1, 0)).is_empty(), "{second}");
+            assert!(observer.find_frozen(second * SECOND, owner(1, 0)).is_empty(), "{second}");
             assert!(!observer.is_due(second * SECOND));
         }
         assert!(observer.is_due(16 * SECOND));
-        assert_eq!(observer.look(16 * SECOND, owner(1, 0)).len(), 1);
+        assert_eq!(observer.find_frozen(16 * SECOND, owner(1, 0)).len(), 1);
     }
 
     #[test]
@@ -110,19 +110,23 @@ mod tests {
         for second in 0..100_u32 {
             let (commits, beats) = (second / 15, u64::from((second + 7) / 15));
             let one = if second < 50 { owner(commits.into(), 0) } else { owner(9, beats) };
-            assert!(observer.look(second * SECOND, one).is_empty(), "{second}");
+            assert!(observer.find_frozen(second * SECOND, one).is_empty(), "{second}");
         }
     }
 
     #[test]
-    fn an_observer_that_was_frozen_itself_accuses_nobody() {
+    fn an_observer_that_was_frozen_itself_finds_no_owner_frozen() {
         let mut observer = Observer::new(LEASE);
-        observer.look(SECOND, owner(1, 0));
-        assert!(observer.look(1_000 * SECOND, owner(1, 0)).is_empty());
+        observer.find_frozen(SECOND, owner(1, 0));
+        assert!(observer.find_frozen(1_000 * SECOND, owner(1, 0)).is_empty());
         for second in 1_001..1_012 {
-            assert!(observer.look(second * SECOND, owner(1, 0)).is_empty(), "{second}");
+            assert!(observer.find_frozen(second * SECOND, owner(1, 0)).is_empty(), "{second}");
         }
-        assert_eq!(observer.look(1_012 * SECOND, owner(1, 0)).len(), 1, "4 s counted before, 12 s since");
+        assert_eq!(
+            observer.find_frozen(1_012 * SECOND, owner(1, 0)).len(),
+            1,
+            "4 s counted before, 12 s since"
+        );
     }
 
     #[test]
@@ -130,7 +134,7 @@ mod tests {
         let mut observer = Observer::new(Duration::MAX);
         let looks = (0..40).filter(|second| {
             let is_due = observer.is_due(*second * SECOND);
-            is_due && !observer.look(*second * SECOND, owner(1, 0)).is_empty()
+            is_due && !observer.find_frozen(*second * SECOND, owner(1, 0)).is_empty()
         });
         assert!(looks.count() > 0);
     }
@@ -139,7 +143,7 @@ mod tests {
     fn an_owner_keeps_the_lease_that_it_announced() {
         let mut observer = Observer::new(LEASE / 8);
         for second in 0..16 {
-            assert!(observer.look(second * SECOND, owner(1, 0)).is_empty(), "{second}");
+            assert!(observer.find_frozen(second * SECOND, owner(1, 0)).is_empty(), "{second}");
         }
     }
 }

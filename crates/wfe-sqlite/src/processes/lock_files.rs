@@ -1,10 +1,10 @@
-//! What lies beside a database file for the processes that share it: two locks by which their writers take turns
-//! (`<database>-gate` and `<database>-turn`, see [`Turnstile`](crate::processes::fair_lock::Turnstile)), and a few bytes that say
-//! that there is news (`<database>-bell`).
+//! The files beside a database for the processes that share it: the two locks of the writers (`<database>-gate` and
+//! `<database>-turn`, see [`FairLock`](crate::processes::fair_lock::FairLock)), and the change signal
+//! (`<database>-bell`), a few bytes that change after a commit that concerns other hosts.
 //!
-//! Every provider holds a shared lock on the bell for as long as it lives. Whoever finds at its end that it can have
-//! that lock for itself alone is the last one, and removes all three. What a killed process leaves is used again, and
-//! removed by the next last one.
+//! Every provider holds a shared lock on the change signal as long as it is open. A provider that closes, and can take
+//! that lock exclusively, is the last one: it removes all three files. The files of a killed process are used again, and
+//! removed by the next last provider.
 
 use std::{
     fs::{File, TryLockError},
@@ -24,110 +24,110 @@ use wfe_core::{Result, WfeError, logging};
 use crate::{
     error::unusable,
     file::{
-        companions::{BELL, GATE, TURN},
+        sidecar_names::{CHANGE_SIGNAL, ENTRY_LOCK, WRITER_LOCK},
         sidecars::{self, Sidecars},
     },
 };
 
-/// How long to wait before looking again whether the last one of before has removed its files: that takes it some ten
-/// microseconds.
+/// How long to wait between two checks of whether the previous last provider has removed its files, which takes it some
+/// ten microseconds.
 const PAUSE: Duration = Duration::from_micros(200);
 
-/// The files beside one database, held by one provider.
-pub(crate) struct Beside {
-    gate: Shared,
-    turn: Shared,
-    bell: Shared,
-    /// Tells this provider's rings and stamps from everybody else's.
+/// The lock files of one database, held by one provider.
+pub(crate) struct LockFiles {
+    entry_lock: LockFile,
+    writer_lock: LockFile,
+    change_signal: LockFile,
+    /// Tells this provider's signals and stamps apart from those of all others.
     tag: u64,
     count: AtomicU64,
     has_left: AtomicBool,
 }
 
-/// A small file that all who use the database have open.
-pub(crate) struct Shared {
+/// A small file that all providers of the database have open.
+pub(crate) struct LockFile {
     pub(crate) file: File,
     path: PathBuf,
 }
 
-impl Beside {
-    /// Joins those who use the database; waits at most `patience` for somebody who is just about to remove the files.
+impl LockFiles {
+    /// Joins the providers of the database. Waits at most `patience` for a provider that is about to remove the files.
     pub(crate) fn join(sidecars: &Sidecars, patience: Duration) -> Result<Arc<Self>> {
-        // The bell first: nobody removes any of them while somebody holds it.
-        let bell = hold(sidecars, patience)?;
-        let gate = match open(sidecars, GATE) {
-            Ok(gate) => gate,
-            Err(error) => return Err(left(&[&bell], error)),
+        // The change signal first: while a provider holds it, no other provider removes any of the files.
+        let change_signal = hold_signal(sidecars, patience)?;
+        let entry_lock = match open(sidecars, ENTRY_LOCK) {
+            Ok(lock) => lock,
+            Err(error) => return Err(left(&[&change_signal], error)),
         };
-        let turn = match open(sidecars, TURN) {
-            Ok(turn) => turn,
-            Err(error) => return Err(left(&[&gate, &bell], error)),
+        let writer_lock = match open(sidecars, WRITER_LOCK) {
+            Ok(lock) => lock,
+            Err(error) => return Err(left(&[&entry_lock, &change_signal], error)),
         };
         Ok(Arc::new(Self {
-            gate,
-            turn,
-            bell,
+            entry_lock,
+            writer_lock,
+            change_signal,
             tag: RandomState::new().hash_one(std::process::id()),
             count: AtomicU64::new(0),
             has_left: AtomicBool::new(false),
         }))
     }
 
-    pub(crate) fn gate(&self) -> &Shared {
-        &self.gate
+    pub(crate) fn entry_lock(&self) -> &LockFile {
+        &self.entry_lock
     }
 
-    pub(crate) fn turn(&self) -> &Shared {
-        &self.turn
+    pub(crate) fn writer_lock(&self) -> &LockFile {
+        &self.writer_lock
     }
 
-    /// A number that no other provider has, nor this one before (but for an accident of 1 in 2^64).
+    /// A number that no other provider has, and that this one did not have before (except with a chance of 1 in 2^64).
     pub(crate) fn stamp(&self) -> u64 {
         self.tag.wrapping_add(self.count.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Says to all who use the database that there is news: whatever [`heard`](Self::heard) returned before, it now
-    /// returns something else.
+    /// Signals a change to all providers of the database: [`last_signal`](Self::last_signal) then returns a value that it
+    /// never returned before.
     ///
     /// # Errors
     /// The operating system's.
-    pub(crate) fn ring(&self) -> io::Result<()> {
+    pub(crate) fn signal_change(&self) -> io::Result<()> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.tag.to_ne_bytes());
         bytes[8..].copy_from_slice(&self.stamp().to_ne_bytes());
-        self.bell.put(&bytes)
+        self.change_signal.put(&bytes)
     }
 
-    /// What was rung last, by whomever; zeros: nothing yet.
+    /// The last signal, of any provider; zeros: there was none yet.
     ///
     /// # Errors
     /// The operating system's.
-    pub(crate) fn heard(&self) -> io::Result<[u8; 16]> {
-        self.bell.get()
+    pub(crate) fn last_signal(&self) -> io::Result<[u8; 16]> {
+        self.change_signal.get()
     }
 
-    /// Leaves those who use the database; the last one removes the files. Twice is fine.
+    /// Leaves the providers of the database; the last one removes the files. Leaving twice is harmless.
     pub(crate) fn leave(&self) {
         if !self.has_left.swap(true, Ordering::Relaxed) {
-            // The bell last: it is what whoever comes now looks at first.
-            leave(&[&self.gate, &self.turn, &self.bell]);
+            // The change signal last: it is the first file that a joining provider looks at.
+            leave(&[&self.entry_lock, &self.writer_lock, &self.change_signal]);
         }
     }
 }
 
-impl Drop for Beside {
+impl Drop for LockFiles {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-impl Shared {
-    /// Puts these bytes at the beginning.
+impl LockFile {
+    /// Writes these bytes at the beginning.
     pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<()> {
         write_at_start(&self.file, bytes)
     }
 
-    /// The first bytes; zeros where nothing was put yet.
+    /// The first bytes; zeros where nothing was written yet.
     pub(crate) fn get<const N: usize>(&self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         read_at_start(&self.file, &mut bytes)?;
@@ -135,59 +135,60 @@ impl Shared {
     }
 }
 
-/// Leaves those who use the database; the last one removes these files, of which the bell comes last.
-fn leave(files: &[&Shared]) {
-    let Some(bell) = files.last() else { return };
-    if let Err(error) = clear(bell, files) {
-        logging::warn!(%error, file = %bell.path.display(), "lock files were left behind");
+/// Leaves the providers of the database; the last one removes these files, of which the change signal comes last.
+fn leave(files: &[&LockFile]) {
+    let Some(signal) = files.last() else { return };
+    if let Err(error) = clear(signal, files) {
+        logging::warn!(%error, file = %signal.path.display(), "cannot remove the lock files of the writers; they stay beside the database");
     }
 }
 
-fn clear(bell: &Shared, files: &[&Shared]) -> io::Result<()> {
-    // Not every system turns a shared lock into an exclusive one, so it is given back first. Of several who leave at
-    // once, whoever fails to get it met one who tries after him, or who is removing the files.
-    bell.file.unlock()?;
-    match bell.file.try_lock() {
+fn clear(signal: &LockFile, files: &[&LockFile]) -> io::Result<()> {
+    // Not every system turns a shared lock into an exclusive one, so the shared one is released first. If several
+    // providers leave at once, the one that cannot lock met another that tries later, or that is removing the files.
+    signal.file.unlock()?;
+    match signal.file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(()),
         Err(TryLockError::Error(error)) => return Err(error),
     }
-    if sidecars::is_same(&bell.file, &bell.path)? {
-        for shared in files {
-            sidecars::remove(&shared.file, &shared.path)?;
+    if sidecars::is_same(&signal.file, &signal.path)? {
+        for lock_file in files {
+            sidecars::remove(&lock_file.file, &lock_file.path)?;
         }
     }
-    bell.file.unlock()
+    signal.file.unlock()
 }
 
-/// Leaves what could not be joined because of this error.
-fn left(files: &[&Shared], error: WfeError) -> WfeError {
+/// Leaves the providers after this error kept this one from joining.
+fn left(files: &[&LockFile], error: WfeError) -> WfeError {
     leave(files);
     error
 }
 
-fn open(sidecars: &Sidecars, suffix: &str) -> Result<Shared> {
+fn open(sidecars: &Sidecars, suffix: &str) -> Result<LockFile> {
     let path = sidecars.path(suffix);
     match sidecars.open_or_create(&path) {
-        Ok(file) => Ok(Shared { file, path }),
+        Ok(file) => Ok(LockFile { file, path }),
         Err(error) => Err(failed(&path, error)),
     }
 }
 
-/// Opens and holds the bell of a database.
-fn hold(sidecars: &Sidecars, patience: Duration) -> Result<Shared> {
-    let path = sidecars.path(BELL);
+/// Opens the change signal of a database and takes the shared lock on it.
+fn hold_signal(sidecars: &Sidecars, patience: Duration) -> Result<LockFile> {
+    let path = sidecars.path(CHANGE_SIGNAL);
     let end = Instant::now() + patience;
     loop {
         let attempt = sidecars.open_or_create(&path).and_then(|file| Ok((is_held(&file, &path)?, file)));
         match attempt.map_err(|error| failed(&path, error))? {
-            (true, file) => return Ok(Shared { file, path }),
+            (true, file) => return Ok(LockFile { file, path }),
             (false, _) if Instant::now() < end => thread::sleep(PAUSE),
             (false, _) => {
                 return Err(WfeError::Busy {
                     message: format!(
-                        "for {patience:?}, another process has been about to remove {}, and may be stopped: continue or end it",
-                        path.display()
+                        "lock file {} is held by a process that does not respond (waited {} s); resume or kill it",
+                        path.display(),
+                        patience.as_secs_f64()
                     ),
                     source: None,
                 });
@@ -196,21 +197,18 @@ fn hold(sidecars: &Sidecars, patience: Duration) -> Result<Shared> {
     }
 }
 
-/// Holds a bell. `false`: the last one of before is removing it, or did so before it was locked here.
-fn is_held(bell: &File, path: &Path) -> io::Result<bool> {
-    match bell.try_lock_shared() {
-        Ok(()) => sidecars::is_same(bell, path),
+/// Takes the shared lock on the change signal. `false`: the last provider is removing the file, or has removed it before
+/// it was locked here.
+fn is_held(signal: &File, path: &Path) -> io::Result<bool> {
+    match signal.try_lock_shared() {
+        Ok(()) => sidecars::is_same(signal, path),
         Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
 fn failed(path: &Path, error: io::Error) -> WfeError {
-    unusable(
-        path,
-        format!("this lock file beside the database cannot be used ({error})"),
-        Some(Box::new(error)),
-    )
+    unusable(path, format!("cannot use this lock file of the database ({error})"), Some(Box::new(error)))
 }
 
 #[cfg(unix)]
@@ -223,14 +221,14 @@ fn read_at_start(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, bytes, 0)
 }
 
-/// Elsewhere a place to write at belongs to the open file: one at a time.
+/// Outside Unix, the position in a file belongs to the open file: one access at a time.
 #[cfg(not(unix))]
-static PLACE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+static POSITION: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 #[cfg(not(unix))]
 fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     use std::io::{Seek, Write};
-    let _alone = lock(&PLACE);
+    let _alone = lock(&POSITION);
     file.rewind()?;
     file.write_all(bytes)
 }
@@ -238,7 +236,7 @@ fn write_at_start(mut file: &File, bytes: &[u8]) -> io::Result<()> {
 #[cfg(not(unix))]
 fn read_at_start(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     use std::io::{Read, Seek};
-    let _alone = lock(&PLACE);
+    let _alone = lock(&POSITION);
     file.rewind()?;
     file.read(bytes)
 }
@@ -252,14 +250,14 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     /// A folder with a database, and its sidecars.
-    fn place() -> (tempfile::TempDir, Sidecars) {
+    fn folder_with_database() -> (tempfile::TempDir, Sidecars) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.db"), "").unwrap();
         let sidecars = Sidecars::of(&folder.path().join("a.db")).unwrap();
         (folder, sidecars)
     }
 
-    /// What lies in the folder beside the database.
+    /// The names of the files beside the database.
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
         let mut names: Vec<_> =
@@ -272,15 +270,15 @@ mod tests {
     const ALL: [&str; 3] = ["a.db-bell", "a.db-gate", "a.db-turn"];
 
     #[test]
-    fn the_last_one_removes_the_files_and_no_other_does() {
-        let (folder, sidecars) = place();
+    fn only_the_last_provider_removes_the_files() {
+        let (folder, sidecars) = folder_with_database();
         let (one, other) =
-            (Beside::join(&sidecars, PATIENCE).unwrap(), Beside::join(&sidecars, PATIENCE).unwrap());
+            (LockFiles::join(&sidecars, PATIENCE).unwrap(), LockFiles::join(&sidecars, PATIENCE).unwrap());
         one.leave();
         assert_eq!(names(folder.path()), ALL);
-        // Whoever still has it open after it left harms nobody.
+        // A provider that left can still use the files that it has open; that harms no other.
         one.leave();
-        one.ring().unwrap();
+        one.signal_change().unwrap();
         drop(one);
         assert_eq!(names(folder.path()), ALL);
         other.leave();
@@ -288,29 +286,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_process_left_is_used_again_and_removed_by_the_next_last_one() {
-        let (folder, sidecars) = place();
+    fn files_of_a_killed_process_are_used_again_and_removed_by_the_next_last_provider() {
+        let (folder, sidecars) = folder_with_database();
         for name in ALL {
             fs::write(folder.path().join(name), "left behind").unwrap();
         }
-        let one = Beside::join(&sidecars, PATIENCE).unwrap();
+        let one = LockFiles::join(&sidecars, PATIENCE).unwrap();
         assert_eq!(names(folder.path()), ALL);
         one.leave();
         assert!(names(folder.path()).is_empty());
     }
 
     #[test]
-    fn whoever_joins_while_the_last_one_leaves_has_files_that_stay() {
-        let (folder, sidecars) = place();
+    fn a_provider_that_joins_while_the_last_one_leaves_has_files_that_stay() {
+        let (folder, sidecars) = folder_with_database();
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        let beside = Beside::join(&sidecars, PATIENCE).unwrap();
-                        for shared in [&beside.gate, &beside.turn, &beside.bell] {
-                            assert!(sidecars::is_same(&shared.file, &shared.path).unwrap());
+                        let files = LockFiles::join(&sidecars, PATIENCE).unwrap();
+                        for lock_file in [&files.entry_lock, &files.writer_lock, &files.change_signal] {
+                            assert!(sidecars::is_same(&lock_file.file, &lock_file.path).unwrap());
                         }
-                        beside.leave();
+                        files.leave();
                     }
                 });
             }
@@ -319,9 +317,9 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_that_was_removed_before_it_was_locked_holds_nothing() {
-        let (_folder, sidecars) = place();
-        let path = sidecars.path(BELL);
+    fn a_change_signal_that_was_removed_before_it_was_locked_is_not_held() {
+        let (_folder, sidecars) = folder_with_database();
+        let path = sidecars.path(CHANGE_SIGNAL);
         let file = sidecars.open_or_create(&path).unwrap();
         fs::remove_file(&path).unwrap();
         assert!(!is_held(&file, &path).unwrap());
@@ -331,25 +329,25 @@ mod tests {
     }
 
     #[test]
-    fn a_bell_that_somebody_holds_for_himself_is_busy_in_the_end() {
-        let (_folder, sidecars) = place();
-        let bell = File::create(sidecars.path(BELL)).unwrap();
-        bell.lock().unwrap();
-        let joined = Beside::join(&sidecars, Duration::from_millis(1));
+    fn joining_is_busy_after_a_while_if_a_process_holds_the_change_signal_exclusively() {
+        let (_folder, sidecars) = folder_with_database();
+        let change_signal = File::create(sidecars.path(CHANGE_SIGNAL)).unwrap();
+        change_signal.lock().unwrap();
+        let joined = LockFiles::join(&sidecars, Duration::from_millis(1));
         assert!(matches!(joined, Err(WfeError::Busy { .. })));
     }
 
     #[test]
-    fn each_ring_is_heard_by_all_as_something_new() {
-        let (_folder, sidecars) = place();
+    fn each_signal_differs_from_all_before_for_every_provider() {
+        let (_folder, sidecars) = folder_with_database();
         let (one, other) =
-            (Beside::join(&sidecars, PATIENCE).unwrap(), Beside::join(&sidecars, PATIENCE).unwrap());
-        assert_eq!(one.heard().unwrap(), [0; 16]);
-        let mut heard = std::collections::HashSet::from([[0; 16]]);
-        for ringer in [&one, &one, &other, &one, &other] {
-            ringer.ring().unwrap();
-            assert_eq!(one.heard().unwrap(), other.heard().unwrap());
-            assert!(heard.insert(one.heard().unwrap()));
+            (LockFiles::join(&sidecars, PATIENCE).unwrap(), LockFiles::join(&sidecars, PATIENCE).unwrap());
+        assert_eq!(one.last_signal().unwrap(), [0; 16]);
+        let mut signals = std::collections::HashSet::from([[0; 16]]);
+        for provider in [&one, &one, &other, &one, &other] {
+            provider.signal_change().unwrap();
+            assert_eq!(one.last_signal().unwrap(), other.last_signal().unwrap());
+            assert!(signals.insert(one.last_signal().unwrap()));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! How processes share one database file: who lives, whose turn it is to write, and who is told of what.
+//! How processes share one database file: which owners are alive, which process writes next, and how hosts are notified of
+//! commits.
 
 pub(crate) mod change_signal;
 pub(crate) mod fair_lock;

@@ -1,15 +1,18 @@
-//! The lock files of owners, `<database>-owner-<id>`: how an owner of a file shows that it lives.
+//! The lock files of owners, `<database>-owner-<id>`: how an owner of a file shows that it is alive.
 //!
-//! An owner holds an exclusive lock on its file for as long as it lives: the operating system frees it at the moment
-//! its process dies, and nothing need be written for that. An owner that is dropped removes its file; so a file that
-//! nobody holds tells of a process that died, and is removed by whoever has counted that death. The file holds the owner's
-//! lease and its heartbeats, by which a frozen owner is found (see [`freeze_detector`](super::freeze_detector)).
+//! An owner holds an exclusive lock on its file as long as it is alive. The operating system releases the lock at the
+//! moment the process dies, so nothing has to be written for that. An owner that is dropped removes its file. So an
+//! unlocked file belongs to an owner whose process died; the process that has counted that death removes it. The file holds
+//! the owner's lease and its heartbeats, by which a frozen owner is found (see
+//! [`freeze_detector`](super::freeze_detector)).
 //!
-//! A cleaner of folders, or a careless hand, can take the file of a living owner away. Others then take it for dead, so
-//! its own provider looks after it, each 50 ms while a host listens and at each claim, and puts it back. Who finds no
-//! file looks once more a little later before it judges ([`SECOND_LOOK`]): what the owner runs goes on undisturbed then.
-//! For what it would claim from now on the owner counts as lost all the same: somebody may have judged already, and
-//! would free whatever it has by the time when that judgement is carried out. A new owner has nothing to fear from it.
+//! A program that cleans folders, or an operator, can remove the file of a living owner. Other processes then take the
+//! owner for dead. So its own provider checks the file, every 50 ms while a host listens and at each claim, and puts it
+//! back. A process that finds no file checks once more a little later ([`SECOND_CHECK`]), so the work of the owner goes on
+//! undisturbed.
+//!
+//! The owner counts as lost for all later claims all the same. Another process may already have decided that it is dead,
+//! and would release everything that the owner has by the time this decision is carried out. A new owner is not affected.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,42 +28,42 @@ use wfe_core::{Result, WfeError, logging, sync::lock};
 
 use crate::{
     file::{
-        companions::OWNER,
+        sidecar_names::OWNER_LOCK,
         sidecars::{self, Sidecars, is_refusal},
     },
     processes::freeze_detector::Sign,
 };
 
-/// How long to wait for somebody else to let go of an owner's file.
-const PATIENCE: Duration = Duration::from_millis(200);
-/// How much later whoever finds no file of an owner looks again: three of the looks by which it is put back.
-pub(crate) const SECOND_LOOK: Duration = Duration::from_millis(150);
+/// How long to wait for another process that holds the lock on an owner's file.
+const HANDOVER: Duration = Duration::from_millis(200);
+/// How much later a process checks again for the missing file of an owner: three of the checks that put it back.
+pub(crate) const SECOND_CHECK: Duration = Duration::from_millis(150);
 
-/// What an owner's file says.
+/// What an owner's file says of its owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Life {
-    /// Somebody holds it.
+pub(crate) enum Liveness {
+    /// A process holds the lock.
     Alive,
-    /// Nobody holds it: its owner's process died.
+    /// No process holds the lock: the owner's process died.
     Dead,
-    /// It is not there, or it is no owner's: nothing says how its owner ended, if it did.
+    /// The file is missing, or no owner has written it: how its owner ended, if it did, is unknown.
     Missing,
-    /// In memory, where there are no files: its owner was dropped.
+    /// In memory, where there are no files: the owner was dropped.
     Left,
 }
 
-/// The owners' files beside one database, as one provider sees them.
+/// The lock files of the owners of one database, as one provider sees them.
 pub(crate) struct OwnerFiles {
     sidecars: Sidecars,
-    /// What their names begin with.
+    /// What the names of the files begin with.
     prefix: PathBuf,
-    /// Those that are held here.
+    /// The files that this provider holds.
     held: Mutex<HashMap<u64, Weak<OwnerFile>>>,
-    /// Those of others that could not be looked at, which was reported.
-    unseen: Mutex<HashSet<u64>>,
+    /// Other owners whose files could not be read, which was reported.
+    unreadable: Mutex<HashSet<u64>>,
 }
 
-/// An owner's file, held until it is dropped.
+/// The lock file of an owner, held until it is dropped.
 pub(crate) struct OwnerFile {
     id: u64,
     path: PathBuf,
@@ -71,28 +74,28 @@ pub(crate) struct OwnerFile {
 struct Held {
     file: File,
     sign: Sign,
-    /// It was found missing, now or before.
+    /// The file was found missing, now or before.
     is_lost: bool,
-    /// Why it could not be put back.
-    is_gone: Option<String>,
+    /// Why the file could not be put back.
+    not_put_back: Option<String>,
 }
 
 impl OwnerFiles {
     pub(crate) fn new(sidecars: Sidecars) -> Self {
-        let prefix = sidecars.path(OWNER);
-        Self { sidecars, prefix, held: Mutex::default(), unseen: Mutex::default() }
+        let prefix = sidecars.path(OWNER_LOCK);
+        Self { sidecars, prefix, held: Mutex::default(), unreadable: Mutex::default() }
     }
 
     fn path(&self, id: u64) -> PathBuf {
-        self.sidecars.path(&format!("{OWNER}{id}"))
+        self.sidecars.path(&format!("{OWNER_LOCK}{id}"))
     }
 
-    /// Makes the file of a new owner.
+    /// Creates the file of a new owner.
     pub(crate) fn make(&self, id: u64, lease: Duration) -> Result<Arc<OwnerFile>> {
         let path = self.path(id);
         let sign = Sign { lease, beat: 0 };
         let file = take(&self.sidecars, &path, sign)?;
-        let held = Mutex::new(Held { file, sign, is_lost: false, is_gone: None });
+        let held = Mutex::new(Held { file, sign, is_lost: false, not_put_back: None });
         let made = Arc::new(OwnerFile { id, path, sidecars: self.sidecars.clone(), held });
         let mut all = lock(&self.held);
         all.retain(|_, other| other.strong_count() > 0);
@@ -104,47 +107,47 @@ impl OwnerFiles {
         lock(&self.held).get(&id)?.upgrade()
     }
 
-    /// Looks after the file of an owner. One that is held elsewhere is none of this provider's business.
-    pub(crate) fn look_after(&self, id: u64) -> Result<()> {
-        self.held(id).map_or(Ok(()), |file| file.look_after())
+    /// Checks the file of an owner. One that another provider holds is that provider's concern.
+    pub(crate) fn check_lock_file(&self, id: u64) -> Result<()> {
+        self.held(id).map_or(Ok(()), |file| file.check_lock_file())
     }
 
-    /// Looks after all that are held here.
-    pub(crate) fn look_after_all(&self) {
+    /// Checks all files that this provider holds.
+    pub(crate) fn check_lock_files(&self) {
         let all: Vec<_> = lock(&self.held).values().filter_map(Weak::upgrade).collect();
         for file in all {
-            // It was told; whoever claims hears of it.
-            let _ = file.look_after();
+            // The loss was reported, and the next claim of the owner returns it.
+            let _ = file.check_lock_file();
         }
     }
 
-    /// Whether an owner lives. One of which that cannot be told keeps what it has, and hinders nobody else's work.
-    pub(crate) fn life(&self, id: u64) -> Life {
-        life(&self.sidecars, &self.path(id)).unwrap_or_else(|error| {
-            self.report_unseen(id, &error);
-            Life::Alive
+    /// Whether an owner is alive. If that cannot be found out, the owner keeps its instances, and other work goes on.
+    pub(crate) fn liveness(&self, id: u64) -> Liveness {
+        liveness(&self.sidecars, &self.path(id)).unwrap_or_else(|error| {
+            self.report_unreadable(id, &error);
+            Liveness::Alive
         })
     }
 
-    fn report_unseen(&self, id: u64, error: &WfeError) {
-        if lock(&self.unseen).insert(id) {
-            logging::error!(owner = id, %error, "it cannot be told whether this owner lives: what it has stays its own");
+    fn report_unreadable(&self, id: u64, error: &WfeError) {
+        if lock(&self.unreadable).insert(id) {
+            logging::error!(owner = id, %error, "cannot find out whether this owner is alive; it keeps its instances");
         }
     }
 
-    /// One more heartbeat of an owner.
-    pub(crate) fn beat(&self, id: u64, lease: Duration) -> Result<()> {
+    /// Writes one more heartbeat of an owner.
+    pub(crate) fn heartbeat(&self, id: u64, lease: Duration) -> Result<()> {
         if let Some(file) = self.held(id) {
-            return file.beat();
+            return file.heartbeat();
         }
         let path = self.path(id);
         let file = self.sidecars.open(&path).map_err(|error| failed("open", &path, error))?;
-        // Its only writer is the owner, and one that was cut short says nothing that matters any more.
+        // Only the owner writes its file. One that is incomplete says nothing that still counts.
         let sign = read_sign(&file, &path)?.unwrap_or(Sign { lease, beat: 0 });
         write_sign(&file, &path, Sign { beat: sign.beat.wrapping_add(1), ..sign })
     }
 
-    /// `None`: it is dead, or was just born, or that cannot be told.
+    /// The sign of life of an owner; `None`: it is dead, or has just registered, or reading failed.
     pub(crate) fn sign(&self, id: u64) -> Option<Sign> {
         let path = self.path(id);
         let sign = match self.sidecars.open(&path) {
@@ -153,7 +156,7 @@ impl OwnerFiles {
             Err(error) => Err(failed("open", &path, error)),
         };
         sign.unwrap_or_else(|error| {
-            self.report_unseen(id, &error);
+            self.report_unreadable(id, &error);
             None
         })
     }
@@ -177,44 +180,44 @@ impl OwnerFiles {
             match unlocked(&self.sidecars, &entry.path()) {
                 Ok(Unlocked::Yes(_)) => dead.push(id),
                 Ok(Unlocked::No | Unlocked::Missing) => {}
-                // It keeps nobody from starting.
+                // It must not keep a host from starting.
                 Err(error) => {
-                    logging::warn!(%error, "what may be a dead owner's lock file was left where it is");
+                    logging::warn!(%error, "cannot check what may be the lock file of a dead owner; it stays where it is");
                 }
             }
         }
         Ok(dead)
     }
 
-    /// Removes what an owner left whose process died.
-    pub(crate) fn bury(&self, id: u64) {
+    /// Removes the lock file of an owner whose process died.
+    pub(crate) fn remove_lock_file(&self, id: u64) {
         if let Err(error) = remove_unlocked(&self.sidecars, &self.path(id)) {
-            logging::warn!(owner = id, %error, "a dead owner's lock file was left where it is");
+            logging::warn!(owner = id, %error, "cannot remove the lock file of a dead owner");
         }
     }
 }
 
 impl OwnerFile {
-    /// Looks whether others still find this file; if they do not, it is put back, and the owner is lost all the same.
-    fn look_after(&self) -> Result<()> {
-        let held = self.look()?;
+    /// Checks that other processes still find this file. If not, the file is put back, and the owner is lost all the same.
+    fn check_lock_file(&self) -> Result<()> {
+        let held = self.checked_file()?;
         if held.is_lost { Err(self.lost(&held)) } else { Ok(()) }
     }
 
-    fn beat(&self) -> Result<()> {
-        let mut held = self.look()?;
+    fn heartbeat(&self) -> Result<()> {
+        let mut held = self.checked_file()?;
         held.sign.beat = held.sign.beat.wrapping_add(1);
         write_sign(&held.file, &self.path, held.sign)?;
-        // One that was put back shows that what the owner still runs is its own.
-        if held.is_gone.is_some() { Err(self.lost(&held)) } else { Ok(()) }
+        // A file that was put back shows that the owner still owns what it runs.
+        if held.not_put_back.is_some() { Err(self.lost(&held)) } else { Ok(()) }
     }
 
-    fn look(&self) -> Result<std::sync::MutexGuard<'_, Held>> {
+    fn checked_file(&self) -> Result<std::sync::MutexGuard<'_, Held>> {
         let mut held = lock(&self.held);
-        if sidecars::is_same(&held.file, &self.path).map_err(|error| failed("look at", &self.path, error))? {
+        if sidecars::is_same(&held.file, &self.path).map_err(|error| failed("check", &self.path, error))? {
             return Ok(held);
         }
-        held.is_gone = match take(&self.sidecars, &self.path, held.sign) {
+        held.not_put_back = match take(&self.sidecars, &self.path, held.sign) {
             Ok(file) => {
                 held.file = file;
                 None
@@ -225,18 +228,18 @@ impl OwnerFile {
             logging::error!(
                 owner = self.id,
                 file = %self.path.display(),
-                not_put_back = held.is_gone,
-                "this host's lock file was removed or replaced: others may take over what it runs. It goes on as another owner"
+                not_put_back = held.not_put_back,
+                "the lock file of this host was removed or replaced; other processes may take over its instances. The host continues as a new owner"
             );
         }
         Ok(held)
     }
 
     fn lost(&self, held: &Held) -> WfeError {
-        let reason = match &held.is_gone {
+        let reason = match &held.not_put_back {
             None => format!("its lock file {} was removed or replaced", self.path.display()),
             Some(error) => format!(
-                "its lock file {} was removed or replaced, and could not be put back: {error}",
+                "its lock file {} was removed or replaced, and cannot be put back: {error}",
                 self.path.display()
             ),
         };
@@ -246,22 +249,22 @@ impl OwnerFile {
 
 impl Drop for OwnerFile {
     fn drop(&mut self) {
-        // What somebody else has put there stays. Not removable: whoever looks next finds it unlocked, which says the
-        // same as a missing one.
+        // A file that another process has put there stays. If the file cannot be removed, the next process finds it
+        // unlocked, which has the same meaning as a missing one.
         let held = self.held.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Err(error) = sidecars::remove(&held.file, &self.path) {
-            logging::debug!(%error, file = %self.path.display(), "an owner's lock file was left behind");
+            logging::debug!(%error, file = %self.path.display(), "cannot remove the lock file of an owner that ended");
         }
     }
 }
 
-/// Holds the file at this path, with this sign in it; makes it if it is missing.
+/// Locks the file at this path and writes this sign of life into it; creates the file if it is missing.
 fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
-    // Before it is locked here, somebody who looks for dead owners can lock and remove it: then once more. That takes
-    // microseconds; who holds it for longer is an owner of a deleted database of the same name.
-    let end = Instant::now() + PATIENCE;
+    // Before the file is locked here, a process that looks for dead owners can lock and remove it; then this starts again.
+    // That takes microseconds. A process that holds the lock for longer is an owner of a deleted database of the same name.
+    let end = Instant::now() + HANDOVER;
     loop {
-        let file = sidecars.open_or_create(path).map_err(|error| failed("make", path, error))?;
+        let file = sidecars.open_or_create(path).map_err(|error| failed("create", path, error))?;
         match file.try_lock() {
             Ok(()) if is_same(&file, path)? => {
                 write_sign(&file, path, sign)?;
@@ -276,17 +279,17 @@ fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
     }
 }
 
-/// What this file says of its owner. Whatever must not be used is nobody's sign of life; neither is what no owner has
-/// written: somebody has put it there in place of the owner's.
-fn life(sidecars: &Sidecars, path: &Path) -> Result<Life> {
+/// What this file says of its owner. A file that must not be used is no sign of life, and neither is one that no owner
+/// has written: another program has put it there in place of the owner's.
+fn liveness(sidecars: &Sidecars, path: &Path) -> Result<Liveness> {
     Ok(match unlocked(sidecars, path)? {
-        Unlocked::No => Life::Alive,
-        Unlocked::Yes(file) if read_sign(&file, path)?.is_some() => Life::Dead,
-        Unlocked::Yes(_) | Unlocked::Missing => Life::Missing,
+        Unlocked::No => Liveness::Alive,
+        Unlocked::Yes(file) if read_sign(&file, path)?.is_some() => Liveness::Dead,
+        Unlocked::Yes(_) | Unlocked::Missing => Liveness::Missing,
     })
 }
 
-/// Whether nobody holds a file.
+/// Whether no process holds the lock on a file.
 enum Unlocked {
     Yes(File),
     No,
@@ -298,22 +301,22 @@ fn unlocked(sidecars: &Sidecars, path: &Path) -> Result<Unlocked> {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Unlocked::Missing),
         Err(error) if is_refusal(&error) => {
-            logging::debug!(%error, file = %path.display(), "this is no owner's lock file");
+            logging::debug!(%error, file = %path.display(), "a file with the name of an owner's lock file is none");
             return Ok(Unlocked::Missing);
         }
         Err(error) => return Err(failed("open", path, error)),
     };
-    // Shared, so that two that look at once do not take each other for the owner.
+    // A shared lock, so that two processes that check at once do not take each other for the owner.
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Ok(Unlocked::No),
         Err(TryLockError::Error(error)) => Err(failed("lock", path, error)),
         Ok(()) if is_same(&file, path)? => Ok(Unlocked::Yes(file)),
-        // Somebody has removed it since.
+        // Another process has removed the file since.
         Ok(()) => Ok(Unlocked::Missing),
     }
 }
 
-/// Removes a file that nobody holds.
+/// Removes a file whose lock no process holds.
 fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
     loop {
         let file = match sidecars.open(path) {
@@ -324,8 +327,8 @@ fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
-            // As long as the path leads to the locked file, nobody else removes it. Else there may be another one by
-            // now, whose owner lives.
+            // As long as the path leads to the locked file, no other process removes it. Otherwise there may be a new
+            // file by now, whose owner is alive.
             Ok(()) if sidecars::remove(&file, path).map_err(|error| failed("remove", path, error))? => {
                 return Ok(());
             }
@@ -334,16 +337,17 @@ fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
     }
 }
 
-/// Two numbers in words, for whoever looks into the file; always as long, so that a new one covers the old one.
+/// Writes lease and heartbeat as text that an operator can read. The length is always the same, so the new text replaces
+/// the old one.
 fn write_sign(mut file: &File, path: &Path, sign: Sign) -> Result<()> {
-    // One of more milliseconds than that lasts for ever all the same.
+    // A lease of more milliseconds than that never expires in practice.
     let lease = u64::try_from(sign.lease.as_millis()).unwrap_or(u64::MAX);
     let text = format!("lease {lease:>20} ms, heartbeat {:>20}\n", sign.beat);
-    // In one write, so that nobody reads half of it.
+    // In one write, so that no process reads half of it.
     file.rewind().and_then(|()| file.write_all(text.as_bytes())).map_err(|error| failed("write", path, error))
 }
 
-/// `None`: there is none in it yet.
+/// The sign of life in this file; `None`: there is none yet.
 fn read_sign(file: &File, path: &Path) -> Result<Option<Sign>> {
     let mut text = String::new();
     file.take(128).read_to_string(&mut text).map_err(|error| failed("read", path, error))?;
@@ -355,12 +359,12 @@ fn read_sign(file: &File, path: &Path) -> Result<Option<Sign>> {
 }
 
 fn is_same(file: &File, path: &Path) -> Result<bool> {
-    sidecars::is_same(file, path).map_err(|error| failed("look at", path, error))
+    sidecars::is_same(file, path).map_err(|error| failed("check", path, error))
 }
 
 fn failed(what: &str, path: &Path, error: io::Error) -> WfeError {
     WfeError::Storage {
-        message: format!("cannot {what} the owner's file {} ({error})", path.display()),
+        message: format!("cannot {what} the owner's lock file {} ({error})", path.display()),
         source: Some(Box::new(error)),
     }
 }

@@ -1,7 +1,7 @@
-//! Who owns instances, and whether they are still alive.
+//! The owners of instances, and whether they are still alive.
 //!
-//! An owner of a file holds a lock on a small file beside it (see [`owner_files`](crate::processes::owner_files)). In memory, where
-//! owner and store share a process, a list does the same.
+//! An owner of a file holds a lock on a small file beside it (see [`owner_files`](crate::processes::owner_files)). In
+//! memory, where owner and store share a process, a list does the same.
 
 use std::{
     collections::HashMap,
@@ -15,19 +15,19 @@ use crate::{
     file::sidecars::Sidecars,
     processes::{
         freeze_detector::{Observer, Progress, Sign},
-        owner_files::{Life, OwnerFiles},
+        owner_files::{Liveness, OwnerFiles},
     },
 };
 
 /// The owners of one store, as one provider sees them.
 pub(crate) struct Owners {
-    place: Place,
-    /// The lease of those that are registered here.
+    backing: Backing,
+    /// The lease of the owners that are registered here.
     lease: Duration,
     observer: Mutex<Observer>,
 }
 
-enum Place {
+enum Backing {
     /// Each owner's heartbeats.
     Memory(Arc<Mutex<HashMap<u64, u64>>>),
     File(OwnerFiles),
@@ -35,101 +35,103 @@ enum Place {
 
 impl Owners {
     pub(crate) fn in_memory(lease: Duration) -> Self {
-        Self::at(Place::Memory(Arc::default()), lease)
+        Self::at(Backing::Memory(Arc::default()), lease)
     }
 
-    pub(crate) fn beside(sidecars: Sidecars, lease: Duration) -> Self {
-        Self::at(Place::File(OwnerFiles::new(sidecars)), lease)
+    pub(crate) fn of_file(sidecars: Sidecars, lease: Duration) -> Self {
+        Self::at(Backing::File(OwnerFiles::new(sidecars)), lease)
     }
 
-    fn at(place: Place, lease: Duration) -> Self {
-        Self { place, lease, observer: Mutex::new(Observer::new(lease)) }
+    fn at(backing: Backing, lease: Duration) -> Self {
+        Self { backing, lease, observer: Mutex::new(Observer::new(lease)) }
     }
 
-    /// A new owner, alive until it is dropped.
+    /// Registers a new owner, which is alive until it is dropped.
     pub(crate) fn register(&self, id: u64) -> Result<Owner> {
-        let owner = match &self.place {
-            Place::Memory(alive) => {
+        let owner = match &self.backing {
+            Backing::Memory(alive) => {
                 lock(alive).insert(id, 0);
                 Owner::new(id, Listed { alive: Arc::clone(alive), id })
             }
-            Place::File(files) => Owner::new(id, files.make(id, self.lease)?),
+            Backing::File(files) => Owner::new(id, files.make(id, self.lease)?),
         };
         Ok(owner.with_lease(self.lease))
     }
 
-    /// Whether an owner lives, and if not, how it ended. Nothing is removed: see [`bury`](Self::bury).
-    pub(crate) fn life(&self, id: u64) -> Life {
-        match &self.place {
-            Place::Memory(alive) if lock(alive).contains_key(&id) => Life::Alive,
-            Place::Memory(_) => Life::Left,
-            Place::File(files) => files.life(id),
+    /// Whether an owner is alive, and if not, how it ended. This removes nothing: see [`remove_lock_file`](Self::remove_lock_file).
+    pub(crate) fn liveness(&self, id: u64) -> Liveness {
+        match &self.backing {
+            Backing::Memory(alive) if lock(alive).contains_key(&id) => Liveness::Alive,
+            Backing::Memory(_) => Liveness::Left,
+            Backing::File(files) => files.liveness(id),
         }
     }
 
-    /// Owners whose processes died, by the files that they left.
+    /// The owners whose processes died, found by the files that they left behind.
     pub(crate) fn dead(&self) -> Result<Vec<u64>> {
-        match &self.place {
-            Place::Memory(_) => Ok(Vec::new()),
-            Place::File(files) => files.dead(),
+        match &self.backing {
+            Backing::Memory(_) => Ok(Vec::new()),
+            Backing::File(files) => files.dead(),
         }
     }
 
-    /// Removes what an owner left whose process died.
-    pub(crate) fn bury(&self, id: u64) {
-        if let Place::File(files) = &self.place {
-            files.bury(id);
+    /// Removes the lock file of an owner whose process died.
+    pub(crate) fn remove_lock_file(&self, id: u64) {
+        if let Backing::File(files) = &self.backing {
+            files.remove_lock_file(id);
         }
     }
 
-    /// Looks whether others can still see that an owner of this provider lives.
+    /// Checks that other processes can still see that an owner of this provider is alive.
     ///
     /// # Errors
-    /// [`OwnerLost`](wfe_core::WfeError::OwnerLost): they cannot, or could not at some time.
-    pub(crate) fn look_after(&self, id: u64) -> Result<()> {
-        match &self.place {
-            Place::Memory(_) => Ok(()),
-            Place::File(files) => files.look_after(id),
+    /// [`OwnerLost`](wfe_core::WfeError::OwnerLost): they cannot see it, or could not at some earlier time.
+    pub(crate) fn check_lock_file(&self, id: u64) -> Result<()> {
+        match &self.backing {
+            Backing::Memory(_) => Ok(()),
+            Backing::File(files) => files.check_lock_file(id),
         }
     }
 
-    /// As [`look_after`](Self::look_after), all owners of this provider; what is wrong is mended, and told.
-    pub(crate) fn look_after_all(&self) {
-        if let Place::File(files) = &self.place {
-            files.look_after_all();
+    /// As [`check_lock_file`](Self::check_lock_file), for all owners of this provider. What is wrong is repaired and reported.
+    pub(crate) fn check_lock_files(&self) {
+        if let Backing::File(files) = &self.backing {
+            files.check_lock_files();
         }
     }
 
-    /// One more heartbeat of an owner.
-    pub(crate) fn beat(&self, id: u64) -> Result<()> {
-        match &self.place {
-            Place::Memory(alive) => {
+    /// Writes one more heartbeat of an owner.
+    pub(crate) fn heartbeat(&self, id: u64) -> Result<()> {
+        match &self.backing {
+            Backing::Memory(alive) => {
                 if let Some(beat) = lock(alive).get_mut(&id) {
                     *beat += 1;
                 }
                 Ok(())
             }
-            Place::File(files) => files.beat(id, self.lease),
+            Backing::File(files) => files.heartbeat(id, self.lease),
         }
     }
 
-    /// Whether it is time to [`look`](Self::look).
-    pub(crate) fn is_time_to_look(&self, now: Duration) -> bool {
+    /// Whether the next [`find_frozen`](Self::find_frozen) is due.
+    pub(crate) fn is_observation_due(&self, now: Duration) -> bool {
         lock(&self.observer).is_due(now)
     }
 
-    /// Looks at all owners that have something; gives those that are alive, but frozen.
-    pub(crate) fn look(&self, now: Duration, owners: Vec<Progress>) -> Vec<Progress> {
+    /// Observes all owners that own something; returns those that are alive, but frozen.
+    pub(crate) fn find_frozen(&self, now: Duration, owners: Vec<Progress>) -> Vec<Progress> {
         let with_sign = |progress: Progress| Some((progress, self.sign(progress.owner)?));
         let signs = owners.into_iter().filter_map(with_sign).collect();
-        lock(&self.observer).look(now, signs)
+        lock(&self.observer).find_frozen(now, signs)
     }
 
-    /// `None`: it is dead, or was just born, or that cannot be told.
+    /// The sign of life of an owner; `None`: it is dead, or has just registered, or reading failed.
     fn sign(&self, id: u64) -> Option<Sign> {
-        match &self.place {
-            Place::Memory(alive) => lock(alive).get(&id).map(|beat| Sign { lease: self.lease, beat: *beat }),
-            Place::File(files) => files.sign(id),
+        match &self.backing {
+            Backing::Memory(alive) => {
+                lock(alive).get(&id).map(|beat| Sign { lease: self.lease, beat: *beat })
+            }
+            Backing::File(files) => files.sign(id),
         }
     }
 }
@@ -152,39 +154,42 @@ mod tests {
     const LEASE: Duration = Duration::from_secs(16);
 
     /// A folder with a database, and owners in memory and beside it.
-    fn places() -> (tempfile::TempDir, [Owners; 2]) {
+    fn both_backings() -> (tempfile::TempDir, [Owners; 2]) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.db"), "").unwrap();
         let sidecars = Sidecars::of(&folder.path().join("a.db")).unwrap();
-        (folder, [Owners::in_memory(LEASE), Owners::beside(sidecars, LEASE)])
+        (folder, [Owners::in_memory(LEASE), Owners::of_file(sidecars, LEASE)])
     }
 
     #[test]
     fn an_owner_lives_until_it_is_dropped() {
-        let (folder, places) = places();
-        for owners in places {
+        let (folder, both) = both_backings();
+        for owners in both {
             let (one, other) = (owners.register(1).unwrap(), owners.register(2).unwrap());
-            assert_eq!((owners.life(one.id()), owners.life(other.id())), (Life::Alive, Life::Alive));
+            assert_eq!(
+                (owners.liveness(one.id()), owners.liveness(other.id())),
+                (Liveness::Alive, Liveness::Alive)
+            );
             drop(one);
-            assert!(owners.life(1) != Life::Alive && owners.life(2) == Life::Alive);
-            assert!(owners.life(3) != Life::Alive);
+            assert!(owners.liveness(1) != Liveness::Alive && owners.liveness(2) == Liveness::Alive);
+            assert!(owners.liveness(3) != Liveness::Alive);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left but the database");
     }
 
     #[test]
     fn an_owner_without_heartbeats_is_frozen_after_its_lease_and_one_with_them_is_not() {
-        let (_folder, places) = places();
-        for owners in places {
-            let (still, beating) = (owners.register(1).unwrap(), owners.register(2).unwrap());
-            assert_eq!(still.lease(), Some(LEASE));
+        let (_folder, both) = both_backings();
+        for owners in both {
+            let (silent, beating) = (owners.register(1).unwrap(), owners.register(2).unwrap());
+            assert_eq!(silent.lease(), Some(LEASE));
             let has = |owner: u64| Progress { owner, rows: 1, fences: 1, revisions: 1 };
             let mut frozen = Vec::new();
             for second in 0..=16 {
                 let now = Duration::from_secs(second);
-                assert!(owners.is_time_to_look(now));
-                owners.beat(beating.id()).unwrap();
-                frozen = owners.look(now, vec![has(1), has(2), has(3)]);
+                assert!(owners.is_observation_due(now));
+                owners.heartbeat(beating.id()).unwrap();
+                frozen = owners.find_frozen(now, vec![has(1), has(2), has(3)]);
                 assert!(frozen.is_empty() || second == 16, "{second}");
             }
             assert_eq!(frozen, [has(1)]);

@@ -68,7 +68,7 @@ impl SqlitePersistenceProvider {
     async fn store_event(&self, event: &Event, date: Option<DateTime<Utc>>) -> Result<String> {
         let (id, now) = (id_or_fresh(&event.id), self.clock.now());
         let columns = codec::event::encode(event, &id, date, now)?;
-        let mut script = Script::about(&id).ringing();
+        let mut script = Script::about(&id).notifying();
         script.guard_or(
             &sql::events::ID_IS_FREE,
             [id.as_str().into()],
@@ -82,7 +82,7 @@ impl SqlitePersistenceProvider {
 
     async fn mark(&self, event_id: &str, is_processed: bool) -> Result<()> {
         let mut script = Script::about(event_id);
-        script.rings = !is_processed;
+        script.notifies = !is_processed;
         add_event_existence(&mut script, event_id);
         let mark = is_processed.into();
         script.add(&sql::events::MARK, [mark, event_id.into(), is_processed.into()]);

@@ -18,7 +18,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
     async fn create_event_subscription(&self, subscription: &EventSubscription) -> Result<String> {
         let mut subscription = subscription.clone();
         subscription.id = id_or_fresh(&subscription.id);
-        let mut script = Script::about(&subscription.id).ringing();
+        let mut script = Script::about(&subscription.id).notifying();
         add_subscriptions(&mut script, std::slice::from_ref(&subscription))?;
         self.writer.run(script).await?;
         Ok(subscription.id)

@@ -28,7 +28,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let instance = with_id_and_name(workflow)?;
         let id = instance.id.clone();
         let new = New::encode(&instance)?;
-        let mut script = Script::about(&id).ringing();
+        let mut script = Script::about(&id).notifying();
         add_guards(&mut script, &instance);
         add_ripening(&mut script, self.clock.now());
         let inserted =
@@ -59,7 +59,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
                     .named(self.stored(id).await)?
                     .ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?,
             };
-            let mut script = Script::about(id).ringing();
+            let mut script = Script::about(id).notifying();
             let new = add_difference(&mut script, &stored, workflow)?;
             add_subscriptions(&mut script, subscriptions)?;
             match self.writer.write(script).await? {

@@ -16,7 +16,7 @@ use crate::{
     connection::{admission::Caller, thread},
     processes::{
         freeze_detector::Progress,
-        owner_files::{Life, SECOND_LOOK},
+        owner_files::{Liveness, SECOND_CHECK},
     },
     repository::add_ripening,
     request::{Done, Script, Value, Written},
@@ -58,12 +58,12 @@ pub(super) async fn claim(
     if definitions.is_empty() || limit == 0 {
         return Ok(Vec::new());
     }
-    store.owners.look_after(owner.id())?;
+    store.owners.check_lock_file(owner.id())?;
     let definitions = Value::from(hexadecimal::definitions(definitions));
     let own = Value::from(to_integer("an owner's id", owner.id())?);
     loop {
         let looked = store.clock.monotonic();
-        let looks = store.owners.is_time_to_look(looked);
+        let looks = store.owners.is_observation_due(looked);
         let mut script = Script::default();
         script.add(&sql::events::IS_RIPE, [store.now().into()]);
         script.add(&sql::ownership::OWNERS, [own.clone()]);
@@ -108,7 +108,7 @@ pub(super) async fn acquire(
     id: &str,
     as_at: DateTime<Utc>,
 ) -> Result<Option<Claimed>> {
-    store.owners.look_after(owner.id())?;
+    store.owners.check_lock_file(owner.id())?;
     loop {
         let mut script = Script::default();
         script.add(&sql::events::IS_RIPE, [store.now().into()]);
@@ -203,7 +203,7 @@ impl SqlitePersistenceProvider {
             let id = id.clone();
             let told = error.to_string();
             let failure = StepFailure::corrupt(&id, error, self.clock.now());
-            let mut script = Script::about(&id).ringing();
+            let mut script = Script::about(&id).notifying();
             let as_read = [seq.into(), fence.into(), claims.into(), revision.into(), owner.into()];
             script.guard(&sql::ownership::IS_AS_READ, as_read);
             script.add(&sql::ownership::QUARANTINE, [codec::failure::cause(&failure)?.into(), seq.into()]);
@@ -218,19 +218,19 @@ impl SqlitePersistenceProvider {
 
     /// Those of these owners that are dead. One of which there is nothing to be found is looked at again a little later:
     /// if it lives, it puts back what was taken from it.
-    async fn dead_of(&self, owners: &[u64]) -> Result<Vec<(u64, Life)>> {
+    async fn dead_of(&self, owners: &[u64]) -> Result<Vec<(u64, Liveness)>> {
         let (mut dead, mut missing) = (Vec::new(), Vec::new());
         for &owner in owners {
-            match self.owners.life(owner) {
-                Life::Alive => {}
-                Life::Missing => missing.push(owner),
+            match self.owners.liveness(owner) {
+                Liveness::Alive => {}
+                Liveness::Missing => missing.push(owner),
                 ended => dead.push((owner, ended)),
             }
         }
         if !missing.is_empty() {
-            thread::pause(SECOND_LOOK).await;
-            let looked = missing.into_iter().map(|owner| (owner, self.owners.life(owner)));
-            dead.extend(looked.filter(|(_, life)| *life != Life::Alive));
+            thread::pause(SECOND_CHECK).await;
+            let looked = missing.into_iter().map(|owner| (owner, self.owners.liveness(owner)));
+            dead.extend(looked.filter(|(_, life)| *life != Liveness::Alive));
         }
         Ok(dead)
     }
@@ -241,12 +241,12 @@ impl SqlitePersistenceProvider {
         let Some(progress) = progress else { return Ok(false) };
         let progress = self.sound(progress.rows.iter().map(read_progress))?;
         let mut is_mended = false;
-        for Progress { owner, rows, fences, revisions } in self.owners.look(looked, progress) {
+        for Progress { owner, rows, fences, revisions } in self.owners.find_frozen(looked, progress) {
             let id = to_integer("an owner's id", owner)?;
             let mut script = Script::default();
             let seen = [id.into(), rows.into(), fences.into(), revisions.into()];
             script.guard(&sql::ownership::STANDS, seen);
-            self.add_freeing(&mut script, id, Life::Alive);
+            self.add_freeing(&mut script, id, Liveness::Alive);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
                 logging::warn!(owner, "an owner gave no sign of life for its lease; its instances are free");
                 is_mended = true;

@@ -104,7 +104,7 @@ impl SqlitePersistenceProvider {
         // is followed by the next one concerns nobody else.
         let concerns_others =
             !(step.published.is_empty() && step.created.is_empty() && step.requested.is_empty());
-        script.rings = step.release || concerns_others;
+        script.notifies = step.release || concerns_others;
         let applied =
             step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
         script.guard(&sql::ownership::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);

@@ -33,7 +33,7 @@ impl SqlitePersistenceProvider {
     ) -> Result<()> {
         // As JSON it holds no NUL, at which SQLite's own functions would end it.
         let detail = intervention.map(serde_json::to_string).transpose()?;
-        let mut script = Script::about(id).ringing();
+        let mut script = Script::about(id).notifying();
         let missing = WfeError::WorkflowNotFound(id.to_owned());
         script.guard_or(&sql::ownership::EXISTS, [id.into()], missing);
         add_request(&mut script, &sql::ownership::REQUEST.own(Own::Instance), id, control, detail.into());

@@ -10,7 +10,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, names, time, to_integer},
     connection::admission::Caller,
-    processes::owner_files::Life,
+    processes::owner_files::Liveness,
     request::{Script, Value},
     sql,
 };
@@ -32,7 +32,7 @@ pub(super) async fn isolate(
 impl SqlitePersistenceProvider {
     /// Frees what these owners had. What a process left that died is removed after its death was counted, so that each death
     /// is counted once.
-    pub(super) async fn free(&self, dead: &[(u64, Life)]) -> Result<()> {
+    pub(super) async fn free(&self, dead: &[(u64, Liveness)]) -> Result<()> {
         let mut script = Script::default();
         for (owner, ended) in dead {
             logging::info!(owner, "an owner died; its instances are free");
@@ -41,14 +41,14 @@ impl SqlitePersistenceProvider {
         if !dead.is_empty() {
             self.writer.run_for(Caller::Engine, script).await?;
         }
-        for (owner, _) in dead.iter().filter(|(_, ended)| *ended == Life::Dead) {
-            self.owners.bury(*owner);
+        for (owner, _) in dead.iter().filter(|(_, ended)| *ended == Liveness::Dead) {
+            self.owners.remove_lock_file(*owner);
         }
         Ok(())
     }
 
-    pub(super) fn add_freeing(&self, script: &mut Script, owner: i64, ended: Life) {
-        let (now, died) = (Value::from(time::millis_bound(self.clock.now())), ended == Life::Dead);
+    pub(super) fn add_freeing(&self, script: &mut Script, owner: i64, ended: Liveness) {
+        let (now, died) = (Value::from(time::millis_bound(self.clock.now())), ended == Liveness::Dead);
         if died {
             script.add(&sql::ownership::JUDGE, [owner.into()]);
         }
@@ -69,7 +69,7 @@ impl SqlitePersistenceProvider {
             dead.retain(|dead| i64::try_from(*dead) != Ok(owner));
         }
         for owner in dead {
-            self.owners.bury(owner);
+            self.owners.remove_lock_file(owner);
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ macro_rules! step_store {
             }
 
             fn news(&self) -> BoxStream<'static, ()> {
-                self.bell.listen()
+                self.change_signal.subscribe()
             }
         }
     };

@@ -25,7 +25,7 @@ fn owner_id(number: u64) -> u64 {
 
 pub(super) async fn heartbeat(store: &SqlitePersistenceProvider, owner: &Owner) -> Result<()> {
     store.check(true)?;
-    store.owners.beat(owner.id())
+    store.owners.heartbeat(owner.id())
 }
 
 pub(super) async fn verify(store: &SqlitePersistenceProvider) -> Result<()> {

@@ -23,7 +23,7 @@ pub(super) async fn start(
     instance: &WorkflowInstance,
 ) -> Result<Started> {
     if let Some(owner) = owner {
-        store.owners.look_after(owner.id())?;
+        store.owners.check_lock_file(owner.id())?;
     }
     let instance = with_id_and_name(instance)?;
     let new = New::encode(&instance)?;
@@ -33,7 +33,7 @@ pub(super) async fn start(
     loop {
         // What its owner runs at once is nobody else's business.
         let mut script = Script::about(&id);
-        script.rings = owner.is_none();
+        script.notifies = owner.is_none();
         let definition = Value::from(&instance.workflow_definition_id);
         if let Some(reference) = &instance.reference {
             script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);

@@ -75,7 +75,7 @@ impl SqlitePersistenceProvider {
             .then(|| script.add(&sql::streams::FINISH_LISTED, [serde_json::json!(free).to_string().into()]));
         if !missed.is_empty() {
             script.add(&sql::streams::WANT_LISTED, [serde_json::json!(missed).to_string().into()]);
-            script.rings = true;
+            script.notifies = true;
         }
         if script.statements.is_empty() {
             return Ok(0);

@@ -86,7 +86,7 @@ pub(super) async fn answer_wait(
     let [_, _, _, _, name, key, _, at, _] = columns.clone();
     let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
     let misfit = || WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}"));
-    let mut script = Script::about(wait_id).ringing();
+    let mut script = Script::about(wait_id).notifying();
     // Without an error of its own: why not is read then.
     script.guard(&sql::work::MAY_ANSWER, [wait.clone(), token.clone(), token, store.now().into()]);
     script.guard_or(&sql::work::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());

@@ -39,7 +39,7 @@ impl Own {
     pub fn has(&self, path: &Path) -> bool {
         self.files.iter().any(|own| own == path)
             || self.manifests.iter().any(|out| out == path || sums::is_temporary(out, path))
-            || self.databases.iter().any(|db| db == path || wfe_sqlite::is_companion(db, path))
+            || self.databases.iter().any(|db| db == path || wfe_sqlite::is_sidecar(db, path))
     }
 }
 

@@ -137,7 +137,7 @@ impl Thread {
         else {
             return;
         };
-        let connected = match sidecars.check_sqlites() {
+        let connected = match sidecars.check_files_of_sqlite() {
             Ok(()) => {
                 schema::connect(options).await.map_err(|error| error::storage("opening", &Arc::new(error)))
             }

@@ -20,7 +20,7 @@ async fn a_database_in_memory_whose_thread_has_ended_is_lost_for_every_call() {
     for first in ["read", "write"] {
         let (cache, busy) = (Arc::new(Cache::new(0)), Duration::from_secs(5));
         let recovery = Recovery { options: None, cache, location: ":memory:".to_owned(), busy };
-        let open = async || Ok((spoiled().await, None, Bell::in_memory(), ()));
+        let open = async || Ok((spoiled().await, None, ChangeSignal::in_memory(), ()));
         let (writer, ()) = Writer::start(recovery, open).await.unwrap();
         for call in [first, "read", "write", "ensure", "read"] {
             let mut script = Script::default();

@@ -21,7 +21,7 @@ use wfe_core::{
 
 use crate::{
     SqlitePersistenceProvider,
-    file::{companions::beside, locks},
+    file::{locks, sidecar_names::sidecar_path},
 };
 
 /// Says to a child process which database it works on.
@@ -81,7 +81,7 @@ async fn serve() {
             // As a program that has a look at its own database, or copies it.
             ("copy", _) => {
                 for suffix in ["", "-wal", "-shm"] {
-                    fs::read(beside(&database, suffix)).unwrap();
+                    fs::read(sidecar_path(&database, suffix)).unwrap();
                 }
                 "ok".to_owned()
             }
@@ -173,7 +173,7 @@ impl Place {
     }
 
     pub(super) fn path(&self, suffix: &str) -> PathBuf {
-        beside(&self.database, suffix)
+        sidecar_path(&self.database, suffix)
     }
 
     pub(super) fn process(&self) -> Process {

@@ -4,62 +4,62 @@ use crate::file::sidecars::Sidecars;
 /// Longer than any test.
 const LATER: Duration = Duration::from_mins(1);
 
-struct Place(tempfile::TempDir);
+struct Folder(tempfile::TempDir);
 
-impl Place {
+impl Folder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.db"), "").unwrap();
         Self(folder)
     }
 
-    fn beside(&self) -> Arc<Beside> {
-        Beside::join(&Sidecars::of(&self.0.path().join("a.db")).unwrap(), LATER).unwrap()
+    fn lock_files(&self) -> Arc<LockFiles> {
+        LockFiles::join(&Sidecars::of(&self.0.path().join("a.db")).unwrap(), LATER).unwrap()
     }
 
-    fn turnstile(&self) -> Turnstile {
-        Turnstile::new(self.beside())
+    fn fair_lock(&self) -> FairLock {
+        FairLock::new(self.lock_files())
     }
 }
 
-/// How long it takes to enter.
-fn enter(turnstile: &mut Turnstile) -> Duration {
+/// How long it takes to get the lock.
+fn acquire(fair_lock: &mut FairLock) -> Duration {
     let start = Instant::now();
-    turnstile.enter(start + LATER);
+    fair_lock.acquire(start + LATER);
     start.elapsed()
 }
 
 #[test]
-fn one_alone_enters_and_leaves_at_once_and_writes_nothing() {
-    let place = Place::new();
-    let mut alone = place.turnstile();
+fn a_writer_alone_gets_the_lock_at_once_and_writes_no_stamp() {
+    let folder = Folder::new();
+    let mut alone = folder.fair_lock();
     let (start, rounds) = (Instant::now(), 1_000);
     for _ in 0..rounds {
-        alone.enter(start + LATER);
-        assert!(alone.turn.is_held && !alone.gate.is_held);
-        alone.leave();
+        alone.acquire(start + LATER);
+        assert!(alone.writer.is_held && !alone.entry.is_held);
+        alone.release();
     }
     let mean = start.elapsed() / rounds;
     assert!(mean < Duration::from_micros(50), "{mean:?}");
-    for shared in [alone.beside.gate(), alone.beside.turn()] {
-        assert_eq!(shared.file.metadata().unwrap().len(), 0);
+    for lock_file in [alone.lock_files.entry_lock(), alone.lock_files.writer_lock()] {
+        assert_eq!(lock_file.file.metadata().unwrap().len(), 0);
     }
 }
 
 #[test]
-fn only_one_has_the_turn_and_one_the_gate() {
-    let place = Place::new();
+fn one_writer_at_a_time_holds_the_writer_lock() {
+    let folder = Folder::new();
     let inside = std::sync::atomic::AtomicU32::new(0);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let mut turnstile = place.turnstile();
+                let mut fair_lock = folder.fair_lock();
                 for _ in 0..200 {
-                    turnstile.enter(Instant::now() + LATER);
-                    assert!(turnstile.turn.is_held && !turnstile.gate.is_held);
+                    fair_lock.acquire(Instant::now() + LATER);
+                    assert!(fair_lock.writer.is_held && !fair_lock.entry.is_held);
                     assert_eq!(inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst), 0);
                     inside.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
-                    turnstile.leave();
+                    fair_lock.release();
                 }
             });
         }
@@ -67,92 +67,92 @@ fn only_one_has_the_turn_and_one_the_gate() {
 }
 
 #[test]
-fn a_lock_that_stands_still_is_waited_for_once_and_again_after_it_moved() {
-    for which in [Which::Gate, Which::Turn] {
-        let place = Place::new();
-        let (holder, mut passer) = (place.turnstile(), place.turnstile());
-        let held = holder.shared(which);
+fn a_lock_whose_holder_is_stopped_delays_a_writer_once_and_again_after_its_stamp_changed() {
+    for which in [Which::Entry, Which::Writer] {
+        let folder = Folder::new();
+        let (holder, mut passer) = (folder.fair_lock(), folder.fair_lock());
+        let held = holder.file(which);
         held.file.lock().unwrap();
-        assert!(enter(&mut passer) >= STALL);
-        passer.leave();
+        assert!(acquire(&mut passer) >= STALL);
+        passer.release();
         for _ in 0..20 {
-            assert!(enter(&mut passer) < STALL);
-            // The other lock keeps order meanwhile.
-            assert_eq!(passer.gate.is_held, matches!(which, Which::Turn));
-            assert_eq!(passer.turn.is_held, matches!(which, Which::Gate));
-            passer.leave();
+            assert!(acquire(&mut passer) < STALL);
+            // The other lock provides order meanwhile.
+            assert_eq!(passer.entry.is_held, matches!(which, Which::Writer));
+            assert_eq!(passer.writer.is_held, matches!(which, Which::Entry));
+            passer.release();
         }
-        // Somebody else got it meanwhile.
+        // Another writer got the lock meanwhile.
         held.put(&7_u64.to_ne_bytes()).unwrap();
-        assert!(enter(&mut passer) >= STALL);
-        passer.leave();
-        assert!(enter(&mut passer) < STALL);
-        passer.leave();
-        // It was free.
+        assert!(acquire(&mut passer) >= STALL);
+        passer.release();
+        assert!(acquire(&mut passer) < STALL);
+        passer.release();
+        // The lock was free.
         held.file.unlock().unwrap();
-        assert!(enter(&mut passer) < STALL && passer.turn.is_held && !passer.gate.is_held);
-        passer.leave();
+        assert!(acquire(&mut passer) < STALL && passer.writer.is_held && !passer.entry.is_held);
+        passer.release();
         held.file.lock().unwrap();
-        assert!(enter(&mut passer) >= STALL);
+        assert!(acquire(&mut passer) >= STALL);
     }
 }
 
 #[test]
-fn gate_and_turn_that_stand_still_cost_one_wait_together() {
-    let place = Place::new();
-    let (holder, mut passer) = (place.turnstile(), place.turnstile());
-    holder.beside.gate().file.lock().unwrap();
-    holder.beside.turn().file.lock().unwrap();
-    let waited = enter(&mut passer);
+fn two_locks_whose_holders_are_stopped_cost_one_wait_together() {
+    let folder = Folder::new();
+    let (holder, mut passer) = (folder.fair_lock(), folder.fair_lock());
+    holder.lock_files.entry_lock().file.lock().unwrap();
+    holder.lock_files.writer_lock().file.lock().unwrap();
+    let waited = acquire(&mut passer);
     assert!(waited >= STALL && waited < STALL * 2, "{waited:?}");
-    passer.leave();
-    // Not even when the gate is free again: the turn has not moved.
-    holder.beside.gate().file.unlock().unwrap();
-    assert!(enter(&mut passer) < STALL && passer.gate.is_held);
+    passer.release();
+    // Nor does it wait when the entry lock is free again: the stamp of the writer lock has not changed.
+    holder.lock_files.entry_lock().file.unlock().unwrap();
+    assert!(acquire(&mut passer) < STALL && passer.entry.is_held);
 }
 
 #[test]
-fn as_long_as_it_moves_it_is_waited_for_and_at_most_until_the_time_is_over() {
-    let place = Place::new();
-    let (holder, mut passer) = (place.turnstile(), place.turnstile());
-    holder.beside.gate().file.lock().unwrap();
+fn a_lock_whose_stamp_changes_is_waited_for_until_the_time_is_over() {
+    let folder = Folder::new();
+    let (holder, mut passer) = (folder.fair_lock(), folder.fair_lock());
+    holder.lock_files.entry_lock().file.lock().unwrap();
     let is_over = std::sync::atomic::AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !is_over.load(std::sync::atomic::Ordering::SeqCst) {
-                holder.beside.gate().put(&holder.beside.stamp().to_ne_bytes()).unwrap();
+                holder.lock_files.entry_lock().put(&holder.lock_files.stamp().to_ne_bytes()).unwrap();
                 thread::yield_now();
             }
         });
         let start = Instant::now();
-        passer.enter(start + STALL * 2);
+        passer.acquire(start + STALL * 2);
         is_over.store(true, std::sync::atomic::Ordering::SeqCst);
         assert!(start.elapsed() >= STALL * 2);
     });
 }
 
 #[test]
-fn whoever_had_to_wait_leaves_a_stamp_in_what_it_gets() {
-    let place = Place::new();
-    let (holder, mut passer) = (place.turnstile(), place.turnstile());
-    holder.beside.gate().file.lock().unwrap();
-    passer.enter(Instant::now() + SHORTEST);
-    assert!(passer.turn.is_held);
-    assert_eq!(holder.beside.turn().get::<8>().unwrap(), passer.turn.stamp);
-    assert_ne!(passer.turn.stamp, [0; 8]);
-    assert_eq!(holder.beside.gate().get::<8>().unwrap(), [0; 8], "it did not get this one");
+fn a_writer_that_had_to_wait_stamps_the_locks_that_it_gets() {
+    let folder = Folder::new();
+    let (holder, mut passer) = (folder.fair_lock(), folder.fair_lock());
+    holder.lock_files.entry_lock().file.lock().unwrap();
+    passer.acquire(Instant::now() + SHORTEST_SLEEP);
+    assert!(passer.writer.is_held);
+    assert_eq!(holder.lock_files.writer_lock().get::<8>().unwrap(), passer.writer.stamp);
+    assert_ne!(passer.writer.stamp, [0; 8]);
+    assert_eq!(holder.lock_files.entry_lock().get::<8>().unwrap(), [0; 8], "it did not get the entry lock");
 }
 
 #[test]
 fn short_waits_add_up() {
-    let place = Place::new();
-    let (holder, mut passer) = (place.turnstile(), place.turnstile());
-    holder.beside.gate().file.lock().unwrap();
+    let folder = Folder::new();
+    let (holder, mut passer) = (folder.fair_lock(), folder.fair_lock());
+    holder.lock_files.entry_lock().file.lock().unwrap();
     let (start, short) = (Instant::now(), STALL / 10);
-    while passer.gate.stood < STALL {
-        passer.enter(Instant::now() + short);
-        passer.leave();
+    while passer.entry.unchanged_for < STALL {
+        passer.acquire(Instant::now() + short);
+        passer.release();
         assert!(start.elapsed() < STALL * 5);
     }
-    assert!(enter(&mut passer) < STALL);
+    assert!(acquire(&mut passer) < STALL);
 }

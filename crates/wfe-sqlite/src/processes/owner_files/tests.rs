@@ -2,15 +2,15 @@ use super::*;
 
 const LEASE: Duration = Duration::from_secs(16);
 
-/// A folder with a database, and its owners' files.
-fn place() -> (tempfile::TempDir, OwnerFiles) {
+/// A folder with a database, and the lock files of its owners.
+fn folder_with_database() -> (tempfile::TempDir, OwnerFiles) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.db"), "").unwrap();
     let files = OwnerFiles::new(Sidecars::of(&folder.path().join("a.db")).unwrap());
     (folder, files)
 }
 
-/// What lies in the folder beside the database.
+/// The names of the files beside the database.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -24,34 +24,38 @@ fn is_lost(result: &Result<()>) -> bool {
 }
 
 #[test]
-fn what_a_killed_owner_left_is_found_until_it_is_buried_and_other_files_are_not_touched() {
-    let (folder, files) = place();
+fn the_file_of_a_killed_owner_is_found_until_it_is_removed_and_other_files_are_not_touched() {
+    let (folder, files) = folder_with_database();
     for name in ["a.db-owner-7", "a.db-owner-x", "a.db-owner-", "b.db-owner-7"] {
         File::create(folder.path().join(name)).unwrap();
     }
     let _one = files.make(8, LEASE).unwrap();
-    assert_eq!((files.life(7), files.life(8)), (Life::Missing, Life::Alive), "no owner has written it");
+    assert_eq!(
+        (files.liveness(7), files.liveness(8)),
+        (Liveness::Missing, Liveness::Alive),
+        "no owner has written it"
+    );
     let sign = Sign { lease: LEASE, beat: 3 };
     write_sign(&File::create(files.path(7)).unwrap(), &files.path(7), sign).unwrap();
     for _ in 0..2 {
-        assert_eq!((files.dead().unwrap(), files.life(7)), (vec![7], Life::Dead));
+        assert_eq!((files.dead().unwrap(), files.liveness(7)), (vec![7], Liveness::Dead));
     }
     for id in [7, 8, 9] {
-        files.bury(id);
+        files.remove_lock_file(id);
     }
     assert_eq!(names(folder.path()), ["a.db-owner-", "a.db-owner-8", "a.db-owner-x", "b.db-owner-7"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_owners_file_keeps_nobody_from_starting_and_is_nobodys_sign_of_life() {
-    let (folder, files) = place();
+fn a_file_that_is_no_owners_keeps_no_host_from_starting_and_is_no_sign_of_life() {
+    let (folder, files) = folder_with_database();
     fs::create_dir(folder.path().join("a.db-owner-5")).unwrap();
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.db-owner-6")).unwrap();
     nix::unistd::mkfifo(&folder.path().join("a.db-owner-7"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let one = files.make(1, LEASE).unwrap();
     for id in [5, 6, 7] {
-        assert_eq!((files.life(id), files.sign(id)), (Life::Missing, None), "{id}");
+        assert_eq!((files.liveness(id), files.sign(id)), (Liveness::Missing, None), "{id}");
     }
     drop(one);
     assert_eq!(names(folder.path()), ["a.db-owner-5", "a.db-owner-6", "a.db-owner-7"]);
@@ -59,27 +63,27 @@ fn what_is_no_owners_file_keeps_nobody_from_starting_and_is_nobodys_sign_of_life
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_was_taken_away_or_replaced_is_put_back_and_its_owner_is_lost() {
+fn a_file_that_was_removed_or_replaced_is_put_back_and_its_owner_is_lost() {
     for how in ["removed", "renamed", "replaced"] {
-        let (folder, files) = place();
+        let (folder, files) = folder_with_database();
         let one = files.make(1, LEASE).unwrap();
-        files.look_after(1).unwrap();
-        files.beat(1, LEASE).unwrap();
+        files.check_lock_file(1).unwrap();
+        files.heartbeat(1, LEASE).unwrap();
         fs::rename(&one.path, folder.path().join("elsewhere")).unwrap();
         match how {
             "removed" => fs::remove_file(folder.path().join("elsewhere")).unwrap(),
             "replaced" => fs::write(&one.path, "another's").unwrap(),
             _ => {}
         }
-        assert!(is_lost(&files.look_after(1)), "{how}");
-        assert_eq!(files.life(1), Life::Alive, "{how}");
-        // It says what the one before said, and goes on.
-        files.beat(1, LEASE).unwrap();
+        assert!(is_lost(&files.check_lock_file(1)), "{how}");
+        assert_eq!(files.liveness(1), Liveness::Alive, "{how}");
+        // The new file continues the heartbeats of the old one.
+        files.heartbeat(1, LEASE).unwrap();
         assert_eq!(files.sign(1), Some(Sign { lease: LEASE, beat: 2 }), "{how}");
-        // For ever: somebody may have taken it for dead meanwhile.
-        assert!(is_lost(&files.look_after(1)), "{how}");
+        // For ever: another process may have taken it for dead meanwhile.
+        assert!(is_lost(&files.check_lock_file(1)), "{how}");
         let other = files.make(2, LEASE).unwrap();
-        files.look_after(2).unwrap();
+        files.check_lock_file(2).unwrap();
         drop((one, other));
         assert!(!folder.path().join("a.db-owner-1").exists(), "{how}");
     }
@@ -87,15 +91,15 @@ fn a_file_that_was_taken_away_or_replaced_is_put_back_and_its_owner_is_lost() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_cannot_be_put_back_is_told_and_what_lies_there_instead_stays() {
-    let (_folder, files) = place();
+fn a_file_that_cannot_be_put_back_is_reported_and_the_file_in_its_place_stays() {
+    let (_folder, files) = folder_with_database();
     let one = files.make(1, LEASE).unwrap();
     let path = one.path.clone();
     fs::remove_file(&path).unwrap();
     fs::create_dir(&path).unwrap();
     for _ in 0..2 {
-        assert!(is_lost(&files.look_after(1)) && is_lost(&files.beat(1, LEASE)));
-        assert_eq!(files.life(1), Life::Missing);
+        assert!(is_lost(&files.check_lock_file(1)) && is_lost(&files.heartbeat(1, LEASE)));
+        assert_eq!(files.liveness(1), Liveness::Missing);
     }
     drop(one);
     assert!(path.is_dir());
@@ -103,8 +107,8 @@ fn a_file_that_cannot_be_put_back_is_told_and_what_lies_there_instead_stays() {
 
 #[cfg(unix)]
 #[test]
-fn who_ends_removes_only_his_own_file() {
-    let (_folder, files) = place();
+fn an_owner_that_ends_removes_only_its_own_file() {
+    let (_folder, files) = folder_with_database();
     let one = files.make(1, LEASE).unwrap();
     let path = one.path.clone();
     fs::remove_file(&path).unwrap();
@@ -116,23 +120,23 @@ fn who_ends_removes_only_his_own_file() {
 
 #[cfg(unix)]
 #[test]
-fn who_was_slow_to_bury_the_dead_does_not_remove_the_file_of_the_living() {
-    let (_folder, files) = place();
+fn a_late_removal_of_a_dead_owners_file_spares_the_file_of_a_new_owner() {
+    let (_folder, files) = folder_with_database();
     let path = files.path(1);
     let left = File::create(&path).unwrap();
-    // Somebody else is faster, and a new owner takes the place.
+    // Another process is faster, and a new owner creates its file.
     fs::remove_file(&path).unwrap();
     let _one = files.make(1, LEASE).unwrap();
     left.try_lock().unwrap();
     assert!(!sidecars::remove(&left, &path).unwrap());
-    assert_eq!(files.life(1), Life::Alive);
+    assert_eq!(files.liveness(1), Liveness::Alive);
 }
 
 #[cfg(unix)]
 #[test]
 fn an_owners_file_is_for_its_user_alone() {
     use std::os::unix::fs::PermissionsExt;
-    let (_folder, files) = place();
+    let (_folder, files) = folder_with_database();
     let one = files.make(1, LEASE).unwrap();
     assert_eq!(fs::metadata(&one.path).unwrap().permissions().mode() & 0o777, 0o600);
 }

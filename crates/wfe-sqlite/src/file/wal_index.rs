@@ -28,7 +28,7 @@ const SALTS: u64 = 16;
 
 /// What stands before the page numbers, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Index([u8; BACKFILLED + 4]);
+pub(super) struct WalIndex([u8; BACKFILLED + 4]);
 
 /// Which log it is, and how much of it was brought back into the database. As long as it stays, the database file has no
 /// reason to become longer, or shorter than the pages that were brought back.
@@ -38,7 +38,7 @@ pub(super) struct Checkpoint {
     frames: u32,
 }
 
-impl Index {
+impl WalIndex {
     /// `None`: it is being written just now, or this system does not show what is.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Index {
     ///
     /// # Errors
     /// The log cannot be read.
-    pub(super) fn is_log_cut(&self, log: &File, length: u64) -> io::Result<bool> {
+    pub(super) fn is_log_truncated(&self, log: &File, length: u64) -> io::Result<bool> {
         let frames = u64::from(self.frames());
         if frames == 0 {
             return Ok(false);
@@ -111,7 +111,12 @@ impl Index {
     ///
     /// # Errors
     /// The `-shm` cannot be read.
-    pub(super) fn is_database_cut(&self, shm: &File, length: u64, before: Option<u64>) -> io::Result<bool> {
+    pub(super) fn is_database_truncated(
+        &self,
+        shm: &File,
+        length: u64,
+        before: Option<u64>,
+    ) -> io::Result<bool> {
         let Some(pages) = self.pages() else {
             // Nobody has had a reason to make it shorter.
             return Ok(before.is_some_and(|before| length < before));

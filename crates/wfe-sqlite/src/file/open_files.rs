@@ -1,0 +1,295 @@
+//! The three files of an open database (database, write-ahead log, `-shm`): their identities, and the locks on them.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use nix::libc;
+use wfe_core::logging;
+
+use super::{
+    locks::{self, DMS, Kind, Lock, SHARED},
+    loss::Loss,
+    stat::{self, Found, Inode, inode},
+    wal_index::{Checkpoint, WalIndex},
+};
+use crate::file::sidecar_names::sidecar_path;
+
+/// How often a check starts again while other processes write. Where the WAL index cannot be read, once is enough.
+const ATTEMPTS: usize = if cfg!(target_os = "openbsd") { 1 } else { 8 };
+
+/// The files of an open database as they were when it was opened.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    kind: Kind,
+    database: Inode,
+    /// The log and the `-shm`.
+    sidecars: [(PathBuf, Inode); 2],
+    /// The log. SQLite has no locks on it, so closing this descriptor releases none.
+    log: File,
+    /// When the database was last found complete: its length in bytes, and the checkpoint at that time.
+    complete: Option<(u64, Checkpoint)>,
+}
+
+impl OpenFiles {
+    /// Locks the files and records their identities. Call it when SQLite has opened all three.
+    ///
+    /// `given` is the path by which the database was opened, `real` the same path with links followed. `shm` keeps this
+    /// process's descriptor of the `-shm`, which must stay open while SQLite has that file open.
+    pub(super) fn open(
+        database: &File,
+        shm: &mut Option<File>,
+        given: &Path,
+        real: &Path,
+    ) -> Result<Self, Loss> {
+        let [wal_path, shm_path] = ["-wal", "-shm"].map(|suffix| sidecar_path(real, suffix));
+        let opened = match shm.take() {
+            // A descriptor of the same file stays open: another connection of this process may have locks on the file.
+            Some(opened)
+                if inode_of_sidecar(&shm_path)?
+                    == inode_of(&opened).map_err(|error| Loss::sidecar(&shm_path, error))? =>
+            {
+                opened
+            }
+            _ => read_only(&shm_path)?,
+        };
+        let shm = shm.insert(opened);
+        let mut kind = Kind::best();
+        let mut locked = lock(kind, database, shm);
+        if kind == Kind::Description && locked.as_ref().is_err_and(locks::is_unknown) {
+            kind = Kind::Posix;
+            locked = lock(kind, database, shm);
+        }
+        locked.map_err(|error| not_locked(given, error))?;
+        // With the locks, no process removes these files: the files at the paths are the open ones.
+        let inodes = (inode_of_sidecar(&wal_path)?, inode_of_sidecar(&shm_path)?);
+        let log = read_only(&wal_path)?;
+        let sidecars = [(wal_path, inodes.0), (shm_path, inodes.1)];
+        let mut files = Self { kind, database: stat_database(given)?.inode, sidecars, log, complete: None };
+        files.are_open_here(database, shm, given)?;
+        files.check_paths(shm, given)?;
+        Ok(files)
+    }
+
+    /// Checks that SQLite, too, has these files open, and not files that were at the paths before.
+    fn are_open_here(&self, database: &File, shm: &File, given: &Path) -> Result<(), Loss> {
+        let [(wal_path, wal_inode), (shm_path, shm_inode)] = &self.sidecars;
+        if inode_of(database).map_err(|error| Loss::database(given, error))? != self.database {
+            return Err(Loss::replaced(given));
+        }
+        if inode_of(shm).map_err(|error| Loss::sidecar(shm_path, error))? != *shm_inode {
+            return Err(Loss::replaced(shm_path));
+        }
+        let Some(open) = descriptors() else { return Ok(()) };
+        // This process has one descriptor of each, and SQLite at least one more.
+        let all = [(given, self.database), (wal_path, *wal_inode), (shm_path, *shm_inode)];
+        for (path, inode) in all {
+            if open.iter().filter(|other| **other == inode).count() < 2 {
+                return Err(Loss::replaced(path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that all three files are at their paths, unchanged.
+    ///
+    /// Where the locks belong to the process, it takes them again first. There are three cases: another process refuses
+    /// the locks; or a file is gone; or no process has acted as the last one until now, and a process that does so later
+    /// finds in the log what was committed before.
+    pub(super) fn check(&mut self, database: &File, shm: &File, given: &Path) -> Result<(), Loss> {
+        if self.kind == Kind::Posix {
+            lock(self.kind, database, shm).map_err(|error| not_locked(given, error))?;
+        }
+        self.check_paths(shm, given)
+    }
+
+    /// Checks that the files are at their paths, and complete. What the WAL index says of the files counts only if it says
+    /// the same afterwards. Otherwise other processes write, and the check starts again, or is left to the next one.
+    fn check_paths(&mut self, shm: &File, given: &Path) -> Result<(), Loss> {
+        for _ in 0..ATTEMPTS {
+            let index = self.wal_index(shm)?;
+            let database = stat_database(given)?;
+            if database.inode != self.database {
+                return Err(Loss::replaced(given));
+            }
+            let mut lengths = [0; 2];
+            for ((path, inode), length) in self.sidecars.iter().zip(&mut lengths) {
+                let found = stat_sidecar(path)?;
+                if found.inode != *inode {
+                    return Err(Loss::replaced(path));
+                }
+                *length = found.length;
+            }
+            let Some(index) = index else { continue };
+            let truncated = self.truncated(&index, shm, given, database.length, lengths[0])?;
+            if truncated.is_none() || self.wal_index(shm)? == Some(index) {
+                self.complete = Some((database.length, index.checkpoint()));
+                return truncated.map_or(Ok(()), Err);
+            }
+        }
+        Ok(())
+    }
+
+    fn wal_index(&self, shm: &File) -> Result<Option<WalIndex>, Loss> {
+        let path = &self.sidecars[1].0;
+        WalIndex::read(shm).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => Loss::truncated(path),
+            _ => Loss::sidecar(path, error),
+        })
+    }
+
+    /// The loss if the database or the log, of these lengths in bytes, was truncated.
+    fn truncated(
+        &self,
+        index: &WalIndex,
+        shm: &File,
+        given: &Path,
+        database: u64,
+        log: u64,
+    ) -> Result<Option<Loss>, Loss> {
+        let [(wal_path, _), (shm_path, _)] = &self.sidecars;
+        if index.is_log_truncated(&self.log, log).map_err(|error| Loss::sidecar(wal_path, error))? {
+            return Ok(Some(Loss::truncated(wal_path)));
+        }
+        let before = self.complete.map(|(length, _)| length);
+        // Without a checkpoint, a database that was complete and has not become shorter is complete.
+        if self.complete.is_some_and(|(length, at)| length <= database && at == index.checkpoint()) {
+            return Ok(None);
+        }
+        let is_truncated = index.is_database_truncated(shm, database, before);
+        let is_truncated = is_truncated.map_err(|error| Loss::sidecar(shm_path, error))?;
+        Ok(is_truncated.then(|| Loss::truncated(given)))
+    }
+
+    /// Releases this process's own locks before its last connection is closed, so that SQLite may checkpoint the log into
+    /// the database. SQLite has its own locks for that. The program may have lost them, so they are taken again first.
+    ///
+    /// # Errors
+    /// The locks stay: the log is not checkpointed, which loses nothing.
+    pub(super) fn unlock(&self, database: &File, shm: &File) -> io::Result<()> {
+        lock(Kind::Posix, database, shm)?;
+        if self.kind == Kind::Description {
+            self.kind.set(database, SHARED, Lock::None)?;
+            self.kind.set(shm, DMS, Lock::None)?;
+        }
+        Ok(())
+    }
+
+    /// After a loss, before the last connection here is closed: whether closing it may write back what only this process
+    /// still has.
+    ///
+    /// It may if the log or the `-shm` was removed, and no process has made another one: a process that opened the
+    /// database since would have made one. `false`: it must not write. It would overwrite what other processes have stored
+    /// since, and remove their log.
+    pub(super) fn may_write_back(&self, database: &File, shm: &File, given: &Path) -> bool {
+        if !self.is_in_place(given) || self.unlock(database, shm).is_err() {
+            return false;
+        }
+        // SQLite takes the same lock when it closes. With it, no other process can open the database from now on.
+        if Kind::Posix.set(database, SHARED, Lock::Write).is_ok() && self.is_in_place(given) {
+            return true;
+        }
+        // Another process has the database open. With this process's locks again, neither that process nor SQLite here is
+        // the last one. Taking them cannot fail while the other process has read locks; if it does, the database is closed
+        // without writing all the same.
+        let again =
+            Kind::Posix.set(database, SHARED, Lock::Read).and_then(|()| lock(self.kind, database, shm));
+        if let Err(error) = again {
+            logging::warn!(%error, database = %given.display(), "cannot lock a lost database again");
+        }
+        false
+    }
+
+    /// Whether the locks keep SQLite in this process, too, from checkpointing the log when it closes.
+    pub(super) fn keeps_log(&self) -> bool {
+        self.kind == Kind::Description
+    }
+
+    /// Whether the database is at its path, and the log and the `-shm` are at theirs or missing.
+    fn is_in_place(&self, given: &Path) -> bool {
+        let is_missing = |path: &Path| {
+            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        stat_database(given).is_ok_and(|found| found.inode == self.database)
+            && self.sidecars.iter().all(|(path, inode)| {
+                inode_of_sidecar(path).is_ok_and(|found| found == *inode) || is_missing(path)
+            })
+    }
+}
+
+fn lock(kind: Kind, database: &File, shm: &File) -> io::Result<()> {
+    kind.set(database, SHARED, Lock::Read)?;
+    kind.set(shm, DMS, Lock::Read)
+}
+
+fn not_locked(given: &Path, error: io::Error) -> Loss {
+    if locks::is_taken(&error) { Loss::locked_by_other(given) } else { Loss::not_locked(given, error) }
+}
+
+fn inode_of(file: &File) -> io::Result<Inode> {
+    file.metadata().map(|found| inode(&found))
+}
+
+/// The file at the path of the database, which may be a link. An empty file is a truncated one: a database has at least
+/// one page.
+fn stat_database(path: &Path) -> Result<Found, Loss> {
+    match stat::followed(path).map_err(|error| Loss::database(path, error))? {
+        Found { length: 0, .. } => Err(Loss::truncated(path)),
+        found => Ok(found),
+    }
+}
+
+/// The file at the path of the log or the `-shm`. A link there is not followed.
+fn stat_sidecar(path: &Path) -> Result<Found, Loss> {
+    stat::unfollowed(path).map_err(|error| Loss::sidecar(path, error))
+}
+
+fn inode_of_sidecar(path: &Path) -> Result<Inode, Loss> {
+    stat_sidecar(path).map(|found| found.inode)
+}
+
+/// Opens the log or the `-shm` for reading. A link there is not followed.
+///
+/// Reading leaves the file's time of last access alone where the system allows that. Otherwise the first check after each
+/// commit would change the inode of the log, and the next fsync of the log would write that inode, too.
+fn read_only(path: &Path) -> Result<File, Loss> {
+    let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | flags).open(path);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let opened = open(libc::O_NOATIME).or_else(|error| match error.kind() {
+        // The file belongs to another user, who allows this one to write to it.
+        io::ErrorKind::PermissionDenied => open(0),
+        _ => Err(error),
+    });
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let opened = open(0);
+    opened.map_err(|error| Loss::sidecar(path, error))
+}
+
+/// The files that this process has open; `None`: the system does not list them. It takes some microseconds for each
+/// descriptor.
+fn descriptors() -> Option<Vec<Inode>> {
+    let all = fs::read_dir("/proc/self/fd").ok()?;
+    // A descriptor that was closed meanwhile is left out.
+    Some(
+        all.flatten()
+            .filter_map(|entry| fs::metadata(entry.path()).ok())
+            .map(|found| inode(&found))
+            .collect(),
+    )
+}
+
+/// Closes descriptors of files on which no other part of this process has locks. Where another part has (a connection of
+/// the program's own, say), closing the descriptor would release these locks: it stays open to the end of the process.
+pub(super) fn close(files: impl Iterator<Item = File>) {
+    let open = descriptors().unwrap_or_default();
+    for file in files {
+        let is_in_use =
+            inode_of(&file).is_ok_and(|own| open.iter().filter(|other| **other == own).count() > 1);
+        if is_in_use {
+            std::mem::forget(file);
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The names of the files beside a database.
+
+use std::path::{Path, PathBuf};
+
+/// The suffixes of the files that WFE keeps beside a database; an owner's id follows the last one. They are spelled only
+/// here, so that [`is_sidecar`] recognises every file that WFE makes.
+pub(crate) const ENTRY_LOCK: &str = "-gate";
+pub(crate) const WRITER_LOCK: &str = "-turn";
+pub(crate) const CHANGE_SIGNAL: &str = "-bell";
+pub(crate) const OWNER_LOCK: &str = "-owner-";
+
+/// The suffixes of SQLite's own files: write-ahead log, its index in shared memory, rollback journal.
+pub(crate) const WAL: &str = "-wal";
+pub(crate) const SHM: &str = "-shm";
+pub(crate) const JOURNAL: &str = "-journal";
+pub(crate) const OF_SQLITE: [&str; 3] = [WAL, SHM, JOURNAL];
+
+/// The path of the sidecar of `database` with this suffix.
+pub(crate) fn sidecar_path(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Returns `true` if `other` is a file that SQLite or WFE keeps beside the database at `database`.
+///
+/// These sidecars are SQLite's write-ahead log, shared memory and rollback journal, the lock files of owners, the two
+/// locks of the writers (`-gate`, `-turn`) and the change signal (`-bell`). The database itself is none of its sidecars.
+///
+/// Paths are compared as they are written: give both in the same form. If the database's path is a symbolic link, give the
+/// path of the file that it leads to, since the sidecars lie beside that file.
+///
+/// For programs that walk over folders, copy or clean them: a sidecar belongs to its database.
+///
+/// ```
+/// use std::path::Path;
+/// let database = Path::new("state/orders.db");
+/// assert!(wfe_sqlite::is_sidecar(database, Path::new("state/orders.db-wal")));
+/// assert!(!wfe_sqlite::is_sidecar(database, Path::new("state/orders.db-notes")));
+/// ```
+#[must_use]
+pub fn is_sidecar(database: &Path, other: &Path) -> bool {
+    let (database, other) = (database.as_os_str().as_encoded_bytes(), other.as_os_str().as_encoded_bytes());
+    let Some(suffix) = other.strip_prefix(database) else { return false };
+    match suffix.strip_prefix(OWNER_LOCK.as_bytes()) {
+        Some(id) => !id.is_empty() && id.iter().all(u8::is_ascii_digit),
+        None => OF_SQLITE
+            .iter()
+            .chain(&[ENTRY_LOCK, WRITER_LOCK, CHANGE_SIGNAL])
+            .any(|own| own.as_bytes() == suffix),
+    }
+}
