@@ -149,3 +149,72 @@ impl Drop for Receiver {
         drop(left);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn channel(permits: usize) -> (Arc<Channel>, Receiver) {
+        let channel = Arc::new(Channel::new(permits));
+        let receiver = Receiver::new(channel.clone());
+        (channel, receiver)
+    }
+
+    #[tokio::test]
+    async fn orders_come_in_the_order_in_which_they_were_sent_and_with_all_that_was_notified_before() {
+        let (channel, mut receiver) = channel(2);
+        let (idle, stop) = (oneshot::channel(), oneshot::channel());
+        channel.notify(Notifications::definitions_changed);
+        let permit = channel.permit().await.unwrap();
+        assert!(channel.order(Order::Idle(idle.0, permit)).is_ok());
+        channel.notify(Notifications::deliverable);
+        assert!(channel.order(Order::Stop(stop.0)).is_ok());
+        let all = receiver.receive().await;
+        assert!(matches!(all.orders.pop_front(), Some(Order::Idle(..))));
+        assert!(matches!(all.orders.pop_front(), Some(Order::Stop(_))));
+        assert!(all.notifications.has_definitions && all.notifications.is_deliverable);
+        assert!(receiver.is_empty());
+        let mut nothing_more = std::pin::pin!(receiver.receive());
+        assert!(nothing_more.as_mut().now_or_never().is_none());
+        channel.notify(Notifications::deliverable);
+        assert!(nothing_more.await.notifications.is_deliverable);
+    }
+
+    #[tokio::test]
+    async fn a_caller_waits_for_a_permit_until_what_was_sent_is_taken_up_and_a_notification_needs_none() {
+        let (channel, mut receiver) = channel(1);
+        let permit = channel.permit().await;
+        channel.notify(|all| all.request("one", permit));
+        let mut next = Box::pin(channel.permit());
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(channel.permit().now_or_never().is_none(), "a wait that is dropped takes none");
+        for _ in 0..10 {
+            channel.notify(|all| all.event_stored("event", None));
+        }
+        let notifications = receiver.receive().await.notifications;
+        assert!(next.as_mut().now_or_never().is_none(), "it is not done yet");
+        assert_eq!((notifications.requested.len(), notifications.events.ids.len()), (1, 1));
+        drop(notifications);
+        assert!(next.now_or_never().flatten().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_has_ended_lets_all_go_who_wait_and_takes_nothing() {
+        let (channel, receiver) = channel(1);
+        let permit = channel.permit().await.unwrap();
+        let mut waits = Box::pin(channel.permit());
+        assert!(waits.as_mut().now_or_never().is_none());
+        let (answer, idle) = oneshot::channel();
+        assert!(channel.order(Order::Idle(answer, permit)).is_ok());
+        drop(receiver);
+        assert!(channel.is_closed());
+        assert!(idle.await.is_err() && waits.await.is_none());
+        let (answer, stopped) = oneshot::channel();
+        assert!(channel.order(Order::Stop(answer)).is_err());
+        channel.notify(Notifications::deliverable);
+        assert!(stopped.await.is_err() && channel.lock().notifications.is_empty());
+    }
+}

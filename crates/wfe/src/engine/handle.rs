@@ -372,3 +372,6 @@ impl fmt::Debug for Handle {
         f.debug_struct("Handle").field("definitions", &self.definitions()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

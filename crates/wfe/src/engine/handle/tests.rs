@@ -1,0 +1,142 @@
+//! No circle of waiting: the program waits for the engine, and the engine never for the program.
+
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use wfe_core::{
+    definition::{WorkflowBuilder, inline},
+    executor::Lifecycle,
+    steps::Ctx,
+    traits::{Control, Ending},
+};
+use wfe_sqlite::SqlitePersistenceProvider;
+
+use super::*;
+use crate::engine::{Rest, StepDone, StepMiddleware, WorkflowMiddleware};
+
+/// An engine that whatever runs in it starts instances with.
+#[derive(Clone, Default)]
+struct Starts {
+    engine: Arc<OnceLock<Handle>>,
+    started: Arc<AtomicU32>,
+}
+
+impl Starts {
+    /// An instance with so many generations below it.
+    async fn start(&self, generations: u32) -> Result<String> {
+        let engine = self.engine.get().unwrap();
+        let definition = engine.find_definition("grows", None).unwrap();
+        self.started.fetch_add(1, SeqCst);
+        engine.start(definition.instance(&generations, engine.now())?).await
+    }
+
+    /// A request of an instance, as the host makes it.
+    async fn request(&self, id: &str, control: Control) -> Result<()> {
+        let engine = self.engine.get().unwrap();
+        let permit = engine.permit().await;
+        engine.store().request(id, control).await?;
+        engine.wake(id, permit);
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl StepMiddleware for Starts {
+    async fn around(&self, ctx: &Ctx, rest: Rest<'_>) -> std::result::Result<StepDone, StepError> {
+        let done = rest.run().await?;
+        if ctx.step_id() == "starts two" {
+            self.start(0).await?;
+        }
+        Ok(done)
+    }
+}
+
+#[async_trait::async_trait]
+impl WorkflowMiddleware for Starts {
+    async fn starting(&self, start: &WorkflowStart<'_>) -> Result<()> {
+        match start.data.as_u64() {
+            Some(generations @ 1..) => self.start(u32::try_from(generations).unwrap() - 1).await.map(drop),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// With one permit, one slot and room for one instance, everything that starts instances and makes requests does so at
+/// once: bodies, middleware, a subscriber, and the program.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_engine_is_full_whatever_starts_instances_and_makes_requests_comes_to_its_end() {
+    let starts = Starts::default();
+    let options = Options {
+        permits: 1,
+        concurrent_steps: 1,
+        concurrent_instances: 1,
+        step_middleware: vec![Arc::new(starts.clone())],
+        workflow_middleware: vec![Arc::new(starts.clone())],
+        grace: Duration::from_secs(20),
+        ..Options::default()
+    };
+    let engine = Handle::new(Arc::new(SqlitePersistenceProvider::new(":memory:").await.unwrap()), options);
+    assert!(starts.engine.set(engine.clone()).is_ok());
+    let own = starts.clone();
+    let two = inline(move |_, generations: Arc<u32>| {
+        let own = own.clone();
+        async move {
+            for _ in 0..2 {
+                if let Some(below) = generations.checked_sub(1) {
+                    own.start(below).await?;
+                }
+            }
+            Ok(())
+        }
+    });
+    let grows = WorkflowBuilder::<u32>::new("grows", 1)
+        .if_("grows", |generations, ()| *generations > 0, |grows| grows.then("starts two", two))
+        .build()
+        .unwrap();
+    engine.register(grows).unwrap();
+    let mut events = engine.lifecycle();
+    engine.launch().await.unwrap();
+
+    // Starts one more, and requests something of it, after each tenth end.
+    let (own, ended) = (starts.clone(), Arc::new(AtomicU32::new(0)));
+    let count = ended.clone();
+    let subscriber = tokio::spawn(async move {
+        loop {
+            if let Lifecycle::Completed | Lifecycle::Terminated { ending: Ending::Terminated } =
+                events.recv().await.unwrap().what
+                && (count.fetch_add(1, SeqCst) + 1) % 10 == 0
+            {
+                let id = own.start(0).await.unwrap();
+                own.request(&id, Control::Terminate).await.unwrap();
+            }
+        }
+    });
+    let program: Vec<_> = (0..6)
+        .map(|_| {
+            let starts = starts.clone();
+            tokio::spawn(async move {
+                let id = starts.start(2).await.unwrap();
+                starts.request(&id, Control::Resume).await.unwrap();
+                starts.engine.get().unwrap().wait_end(&id).await.unwrap();
+                starts.engine.get().unwrap().wait_idle().await.unwrap();
+            })
+        })
+        .collect();
+    let all = async {
+        for caller in program {
+            caller.await.unwrap();
+        }
+        while ended.load(SeqCst) < starts.started.load(SeqCst) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), all).await.expect("nothing waits in a circle");
+    assert!(starts.started.load(SeqCst) >= 6 * 17, "many were started");
+    subscriber.abort();
+    engine.stop(|| std::future::ready(())).await.unwrap();
+}
