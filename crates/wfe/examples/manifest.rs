@@ -4,9 +4,9 @@
 //! cargo run --release -p wfe --example manifest -- --dir DIR --db FILE --out FILE [--jobs N] [--log FILE]
 //! ```
 //!
-//! Each file is a durable step: once its hash is stored it is never hashed again, however often the program is
-//! killed and started anew. Several processes may run it at once: one of them works, the others wait and take over from
-//! one that dies. Exit status: 0, or 1 if files failed, or 2 if the job could not be done.
+//! Each file is a durable step: once its hash is stored, the file is never hashed again, however often the program is
+//! killed and started again. Several processes may run the program at once: one of them works, and the others wait to
+//! take over if it dies. The exit status is 0, or 1 if some files failed, or 2 if the job could not be done.
 #![cfg(unix)]
 
 #[path = "manifest/args.rs"]
@@ -42,7 +42,8 @@ use crate::{
     workflow::{Gathered, HASH, Place, Summary},
 };
 
-/// How often the store is asked how the run stands: at a glance, for a person, and next to nothing for the store.
+/// How often the program reads the status of the run. To a person, this is at once; to the store, it costs next to
+/// nothing.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Why the job could not be done, in one line.
@@ -50,7 +51,7 @@ type Refusal = String;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // What the host and the store warn of, such as a full disk: they wait and try again.
+    // Shows the warnings of the host and the store. They warn of a full disk, for example, and then try again.
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(io::stderr)
@@ -70,7 +71,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// One line, whatever the message: a line feed in a path must not make two of it.
+/// Prints why the job could not be done, always as one line, even if a path contains a line feed.
 fn refuse(refusal: &str) -> ExitCode {
     say(&format!("manifest: {}", refusal.replace('\n', "\\n")));
     ExitCode::from(2)
@@ -83,15 +84,14 @@ fn report(out: &Path, summary: &Summary) -> ExitCode {
         let name = String::from_utf8_lossy(name.as_bytes()).replace('\n', "\\n");
         lines.push(format!("failed: {name}: {cause}"));
     }
-    // If nobody reads it, the exit status still tells.
+    // If standard output is closed, the exit status still says it.
     writeln!(io::stdout(), "{}", lines.join("\n")).ok();
     ExitCode::from(u8::from(!summary.failed.is_empty()))
 }
 
 async fn run(args: &Args) -> Result<Summary, Refusal> {
     let dir = directory(&args.dir)?;
-    // What cannot work is found out before anything is made.
-    // Behind a symbolic link, it is the file there that is replaced.
+    // Finds out what cannot work before anything is created. If OUT is a symbolic link, its target is replaced.
     let out = listing::resolve(&args.out).map_err(|e| cannot("write", &args.out, &e))?;
     check_apart(args, &out)?;
     sums::check_writable(&out).map_err(|e| cannot("write", &args.out, &e))?;
@@ -100,7 +100,7 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
         Ok(provider) => Arc::new(provider),
         Err(error) => {
             if let (Some((_, true)), Some(log)) = (&log, &args.log) {
-                // It stays empty, and at worst it stays.
+                // The log was created here, and is empty. If it cannot be removed, it stays so.
                 fs::remove_file(log).ok();
             }
             return Err(said(error));
@@ -112,19 +112,19 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
     host.register(workflow::definition(&place, &run).map_err(said)?).map_err(said)?;
     let result = work(&host, &place, &run).await;
     host.stop().await.map_err(said)?;
-    // Brings the write-ahead log back into the database: one file is left.
+    // Copies the write-ahead log back into the database, so that one file is left.
     provider.close().await;
     result
 }
 
-/// The run of this database and directory: a new one, or the one that is there, wherever it stands.
+/// Starts the run of this database and directory, or continues it if it exists, and waits for its end.
 async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summary, Refusal> {
     let options = StartOptions { reference: Some(run.to_owned()), ..StartOptions::default() };
     let id = host.start_workflow_with(run, &Summary::default(), options).await.map_err(said)?;
     let before = host.status(&id).await.map_err(said)?;
     host.start().await.map_err(said)?;
     if before.status == WorkflowStatus::Suspended {
-        // The directory could not be listed, or OUT not be written: perhaps it can now.
+        // The directory could not be listed, or OUT could not be written. Perhaps they can be now.
         host.resume(&id).await.map_err(said)?;
     }
     let mut progress = Progress::new(!before.for_each.is_empty());
@@ -134,22 +134,22 @@ async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summ
     };
     progress.finish();
     let Outcome::Completed(summary) = outcome? else {
-        return Err("the run was ended from outside; begin anew with another database".to_owned());
+        return Err("the run was cancelled or terminated; start again with another database".to_owned());
     };
     if before.status == WorkflowStatus::Complete {
         writeln!(io::stdout(), "this run is complete already").ok(); // as in `report`
     }
-    // It was removed since, or another start of this run had another OUT.
+    // OUT was removed since, or an earlier start of this run had another OUT.
     if !place.out.exists() {
         write_again(host, &id, &place.out).await?;
     }
     Ok(summary)
 }
 
-/// Shows how far the run is, and returns why it stands still, once it does. It asks the store, as another process may be
-/// the one that works on it.
+/// Shows the progress of the run, and returns why the run was suspended, once it is. Both are read from the store,
+/// because another process may work on the run.
 async fn watch(host: &WorkflowHost, id: &str, before: &InstanceStatus, progress: &mut Progress) -> Refusal {
-    // What the run stood still for before it was resumed is told only if it stands still for it again.
+    // The reason why the run was suspended before this start is reported only if the run is suspended again.
     let mut known = (before.status == WorkflowStatus::Suspended).then(|| before.cause.clone());
     loop {
         let now = match host.status(id).await {
@@ -163,7 +163,7 @@ async fn watch(host: &WorkflowHost, id: &str, before: &InstanceStatus, progress:
             known = None;
         } else if known.as_ref() != Some(&now.cause) {
             let causes = now.cause.map(|failure| failure.causes.join(": "));
-            return causes.unwrap_or_else(|| "the run was suspended from outside".to_owned());
+            return causes.unwrap_or_else(|| "the run was suspended by an operator".to_owned());
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
@@ -187,7 +187,7 @@ fn place(args: &Args, dir: PathBuf, out: PathBuf, log: Option<File>) -> Result<P
     Ok(Place { dir, out, own, log, jobs: args.jobs.get() })
 }
 
-/// The database, OUT and the log are three files: one written over the other would lose it.
+/// Checks that the database, OUT and the log are three files: none must overwrite another.
 fn check_apart(args: &Args, out: &Path) -> Result<(), Refusal> {
     let resolved = |path: &Path| listing::resolve(path).map_err(|e| cannot("use", path, &e));
     let (mut database, mut manifest) = (Own::default(), Own::default());
@@ -227,8 +227,8 @@ fn said(error: WfeError) -> Refusal {
     error.to_string()
 }
 
-/// What identifies a run within its database: the directory. A path that is no text is written as its bytes; as every
-/// path begins with a slash, the two cannot meet.
+/// The id of a run within its database, made from the directory. A path that is not UTF-8 is written as its bytes.
+/// The two forms cannot be equal, because every path begins with a slash.
 fn run_id(dir: &Path) -> String {
     match Name::of(dir) {
         Name::Text(text) => format!("manifest of {text}"),

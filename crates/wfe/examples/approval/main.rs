@@ -1,10 +1,10 @@
-//! A human approval with user tasks: who has which tasks, an answer, and what happens when nobody answers.
+//! A human approval with user tasks: lists of tasks, answers, and what happens when no answer comes in time.
 //!
 //! ```text
 //! cargo run -p wfe --example approval -- [--db FILE]
 //! ```
 //!
-//! On a file it may be killed at any moment: started again, it goes on where it was.
+//! With a database file, the program may be killed at any moment. Started again, it continues where it was.
 
 #[path = "../common/attend.rs"]
 mod attend;
@@ -28,9 +28,9 @@ use crate::{
 const USAGE: &str = "\
 usage: approval [--db FILE]
 
-Has two expenses decided: one that the boss approves, one for which the boss has no time.
+Gets decisions on two expenses: one is approved by the boss, for the other the boss has no time.
 
-  --db FILE    the database, made when missing; by default in memory";
+  --db FILE    the database, created if missing; by default in memory";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -65,7 +65,7 @@ async fn decide(host: &WorkflowHost, calendar: &Calendar, expense: &Expense) -> 
     };
     let id = host.start_workflow_with(EXPENSE, expense, options).await?;
 
-    let mut passed_on = None::<String>;
+    let mut reassigned = None::<String>;
     attend(host, &id, &expense.id, async |position| {
         let Waits::UserTask { id: task, task: Some(asked), until, .. } = &position.waits else {
             return Ok(());
@@ -80,14 +80,14 @@ async fn decide(host: &WorkflowHost, calendar: &Calendar, expense: &Expense) -> 
             (DIRECTOR, _) => {
                 reminded(host, &id).await?;
                 show(&expense.boss, &open_tasks(host, &expense.boss).await?);
-                if let Some(old) = passed_on.take() {
-                    // The task of the first assignee is no more.
+                if let Some(old) = reassigned.take() {
+                    // The first assignee's task no longer exists.
                     answer(host, &old, &expense.boss, APPROVE, "sorry, I was away").await?;
                 }
                 answer(host, task, assignee, REJECT, "too much").await?;
             }
             (_, Some(until)) => {
-                passed_on = Some(task.clone());
+                reassigned = Some(task.clone());
                 calendar.turn_to(*until)?;
             }
             (_, None) => {}
@@ -110,7 +110,7 @@ async fn decide(host: &WorkflowHost, calendar: &Calendar, expense: &Expense) -> 
     Ok(())
 }
 
-/// Until the boss was reminded: an answer takes away what is left of the escalation.
+/// Waits until the boss was reminded, because an answer would cancel the rest of the escalation.
 async fn reminded(host: &WorkflowHost, id: &str) -> Result<(), Failure> {
     while host.data::<Expense>(id).await?.reminded.is_none() {
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -118,7 +118,7 @@ async fn reminded(host: &WorkflowHost, id: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The tasks of an assignee, page by page.
+/// Reads the open tasks of an assignee, page by page.
 async fn open_tasks(host: &WorkflowHost, assignee: &str) -> Result<Vec<OpenTask>, Failure> {
     let (mut tasks, mut after) = (Vec::new(), None);
     loop {

@@ -1,4 +1,4 @@
-//! An expense that somebody has to approve.
+//! An expense that needs an approval.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use wfe::{
 pub const EXPENSE: &str = "expense";
 pub const APPROVE: &str = "approve";
 pub const REJECT: &str = "reject";
-/// Who decides when the boss does not.
+/// The person who decides if the boss does not.
 pub const DIRECTOR: &str = "Ms Grant";
 
 const ANSWER_WITHIN: Duration = Duration::from_hours(24);
@@ -22,7 +22,7 @@ pub struct Expense {
     pub who: String,
     pub cents: u64,
     pub boss: String,
-    /// Who was asked to hurry.
+    /// The person who was reminded to answer.
     pub reminded: Option<String>,
     pub decided_by: Option<String>,
     pub comment: Option<String>,
@@ -47,7 +47,8 @@ pub fn expense() -> Result<Definition> {
                     )
                 })
                 .plain_option(REJECT)
-                // Two things at once when nobody answers: the task goes to somebody else, and a branch runs.
+                // If no answer comes in time, two things happen: the task is reassigned, and the escalation branch
+                // runs.
                 .reassign(|_, ()| ANSWER_WITHIN, |_, ()| DIRECTOR)
                 .escalate(
                     |_, ()| ANSWER_WITHIN,

@@ -1,4 +1,4 @@
-//! Follows an instance to its end.
+//! Follows an instance until it has ended.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -6,11 +6,12 @@ use wfe::{Position, Waits, WorkflowHost};
 
 use crate::common::Failure;
 
-/// How often it is looked how the instance stands: at once, for a person.
+/// How often the status of the instance is read. To a person, this is at once.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Says for what an instance waits, each time that it is something new, and lets `act` do something about it, until the
-/// instance has ended. What `act` does may have been done before, by a process that died.
+/// Follows an instance until it has ended. Whenever the instance waits for something new, this prints it and calls
+/// `act`, which may publish an event, answer a task, or advance the clock. `act` must be idempotent: a process that
+/// died may have done the same before.
 pub async fn attend(
     host: &WorkflowHost,
     id: &str,
@@ -34,7 +35,7 @@ pub async fn attend(
     }
 }
 
-/// `None`: it does not wait, or not for anything outside.
+/// What the instance waits for, in words. `None`: it does not wait, or continues by itself.
 fn why(waits: &Waits) -> Option<String> {
     let or_until = |until: &Option<_>| until.map_or_else(String::new, |until| format!(", or until {until}"));
     Some(match waits {
@@ -47,10 +48,10 @@ fn why(waits: &Waits) -> Option<String> {
         Waits::Event { name, key, until } => format!("for the event {name:?} of {key:?}{}", or_until(until)),
         Waits::Activity { name, until, .. } => format!("for a worker that does {name:?}{}", or_until(until)),
         Waits::UserTask { task, until, .. } => {
-            let whom = task.as_ref().and_then(|task| task.assignee.as_deref()).unwrap_or("anybody");
+            let whom = task.as_ref().and_then(|task| task.assignee.as_deref()).unwrap_or("anyone");
             format!("for {whom}{}", or_until(until))
         }
-        Waits::Resume => "for somebody who resumes it".to_owned(),
+        Waits::Resume => "for an operator who resumes it".to_owned(),
         _ => return None,
     })
 }

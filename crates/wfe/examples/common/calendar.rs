@@ -1,5 +1,5 @@
-//! A clock for examples in which days pass: it stands still until it is told to move. A program of your own needs none,
-//! the system's clock is the default.
+//! A clock for examples in which days pass: it moves only when the example advances it. Your own program needs no
+//! such clock: the system's clock is the default.
 
 use std::{
     ffi::OsString,
@@ -14,12 +14,13 @@ use wfe_testkit::VirtualClock;
 
 pub struct Calendar {
     clock: Arc<VirtualClock>,
-    /// Where the time is kept over the end of the process, as the world's clocks keep it.
+    /// The file that keeps the time when the process ends. A real clock does not stop either.
     file: Option<PathBuf>,
 }
 
 impl Calendar {
-    /// Beside this database it shows the time that it showed last; a new one shows the New Year of 2030.
+    /// Opens the calendar of this database, which shows the time that it showed last. A new calendar shows the New
+    /// Year of 2030.
     pub fn open(db: Option<&Path>) -> io::Result<Self> {
         let (clock, file) = (VirtualClock::default(), db.map(|db| beside(db, ".calendar")));
         let shown = match file.as_deref().map(fs::read_to_string) {
@@ -41,11 +42,11 @@ impl Calendar {
         self.clock.now()
     }
 
-    /// Lets time pass until then; nothing happens if it has passed already.
+    /// Lets time pass until this time. Does nothing if the time is in the past.
     pub fn turn_to(&self, time: DateTime<Utc>) -> io::Result<()> {
         let Ok(step) = (time - self.now()).to_std() else { return Ok(()) };
         if let Some(file) = &self.file {
-            // Whole or not at all, whenever the process dies.
+            // By rename: if the process dies, the file holds the old time or the new one.
             let new = beside(file, ".new");
             fs::write(&new, time.to_rfc3339())?;
             fs::rename(&new, file)?;

@@ -1,4 +1,4 @@
-//! What the examples have in common: their command line, their store, and how they end.
+//! What the examples share: their command line, their store, and their exit status.
 
 use std::{
     collections::BTreeMap,
@@ -16,10 +16,10 @@ use wfe::{clock::Clock, traits::PersistenceProvider};
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::crash::KillAfter;
 
-/// Why an example could not do its work.
+/// The error with which an example fails.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// What the command line says: the value of each option that was given, by its name.
+/// The options of the command line: the values by their names.
 #[derive(Debug, Default)]
 pub struct Options(BTreeMap<&'static str, OsString>);
 
@@ -28,7 +28,8 @@ impl Options {
         self.0.get(name).map(PathBuf::from)
     }
 
-    /// `known` are the names of the options, each of which takes a value; `None`: help is asked for.
+    /// Parses the command line. `known` are the names of the options, each of which takes a value. Returns `None` if
+    /// the user asks for help.
     fn parse(known: &'static [&'static str]) -> Result<Option<Self>, lexopt::Error> {
         let (mut parser, mut options) = (Parser::from_env(), Self::default());
         while let Some(arg) = parser.next()? {
@@ -46,14 +47,14 @@ impl Options {
     }
 }
 
-/// Runs an example. Exit status: 0, or 1 if it could not do its work, or 2 if the command line makes no sense.
+/// Runs an example. The exit status is 0, or 1 if the example failed, or 2 if the command line is not valid.
 pub async fn main<F: Future<Output = Result<(), Failure>>>(
     name: &str,
     usage: &str,
     known: &'static [&'static str],
     run: impl FnOnce(Options) -> F,
 ) -> ExitCode {
-    // What the host and the store warn of, such as a full disk: they wait and try again.
+    // Shows the warnings of the host and the store. They warn of a full disk, for example, and then try again.
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(io::stderr)
@@ -70,12 +71,12 @@ pub async fn main<F: Future<Output = Result<(), Failure>>>(
         }
         Err(error) => (2, format!("{error}; see --help")),
     };
-    // One line, whatever the message.
+    // Always one line, even if the message has several.
     eprintln!("{name}: {}", refusal.replace('\n', "\\n"));
     ExitCode::from(status)
 }
 
-/// The store of an example: this file, or memory. The tests let it die after each of its commits.
+/// Opens the store of an example: in this file, or in memory. The tests kill the process after each of its commits.
 pub async fn open(db: Option<&Path>, clock: Arc<dyn Clock>) -> wfe::Result<Arc<dyn PersistenceProvider>> {
     let options = match db {
         Some(file) => SqlitePersistenceProvider::file(file),

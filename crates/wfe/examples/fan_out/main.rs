@@ -1,11 +1,11 @@
-//! Fan-out and fan-in with sub-workflows: a child for each item, their results in the parent's data, a child that
-//! fails and is begun anew, and children that are cancelled with their parent.
+//! Fan-out and fan-in with child workflows: one child per item, their results in the parent's data, a child that
+//! fails and is retried, and children that are cancelled with their parent.
 //!
 //! ```text
 //! cargo run -p wfe --example fan_out -- [--db FILE]
 //! ```
 //!
-//! On a file it may be killed at any moment: started again, it goes on where it was.
+//! With a database file, the program may be killed at any moment. Started again, it continues where it was.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -23,11 +23,11 @@ use crate::{
 const USAGE: &str = "\
 usage: fan_out [--db FILE]
 
-Counts regions, each in a workflow of its own: once to the end, once until it is cancelled.
+Counts regions, each in a child workflow: one census completes, one is cancelled.
 
-  --db FILE    the database, made when missing; by default in memory";
+  --db FILE    the database, created if missing; by default in memory";
 
-/// How often it is looked how an instance stands: at once, for a person.
+/// How often the program reads the status of an instance. To a person, this is at once.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[tokio::main]
@@ -51,9 +51,10 @@ async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The registry of this example. That of the south sleeps until it is asked for the first time.
+/// The registry of this example. For the south, its first call fails.
 struct Books {
-    /// A file that is there once it was, as the world remembers it after a crash of this program.
+    /// A file that exists once that first call was made. Like a real registry, it remembers this after a crash of the
+    /// program.
     woken: PathBuf,
 }
 
@@ -96,7 +97,7 @@ async fn count(host: &WorkflowHost) -> Result<(), Failure> {
 
 async fn cancel(host: &WorkflowHost) -> Result<(), Failure> {
     let id = start(host, "census-2", &["west", "islands"]).await?;
-    // Nobody counts the children's regions: they wait for an event.
+    // The registry does not know the children's regions: each child waits for an event.
     let mut children = Vec::new();
     while !host.status(&id).await?.status.is_final() {
         children = waiting_children(host, &id).await?;
@@ -126,7 +127,7 @@ async fn start(host: &WorkflowHost, name: &str, regions: &[&str]) -> Result<Stri
     Ok(host.start_workflow_with(CENSUS, &census, options).await?)
 }
 
-/// The children of an instance that wait for an event themselves.
+/// The children of an instance that wait for an event.
 async fn waiting_children(host: &WorkflowHost, id: &str) -> Result<Vec<String>, Failure> {
     let mut waiting = Vec::new();
     for position in host.status(id).await?.positions {

@@ -1,4 +1,4 @@
-//! A census: each region is counted by a workflow of its own, and the counts come together.
+//! A census: a child workflow counts each region, and the parent adds up the counts.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -26,7 +26,7 @@ pub struct Region {
     pub count: u64,
 }
 
-/// The parent. A child that fails is begun anew, as an instance of its own.
+/// Builds the parent. If a child fails, the retry starts a new child instance.
 pub fn census() -> Result<Definition> {
     WorkflowBuilder::<Census>::new(CENSUS, 1)
         .for_each("regions", each(|census: &Census| census.regions.clone()).parallel(8), |region| {
@@ -48,7 +48,7 @@ pub fn census() -> Result<Definition> {
         .build()
 }
 
-/// The child. Where the registry knows nothing, people count, and tell by an event.
+/// Builds the child. If the registry does not know a region, people count it and publish the count as an event.
 pub fn region(registry: &Arc<dyn Registry>) -> Result<Definition> {
     let registry = registry.clone();
     WorkflowBuilder::<Region>::new(REGION, 1)
@@ -74,11 +74,11 @@ pub fn region(registry: &Arc<dyn Registry>) -> Result<Definition> {
         .build()
 }
 
-/// Knows how many live in a region.
+/// A registry that knows how many people live in a region.
 pub trait Registry: Send + Sync {
-    /// `None`: nobody knows.
+    /// Returns the count of a region, or `None` if the registry does not know it.
     ///
     /// # Errors
-    /// It does not answer now.
+    /// The registry does not answer now.
     fn count(&self, region: &str) -> std::result::Result<Option<u64>, StepError>;
 }

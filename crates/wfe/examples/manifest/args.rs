@@ -8,16 +8,16 @@ pub const USAGE: &str = "\
 usage: manifest --dir DIR --db FILE --out FILE [--jobs N] [--log FILE]
 
 Writes the SHA-256 of every regular file below DIR to OUT, in the format of sha256sum.
-Killed at any moment and started again with the same command, it goes on where it was.
-Any number of processes may run the same command at once: one hashes, the others wait for the
-end, and one of them goes on where the first is killed. Give each a --log of its own, outside DIR:
-of the logs in DIR, each process knows and leaves out only its own.
+Killed at any moment and started again with the same command, it continues where it was.
+Any number of processes may run the same command at once: one hashes, the others wait, and one of
+them takes over if the first is killed. Give each process its own --log, outside DIR: a process
+does not know the logs of the others, and would hash them.
 
   --dir DIR    the directory
-  --db FILE    the database that remembers the run; made when missing
+  --db FILE    the database that stores the run; created if missing
   --out FILE   the manifest
-  --jobs N     how many files are hashed at the same time (default: 4 for each core)
-  --log FILE   gets one line for each file, appended at the moment its hash is known";
+  --jobs N     how many files are hashed at the same time (default: 4 per core)
+  --log FILE   gets one line per file, appended as soon as its hash is known";
 
 pub struct Args {
     pub dir: PathBuf,
@@ -27,7 +27,7 @@ pub struct Args {
     pub log: Option<PathBuf>,
 }
 
-/// What the command line asks for; `None`: help.
+/// Parses the command line. Returns `None` if the user asks for help.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Args>, lexopt::Error> {
     let mut parser = Parser::from_iter(args);
     let (mut dir, mut db, mut out, mut log) = (None, None, None, None);
@@ -47,7 +47,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Args>, lexop
     Ok(Some(Args { dir: need(dir, "dir")?, db: need(db, "db")?, out: need(out, "out")?, jobs, log }))
 }
 
-/// Small files wait for the disk more than for a core, so a few for each core.
+/// A few jobs per core, because hashing small files waits for the disk more than for a core.
 fn default_jobs() -> NonZeroUsize {
     available_parallelism().unwrap_or(NonZeroUsize::MIN).saturating_mul(NonZeroUsize::MIN.saturating_add(3))
 }

@@ -1,4 +1,4 @@
-//! Which files the manifest is about: the regular files below DIR, less our own.
+//! The files of the manifest: the regular files below DIR, without the program's own files.
 
 use std::{
     fs, io,
@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use crate::{name::Name, sums};
 
-/// Files of our own, which are left out wherever they lie.
+/// The program's own files, which are left out wherever they are.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
     files: Vec<PathBuf>,
@@ -23,19 +23,19 @@ impl Own {
         Ok(())
     }
 
-    /// The manifest, with what becomes it.
+    /// Adds the manifest and its temporary files.
     pub fn add_manifest(&mut self, path: &Path) -> io::Result<()> {
         self.manifests.push(resolve(path)?);
         Ok(())
     }
 
-    /// The database, with everything that SQLite and WFE keep beside it.
+    /// Adds the database and the files that SQLite and WFE keep beside it.
     pub fn add_database(&mut self, path: &Path) -> io::Result<()> {
         self.databases.push(resolve(path)?);
         Ok(())
     }
 
-    /// Whether this path, resolved, is one of them.
+    /// Whether this resolved path is one of the program's own files.
     pub fn has(&self, path: &Path) -> bool {
         self.files.iter().any(|own| own == path)
             || self.manifests.iter().any(|out| out == path || sums::is_temporary(out, path))
@@ -43,7 +43,7 @@ impl Own {
     }
 }
 
-/// The path as a walk below a resolved directory would name it. The file itself need not exist yet.
+/// Resolves a path to the form in which a walk below a resolved directory names it. The file need not exist yet.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     if let Ok(real) = fs::canonicalize(path) {
         return Ok(real);
@@ -52,24 +52,25 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let name = path.file_name().ok_or_else(|| io::Error::other("it names no file"))?;
+    let name = path.file_name().ok_or_else(|| io::Error::other("not the path of a file"))?;
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
-/// The regular files below `dir`, which must be resolved, sorted by the bytes of their paths. Symbolic links are
-/// neither followed nor listed.
+/// Lists the regular files below `dir`, which must be resolved. They are sorted by the bytes of their paths. Symbolic
+/// links are neither followed nor listed.
 pub fn list(dir: &Path, own: &Own) -> io::Result<Vec<Name>> {
     let mut names = Vec::new();
     for entry in WalkDir::new(dir).follow_links(false) {
         let entry = match entry {
             Ok(entry) => entry,
-            // It vanished between being named by its folder and being looked at: it is not there.
+            // The file was removed while the directory was being listed.
             Err(e) if e.depth() > 0 && e.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => {
                 continue;
             }
             Err(e) => {
                 let path = e.path().unwrap_or(dir).display().to_string();
-                let error = e.into_io_error().unwrap_or_else(|| io::Error::other("it contains itself"));
+                let error =
+                    e.into_io_error().unwrap_or_else(|| io::Error::other("the folder contains itself"));
                 return Err(io::Error::new(error.kind(), format!("cannot list {path}: {error}")));
             }
         };

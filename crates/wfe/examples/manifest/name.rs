@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Stored as text where it is text, so that the database reads well, and as bytes where it is not.
+/// A name. It is stored as text if it is UTF-8, so that the database is readable, and as bytes if not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Name {

@@ -1,4 +1,4 @@
-//! How far the run is: a bar on a terminal, a line now and then elsewhere.
+//! The progress of the run: a bar on a terminal, or else a line now and then.
 
 use std::{
     io::{IsTerminal, Write},
@@ -7,25 +7,25 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A plain line at most this often: often enough to see that it goes on, seldom enough for a log file.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The shortest time between two lines: often enough to see progress, seldom enough for a log file.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A line on standard error. If nobody reads it any more, there is nobody to tell, and the work goes on.
+/// Prints a line on standard error. If standard error is closed, the line is lost and the work continues.
 pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").ok();
 }
 
-/// What is shown is what is stored, whichever process did it.
+/// Shows the stored progress, whichever process made it.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    /// Whether this process found the run begun.
-    goes_on: bool,
-    /// Files done, and when a line last said so; `None`: nothing was shown yet.
+    /// Whether the run had begun before this process started.
+    continues: bool,
+    /// The last number of files shown, and when it was shown. `None`: nothing was shown yet.
     shown: Option<(u64, Instant)>,
 }
 
 impl Progress {
-    pub fn new(goes_on: bool) -> Self {
+    pub fn new(continues: bool) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::no_length();
             if let Ok(style) =
@@ -35,7 +35,7 @@ impl Progress {
             }
             bar
         });
-        Self { bar, goes_on, shown: None }
+        Self { bar, continues, shown: None }
     }
 
     pub fn show(&mut self, done: u64, total: u64) {
@@ -44,14 +44,14 @@ impl Progress {
                 bar.set_length(total);
                 bar.set_position(done);
                 if shown.is_none() {
-                    // What is done already says nothing about the speed.
+                    // Files that were done before say nothing about the speed.
                     bar.reset_eta();
                 }
                 None
             }
-            (None, None) if self.goes_on => Some(format!("going on: {done} of {total} files are done")),
+            (None, None) if self.continues => Some(format!("continuing: {done} of {total} files are done")),
             (None, None) => Some(format!("{total} files")),
-            (None, Some((before, at))) if done != before && at.elapsed() >= PAUSE => {
+            (None, Some((before, at))) if done != before && at.elapsed() >= INTERVAL => {
                 Some(format!("{done} of {total} files hashed"))
             }
             (None, Some(_)) => return,

@@ -1,4 +1,4 @@
-//! The format of `sha256sum`, and a file that is there either whole or not at all.
+//! The format of `sha256sum`, and a file that is replaced as a whole or not at all.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,11 +12,11 @@ use std::{
 
 use crate::name::Name;
 
-/// One line of the manifest. A backslash, line feed or carriage return in the name is escaped, and the line then
-/// begins with a backslash (GNU coreutils manual, "md5sum invocation").
+/// Formats one line of the manifest. If the name has a backslash, line feed or carriage return, it is escaped, and
+/// the line begins with a backslash (GNU coreutils manual, "md5sum invocation").
 pub fn line(name: &Name, hash: &str) -> Vec<u8> {
     let mut escaped = Vec::with_capacity(name.as_bytes().len());
-    // Alone, `-` would be standard input to `sha256sum -c`.
+    // `sha256sum -c` would take a file named `-` for standard input.
     if name.as_bytes() == b"-" {
         escaped.extend_from_slice(b"./");
     }
@@ -38,10 +38,10 @@ pub fn line(name: &Name, hash: &str) -> Vec<u8> {
     line
 }
 
-/// What a file beside OUT is named while it is written; a number follows where several processes write at once.
+/// The ending of the temporary file beside OUT. If several processes write at once, a number follows.
 const TEMPORARY: &str = ".manifest-partial";
 
-/// Whether `other` is a file that becomes OUT. Whatever has such a name is ours to replace.
+/// Whether `other` is a temporary file of OUT. A file with such a name may be overwritten.
 pub fn is_temporary(out: &Path, other: &Path) -> bool {
     let (out, other) = (out.as_os_str().as_bytes(), other.as_os_str().as_bytes());
     let number = other.strip_prefix(out).and_then(|rest| rest.strip_prefix(TEMPORARY.as_bytes()));
@@ -51,8 +51,8 @@ pub fn is_temporary(out: &Path, other: &Path) -> bool {
     })
 }
 
-/// An empty file beside OUT, locked: as long as it is, no other process of ours writes, renames or removes it. What a
-/// killed process left is taken over.
+/// Creates an empty temporary file beside OUT and locks it. As long as it is locked, no other process of this program
+/// writes, renames or removes it. The temporary file of a killed process is reused.
 fn temporary(out: &Path) -> io::Result<(PathBuf, File)> {
     let mut taken = 0;
     loop {
@@ -63,7 +63,10 @@ fn temporary(out: &Path) -> io::Result<(PathBuf, File)> {
         }
         let path = PathBuf::from(path);
         if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
-            return Err(io::Error::other(format!("{} is in the way: no regular file", path.display())));
+            return Err(io::Error::other(format!(
+                "{} is in the way: it is not a regular file",
+                path.display()
+            )));
         }
         let file = File::options().create(true).write(true).truncate(false).open(&path)?;
         match file.try_lock() {
@@ -71,7 +74,7 @@ fn temporary(out: &Path) -> io::Result<(PathBuf, File)> {
                 file.set_len(0)?;
                 return Ok((path, file));
             }
-            // Between opening and locking it, it became OUT, or was removed.
+            // Before it was locked, the file was renamed to OUT or removed.
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => taken += 1,
             Err(TryLockError::Error(error)) => return Err(error),
@@ -89,7 +92,7 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     }
 }
 
-/// Fails now, and leaves nothing behind, where [`replace`] would fail later.
+/// Checks early whether [`replace`] would fail. Leaves no file behind.
 pub fn check_writable(out: &Path) -> io::Result<()> {
     if fs::metadata(out).is_ok_and(|found| !found.is_file()) {
         return Err(io::Error::other("it is not a regular file"));
@@ -98,13 +101,13 @@ pub fn check_writable(out: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Opens a file to append to it. `true`: it was not there before.
+/// Opens a file to append to it. The second value says whether the file was created.
 pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     if fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
         return Err(io::Error::other("it is a pipe, and opening it would wait for a reader"));
     }
     match File::options().create_new(true).append(true).open(path) {
-        // Created, where it is a link that leads to nothing yet.
+        // If the path is a symbolic link whose target does not exist, this creates the target.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Ok((File::options().create(true).append(true).open(path)?, false))
         }
@@ -112,17 +115,18 @@ pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     }
 }
 
-/// Puts the lines at `out` by temporary file, fsync and rename: a crash leaves the old file or the new one.
+/// Replaces `out` with these lines by temporary file, fsync and rename. After a crash, `out` is the old file or the
+/// new one.
 pub fn replace(out: &Path, lines: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
-    let told =
+    let cannot_write =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot write {}: {error}", out.display()));
-    let (partial, file) = temporary(out).map_err(told)?;
+    let (partial, file) = temporary(out).map_err(cannot_write)?;
     write_and_rename(&partial, &file, out, lines).map_err(|error| {
-        // It may keep a full disk full. Not there, or not to be removed: the first error says more.
+        // The temporary file may keep a full disk full. If removing it fails too, the first error says more.
         if is_at(&partial, &file).unwrap_or(false) {
             fs::remove_file(&partial).ok();
         }
-        told(error)
+        cannot_write(error)
     })
 }
 
@@ -138,7 +142,7 @@ fn write_and_rename(
     }
     writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     fs::rename(partial, out)?;
-    // The rename itself is durable once the folder is.
+    // The rename is durable once the folder is synced.
     let folder = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

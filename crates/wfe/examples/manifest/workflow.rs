@@ -25,14 +25,14 @@ use crate::{
 /// The for-each over the files.
 pub const HASH: &str = "hash";
 
-/// What the instance remembers beside the results of its steps.
+/// The data of the instance. The results of its steps are stored apart.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Summary {
     pub files: u64,
     pub failed: Vec<(Name, String)>,
 }
 
-/// What may differ from start to start, and is therefore no part of the instance.
+/// What may differ from start to start, and is therefore not stored in the instance.
 pub struct Place {
     pub dir: PathBuf,
     pub out: PathBuf,
@@ -41,13 +41,14 @@ pub struct Place {
     pub jobs: usize,
 }
 
-/// The run's definition: each directory has its own. A host takes only instances whose definition it has registered, so
-/// one database can hold the runs of many directories, and a process works on none but its own.
+/// Builds the definition of the run. Each directory has its own definition. A host claims only instances whose
+/// definition is registered on it, so that one database can hold the runs of many directories, and each process works
+/// on its own run.
 pub fn definition(place: &Arc<Place>, id: &str) -> wfe::Result<Definition> {
     let (lister, hasher, writer) = (Arc::clone(place), Arc::clone(place), Arc::clone(place));
-    // The list is computed once and stored; after a kill the run goes on with the same list.
+    // The list is computed once and stored. After a kill, the run continues with the same list.
     let files = each_from(blocking(move |_: &Ctx, _: &Summary| Ok(listing::list(&lister.dir, &lister.own)?)))
-        // Suspended, not failed: the next start tries again.
+        // On failure, the run is suspended, and the next start of the program tries again.
         .on_failure(OnFailure::Suspend);
     WorkflowBuilder::<Summary>::new(id, 1)
         .for_each(HASH, files.parallel(place.jobs), |file| {
@@ -78,9 +79,10 @@ impl Place {
     fn hash(&self, name: &Name) -> Result<String, StepError> {
         let hash = hash_file(&name.below(&self.dir))?;
         if let Some(mut log) = self.log.as_ref() {
-            // One write of a file opened to append: lines of several jobs do not mix.
+            // One write to a file opened to append, so that the lines of several jobs do not mix.
             if let Err(error) = log.write_all(&sums::line(name, &hash)) {
-                // No fault of the file, which must not count as failed. The program may end at any moment, so now.
+                // The hashed file must not count as failed for this. The program may be killed at any moment, so it
+                // may also end here.
                 say(&format!("manifest: cannot write the log: {error}"));
                 std::process::exit(2);
             }
@@ -90,9 +92,9 @@ impl Place {
 }
 
 fn hash_file(path: &Path) -> io::Result<String> {
-    // Opening what has become a pipe since it was listed would wait for ever.
+    // The file may have become a pipe since it was listed. Opening a pipe would wait for ever.
     if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no regular file any more"));
+        return Err(io::Error::other("no longer a regular file"));
     }
     let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 64 * 1024]);
     loop {
@@ -107,7 +109,7 @@ fn hash_file(path: &Path) -> io::Result<String> {
     Ok(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
 }
 
-/// The results of all files, on their way into OUT.
+/// The results of all files, for OUT.
 #[derive(Default)]
 pub struct Gathered {
     hashes: Vec<(u64, Name, String)>,
@@ -124,7 +126,7 @@ impl Gathered {
         Ok(())
     }
 
-    /// Results come in the order in which they were ready; the list was sorted.
+    /// Writes OUT in the order of the sorted list. The results come in the order in which the files were done.
     pub fn write(mut self, out: &Path) -> io::Result<Summary> {
         self.hashes.sort_unstable_by_key(|(index, ..)| *index);
         self.failed.sort_unstable_by_key(|(index, ..)| *index);

@@ -4,8 +4,9 @@
 //! cargo run -p wfe --example order -- [--db FILE]
 //! ```
 //!
-//! Three orders: one goes well, one is not approved in time, one cannot be shipped and is undone. On a file it may be
-//! killed at any moment: started again, it goes on where it was.
+//! It processes three orders: one is delivered, one is not approved in time, and one cannot be shipped and is
+//! compensated. With a database file, the program may be killed at any moment. Started again, it continues where it
+//! was.
 
 #[path = "../common/attend.rs"]
 mod attend;
@@ -31,9 +32,9 @@ use crate::{
 const USAGE: &str = "\
 usage: order [--db FILE]
 
-Fulfils three orders: one that goes well, one that nobody approves, one that cannot be shipped.
+Fulfils three orders: one is delivered, one is not approved in time, one cannot be shipped.
 
-  --db FILE    the database, made when missing; by default in memory";
+  --db FILE    the database, created if missing; by default in memory";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -54,7 +55,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The orders, and who approves each.
+/// The orders, each with the person who approves it.
 fn orders() -> [(Order, Option<&'static str>); 3] {
     let order = |id: &str, cents, address: &str| Order {
         id: id.to_owned(),
@@ -76,7 +77,7 @@ async fn fulfil(
     approver: Option<&str>,
 ) -> Result<(), Failure> {
     println!("{} is placed: {} cents, to {}", order.id, order.cents, order.address);
-    // The reference makes the start idempotent: after a crash this is the instance that is there already.
+    // The reference makes the start idempotent: after a crash, this returns the instance that is already stored.
     let options = StartOptions {
         reference: Some(order.id.clone()),
         name: Some(order.id.clone()),
@@ -88,7 +89,7 @@ async fn fulfil(
         match (&position.waits, approver) {
             (Waits::Event { key, .. }, Some(by)) => {
                 println!("  {by} approves");
-                // An id of our own makes publishing idempotent too.
+                // The event's id makes publishing idempotent too.
                 let once =
                     PublishOptions { id: Some(format!("{key} approved")), ..PublishOptions::default() };
                 host.publish_event_with(APPROVED, key, by, once).await?;

@@ -1,4 +1,4 @@
-//! The world outside: a warehouse, a bank and a carrier. They say what they do.
+//! The external systems: a warehouse, a bank and a carrier. They print what they do.
 
 use wfe::steps::StepError;
 
@@ -20,7 +20,7 @@ impl Shop {
         Ok(())
     }
 
-    /// A receipt. Large sums succeed at the second attempt.
+    /// Charges the order and returns a receipt. A large amount succeeds at the second attempt.
     pub fn charge(&self, _key: &str, order: &str, cents: u64, attempt: u32) -> Result<String, StepError> {
         if cents > 20_000 && attempt == 1 {
             return Err(StepError::retryable("the bank is busy"));
@@ -36,7 +36,7 @@ impl Shop {
 
     pub fn ship(&self, order: &str, address: &str) -> Result<(), StepError> {
         if address == "the moon" {
-            return Err(StepError::fatal(format!("nobody delivers to {address}")).with_code("no-route"));
+            return Err(StepError::fatal(format!("no carrier delivers to {address}")).with_code("no-route"));
         }
         println!("  carrier: {order} goes to {address}");
         Ok(())

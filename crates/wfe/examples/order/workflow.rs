@@ -1,4 +1,5 @@
-//! How an order is fulfilled: approved if it is large, then all of reserve, charge and ship, or nothing of it.
+//! The workflow of an order. A large order needs an approval. Then a saga reserves, charges and ships: all of it or
+//! nothing.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +15,7 @@ use super::shop::Shop;
 pub const ORDER: &str = "order";
 pub const APPROVED: &str = "order-approved";
 
-/// From this many cents on, somebody has to approve.
+/// Orders from this many cents on need an approval.
 const LARGE: u64 = 10_000;
 const APPROVE_WITHIN: Duration = Duration::from_hours(48);
 
@@ -25,9 +26,9 @@ pub struct Order {
     pub address: String,
     pub approved_by: Option<String>,
     pub receipt: Option<String>,
-    /// What was done and undone, in order.
+    /// The completed steps and compensations, in order.
     pub log: Vec<String>,
-    /// What became of it.
+    /// The result of the order.
     pub end: Option<String>,
 }
 
@@ -47,7 +48,7 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
                                 late.then(
                                     "reject",
                                     inline(|_, _| async { Ok(()) }).output(|(), order: &mut Order| {
-                                        order.end = Some("rejected: nobody approved it in time".to_owned());
+                                        order.end = Some("rejected: not approved in time".to_owned());
                                     }),
                                 )
                                 .end("rejected")
@@ -78,13 +79,14 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
                         order.receipt = Some(charge.receipt.clone());
                         order.log.push("charged".to_owned());
                     })
-                    // The bank is busy at times; a card that it refuses is a fatal error, and not tried again.
+                    // The bank is busy at times, which is worth a retry. A refused card would be a fatal error, which
+                    // is not retried.
                     .retry(Retry::up_to(5).initial(Duration::from_mins(1)).jitter(0.0)),
                 )
                 .compensate_with(|undo| undo.then("refund", refund(shop)))
                 .then("ship", ship(shop))
         })
-        // Comes when everything is undone that was done.
+        // Runs after the saga was compensated.
         .fallback(|instead| {
             instead
                 .then(
@@ -92,9 +94,11 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
                     inline(|ctx: Ctx, _| async move {
                         Ok(ctx.failure().map(|why| why.causes.join(": ")).unwrap_or_default())
                     })
-                    .output(|why: &String, order: &mut Order| order.end = Some(format!("undone: {why}"))),
+                    .output(|why: &String, order: &mut Order| {
+                        order.end = Some(format!("not delivered: {why}"))
+                    }),
                 )
-                .end("undone")
+                .end("not-delivered")
         })
         .then(
             "close",
@@ -105,7 +109,7 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
         .build()
 }
 
-/// A step as a struct: its fields are what goes in and what comes out, and what it needs from the program.
+/// A step as a struct. Its fields hold its inputs, its outputs, and what it needs from the program.
 struct Charge {
     shop: Arc<Shop>,
     order: String,
@@ -115,7 +119,7 @@ struct Charge {
 
 impl Step for Charge {
     async fn run(&mut self, ctx: &Ctx) -> StepResult {
-        // By the key the bank knows a payment that it has made already, before a crash.
+        // The idempotency key lets the bank recognise a payment that it already made before a crash.
         self.receipt = self.shop.charge(&ctx.idempotency_key(), &self.order, self.cents, ctx.attempt())?;
         Ok(Next::Done)
     }

@@ -1,11 +1,11 @@
-//! A recurring report: a schedule that starts a workflow every morning, is paused and resumed, and catches up after a
-//! time in which no program ran.
+//! A recurring report: a schedule starts a workflow every morning, is paused and resumed, and catches up after some
+//! days without a running program.
 //!
 //! ```text
 //! cargo run -p wfe --example report -- [--db FILE] [--out DIR]
 //! ```
 //!
-//! On a file it may be killed at any moment: started again, it goes on where it was.
+//! With a database file, the program may be killed at any moment. Started again, it continues where it was.
 
 #[path = "../common/calendar.rs"]
 mod calendar;
@@ -33,13 +33,13 @@ use crate::{
 const USAGE: &str = "\
 usage: report [--db FILE] [--out DIR]
 
-Lets ten days pass, in which a report is written each morning.
+Lets ten days pass and writes a report each morning.
 
-  --db FILE    the database, made when missing; by default in memory
-  --out DIR    where the reports go, made when missing; by default a folder that is removed at the end";
+  --db FILE    the database, created if missing; by default in memory
+  --out DIR    the folder for the reports, created if missing; by default one that is removed at the end";
 
 const SCHEDULE: &str = "daily";
-/// How often it is looked whether something has been done: at once, for a person.
+/// How often the program checks whether a report was written. To a person, this is at once.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[tokio::main]
@@ -65,7 +65,7 @@ struct Office {
 }
 
 impl Office {
-    /// Each day has its place in time: a process that was killed on one of them goes on there.
+    /// Plays the days one after the other. After a kill, the program continues with the day that the calendar shows.
     async fn ten_days(&self) -> Result<(), Failure> {
         let mut host = self.open().await?;
         if self.calendar.now() < day(2, 6) {
@@ -114,7 +114,7 @@ impl Office {
         Ok(host)
     }
 
-    /// Waits for the report of this day, and until the schedule has its tick behind it.
+    /// Waits until the report of this day is written and the schedule has processed the day's tick.
     async fn written(&self, host: &WorkflowHost, time: DateTime<Utc>) -> Result<(), Failure> {
         let file = workflow::file(&self.folder, time);
         let schedules = host.schedules();

@@ -1,4 +1,4 @@
-//! A report, which somebody reads in a folder.
+//! The workflow that writes a report into a folder.
 
 use std::{
     fs, io,
@@ -16,16 +16,17 @@ use wfe::{
 
 pub const REPORT: &str = "report";
 
-/// Writes the report of the day into a folder. The data is what it is about. The day is that of the schedule's tick, and
-/// not of the clock: a report that is caught up with comes late, and is tried again later still.
+/// Builds the workflow that writes the report of a day into a folder. The data of an instance is the subject of the
+/// report. The day is that of the schedule's tick and not that of the clock, because a missed tick is caught up late,
+/// and a retry is later still.
 pub fn report(folder: &Path, clock: Arc<dyn Clock>) -> Result<Definition> {
     let folder = folder.to_owned();
     WorkflowBuilder::<String>::new(REPORT, 1)
         .then(
             "write",
-            // It writes a file: off the threads on which everybody else's steps run.
+            // Writing a file blocks: `blocking` keeps it off the threads on which other steps run.
             blocking(move |ctx: &Ctx, about: &String| {
-                // One that somebody triggers by hand is of now.
+                // A report that was triggered by hand has no tick; its time is now.
                 let time = Tick::of(ctx).map_or_else(|| clock.now(), |tick| tick.time);
                 Ok(write(&folder, about, time)?)
             })
@@ -34,13 +35,13 @@ pub fn report(folder: &Path, clock: Arc<dyn Clock>) -> Result<Definition> {
         .build()
 }
 
-/// Written twice, after a crash, it is the same file.
+/// Writes the report. If it is written again after a crash, the result is the same file.
 fn write(folder: &Path, about: &str, time: DateTime<Utc>) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(file(folder, time), format!("{about}, {}\n", time.format("%A at %H:%M")))
 }
 
-/// That of this day.
+/// The path of the report of this day.
 pub fn file(folder: &Path, day: DateTime<Utc>) -> PathBuf {
     folder.join(format!("{}.txt", day.date_naive()))
 }

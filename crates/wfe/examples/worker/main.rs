@@ -4,13 +4,14 @@
 //! cargo run -p wfe --example worker -- [--db FILE]
 //! ```
 //!
-//! Three pictures: one is done by a worker that works as it should; one is claimed by a worker that dies; one by a worker
-//! that is too slow, and whose answer is refused. The program starts itself as each of the workers. It may be killed at
-//! any moment: started again on the same file, it goes on where it was.
+//! Workers make thumbnails of three pictures. The first picture is claimed by a worker that works as it should, the
+//! second by a worker that dies, and the third by a worker that is too slow, so that its answer is refused. The
+//! program starts itself as each of the workers. It may be killed at any moment. Started again on the same file, it
+//! continues where it was.
 
 #[path = "../common/mod.rs"]
 mod common;
-mod outside;
+mod worker_process;
 mod workflow;
 
 use std::{
@@ -26,19 +27,19 @@ use wfe::{Outcome, StartOptions, Waits, WorkflowHost, clock::SystemClock};
 
 use crate::{
     common::{Failure, Options},
-    outside::Manner,
+    worker_process::Manner,
     workflow::{PICTURE, Picture},
 };
 
 const USAGE: &str = "\
 usage: worker [--db FILE] [--work MANNER]
 
-Has thumbnails of three pictures made by workers in other processes.
+Makes thumbnails of three pictures with workers in other processes.
 
-  --db FILE       the database, made when missing; by default one that is removed at the end
-  --work MANNER   be such a worker, until the standard input ends: steady, hasty or slow";
+  --db FILE       the database, created if missing; by default one that is removed at the end
+  --work MANNER   runs as a worker until the standard input ends; MANNER is steady, hasty or slow";
 
-/// How often it is looked how an instance stands: at once, for a person.
+/// How often the program reads the status of an instance. To a person, this is at once.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[tokio::main]
@@ -50,7 +51,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     let temporary = tempfile::tempdir()?;
     let db = options.path("db").unwrap_or_else(|| temporary.path().join("pictures.db"));
     if let Some(manner) = options.path("work") {
-        return outside::work(&db, manner.to_string_lossy().parse()?).await;
+        return worker_process::work(&db, manner.to_string_lossy().parse()?).await;
     }
     let store = common::open(Some(&db), Arc::new(SystemClock)).await?;
     let host = WorkflowHost::builder_shared(store).build();
@@ -63,7 +64,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has one thumbnail made; `first` is the worker that claims it before the steady one comes.
+/// Gets one thumbnail made. `first` is the worker that claims the activity before the steady worker starts.
 async fn make(host: &WorkflowHost, db: &Path, file: &str, first: Option<Manner>) -> Result<(), Failure> {
     let options = StartOptions {
         reference: Some(file.to_owned()),
@@ -76,7 +77,7 @@ async fn make(host: &WorkflowHost, db: &Path, file: &str, first: Option<Manner>)
         let mut first = first.map(|manner| Process::start(db, manner)).transpose()?;
         if let Some(first) = &mut first {
             first.show_line()?;
-            println!("  {file} is held by {}", holder(host, &id).await?.unwrap_or_default());
+            println!("  {file} is claimed by {}", claimant(host, &id).await?.unwrap_or_default());
         }
         let mut steady = Process::start(db, Manner::Steady)?;
         host.outcome::<Picture>(&id).await?;
@@ -94,8 +95,9 @@ async fn make(host: &WorkflowHost, db: &Path, file: &str, first: Option<Manner>)
     Ok(())
 }
 
-/// Who has the activity of this instance; `None`: it has ended.
-async fn holder(host: &WorkflowHost, id: &str) -> Result<Option<String>, Failure> {
+/// Waits until a worker has claimed the activity of this instance, and returns its name. `None`: the instance has
+/// ended.
+async fn claimant(host: &WorkflowHost, id: &str) -> Result<Option<String>, Failure> {
     loop {
         let status = host.status(id).await?;
         if status.status.is_final() {
@@ -110,7 +112,7 @@ async fn holder(host: &WorkflowHost, id: &str) -> Result<Option<String>, Failure
     }
 }
 
-/// A worker: this program once more.
+/// The process of a worker, which runs this program.
 struct Process {
     child: Child,
     input: Option<ChildStdin>,
@@ -138,10 +140,11 @@ impl Process {
         Ok(())
     }
 
-    /// Tells it to end, shows what it says until then, and waits for its end.
+    /// Closes the worker's standard input after `word`, which makes it end; shows what it still prints, and waits for
+    /// its end.
     fn end(&mut self, word: &str) -> Result<(), Failure> {
         if let Some(mut input) = self.input.take() {
-            // It may have died, and hears nothing then.
+            // Fails if the worker has died.
             input.write_all(word.as_bytes()).ok();
         }
         for line in self.output.by_ref() {

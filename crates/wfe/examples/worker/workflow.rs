@@ -1,4 +1,4 @@
-//! A picture that needs a thumbnail, which somebody else makes.
+//! A picture that needs a thumbnail, which an external worker makes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use wfe::{
 };
 
 pub const PICTURE: &str = "picture";
-/// The activity: workers find it by this name, and need not know the workflow.
+/// The name of the activity. Workers claim it by this name and need not know the workflow.
 pub const THUMBNAIL: &str = "make-thumbnail";
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -33,7 +33,7 @@ pub fn picture() -> Result<Definition> {
                 .output(|made: &Thumbnail, picture| picture.thumbnail = Some(made.clone()))
                 .fail_after(|_, ()| Duration::from_hours(1)),
         )
-        // A worker that answers with a failure, or an hour without an answer.
+        // Retried if a worker answers with a failure, or if no answer comes within an hour.
         .retry(Retry::up_to(3))
         .build()
 }

@@ -1,4 +1,4 @@
-//! The process of a worker. It needs the store and the name of the activity, nothing else of the workflow.
+//! The process of a worker. Of the workflow, it only needs the store and the name of the activity.
 
 use std::{
     io::{self, Read},
@@ -18,21 +18,21 @@ use crate::{
     workflow::{THUMBNAIL, Thumbnail},
 };
 
-/// For how long the hasty and the slow worker have what they claim. Short, so that nobody waits long for the next one;
-/// that of the steady one is the default, 30 s.
+/// The lease of the hasty and the slow worker. It is short, so that the next worker need not wait long. The steady
+/// worker has the default lease of 30 s.
 const LEASE: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// How often a worker looks that finds nothing, before it goes.
-const LOOKS: usize = 500;
+/// How many times a worker tries to claim an activity before it gives up.
+const ATTEMPTS: usize = 500;
 
 /// How a worker works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// As it should.
+    /// Claims an activity, does it, and answers.
     Steady,
-    /// Claims, and dies.
+    /// Claims an activity, and dies.
     Hasty,
-    /// Claims, and answers when its lease has run out.
+    /// Claims an activity, and answers after its lease has expired.
     Slow,
 }
 
@@ -52,16 +52,16 @@ impl FromStr for Manner {
     fn from_str(name: &str) -> Result<Self, String> {
         let all = [Self::Steady, Self::Hasty, Self::Slow];
         let found = all.into_iter().find(|manner| manner.name() == name);
-        found.ok_or_else(|| format!("no worker is {name:?}: it is steady, hasty or slow"))
+        found.ok_or_else(|| format!("no worker is {name:?}; choose steady, hasty or slow"))
     }
 }
 
 pub async fn work(db: &Path, manner: Manner) -> Result<(), Failure> {
-    // Not started: it runs no workflows.
+    // The host is not started, because it runs no workflows.
     let host = WorkflowHost::new(SqlitePersistenceProvider::file(db).open().await?);
-    let told = told();
+    let input = input_end();
     match manner {
-        Manner::Steady => steady(&host, told).await,
+        Manner::Steady => steady(&host, input).await,
         Manner::Hasty => {
             if let Some(claim) = claim(&host, manner).await? {
                 println!("hasty: claims {}, and dies", claim.input::<String>()?);
@@ -71,10 +71,10 @@ pub async fn work(db: &Path, manner: Manner) -> Result<(), Failure> {
         }
         Manner::Slow => {
             let Some(mut claim) = claim(&host, manner).await? else { return Ok(()) };
-            claim.heartbeat().await?; // the lease begins anew
+            claim.heartbeat().await?; // renews the lease
             let file: String = claim.input()?;
-            println!("slow: claims {file}, and gives one sign of life");
-            if !told.await.unwrap_or_default() {
+            println!("slow: claims {file}, and sends one heartbeat");
+            if !input.await.unwrap_or_default() {
                 return Ok(());
             }
             match claim.succeed(&thumbnail(&file, manner)).await {
@@ -89,20 +89,20 @@ pub async fn work(db: &Path, manner: Manner) -> Result<(), Failure> {
     }
 }
 
-/// Works on what comes until it is told to end, and finishes what it works on then. However long the work takes, a heartbeat
-/// renews the lease meanwhile.
-async fn steady(host: &WorkflowHost, told: oneshot::Receiver<bool>) -> Result<(), Failure> {
+/// Does activities until the standard input ends, then finishes the running ones. However long an activity takes,
+/// heartbeats renew its lease.
+async fn steady(host: &WorkflowHost, input: oneshot::Receiver<bool>) -> Result<(), Failure> {
     let worker = host.activities().worker(THUMBNAIL, Manner::Steady.name());
-    let work = worker.run_until(told, |file: String, _ctx| async move {
+    let work = worker.run_until(input, |file: String, _ctx| async move {
         println!("steady: makes a thumbnail of {file}");
         Ok::<_, StepError>(thumbnail(&file, Manner::Steady))
     });
     Ok(work.await?)
 }
 
-/// The next activity that nobody has, or whose lease has run out.
+/// Claims the next free activity, and tries again while there is none.
 async fn claim(host: &WorkflowHost, manner: Manner) -> Result<Option<ActivityClaim>, Failure> {
-    for _ in 0..LOOKS {
+    for _ in 0..ATTEMPTS {
         if let Some(claim) = host.activities().claim(THUMBNAIL, manner.name(), LEASE).await? {
             return Ok(Some(claim));
         }
@@ -115,16 +115,16 @@ fn thumbnail(file: &str, manner: Manner) -> Thumbnail {
     Thumbnail { file: file.replace(".jpg", "-small.jpg"), by: manner.name().to_owned() }
 }
 
-/// Resolves when the standard input ends: to whether something was said before. It ends without a word if whoever
-/// started this process has died.
-fn told() -> oneshot::Receiver<bool> {
-    let (tell, told) = oneshot::channel();
-    // Not on the runtime, which would wait for it at the end of the process.
+/// Resolves when the standard input ends. The value says whether the input had any content: it has none if the parent
+/// process has died.
+fn input_end() -> oneshot::Receiver<bool> {
+    let (sender, receiver) = oneshot::channel();
+    // On a thread of its own and not on the runtime, which would wait for it when the process ends.
     thread::spawn(move || {
-        let mut said = String::new();
-        let is_said = io::stdin().read_to_string(&mut said).is_ok() && !said.is_empty();
-        // Nobody may want to know any more.
-        tell.send(is_said).ok();
+        let mut input = String::new();
+        let has_content = io::stdin().read_to_string(&mut input).is_ok() && !input.is_empty();
+        // Fails if the receiver was dropped.
+        sender.send(has_content).ok();
     });
-    told
+    receiver
 }
