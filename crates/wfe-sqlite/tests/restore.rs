@@ -1,4 +1,4 @@
-//! A copy of a database that is put back: beside the write-ahead log that it belongs to, and beside another one.
+//! A copy of a database that is put back: beside the write-ahead log that belongs to it, and beside another one.
 #![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ async fn open(database: &Path) -> SqlitePersistenceProvider {
     SqlitePersistenceProvider::file(database).open().await.unwrap()
 }
 
-/// Some hundred of them fill the log, which then begins again from its start.
+/// Creates an instance. Some hundred of them fill the log, which then starts again from its beginning.
 async fn create(store: &SqlitePersistenceProvider, name: &str) {
     let mut instance = WorkflowInstance::new("d", 1, json!({ "filler": "x".repeat(50_000) }));
     instance.name = name.to_owned();
@@ -42,37 +42,37 @@ async fn has(store: &SqlitePersistenceProvider, name: &str) -> bool {
     }
 }
 
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+fn sidecar(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     path.into()
 }
 
-/// What a power cut would leave of a database that nobody writes to just now, but for its index.
+/// Copies what a power cut would leave of a database without a running transaction, except for the index of the log.
 fn cut(database: &Path, copy: &Path) {
     fs::copy(database, copy).unwrap();
-    fs::copy(beside(database, "-wal"), beside(copy, "-wal")).unwrap();
+    fs::copy(sidecar(database, "-wal"), sidecar(copy, "-wal")).unwrap();
 }
 
-/// Which of its lives a log is in, by its salts.
-fn life(database: &Path) -> Vec<u8> {
-    fs::read(beside(database, "-wal")).unwrap()[16..24].to_vec()
+/// The salts of the log, which change whenever the log starts again from its beginning.
+fn salts(database: &Path) -> Vec<u8> {
+    fs::read(sidecar(database, "-wal")).unwrap()[16..24].to_vec()
 }
 
 async fn until_the_log_begins_again(store: &SqlitePersistenceProvider, database: &Path) {
     create(store, "filling").await;
-    let before = life(database);
+    let before = salts(database);
     for number in 0.. {
         create(store, &format!("filling {number}")).await;
-        if life(database) != before {
+        if salts(database) != before {
             return;
         }
     }
 }
 
-/// Refused with words that name both files; neither is touched, and the index of the log is all that may be made.
+/// The database is refused, and the error names both files. Neither is touched; only the index of the log may be created.
 async fn is_refused(database: &Path, why: &str) {
-    let log = beside(database, "-wal");
+    let log = sidecar(database, "-wal");
     let before = (fs::read(database).unwrap(), fs::read(&log).unwrap());
     for _ in 0..2 {
         match SqlitePersistenceProvider::file(database).open().await {
@@ -90,23 +90,23 @@ async fn is_refused(database: &Path, why: &str) {
     let made =
         folder.map(|entry| entry.unwrap().path()).filter(|path| wfe_sqlite::is_sidecar(database, path));
     for path in made {
-        assert!(path == log || path == beside(database, "-shm"), "{}", path.display());
+        assert!(path == log || path == sidecar(database, "-shm"), "{}", path.display());
     }
 }
 
-/// What somebody does to a database, by SQLite.
+/// What a program does to a database with SQLite.
 #[derive(Debug, Clone)]
 enum Act {
     /// The store creates an instance.
     Create,
     /// One of the tools runs this.
     Run(usize, &'static str),
-    /// The last tool begins to read, and goes on: until it ends, no log begins again.
+    /// The last tool begins to read, and continues. Until it ends, the log does not start again.
     Read,
     EndRead,
     /// The store is closed and opened.
     Reopen,
-    /// All close it, and the last one brings back the log and deletes it.
+    /// All close it, and the last one checkpoints and deletes the log.
     CloseAll,
     /// All close it, and one uses it without a log, with pages of this size.
     WithoutLog(u32),
@@ -145,10 +145,10 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 async fn tool(database: &Path) -> SqliteConnection {
-    // Whoever waits for a checkpoint need not wait for the reader.
+    // A checkpoint must not wait for the reader.
     let options = SqliteConnectOptions::new().filename(database).busy_timeout(Duration::from_millis(1));
     let mut tool = options.connect().await.unwrap();
-    // What does not fit is written before the transaction ends.
+    // Pages that do not fit into the cache are written before the transaction ends.
     execute(&mut tool, "PRAGMA cache_size = 10").await;
     execute(
         &mut tool,
@@ -163,7 +163,7 @@ async fn tools(database: &Path) -> [SqliteConnection; 3] {
     [tool(database).await, tool(database).await, tool(database).await]
 }
 
-/// Does all of it to one database, and finds that what a kill would leave of it after each act opens, and is whole.
+/// Runs all acts on one database. After each act, a copy of what a kill would leave opens, and is complete.
 async fn is_never_refused(acts: Vec<Act>) {
     let folder = memory();
     let database = folder.path().join("a.db");
@@ -195,7 +195,7 @@ async fn is_never_refused(acts: Vec<Act>) {
                     tool.close().await.unwrap();
                 }
                 store.close().await;
-                assert!(!beside(&database, "-wal").exists());
+                assert!(!sidecar(&database, "-wal").exists());
                 if let Act::WithoutLog(size) = act {
                     let mut tool = SqliteConnectOptions::new().filename(&database).connect().await.unwrap();
                     let statements = format!(
@@ -221,7 +221,7 @@ async fn is_never_refused(acts: Vec<Act>) {
     store.close().await;
 }
 
-/// Where a sync costs nothing.
+/// A folder in memory, where a sync costs nothing.
 fn memory() -> tempfile::TempDir {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
@@ -240,7 +240,7 @@ fn a_log_is_never_refused_beside_its_own_database_whatever_was_done_to_it() {
         .unwrap();
 }
 
-/// How many are tried: `PROPTEST_CASES`, or few.
+/// The number of cases: `PROPTEST_CASES`, or a few.
 fn cases() -> u32 {
     std::env::var("PROPTEST_CASES").map_or(3, |cases| cases.parse().unwrap())
 }
@@ -250,13 +250,13 @@ async fn execute(connection: &mut SqliteConnection, statements: &'static str) {
 }
 
 #[tokio::test]
-async fn an_older_copy_beside_a_newer_log_is_refused_in_words_and_opens_once_the_log_is_moved_away() {
+async fn an_older_copy_beside_a_newer_log_is_refused_with_advice_and_opens_once_the_log_is_moved() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let database = at("a.db");
     let store = open(&database).await;
     create(&store, "old").await;
-    // Both ways to make one, while nobody writes.
+    // The two ways to copy a database, while no process writes.
     store.close().await;
     fs::copy(&database, at("copied")).unwrap();
     let store = open(&database).await;
@@ -273,13 +273,13 @@ async fn an_older_copy_beside_a_newer_log_is_refused_in_words_and_opens_once_the
         fs::copy(at(copy), &restored).unwrap();
         is_refused(&restored, "does not belong to").await;
         for suffix in ["-wal", "-shm"] {
-            // The index may never have been made.
-            let _ = fs::rename(beside(&restored, suffix), place.path().join(format!("away{suffix}")));
+            // The index may be missing.
+            let _ = fs::rename(sidecar(&restored, suffix), place.path().join(format!("away{suffix}")));
         }
         let opened = open(&restored).await;
         assert!(has(&opened, "old").await && !has(&opened, "new").await, "{copy}");
         opened.close().await;
-        // What was moved away is still worth something: with the file that it belongs to.
+        // The moved files are still usable, together with the database that they belong to.
         fs::copy(&database, place.path().join("away")).unwrap();
         let opened = open(&place.path().join("away")).await;
         assert!(has(&opened, "old").await && has(&opened, "new").await, "{copy}");
@@ -289,7 +289,7 @@ async fn an_older_copy_beside_a_newer_log_is_refused_in_words_and_opens_once_the
 }
 
 #[tokio::test]
-async fn where_a_database_was_removed_a_new_one_begins_whatever_is_left_of_its_log() {
+async fn a_new_database_replaces_a_removed_one_whatever_is_left_of_its_log() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = open(&database).await;
@@ -310,7 +310,7 @@ async fn where_a_database_was_removed_a_new_one_begins_whatever_is_left_of_its_l
 }
 
 #[tokio::test]
-async fn an_older_copy_beside_a_log_that_holds_all_that_happened_since_is_the_newest_state() {
+async fn an_older_copy_beside_a_log_with_all_later_commits_is_the_newest_state() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = open(&database).await;
@@ -321,16 +321,16 @@ async fn an_older_copy_beside_a_log_that_holds_all_that_happened_since_is_the_ne
     let copy = place.path().join("a.db");
     fs::copy(&database, &copy).unwrap();
     create(&store, "new").await;
-    fs::copy(beside(&database, "-wal"), beside(&copy, "-wal")).unwrap();
+    fs::copy(sidecar(&database, "-wal"), sidecar(&copy, "-wal")).unwrap();
     let copied = open(&copy).await;
     assert!(has(&copied, "old").await && has(&copied, "new").await);
     copied.close().await;
     store.close().await;
 }
 
-/// Neither counter nor length tell here: SQLite does, and closes without bringing the log back.
+/// Neither counter nor length show the damage here. SQLite reports it, and closes without a checkpoint.
 #[tokio::test]
-async fn a_database_that_is_damaged_under_its_log_is_refused_in_words_and_left_as_it_was() {
+async fn a_database_that_is_damaged_under_its_log_is_refused_with_advice_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let (database, place) = (folder.path().join("a.db"), tempfile::tempdir().unwrap());
     open(&database).await.close().await;
@@ -339,10 +339,10 @@ async fn a_database_that_is_damaged_under_its_log_is_refused_in_words_and_left_a
     let copy = place.path().join("b.db");
     cut(&database, &copy);
     store.close().await;
-    // The last page of the schema, to which the first one leads; nothing has changed it since it was made.
+    // The last page of the schema, to which the first one leads. It has not changed since it was created.
     let mut bytes = fs::read(&copy).unwrap();
     let last = u32::from_be_bytes(bytes[108..112].try_into().unwrap()) as usize;
     bytes[(last - 1) * 4096..last * 4096].fill(0xff);
     fs::write(&copy, bytes).unwrap();
-    is_refused(&copy, "it is damaged").await;
+    is_refused(&copy, "SQLite reports damage").await;
 }

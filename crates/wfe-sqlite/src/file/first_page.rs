@@ -1,8 +1,8 @@
-//! What the first page of a database says of it, before SQLite touches the file: whose it is, and of which version.
+//! What the first page of a database says before SQLite touches the file: which program it belongs to, and its version.
 //!
-//! A power cut in the middle of a transaction of the rollback journal leaves any part of what was written: the first
-//! page may be missing while others are there. The journal beside the file says what it was before, and SQLite takes
-//! the transaction back by it. So where the file itself says nothing, what it will say then is what counts.
+//! A power cut during a transaction with a rollback journal leaves any part of what was written: the first page may be
+//! missing while others are there. The journal beside the file contains the earlier page, and SQLite rolls the transaction
+//! back from it. So where the file itself says nothing, the page after the rollback counts.
 
 use std::{
     fs::File,
@@ -18,23 +18,23 @@ use crate::{
     schema,
 };
 
-/// As much of it as counts: the first 100 bytes of a database say whose it is, the next 8 whether its table of contents
-/// is empty.
+/// How much of the page is read. The first 100 bytes of a database say which program it belongs to, the next 8 whether its
+/// table of contents is empty.
 const LENGTH: usize = 108;
-/// What a journal begins with (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
+/// The first bytes of a journal (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 
-/// What SQLite makes of the first page when it takes an interrupted transaction back.
+/// The first page after SQLite has rolled an interrupted transaction back.
 #[derive(Debug, PartialEq, Eq)]
 enum Restored {
-    /// The file was empty before.
+    /// The file was empty before the transaction.
     Empty,
-    /// The beginning of what the page was before.
+    /// The beginning of the page before the transaction.
     Page(Vec<u8>),
 }
 
-/// Refuses what is no database, another program's, or one of a newer version. SQLite itself would already write beside
-/// the file, or into it when it closes it.
+/// Refuses a file that is no database, belongs to another program, or has a newer version. SQLite itself would already
+/// create files beside it, or write into it when it closes it.
 pub(crate) fn check(path: &Path, file: &mut File, sidecars: &Sidecars) -> Result<()> {
     let mut page = Vec::with_capacity(LENGTH);
     let not_read = |error| not_read(path, error);
@@ -45,14 +45,14 @@ pub(crate) fn check(path: &Path, file: &mut File, sidecars: &Sidecars) -> Result
         Ok(false) => {}
     }
     match restored(sidecars).map_err(|error| not_read_of(sidecars, error))? {
-        // Only where nothing is lost by it: pages of the interrupted transaction may be missing, which reads as zeros.
+        // Only where nothing is lost: pages of the interrupted transaction may be missing, which read as zeros.
         Some(Restored::Empty) if page.len() < LENGTH || page.iter().all(|byte| *byte == 0) => Ok(()),
         Some(Restored::Page(page)) if identified(path, &page)? => Ok(()),
         _ => Err(unusable(path, "it is not a database; choose another file", None)),
     }
 }
 
-/// Whether it is a database that may become or is ours. `false`: it is none.
+/// Whether the file is a store, or an empty database that may become one. `false`: it is no database.
 fn identified(path: &Path, page: &[u8]) -> Result<bool> {
     if page.is_empty() {
         return Ok(true);
@@ -61,7 +61,7 @@ fn identified(path: &Path, page: &[u8]) -> Result<bool> {
     let lists_nothing = page.get(100) == Some(&13) && page.get(103..105) == Some(&[0, 0]);
     let integer = |at| number(page, at).map(|number| i64::from(number.cast_signed()));
     match (page.starts_with(b"SQLite format 3\0"), integer(60), integer(68)) {
-        // An empty database that a tool has made. SQLite looks at it once more.
+        // An empty database that a tool has created. The schema is checked again once SQLite has opened the file.
         (true, Some(0), Some(0)) if lists_nothing => Ok(true),
         (true, Some(version), Some(application)) => {
             schema::check_identity(application, version, &path.display().to_string()).map(|()| true)
@@ -70,13 +70,13 @@ fn identified(path: &Path, page: &[u8]) -> Result<bool> {
     }
 }
 
-/// A number of SQLite's files, which are big-endian. `None`: they end before it.
+/// A number in a file of SQLite, which is big-endian. `None`: the file ends before it.
 pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// What the journal beside the database makes of the first page. `None`: there is no journal, or none that SQLite would
-/// use, or it does not touch that page.
+/// The first page as the journal beside the database restores it. `None`: there is no journal, SQLite would not use it,
+/// or it does not contain that page.
 fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     let mut journal = match sidecars.open(&sidecars.path(JOURNAL)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -99,12 +99,12 @@ fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     if pages == 0 {
         return Ok(Some(Restored::Empty));
     }
-    // A record: the page's number, the page, a checksum. Where their number is all ones, as many as there are.
+    // A record: the page's number, the page, a checksum. If the number of records is all ones, the file's length decides.
     let mut record = vec![0; size as usize + 8];
     let mut at = u64::from(sector);
     for _ in 0..records {
         journal.seek(SeekFrom::Start(at))?;
-        // One page alone is of interest: of the others, the number is enough.
+        // Only one page is of interest. Of the others, the number is enough.
         match journal.read_exact(&mut record[..4]) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
@@ -125,7 +125,7 @@ fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     Ok(None)
 }
 
-/// The nonce, and every 200th byte from the end on.
+/// The nonce plus every 200th byte, from the end on.
 fn checksum(page: &[u8], nonce: u32) -> u32 {
     let bytes = (1..).map_while(|step| page.len().checked_sub(step * 200)).filter(|at| *at > 0);
     bytes.fold(nonce, |sum, at| sum.wrapping_add(u32::from(page[at])))

@@ -1,16 +1,19 @@
-//! Keeps the log of an open database from being taken away, and finds out when one of its files was taken away all the
+//! Guards the files of an open database: keeps its log from being removed, and finds out when a file was removed all the
 //! same.
 //!
-//! * *Prevented*, on Linux: locks of an open file description, beside SQLite's own (see [`locks`](super::locks)). They
-//!   stop SQLite in this process, too, from being the last one: they are given back before the last connection closes.
-//! * *Found*: device and inode of the database, its log and its `-shm`, and whether database and log are as long as they
-//!   must be (see [`index`](super::index)), before each batch and after its COMMIT, and at times by whoever reads or only
-//!   listens. Where there are no such locks, SQLite's are taken again before.
-//! * *After a loss* everybody who asks gets it as an error, nothing is opened beside what is open (it would share the old
-//!   `-shm` and have another log), and what closes last writes nothing, unless nobody else can have come meanwhile.
+//! * *Prevention*, on Linux: locks of the open file description, in addition to SQLite's own (see
+//!   [`locks`](super::locks)). They keep every SQLite, also that of this process, from acting as the last one. They are
+//!   released before the last connection closes.
+//! * *Detection*: the guard compares device and inode of the database, its log and its `-shm`, and checks that database and
+//!   log are complete (see [`wal_index`](super::wal_index)). It does so before each batch and after its COMMIT, and from
+//!   time to time for readers and idle hosts. Where locks of the open file description are missing, it first takes SQLite's
+//!   own locks again.
+//! * *After a loss* every call returns the loss as an error. No connection is opened beside the open ones: it would share
+//!   the old `-shm`, but have another log. The connection that closes last writes nothing, unless no other process can have
+//!   opened the database since.
 //!
-//! What is taken away after a look is found by the next one. Files that are overwritten in place keep their inode and
-//! their length: they are found when SQLite says that they are damaged.
+//! A file that is removed after a check is found by the next check. A file that is overwritten in place keeps its inode
+//! and its length: it is found when SQLite reports that it is damaged.
 #![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
@@ -30,28 +33,29 @@ use super::loss::Loss;
 use super::open_files::{self, OpenFiles};
 use crate::error;
 
-/// Who does not write looks so often at most: a loss is found within a second also where his look comes late.
+/// Readers and idle hosts check at most this often. They find a loss within a second, even if one check comes late.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// One for each database file that this process has open, shared by its providers.
+/// The guard of one database file that this process has open. All providers of the file share it.
 pub(crate) struct Guard {
-    /// Not closed before SQLite's last descriptor of it: that would take away SQLite's locks. `None` once it is closed.
+    /// Closed only after SQLite's last descriptor of the file: closing it earlier would release SQLite's locks. `None` once
+    /// it is closed.
     database: Option<File>,
-    /// Its path, links followed: its log and its `-shm` lie beside that.
+    /// The path with links followed: log and `-shm` lie beside that file.
     real: PathBuf,
     state: Mutex<State>,
-    /// When somebody checked last, in milliseconds since [`STARTED`].
+    /// When the files were last checked, in milliseconds since [`STARTED`].
     checked: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
-    /// Those who have connections open, or are about to.
+    /// How many groups of connections are open, or about to be.
     open: usize,
-    /// Those of them who have begun and not left yet.
+    /// How many of them are active: opened, and not yet released.
     working: usize,
     lost: Option<Loss>,
-    /// Connections were left open for good: nothing must be opened beside them in this process.
+    /// Connections were left open for ever: this process must not open others beside them.
     abandoned: bool,
     #[cfg(unix)]
     files: Option<OpenFiles>,
@@ -63,24 +67,24 @@ struct State {
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Guard {
-    /// Of an open database file that SQLite has not opened yet, or only through this guard.
+    /// The guard of an open database file. SQLite has not opened the file yet, or only through this guard.
     pub(crate) fn new(database: File, real: PathBuf) -> Self {
         Self { database: Some(database), real, state: Mutex::default(), checked: AtomicU64::new(0) }
     }
 
-    /// Its path, links followed.
+    /// The path of the database, links followed.
     pub(crate) fn real(&self) -> &Path {
         &self.real
     }
 
-    /// Whether this process has connections open on it.
+    /// Whether this process has connections open on the file.
     pub(crate) fn is_open(&self) -> bool {
         let state = self.state();
         state.open > 0 || state.abandoned
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds it can panic half-way through a change.
+        // No holder of the lock can panic half-way through a change.
         lock(&self.state)
     }
 }
@@ -95,12 +99,13 @@ impl Drop for Guard {
     }
 }
 
-/// A database file by the path that led to it: what can be asked of its guard.
+/// The guard of a database file, together with the path by which one provider opened it.
 #[derive(Clone)]
 pub(crate) struct Watch {
     guard: Arc<Guard>,
     given: Arc<Path>,
-    /// What was found first. It stays when all is closed: the guard forgets it then, for whoever opens the file anew.
+    /// The loss that was found first. It stays when all connections are closed, while the guard forgets it for the next
+    /// provider that opens the file.
     found: Arc<OnceLock<Loss>>,
 }
 
@@ -114,10 +119,10 @@ impl Watch {
         self.guard.real()
     }
 
-    /// Before connections are opened.
+    /// Announces that connections will be opened.
     ///
     /// # Errors
-    /// The file was lost, and what this process had open of it is not closed yet.
+    /// The file was lost, and this process has not closed all of its connections yet.
     pub(crate) fn enter(&self) -> Result<Hold, Loss> {
         let mut state = self.guard.state();
         self.check_files(&mut state)?;
@@ -125,12 +130,12 @@ impl Watch {
         Ok(Hold { watch: self.clone(), is_working: false })
     }
 
-    /// Whether all is in its place, now. An error is final.
+    /// Checks that all files are at their paths, now. An error is final.
     pub(crate) fn check(&self) -> Result<(), Loss> {
         self.check_files(&mut self.guard.state())
     }
 
-    /// As [`check`](Self::check), but it looks only if nobody has done so for half a second.
+    /// As [`check`](Self::check), but does nothing if the last check was less than half a second ago.
     pub(crate) fn check_at_times(&self) -> Result<(), Loss> {
         if let Some(loss) = self.found.get() {
             return Err(loss.clone());
@@ -143,7 +148,7 @@ impl Watch {
         self.check_files(&mut state)
     }
 
-    /// Whether the file is lost after an error of SQLite's: it says so itself, or it failed because the file is gone.
+    /// Whether the file is lost, after this error of SQLite: SQLite reports damage, or it failed because the file is gone.
     pub(crate) fn judge(&self, error: &Arc<sqlx::Error>) -> Result<(), Loss> {
         let mut state = self.guard.state();
         if state.lost.is_none() && error::is_damage(error) {
@@ -152,7 +157,7 @@ impl Watch {
         self.check_files(&mut state)
     }
 
-    /// As [`judge`](Self::judge), of an error that was made from SQLite's: itself, or what is said instead of it.
+    /// As [`judge`](Self::judge), for an error that was made from SQLite's: returns the loss, or else the error itself.
     pub(crate) fn judged(&self, error: WfeError) -> WfeError {
         match error::cause(&error).map_or(Ok(()), |cause| self.judge(cause)) {
             Ok(()) => error,
@@ -177,7 +182,7 @@ impl Watch {
     }
 }
 
-/// That somebody has connections open; dropped when they are closed.
+/// Stands for a group of open connections; dropped when they are closed.
 pub(crate) struct Hold {
     watch: Watch,
     is_working: bool,
@@ -188,10 +193,10 @@ impl Hold {
         &self.watch
     }
 
-    /// The connections are open, and one of them has read in WAL mode.
+    /// Starts the checks. The connections are open, and one of them has read in WAL mode.
     ///
     /// # Errors
-    /// A file was taken away meanwhile. Close the connections then.
+    /// A file was removed meanwhile. Close the connections then.
     pub(crate) fn activate(&mut self) -> Result<(), Loss> {
         let guard = &self.watch.guard;
         let mut state = guard.state();
@@ -206,7 +211,7 @@ impl Hold {
         Ok(())
     }
 
-    /// One more, for connections that were opened together with those of this one.
+    /// Another hold, for connections that were opened together with those of this one.
     pub(crate) fn share(&self) -> Self {
         let mut state = self.watch.guard.state();
         state.open += 1;
@@ -214,22 +219,22 @@ impl Hold {
         Self { watch: self.watch.clone(), is_working: self.is_working }
     }
 
-    /// The connections are about to be closed. `false`: leave them open for good, since nothing else would keep SQLite from
-    /// writing an old log over what others have stored.
+    /// Ends the checks, since the connections are about to be closed. `false`: leave the connections open for ever, since
+    /// nothing else would keep SQLite from writing an old log over what other processes have stored.
     #[must_use]
     pub(crate) fn release(&mut self) -> bool {
         if !std::mem::take(&mut self.is_working) {
             return true;
         }
         let mut state = self.watch.guard.state();
-        // Also what nobody has found yet.
+        // This finds also a loss that no check has found yet.
         let is_lost = self.watch.check_files(&mut state).is_err();
         state.working -= 1;
         let may_close = state.working > 0 || self.watch.release_last(&state, is_lost);
         state.abandoned |= !may_close;
         #[cfg(unix)]
         if state.working == 0 {
-            // Not checked at any more: SQLite may have other locks now, and remove the log.
+            // The checks end: SQLite may have other locks from now on, and remove the log.
             state.files = None;
         }
         may_close
@@ -251,14 +256,14 @@ impl Watch {
             }
             _ => {
                 if let Err(error) = files.unlock(database, shm) {
-                    logging::warn!(%error, database = %self.given.display(), "the log stays beside the database");
+                    logging::warn!(%error, database = %self.given.display(), "cannot release the locks of the database; its log stays beside it");
                 }
                 true
             }
         }
     }
 
-    /// Elsewhere nobody can take a file away that is open.
+    /// Outside Unix an open file cannot be removed.
     #[cfg(not(unix))]
     fn release_last(&self, _: &State, _: bool) -> bool {
         true
@@ -267,7 +272,7 @@ impl Watch {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // Whoever drops it without leaving has connections that close by themselves.
+        // A hold that is dropped without a release belongs to connections that close by themselves.
         let _ = self.release();
         let mut state = self.watch.guard.state();
         state.open -= 1;
@@ -275,10 +280,10 @@ impl Drop for Hold {
             return;
         }
         if state.abandoned {
-            // Nobody must ever open it beside what was abandoned.
+            // This process must never open the file beside the abandoned connections.
             std::mem::forget(Arc::clone(&self.watch.guard));
         } else {
-            // Whoever opens it next sees what there is then.
+            // The next provider that opens the file sees its state at that time.
             state.lost = None;
         }
     }

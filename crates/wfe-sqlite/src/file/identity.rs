@@ -1,4 +1,4 @@
-//! Which file it is, under how many names, and how one is made.
+//! The identity of a file, its number of names, and how a file is created.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -13,25 +13,25 @@ pub(crate) fn inode(file: &Metadata) -> Option<(u64, u64)> {
     Some(super::stat::inode(file))
 }
 
-/// Elsewhere locks belong to a handle, and closing another one does them no harm.
+/// Outside Unix, locks belong to a handle, and closing another handle does not affect them.
 #[cfg(not(unix))]
 pub(crate) fn inode(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// Under how many names the file can be found.
+/// How many names (hard links) the file has.
 #[cfg(unix)]
 pub(crate) fn links(file: &Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::nlink(file)
 }
 
-/// Elsewhere the standard library does not tell.
+/// Outside Unix, the standard library does not say.
 #[cfg(not(unix))]
 pub(crate) fn links(_: &Metadata) -> u64 {
     1
 }
 
-/// A new file, readable by its owner only; what SQLite makes beside it gets the same mode.
+/// Creates a file that only its owner can read. SQLite gives the files that it creates beside it the same mode.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);

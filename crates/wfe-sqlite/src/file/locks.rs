@@ -1,10 +1,10 @@
-//! Locks on bytes of a file, as SQLite has them.
+//! Locks on bytes of a file, as SQLite uses them.
 //!
-//! In WAL mode each of SQLite's connections has a read lock on the SHARED bytes of the database, and one on the byte DMS of
-//! its `-shm`. Whoever closes the database and gets a write lock on the SHARED bytes takes itself for the last one, and
-//! removes the log. SQLite's locks are POSIX locks: they belong to the process, and `close` of *any* descriptor of the
-//! file gives all of them back. Locks of an *open file description* (Linux) belong to one descriptor, and end with that
-//! one alone. To everybody else they look like one more reader.
+//! In WAL mode, each connection of SQLite has a read lock on the SHARED bytes of the database, and one on the byte DMS of
+//! its `-shm`. A connection that closes, and gets a write lock on the SHARED bytes, acts as the last one: it removes the
+//! log. SQLite's locks are POSIX locks. They belong to the process, and `close` of *any* descriptor of the file releases all
+//! of them. Locks of an *open file description* (Linux) belong to one descriptor, and only its own `close` releases them.
+//! For other processes they look like one more reader.
 
 use std::{fs::File, io};
 
@@ -14,7 +14,7 @@ use nix::{
     libc,
 };
 
-/// A range of bytes: its first one, and how many.
+/// A range of bytes: the first one, and how many.
 type Bytes = (libc::off_t, libc::off_t);
 
 /// SQLite's `SHARED_FIRST` and `SHARED_SIZE`, of a database.
@@ -22,12 +22,12 @@ pub(super) const SHARED: Bytes = (0x4000_0002, 510);
 /// SQLite's `UNIX_SHM_DMS`, of a `-shm`.
 pub(super) const DMS: Bytes = (128, 1);
 
-/// Whose a lock is.
+/// What a lock belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The descriptor's.
+    /// The lock belongs to the open file description.
     Description,
-    /// The process's: to be taken again before each look, since the program may have lost it.
+    /// The lock belongs to the process. It is taken again before each check, since the program may have lost it.
     Posix,
 }
 
@@ -39,7 +39,7 @@ pub(super) enum Lock {
 }
 
 impl Kind {
-    /// The best that this system may offer.
+    /// The better kind that this system may offer.
     pub(super) fn best() -> Self {
         #[cfg(test)]
         if POSIX_ONLY.load(std::sync::atomic::Ordering::Relaxed) {
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// Takes a lock, without waiting, or gives it back.
+    /// Takes or releases a lock, without waiting.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::unnecessary_cast,
@@ -84,12 +84,12 @@ impl Kind {
     }
 }
 
-/// Somebody else has the bytes.
+/// Whether another process has locked the bytes.
 pub(super) fn is_taken(error: &io::Error) -> bool {
     matches!(errno(error), Errno::EAGAIN | Errno::EACCES)
 }
 
-/// An old kernel, or a file system that does not know locks of descriptions.
+/// Whether the kernel is too old, or the file system lacks locks of open file descriptions.
 pub(super) fn is_unknown(error: &io::Error) -> bool {
     matches!(errno(error), Errno::EINVAL | Errno::ENOLCK | Errno::ENOSYS | Errno::EOPNOTSUPP)
 }
@@ -98,6 +98,6 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
-/// As on a system without locks of descriptions: for a process that a test starts.
+/// Set in a process that a test starts: act as on a system without locks of open file descriptions.
 #[cfg(test)]
 pub(super) static POSIX_ONLY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

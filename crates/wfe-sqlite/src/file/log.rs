@@ -1,16 +1,16 @@
-//! Whether a write-ahead log belongs to the database that it lies beside.
+//! Checks that a write-ahead log belongs to the database beside it.
 //!
-//! SQLite lays whatever valid log there is over the database, and does not ask whether it was written for that very
-//! state of the file. So an older copy that was put in the place of the database, with the log of the newer one left
-//! beside it, becomes a mixture of both: often "malformed", now or later, and sometimes just wrong. Two things tell, and
-//! never of a log that belongs there:
+//! SQLite reads any valid log on top of the database, without a check that it was written for that very state of the file.
+//! If an older copy replaces the database while the log of the newer one stays beside it, the result is a mixture of both:
+//! often "malformed", now or later, and sometimes silently wrong. Two signs show it, and neither occurs in a log that belongs
+//! to its database:
 //!
-//! * The change counter in the first page. A transaction that writes this page raises the counter, and the database
-//!   has that of the last one that was brought back into it: the last before the log began, or one of the log's.
-//! * Pages. Each is in the log, or was brought back into the database before the log began.
+//! * The change counter in the first page. A transaction that writes this page raises the counter. The database has the
+//!   counter of the last transaction that a checkpoint copied into it: the last one before the log began, or one of the log.
+//! * Pages. Each page is in the log, or was copied into the database before the log began.
 //!
-//! A copy of the same length in which the counter has not moved cannot be told. Where all that happened since the copy
-//! is still in the log, nothing is mixed, and nothing is refused.
+//! A copy of the same length with the same counter cannot be recognised. If everything since the copy is still in the log,
+//! nothing is mixed, and nothing is refused.
 
 use std::{
     collections::BTreeSet,
@@ -30,48 +30,48 @@ use crate::{
     },
 };
 
-/// What a log begins with; the last bit says how its checksums read it
+/// The first bytes of a log; the last bit gives the byte order of its checksums
 /// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 const MAGIC: u32 = 0x377f_0682;
 const VERSION: u32 = 3_007_000;
 pub(crate) const HEADER: usize = 32;
-/// What each frame begins with.
+/// The length of the header of each frame.
 pub(crate) const FRAME: usize = 24;
-/// Where the first page says how the database is written: with a log, or without one.
+/// The offset, in the first page, of the write mode: with a log, or without.
 const MODE: usize = 18;
-/// Where the change counter is in it.
+/// The offset of the change counter in the first page.
 const COUNTER: usize = 24;
-/// No page holds this byte: SQLite's locks are there.
+/// No page contains this byte: SQLite's locks are there.
 const LOCKS: u64 = 0x4000_0000;
 
-/// What the log says of the database that it belongs to, as of its last commit.
+/// What the log says of its database, as of its last commit.
 #[derive(Debug, PartialEq, Eq)]
 struct Log {
-    /// By chance, and anew whenever it begins again from its start.
+    /// Random; new whenever the log starts again from its beginning.
     salts: Vec<u8>,
-    /// The checksum up to there.
+    /// The checksum up to the last commit.
     sum: (u32, u32),
-    /// The size of a page.
+    /// The size of a page in bytes.
     page: u32,
-    /// The pages that it holds.
+    /// The pages in the log.
     held: BTreeSet<u32>,
     /// How many pages the database has.
     pages: u32,
-    /// The change counters of the first and the last first page in it.
+    /// The change counters of the first and the last copy of the first page in the log.
     counters: Option<(u32, u32)>,
 }
 
-/// Refuses a database beside which there is a log that does not belong to it. Both are left as they are.
+/// Refuses a database if the log beside it does not belong to it. Both stay as they are.
 pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Result<()> {
     match unfit(database, sidecars) {
         Ok(None) => Ok(()),
         Ok(Some(why)) => {
-            let [log, index] = names(sidecars);
+            let [log, shm] = names(sidecars);
             let reason = format!(
-                "it does not belong to the write-ahead log {log} beside it ({why}): another copy was put in its place, it \
-                 seems, or it was removed. To go on with what lies here now, stop all programs that have it open, and move \
-                 {log} and {index} away: they hold what was committed last. To keep that, put the file back that lay here \
-                 before"
+                "it does not belong to the write-ahead log {log} beside it ({why}). Either another copy of the database replaced \
+                 it, or the log is of a database that was removed. Stop all programs that have it open. To continue with \
+                 this file, move {log} and {shm} to another folder: the last commits of the earlier file are in them. To \
+                 keep those commits, put the earlier file back"
             );
             Err(unusable(path, reason, None))
         }
@@ -82,13 +82,14 @@ pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Re
     }
 }
 
-/// The error of a database that SQLite has found damaged, with the log laid over it.
+/// The error of a database that SQLite has found damaged when it read it with the log.
 pub(crate) fn damaged(path: &Path, sidecars: &Sidecars, error: sqlx::Error) -> WfeError {
-    let [log, index] = names(sidecars);
+    let [log, shm] = names(sidecars);
     let reason = format!(
-        "with the write-ahead log {log} laid over it, it is damaged ({error}). If an older copy was put in its place, the log \
-         does not belong to it: stop all programs that have it open, and move {log} and {index} away, which hold what was \
-         committed last, or put the file back that lay here before. Otherwise restore a backup"
+        "SQLite reports damage ({error}) when it reads the database with the write-ahead log {log}. If an older copy of \
+         the database replaced it, the log does not belong to it: stop all programs that have it open, and either move \
+         {log} and {shm}, which contain the last commits, to another folder, or put the earlier file back. Otherwise \
+         restore a backup"
     );
     unusable(path, reason, Some(Box::new(error)))
 }
@@ -100,14 +101,14 @@ fn names(sidecars: &Sidecars) -> [String; 2] {
 /// What is known of a database without its log.
 struct Database {
     length: u64,
-    /// As much of its first page as counts here.
+    /// The beginning of its first page, as far as needed here.
     page: Vec<u8>,
 }
 
-/// Why the log does not belong to the database; `None`: it does, for all that can be told, or there is none.
+/// Why the log does not belong to the database; `None`: no sign against it was found, or there is no log.
 fn unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<String>> {
     match seems_unfit(database, sidecars)? {
-        Some((log, why)) if is_still(&log, sidecars)? => Ok(Some(why)),
+        Some((log, why)) if is_unchanged(&log, sidecars)? => Ok(Some(why)),
         _ => Ok(None),
     }
 }
@@ -121,10 +122,10 @@ fn seems_unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<(L
     Ok(why.map(|why| (log, why)))
 }
 
-/// Whether the log is what it was. Where others have the database open, it was read at another time than the database:
-/// whatever makes a log look unfit that is not, they have written to it meanwhile, or brought it back and deleted it. So
-/// it is looked for by its name.
-fn is_still(log: &Log, sidecars: &Sidecars) -> io::Result<bool> {
+/// Whether the log has not changed. If other processes have the database open, log and database were read at different
+/// times. A log can look unfit only because another process has written to it meanwhile, or has checkpointed and deleted
+/// it. So the log is looked up by its name again.
+fn is_unchanged(log: &Log, sidecars: &Sidecars) -> io::Result<bool> {
     Ok(found(sidecars)?.as_ref() == Some(log))
 }
 
@@ -140,32 +141,32 @@ fn found(sidecars: &Sidecars) -> io::Result<Option<Log>> {
 impl Log {
     fn unfit(&self, database: &Database) -> Option<String> {
         if database.length == 0 {
-            // SQLite begins a new database, and takes the log for what is left of one that was removed.
+            // SQLite starts a new database, and treats the log as the remains of a removed one.
             return None;
         }
-        // Where there is a log, this is 2 before the first commit in it.
+        // If there is a log, the mode is 2 before the first commit in it.
         if let Some(1) = database.page.get(MODE) {
-            return Some("it was made to be used without a log".to_owned());
+            return Some("it was set up for use without a log".to_owned());
         }
         if let (Some((first, last)), Some(counter)) = (self.counters, number(&database.page, COUNTER)) {
             let before = first.wrapping_sub(1);
-            // All may have come round to zero.
+            // The counters may have wrapped around to zero.
             if counter.wrapping_sub(before) > last.wrapping_sub(before) {
-                return Some(format!("its change counter is {counter}, and the log goes on from {before}"));
+                return Some(format!("its change counter is {counter}, and the log continues from {before}"));
             }
         }
         let page = u64::from(self.page);
         let there = database.length.div_ceil(page);
         let missing = missing(there, self.pages, page, &self.held)?;
         Some(format!(
-            "it has {there} pages, and the log is of one that has {} and does not hold page {missing}",
+            "it has {there} pages; the log belongs to a database of {} pages, and does not contain page {missing}",
             self.pages
         ))
     }
 }
 
-/// The first page of a database of `pages` that is neither among the first `there`, nor in the log. `page_size` is in
-/// bytes.
+/// The first page of a database of `pages` pages that is neither among the first `there` nor in the log. `page_size` is
+/// in bytes.
 pub(crate) fn missing(there: u64, pages: u32, page_size: u64, in_log: &BTreeSet<u32>) -> Option<u64> {
     let is_nowhere = |number: &u64| {
         *number != LOCKS / page_size + 1
@@ -174,7 +175,7 @@ pub(crate) fn missing(there: u64, pages: u32, page_size: u64, in_log: &BTreeSet<
     (there + 1..=u64::from(pages)).find(is_nowhere)
 }
 
-/// Reads a log as SQLite does: up to the last commit before the first frame that is not whole. `None`: there is none.
+/// Reads a log as SQLite does: up to the last commit before the first incomplete frame. `None`: there is none.
 fn read(log: &mut File) -> io::Result<Option<Log>> {
     let mut header = Vec::with_capacity(HEADER);
     log.seek(SeekFrom::Start(0))?;
@@ -216,7 +217,7 @@ fn read(log: &mut File) -> io::Result<Option<Log>> {
     Ok(committed.map(|(pages, counters, sum)| Log { salts, sum, page, held, pages, counters }))
 }
 
-/// Fills the buffer; `false`: there is not as much any more.
+/// Fills the buffer; `false`: the file ends before.
 fn whole(log: &mut impl Read, frame: &mut [u8]) -> io::Result<bool> {
     match log.read_exact(frame) {
         Ok(()) => Ok(true),
@@ -229,7 +230,7 @@ fn pair(bytes: &[u8], at: usize) -> Option<(u32, u32)> {
     Some((number(bytes, at)?, number(bytes, at + 4)?))
 }
 
-/// The checksum that runs from the header through all frames.
+/// The running checksum of the header and all frames.
 struct Sum {
     big_endian: bool,
     value: (u32, u32),
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_that_others_write_to_or_delete_meanwhile_is_not_judged() {
+    async fn a_log_that_another_process_writes_to_or_deletes_meanwhile_is_not_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (used, path) = (folder.path().join("used.db"), folder.path().join("a.db"));
         let options = SqliteConnectOptions::new().filename(&used).create_if_missing(true);
@@ -274,14 +275,14 @@ mod tests {
         let (from, log) = (folder.path().join("used.db-wal"), sidecars.path(WAL));
         fs::copy(&from, &log).unwrap();
         let mut database = File::open(&path).unwrap();
-        let (seen, _) = seems_unfit(&mut database, &sidecars).unwrap().unwrap();
-        assert!(is_still(&seen, &sidecars).unwrap());
+        let (before, _) = seems_unfit(&mut database, &sidecars).unwrap().unwrap();
+        assert!(is_unchanged(&before, &sidecars).unwrap());
         assert!(unfit(&mut database, &sidecars).unwrap().is_some());
         insert(&mut connection).await;
         fs::copy(&from, &log).unwrap();
-        assert!(!is_still(&seen, &sidecars).unwrap(), "somebody has written");
+        assert!(!is_unchanged(&before, &sidecars).unwrap(), "another process has written");
         fs::remove_file(&log).unwrap();
-        assert!(!is_still(&seen, &sidecars).unwrap(), "somebody was the last one to close it");
+        assert!(!is_unchanged(&before, &sidecars).unwrap(), "another process was the last one to close it");
         connection.close().await.unwrap();
     }
 }

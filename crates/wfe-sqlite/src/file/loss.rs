@@ -1,4 +1,4 @@
-//! What became of a file of the database, told to everybody who asks something of the store afterwards.
+//! A loss: what happened to a file of the database. Every later call of the store returns it.
 #![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
@@ -10,7 +10,8 @@ use std::{
 
 use wfe_core::WfeError;
 
-/// The database is not what lies at its path any more, or cannot be read: nothing must be answered as stored.
+/// The file at the path is no longer the database that was opened, or cannot be read: no call may claim that anything is
+/// stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Loss {
     path: PathBuf,
@@ -19,19 +20,19 @@ pub(crate) struct Loss {
 
 #[derive(Clone, Debug)]
 enum LossKind {
-    /// The database file is gone.
+    /// The database file is missing.
     Removed,
-    /// The log or the `-shm` is gone.
+    /// The log or the `-shm` is missing.
     SidecarRemoved,
     Replaced,
     Truncated,
-    /// Its locks were lost, and another process has locked it for itself.
+    /// The locks on the database were lost, and another process has locked it exclusively.
     #[cfg(unix)]
     LockedByOther,
     #[cfg(unix)]
     NotLocked(Arc<io::Error>),
     Inaccessible(Arc<io::Error>),
-    /// SQLite found that it is damaged or no database.
+    /// SQLite reports that the file is damaged or no database.
     Damaged(Arc<sqlx::Error>),
 }
 
@@ -40,12 +41,12 @@ impl Loss {
         Self { path: path.to_owned(), kind }
     }
 
-    /// From the error of a look at the database file.
+    /// The loss after this error of a check of the database file.
     pub(crate) fn database(path: &Path, error: io::Error) -> Self {
         Self::of_error(path, error, LossKind::Removed)
     }
 
-    /// From the error of a look at the log or the `-shm`.
+    /// The loss after this error of a check of the log or the `-shm`.
     pub(crate) fn sidecar(path: &Path, error: io::Error) -> Self {
         Self::of_error(path, error, LossKind::SidecarRemoved)
     }
@@ -77,18 +78,18 @@ impl Loss {
         Self::new(path, LossKind::NotLocked(Arc::new(error)))
     }
 
-    /// Whether only the log or the `-shm` was removed, and the database itself is whole.
+    /// Whether only the log or the `-shm` was removed, and the database itself is complete.
     #[cfg(unix)]
     pub(crate) fn is_of_sidecar(&self) -> bool {
         matches!(self.kind, LossKind::SidecarRemoved)
     }
 
-    /// For a call of which nothing was written.
+    /// The error of a call that wrote nothing.
     pub(crate) fn unusable(&self) -> WfeError {
         WfeError::Unusable { path: self.path.clone(), reason: self.reason(), source: self.cause() }
     }
 
-    /// For a call whose commit came to its end before the loss was found.
+    /// The error of a call whose commit ended before the loss was found.
     pub(crate) fn commit_unknown(&self) -> WfeError {
         let message = format!("{}: {}", self.path.display(), self.reason());
         WfeError::CommitUnknown { message, source: Some(Box::new(self.clone())) }
@@ -98,17 +99,17 @@ impl Loss {
     fn reason(&self) -> String {
         let advice = match self.kind {
             LossKind::SidecarRemoved => {
-                "stop all programs that have the database open, and start them again; the last one to close writes back \
-                 what it still has, unless another log was made meanwhile"
+                "stop all programs that have the database open, and start them again; the last one to close writes the \
+                 commits of the removed log into the database, unless another process has created a new log meanwhile"
             }
             LossKind::Damaged(_) | LossKind::Truncated => {
-                "stop all programs that have it open, and restore a backup"
+                "stop all programs that have the database open, and restore a backup"
             }
             _ => {
-                "stop all programs that have it open, put the file back or restore a backup, and start them again"
+                "stop all programs that have the database open, put the file back or restore a backup, and start them again"
             }
         };
-        format!("{}, so nothing is stored any more: {advice}", self.kind)
+        format!("{}, so nothing more is stored: {advice}", self.kind)
     }
 
     fn cause(&self) -> Option<Box<dyn Error + Send + Sync>> {
@@ -136,11 +137,12 @@ impl fmt::Display for LossKind {
             Self::Truncated => f.write_str("it was emptied or cut short while it was open"),
             #[cfg(unix)]
             Self::LockedByOther => f.write_str(
-                "its locks were lost (this process has closed the file by other means), and another process has locked it",
+                "this process lost its locks on the file (the program opened and closed the file itself), and another process \
+                 has locked it",
             ),
             #[cfg(unix)]
-            Self::NotLocked(error) => write!(f, "it cannot be locked any more ({error})"),
-            Self::Inaccessible(error) => write!(f, "it cannot be looked at any more ({error})"),
+            Self::NotLocked(error) => write!(f, "it can no longer be locked ({error})"),
+            Self::Inaccessible(error) => write!(f, "it can no longer be checked ({error})"),
             Self::Damaged(error) => write!(f, "it was damaged or overwritten ({error})"),
         }
     }

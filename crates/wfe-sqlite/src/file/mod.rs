@@ -1,4 +1,4 @@
-//! The database file while it is open: is it still the one that was opened, and does nobody take its log away?
+//! The database file: how it is checked and opened, and how it is guarded while it is open.
 
 pub(crate) mod first_page;
 mod guard;

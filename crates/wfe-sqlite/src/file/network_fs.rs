@@ -1,13 +1,13 @@
-//! Network file systems, refused where Linux names them.
+//! Refuses network file systems, where Linux names them.
 //!
-//! "WAL does not work over a network filesystem": the write-ahead log's index is memory that all processes share
-//! (<https://www.sqlite.org/wal.html>), and on many of them locks do not keep others out
+//! "WAL does not work over a network filesystem": the index of the write-ahead log is memory that all processes share
+//! (<https://www.sqlite.org/wal.html>), and on many of these file systems a lock does not exclude other machines
 //! (<https://www.sqlite.org/useovernet.html>,
-//! <https://www.sqlite.org/howtocorrupt.html#_filesystems_with_broken_or_missing_lock_implementations>). It shows
-//! late, as lost commits or a damaged file. So what is told here is told before anything is made.
+//! <https://www.sqlite.org/howtocorrupt.html#_filesystems_with_broken_or_missing_lock_implementations>). The effects come
+//! late: lost commits or a damaged file. So a network file system is refused before any file is created.
 //!
-//! What cannot be recognised is not refused: an unknown type, no `/proc`, a device that no mount is listed with (btrfs
-//! gives each subvolume one), another operating system.
+//! An unrecognised file system is accepted: an unknown type, a system without `/proc`, a device that no mount is listed
+//! with (btrfs gives each subvolume one), another operating system.
 
 use std::{fs::Metadata, path::Path};
 
@@ -15,11 +15,11 @@ use wfe_core::Result;
 
 use crate::error::unusable;
 
-/// Types, as `/proc/self/mountinfo` names them, without the `fuse.` before those of FUSE. Hypervisors' shared folders
-/// (`virtiofs`, `vboxsf`) are not among them: one kernel may be all that uses them.
+/// The types as `/proc/self/mountinfo` names them, without the `fuse.` before those of FUSE. The shared folders of
+/// hypervisors (`virtiofs`, `vboxsf`) are not among them: only one kernel may use them.
 const NETWORK: [&str; 32] = [
-    // What systemd counts as network file systems (`fstype_is_network`): on a server, or on a disk that several
-    // machines have mounted.
+    // What systemd counts as network file systems (`fstype_is_network`): on a server, or on a disk that several machines
+    // mount.
     "afs",
     "ceph",
     "cifs",
@@ -41,14 +41,14 @@ const NETWORK: [&str; 32] = [
     // What util-linux adds (`mnt_fstype_is_netfs`).
     "9p",
     "curlftpfs",
-    // What gnulib, and so `df --local`, adds (`ME_REMOTE`), less what one machine alone mounts as well.
+    // What gnulib adds (`ME_REMOTE`), and so `df --local`, except for what a single machine mounts as well.
     "auristorfs",
     "coda",
     "fhgfs",
     "gpfs",
     "ibrix",
-    // Of the same kinds, by the names that their own programs mount them with: the newer fhgfs, ceph's and davfs's
-    // FUSE clients, and stores of objects, which know neither locks nor shared memory.
+    // The same kinds under the names that their own programs mount them with: the newer fhgfs, the FUSE clients of
+    // ceph and davfs, and object stores, which have neither locks nor shared memory.
     "beegfs",
     "ceph-fuse",
     "gcsfuse",
@@ -58,12 +58,12 @@ const NETWORK: [&str; 32] = [
     "s3fs",
 ];
 
-/// Refuses a database if `place`, its folder or the file itself, is found on a network file system.
+/// Refuses a database if `place`, which is its folder or the file itself, is on a network file system.
 pub(crate) fn refuse(path: &Path, place: &Path, found: &Metadata) -> Result<()> {
     let Some(device) = device(found) else { return Ok(()) };
-    // Without it nothing can be told.
+    // Without this file, nothing can be recognised.
     let Ok(mounts) = std::fs::read("/proc/self/mountinfo") else { return Ok(()) };
-    // Only tells several mounts of one file system apart, for which the path as it is written nearly always does.
+    // Needed only if one file system has several mounts, and then the path as written is nearly always enough.
     let real = place.canonicalize().unwrap_or_else(|_| place.to_owned());
     match mount(&String::from_utf8_lossy(&mounts), device, &real) {
         Some(mount) if is_network(&mount.kind) => Err(unusable(
@@ -83,7 +83,7 @@ fn is_network(kind: &str) -> bool {
     NETWORK.contains(&kind.strip_prefix("fuse.").unwrap_or(kind))
 }
 
-/// The number of the device that a file is on; `None`: this operating system gives none.
+/// The device number of a file; `None`: this operating system gives none.
 #[cfg(target_os = "linux")]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
 fn device(found: &Metadata) -> Option<(u64, u64)> {
@@ -110,8 +110,8 @@ struct Mount {
     point: String,
 }
 
-/// The mount of a device in a text of `/proc/self/mountinfo`. If it is mounted several times: the innermost one around
-/// `place`, and of several in one place the last, which hides the others.
+/// The mount of a device in a text of `/proc/self/mountinfo`. If the device is mounted several times, the innermost mount
+/// around `place` counts; if there are several of these, the last one, which hides the others.
 fn mount(mountinfo: &str, device: (u64, u64), place: &Path) -> Option<Mount> {
     let depth = |mount: &Mount| {
         let point = Path::new(&mount.point);
@@ -125,19 +125,19 @@ fn mount(mountinfo: &str, device: (u64, u64), place: &Path) -> Option<Mount> {
         .max_by_key(depth)
 }
 
-/// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`: the device is the third field and
-/// the mount point the fifth; any number of optional ones come before the `-`, and the type after it
-/// (`proc_pid_mountinfo(5)`).
+/// Parses a line such as `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`. The device is
+/// the third field and the mount point the fifth. Any number of optional fields come before the `-`, and the type after
+/// it (`proc_pid_mountinfo(5)`).
 fn line(line: &str) -> Option<((u64, u64), Mount)> {
     let mut fields = line.split(' ');
     let (major, minor) = fields.nth(2)?.split_once(':')?;
     let point = unescaped(fields.nth(1)?);
-    // The options come first, so a separator that is one of theirs cannot be met.
+    // The search starts after the mount options, so an option cannot be taken for the separator.
     let kind = unescaped(fields.skip(1).skip_while(|field| *field != "-").nth(1)?);
     Some(((major.parse().ok()?, minor.parse().ok()?), Mount { kind, point }))
 }
 
-/// Space, tab, line feed and backslash are written as a backslash and three octal digits.
+/// Decodes escapes: space, tab, line feed and backslash are written as a backslash and three octal digits.
 fn unescaped(field: &str) -> String {
     let mut parts = field.split('\\');
     let mut text = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! From a place to open connections, or to an error that names the path and the cause.
+//! Opens the connections of a database, or returns an error that names the path and the cause.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,25 +15,28 @@ use crate::{
     schema,
 };
 
-/// Opens the log and the `-shm`, if nothing was read in WAL mode before: now, while it is certain which files lie there.
+/// Makes SQLite open the log and the `-shm`, if it has read nothing in WAL mode before. So it happens now, while it is
+/// certain which files are there.
 const FIRST_READ: &str = "PRAGMA schema_version";
 
 /// Makes SQLite read the whole schema.
 const READ_SCHEMA: &str = "SELECT count(*) FROM sqlite_schema";
 
-/// Connections that read: with the one that writes, four in all.
+/// The number of connections that read; with the one that writes, there are four.
 pub(crate) const READERS: usize = 3;
-/// Texts that stay prepared on a connection; one of 32 requests holds some 200 statements.
+/// How many texts stay prepared on a connection. One text of 32 requests holds some 200 statements.
 const PREPARED: usize = 256;
-/// Results on their way from SQLite's thread: enough for a whole text, so that it need not wait for its reader.
+/// How many results may be on their way from SQLite's thread: enough for a whole text, so that the thread does not wait
+/// for the receiver.
 const ROWS: usize = 1024;
-/// How long to wait before trying again, while several processes make the file at once: making it takes a few of these.
+/// How long to wait between two attempts while several processes create the file at once. Creating it takes a few of
+/// these intervals.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long SQLite itself waits for the write lock: so much later than its time a request is given up at most, and so
-/// long those who came meanwhile wait to be taken along.
+/// How long SQLite itself waits for the write lock in one attempt. A request is given up at most this much after its time,
+/// and requests that came meanwhile wait this long to join the transaction.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// The one connection of a database in memory, which lives as long as it does.
+/// Opens the one connection of a database in memory. The database exists as long as the connection.
 pub(crate) async fn memory() -> Result<SqliteConnection> {
     let mut connection = schema::connect(&common(in_memory()))
         .await
@@ -50,12 +53,13 @@ fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
 }
 
-/// A database of its own.
+/// A new database in memory.
 pub(crate) fn in_memory() -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(":memory:").in_memory(true)
 }
 
-/// How the writing connection of a file is opened. It waits in slices: the writer looks in between at who still waits.
+/// How the writing connection of a file is opened. It waits in short attempts, so that the writer can answer requests whose
+/// time is over in between.
 pub(crate) fn writing(path: &Path, busy: Duration) -> SqliteConnectOptions {
     common(SqliteConnectOptions::new())
         .filename(path)
@@ -64,7 +68,7 @@ pub(crate) fn writing(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .pragma("synchronous", "FULL")
         // 16 MiB of pages: the upper levels of every index stay in memory.
         .pragma("cache_size", "-16384")
-        // A WAL that a long reader made grow is cut back to 64 MiB.
+        // A WAL that has grown because of a long read is truncated to 64 MiB.
         .pragma("journal_size_limit", "67108864")
 }
 
@@ -76,14 +80,14 @@ pub(crate) fn reading(path: &Path, busy: Duration) -> SqliteConnectOptions {
         .pragma("query_only", "ON")
 }
 
-/// The connections of a file, open, and what guards it meanwhile.
+/// The open connections of a file, and the hold that guards it.
 pub(crate) struct Opened {
     pub(crate) writer: SqliteConnection,
     pub(crate) readers: Vec<SqliteConnection>,
     pub(crate) hold: Hold,
 }
 
-/// Opens a file that was looked at, and makes its schema if it is missing.
+/// Opens a file that was checked, and creates its schema if it is missing.
 pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: Duration) -> Result<Opened> {
     let mut hold = watch.enter().map_err(|loss| loss.unusable())?;
     probe(path, sidecars, busy).await?;
@@ -91,7 +95,7 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
     let writer = loop {
         match logging::unlogged(prepare(path, busy)).await {
             Ok(connection) => break connection,
-            // Others make the same file at this moment. SQLite's own waiting does not cover the change to WAL.
+            // Other processes create the same file at this moment. SQLite's own waiting does not cover the change to WAL.
             Err(WfeError::Busy { .. }) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(named(path, error)),
         }
@@ -109,7 +113,7 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
         Ok(()) => Ok(Opened { writer, readers, hold }),
         Err(loss) => {
             for connection in readers.into_iter().chain([writer]) {
-                // What matters is the loss.
+                // Only the loss matters.
                 let _ = logging::unlogged(connection.close()).await;
             }
             Err(loss.unusable())
@@ -117,8 +121,8 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
     }
 }
 
-/// Reads a database that has a log, without being able to write: a connection that writes would bring the log back into
-/// the file when it is closed, and delete it, whether they belong together or not.
+/// Reads a database that has a log, with a connection that cannot write. A writing connection would checkpoint the log into
+/// the file when it closes, and delete the log, whether or not they belong together.
 async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
     if std::fs::symlink_metadata(sidecars.path(WAL)).map_or(0, |log| log.len()) == 0 {
         return Ok(());
@@ -132,7 +136,7 @@ async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
     };
     match logging::unlogged(probed).await {
         Err(error) if error::is_damage(&error) => Err(log::damaged(path, sidecars, error)),
-        // What else may be wrong, the opening itself tells.
+        // Any other error is returned when the file is opened.
         _ => Ok(()),
     }
 }
@@ -141,7 +145,7 @@ fn opening(error: sqlx::Error) -> WfeError {
     error::storage("opening the database", &Arc::new(error))
 }
 
-/// Whatever keeps a file from being opened names the file; what says so already stays as it is.
+/// Adds the path to an error that keeps a file from being opened. An error that has the path stays as it is.
 fn named(path: &Path, error: WfeError) -> WfeError {
     match error {
         error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. }) => error,
@@ -161,15 +165,15 @@ async fn prepare(path: &Path, busy: Duration) -> Result<SqliteConnection> {
     match settle(&mut connection, path).await {
         Ok(()) => Ok(connection),
         Err(error) => {
-            // What matters is the first error.
+            // Only the first error matters.
             let _ = connection.close().await;
             Err(error)
         }
     }
 }
 
-/// The order matters: auto-vacuum before there is anything; the schema, which marks the file as ours, before the WAL,
-/// so that the mark is in the file itself.
+/// Sets up the database. The order matters: auto-vacuum before there is any table; the schema, which marks the file as a
+/// store, before the WAL, so that the mark is in the file itself.
 async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     let location = path.display().to_string();
     let pages = connection.fetch_one("PRAGMA page_count").await.map_err(opening)?;
@@ -179,23 +183,23 @@ async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     schema::ensure(connection, &location).await?;
     let mode = connection.fetch_one("PRAGMA journal_mode = WAL").await.map_err(opening)?;
     if mode.try_get::<&str, _>(0).map_err(opening)? != "wal" {
-        return Err(unusable(path, "its file system offers no shared memory, which the WAL needs", None));
+        return Err(unusable(path, "its file system has no shared memory, which the WAL needs", None));
     }
     connection.fetch_one(FIRST_READ).await.map_err(opening)?;
     Ok(())
 }
 
-/// The path of an existing file, whatever links led to it: what lies beside the file is found by all who use it.
+/// The path of an existing file with links followed: all processes find the sidecars beside that file.
 pub(crate) fn real(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|error| {
         unusable(path, format!("its links cannot be followed ({error})"), Some(Box::new(error)))
     })
 }
 
-/// The path from the root.
+/// The absolute path.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path)
-        .map_err(|error| unusable(path, "the current folder is gone".to_owned(), Some(Box::new(error))))
+        .map_err(|error| unusable(path, "the current folder was removed".to_owned(), Some(Box::new(error))))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
-//! How the files beside a database are opened.
+//! Opens the files beside a database, and refuses unsafe ones.
 //!
-//! Whoever may write to the folder chooses what lies there under their names: a link to another user's file, a pipe
-//! that nobody reads, a lock of his own. So none of them is followed through a symbolic link, and none is used unless
-//! it is a regular file with one name that belongs to the owner of the database. What is made here belongs to that
-//! owner, too, whoever makes it: an administrator's look must not lock the service out.
+//! Any user who may write to the folder can put anything there under the names of these files: a link to another user's
+//! file, a pipe without a reader, a file that the user has locked. So no symbolic link is followed, and a file is used only
+//! if it is a regular file with one name that belongs to the owner of the database. New files belong to that owner, too,
+//! even if another user's process creates them: an administrator who opens the database once must not lock the service out.
 //!
-//! SQLite opens its own three by their names. It follows no symbolic link either, but takes whatever else lies there:
-//! a second name of another file, a pipe, a journal that somebody else has written. They are looked at before.
+//! SQLite opens its own three files by their names. It follows no symbolic link either, but uses anything else that is
+//! there: a second name of another file, a pipe, a journal that another program has written. So these files are checked
+//! before.
 
 use std::{
     error::Error,
@@ -28,65 +29,65 @@ use crate::{
     },
 };
 
-/// How long a file that belongs to somebody else is looked at again: an administrator's process is about to give it to
-/// the database's owner, which takes it some ten microseconds.
+/// How long a file of another user is checked again. An administrator's process may be about to give the file to the
+/// owner of the database, which takes it some ten microseconds.
 const HANDOVER: Duration = Duration::from_millis(100);
-/// The pause between two of these looks.
+/// How long to wait between two of these checks.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The files beside one database.
 #[derive(Debug, Clone)]
 pub(crate) struct Sidecars {
-    /// Links followed: they lie beside the real file.
+    /// The path with links followed: the sidecars lie beside the real file.
     database: PathBuf,
     owner: User,
 }
 
 impl Sidecars {
-    /// Those of the database at this path, links already followed.
+    /// The sidecars of the database at this path, whose links are already followed.
     pub(crate) fn of(database: &Path) -> Result<Self> {
         let found = fs::metadata(database).map_err(|error| {
-            unusable(database, format!("it cannot be looked at ({error})"), Some(Box::new(error)))
+            unusable(database, format!("it cannot be checked ({error})"), Some(Box::new(error)))
         })?;
         Ok(Self { database: database.to_owned(), owner: User::of(&found) })
     }
 
-    /// The path that ends with this.
+    /// The path of the sidecar with this suffix.
     pub(crate) fn path(&self, suffix: &str) -> PathBuf {
         sidecar_names::sidecar_path(&self.database, suffix)
     }
 
-    /// Opens a file that is there.
+    /// Opens an existing file.
     ///
     /// # Errors
-    /// The operating system's; and one of which [`is_refusal`] is true: it is not to be used.
+    /// The operating system's, and one for which [`is_refusal`] returns `true`: the file must not be used.
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.check(&fs::symlink_metadata(path)?)?;
         match open_unfollowed(path) {
-            // Whatever took its place meanwhile is looked at, too.
+            // A file that took its place meanwhile is checked, too.
             Ok(file) => self.check(&file.metadata()?).map(|()| file),
             Err(error) => self.check(&fs::symlink_metadata(path)?).and(Err(error)),
         }
     }
 
-    /// Makes a file that is not there, for the owner of the database alone.
+    /// Creates a missing file that only the owner of the database can read.
     ///
     /// # Errors
     /// The operating system's.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
-        // It fails if there is anything at the path, a link too.
+        // It fails if anything is at the path, even a link.
         let file = identity::create(path)?;
         match self.owner.give(&file) {
             Ok(()) => Ok(file),
             Err(error) => {
-                // The first error is what matters.
+                // Only the first error matters.
                 let _ = remove(&file, path);
                 Err(error)
             }
         }
     }
 
-    /// Opens a file, or makes it.
+    /// Opens a file, or creates it if it is missing.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -102,14 +103,14 @@ impl Sidecars {
                 result => return result,
             }
             match self.create(path) {
-                // Somebody else was faster.
+                // Another process was faster.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => return result,
             }
         }
     }
 
-    /// Refuses the database if one of SQLite's own files beside it must not be used. Before each connection.
+    /// Refuses the database if one of SQLite's own files beside it must not be used. Called before each connection.
     pub(crate) fn check_files_of_sqlite(&self) -> Result<()> {
         for suffix in OF_SQLITE {
             let path = self.path(suffix);
@@ -118,21 +119,21 @@ impl Sidecars {
                 found => found,
             };
             found.and_then(|found| self.check(&found)).map_err(|error| {
-                let reason = format!("this file of SQLite's beside the database must not be used ({error})");
+                let reason = format!("this file of SQLite beside the database must not be used ({error})");
                 unusable(&path, reason, Some(Box::new(error)))
             })?;
         }
         Ok(())
     }
 
-    /// Refuses what is not a regular file with one name that belongs to the owner of the database.
+    /// Refuses anything but a regular file with one name that belongs to the owner of the database.
     fn check(&self, found: &Metadata) -> io::Result<()> {
         let reason = if found.is_symlink() {
-            "it is a symbolic link, and none is followed there; remove it".to_owned()
+            "it is a symbolic link, which WFE does not follow there; remove it".to_owned()
         } else if !found.is_file() {
             "it is not a regular file; remove it".to_owned()
         } else if identity::links(found) > 1 {
-            "it has more than one hard link; remove the others, or this one".to_owned()
+            "it has more than one hard link; remove all but one".to_owned()
         } else if let Some(reason) = self.owner.differs(User::of(found)) {
             reason
         } else {
@@ -142,7 +143,7 @@ impl Sidecars {
     }
 }
 
-/// Whether this error says that what was found must not be used, whatever the operating system allows.
+/// Whether this error means that the file must not be used, although the operating system allows it.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<Refusal>)
 }
@@ -159,8 +160,8 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// Whether the path still leads to this open file, itself and not through a link. Elsewhere than on Unix an open file
-/// cannot be removed.
+/// Whether the path still leads to this open file itself, and not through a link. Outside Unix an open file cannot be
+/// removed.
 pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(!found.is_symlink() && identity::inode(&found) == identity::inode(&file.metadata()?)),
@@ -169,7 +170,8 @@ pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes this open file, if it is still what lies at the path; whether it was. What somebody else has put there stays.
+/// Removes this open file if it is still the one at the path; returns whether it was. A file that another process has put
+/// there stays.
 pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
     if !is_same(file, path)? {
         return Ok(false);
@@ -180,7 +182,7 @@ pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Opens a file, but not through a symbolic link. A pipe is opened at once, too: look at what was opened.
+/// Opens a file, but not through a symbolic link. Opening a pipe does not wait either, so check what was opened.
 #[cfg(unix)]
 pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -195,7 +197,7 @@ pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 
-/// Whom a file belongs to: a user, and a group.
+/// The owner of a file: user and group.
 #[cfg(unix)]
 #[derive(Debug, Clone, Copy)]
 struct User {
@@ -210,7 +212,7 @@ impl User {
         Self { user: found.uid(), group: found.gid() }
     }
 
-    /// Why a file of another user's is not to be used beside one of this user's; `None`: it is the same user.
+    /// Why another user's file must not be used beside a file of this user; `None`: it is the same user.
     fn differs(self, other: Self) -> Option<String> {
         (self.user != other.user).then(|| {
             format!(
@@ -220,7 +222,7 @@ impl User {
         })
     }
 
-    /// Gives this user a file that was made just now, if whoever made it is another one: root can.
+    /// Gives this user a new file that another user's process has created; root can.
     fn give(self, file: &File) -> io::Result<()> {
         let maker = Self::of(&file.metadata()?);
         if maker.user == self.user {
@@ -228,7 +230,7 @@ impl User {
         }
         std::os::unix::fs::fchown(file, Some(self.user), Some(self.group)).map_err(|error| {
             let reason = format!(
-                "the database belongs to user {}, for whom user {} can make no file beside it ({error}); run the program \
+                "the database belongs to user {}, for whom user {} cannot create a file beside it ({error}); run the program \
                  as that user, or as root",
                 self.user, maker.user
             );
@@ -237,7 +239,7 @@ impl User {
     }
 }
 
-/// Elsewhere the standard library does not tell.
+/// Outside Unix, the standard library does not say.
 #[cfg(not(unix))]
 #[derive(Debug, Clone, Copy)]
 struct User;
@@ -259,10 +261,10 @@ impl User {
 }
 
 #[cfg(unix)]
-/// Whether somebody has the database at this path open, as far as his lock tells; also while the last one is leaving.
+/// Whether a process has the database at this path open, as far as its lock shows; also while the last process leaves.
 pub(crate) fn is_open_elsewhere(database: &Path) -> io::Result<bool> {
     let path = sidecar_names::sidecar_path(database, sidecar_names::CHANGE_SIGNAL);
-    // Whatever must not be used is refused by whoever joins.
+    // A file that must not be used is refused later, when this process joins.
     let change_signal = match fs::symlink_metadata(&path) {
         Ok(found) if found.is_file() => open_unfollowed(&path),
         Ok(_) => return Ok(false),
@@ -270,12 +272,12 @@ pub(crate) fn is_open_elsewhere(database: &Path) -> io::Result<bool> {
     };
     let change_signal = match change_signal {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        // Another user's.
+        // The file belongs to another user.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(false),
         change_signal => change_signal?,
     };
     match change_signal.try_lock() {
-        // Given back when it is closed, at once.
+        // The lock is released when the file is closed, at the end of this function.
         Ok(()) => Ok(false),
         Err(fs::TryLockError::WouldBlock) => Ok(true),
         Err(fs::TryLockError::Error(error)) => Err(error),
@@ -297,7 +299,7 @@ mod tests {
         (folder, sidecars)
     }
 
-    /// Puts each thing there that must not be used, one after the other.
+    /// Creates each kind of file that must not be used, one after the other.
     fn each_trap(folder: &Path, trap: &Path, mut check: impl FnMut(&str)) {
         let victim = folder.join("victim");
         fs::write(&victim, "untouched").unwrap();
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_with_one_name_is_neither_opened_nor_replaced() {
+    fn anything_but_a_regular_file_with_one_name_is_neither_opened_nor_replaced() {
         let (folder, sidecars) = folder_with_database();
         let trap = sidecars.path("-change_signal");
         each_trap(folder.path(), &trap, |name| {
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_sqlites_own_files_is_looked_at() {
+    fn each_of_sqlites_own_files_is_checked() {
         let (folder, sidecars) = folder_with_database();
         sidecars.check_files_of_sqlite().unwrap();
         for suffix in OF_SQLITE {
@@ -364,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn another_users_file_is_not_used() {
+    fn a_file_of_another_user_is_not_used() {
         let (_folder, mut sidecars) = folder_with_database();
         let path = sidecars.path("-change_signal");
         sidecars.create(&path).unwrap();

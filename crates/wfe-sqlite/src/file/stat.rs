@@ -1,4 +1,4 @@
-//! Which file lies at a path.
+//! Which file is at a path.
 
 use std::{
     fs::{self, Metadata},
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// Device and inode. As long as somebody has a file open, no other one gets its number.
+/// Device and inode. As long as a process has a file open, no other file gets the same ones.
 pub(super) type Inode = (u64, u64);
 
 pub(super) fn inode(found: &Metadata) -> Inode {
@@ -20,7 +20,7 @@ pub(super) struct Found {
     pub(super) length: u64,
 }
 
-/// What lies at a path, or behind the link that lies there.
+/// The file at a path; a link there is followed.
 pub(super) fn followed(path: &Path) -> io::Result<Found> {
     #[cfg(target_os = "linux")]
     if let Some(found) = timeless::stat(path, timeless::FOLLOWED) {
@@ -29,7 +29,7 @@ pub(super) fn followed(path: &Path) -> io::Result<Found> {
     fs::metadata(path).map(|found| Found { inode: inode(&found), length: found.len() })
 }
 
-/// What lies at a path, also if that is a link.
+/// The file at a path; a link there is not followed.
 pub(super) fn unfollowed(path: &Path) -> io::Result<Found> {
     #[cfg(target_os = "linux")]
     if let Some(found) = timeless::stat(path, timeless::UNFOLLOWED) {
@@ -38,9 +38,9 @@ pub(super) fn unfollowed(path: &Path) -> io::Result<Found> {
     fs::symlink_metadata(path).map(|found| Found { inode: inode(&found), length: found.len() })
 }
 
-/// Does not ask for the times of a file. Since Linux 6.13, the next write after somebody has asked for them gives the
-/// inode a time of its own (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and each fsync of the log writes
-/// that inode, too: a commit took a tenth longer.
+/// Reads no times of a file. Since Linux 6.13, the next write after a process has read them gives the inode a time of its
+/// own (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and then each fsync of the log writes that inode, too:
+/// a commit took a tenth longer.
 #[cfg(target_os = "linux")]
 mod timeless {
     use std::{io, path::Path};
@@ -55,7 +55,7 @@ mod timeless {
     pub(super) const FOLLOWED: AtFlags = AtFlags::empty();
     pub(super) const UNFOLLOWED: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
 
-    /// `None`: the system does not know this call.
+    /// `None`: the system does not have this call.
     pub(super) fn stat(path: &Path, flags: AtFlags) -> Option<io::Result<Found>> {
         let asked = StatxFlags::INO | StatxFlags::SIZE;
         match statx(CWD, path, flags, asked) {

@@ -1,37 +1,38 @@
-//! What the `-shm` says of the log and the database: how much of them there has to be.
+//! What the WAL index (`-shm`) says of the log and the database: which parts of them there must be.
 //!
-//! SQLite keeps there how many frames of the log are valid, and how many pages the database has
-//! (<https://www.sqlite.org/walformat.html#the_wal_index_header>). It writes the log before it says so here, and says so
-//! here before it cuts the log down (`TRUNCATE` checkpoint). Behind the header is how many of the frames were brought back
-//! into the database, which it says when they are there. So while all this stays as it is:
+//! SQLite keeps in its header how many frames of the log are valid, and how many pages the database has
+//! (<https://www.sqlite.org/walformat.html#the_wal_index_header>). SQLite writes the log before it updates the header, and
+//! updates the header before it truncates the log (`TRUNCATE` checkpoint). After the header follows how many frames a
+//! checkpoint has copied into the database; SQLite updates this number when these pages are there. So while the WAL index
+//! does not change, two rules hold:
 //!
 //! * The log begins with the salts that the header repeats, and reaches to the end of the last valid frame.
-//! * Each page is in the database file, or in a valid frame of the log that was not brought back.
+//! * Each page is in the database file, or in a valid frame of the log that was not copied yet.
 //!
-//! It is read from the file, which SQLite has mapped: systems where reading does not see what is written to a mapping
-//! do not come here (OpenBSD).
+//! The WAL index is read from the file, which SQLite has mapped into memory. On systems where a read does not see what is
+//! written to a mapping (OpenBSD), it is not used.
 
 use std::{collections::BTreeSet, fs::File, io, os::unix::fs::FileExt};
 
 use crate::file::log;
 
 const VERSION: u32 = 3_007_000;
-/// The header, which is there twice; the number of frames that were brought back; and where the page numbers begin.
+/// The length of the header, which is there twice; the offsets of the number of copied frames and of the page numbers.
 const HEADER: usize = 48;
 const BACKFILLED: usize = 2 * HEADER;
 const PAGES: usize = 136;
-/// The index is cut in blocks: the page numbers of so many frames, and a hash table of the same length.
+/// The WAL index consists of blocks: the page numbers of this many frames, and a hash table of the same length.
 const BLOCK: usize = 32_768;
 const FRAMES: usize = 4_096;
-/// Where its salts are in the header of the log.
+/// The offset of the salts in the header of the log.
 const SALTS: u64 = 16;
 
-/// What stands before the page numbers, at one moment.
+/// What precedes the page numbers, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WalIndex([u8; BACKFILLED + 4]);
 
-/// Which log it is, and how much of it was brought back into the database. As long as it stays, the database file has no
-/// reason to become longer, or shorter than the pages that were brought back.
+/// Which log it is, and how many of its frames were copied into the database. As long as a checkpoint stays the same, the
+/// database file has no reason to grow, nor to become shorter than the pages that were copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     salts: [u8; 8],
@@ -39,10 +40,10 @@ pub(super) struct Checkpoint {
 }
 
 impl WalIndex {
-    /// `None`: it is being written just now, or this system does not show what is.
+    /// Reads the WAL index. `None`: SQLite is just writing it, or this system does not show what is written to a mapping.
     ///
     /// # Errors
-    /// The file cannot be read, or ends before (`UnexpectedEof`).
+    /// The file cannot be read, or is too short (`UnexpectedEof`).
     pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
         if cfg!(target_os = "openbsd") {
             return Ok(None);
@@ -60,14 +61,14 @@ impl WalIndex {
         Checkpoint { salts, frames: self.number(BACKFILLED) }
     }
 
-    /// In the order of bytes of this machine.
+    /// The number at this offset, in the byte order of this machine.
     fn number(&self, at: usize) -> u32 {
         let mut bytes = [0; 4];
         bytes.copy_from_slice(&self.0[at..at + 4]);
         u32::from_ne_bytes(bytes)
     }
 
-    /// In bytes. The largest size does not fit in its field: there, 1 stands for it.
+    /// The size of a page in bytes. The largest size does not fit in its field, where 1 stands for it.
     fn page_size(&self) -> u64 {
         match u16::from_ne_bytes([self.0[14], self.0[15]]) {
             1 => 65_536,
@@ -80,13 +81,13 @@ impl WalIndex {
         self.number(16)
     }
 
-    /// How many pages the database has, those that only the log holds among them. `None`: nothing was committed since somebody
-    /// opened the database and found an empty log; its file tells.
+    /// How many pages the database has, with those that are only in the log. `None`: there was no commit since a process
+    /// opened the database and found an empty log; then the length of the file counts.
     fn pages(&self) -> Option<u32> {
         Some(self.number(20)).filter(|pages| *pages > 0)
     }
 
-    /// Whether a log of this length, in bytes, lacks something of what is valid in it.
+    /// Whether a log of this length in bytes lacks a part of its valid frames.
     ///
     /// # Errors
     /// The log cannot be read.
@@ -98,7 +99,7 @@ impl WalIndex {
         if length < log::HEADER as u64 + frames * (log::FRAME as u64 + self.page_size()) {
             return Ok(true);
         }
-        // One that was emptied and has grown again begins with a hole.
+        // A log that was emptied and has grown again begins with a hole.
         let mut salts = [0; 8];
         match log.read_exact_at(&mut salts, SALTS) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(true),
@@ -106,8 +107,8 @@ impl WalIndex {
         }
     }
 
-    /// Whether a database file of this length lacks a page that the log does not hold for it either. `before` is its length
-    /// when it was last found whole, if that is known; both are in bytes.
+    /// Whether a database file of this length lacks a page that is not in the log either. `before` is its length when it
+    /// was last found complete, if known. Both are in bytes.
     ///
     /// # Errors
     /// The `-shm` cannot be read.
@@ -118,7 +119,7 @@ impl WalIndex {
         before: Option<u64>,
     ) -> io::Result<bool> {
         let Some(pages) = self.pages() else {
-            // Nobody has had a reason to make it shorter.
+            // SQLite had no reason to make the file shorter.
             return Ok(before.is_some_and(|before| length < before));
         };
         let there = length / self.page_size().max(1);
@@ -128,7 +129,7 @@ impl WalIndex {
         Ok(log::missing(there, pages, self.page_size(), &self.held(shm)?).is_some())
     }
 
-    /// The pages in the valid frames of the log that were not brought back into the database.
+    /// The pages in the valid frames of the log that were not copied into the database yet.
     fn held(&self, shm: &File) -> io::Result<BTreeSet<u32>> {
         let mut pages = Vec::new();
         let mut block = 0;

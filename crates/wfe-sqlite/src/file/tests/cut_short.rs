@@ -25,8 +25,8 @@ async fn run(connection: &mut SqliteConnection, statement: &'static str) {
     connection.execute(statement).await.unwrap();
 }
 
-/// The tables are no longer in the log alone.
-async fn check_point(place: &Place, mode: &'static str) {
+/// Runs a checkpoint, so that the tables are in the database file.
+async fn checkpoint(place: &Place, mode: &'static str) {
     let mut connection = place.connect().await;
     run(&mut connection, mode).await;
     connection.close().await.unwrap();
@@ -62,7 +62,7 @@ async fn nothing_is_acknowledged_once_the_log_was_cut_short() {
 async fn a_log_that_was_emptied_and_has_grown_again_is_found() {
     for locks in BOTH {
         let place = Place::new(locks);
-        // As SQLite leaves it when a commit comes between the cut and the next look.
+        // The log checks like this if a commit comes between the truncation and the next check.
         let act = || {
             let length = fs::metadata(place.path("-wal")).unwrap().len();
             cut(&place.path("-wal"), |_| 0);
@@ -74,13 +74,13 @@ async fn a_log_that_was_emptied_and_has_grown_again_is_found() {
 
 #[tokio::test]
 async fn nothing_is_acknowledged_once_the_database_was_cut_short() {
-    // Where the log still has what was brought back, though nobody reads it there any more, and where it begins anew.
+    // PASSIVE leaves the copied frames in the log, where they are not read any more; TRUNCATE starts the log again.
     for mode in ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
         for (locks, pages) in BOTH.into_iter().flat_map(|locks| [(locks, 1), (locks, 20)]) {
             let place = Place::new(locks);
             let mut one = place.process();
             assert_eq!(one.ask("create before"), "ok");
-            check_point(&place, mode).await;
+            checkpoint(&place, mode).await;
             cut(&place.database, |length| length - pages * 4_096);
             let left = fs::metadata(&place.database).unwrap().len();
             is_lost(&mut one, &place.database, EVENT);
@@ -93,7 +93,7 @@ async fn nothing_is_acknowledged_once_the_database_was_cut_short() {
 #[tokio::test]
 async fn a_database_that_is_cut_before_the_first_commit_is_found() {
     let place = Place::new(Locks::Description);
-    // When it has closed, its log is gone.
+    // When that process has closed the database, the log is gone.
     let mut before = place.process();
     assert_eq!(before.ask("create before"), "ok");
     before.end();
@@ -106,7 +106,7 @@ async fn a_database_that_is_cut_before_the_first_commit_is_found() {
 }
 
 #[tokio::test]
-async fn a_database_that_has_grown_and_was_cut_between_two_looks_is_found() {
+async fn a_database_that_has_grown_and_was_cut_between_two_checks_is_found() {
     for mode in ["PRAGMA wal_checkpoint(PASSIVE)", "PRAGMA wal_checkpoint(TRUNCATE)"] {
         for locks in BOTH {
             let place = Place::new(locks);
@@ -124,14 +124,14 @@ async fn a_database_that_has_grown_and_was_cut_between_two_looks_is_found() {
 }
 
 #[tokio::test]
-async fn an_index_that_was_cut_short_is_found() {
+async fn a_wal_index_that_was_cut_short_is_found() {
     for locks in BOTH {
         let place = Place::new(locks);
         lose(&place, || cut(&place.path("-shm"), |_| 0), "-shm", EVENT).end();
     }
 }
 
-/// All that makes a file shorter, or lets it grow.
+/// Everything that makes a file shorter or longer.
 const ORDINARY: [&str; 12] = [
     "INSERT INTO heap SELECT randomblob(4000) FROM generate LIMIT 300",
     "PRAGMA wal_checkpoint(PASSIVE)",
@@ -164,12 +164,12 @@ async fn what_sqlite_does_to_its_files_is_never_taken_for_a_loss() {
         }
         connection
     });
-    let (mut looks, mut created) = (0, 0);
+    let (mut checks, mut created) = (0, 0);
     while !ordinary.is_finished() {
-        // Beside the looks of whoever writes, which keep the others waiting.
+        // These checks come in addition to those of the writer, which keep other processes waiting.
         for _ in 0..100 {
             assert_eq!(one.ask("verify"), "ok");
-            looks += 1;
+            checks += 1;
         }
         assert_eq!(one.ask(&format!("create {created}")), "ok");
         created += 1;
@@ -177,7 +177,7 @@ async fn what_sqlite_does_to_its_files_is_never_taken_for_a_loss() {
     let mut connection = ordinary.await.unwrap();
     run(&mut connection, "DROP VIEW generate; DROP TABLE heap").await;
     connection.close().await.unwrap();
-    assert!(looks > ORDINARY.len(), "{looks}");
+    assert!(checks > ORDINARY.len(), "{checks}");
     one.end();
     assert_eq!(place.stored().await.len(), created);
 }

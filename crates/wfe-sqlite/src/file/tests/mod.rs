@@ -1,5 +1,4 @@
-//! A database that is copied, removed, renamed, replaced, cut short or overwritten while a process has it open: where there
-//! are locks of open file descriptions, and where there are none.
+//! A database that is copied, removed, renamed, replaced, cut short or overwritten while a process has it open: //! of open file descriptions, and without them.
 
 #![allow(
     clippy::unwrap_used,
@@ -26,7 +25,7 @@ use crate::SqlitePersistenceProvider;
 
 const BOTH: [Locks; 2] = [Locks::Description, Locks::Posix];
 
-/// What every kind of call says of a store that is lost: the file, and what happened to it. Nothing is opened beside it.
+/// Every kind of call returns the loss: the file, and what happened to it. No connection is opened beside it.
 fn is_lost(process: &mut Process, file: &Path, event: &str) {
     for call in ["create late", "read before", "read late", "beat", "verify", "listen"] {
         let answer = process.ask(call);
@@ -37,7 +36,7 @@ fn is_lost(process: &mut Process, file: &Path, event: &str) {
     assert!(again.starts_with("unusable "), "{again}");
 }
 
-/// Does this to the files under a process that has stored `before`; nothing is acknowledged since.
+/// Runs `act` on the files of a process that has stored `before`. Nothing is acknowledged afterwards.
 fn lose(place: &Place, act: impl FnOnce(), file: &str, event: &str) -> Process {
     let mut one = place.process();
     assert_eq!(one.ask("create before"), "ok");
@@ -49,22 +48,22 @@ fn lose(place: &Place, act: impl FnOnce(), file: &str, event: &str) -> Process {
     one
 }
 
-/// Removes the log, if whoever opens and closes the database can take himself for the last one.
-async fn visit(place: &Place) {
-    // By SQLite alone, and by the store.
+/// Opens and closes the database, which removes the log if the closing connection takes itself for the last one.
+async fn open_and_close(place: &Place) {
+    // Once with SQLite alone, and once with the store.
     place.connect().await.close().await.unwrap();
     place.process().end();
 }
 
 #[tokio::test]
-async fn a_program_that_copies_its_open_database_loses_nothing_to_whoever_opens_and_closes_it_next() {
+async fn a_program_that_copies_its_open_database_loses_nothing_when_another_process_opens_and_closes_it() {
     let place = Place::new(Locks::Description);
     let mut one = place.process();
     for round in 0..5 {
         assert_eq!(one.ask(&format!("create a{round}")), "ok");
         assert_eq!(one.ask("copy"), "ok");
-        visit(&place).await;
-        assert!(place.path("-wal").exists() && place.path("-shm").exists(), "nobody took it away");
+        open_and_close(&place).await;
+        assert!(place.path("-wal").exists() && place.path("-shm").exists(), "no process removed it");
         assert_eq!(one.ask(&format!("create b{round}")), "ok");
     }
     one.child.kill().unwrap();
@@ -73,16 +72,16 @@ async fn a_program_that_copies_its_open_database_loses_nothing_to_whoever_opens_
 }
 
 #[tokio::test]
-async fn without_locks_of_descriptions_a_copy_costs_no_acknowledged_commit_either() {
+async fn without_locks_of_descriptions_a_copy_loses_no_acknowledged_commit_either() {
     let place = Place::new(Locks::Posix);
     let mut one = place.process();
     // The next commit takes the locks again.
     assert_eq!(one.ask("create a"), "ok");
     assert_eq!(one.ask("copy"), "ok");
     assert_eq!(one.ask("create b"), "ok");
-    visit(&place).await;
+    open_and_close(&place).await;
     assert_eq!(one.ask("create c"), "ok");
-    // Who comes first takes the log away, and all that is in it into the database.
+    // The first one to close checkpoints the log into the database, and removes it.
     assert_eq!(one.ask("copy"), "ok");
     place.connect().await.close().await.unwrap();
     let answer = one.ask("create d");
@@ -95,9 +94,9 @@ async fn without_locks_of_descriptions_a_copy_costs_no_acknowledged_commit_eithe
     assert_eq!(place.stored().await, ["a", "b", "c", "e"]);
 }
 
-/// Whatever the moment at which the locks are lost, and somebody comes.
+/// At any moment the locks may be lost, and another process may open the database.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_acknowledged_while_the_file_is_copied_and_others_come_and_go_is_stored() {
+async fn what_is_acknowledged_while_the_file_is_copied_and_others_open_and_close_it_is_stored() {
     const ROUNDS: usize = 30;
     for locks in BOTH {
         let place = Place::new(locks);
@@ -107,9 +106,9 @@ async fn what_is_acknowledged_while_the_file_is_copied_and_others_come_and_go_is
             let came = tokio::spawn({
                 let options = place.options();
                 async move {
-                    let mut visitor = options.connect().await?;
-                    sqlx::query("SELECT count(*) FROM workflows").execute(&mut visitor).await?;
-                    visitor.close().await
+                    let mut connection = options.connect().await?;
+                    sqlx::query("SELECT count(*) FROM workflows").execute(&mut connection).await?;
+                    connection.close().await
                 }
             });
             for name in [format!("{round}"), format!("{round} after a copy")] {
@@ -137,7 +136,7 @@ async fn what_is_acknowledged_while_the_file_is_copied_and_others_come_and_go_is
 }
 
 #[tokio::test]
-async fn a_program_that_has_copied_its_database_still_brings_the_log_back_when_it_is_the_last_one() {
+async fn a_program_that_has_copied_its_database_still_checkpoints_the_log_when_it_closes_last() {
     for locks in BOTH {
         let place = Place::new(locks);
         let mut one = place.process();
@@ -151,7 +150,7 @@ async fn a_program_that_has_copied_its_database_still_brings_the_log_back_when_i
 }
 
 #[tokio::test]
-async fn nothing_is_stored_in_a_database_that_was_removed_and_none_is_made_in_its_place_meanwhile() {
+async fn nothing_is_stored_in_a_database_that_was_removed_and_none_is_created_in_its_place_meanwhile() {
     for locks in BOTH {
         let place = Place::new(locks);
         let one = lose(&place, || fs::remove_file(&place.database).unwrap(), "", "removed or renamed");
@@ -163,7 +162,7 @@ async fn nothing_is_stored_in_a_database_that_was_removed_and_none_is_made_in_it
         assert!(!place.database.exists());
         one.end();
         let (mut other, opened) = Process::start(&place.database, locks);
-        // What is left of the log is no log of a new database's.
+        // The remains of the log are not used for a new database.
         assert_eq!(opened, "ok");
         assert_eq!(other.ask("create new"), "ok");
         other.end();
@@ -172,7 +171,7 @@ async fn nothing_is_stored_in_a_database_that_was_removed_and_none_is_made_in_it
 }
 
 #[tokio::test]
-async fn a_database_that_was_renamed_is_whole_when_it_is_back() {
+async fn a_database_that_was_renamed_is_complete_when_it_is_back() {
     for locks in BOTH {
         let place = Place::new(locks);
         let elsewhere = place.folder.path().join("b.db");
@@ -200,12 +199,12 @@ async fn nothing_is_stored_in_a_database_that_was_replaced_and_nothing_is_writte
         let bytes = fs::read(&place.database).unwrap();
         one.end();
         assert_eq!(fs::read(&place.database).unwrap(), bytes);
-        assert!(place.path("-wal").exists(), "what was acknowledged is still there for a rescue");
+        assert!(place.path("-wal").exists(), "what was acknowledged can still be rescued");
     }
 }
 
 #[tokio::test]
-async fn nothing_is_stored_in_a_database_that_was_emptied_and_nobody_repairs_it_unasked() {
+async fn nothing_is_stored_in_a_database_that_was_emptied_and_no_process_repairs_it_unasked() {
     for locks in BOTH {
         let place = Place::new(locks);
         let empty = || fs::File::options().write(true).open(&place.database).unwrap().set_len(0).unwrap();
@@ -216,7 +215,7 @@ async fn nothing_is_stored_in_a_database_that_was_emptied_and_nobody_repairs_it_
 }
 
 #[tokio::test]
-async fn what_only_a_removed_log_has_is_written_back_by_the_last_one_to_close() {
+async fn the_last_connection_to_close_writes_the_commits_of_a_removed_log_into_the_database() {
     for (locks, suffix) in BOTH.into_iter().flat_map(|locks| [(locks, "-wal"), (locks, "-shm")]) {
         let place = Place::new(locks);
         let mut other = place.process();
@@ -231,7 +230,7 @@ async fn what_only_a_removed_log_has_is_written_back_by_the_last_one_to_close() 
 }
 
 #[tokio::test]
-async fn a_log_that_others_have_made_since_is_not_written_over() {
+async fn a_log_that_another_process_has_created_since_is_not_overwritten() {
     for locks in BOTH {
         let place = Place::new(locks);
         let one = lose(&place, || fs::remove_file(place.path("-wal")).unwrap(), "-wal", "removed or renamed");
@@ -249,12 +248,12 @@ async fn a_log_that_others_have_made_since_is_not_written_over() {
 }
 
 #[tokio::test]
-async fn the_first_word_that_the_file_is_damaged_is_the_last_acknowledgement() {
+async fn nothing_is_acknowledged_once_sqlite_reported_damage() {
     for locks in BOTH {
         let place = Place::new(locks);
         let mut one = place.process();
         assert_eq!(one.ask("create before"), "ok");
-        // Back into the file, so that the log does not hide what becomes of it.
+        // A checkpoint, so that the log does not hide the damage in the file.
         let mut connection = place.connect().await;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
@@ -262,18 +261,18 @@ async fn the_first_word_that_the_file_is_damaged_is_the_last_acknowledgement() {
         let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
         let bytes = vec![0x5a; length];
         file.write_all(&bytes).unwrap();
-        // What SQLite has in memory may serve some calls, until one needs a page.
+        // SQLite answers some calls from memory, until one needs a page of the file.
         let asked = (0..10_000).flat_map(|number| [format!("create n{number}"), "read before".to_owned()]);
         let first = asked.map(|call| one.ask(&call)).find(|answer| answer != "ok").unwrap();
         assert!(first.starts_with("un") && first.contains("damaged or overwritten"), "{first}");
         is_lost(&mut one, &place.database, "damaged or overwritten");
         one.end();
-        assert_eq!(fs::read(&place.database).unwrap(), bytes, "it may be a backup that was put there");
+        assert_eq!(fs::read(&place.database).unwrap(), bytes, "the file may be a restored backup");
     }
 }
 
 #[tokio::test]
-async fn who_only_reads_or_listens_finds_it_within_a_second() {
+async fn a_store_that_only_reads_or_waits_for_changes_finds_a_loss_within_a_second() {
     for call in ["listen", "read before"] {
         let place = Place::new(Locks::Description);
         let mut one = place.process();
@@ -308,13 +307,13 @@ async fn a_store_can_be_opened_again_once_what_was_lost_is_closed() {
 }
 
 #[tokio::test]
-async fn a_store_that_was_lost_and_closed_is_not_whole_afterwards() {
+async fn a_store_that_was_lost_and_closed_stays_lost() {
     for locks in BOTH {
         let place = Place::new(locks);
         let mut one = place.process();
         assert_eq!(one.ask("create before"), "ok");
         fs::remove_file(&place.database).unwrap();
-        // Closing is the first to find it, and has no answer to give.
+        // Closing is the first call that finds the loss, and returns no error.
         assert_eq!(one.ask("close"), "ok");
         let answer = one.ask("verify");
         assert!(answer.starts_with("unusable ") && answer.contains("removed or renamed"), "{answer}");
@@ -323,7 +322,7 @@ async fn a_store_that_was_lost_and_closed_is_not_whole_afterwards() {
 }
 
 #[tokio::test]
-async fn a_link_that_leads_elsewhere_now_is_a_loss_too() {
+async fn a_link_that_leads_to_another_file_now_is_a_loss_too() {
     let place = Place::new(Locks::Description);
     let link = place.folder.path().join("link.db");
     std::os::unix::fs::symlink(&place.database, &link).unwrap();
@@ -340,7 +339,7 @@ async fn a_link_that_leads_elsewhere_now_is_a_loss_too() {
 }
 
 #[tokio::test]
-async fn a_store_in_memory_has_nothing_that_could_be_taken_away() {
+async fn a_store_in_memory_has_no_file_that_could_be_lost() {
     let store = SqlitePersistenceProvider::new(":memory:").await.unwrap();
     create(&store, "a").await.unwrap();
     store.verify().await.unwrap();

@@ -1,4 +1,4 @@
-//! A process that works on a store: this test binary once more, told what to do by lines of its input.
+//! A process that works on a store: this test binary, started again, which reads commands from its standard input.
 
 use std::{
     env, fs,
@@ -24,10 +24,10 @@ use crate::{
     file::{locks, sidecar_names::sidecar_path},
 };
 
-/// Says to a child process which database it works on.
+/// The variable that names the database to a child process.
 const DATABASE: &str = "WFE_LOST_DATABASE";
 
-/// Says to a child process to do as on a system without locks of open file descriptions.
+/// The variable that makes a child process act as on a system without locks of open file descriptions.
 const POSIX: &str = "WFE_LOST_POSIX";
 
 /// Which locks a process has.
@@ -37,8 +37,8 @@ pub(super) enum Locks {
     Posix,
 }
 
-/// What a call came to, in one line.
-fn told<T>(result: Result<T>) -> String {
+/// The result of a call, in one line.
+fn outcome<T>(result: Result<T>) -> String {
     match result {
         Ok(_) => "ok".to_owned(),
         Err(WfeError::Unusable { path, reason, .. }) => format!("unusable {} {reason}", path.display()),
@@ -63,29 +63,29 @@ async fn serve() {
             println!("\n@ok");
             store
         }
-        Err(error) => return println!("\n@{}", told::<()>(Err(error))),
+        Err(error) => return println!("\n@{}", outcome::<()>(Err(error))),
     };
     let owner = store.register().await.unwrap();
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let answer = match line.split_once(' ').unwrap_or((&line, "")) {
-            ("create", name) => told(create(&store, name).await),
-            ("read", name) => told(store.get_workflow_instance_by_name(name).await),
-            ("beat", _) => told(store.heartbeat(&owner).await),
-            ("verify", _) => told(store.verify().await),
-            // Nobody asks anything of the store: a host that is idle.
+            ("create", name) => outcome(create(&store, name).await),
+            ("read", name) => outcome(store.get_workflow_instance_by_name(name).await),
+            ("beat", _) => outcome(store.heartbeat(&owner).await),
+            ("verify", _) => outcome(store.verify().await),
+            // As an idle host: no other call is made.
             ("listen", _) => {
                 store.news().next().await;
-                told(store.ended(&[]).await)
+                outcome(store.ended(&[]).await)
             }
-            // As a program that has a look at its own database, or copies it.
+            // As a program that reads or copies its own database.
             ("copy", _) => {
                 for suffix in ["", "-wal", "-shm"] {
                     fs::read(sidecar_path(&database, suffix)).unwrap();
                 }
                 "ok".to_owned()
             }
-            ("again", _) => told(SqlitePersistenceProvider::file(&database).open().await),
+            ("again", _) => outcome(SqlitePersistenceProvider::file(&database).open().await),
             ("reopen", _) => {
                 store.close().await;
                 match SqlitePersistenceProvider::file(&database).open().await {
@@ -93,7 +93,7 @@ async fn serve() {
                         store = new;
                         "ok".to_owned()
                     }
-                    Err(error) => told::<()>(Err(error)),
+                    Err(error) => outcome::<()>(Err(error)),
                 }
             }
             ("close", _) => {
@@ -113,7 +113,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// With what opening the database came to.
+    /// Starts a process; also returns the result of opening the database.
     pub(super) fn start(database: &Path, locks: Locks) -> (Self, String) {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["--exact", "file::tests::process::serve", "--nocapture", "--test-threads=1"]);
@@ -182,7 +182,7 @@ impl Place {
         process
     }
 
-    /// The names of what is stored, as SQLite alone sees it.
+    /// The names of the stored instances, read with SQLite alone.
     pub(super) async fn stored(&self) -> Vec<String> {
         let mut connection = self.connect().await;
         let names = sqlx::query_scalar("SELECT name FROM workflows ORDER BY name").fetch_all(&mut connection);
