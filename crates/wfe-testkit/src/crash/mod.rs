@@ -47,7 +47,7 @@ pub struct Life {
 /// The function creates its own runtimes: call it in a plain test, not on a tokio runtime.
 ///
 /// # Errors
-/// Those of the store and of the story.
+/// The errors of the store and of the story.
 ///
 /// # Panics
 /// If a result or an effect differs from the undisturbed run, or if a step ran again after it had completed.

@@ -62,7 +62,7 @@ impl TestHostBuilder {
     /// Starts the hosts.
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::register`] and [`WorkflowHost::start`].
+    /// The errors of [`WorkflowHost::register`] and [`WorkflowHost::start`].
     pub async fn start(self) -> Result<TestHost> {
         let store = self.providers[0].clone();
         let (mut hosts, mut receivers) = (Vec::new(), Vec::new());

@@ -18,7 +18,7 @@ impl TestHost {
     /// Returns the open activities with this name, oldest first.
     ///
     /// # Errors
-    /// Those of [`Activities::open`](wfe::Activities::open).
+    /// The errors of [`Activities::open`](wfe::Activities::open).
     pub async fn activities(&self, name: &str) -> Result<Vec<OpenActivity>> {
         let (activities, mut all, mut after) = (self.host().activities(), Vec::new(), None);
         loop {
@@ -34,7 +34,7 @@ impl TestHost {
     /// Returns the open user tasks, oldest first.
     ///
     /// # Errors
-    /// Those of [`UserTasks::open`](wfe::UserTasks::open).
+    /// The errors of [`UserTasks::open`](wfe::UserTasks::open).
     pub async fn user_tasks(&self) -> Result<Vec<OpenTask>> {
         let (tasks, mut all, mut after) = (self.host().user_tasks(), Vec::new(), None);
         loop {
@@ -52,7 +52,7 @@ impl TestHost {
     /// was free.
     ///
     /// # Errors
-    /// Those of [`Activities::claim`](wfe::Activities::claim) and
+    /// The errors of [`Activities::claim`](wfe::Activities::claim) and
     /// [`ActivityClaim::succeed`](wfe::ActivityClaim::succeed).
     pub async fn work<T: Serialize + Sync>(
         &self,
@@ -71,7 +71,7 @@ impl TestHost {
     /// Answers a user task with this option.
     ///
     /// # Errors
-    /// Those of [`UserTasks::answer`](wfe::UserTasks::answer).
+    /// The errors of [`UserTasks::answer`](wfe::UserTasks::answer).
     pub async fn choose(&self, task: &str, option: &str) -> Result<()> {
         let answer = UserAnswer { option: option.to_owned(), user: None, data: Value::Null };
         self.host().user_tasks().answer(task, &answer).await

@@ -22,7 +22,7 @@ impl TestHost {
     /// Returns how an instance ended, or `None` if it has not ended.
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::outcome`](wfe::WorkflowHost::outcome).
+    /// The errors of [`WorkflowHost::outcome`](wfe::WorkflowHost::outcome).
     pub async fn outcome<D: DeserializeOwned>(&self, id: &str) -> Result<Option<Outcome<D>>> {
         let host = self.host();
         if host.status(id).await?.status.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }
@@ -31,7 +31,7 @@ impl TestHost {
     /// Returns where an instance stands and what it waits for.
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::status`](wfe::WorkflowHost::status).
+    /// The errors of [`WorkflowHost::status`](wfe::WorkflowHost::status).
     pub async fn status(&self, id: &str) -> Result<InstanceStatus> {
         self.host().status(id).await
     }
@@ -39,7 +39,7 @@ impl TestHost {
     /// Returns the stable ids of the steps at which an instance stands.
     ///
     /// # Errors
-    /// Those of [`status`](Self::status).
+    /// The errors of [`status`](Self::status).
     pub async fn current_steps(&self, id: &str) -> Result<Vec<String>> {
         Ok(self.status(id).await?.current_steps)
     }
@@ -47,7 +47,7 @@ impl TestHost {
     /// Returns the data of an instance as it is stored now.
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::data`](wfe::WorkflowHost::data).
+    /// The errors of [`WorkflowHost::data`](wfe::WorkflowHost::data).
     pub async fn data<D: DeserializeOwned>(&self, id: &str) -> Result<D> {
         self.host().data(id).await
     }
@@ -114,7 +114,7 @@ impl TestHost {
     /// Returns the state of an instance for comparing it with that of another run.
     ///
     /// # Errors
-    /// Those of [`status`](Self::status) and [`failures`](Self::failures).
+    /// The errors of [`status`](Self::status) and [`failures`](Self::failures).
     pub async fn final_state(&self, id: &str) -> Result<FinalState> {
         let status = self.status(id).await?;
         let failures = self.failures(id).await?.into_iter();

@@ -116,7 +116,7 @@ impl TestHost {
     /// Starts an instance; see [`WorkflowHost::start_workflow`].
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::start_workflow`].
+    /// The errors of [`WorkflowHost::start_workflow`].
     pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
         self.host().start_workflow(definition, data).await
     }
@@ -124,7 +124,7 @@ impl TestHost {
     /// Starts an instance with options; see [`WorkflowHost::start_workflow_with`].
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::start_workflow_with`].
+    /// The errors of [`WorkflowHost::start_workflow_with`].
     pub async fn start_workflow_with<D: Data>(
         &self,
         definition: &str,
@@ -137,7 +137,7 @@ impl TestHost {
     /// Publishes an event; see [`WorkflowHost::publish_event`].
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::publish_event`].
+    /// The errors of [`WorkflowHost::publish_event`].
     pub async fn publish(
         &self,
         name: &str,
@@ -165,7 +165,7 @@ impl TestHost {
     /// Stops all hosts; see [`WorkflowHost::stop`].
     ///
     /// # Errors
-    /// Those of [`WorkflowHost::stop`].
+    /// The errors of [`WorkflowHost::stop`].
     pub async fn stop(&self) -> Result<()> {
         for host in &self.hosts {
             host.stop().await?;

@@ -55,7 +55,7 @@ impl TestHost {
     /// everything that follows from it. Afterwards the host is idle.
     ///
     /// # Errors
-    /// Those of [`idle`](Self::idle).
+    /// The errors of [`idle`](Self::idle).
     pub async fn advance(&self, time: Duration) -> Result<()> {
         let end = TimeDelta::from_std(time).ok().and_then(|time| self.clock.now().checked_add_signed(time));
         self.advance_to(end.unwrap_or(DateTime::<Utc>::MAX_UTC)).await
@@ -64,7 +64,7 @@ impl TestHost {
     /// Lets time pass until this time; otherwise like [`advance`](Self::advance).
     ///
     /// # Errors
-    /// Those of [`idle`](Self::idle).
+    /// The errors of [`idle`](Self::idle).
     pub async fn advance_to(&self, end: DateTime<Utc>) -> Result<()> {
         while let Some(next) = self.idle().await?.filter(|next| *next <= end) {
             self.pass_until(next);
@@ -85,7 +85,7 @@ impl TestHost {
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the instance waits for something other than time, or has not ended after
     ///   100,000 due times.
-    /// * Those of [`idle`](Self::idle) and [`outcome`](Self::outcome).
+    /// * The errors of [`idle`](Self::idle) and [`outcome`](Self::outcome).
     pub async fn run_to_end<D: DeserializeOwned>(&self, id: &str) -> Result<Outcome<D>> {
         for _ in 0..DUE_TIMES {
             let next = self.idle().await?;

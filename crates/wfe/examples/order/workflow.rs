@@ -95,7 +95,7 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
                         Ok(ctx.failure().map(|why| why.causes.join(": ")).unwrap_or_default())
                     })
                     .output(|why: &String, order: &mut Order| {
-                        order.end = Some(format!("not delivered: {why}"))
+                        order.end = Some(format!("not delivered: {why}"));
                     }),
                 )
                 .end("not-delivered")

@@ -47,7 +47,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Activities(WorkflowHost);
 
-/// An activity that was not answered yet.
+/// An activity that has not been answered yet.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct OpenActivity {
@@ -195,7 +195,7 @@ impl Activities {
     }
 
     /// Creates a worker in this process that does the activities with this name, one at a time or
-    /// [several at once](Worker::concurrent). `worker` names it in its claims.
+    /// [several at once](Worker::concurrent). `worker` is its name in claims.
     #[must_use]
     pub fn worker(&self, name: impl Into<String>, worker: impl Into<String>) -> Worker {
         Worker::new(self.clone(), name.into(), worker.into())

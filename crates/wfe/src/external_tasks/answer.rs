@@ -20,9 +20,9 @@ pub(super) const CLOCK_SKEW: Duration = Duration::from_millis(10);
 /// What a body has answered, as it is stored.
 pub(super) type Answer = std::result::Result<Value, StepError>;
 
-/// Stores the answer, again and again if the store fails, until the grace time is `over`. Returns whether the claim is done
-/// with: the answer was stored, or the store refused it. `false`: the answer is not stored, and the activity is to be given
-/// back.
+/// Stores the answer, again and again if the store fails, until the grace time is `over`. Returns whether the claim
+/// is done with: the answer was stored, or the store refused it. `false`: the answer is not stored, and the activity
+/// is to be given back.
 pub(super) async fn store(
     claim: &ActivityClaim,
     mut answer: Answer,

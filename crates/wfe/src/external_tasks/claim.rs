@@ -94,7 +94,7 @@ impl ActivityClaim {
     ///
     /// # Errors
     /// After one of these errors, stop working on the activity:
-    /// * [`TaskCompleted`](WfeError::TaskCompleted): the activity was answered already.
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): the activity has already been answered.
     /// * [`TaskCancelled`](WfeError::TaskCancelled): the instance does not wait for the activity any more.
     /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease has expired, and another worker has claimed the
     ///   activity.
@@ -122,8 +122,8 @@ impl ActivityClaim {
     /// it is safe to give the same answer again: it counts once.
     ///
     /// # Errors
-    /// * [`TaskCompleted`](WfeError::TaskCompleted): the activity was answered already, by another worker or by this
-    ///   claim with another answer. The new answer has no effect.
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): the activity has already been answered, by another worker or by
+    ///   this claim with another answer. The new answer has no effect.
     /// * [`TaskCancelled`](WfeError::TaskCancelled): the instance does not wait for the activity any more. The answer
     ///   has no effect.
     /// * [`LeaseExpired`](WfeError::LeaseExpired): the lease has expired. The answer has no effect; the activity can
@@ -137,7 +137,7 @@ impl ActivityClaim {
     /// [`OnFailure`](wfe_core::definition::OnFailure) decide what follows. Fatal errors are not retried.
     ///
     /// # Errors
-    /// Those of [`succeed`](Self::succeed).
+    /// The errors of [`succeed`](Self::succeed).
     pub async fn fail(&self, error: &StepError) -> Result<()> {
         self.answer(&WorkerAnswer::failure(error)).await
     }
@@ -145,7 +145,7 @@ impl ActivityClaim {
     /// Gives the activity back. The next worker can claim it at once.
     ///
     /// # Errors
-    /// Those of [`heartbeat`](Self::heartbeat): the claim is lost, so there is nothing to give back.
+    /// The errors of [`heartbeat`](Self::heartbeat): the claim is lost, so there is nothing to give back.
     pub async fn release(self) -> Result<()> {
         self.give_back().await
     }

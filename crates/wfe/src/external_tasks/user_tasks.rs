@@ -58,7 +58,7 @@ const SCANNED_TASKS: usize = 256;
 #[derive(Debug, Clone)]
 pub struct UserTasks(WorkflowHost);
 
-/// A user task that was not answered yet.
+/// A user task that has not been answered yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OpenTask {
@@ -105,8 +105,8 @@ impl UserTasks {
     /// than `limit` rows only if no more follow.
     ///
     /// To fill a page for one assignee, this reads the open tasks of all assignees. The time that it takes grows with
-    /// the number of other tasks in between; the memory does not. A task whose stored row does not decode, or
-    /// contradicts its own id, is left out and logged once.
+    /// the number of other tasks in between; the memory that it needs does not. A task whose stored row does not
+    /// decode, or contradicts its own id, is left out and logged once.
     ///
     /// # Errors
     /// [`Unsupported`](WfeError::Unsupported): the store cannot list open tasks.
@@ -166,7 +166,7 @@ impl UserTasks {
     ///
     /// # Errors
     /// * [`SubscriptionNotFound`](WfeError::SubscriptionNotFound): no task has this id.
-    /// * [`TaskCompleted`](WfeError::TaskCompleted): the task was answered already.
+    /// * [`TaskCompleted`](WfeError::TaskCompleted): the task has already been answered.
     /// * [`TaskCancelled`](WfeError::TaskCancelled): the instance does not wait for the task any more, or the task
     ///   was reassigned, which has given it a new id.
     /// * [`Invalid`](WfeError::Invalid): the task has no such option, or the id is not that of a user task.

@@ -89,7 +89,7 @@ impl Worker {
     /// Does activities until the host ends; otherwise like [`run_until`](Self::run_until).
     ///
     /// # Errors
-    /// Those of [`run_until`](Self::run_until).
+    /// The errors of [`run_until`](Self::run_until).
     pub async fn run<I, O, W, F>(self, work: W) -> Result<()>
     where
         I: DeserializeOwned,

@@ -1,4 +1,4 @@
-//! How many claims the workers in this process have: none is to be kept at the end of the host that will not be answered.
+//! Counts the claims of a host's workers, so that the host can stop once each claim is answered or given back.
 
 use std::{
     sync::Arc,
@@ -8,32 +8,33 @@ use std::{
 use tokio::{sync::watch, time::timeout};
 use wfe_core::logging;
 
-/// How long `stop` waits, when the grace time is over, for workers to give back what they have not answered. As long as
-/// steps are left then.
+/// How long `stop` waits, after the grace time, until workers have given back the activities that they have not
+/// answered. Steps that still run get the same time to react to their cancellation token.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// The claims of all workers of a host, for its end.
+/// The number of claims of all workers of a host.
 #[derive(Default)]
 pub(crate) struct Claims(watch::Sender<Counts>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
-    /// The host has ended: nothing is claimed any more.
+    /// Whether the host has ended: workers may claim nothing further.
     is_closed: bool,
-    /// Claims that are being made, are worked on, or are being given back.
+    /// The claims that are being made, that are worked on, or that are being given back.
     all: usize,
-    /// Those of them that end only if their worker runs on: one that blocks its thread never comes to that.
+    /// The claims that are worked on. Their workers have to give them back, which a worker that blocks its thread
+    /// never does.
     worked_on: usize,
 }
 
-/// One of the claims.
+/// One counted claim. Dropping it ends the count.
 pub(crate) struct Counted {
     claims: Arc<Claims>,
     is_worked_on: bool,
 }
 
 impl Claims {
-    /// A claim is about to be made; `None`: the host has ended.
+    /// Counts a claim that is about to be made. `None`: the host has ended.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Counted> {
         let begins = self.0.send_if_modified(|counts| {
             counts.all += usize::from(!counts.is_closed);
@@ -46,18 +47,18 @@ impl Claims {
         self.0.borrow().is_closed
     }
 
-    /// From now on nothing is claimed.
+    /// Forbids further claims.
     pub fn close(&self) {
         self.0.send_modify(|counts| counts.is_closed = true);
     }
 
-    /// Waits until all claims are answered or given back. The workers know of the end and give up by themselves when the
-    /// grace time is over; whoever does not hear that is left. Real time: what it is to be in time for knows of no virtual
-    /// one.
+    /// Waits until all claims are answered or given back. The workers notice that the host ends, and give their
+    /// claims back when the grace time is over. A worker that does not is left behind. In real time, because a
+    /// service manager that stops the process waits in real time too.
     pub async fn drain(&self, grace: Duration) {
         let began = Instant::now();
         let mut counts = self.0.subscribe();
-        // None of the waits fails: this has the sender.
+        // No wait fails, because `self` holds the sender.
         if timeout(grace, counts.wait_for(|counts| counts.all == 0)).await.is_ok() {
             return;
         }
@@ -67,10 +68,10 @@ impl Claims {
             logging::warn!(
                 claims,
                 ?waited,
-                "workers do not end; what they have claimed is theirs until the leases run out"
+                "workers did not stop within the grace time; their activities are free again when the leases expire"
             );
         }
-        // What is left of these is up to the store.
+        // The remaining claims are being made or given back, and end as soon as the store answers.
         let _all = counts.wait_for(|counts| counts.all == counts.worked_on).await;
     }
 

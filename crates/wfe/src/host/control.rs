@@ -120,7 +120,7 @@ impl WorkflowHost {
     /// suspended, and the reason is stored among its failures, as for [`skip`](Self::skip).
     ///
     /// # Errors
-    /// Those of [`skip`](Self::skip).
+    /// The errors of [`skip`](Self::skip).
     pub async fn resume_from(&self, id: &str, step: &str) -> Result<()> {
         self.intervene(id, &Intervention::ResumeFrom(step.to_owned())).await
     }

@@ -47,7 +47,7 @@ impl Failures {
     /// Reads all remaining failures into memory.
     ///
     /// # Errors
-    /// Those of [`next`](Self::next).
+    /// The errors of [`next`](Self::next).
     pub async fn all(mut self) -> Result<Vec<StepFailure>> {
         let mut all = Vec::new();
         while let Some(failure) = self.next().await? {

@@ -34,7 +34,7 @@ pub struct PublishOptions {
     /// an earlier effective date.
     ///
     /// `None`: now. Such an event comes after every start that was stored before it, and before every start that is
-    /// stored later. The order does not depend on the clock, which may be set back or stand still in between.
+    /// stored later. The order does not depend on the clock, which may be set back in between, or not move at all.
     pub effective: Option<DateTime<Utc>>,
 }
 
@@ -68,7 +68,7 @@ impl WorkflowHost {
     /// Publishes an event with options; otherwise like [`publish_event`](Self::publish_event).
     ///
     /// # Errors
-    /// Those of [`publish_event`](Self::publish_event), and:
+    /// The errors of [`publish_event`](Self::publish_event), and:
     /// * [`Invalid`](WfeError::Invalid): the id is empty, or begins with `wfe.`, which is reserved for the engine.
     ///   Nothing is written.
     /// * [`AlreadyExists`](WfeError::AlreadyExists): an event with this id, but another name or key, was published

@@ -22,7 +22,7 @@ use crate::{
 ///
 /// A schedule is kept in the store. Any running host on which the schedule's definition is registered runs it; if the
 /// schedule names a version, that version must be registered. Each tick of a schedule starts exactly one instance,
-/// even if processes die meanwhile. The steps of the instance learn its tick from [`Tick::of`].
+/// even if processes die meanwhile. The steps of the instance learn its tick from [`Tick::of`](crate::Tick::of).
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable, WorkflowHost, definition::{WorkflowBuilder, inline}};
@@ -128,8 +128,8 @@ impl Schedules {
     /// # Errors
     /// * [`AlreadyExists`](WfeError::AlreadyExists): a schedule with this id exists. A deleted schedule exists until
     ///   a host on which its definition is registered has applied the deletion.
-    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered on this host. In the
-    ///   error, version 0 means that no version is.
+    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered on this host. The
+    ///   error has version 0 if no version is registered.
     /// * [`Invalid`](WfeError::Invalid): the id is empty; the timetable is not valid, or has no tick in the future;
     ///   or the definition has another data type.
     /// * [`Unstorable`](WfeError::Unstorable): the clock shows a time that no store can hold.
@@ -236,7 +236,7 @@ impl Schedules {
     ///
     /// # Errors
     /// * [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
-    /// * Those of [`start_workflow`](WorkflowHost::start_workflow).
+    /// * The errors of [`start_workflow`](WorkflowHost::start_workflow).
     #[expect(clippy::disallowed_methods, reason = "unique in the world, so not repeatable")]
     pub async fn trigger(&self, id: &str) -> Result<String> {
         let instance = self.find(id).await?;

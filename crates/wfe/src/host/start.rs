@@ -53,8 +53,8 @@ impl WorkflowHost {
     /// dropped, the instance may still be stored; if so, it runs.
     ///
     /// # Errors
-    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered. In the error,
-    ///   version 0 means that no version is.
+    /// * [`DefinitionNotFound`](WfeError::DefinitionNotFound): the definition is not registered. The error
+    ///   has version 0 if no version is registered.
     /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
     ///   which is reserved for the engine.
     /// * [`Closed`](WfeError::Closed): the host was stopped, or has ended with the runtime on which it was started.
@@ -68,7 +68,7 @@ impl WorkflowHost {
     /// Starts an instance with options; otherwise like [`start_workflow`](Self::start_workflow).
     ///
     /// # Errors
-    /// * Those of [`start_workflow`](Self::start_workflow).
+    /// * The errors of [`start_workflow`](Self::start_workflow).
     /// * [`AlreadyExists`](WfeError::AlreadyExists): another instance has the given name.
     pub async fn start_workflow_with<D: Data>(
         &self,

@@ -98,8 +98,8 @@ pub enum Waits {
     /// process or waits to run alone.
     Slot,
     /// The end of an earlier body of the same step, which still runs although its attempt timed out or was cancelled.
-    /// The next body of the step starts when the earlier one has returned or was dropped. So does the step's
-    /// compensation in a saga.
+    /// When the earlier body has returned or has been dropped, the next body of the step starts, or (in a saga) the
+    /// step's compensation.
     AttemptBefore,
     /// A host: the step is due, and a host claims the instance as soon as it can.
     Due,
@@ -170,8 +170,8 @@ pub enum Waits {
 pub struct Held {
     /// The name of the worker. `None`: the claim has no name.
     pub worker: Option<String>,
-    /// When the lease expires. If this time is over, the next worker that asks gets the activity. `None`: the claim
-    /// lasts until it is given back.
+    /// When the lease expires. Once this time has passed, the next worker that asks gets the activity. `None`: the
+    /// claim lasts until it is given back.
     pub until: Option<DateTime<Utc>>,
 }
 

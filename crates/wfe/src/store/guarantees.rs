@@ -10,7 +10,7 @@ pub enum Guarantees {
     ///
     /// * The process of this host must be the only one on the store.
     /// * The changes of a step are one transaction, but its failures are stored after that transaction.
-    /// * Control requests that were not applied yet are lost when the process ends.
+    /// * Control requests that have not been applied yet are lost when the process ends.
     /// * Each further item of a long for-each costs more than the one before.
     SingleProcess,
 }

@@ -67,7 +67,7 @@ impl Rest<'_> {
     /// Runs the inner middlewares and the body.
     ///
     /// # Errors
-    /// Those of the body or of an inner middleware.
+    /// The errors of the body or of an inner middleware.
     pub async fn run(self) -> std::result::Result<StepDone, StepError> {
         let Rest { inner, ctx, body } = self;
         match inner.split_first() {
