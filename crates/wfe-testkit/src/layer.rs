@@ -1,4 +1,4 @@
-//! A store over a store: see [`Layer`].
+//! A store that wraps another store: see [`Layer`].
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use wfe_core::{
     },
 };
 
-/// A store that is a [`Layer`] over another one: every call goes through the layer.
+/// A store that passes every call through a [`Layer`] to another store.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -22,7 +22,7 @@ use wfe_core::{
 /// use wfe_core::{Result, WfeError, models::Event, traits::PersistenceProvider};
 /// use wfe_testkit::{Layer, Layered};
 ///
-/// /// A store that takes no events.
+/// /// A store that refuses all events.
 /// struct Full(Arc<dyn PersistenceProvider>);
 ///
 /// #[async_trait::async_trait]
@@ -36,7 +36,7 @@ use wfe_core::{
 ///     }
 ///
 ///     async fn create_event_now(&self, event: &Event) -> Result<String> {
-///         self.create_event(event).await // below the layer, it would be stored
+///         self.create_event(event).await // otherwise the inner store would store it
 ///     }
 /// }
 ///
@@ -47,7 +47,7 @@ use wfe_core::{
 #[derive(Debug, Clone)]
 pub struct Layered<L>(pub L);
 
-/// The step store of the provider below, for calls that come only where there is one.
+/// The step store of the inner provider, for calls that are made only if it has one.
 fn steps(inner: &Arc<dyn PersistenceProvider>) -> Result<Arc<dyn StepStore>> {
     inner
         .clone()
@@ -55,24 +55,26 @@ fn steps(inner: &Arc<dyn PersistenceProvider>) -> Result<Arc<dyn StepStore>> {
         .ok_or_else(|| WfeError::Invalid("the store below has no step store".to_owned()))
 }
 
-/// From one table of methods, so that a new method of the contract is one line here: the trait, in which each goes to
-/// the store below, and the store, in which each goes to the trait.
+/// Generates the trait, whose methods call the inner store, and the store, whose methods call the trait, from one
+/// table. A new method of the contract is one line here.
 macro_rules! layer {
     ($(
         $contract:ident of |$inner:ident| $reached:expr => {
             $(async fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*
         } and { $($other:tt)* }
     )*) => {
-        /// What a store over another store does differently: to make one fail, spy on it, or choose among several.
+        /// What a wrapping store does differently from the store that it wraps: makes calls fail, records them, or
+        /// chooses among several stores.
         ///
-        /// Each method of the contract is here, and hands the call to [`inner`](Self::inner): write those that you want
-        /// to be otherwise. [`Layered`] makes a store of it. [`Management`] is reached below the layer as it is.
+        /// The trait has every method of the contract. By default, each calls [`inner`](Self::inner): implement those
+        /// that should differ. [`Layered`] makes a store of a layer. Calls of [`Management`] go to the inner store
+        /// directly.
         #[async_trait]
         pub trait Layer: Send + Sync + 'static {
-            /// The store below. Asked once for each call that the layer hands on.
+            /// Returns the inner store. Called once for each call that the layer passes on.
             fn inner(&self) -> &Arc<dyn PersistenceProvider>;
 
-            /// Whether the store has a step store; `false` makes of any store one with the plain traits alone.
+            /// Whether the store has a step store. `false` turns any store into one with only the plain traits.
             fn has_step_store(&self) -> bool {
                 self.inner().clone().step_store().is_some()
             }

@@ -1,6 +1,6 @@
-//! Steps for tests of workflows, stores and hosts: each does one thing, and shows by the data that it has run.
+//! Steps for tests of workflows, stores and hosts. Each step does one thing, and the data shows that it has run.
 //!
-//! A step that writes a word needs data that holds words: `Vec<String>`, or a type that gives it as [`AsMut`].
+//! Steps that append words need data that holds words: `Vec<String>`, or a type that implements `AsMut<Vec<String>>`.
 
 use wfe::{
     definition::{Data, Inline, Item, Task, inline, inline_item},
@@ -22,7 +22,7 @@ pub fn mark<D: Data + AsMut<Vec<String>>, I: Item>(word: impl Into<String>) -> S
     nothing().output(move |(), data: &mut D| data.as_mut().push(word.clone()))
 }
 
-/// A step that appends this word with the item of the iteration to the data.
+/// A step that appends this word and the item of the iteration to the data.
 #[must_use]
 pub fn mark_item<D: Data + AsMut<Vec<String>>, I: Item + Clone + std::fmt::Display>(
     word: &'static str,

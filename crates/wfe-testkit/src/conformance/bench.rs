@@ -18,7 +18,7 @@ use crate::VirtualClock;
 /// An open store.
 pub(super) type Store = Arc<dyn PersistenceProvider>;
 
-/// What one case works on: an empty place of its own, and a clock of its own.
+/// What one case runs on: its own empty place and its own clock.
 pub(super) struct Bench {
     pub clock: Arc<VirtualClock>,
     place: Box<dyn AnyPlace>,
@@ -30,27 +30,27 @@ impl Bench {
         Ok(Self { clock: Arc::new(VirtualClock::default()), place: Box::new(Bound { harness, place }) })
     }
 
-    /// The store, empty. Called once by each case.
+    /// Opens the empty store. Each case calls it once.
     pub async fn open(&self) -> Result<Store> {
         self.place.open(Arc::clone(&self.clock)).await
     }
 
-    /// Lets go of the store and opens it again; skips the case where nothing outlives a provider.
+    /// Drops the store and opens it again. Skips the case if the contents do not outlive their provider.
     pub async fn reopen(&self, store: Store) -> Checked<Store> {
         if !self.place.lasts() {
-            return Err(Stop::Skipped("the store does not outlive its provider"));
+            return Err(Stop::Skipped("the contents of the store do not outlive their provider"));
         }
         drop(store);
         Ok(self.open().await?)
     }
 
-    /// One more provider beside those that are open; skips the case where a place cannot be shared.
+    /// Opens one more provider beside those that are open. Skips the case if providers cannot share a place.
     pub async fn open_another(&self) -> Checked<Store> {
         self.must_be_shared()?;
         Ok(self.open().await?)
     }
 
-    /// Skips the case where a place cannot be shared.
+    /// Skips the case if providers cannot share a place.
     pub fn must_be_shared(&self) -> Checked<()> {
         if self.place.is_shared() {
             Ok(())
@@ -59,18 +59,22 @@ impl Bench {
         }
     }
 
-    /// Lets the process of this owner die; skips the case where that cannot be made.
+    /// Simulates the death of this owner's process. Skips the case if the harness cannot.
     pub async fn kill(&self, owner: Owner) -> Checked<()> {
         if self.place.kill(owner).await? {
             Ok(())
         } else {
-            Err(Stop::Skipped("the death of a process cannot be made here"))
+            Err(Stop::Skipped("the harness cannot simulate the death of a process"))
         }
     }
 
-    /// Skips the case where a store tells no news.
+    /// Skips the case if the store does not notify hosts of changes by others.
     pub fn must_tell_news(&self) -> Checked<()> {
-        if self.place.tells_news() { Ok(()) } else { Err(Stop::Skipped("the store leaves news to polls")) }
+        if self.place.tells_news() {
+            Ok(())
+        } else {
+            Err(Stop::Skipped("the store does not notify hosts of changes by others"))
+        }
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -78,29 +82,31 @@ impl Bench {
     }
 }
 
-/// The engine's side of the store; skips the case where it has none.
+/// The step store of the store. Skips the case if the store has none.
 pub(super) fn steps(store: &Store) -> Checked<Arc<dyn StepStore>> {
     store.clone().step_store().ok_or(Stop::Skipped("the store has no step store"))
 }
 
-/// The answer; skips the case where the store leaves that out.
+/// The answer of an optional method. Skips the case if the store does not support the method.
 pub(super) fn offered<T>(answer: Result<T>) -> Checked<T> {
     match answer {
-        Err(WfeError::Unsupported(_)) => Err(Stop::Skipped("the store does not offer it")),
+        Err(WfeError::Unsupported(_)) => {
+            Err(Stop::Skipped("the store does not support this optional method"))
+        }
         answer => Ok(answer?),
     }
 }
 
-/// Skips the case where the store keeps no commands.
+/// Skips the case if the store does not support scheduled commands.
 pub(super) fn must_keep_commands(store: &Store) -> Checked<()> {
     if store.supports_scheduled_commands() {
         Ok(())
     } else {
-        Err(Stop::Skipped("the store keeps no scheduled commands"))
+        Err(Stop::Skipped("the store does not support scheduled commands"))
     }
 }
 
-/// A started instance, and the right to write it, which lasts as long as the owner.
+/// A started instance, and the fencing token to write it, which is valid as long as the owner lives.
 pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked<(Owner, Fence)> {
     let steps = steps(store)?;
     let owner = steps.register().await?;
@@ -109,7 +115,7 @@ pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked
     Ok((owner, fence))
 }
 
-/// Commits, and expects it to be done.
+/// Commits, and asserts that the store has accepted the commit.
 pub(super) async fn done(store: &Store, fence: Fence, commit: StepCommit) -> Checked<()> {
     assert_eq!(steps(store)?.commit_step(fence, &commit).await?, Committed::Done);
     Ok(())
@@ -132,7 +138,7 @@ pub(super) async fn finished_rows(
     Ok(rows)
 }
 
-/// A harness with one of its places, its type forgotten: cases are compiled once, not once for each store.
+/// A harness with one of its places, without its type: so cases are compiled once, and not once for each store.
 trait AnyPlace: Send + Sync {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
     fn kill(&self, owner: Owner) -> BoxFuture<'_, Result<bool>>;

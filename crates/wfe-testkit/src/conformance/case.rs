@@ -2,7 +2,7 @@ use futures_util::future::BoxFuture;
 
 use super::{bench::Bench, checked::Checked};
 
-/// One rule, checked.
+/// A case: the check of one rule.
 pub(super) struct Case {
     pub noun: &'static str,
     /// A sentence, with underscores for spaces.
@@ -16,7 +16,7 @@ impl Case {
     }
 }
 
-/// The cases of one file. A case that is missing here is dead code, which the compiler reports.
+/// The cases of one file. The compiler reports a case that is missing here as dead code.
 macro_rules! cases {
     ($noun:literal: $($case:ident),* $(,)?) => {
         pub(in crate::conformance) const CASES: &[$crate::conformance::case::Case] = &[$(

@@ -1,15 +1,15 @@
-//! What a case returns.
+//! The result type of cases.
 
 use std::panic::Location;
 
-/// What a case returns: `Err` ends it. It panics where an expectation is not met.
+/// The result of a case. `Err` ends the case. An expectation that is not met panics.
 pub(crate) type Checked<T> = std::result::Result<T, Stop>;
 
 /// Why a case ended early.
 pub(crate) enum Stop {
-    /// The store does not have what the rule is about.
+    /// The store does not have an optional part that the case needs.
     Skipped(&'static str),
-    /// The store answered with an error where it must not.
+    /// The store returned an error that it must not return.
     Failed(String),
 }
 
@@ -20,7 +20,7 @@ impl<E: std::error::Error> From<E> for Stop {
     }
 }
 
-/// Ends the case: an expectation was not met.
+/// Ends the case, because an expectation is not met.
 #[track_caller]
 pub(crate) fn unmet(message: &str) -> ! {
     #[allow(clippy::panic)] // A suite reports as tests do; the runner catches it.

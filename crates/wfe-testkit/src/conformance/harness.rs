@@ -8,56 +8,57 @@ use wfe_core::{
 
 use crate::VirtualClock;
 
-/// How the suite gets at the store under test.
+/// Opens the store under test for a suite.
 #[async_trait]
 pub trait Harness: Send + Sync + 'static {
-    /// Where one store lives: a temporary folder, a database on a server, `()` for a store in memory. Dropped when the
-    /// case is over, which is the moment to clean up.
+    /// Where one store keeps its contents: a temporary folder, a database on a server, or `()` for a store in memory.
+    /// It is dropped when the case has ended; clean up in its `Drop`.
     type Place: Send + Sync + 'static;
 
-    /// A new, empty place that no other case uses.
+    /// Creates a new, empty place that no other case uses.
     ///
     /// # Errors
-    /// Whatever keeps it from being made; the case fails with it.
+    /// Any error: the place could not be created. The case fails with it.
     async fn place(&self) -> Result<Self::Place>;
 
-    /// Opens the store in this place, creating it if the place is empty. Its time must come from `clock`.
+    /// Opens the store in this place, and creates it if the place is empty. The store must take its time from
+    /// `clock`.
     ///
-    /// Without [`lasts`](Self::lasts) and [`is_shared`](Self::is_shared) it is called once for each place.
+    /// It is called once for each place, unless [`lasts`](Self::lasts) or [`is_shared`](Self::is_shared) is true.
     ///
     /// # Errors
-    /// Whatever the store answers; the case fails with it.
+    /// Any error: the store could not be opened. The case fails with it.
     async fn open(
         &self,
         place: &Self::Place,
         clock: Arc<VirtualClock>,
     ) -> Result<Arc<dyn PersistenceProvider>>;
 
-    /// Whether what is stored outlives its provider. Then the suite drops a provider, opens another one in the same
-    /// place, and expects everything to be there.
+    /// Whether the contents of a store outlive its provider. If so, the suite also drops a provider, opens another
+    /// one in the same place, and expects all contents to be there.
     fn lasts(&self) -> bool {
         false
     }
 
-    /// Whether two providers, as of two processes, may be open in one place at once. Then the suite opens several and
-    /// lets them compete.
+    /// Whether several providers, which stand for several processes, may be open in one place at once. If so, the
+    /// suite also opens several and lets them compete.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// Makes it so in this place as if the process of this owner had died just now, and not as if it had been dropped: what
-    /// the process leaves behind lies there, and nobody holds it. `false`: that cannot be made here, which is the default;
-    /// then the rules about deaths are passed over.
+    /// Simulates that the process of this owner has just been killed: the process has left its files behind, and
+    /// holds no locks. (A dropped owner would have cleaned up.) Returns false if the harness cannot simulate this,
+    /// which is the default; the cases about deaths are then skipped.
     ///
     /// # Errors
-    /// Whatever keeps it from being made so; the case fails with it.
+    /// Any error: the death could not be simulated. The case fails with it.
     async fn kill(&self, _place: &Self::Place, owner: Owner) -> Result<bool> {
         drop(owner);
         Ok(false)
     }
 
-    /// Whether the store tells hosts of what others stored ([`news`](wfe_core::traits::StepStore::news) and
-    /// [`requested`](wfe_core::traits::StepStore::requested)), rather than leaving it to their polls.
+    /// Whether the store notifies hosts of what others have stored ([`news`](wfe_core::traits::StepStore::news) and
+    /// [`requested`](wfe_core::traits::StepStore::requested)), so that they need not poll for it.
     fn tells_news(&self) -> bool {
         false
     }

@@ -1,11 +1,12 @@
-//! The conformance suite: what every WFE store must do, one case for each rule of [`wfe_core::traits`].
+//! The conformance suite: what every WFE store must do, with one case for each rule of [`wfe_core::traits`].
 //!
-//! Write a [`Harness`] for your store, or use [`InMemory`] or [`InFile`]; [`main`] then runs every case as a test of its own under `cargo test`, and
-//! [`run`] runs them all inside a program of yours and returns a [`Report`]. Cases are independent of each other, run
-//! side by side, and take their time from a [`VirtualClock`](crate::VirtualClock): none sleeps.
+//! Write a [`Harness`] for your store, or use [`InMemory`] or [`InFile`]. [`main`] then runs every case as a test of
+//! its own under `cargo test`. [`run`] runs all cases inside your program and returns a [`Report`]. Cases are
+//! independent of each other, run in parallel, and take their time from a [`VirtualClock`](crate::VirtualClock): none
+//! sleeps.
 //!
-//! A rule about something that a store need not have (a step store, a life after its provider) is *skipped*, with the
-//! reason shown, where the store does not have it.
+//! A case is *skipped*, and the reason is shown, if it needs an optional part that the store does not have, such as a
+//! step store, or contents that outlive their provider.
 
 mod bench;
 pub(crate) mod case;

@@ -1,47 +1,47 @@
 use std::fmt;
 
-/// What the suite found.
+/// The result of a run of a suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Every case, in the order of the suite.
+    /// The results of all cases, in the order of the suite.
     pub cases: Vec<CaseReport>,
 }
 
-/// What one case came to.
+/// The result of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseReport {
-    /// The noun it is about, and the rule as a sentence.
+    /// The name of the case: its subject, and its rule as a sentence.
     pub name: String,
-    /// What came of it.
+    /// Whether the store passed.
     pub outcome: Outcome,
 }
 
-/// What a case can come to.
+/// The outcome of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The store keeps the rule.
     Passed,
-    /// The store does not have what the rule is about; says what.
+    /// The store does not have an optional part that the case needs. Holds what is missing.
     Skipped(String),
-    /// The store breaks the rule; says how.
+    /// The store breaks the rule. Holds how.
     Failed(String),
 }
 
 impl Report {
-    /// Names of the cases that failed.
+    /// Returns the names of the cases that failed.
     pub fn failed(&self) -> impl Iterator<Item = &str> {
         self.names(|outcome| matches!(outcome, Outcome::Failed(_)))
     }
 
-    /// Names of the cases that were skipped.
+    /// Returns the names of the cases that were skipped.
     pub fn skipped(&self) -> impl Iterator<Item = &str> {
         self.names(|outcome| matches!(outcome, Outcome::Skipped(_)))
     }
 
-    /// Ends the test if a case failed.
+    /// Asserts that no case failed.
     ///
     /// # Panics
-    /// If a case failed, with the whole report as message.
+    /// If a case failed. The message is the whole report.
     pub fn assert_passed(&self) {
         assert!(self.failed().next().is_none(), "{self}");
     }
@@ -51,7 +51,7 @@ impl Report {
     }
 }
 
-/// One line for each case that did not pass, and one with the sums.
+/// Prints one line for each case that did not pass, and one line with the totals.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for case in &self.cases {

@@ -11,19 +11,20 @@ use super::{
     checked::{Checked, Stop},
 };
 
-/// How long a case or a scenario may take: each takes well under a second, and a store that hangs should fail a test, not
-/// stop it.
+/// How long a case or a scenario may take. Each takes well under a second, and a store that hangs must not make the
+/// suite hang.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How many cases [`run`] has under way at once: enough to hide waiting for a disk.
+/// How many cases [`run`] runs at once: enough to use the time in which a case waits for the disk.
 const AT_ONCE: usize = 8;
 
-/// Runs the whole suite on a store; call it inside a tokio runtime, of several threads if possible.
+/// Runs the whole suite on a store. Must be called on a tokio runtime, which should be multi-threaded.
 pub async fn run<H: Harness>(harness: H) -> Report {
     run_only(harness, |_| true).await
 }
 
-/// As [`run`], only the cases whose name (such as `events: marking an event twice is fine`) is `wanted`.
+/// Runs only the cases whose name is `wanted`; otherwise like [`run`]. Names are like `events: marking an event twice
+/// is fine`.
 pub async fn run_only<H: Harness>(harness: H, wanted: impl Fn(&str) -> bool + Send) -> Report {
     let harness = Arc::new(harness);
     let chosen: Vec<_> = cases::all().filter(|case| wanted(&case.name())).collect();
@@ -38,14 +39,14 @@ pub async fn run_only<H: Harness>(harness: H, wanted: impl Fn(&str) -> bool + Se
     Report { cases }
 }
 
-/// The suite as tests of their own, for one or more stores; hand it to [`main`].
+/// The suite as separate tests, for one or more stores; for [`main`].
 #[derive(Default)]
 pub struct Trials {
     trials: Vec<Trial>,
 }
 
 impl Trials {
-    /// Adds the whole suite for one store. `store` begins the names of its tests.
+    /// Adds the whole suite for one store. The names of its tests begin with `store`.
     #[must_use]
     pub fn of<H: Harness>(mut self, store: &str, harness: H) -> Self {
         let harness = Arc::new(harness);
@@ -57,8 +58,8 @@ impl Trials {
     }
 }
 
-/// The `main` function of a test target with `harness = false`: understands the arguments of `cargo test`, runs the
-/// cases that they ask for, and shows each as a test of its own.
+/// Runs the cases as the `main` function of a test target with `harness = false`. It understands the arguments of
+/// `cargo test`, and shows each case as a test of its own.
 #[must_use = "the exit code says whether the tests passed"]
 pub fn main(trials: Trials) -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials.trials).exit_code()
@@ -89,7 +90,7 @@ pub(crate) fn trial<F: Future<Output = Outcome>>(
     })
 }
 
-/// Runs a check in a task of its own, so that its panic ends nothing else.
+/// Runs a check in a task of its own, so that a panic in it does not end the suite.
 pub(crate) async fn judge(check: impl Future<Output = Checked<()>> + Send + 'static) -> Outcome {
     judge_within(DEADLINE, check).await
 }

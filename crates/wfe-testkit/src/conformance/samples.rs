@@ -39,12 +39,12 @@ pub(super) fn instance(id: &str) -> WorkflowInstance {
     instance
 }
 
-/// The same, parked: nothing but an event or a request wakes it.
+/// The same, but not scheduled: only an event or a request wakes it.
 pub(super) fn parked(id: &str) -> WorkflowInstance {
     WorkflowInstance { next_execution: None, ..instance(id) }
 }
 
-/// The same, with pointers of these ids.
+/// The same, with pointers that have these ids.
 pub(super) fn instance_with(id: &str, pointers: &[&str]) -> WorkflowInstance {
     WorkflowInstance { execution_pointers: pointers.iter().map(|id| pointer(id)).collect(), ..instance(id) }
 }
@@ -72,7 +72,7 @@ pub(super) fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
-/// A pointer with every field filled. Another `tag` gives other values.
+/// A pointer with every field filled. A different `tag` gives different values.
 pub(super) fn full_pointer(id: &str, tag: u32) -> ExecutionPointer {
     let time = |offset: i64| Some(second(offset) + TimeDelta::nanoseconds(i64::from(tag) + 1));
     ExecutionPointer {
@@ -99,7 +99,7 @@ pub(super) fn full_pointer(id: &str, tag: u32) -> ExecutionPointer {
     }
 }
 
-/// An instance with every field filled, and three pointers. Another `tag` gives other values.
+/// An instance with every field filled, and three pointers. A different `tag` gives different values.
 pub(super) fn full_instance(id: &str, tag: u32) -> WorkflowInstance {
     WorkflowInstance {
         id: id.to_owned(),

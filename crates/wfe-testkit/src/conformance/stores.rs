@@ -1,4 +1,4 @@
-//! Harnesses of the two kinds of stores that need no server: in memory, and in a file.
+//! Harnesses for the two kinds of stores that need no server: in memory and in a file.
 
 use std::{
     fs,
@@ -26,14 +26,14 @@ fn boxed<P: PersistenceProvider + 'static>(
     async move { Ok(Arc::new(open.await?) as Arc<dyn PersistenceProvider>) }.boxed()
 }
 
-/// The [`Harness`] of a store in memory, which is lost with its provider.
+/// A [`Harness`] for a store in memory, whose contents are lost with its provider.
 pub struct InMemory {
     open: Box<dyn Fn(Arc<VirtualClock>) -> Opening + Send + Sync>,
     tells_news: bool,
 }
 
 impl InMemory {
-    /// With what opens a new, empty store.
+    /// Creates a harness from a function that opens a new, empty store.
     pub fn new<P, F>(open: impl Fn(Arc<VirtualClock>) -> F + Send + Sync + 'static) -> Self
     where
         P: PersistenceProvider + 'static,
@@ -42,7 +42,7 @@ impl InMemory {
         Self { open: Box::new(move |clock| boxed(open(clock))), tells_news: false }
     }
 
-    /// Sets whether the store notifies hosts of changes, as [`Harness::tells_news`]. By default it does not.
+    /// Sets whether the store notifies hosts of changes ([`Harness::tells_news`]). Default: it does not.
     #[must_use]
     pub fn tells_news(mut self, tells: bool) -> Self {
         self.tells_news = tells;
@@ -67,8 +67,8 @@ impl Harness for InMemory {
     }
 }
 
-/// The [`Harness`] of a store in a file: each place is a temporary folder of its own, in which the store outlives its
-/// providers.
+/// A [`Harness`] for a store in a file. Each place is a temporary folder of its own. The contents of the store
+/// outlive its providers.
 pub struct InFile {
     open: Box<dyn Fn(PathBuf, Arc<VirtualClock>) -> Opening + Send + Sync>,
     owner_file: Option<fn(&Path, u64) -> PathBuf>,
@@ -77,7 +77,7 @@ pub struct InFile {
 }
 
 impl InFile {
-    /// With what opens the store at a path, and creates it if there is none.
+    /// Creates a harness from a function that opens the store at a path, and creates it if it does not exist.
     pub fn new<P, F>(open: impl Fn(PathBuf, Arc<VirtualClock>) -> F + Send + Sync + 'static) -> Self
     where
         P: PersistenceProvider + 'static,
@@ -91,22 +91,22 @@ impl InFile {
         }
     }
 
-    /// Several providers may have the file open at once, as [`Harness::is_shared`]. By default one has.
+    /// Lets several providers open the file at once ([`Harness::is_shared`]). Default: only one may.
     #[must_use]
     pub fn shared(mut self) -> Self {
         self.is_shared = true;
         self
     }
 
-    /// Sets whether the store notifies hosts of changes, as [`Harness::tells_news`]. By default it does not.
+    /// Sets whether the store notifies hosts of changes ([`Harness::tells_news`]). Default: it does not.
     #[must_use]
     pub fn tells_news(mut self, tells: bool) -> Self {
         self.tells_news = tells;
         self
     }
 
-    /// Names the file that a process leaves behind when it is killed, from the path of the store and the id of the owner;
-    /// so that [`Harness::kill`] can make a death. By default it cannot.
+    /// Sets the function that names the file which a killed process leaves behind, from the path of the store and the
+    /// id of the owner. With it, [`Harness::kill`] can simulate a death. Default: none.
     #[must_use]
     pub fn owner_file(mut self, named: fn(&Path, u64) -> PathBuf) -> Self {
         self.owner_file = Some(named);

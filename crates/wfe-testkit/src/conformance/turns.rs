@@ -12,11 +12,11 @@ use wfe_core::{
 use super::Harness;
 use crate::{Layer, Layered, VirtualClock};
 
-/// A harness whose every store is *two* providers, open in the same place, that take turns: each call goes to the other
-/// one than the call before.
+/// A harness whose stores consist of two providers that are open in the same place and take turns: each call goes to
+/// the other provider than the call before.
 ///
-/// What one provider keeps in memory and another one needs, a copy that is trusted without being proved, a counter, an
-/// owner, shows as a broken rule. The wrapped harness must be one of a store that [is shared](Harness::is_shared).
+/// The suite then fails if one provider keeps something in memory that the other one needs, such as a counter, an
+/// owner, or a copy that may be out of date. The wrapped harness must open [shared](Harness::is_shared) stores.
 #[derive(Debug, Clone)]
 pub struct Turns<H>(pub H);
 

@@ -75,12 +75,12 @@ impl Stage {
         }
     }
 
-    /// Skips the scenario if the store does not outlive its provider.
+    /// Skips the scenario if the contents of the store do not outlive their provider.
     pub fn must_last(&self) -> Checked<()> {
         if self.place.lasts() {
             Ok(())
         } else {
-            Err(Stop::Skipped("the store does not outlive its provider"))
+            Err(Stop::Skipped("the contents of the store do not outlive their provider"))
         }
     }
 }
