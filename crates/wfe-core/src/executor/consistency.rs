@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::Value;
 
-use super::{primitive::Kept, run::subscriptions};
+use super::{Kept, run::subscriptions};
 use crate::{
     WfeError,
     definition::Definition,

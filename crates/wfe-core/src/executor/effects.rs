@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::run::{Env, Run, attempts::StepExecution};
+use super::StepExecution;
 use crate::{
     models::WorkflowInstance,
     program::{AnyData, Body, BodyEnd, Work},
@@ -16,14 +16,14 @@ use crate::{
 /// What is to be done once a commit is stored, and not before.
 #[derive(Default)]
 pub struct Effects {
-    /// Bodies to run. Each one's end goes to [`Run::ended`]; of one that is dropped without a result, to
-    /// [`Run::body_over`].
+    /// Bodies to run. Each one's end goes to [`Run::ended`](super::Run::ended); of one that is dropped without a result, to
+    /// [`Run::body_over`](super::Run::body_over).
     pub jobs: Vec<Job>,
-    /// Items to read. They go to [`Run::items`].
+    /// Items to read. They go to [`Run::items`](super::Run::items).
     pub requests: Vec<ItemRequest>,
     /// Events may be there for waits that the commit has opened, that were passed over until now, or whose time limit has
     /// passed: if the `Run` goes
-    /// on, read what the store has and hand its deliveries to [`Run::deliver`]; if it was released, acquire the
+    /// on, read what the store has and hand its deliveries to [`Run::deliver`](super::Run::deliver); if it was released, acquire the
     /// instance again (which comes to nothing if no event is there).
     pub listen: bool,
     /// For which of the open waits they may be there; `None`: for any of them.
@@ -86,7 +86,7 @@ impl Job {
         StepExecution(self.place.clone())
     }
 
-    /// Whether its attempt may take so long and no longer: then [`Run::begun`] has to be told when it begins.
+    /// Whether its attempt may take so long and no longer: then [`Run::begun`](super::Run::begun) has to be told when it begins.
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.is_limited
@@ -221,24 +221,4 @@ pub enum Lifecycle {
         /// How.
         ending: Ending,
     },
-}
-
-impl Run {
-    /// To be published after the next commit.
-    pub(super) fn notify(&mut self, what: Lifecycle, env: &Env<'_>) {
-        let event = self.event(what, env.now);
-        self.events.push(event);
-    }
-
-    /// An event of this instance.
-    #[must_use]
-    pub fn event(&self, what: Lifecycle, time: DateTime<Utc>) -> LifecycleEvent {
-        LifecycleEvent {
-            instance_id: self.id.clone(),
-            definition_id: self.definition.shared_id(),
-            version: self.definition.version(),
-            time,
-            what,
-        }
-    }
 }

@@ -59,6 +59,7 @@
 
 mod consistency;
 mod effects;
+mod fault;
 mod idempotency;
 mod primitive;
 mod primitives;
@@ -71,10 +72,12 @@ mod tests;
 pub use consistency::{contradiction, lost_waits};
 pub use effects::{Effects, ItemRequest, Job, Lifecycle, LifecycleEvent};
 pub use idempotency::{idempotency_key, idempotency_key_of_path};
-pub use primitives::ForEachProgress;
 pub use run::{
     ACTIVITY, CHILD_ENDED, ChildEnd, Env, Run, RunningBodies, StepExecution, USER_TASK, closing,
     failed_in_a_row, why_again,
 };
 
-pub(crate) use primitive::{Fault, Moved, Primitive};
+pub use view::ForEachProgress;
+
+pub(crate) use fault::{Fault, Kept, Moved, Spoilt};
+pub(crate) use primitive::Primitive;

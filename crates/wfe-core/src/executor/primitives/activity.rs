@@ -32,7 +32,7 @@ impl Primitive for ActivityStep {
         let result = answer.into_result()?;
         receive(run, &self.outputs, &result)?;
         // Kept once, as the outcome.
-        run.pointers.edit(at)?.event_data = None;
+        run.edit(at)?.event_data = None;
         Ok(run.complete(at, Some(result), env)?)
     }
 

@@ -27,7 +27,7 @@ impl Primitive for Decide {
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
-        if run.pointers.branches(at)? == 0 {
+        if run.open_branches(at)? == 0 {
             run.complete(at, None, env)?;
         }
         Ok(())

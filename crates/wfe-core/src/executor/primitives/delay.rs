@@ -3,8 +3,7 @@ use serde::Deserialize;
 
 use crate::{
     executor::{
-        Moved, Primitive,
-        primitive::{Kept, Spoilt},
+        Kept, Moved, Primitive, Spoilt,
         run::{Env, Run},
     },
     limits::{later, nearest_time},
@@ -15,7 +14,7 @@ use crate::{
 impl Until {
     /// The time, on which nothing that happens later has an influence: it is asked once, and kept with the pointer.
     pub(super) fn once(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved<DateTime<Utc>> {
-        if let Some(kept) = &run.pointers.get(at)?.persistence_data {
+        if let Some(kept) = &run.pointer(at)?.persistence_data {
             return Ok(DateTime::deserialize(kept)?);
         }
         let until = match self {
@@ -23,7 +22,7 @@ impl Until {
             Self::At(time) => nearest_time(run.ask(at, time)?).max(DateTime::UNIX_EPOCH),
         };
         let (kind, kept) = (run.node_of(at)?.verb.kind(), serde_json::to_value(until)?);
-        let pointer = run.pointers.edit(at)?;
+        let pointer = run.edit(at)?;
         pointer.persistence_data = Some(kept);
         pointer.set(attributes::KIND, kind);
         Ok(until)

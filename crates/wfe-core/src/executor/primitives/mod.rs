@@ -17,7 +17,3 @@ mod sub_workflow;
 mod user_task;
 mod wait_for;
 mod while_loop;
-
-pub use for_each::ForEachProgress;
-
-pub(super) use for_each::Window;

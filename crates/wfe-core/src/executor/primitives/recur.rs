@@ -4,8 +4,7 @@ use serde_json::Value;
 
 use crate::{
     executor::{
-        Moved, Primitive,
-        primitive::{Kept, Spoilt},
+        Kept, Moved, Primitive, Spoilt,
         run::{Env, Run, sequence::branch_of},
     },
     limits::nearest_time,
@@ -29,18 +28,18 @@ fn kept(pointer: &ExecutionPointer) -> serde_json::Result<Ticks> {
 
 impl Recur {
     fn ticks(run: &Run, at: &str) -> Moved<Ticks> {
-        Ok(kept(run.pointers.get(at)?)?)
+        Ok(kept(run.pointer(at)?)?)
     }
 
     /// Keeps what is to come; ends if that is nothing.
     fn keep(run: &mut Run, at: &str, ticks: &Ticks, env: &mut Env<'_>) -> Moved {
-        run.pointers.edit(at)?.persistence_data = Some(serde_json::to_value(ticks)?);
+        run.edit(at)?.persistence_data = Some(serde_json::to_value(ticks)?);
         if let Some(next) = ticks.next {
             // As a delay: one that lies further ahead than any store can hold never comes.
             return Ok(run.set_timer(at, nearest_time(next))?);
         }
         run.clear_timer(at)?;
-        if run.pointers.branches(at)? == 0 {
+        if run.open_branches(at)? == 0 {
             run.complete(at, None, env)?;
         }
         Ok(())
@@ -49,7 +48,7 @@ impl Recur {
 
 impl Primitive for Recur {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let ticks = if run.pointers.get(at)?.persistence_data.is_none() {
+        let ticks = if run.pointer(at)?.persistence_data.is_none() {
             // Asked before anything is done: a condition that panics leaves no side branch.
             let is_over = run.ask(at, &self.until)?;
             run.fork(at)?;
@@ -77,14 +76,14 @@ impl Primitive for Recur {
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
         let is_over = Self::ticks(run, at)?.next.is_none();
-        if is_over && run.pointers.branches(at)? == 0 {
+        if is_over && run.open_branches(at)? == 0 {
             run.complete(at, None, env)?;
         }
         Ok(())
     }
 
     fn data_changed(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        if run.pointers.get(at)?.status != PointerStatus::Running {
+        if run.pointer(at)?.status != PointerStatus::Running {
             return Ok(()); // it has not begun
         }
         let mut ticks = Self::ticks(run, at)?;

@@ -42,7 +42,7 @@ impl Primitive for RunBody {
             }
             _ => {}
         }
-        let pointer = run.pointers.edit(at)?;
+        let pointer = run.edit(at)?;
         if state.is_some() {
             pointer.persistence_data = state;
         }
@@ -80,7 +80,7 @@ impl Primitive for RunBody {
 
     /// The body runs again. It finds the event with the pointer; of a worker's answer, the result.
     fn event_received(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
-        let pointer = run.pointers.edit(at)?;
+        let pointer = run.edit(at)?;
         if pointer.event_name.as_deref().is_some_and(|name| name.starts_with(ACTIVITY)) {
             let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
             pointer.event_data = None;

@@ -5,8 +5,7 @@ use serde_json::Value;
 
 use crate::{
     executor::{
-        Moved, Primitive,
-        primitive::{Kept, Spoilt},
+        Kept, Moved, Primitive, Spoilt,
         run::{Env, Run, saga::compensate::SagaState, sequence::branch_of},
     },
     models::{ExecutionPointer, attributes, pointer_id},
@@ -20,7 +19,7 @@ fn kept(pointer: &ExecutionPointer) -> serde_json::Result<SagaState> {
 
 impl Primitive for Saga {
     fn enter(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        run.pointers.edit(at)?.unset(attributes::RETRIED_FOR);
+        run.edit(at)?.unset(attributes::RETRIED_FOR);
         let state = run.next_round(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, Some(serde_json::to_value(&state)?))?;

@@ -1,7 +1,6 @@
 use crate::{
     executor::{
-        Moved, Primitive,
-        primitive::{Kept, Spoilt},
+        Kept, Moved, Primitive, Spoilt,
         run::{Env, Run, sequence::branch_of},
     },
     models::ExecutionPointer,
@@ -10,7 +9,7 @@ use crate::{
 
 impl Primitive for Schedule {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let is_first = run.pointers.get(at)?.persistence_data.is_none();
+        let is_first = run.pointer(at)?.persistence_data.is_none();
         let until = self.until.once(run, at, env)?;
         if is_first {
             run.fork(at)?;
@@ -18,7 +17,7 @@ impl Primitive for Schedule {
         if until > env.now {
             return Ok(run.sleep_until(at, until)?);
         }
-        let kept = run.pointers.get(at)?.persistence_data.clone();
+        let kept = run.pointer(at)?.persistence_data.clone();
         let branch = branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, kept)?;
         Ok(run.begin_branch(at, "0", branch, |_| {})?)

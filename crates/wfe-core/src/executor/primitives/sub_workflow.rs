@@ -30,7 +30,7 @@ impl SubWorkflow {
             match receive(run, &self.outputs, &end.data) {
                 Err(Fault::Step(error)) => {
                     let step = run.node_of(at)?.id.to_string();
-                    let attempt = run.pointers.get(at)?.retry_count.saturating_add(1);
+                    let attempt = run.pointer(at)?.retry_count.saturating_add(1);
                     run.record_failure(at, step, attempt, &error, env);
                 }
                 received => received?,
@@ -57,11 +57,11 @@ impl Primitive for SubWorkflow {
                 format!("no version of the child's definition {:?} is registered here", self.definition);
             return Err(StepError::retryable(problem).with_code(StepError::DEFINITION).into());
         };
-        let attempt = run.pointers.get(at)?.retry_count.saturating_add(1);
+        let attempt = run.pointer(at)?.retry_count.saturating_add(1);
         let id = pointer_id::child(run.id(), at, attempt);
-        let root = run.root.clone().unwrap_or_else(|| run.id().to_owned());
+        let root = run.root().map(str::to_owned).unwrap_or_else(|| run.id().to_owned());
         // It stands at its first step once it is opened: only its own definition knows which that is.
-        run.delta.created.push(WorkflowInstance {
+        run.create_child(WorkflowInstance {
             id: id.clone(),
             name: String::new(),
             root_workflow_id: Some(root),
@@ -77,7 +77,7 @@ impl Primitive for SubWorkflow {
             complete_time: None,
         });
         run.subscribe(at, Expected::own(CHILD_ENDED, Some(id.clone()), None))?;
-        run.pointers.edit(at)?.set(attributes::CHILD, id);
+        run.edit(at)?.set(attributes::CHILD, id);
         match &self.limit {
             None => Ok(()),
             Some(limit) => limit.begin(run, at, env),
@@ -85,7 +85,7 @@ impl Primitive for SubWorkflow {
     }
 
     fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
-        let pointer = run.pointers.edit(at)?;
+        let pointer = run.edit(at)?;
         pointer.unset(attributes::CHILD);
         // The child has its data itself.
         pointer.event_data = None;

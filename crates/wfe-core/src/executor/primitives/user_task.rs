@@ -54,7 +54,7 @@ impl UserTaskStep {
         let (escalates, reassigns) =
             (is_due(&mut unanswered_times.escalate), is_due(&mut unanswered_times.reassign));
         let (next, kept) = (unanswered_times.next(), serde_json::to_value(&unanswered_times)?);
-        run.pointers.edit(at)?.set(attributes::UNANSWERED, kept);
+        run.edit(at)?.set(attributes::UNANSWERED, kept);
         if let Some((_, to)) = self.unanswered.reassign.as_ref().filter(|_| reassigns) {
             run.wake(at)?;
             self.open(run, at, Some(to))?;
@@ -72,7 +72,7 @@ impl UserTaskStep {
 
 /// `None`: nothing comes any more.
 fn unanswered_times(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<UnansweredTimes>> {
-    let kept = &run.pointers.get(at)?.extension_attributes;
+    let kept = &run.pointer(at)?.extension_attributes;
     if kept.contains_key(attributes::ESCALATED) {
         return Ok(None);
     }
@@ -85,7 +85,7 @@ fn unanswered_times(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<
 impl Primitive for UserTaskStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         // Of an earlier round: what runs beside the task now is another branch.
-        let kept = &mut run.pointers.edit(at)?.extension_attributes;
+        let kept = &mut run.edit(at)?.extension_attributes;
         if kept.remove(attributes::ESCALATED).is_some() | kept.remove(attributes::UNANSWERED).is_some() {
             run.restart(at)?;
         }
@@ -101,7 +101,7 @@ impl Primitive for UserTaskStep {
         };
         if let Some(next) = unanswered_times.next() {
             let kept = serde_json::to_value(&unanswered_times)?;
-            run.pointers.edit(at)?.set(attributes::UNANSWERED, kept);
+            run.edit(at)?.set(attributes::UNANSWERED, kept);
             run.set_timer(at, next)?;
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Primitive for UserTaskStep {
             return Err(StepError::retryable(problem).with_code(StepError::UNREADABLE).into());
         };
         receive(run, &self.outputs, &result)?;
-        run.pointers.edit(at)?.event_data = None;
+        run.edit(at)?.event_data = None;
         let Some(branch) = branch else {
             return Ok(run.complete(at, Some(result), env)?);
         };
@@ -151,7 +151,7 @@ impl Primitive for UserTaskStep {
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, key: &str, env: &mut Env<'_>) -> Moved {
-        let pointer = run.pointers.get(at)?;
+        let pointer = run.pointer(at)?;
         if key == pointer_id::ESCALATION && pointer.status == PointerStatus::WaitingForEvent {
             return Ok(()); // the task is still open
         }

@@ -12,7 +12,7 @@ use crate::{
 
 impl Primitive for WaitFor {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let pointer = run.pointers.get(at)?;
+        let pointer = run.pointer(at)?;
         if let Some(event) = pointer.event_data.clone().filter(|_| pointer.event_published) {
             // It came before, and its output failed. It reaches the instance once only: another wait would lose it.
             return self.event_received(run, at, event, env);

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     executor::{
-        Moved, Primitive,
-        primitive::{Kept, Spoilt},
+        Kept, Moved, Primitive, Spoilt,
         run::{Env, Run, sequence::branch_of},
     },
     models::{ExecutionPointer, PointerStatus},
@@ -24,12 +23,12 @@ impl While {
         if !run.ask(at, &self.holds)? {
             return Ok(run.complete(at, None, env)?);
         }
-        let mut rounds = kept(run.pointers.get(at)?)?;
+        let mut rounds = kept(run.pointer(at)?)?;
         let key = rounds.begun.to_string();
         rounds.begun += 1;
         let (branch, kept) = (branch_of(run.node_of(at)?, 0)?, serde_json::to_value(rounds)?);
-        if run.pointers.get(at)?.status == PointerStatus::Running {
-            run.pointers.edit(at)?.persistence_data = Some(kept);
+        if run.pointer(at)?.status == PointerStatus::Running {
+            run.edit(at)?.persistence_data = Some(kept);
         } else {
             run.become_container(at, Some(kept))?;
         }

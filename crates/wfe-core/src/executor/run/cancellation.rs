@@ -16,12 +16,12 @@ impl Run {
         for id in self.pointers.below(&path) {
             self.cancel(&id, env)?;
             let pointer = self.pointers.remove(&id)?;
-            self.delta.finished.push(pointer);
+            self.pending.finish(pointer);
         }
-        self.windows.remove(at);
+        self.windows.close(at);
         self.saga_log.forget(at);
         let saga_log = &self.saga_log;
-        self.requests.retain(|want| {
+        self.pending.retain_requests(|want| {
             let is_inside = want.container == at || want.container.starts_with(&path);
             !is_inside || saga_log.reads(&want.container)
         });
@@ -48,7 +48,7 @@ impl Run {
             self.cancel_body(work);
         }
         self.bodies.not_ready(at);
-        self.windows.remove(at);
+        self.windows.close(at);
         self.saga_log.forget(at);
         self.unsubscribe(at)?;
         self.clear_timer(at)
@@ -70,7 +70,7 @@ impl Run {
     ) -> Result<()> {
         self.set_status(StatusChange::Terminate, cause)?;
         self.ending = Some(ending);
-        self.delta.complete_time = Some(env.now);
+        self.pending.set_complete_time(env.now);
         self.cancel_all(env)?;
         self.notify(Lifecycle::Terminated { ending }, env);
         Ok(())
@@ -82,8 +82,7 @@ impl Run {
             self.cancel(&id, env)?;
         }
         self.close_all_subscriptions();
-        self.queue.clear();
-        self.requests.clear();
+        self.pending.stop();
         Ok(())
     }
 

@@ -15,7 +15,7 @@ impl Run {
     /// The state contradicts itself.
     pub fn control(&mut self, request: ControlRequest, env: &mut Env<'_>) -> Result<()> {
         let ControlRequest { number, control, intervention } = request;
-        self.delta.applied = Some(number);
+        self.pending.applied(number);
         if self.status.is_final() {
             return Ok(());
         }
@@ -38,7 +38,7 @@ impl Run {
     fn resume(&mut self, intervention: Option<&Intervention>, env: &mut Env<'_>) -> Result<()> {
         if let Some(fault) = self.fault.clone() {
             // Nothing was mended since: it stays parked, and says why again.
-            self.delta.failures.push(fault.clone());
+            self.pending.record_failure(fault.clone());
             return self.set_status(StatusChange::Suspend, Some(fault));
         }
         let done = match intervention {
@@ -62,9 +62,9 @@ impl Run {
     pub(super) fn set_resumed(&mut self, env: &Env<'_>) -> Result<()> {
         self.set_status(StatusChange::Resume, None)?;
         self.notify(Lifecycle::Resumed, env);
-        self.delta.listen = true;
+        self.pending.listen();
         // Steps that ended meanwhile have changed it, and nobody has asked the conditions since.
-        self.data_changed = true;
+        self.data.touch();
         Ok(())
     }
 }

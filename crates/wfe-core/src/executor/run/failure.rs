@@ -95,7 +95,7 @@ impl Run {
         env: &Env<'_>,
     ) -> StepFailure {
         let failure = step_failure(&self.id, at, step, attempt, error, env.now);
-        self.delta.failures.push(failure.clone());
+        self.pending.record_failure(failure.clone());
         self.notify(Lifecycle::Error(Box::new(failure.clone())), env);
         failure
     }
@@ -172,7 +172,7 @@ impl Run {
             let pointer = self.pointers.edit(&id)?;
             pointer.status = pointer.status.after(PointerChange::Wake)?;
             self.reset_retries(&id)?;
-            self.queue.push_back(id);
+            self.pending.enqueue(id);
         }
         Ok(())
     }

@@ -1,13 +1,17 @@
 //! The live state of one instance, and how it moves.
 
-pub(super) mod attempts;
+pub(super) mod advance;
+mod attempts;
 mod bodies;
 mod cancellation;
 mod commit;
 mod control;
+mod data;
 pub(super) mod failure;
 mod intervention;
+mod jobs;
 mod open;
+mod pending;
 mod pointers;
 mod refused_commit;
 pub(super) mod saga;
@@ -16,6 +20,7 @@ pub(super) mod subscriptions;
 mod timers;
 pub(super) mod timing;
 mod waits;
+pub(super) mod windows;
 
 pub use attempts::StepExecution;
 pub use bodies::RunningBodies;
@@ -23,29 +28,28 @@ pub use failure::{failed_in_a_row, why_again};
 pub use saga::closing;
 pub use subscriptions::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
-use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use bodies::Bodies;
+use data::InstanceData;
+use pending::Pending;
 use pointers::Pointers;
-use refused_commit::Entries;
 use saga::log::SagaLog;
 use timers::Timers;
 use waits::Waits;
+use windows::Windows;
 
-use super::{Fault, ItemRequest, LifecycleEvent, Moved, primitives::Window};
+use super::{Fault, Lifecycle, LifecycleEvent, Moved};
 use crate::{
     BoxError, Result, WfeError,
     definition::Definition,
-    models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
-    program::{AnyData, Apply, Ask, BodyEnd, Node, Verb},
+    models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    program::{Apply, Ask, BodyEnd, Node, Verb},
     steps::StepError,
-    traits::{Consumed, Control, Ending, Items, StepFailure},
+    traits::{Ending, StepFailure},
 };
 
 /// What the executor takes from outside.
@@ -63,64 +67,29 @@ pub struct Env<'a> {
 /// A method that fails has met a contradiction in the state; the `Run` is of no use any more. Drop it, and open it
 /// anew as quarantined ([`Run::open_quarantined`]).
 pub struct Run {
-    pub(super) id: Arc<str>,
-    pub(super) definition: Definition,
-    pub(super) parent: Option<String>,
-    pub(super) root: Option<String>,
-    pub(super) reference: Option<Arc<str>>,
-    pub(super) created: DateTime<Utc>,
-    pub(super) status: WorkflowStatus,
-    pub(super) next_execution: Option<i64>,
-    /// `None`: the instance does not fit its definition, and is parked.
-    pub(super) data: Option<AnyData>,
-    pub(super) value: Value,
-    /// The data has changed since the conditions on it were asked.
-    pub(super) data_changed: bool,
-    pub(super) pointers: Pointers,
-    /// Pending pointers that are to be entered.
-    pub(super) queue: VecDeque<String>,
-    pub(super) entries: Entries,
-    pub(super) timers: Timers,
-    pub(super) bodies: Bodies,
-    /// Active pointers that a change of the data may concern.
-    pub(super) watching: BTreeSet<String>,
-    pub(super) waits: Waits,
-    pub(super) windows: HashMap<String, Window>,
-    pub(super) saga_log: SagaLog,
-    pub(super) requests: Vec<ItemRequest>,
-    pub(super) events: Vec<LifecycleEvent>,
-    pub(super) delta: Delta,
-    pub(super) fault: Option<StepFailure>,
-    pub(super) ending: Option<Ending>,
-    pub(super) cause: Option<StepFailure>,
-    /// The failure of a step that ended it is fatal. Asked in the commit that ends it, and never later.
-    pub(super) is_fatal: bool,
-}
+    id: Arc<str>,
+    definition: Definition,
+    parent: Option<String>,
+    root: Option<String>,
+    reference: Option<Arc<str>>,
+    created: DateTime<Utc>,
 
-/// Changes beside those of the pointers, not stored yet.
-#[derive(Default)]
-pub(in crate::executor) struct Delta {
-    pub status: Option<WorkflowStatus>,
-    pub complete_time: Option<DateTime<Utc>>,
-    /// What the stored due time is to be.
-    pub next_execution: Option<i64>,
-    pub data: bool,
-    pub finished: Vec<ExecutionPointer>,
-    pub items: Vec<Items>,
-    pub subscribed: Vec<EventSubscription>,
-    pub dated: Vec<String>,
-    pub unsubscribed: Vec<String>,
-    pub unanswerable: Vec<String>,
-    pub consumed: Vec<Consumed>,
-    /// The streams in which they stood: keys by name.
-    pub moved: HashMap<String, HashSet<String>>,
-    pub created: Vec<WorkflowInstance>,
-    pub requested: Vec<(String, Control)>,
-    /// Events that were passed over while the instance stood still may be taken now.
-    pub listen: bool,
-    pub failures: Vec<StepFailure>,
-    pub applied: Option<u64>,
-    pub release: bool,
+    status: WorkflowStatus,
+    /// Why the engine has quarantined the instance.
+    fault: Option<StepFailure>,
+    ending: Option<Ending>,
+    cause: Option<StepFailure>,
+    /// The failure that ended the instance is fatal. Known in the commit that ends it, and never later.
+    is_fatal: bool,
+
+    data: InstanceData,
+    pointers: Pointers,
+    timers: Timers,
+    bodies: Bodies,
+    waits: Waits,
+    windows: Windows,
+    saga_log: SagaLog,
+    pending: Pending,
 }
 
 impl Run {
@@ -157,7 +126,7 @@ impl Run {
     /// Its data as JSON, the newest state.
     #[must_use]
     pub fn value(&self) -> &Value {
-        &self.value
+        self.data.value()
     }
 
     /// How many bodies are at work.
@@ -200,7 +169,7 @@ impl Run {
         if self.saga_log.reads(container) {
             return self.entry_read(container, values, env);
         }
-        if !self.windows.contains_key(container) {
+        if !self.windows.contains(container) {
             return Ok(()); // what asked for them is over, or was taken away
         }
         if values.is_empty() {
@@ -235,6 +204,38 @@ impl Run {
         }
     }
 
+    pub(super) fn root(&self) -> Option<&str> {
+        self.root.as_deref()
+    }
+
+    pub(super) fn pointer(&self, at: &str) -> Result<&ExecutionPointer> {
+        self.pointers.get(at)
+    }
+
+    /// The pointer, to be changed.
+    pub(super) fn edit(&mut self, at: &str) -> Result<&mut ExecutionPointer> {
+        self.pointers.edit(at)
+    }
+
+    /// How many branches of the container have begun and not ended.
+    pub(super) fn open_branches(&self, at: &str) -> Result<usize> {
+        self.pointers.branches(at)
+    }
+
+    /// The child is created in the next commit.
+    pub(super) fn create_child(&mut self, child: WorkflowInstance) {
+        self.pending.create_child(child);
+    }
+
+    /// The items of the container are stored apart from its pointer.
+    pub(super) fn store_items(&mut self, at: &str, values: Vec<Value>) {
+        self.pending.store_items(at.to_owned(), values);
+    }
+
+    pub(super) fn request_items(&mut self, at: &str, from: u64, limit: usize) {
+        self.pending.request_items(at.to_owned(), from, limit);
+    }
+
     pub(super) fn node_of(&self, pointer: &str) -> Result<&Node> {
         let pointer = self.pointers.get(pointer)?;
         let step = pointer.step_name.as_deref().unwrap_or_default();
@@ -247,7 +248,7 @@ impl Run {
 
     /// Asks the data, and the item of the pointer `at`.
     pub(super) fn ask<T>(&self, at: &str, question: &Ask<T>) -> Moved<T> {
-        let data = self.data.as_ref().ok_or_else(parked)?;
+        let data = self.data.get()?;
         Ok(question(data, self.pointers.get(at)?.context_item.as_ref())?)
     }
 
@@ -256,100 +257,27 @@ impl Run {
         &mut self,
         outputs: impl IntoIterator<Item = Apply>,
     ) -> std::result::Result<(), StepError> {
-        let mut changed: Option<(AnyData, Value)> = None;
-        for apply in outputs {
-            let newest = match &changed {
-                Some((data, _)) => data,
-                None => self.data.as_ref().ok_or_else(parked)?,
-            };
-            changed = Some(apply.call(newest)?);
-        }
-        if let Some((data, value)) = changed
-            && value != self.value
-        {
-            (self.data, self.value, self.delta.data) = (Some(data), value, true);
-            self.data_changed = true;
+        if self.data.apply(outputs)? {
+            self.pending.data_changed();
         }
         Ok(())
     }
 
-    /// Enters pending pointers, and asks the conditions on the data, until nothing follows by itself; at most `budget`
-    /// pointers, so that no commit becomes too large.
-    pub(super) fn drain(&mut self, mut budget: usize, env: &mut Env<'_>) -> Result<()> {
-        while self.status == WorkflowStatus::Runnable {
-            if std::mem::take(&mut self.data_changed) {
-                self.ask_conditions(env)?;
-                continue;
-            }
-            if budget == 0 {
-                return Ok(());
-            }
-            let Some(at) = self.queue.pop_front() else { return Ok(()) };
-            if self.pointers.get(&at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
-                budget -= 1;
-                self.enter(&at, env)?;
-            }
-        }
-        Ok(())
+    /// To be published after the next commit.
+    pub(super) fn notify(&mut self, what: Lifecycle, env: &Env<'_>) {
+        let event = self.event(what, env.now);
+        self.pending.publish(event);
     }
 
-    fn enter(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        let node = self.node_of(at)?;
-        let (verb, is_covering) =
-            (node.verb.clone(), node.compensation.is_some() && !node.branches.is_empty());
-        if node.cancel_when.is_some() || verb.watches_data() {
-            self.watching.insert(at.to_owned());
-            self.ask_condition(at, env)?;
-            if !self.pointers.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
-                return Ok(());
-            }
+    /// An event of this instance.
+    #[must_use]
+    pub fn event(&self, what: Lifecycle, time: DateTime<Utc>) -> LifecycleEvent {
+        LifecycleEvent {
+            instance_id: self.id.clone(),
+            definition_id: self.definition.shared_id(),
+            version: self.definition.version(),
+            time,
+            what,
         }
-        if is_covering {
-            self.note_log_start(at)?;
-        }
-        self.guard(at, env, |run, env| verb.primitive().enter(run, at, env))
     }
-
-    fn ask_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
-        let watching: Vec<String> = self.watching.iter().cloned().collect();
-        for at in watching {
-            // One that was asked before it may have taken it away.
-            if self.watching.contains(&at) {
-                self.ask_condition(&at, env)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes the pointer away if its cancel condition holds.
-    fn ask_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        // A failed one that waits to be resumed has nothing to take away yet.
-        if self.pointers.get(at)?.status == PointerStatus::Failed || self.is_child_cancelled(at)? {
-            return Ok(());
-        }
-        let node = self.node_of(at)?;
-        let (verb, condition) = (node.verb.clone(), node.cancel_when.clone());
-        let is_open_saga = verb.is_saga() && self.is_open_saga(at)?;
-        if verb.is_saga() && self.is_compensating(at)? {
-            return Ok(());
-        }
-        // The step itself is over, and looks at nothing any more.
-        let is_in_fallback = self.is_in_fallback(at)?;
-        self.guard(at, env, |run, env| {
-            if let Some(condition) = condition
-                && run.ask(at, &condition)?
-            {
-                return Ok(if is_open_saga {
-                    run.cancel_saga(at, env)
-                } else {
-                    run.cancel_and_proceed(at, env)
-                }?);
-            }
-            if is_in_fallback { Ok(()) } else { verb.primitive().data_changed(run, at, env) }
-        })
-    }
-}
-
-fn parked() -> StepError {
-    StepError::fatal("the instance is parked").with_code(StepError::DEFINITION)
 }

@@ -1,14 +1,14 @@
-use std::collections::{BTreeSet, HashMap, VecDeque};
-
 use super::{
-    Delta, Env, Run,
+    Env, Run,
     bodies::{Bodies, RunningBodies},
+    data::InstanceData,
     failure::step_failure,
+    pending::Pending,
     pointers::Pointers,
-    refused_commit::Entries,
     saga::{compensate::compensated_step, log::SagaLog},
     timers::Timers,
     waits::Waits,
+    windows::Windows,
 };
 use crate::{
     Result,
@@ -52,7 +52,7 @@ impl Run {
         }
         if is_asked {
             // An event that was published after the request must not end what that was to stop.
-            run.delta.listen = true;
+            run.pending.listen();
         } else {
             run.deliver(deliveries, env)?;
         }
@@ -73,8 +73,8 @@ impl Run {
 
     fn open_without_bodies(definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Self> {
         let mut run = Self::with_state(definition, loaded);
-        match definition.decode(&run.value) {
-            Ok(data) => run.data = Some(data),
+        match definition.decode(run.data.value()) {
+            Ok(data) => run.data.decoded(data),
             Err(e) => {
                 let problem = format!("its data does not fit the definition's type any more: {e}");
                 run.quarantine(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
@@ -113,12 +113,12 @@ impl Run {
             }
             // That its pause was over is stored with what comes of it.
             self.wake(&at)?;
-            self.queue.retain(|id| *id != at);
+            self.pending.remove_from_queue(&at);
             // It does not enter its step again, which would see to this.
             let node = self.node_of(&at)?;
             if node.cancel_when.is_some() || node.verb.watches_data() {
-                self.watching.insert(at.clone());
-                self.data_changed = true;
+                self.data.observe(&at);
+                self.data.touch();
             }
             self.bodies.add(at, work);
         }
@@ -150,26 +150,18 @@ impl Run {
             reference: instance.reference.map(Into::into),
             created: instance.create_time,
             status: instance.status,
-            next_execution: instance.next_execution,
-            data: None,
-            value: instance.data,
-            data_changed: false,
-            pointers: Pointers::stored(instance.execution_pointers),
-            queue: VecDeque::new(),
-            entries: Entries::Many,
-            timers: Timers::default(),
-            bodies: Bodies::default(),
-            watching: BTreeSet::new(),
-            waits: Waits::stored(loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id))),
-            windows: HashMap::new(),
-            saga_log: SagaLog::default(),
-            requests: Vec::new(),
-            events: Vec::new(),
-            delta: Delta::default(),
             fault: None,
             ending: loaded.ending,
             cause: loaded.cause,
             is_fatal: false,
+            data: InstanceData::new(instance.data),
+            pointers: Pointers::stored(instance.execution_pointers),
+            timers: Timers::default(),
+            bodies: Bodies::default(),
+            waits: Waits::stored(loaded.waits.into_iter().map(|wait| (wait.id, wait.execution_pointer_id))),
+            windows: Windows::default(),
+            saga_log: SagaLog::default(),
+            pending: Pending::new(instance.next_execution),
         }
     }
 
@@ -180,14 +172,13 @@ impl Run {
         }
         let fault = step_failure(&self.id, "", String::new(), 1, reason, env.now);
         self.bodies.take_ready();
-        self.requests.clear();
-        self.windows.clear();
+        self.pending.stop();
+        self.windows.close_all();
         self.saga_log.stop();
         self.timers.clear_all();
-        self.watching.clear();
-        self.queue.clear();
+        self.data.stop_all_observers();
         if self.status == WorkflowStatus::Runnable {
-            self.delta.failures.push(fault.clone());
+            self.pending.record_failure(fault.clone());
             self.set_status(StatusChange::Suspend, Some(fault.clone()))?;
             self.notify(Lifecycle::Error(Box::new(fault.clone())), env);
             self.notify(Lifecycle::Suspended, env);
@@ -209,7 +200,7 @@ impl Run {
             };
             let status = pointer.status;
             match status {
-                PointerStatus::Pending => self.queue.push_back(id.clone()),
+                PointerStatus::Pending => self.pending.enqueue(id.clone()),
                 PointerStatus::Sleeping => {
                     let until = pointer.sleep_until.unwrap_or(env.now);
                     self.timers.set(&id, until);
@@ -233,7 +224,7 @@ impl Run {
                 && !self.is_child_cancelled(&id)?
                 && (node.cancel_when.is_some() || node.verb.watches_data())
             {
-                self.watching.insert(id);
+                self.data.observe(&id);
             }
         }
         self.close_stray_subscriptions()?;

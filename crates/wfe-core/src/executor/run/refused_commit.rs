@@ -14,17 +14,6 @@ use crate::{
     traits::Loaded,
 };
 
-/// How many pending pointers a commit enters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::executor) enum Entries {
-    /// As many as a commit may.
-    Many,
-    /// None: after a refusal, what had happened before they were entered is stored first.
-    None,
-    /// One, so that a refusal tells which one it means.
-    One,
-}
-
 impl Run {
     /// The store refused what [`pending_commit`](Self::pending_commit) gave, and always will. `true`: commit again, something was taken back,
     /// or has failed. `false`: nothing can be; what came since the last commit is void. Then open the instance anew
@@ -33,9 +22,8 @@ impl Run {
     /// # Errors
     /// The state contradicts itself.
     pub fn refused(&mut self, reason: &StepError, env: &mut Env<'_>) -> Result<bool> {
-        let began: Vec<String> =
-            self.delta.subscribed.iter().map(|wait| wait.execution_pointer_id.clone()).collect();
-        let is_found = self.entries == Entries::One && began.len() == 1;
+        let began = self.pending.subscribers();
+        let is_found = self.pending.enters_one() && began.len() == 1;
         let (mut can_begin_again, mut others) = (Vec::new(), Vec::new());
         for at in began {
             // A body has answered that it waits: it must not run again for this.
@@ -51,18 +39,10 @@ impl Run {
         for at in can_begin_again {
             self.cancel_inside(&at, env)?;
             self.wake(&at)?;
-            self.queue.push_back(at);
+            self.pending.enqueue(at);
         }
-        self.entries = Entries::None;
+        self.pending.enter_one_by_one();
         Ok(true)
-    }
-
-    /// The pass is stored: once all that was taken back has begun again, many may begin at once.
-    pub(super) fn accepted(&mut self) {
-        self.entries = match self.entries {
-            Entries::None | Entries::One if !self.queue.is_empty() => Entries::One,
-            _ => Entries::Many,
-        };
     }
 
     /// As [`open`](Self::open), but suspended for a reason that is none of a step's: nothing new begins until somebody resumes
@@ -84,7 +64,7 @@ impl Run {
             return Ok(run);
         }
         let failure = step_failure(&run.id, "", String::new(), 1, reason, env.now);
-        run.delta.failures.push(failure.clone());
+        run.pending.record_failure(failure.clone());
         run.set_status(StatusChange::Suspend, Some(failure.clone()))?;
         run.notify(Lifecycle::Error(Box::new(failure)), env);
         run.notify(Lifecycle::Suspended, env);

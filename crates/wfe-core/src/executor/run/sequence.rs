@@ -58,7 +58,7 @@ impl Run {
         self.pointers.branch_began(at, &id)?;
         dress(&mut child);
         self.pointers.add(child);
-        self.queue.push_back(id);
+        self.pending.enqueue(id);
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl Run {
 
     /// Nothing more happens at the pointer.
     pub(in crate::executor) fn deactivate(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        self.watching.remove(at);
+        self.data.stop_observing(at);
         let pointer = self.pointers.edit(at)?;
         pointer.active = false;
         pointer.end_time.get_or_insert(env.now);
@@ -144,7 +144,7 @@ impl Run {
             latest = latest.max(pointer_id::execution_number(&visit));
             if !self.pointers.get(&visit)?.active {
                 let pointer = self.pointers.remove(&visit)?;
-                self.delta.finished.push(pointer);
+                self.pending.finish(pointer);
             }
         }
         if latest > 0 {
@@ -153,7 +153,7 @@ impl Run {
         // `beside` itself may be such a visit, and gone by now: the newest history row then.
         let like = match self.pointers.get(beside) {
             Ok(pointer) => pointer.clone(),
-            Err(gone) => self.delta.finished.iter().rev().find(|p| p.id == beside).cloned().ok_or(gone)?,
+            Err(gone) => self.pending.finished(beside).cloned().ok_or(gone)?,
         };
         let mut pointer = node.new_pointer(id.clone());
         pointer.predecessor_id = Some(before.to_owned());
@@ -164,7 +164,7 @@ impl Run {
             inherit(&mut pointer, self.pointers.get(container)?, &[attributes::FAILURE]);
         }
         self.pointers.add(pointer);
-        self.queue.push_back(id);
+        self.pending.enqueue(id);
         Ok(())
     }
 
@@ -211,7 +211,7 @@ impl Run {
             if is_fallback && is_last && pointer.scope.last() == Some(&container) {
                 result = result_of(pointer.status, pointer.outcome.clone(), &pointer.extension_attributes);
             }
-            self.delta.finished.push(pointer);
+            self.pending.finish(pointer);
         }
         self.pointers.branch_ended(&container, path.to_owned())?;
         if is_fallback {
@@ -274,7 +274,7 @@ impl Run {
     pub(super) fn end_well(&mut self, env: &mut Env<'_>) -> Result<()> {
         self.set_status(StatusChange::Complete, None)?;
         self.ending = Some(Ending::Completed);
-        self.delta.complete_time = Some(env.now);
+        self.pending.set_complete_time(env.now);
         self.cancel_all(env)?;
         self.notify(Lifecycle::Completed, env);
         Ok(())
@@ -283,7 +283,7 @@ impl Run {
     pub(super) fn set_status(&mut self, change: StatusChange, cause: Option<StepFailure>) -> Result<()> {
         self.status = self.status.after(change)?;
         self.cause = cause;
-        self.delta.status = Some(self.status);
+        self.pending.set_status(self.status);
         Ok(())
     }
 }

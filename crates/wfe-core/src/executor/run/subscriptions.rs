@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::{Delta, Env, Run};
+use super::{Env, Run, pending::Delta};
 use crate::{
     Result,
     limits::{Inside, nearest_time},
@@ -59,15 +59,13 @@ impl Run {
         (pointer.event_published, pointer.event_data) = (false, None);
         let (instance, step) = (self.id.to_string(), pointer.step_id);
         let as_of = nearest_time(wanted.as_of.unwrap_or(self.created));
-        if wanted.as_of.is_some() && as_of == self.created {
-            self.delta.dated.push(id.clone());
-        }
+        let is_dated = wanted.as_of.is_some() && as_of == self.created;
         let wait = EventSubscription {
             id: id.clone(),
             subscription_data: wanted.data,
             ..EventSubscription::new(instance, step, at, wanted.name, key, as_of)
         };
-        self.delta.subscribed.push(wait);
+        self.pending.subscribe(wait, is_dated);
         self.waits.open(id, at.to_owned());
         Ok(())
     }
@@ -76,16 +74,11 @@ impl Run {
     pub(super) fn unsubscribe(&mut self, at: &str) -> Result<()> {
         let Some(id) = self.subscription_of(at)? else { return Ok(()) };
         self.waits.close(&id);
-        let before = self.delta.subscribed.len();
-        self.delta.subscribed.retain(|wait| wait.id != id);
-        self.delta.dated.retain(|dated| *dated != id);
-        if self.delta.subscribed.len() == before {
-            self.delta.unsubscribed.push(id);
-        }
+        self.pending.unsubscribe(id);
         if let Some(Value::String(child)) = self.pointers.edit(at)?.unset(attributes::CHILD) {
             // What is terminated undoes nothing, its children included.
             let is_terminated = self.ending == Some(Ending::Terminated);
-            self.end_child(child, if is_terminated { Control::Terminate } else { Control::Cancel });
+            self.pending.end_child(child, if is_terminated { Control::Terminate } else { Control::Cancel });
         }
         Ok(())
     }
@@ -96,15 +89,6 @@ impl Run {
         let waits = pointer.active && pointer.status == PointerStatus::WaitingForEvent;
         let child = pointer.text(attributes::CHILD);
         Ok(child.filter(|_| waits).map(str::to_owned))
-    }
-
-    fn end_child(&mut self, child: String, control: Control) {
-        let before = self.delta.created.len();
-        self.delta.created.retain(|new| new.id != child);
-        // A child that was not stored yet never begins.
-        if self.delta.created.len() == before {
-            self.delta.requested.push((child, control));
-        }
     }
 
     /// The id of the pointer's open wait.
@@ -137,8 +121,7 @@ impl Run {
         for delivery in deliveries {
             // What one of the waits that share an event does with it may make the instance stand still; the others have
             // it too then, because it is spent.
-            let is_spent = |id: &str| self.delta.consumed.iter().any(|consumed| consumed.event_id == id);
-            if self.status != WorkflowStatus::Runnable && !is_spent(&delivery.event.id) {
+            if self.status != WorkflowStatus::Runnable && !self.pending.is_consumed(&delivery.event.id) {
                 continue;
             }
             let Some(at) = self.waits.pointer_of(&delivery.subscription_id).map(str::to_owned) else {
@@ -151,8 +134,8 @@ impl Run {
             let Delivery { subscription_id, event } = delivery;
             self.waits.close(&subscription_id);
             changed = true;
-            self.delta.moved.entry(event.event_name).or_default().insert(event.event_key);
-            self.delta.consumed.push(Consumed { subscription_id, event_id: event.id });
+            let consumed = Consumed { subscription_id, event_id: event.id };
+            self.pending.consume(consumed, event.event_name, event.event_key);
             self.clear_timer(&at)?;
             let pointer = self.pointers.edit(&at)?;
             pointer.status = pointer.status.after(PointerChange::Wake)?;
@@ -179,10 +162,10 @@ impl Run {
         let is_open = |wait: &&EventSubscription| self.waits.is_open(&wait.id);
         let mut found: BTreeSet<String> =
             delta.subscribed.iter().filter(is_open).map(|wait| wait.id.clone()).collect();
-        if !delta.moved.is_empty() {
+        if !delta.streams.is_empty() {
             let has_moved = |pointer: &&ExecutionPointer| {
                 let (Some(name), Some(key)) = (&pointer.event_name, &pointer.event_key) else { return false };
-                delta.moved.get(name).is_some_and(|keys| keys.contains(key))
+                delta.streams.get(name).is_some_and(|keys| keys.contains(key))
             };
             // By the pointers in their order: thousands of them would be many to look up one by one.
             let moved = self
@@ -204,7 +187,7 @@ impl Run {
         let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Wake)?;
         pointer.unset(attributes::CHILD);
-        self.queue.push_back(pointer.id.clone());
+        self.pending.enqueue(at.to_owned());
         Ok(())
     }
 
@@ -220,14 +203,16 @@ impl Run {
         }
         for id in stray {
             self.waits.close(&id);
-            self.delta.unsubscribed.push(id);
+            self.pending.unsubscribe(id);
         }
         Ok(())
     }
 
     /// Closes what is still open at the end of the instance.
     pub(super) fn close_all_subscriptions(&mut self) {
-        self.delta.unsubscribed.extend(self.waits.close_all());
+        for id in self.waits.close_all() {
+            self.pending.unsubscribe(id);
+        }
     }
 }
 

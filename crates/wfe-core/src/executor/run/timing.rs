@@ -86,7 +86,7 @@ impl Run {
                 PointerStatus::Sleeping => {
                     pointer.sleep_until = None;
                     pointer.status = pointer.status.after(PointerChange::Wake)?;
-                    self.queue.push_back(id);
+                    self.pending.enqueue(id);
                 }
                 _ => self.timer_fired(&id, env)?,
             }
@@ -124,8 +124,8 @@ impl Run {
             return Ok(false);
         };
         let closes = self.verb_of(id)?.primitive().takes_no_answer_after(self, id, env)?;
-        if closes && !self.delta.unanswerable.contains(&wait) {
-            self.delta.unanswerable.push(wait);
+        if closes {
+            self.pending.accept_no_answer(wait);
         }
         Ok(closes)
     }

@@ -45,14 +45,11 @@ impl Run {
         for id in self.pointers.below(&pointer_id::inside(saga)) {
             let Some(child) = self.child_of(&id)? else { continue };
             let is_inside = self.sagas_around(&id)?.iter().any(|around| around == saga);
-            if is_inside
-                && !self.is_child_cancelled(&id)?
-                && !self.delta.created.iter().any(|new| new.id == child)
-            {
+            if is_inside && !self.is_child_cancelled(&id)? && !self.pending.is_new_child(&child) {
                 self.clear_timer(&id)?;
-                self.watching.remove(&id);
+                self.data.stop_observing(&id);
                 self.pointers.edit(&id)?.set(attributes::CHILD_CANCELLED, true);
-                self.delta.requested.push((child, Control::Cancel));
+                self.pending.end_child(child, Control::Cancel);
             }
         }
         Ok(())

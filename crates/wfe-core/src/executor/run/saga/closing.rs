@@ -46,7 +46,7 @@ impl Run {
         }
         if self.status == WorkflowStatus::Suspended {
             self.set_status(StatusChange::Resume, None)?;
-            self.delta.listen = true;
+            self.pending.listen();
             self.retry_failed()?;
         }
         self.cancel_all_but("", &open, env)?;

@@ -16,15 +16,14 @@ use serde_json::Value;
 use crate::{
     Result, WfeError,
     executor::{
-        ItemRequest,
-        primitive::{Kept, Spoilt},
+        Kept, Spoilt,
         run::{Env, Run},
     },
     models::{ExecutionPointer, PointerChange, PointerStatus, attributes, pointer_id},
     program::Branch,
     redact,
     steps::{Compensated, StepError},
-    traits::{Ending, Items, StepFailure},
+    traits::{Ending, StepFailure},
 };
 
 /// What the pointer of a saga keeps.
@@ -207,7 +206,7 @@ impl Run {
     fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
         let (container, values) = (pointer_id::log_entry(root, number), vec![serde_json::to_value(entry)?]);
         self.saga_log.change(&container);
-        self.delta.items.push(Items { container, values });
+        self.pending.store_items(container, values);
         Ok(())
     }
 
@@ -291,7 +290,7 @@ impl Run {
     fn request_entry(&mut self, saga: &str, number: u64) -> Result<()> {
         let container = pointer_id::log_entry(&self.root_of(saga)?, number);
         if self.saga_log.look(container.clone(), saga) {
-            self.requests.push(ItemRequest { container, from: 0, limit: 1 });
+            self.pending.request_items(container, 0, 1);
         }
         Ok(())
     }
@@ -304,7 +303,7 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         if self.saga_log.came(container) {
-            self.requests.push(ItemRequest { container: container.to_owned(), from: 0, limit: 1 });
+            self.pending.request_items(container.to_owned(), 0, 1);
             return Ok(());
         }
         let entry = values.into_iter().next();

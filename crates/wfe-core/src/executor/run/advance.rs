@@ -1,0 +1,140 @@
+//! How far an instance moves by itself.
+
+use chrono::{DateTime, Utc};
+
+use super::{Env, Run};
+use crate::{
+    Result,
+    models::{PointerStatus, WorkflowStatus},
+};
+
+impl Run {
+    /// Moves the instance as far as it comes by itself: timers that are due fire, and pending pointers are entered. What
+    /// follows is [to be stored](Self::pending_commit).
+    ///
+    /// # Errors
+    /// The state contradicts itself.
+    pub fn advance(&mut self, env: &mut Env<'_>) -> Result<()> {
+        self.wake_due(env)?;
+        self.drain(self.pending.entry_limit(), env)?;
+        self.check_overdue();
+        self.pointers.tidy_all()?;
+        self.pending.set_release(self.is_idle());
+        self.pending.set_next_execution(self.wanted_execution(env.now));
+        Ok(())
+    }
+
+    /// Enters pending pointers, and asks the conditions on the data, until nothing follows by itself; at most `budget`
+    /// pointers, so that no commit becomes too large.
+    fn drain(&mut self, mut budget: usize, env: &mut Env<'_>) -> Result<()> {
+        while self.status == WorkflowStatus::Runnable {
+            if self.data.take_changed() {
+                self.ask_conditions(env)?;
+                continue;
+            }
+            if budget == 0 {
+                return Ok(());
+            }
+            let Some(at) = self.pending.next_in_queue() else { return Ok(()) };
+            if self.pointers.get(&at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
+                budget -= 1;
+                self.enter(&at, env)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        let node = self.node_of(at)?;
+        let (verb, is_covering) =
+            (node.verb.clone(), node.compensation.is_some() && !node.branches.is_empty());
+        if node.cancel_when.is_some() || verb.watches_data() {
+            self.data.observe(at);
+            self.ask_condition(at, env)?;
+            if !self.pointers.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
+                return Ok(());
+            }
+        }
+        if is_covering {
+            self.note_log_start(at)?;
+        }
+        self.guard(at, env, |run, env| verb.primitive().enter(run, at, env))
+    }
+
+    fn ask_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
+        for at in self.data.observers() {
+            // The condition of another pointer may have cancelled this one.
+            if self.data.is_observed_by(&at) {
+                self.ask_condition(&at, env)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the pointer away if its cancel condition holds.
+    fn ask_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        // A failed one that waits to be resumed has nothing to take away yet.
+        if self.pointers.get(at)?.status == PointerStatus::Failed || self.is_child_cancelled(at)? {
+            return Ok(());
+        }
+        let node = self.node_of(at)?;
+        let (verb, condition) = (node.verb.clone(), node.cancel_when.clone());
+        let is_open_saga = verb.is_saga() && self.is_open_saga(at)?;
+        if verb.is_saga() && self.is_compensating(at)? {
+            return Ok(());
+        }
+        // The step itself is over, and looks at nothing any more.
+        let is_in_fallback = self.is_in_fallback(at)?;
+        self.guard(at, env, |run, env| {
+            if let Some(condition) = condition
+                && run.ask(at, &condition)?
+            {
+                return Ok(if is_open_saga {
+                    run.cancel_saga(at, env)
+                } else {
+                    run.cancel_and_proceed(at, env)
+                }?);
+            }
+            if is_in_fallback { Ok(()) } else { verb.primitive().data_changed(run, at, env) }
+        })
+    }
+
+    /// Whether nothing can happen before time passes or somebody asks for something. While a body [lingers](super::attempts)
+    /// it stays owned: whoever else claimed it would begin the next one beside it.
+    fn is_idle(&self) -> bool {
+        match self.status {
+            WorkflowStatus::Runnable => {
+                self.bodies.running() == 0
+                    && !self.bodies.has_lingering()
+                    && self.bodies.ready().is_empty()
+                    && !self.pending.has_queue()
+                    && !self.pending.has_requests()
+                    && !self.timers.has_overdue()
+                    && self.saga_log.is_idle()
+                    && !self.windows.has_requests()
+            }
+            // One that does not fit its definition has to be opened anew before it can be resumed.
+            WorkflowStatus::Suspended if self.fault.is_some() => self.bodies.running() == 0,
+            WorkflowStatus::Suspended => self.bodies.running() == 0 && !self.bodies.has_lingering(),
+            WorkflowStatus::Complete | WorkflowStatus::Terminated => true,
+        }
+    }
+
+    /// While it is owned it stays due, so that it is due again if its owner dies.
+    fn wanted_execution(&self, now: DateTime<Utc>) -> Option<i64> {
+        match self.status {
+            WorkflowStatus::Runnable if self.pending.releases() => self.next_wake().map(millis_rounded_up),
+            WorkflowStatus::Runnable => {
+                let due = self.pending.stored_execution().filter(|at| *at <= now.timestamp_millis());
+                due.or(Some(now.timestamp_millis()))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A time in milliseconds, never earlier than the time itself.
+fn millis_rounded_up(time: DateTime<Utc>) -> i64 {
+    let millis = time.timestamp_millis();
+    if time.timestamp_subsec_nanos().is_multiple_of(1_000_000) { millis } else { millis.saturating_add(1) }
+}

@@ -1,0 +1,93 @@
+//! The data of an instance.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::{
+    program::{AnyData, Apply},
+    steps::StepError,
+};
+
+/// The newest data of an instance, decoded and as JSON, and the pointers that observe it.
+pub(super) struct InstanceData {
+    /// `None`: the instance does not fit its definition, and is quarantined.
+    decoded: Option<AnyData>,
+    value: Value,
+    /// The data has changed since the observers' conditions were evaluated.
+    has_changed: bool,
+    /// Active pointers with a condition on the data.
+    observers: BTreeSet<String>,
+}
+
+impl InstanceData {
+    pub fn new(value: Value) -> Self {
+        Self { decoded: None, value, has_changed: false, observers: BTreeSet::new() }
+    }
+
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    pub fn decoded(&mut self, data: AnyData) {
+        self.decoded = Some(data);
+    }
+
+    /// # Errors
+    /// The instance is quarantined.
+    pub fn get(&self) -> Result<&AnyData, StepError> {
+        self.decoded.as_ref().ok_or_else(|| {
+            StepError::fatal("the instance does not fit its definition").with_code(StepError::DEFINITION)
+        })
+    }
+
+    /// Applies outputs to the newest data, all or none. Whether it has changed.
+    pub fn apply(&mut self, outputs: impl IntoIterator<Item = Apply>) -> Result<bool, StepError> {
+        let mut changed: Option<(AnyData, Value)> = None;
+        for apply in outputs {
+            let newest = match &changed {
+                Some((data, _)) => data,
+                None => self.get()?,
+            };
+            changed = Some(apply.call(newest)?);
+        }
+        match changed {
+            Some((data, value)) if value != self.value => {
+                (self.decoded, self.value, self.has_changed) = (Some(data), value, true);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// The conditions are evaluated again, as if the data had changed.
+    pub fn touch(&mut self) {
+        self.has_changed = true;
+    }
+
+    /// Whether the conditions have to be evaluated.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.has_changed)
+    }
+
+    /// The pointer has a condition on the data.
+    pub fn observe(&mut self, pointer: &str) {
+        self.observers.insert(pointer.to_owned());
+    }
+
+    pub fn stop_observing(&mut self, pointer: &str) {
+        self.observers.remove(pointer);
+    }
+
+    pub fn is_observed_by(&self, pointer: &str) -> bool {
+        self.observers.contains(pointer)
+    }
+
+    pub fn observers(&self) -> Vec<String> {
+        self.observers.iter().cloned().collect()
+    }
+
+    pub fn stop_all_observers(&mut self) {
+        self.observers.clear();
+    }
+}

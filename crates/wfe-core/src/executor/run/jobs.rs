@@ -1,0 +1,57 @@
+//! From a pointer whose body may start to a job for the host.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use super::{Run, bodies::RunningBody};
+use crate::{
+    Result, WfeError,
+    executor::{Job, idempotency_key},
+    models::{ExecutionPointer, attributes},
+    steps::Place,
+};
+
+impl Run {
+    pub(super) fn start_body(&mut self, id: &str, now: DateTime<Utc>) -> Result<Job> {
+        let data = self.data.get().map_err(|error| WfeError::Invalid(error.to_string()))?.clone();
+        let node = self.node_of(id)?;
+        let step = node.id.clone();
+        let body = node.verb.body().cloned().ok_or(WfeError::StepNotFound(node.index))?;
+        let allowed = node.policy.timeout;
+        self.note_key(id)?;
+        let pointer = self.pointers.edit_quietly(id)?;
+        let key = idempotency_key(&self.id, pointer);
+        pointer.start_time.get_or_insert(now);
+        let place = Place {
+            instance: self.id.clone(),
+            definition: self.definition.shared_id(),
+            version: self.definition.version(),
+            reference: self.reference.clone(),
+            step,
+            pointer: id.to_owned(),
+            attempt: pointer.retry_count.saturating_add(1),
+            key,
+            state: pointer.persistence_data.clone(),
+            event: pointer.event_data.clone(),
+            compensated: attribute(pointer, attributes::COMPENSATES)?,
+            failure: attribute(pointer, attributes::FAILURE)?,
+        };
+        let item = pointer.context_item.clone();
+        let token = CancellationToken::new();
+        let number = self.bodies.next_job();
+        let place = Arc::new(place);
+        let work =
+            RunningBody { job: number, place: place.clone(), token: token.clone(), allowed, limit: None };
+        self.bodies.add(id.to_owned(), work);
+        let is_limited = allowed.is_some();
+        Ok(Job { place, body, data, item, token, number, is_limited })
+    }
+}
+
+fn attribute<T: DeserializeOwned>(pointer: &ExecutionPointer, name: &str) -> Result<Option<T>> {
+    let value = pointer.extension_attributes.get(name).cloned();
+    Ok(value.map(serde_json::from_value).transpose()?)
+}

@@ -1,0 +1,359 @@
+//! What is pending: pointers that are to be entered, and what the next commit stores.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    executor::{ItemRequest, LifecycleEvent},
+    models::{EventSubscription, ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    traits::{Consumed, Control, Items, Loaded, StepCommit, StepFailure},
+};
+
+/// How many pointers one commit enters: enough to begin a thousand parallel branches at once. A loop that never runs a
+/// body is stored every so many pointers.
+const ENTRIES_PER_COMMIT: usize = 1024;
+
+/// What a run has not stored yet, apart from its pointers and its data.
+#[derive(Default)]
+pub(super) struct Pending {
+    /// Pointers that are to be entered.
+    queue: VecDeque<String>,
+    entries: Entries,
+    requests: Vec<ItemRequest>,
+    events: Vec<LifecycleEvent>,
+    /// The due time that the store has.
+    stored_execution: Option<i64>,
+    delta: Delta,
+}
+
+/// How many pointers the next commit enters.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    /// As many as a commit may.
+    #[default]
+    Many,
+    /// None: after a refused commit, what had happened before is stored first.
+    None,
+    /// One, so that a refused commit shows which step is at fault.
+    One,
+}
+
+/// The changes that the next commit stores.
+#[derive(Default)]
+pub(super) struct Delta {
+    status: Option<WorkflowStatus>,
+    complete_time: Option<DateTime<Utc>>,
+    pub next_execution: Option<i64>,
+    data: bool,
+    finished: Vec<ExecutionPointer>,
+    items: Vec<Items>,
+    pub subscribed: Vec<EventSubscription>,
+    dated: Vec<String>,
+    unsubscribed: Vec<String>,
+    pub unanswerable: Vec<String>,
+    pub consumed: Vec<Consumed>,
+    /// The streams of the consumed events: keys by name.
+    pub streams: HashMap<String, HashSet<String>>,
+    pub created: Vec<WorkflowInstance>,
+    pub requested: Vec<(String, Control)>,
+    /// Events that no subscription took while the instance was suspended may be delivered now.
+    pub listen: bool,
+    failures: Vec<StepFailure>,
+    applied: Option<u64>,
+    pub release: bool,
+}
+
+/// Pointers to be entered.
+impl Pending {
+    /// `stored_execution`: the due time that the store has.
+    pub fn new(stored_execution: Option<i64>) -> Self {
+        Self { stored_execution, ..Self::default() }
+    }
+
+    /// The pointer is entered after those before it.
+    pub fn enqueue(&mut self, pointer: String) {
+        self.queue.push_back(pointer);
+    }
+
+    pub fn next_in_queue(&mut self) -> Option<String> {
+        self.queue.pop_front()
+    }
+
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The pointer is not entered.
+    pub fn remove_from_queue(&mut self, pointer: &str) {
+        self.queue.retain(|id| id != pointer);
+    }
+
+    /// How many pointers may be entered before the next commit.
+    pub fn entry_limit(&self) -> usize {
+        match self.entries {
+            Entries::Many => ENTRIES_PER_COMMIT,
+            Entries::None => 0,
+            Entries::One => 1,
+        }
+    }
+
+    /// Whether only one pointer was entered, because a commit was refused.
+    pub fn enters_one(&self) -> bool {
+        self.entries == Entries::One
+    }
+
+    /// The commit was refused: the next one enters no pointer, and each one after that enters one.
+    pub fn enter_one_by_one(&mut self) {
+        self.entries = Entries::None;
+    }
+}
+
+/// Items and events.
+impl Pending {
+    pub fn request_items(&mut self, container: String, from: u64, limit: usize) {
+        self.requests.push(ItemRequest { container, from, limit });
+    }
+
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
+    }
+
+    pub fn retain_requests(&mut self, keep: impl FnMut(&ItemRequest) -> bool) {
+        self.requests.retain(keep);
+    }
+
+    pub fn take_requests(&mut self) -> Vec<ItemRequest> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// The event is published after the next commit.
+    pub fn publish(&mut self, event: LifecycleEvent) {
+        self.events.push(event);
+    }
+
+    pub fn take_events(&mut self) -> Vec<LifecycleEvent> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Nothing is entered any more, and no items are requested.
+    pub fn stop(&mut self) {
+        self.queue.clear();
+        self.requests.clear();
+    }
+}
+
+/// Changes.
+impl Pending {
+    pub fn set_status(&mut self, status: WorkflowStatus) {
+        self.delta.status = Some(status);
+    }
+
+    pub fn set_complete_time(&mut self, time: DateTime<Utc>) {
+        self.delta.complete_time = Some(time);
+    }
+
+    pub fn data_changed(&mut self) {
+        self.delta.data = true;
+    }
+
+    /// The pointer becomes history.
+    pub fn finish(&mut self, pointer: ExecutionPointer) {
+        self.delta.finished.push(pointer);
+    }
+
+    /// The pointer of this id that became history last.
+    pub fn finished(&self, pointer: &str) -> Option<&ExecutionPointer> {
+        self.delta.finished.iter().rev().find(|finished| finished.id == pointer)
+    }
+
+    pub fn store_items(&mut self, container: String, values: Vec<serde_json::Value>) {
+        self.delta.items.push(Items { container, values });
+    }
+
+    /// `is_dated`: the program gave the date from which events count.
+    pub fn subscribe(&mut self, subscription: EventSubscription, is_dated: bool) {
+        if is_dated {
+            self.delta.dated.push(subscription.id.clone());
+        }
+        self.delta.subscribed.push(subscription);
+    }
+
+    /// The pointers whose subscriptions the next commit opens.
+    pub fn subscribers(&self) -> Vec<String> {
+        self.delta.subscribed.iter().map(|wait| wait.execution_pointer_id.clone()).collect()
+    }
+
+    /// A subscription that is not stored yet never is.
+    pub fn unsubscribe(&mut self, id: String) {
+        let before = self.delta.subscribed.len();
+        self.delta.subscribed.retain(|wait| wait.id != id);
+        self.delta.dated.retain(|dated| *dated != id);
+        if self.delta.subscribed.len() == before {
+            self.delta.unsubscribed.push(id);
+        }
+    }
+
+    /// The store accepts no answer for this subscription any more.
+    pub fn accept_no_answer(&mut self, id: String) {
+        if !self.delta.unanswerable.contains(&id) {
+            self.delta.unanswerable.push(id);
+        }
+    }
+
+    /// The subscription has taken an event of this stream.
+    pub fn consume(&mut self, consumed: Consumed, name: String, key: String) {
+        self.delta.streams.entry(name).or_default().insert(key);
+        self.delta.consumed.push(consumed);
+    }
+
+    /// Whether a subscription has taken this event.
+    pub fn is_consumed(&self, event: &str) -> bool {
+        self.delta.consumed.iter().any(|consumed| consumed.event_id == event)
+    }
+
+    pub fn create_child(&mut self, child: WorkflowInstance) {
+        self.delta.created.push(child);
+    }
+
+    /// Whether the child is not stored yet.
+    pub fn is_new_child(&self, child: &str) -> bool {
+        self.delta.created.iter().any(|new| new.id == child)
+    }
+
+    /// Requests the end of a child. A child that is not stored yet never starts.
+    pub fn end_child(&mut self, child: String, control: Control) {
+        if self.is_new_child(&child) {
+            self.delta.created.retain(|new| new.id != child);
+        } else {
+            self.delta.requested.push((child, control));
+        }
+    }
+
+    pub fn record_failure(&mut self, failure: StepFailure) {
+        self.delta.failures.push(failure);
+    }
+
+    /// The control request of this number has taken effect.
+    pub fn applied(&mut self, request: u64) {
+        self.delta.applied = Some(request);
+    }
+
+    /// Events may be there for each open subscription.
+    pub fn listen(&mut self) {
+        self.delta.listen = true;
+    }
+
+    /// Whether the commit gives the ownership of the instance back.
+    pub fn set_release(&mut self, release: bool) {
+        self.delta.release = release;
+    }
+
+    pub fn releases(&self) -> bool {
+        self.delta.release
+    }
+
+    pub fn set_next_execution(&mut self, at: Option<i64>) {
+        self.delta.next_execution = at;
+    }
+
+    pub fn stored_execution(&self) -> Option<i64> {
+        self.stored_execution
+    }
+}
+
+/// The commit.
+impl Pending {
+    /// Whether there is nothing to store.
+    pub fn is_empty(&self) -> bool {
+        let delta = &self.delta;
+        delta.finished.is_empty()
+            && delta.items.is_empty()
+            && delta.subscribed.is_empty()
+            && delta.unsubscribed.is_empty()
+            && delta.unanswerable.is_empty()
+            && delta.consumed.is_empty()
+            && delta.created.is_empty()
+            && delta.requested.is_empty()
+            && delta.failures.is_empty()
+            && delta.status.is_none()
+            && delta.applied.is_none()
+            && !self.reschedules()
+            && !delta.data
+            && !delta.release
+    }
+
+    fn reschedules(&self) -> bool {
+        self.delta.next_execution != self.stored_execution
+    }
+
+    /// Whether the commit stores changed data.
+    pub fn has_data(&self) -> bool {
+        self.delta.data
+    }
+
+    pub fn status(&self) -> Option<WorkflowStatus> {
+        self.delta.status
+    }
+
+    /// Whether the commit ends the instance.
+    pub fn is_end(&self) -> bool {
+        self.delta.status.is_some_and(WorkflowStatus::is_final)
+    }
+
+    /// The changes, without those of the pointers and the data.
+    pub fn commit(&self) -> StepCommit {
+        let delta = &self.delta;
+        StepCommit {
+            status: delta.status,
+            complete_time: delta.complete_time,
+            next_execution: self.reschedules().then_some(delta.next_execution),
+            finished: delta.finished.clone(),
+            items: delta.items.clone(),
+            subscribed: delta.subscribed.clone(),
+            dated: delta.dated.clone(),
+            unsubscribed: delta.unsubscribed.clone(),
+            unanswerable: delta.unanswerable.clone(),
+            consumed: delta.consumed.clone(),
+            created: delta.created.clone(),
+            requested: delta.requested.clone(),
+            failures: delta.failures.clone(),
+            applied: delta.applied,
+            release: delta.release,
+            ..StepCommit::default()
+        }
+    }
+
+    /// The commit is stored: gives the changes that it stored.
+    pub fn stored(&mut self) -> Delta {
+        // Once each pointer of a refused commit has been entered again, a commit may enter many.
+        self.entries = match self.entries {
+            Entries::None | Entries::One if self.has_queue() => Entries::One,
+            _ => Entries::Many,
+        };
+        let delta = std::mem::take(&mut self.delta);
+        self.stored_execution = delta.next_execution;
+        delta
+    }
+
+    /// Whether the store shows these changes. It does not show which subscriptions accept no answer.
+    pub fn is_seen_in(&self, loaded: &Loaded, is_live: impl Fn(&str) -> bool) -> bool {
+        let stored = &loaded.instance;
+        let delta = &self.delta;
+        let is_open = |id: &str| loaded.waits.iter().any(|wait| wait.id == id);
+        delta.status.is_none_or(|status| status == stored.status)
+            && (!self.reschedules() || delta.next_execution == stored.next_execution)
+            && delta
+                .applied
+                .is_none_or(|number| loaded.control.as_ref().is_none_or(|request| request.number > number))
+            && delta.subscribed.iter().all(|wait| is_open(&wait.id))
+            && !delta.unsubscribed.iter().any(|id| is_open(id))
+            && !delta.consumed.iter().any(|consumed| is_open(&consumed.subscription_id))
+            && !delta.finished.iter().any(|pointer| is_live(&pointer.id))
+    }
+
+    /// The commit is stored, but which subscriptions accept no answer has to be stored again.
+    pub fn forget_unanswerable(&mut self) {
+        self.delta.unanswerable.clear();
+    }
+}
