@@ -59,8 +59,11 @@
 
 mod consistency;
 mod effects;
+mod events;
 mod fault;
 mod idempotency;
+mod job;
+mod lifecycle;
 mod primitive;
 mod primitives;
 mod run;
@@ -70,12 +73,12 @@ pub mod view;
 mod tests;
 
 pub use consistency::{contradiction, lost_waits};
-pub use effects::{Effects, ItemRequest, Job, Lifecycle, LifecycleEvent};
+pub use effects::{Effects, ItemRequest};
+pub use events::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 pub use idempotency::{idempotency_key, idempotency_key_of_path};
-pub use run::{
-    ACTIVITY, CHILD_ENDED, ChildEnd, Env, Run, RunningBodies, StepExecution, USER_TASK, closing,
-    failed_in_a_row, why_again,
-};
+pub use job::Job;
+pub use lifecycle::{Lifecycle, LifecycleEvent};
+pub use run::{Env, Run, RunningBodies, StepExecution, closing, failed_in_a_row, why_again};
 
 pub use view::ForEachProgress;
 

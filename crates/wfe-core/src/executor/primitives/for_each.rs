@@ -11,7 +11,7 @@ use crate::{
         Kept, Moved, Primitive, Spoilt,
         run::{
             Env, Run,
-            sequence::branch_of,
+            branches::branch_of,
             windows::{Cursor, Window},
         },
     },

@@ -1,7 +1,7 @@
 use crate::{
     executor::{
         Moved, Primitive,
-        run::{Env, Run, sequence::branch_of},
+        run::{Env, Run, branches::branch_of},
     },
     models::ExecutionPointer,
     program::IfElse,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     executor::{
         Kept, Moved, Primitive, Spoilt,
-        run::{Env, Run, sequence::branch_of},
+        run::{Env, Run, branches::branch_of},
     },
     limits::nearest_time,
     models::{ExecutionPointer, PointerStatus},

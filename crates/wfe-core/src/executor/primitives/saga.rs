@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::{
     executor::{
         Kept, Moved, Primitive, Spoilt,
-        run::{Env, Run, saga::compensate::SagaState, sequence::branch_of},
+        run::{Env, Run, branches::branch_of, saga::state::SagaState},
     },
     models::{ExecutionPointer, attributes, pointer_id},
     program::Saga,

@@ -1,7 +1,7 @@
 use crate::{
     executor::{
         Kept, Moved, Primitive, Spoilt,
-        run::{Env, Run, sequence::branch_of},
+        run::{Env, Run, branches::branch_of},
     },
     models::ExecutionPointer,
     program::{Schedule, Until},

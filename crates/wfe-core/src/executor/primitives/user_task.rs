@@ -14,7 +14,7 @@ use super::{
 use crate::{
     executor::{
         Moved, Primitive, USER_TASK,
-        run::{Env, Run, sequence::branch_of, subscriptions::Expected},
+        run::{Env, Run, branches::branch_of, subscriptions::Expected},
     },
     limits::later,
     models::{ExecutionPointer, PointerStatus, attributes, pointer_id},

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     executor::{
         Kept, Moved, Primitive, Spoilt,
-        run::{Env, Run, sequence::branch_of},
+        run::{Env, Run, branches::branch_of},
     },
     models::{ExecutionPointer, PointerStatus},
     program::While,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use super::{
     Run,
     bodies::{Lingering, RunningBody},
-    saga::compensate::compensated_pointer,
+    saga::log::compensated_pointer,
 };
 use crate::{Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Place};
 

@@ -3,9 +3,7 @@
 use super::{Env, Run};
 use crate::{
     Result,
-    executor::Lifecycle,
-    models::{PointerChange, PointerStatus, StatusChange, pointer_id},
-    traits::{Ending, StepFailure},
+    models::{PointerChange, PointerStatus, pointer_id},
 };
 
 impl Run {
@@ -59,21 +57,6 @@ impl Run {
         self.cancel_inside(at, env)?;
         self.cancel(at, env)?;
         self.proceed(at, env)
-    }
-
-    /// Ends the instance before its end: bodies at work are told, live pointers are taken away.
-    pub(super) fn end_early(
-        &mut self,
-        ending: Ending,
-        cause: Option<StepFailure>,
-        env: &mut Env<'_>,
-    ) -> Result<()> {
-        self.set_status(StatusChange::Terminate, cause)?;
-        self.ending = Some(ending);
-        self.pending.set_complete_time(env.now);
-        self.cancel_all(env)?;
-        self.notify(Lifecycle::Terminated { ending }, env);
-        Ok(())
     }
 
     pub(super) fn cancel_all(&mut self, env: &mut Env<'_>) -> Result<()> {

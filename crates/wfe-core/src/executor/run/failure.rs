@@ -5,12 +5,10 @@ use super::{Env, Run};
 use crate::{
     Result,
     executor::Lifecycle,
-    models::{
-        ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange, attributes, pointer_id,
-    },
+    models::{ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange, attributes},
     program::OnFailure,
     steps::{ItemFailure, StepError},
-    traits::{Ending, StepFailure},
+    traits::StepFailure,
 };
 
 impl Run {
@@ -44,29 +42,6 @@ impl Run {
             return self.sleep(at, pause, env);
         }
         self.fail_for_good(at, failure, error, env)
-    }
-
-    /// Something about the step itself (its cancel condition) has failed while its fallback stands in for it. The step is past
-    /// its retries and has no other fallback: what follows is what follows from a failed step inside of the fallback that has
-    /// no behaviour of its own.
-    fn fallback_failed(
-        &mut self,
-        at: &str,
-        failure: StepFailure,
-        error: &StepError,
-        env: &mut Env<'_>,
-    ) -> Result<()> {
-        self.cancel_inside(at, env)?;
-        self.end_fallback(at)?;
-        if let Some(saga) = self.sagas_around(at)?.into_iter().next() {
-            self.deactivate(at, env)?;
-            return self.saga_failed(&saga, failure, error, env);
-        }
-        if pointer_id::is_in_compensation(at) {
-            return self.proceed(at, env);
-        }
-        self.deactivate(at, env)?;
-        self.end_as_failed(failure, error, env)
     }
 
     /// One more failed attempt; gives how many failed in a row.
@@ -148,12 +123,6 @@ impl Run {
                 }
             }
         }
-    }
-
-    fn end_as_failed(&mut self, failure: StepFailure, error: &StepError, env: &mut Env<'_>) -> Result<()> {
-        self.end_early(Ending::Failed, Some(failure), env)?;
-        self.is_fatal = !error.is_retryable();
-        Ok(())
     }
 
     /// The saga is tried again because of this failure. It was stored with the pointer that failed, which is gone by now.

@@ -3,11 +3,15 @@
 pub(super) mod advance;
 mod attempts;
 mod bodies;
+pub(super) mod branches;
 mod cancellation;
 mod commit;
 mod control;
 mod data;
+mod delivery;
+mod ending;
 pub(super) mod failure;
+mod fallback;
 mod intervention;
 mod jobs;
 mod open;
@@ -26,7 +30,6 @@ pub use attempts::StepExecution;
 pub use bodies::RunningBodies;
 pub use failure::{failed_in_a_row, why_again};
 pub use saga::closing;
-pub use subscriptions::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 
 use std::sync::Arc;
 

@@ -5,7 +5,7 @@ use super::{
     failure::step_failure,
     pending::Pending,
     pointers::Pointers,
-    saga::{compensate::compensated_step, log::SagaLog},
+    saga::log::{SagaLog, compensated_step},
     timers::Timers,
     waits::Waits,
     windows::Windows,

@@ -29,7 +29,7 @@ impl TimeLimit {
             let error = StepError::retryable("what the step waited for did not come in time");
             return Err(error.with_code(StepError::TIMEOUT).into());
         }
-        let branch = super::sequence::branch_of(run.node_of(at)?, 0)?;
+        let branch = super::branches::branch_of(run.node_of(at)?, 0)?;
         run.become_container(at, None)?;
         Ok(run.begin_branch(at, pointer_id::TIMEOUT, branch, |_| {})?)
     }

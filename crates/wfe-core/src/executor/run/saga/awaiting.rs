@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::compensate::Compensating;
+use super::state::Compensating;
 use crate::{
     Result, WfeError,
     executor::run::{Env, Run},

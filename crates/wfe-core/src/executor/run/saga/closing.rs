@@ -84,12 +84,6 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the pointer is a saga that is just being undone.
-    pub(in crate::executor::run) fn is_compensating(&self, at: &str) -> Result<bool> {
-        let pointer = self.pointers.get(at)?;
-        Ok(pointer.active && self.node_of(at)?.verb.is_saga() && self.saga_state(at)?.compensating.is_some())
-    }
-
     /// A saga that the instance waited for is undone: if no other is left, it ends.
     pub(super) fn end_after_compensation(
         &mut self,

@@ -1,6 +1,30 @@
-//! Entries of sagas' logs that are being read.
+//! The log of a saga: the completed steps that can be compensated.
 
 use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Result,
+    executor::run::Run,
+    models::{ExecutionPointer, attributes, pointer_id},
+    steps::Compensated,
+};
+
+/// One completed step.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Entry {
+    #[serde(flatten)]
+    pub step: Compensated,
+    #[serde(default, with = "crate::limits::inside::optional")]
+    pub item: Option<Value>,
+    /// Of a container: how long the log was when it began. It stands for what is below it.
+    pub since: Option<u64>,
+    /// It has been compensated.
+    #[serde(rename = "undone")]
+    pub is_compensated: bool,
+}
 
 /// What the sagas of an instance that are being undone wait for.
 #[derive(Default)]
@@ -86,5 +110,137 @@ impl SagaLog {
 
     pub fn take_held(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.held)
+    }
+}
+
+impl Run {
+    /// A container that has a compensation of its own begins.
+    pub(in crate::executor::run) fn note_log_start(&mut self, at: &str) -> Result<()> {
+        if let Some(root) = self.sagas_around(at)?.pop() {
+            let log = self.saga_state(&root)?.log;
+            if !self.pointers.get(at)?.has(attributes::LOG_START) {
+                self.pointers.edit(at)?.set(attributes::LOG_START, log);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes with a pointer in a compensation what its key names: its place in the compensation of the outermost saga, which
+    /// is the same whichever of the sagas around it does the undoing.
+    pub(in crate::executor::run) fn note_key(&mut self, at: &str) -> Result<()> {
+        for container in self.pointers.get(at)?.scope.iter().rev() {
+            if pointer_id::is_compensation(pointer_id::branch_key(container, at)) {
+                let root = self.sagas_around(container)?.pop().unwrap_or_else(|| container.clone());
+                let named = format!("{root}{}", &at[container.len()..]);
+                let pointer = self.pointers.edit_quietly(at)?;
+                pointer.set(attributes::KEY, named);
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A step that has a compensation has completed.
+    pub(in crate::executor) fn log(&mut self, at: &str) -> Result<()> {
+        let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
+        let node = self.node_of(at)?;
+        let has_state = node.verb.body().is_some() && node.branches.is_empty();
+        let pointer = self.pointers.get(at)?;
+        let entry = Entry {
+            step: Compensated {
+                step: pointer.step_name.clone().unwrap_or_default(),
+                pointer: at.to_owned(),
+                outcome: pointer.outcome.clone().or_else(|| pointer.event_data.clone()),
+                state: pointer.persistence_data.clone().filter(|_| has_state),
+            },
+            item: pointer.context_item.clone(),
+            since: pointer.number(attributes::LOG_START),
+            is_compensated: false,
+        };
+        let mut state = self.saga_state(&root)?;
+        self.put_entry(&root, state.log, &entry)?;
+        state.log += 1;
+        self.keep_saga_state(&root, &state)
+    }
+
+    /// The entry of this pointer is undone, and never again.
+    pub(super) fn mark_compensated(
+        &mut self,
+        root: &str,
+        number: u64,
+        pointer: String,
+        since: Option<u64>,
+    ) -> Result<()> {
+        let step = Compensated { step: String::new(), pointer, outcome: None, state: None };
+        self.put_entry(root, number, &Entry { step, item: None, since, is_compensated: true })
+    }
+
+    fn put_entry(&mut self, root: &str, number: u64, entry: &Entry) -> Result<()> {
+        let (container, values) = (pointer_id::log_entry(root, number), vec![serde_json::to_value(entry)?]);
+        self.saga_log.change(&container);
+        self.pending.store_items(container, values);
+        Ok(())
+    }
+
+    pub(super) fn request_entry(&mut self, saga: &str, number: u64) -> Result<()> {
+        let container = pointer_id::log_entry(&self.root_of(saga)?, number);
+        if self.saga_log.look(container.clone(), saga) {
+            self.pending.request_items(container, 0, 1);
+        }
+        Ok(())
+    }
+}
+
+/// The step that the pointer's compensation compensates; `None`: the pointer is in no compensation.
+pub(in crate::executor::run) fn compensated_step(pointer: &ExecutionPointer) -> Option<&str> {
+    pointer.attribute(attributes::COMPENSATES)?["step"].as_str()
+}
+
+/// The pointer of that step.
+pub(in crate::executor::run) fn compensated_pointer(pointer: &ExecutionPointer) -> Option<&str> {
+    pointer.attribute(attributes::COMPENSATES)?["pointer"].as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        executor::run::saga::state::{Compensating, SagaState},
+        traits::Ending,
+    };
+
+    #[test]
+    fn what_is_stored_of_a_saga_keeps_its_names() {
+        let compensating = Compensating {
+            next: 3,
+            current: Some(("saga/1/a".to_owned(), Some(2))),
+            covered: vec![("saga/1/b/".to_owned(), 1)],
+            why: None,
+            end: Some((Ending::Cancelled, None)),
+        };
+        let state = SagaState {
+            round: 2,
+            from: 1,
+            log: 4,
+            cut_short: [(1, "x".to_owned())].into(),
+            compensating: Some(compensating),
+        };
+        let stored = json!({
+            "round": 2, "from": 1, "log": 4, "cut_short": { "1": "x" },
+            "undoing": {
+                "next": 3, "current": ["saga/1/a", 2], "covered": [["saga/1/b/", 1]], "why": null,
+                "end": ["Cancelled", null],
+            },
+        });
+        assert_eq!(serde_json::to_value(state).unwrap(), stored);
+        let step =
+            Compensated { step: "a".to_owned(), pointer: "saga/1/a".to_owned(), outcome: None, state: None };
+        let entry = Entry { step, item: None, since: Some(1), is_compensated: true };
+        let stored = json!({
+            "step": "a", "pointer": "saga/1/a", "outcome": null, "state": null, "item": null, "since": 1, "undone": true,
+        });
+        assert_eq!(serde_json::to_value(entry).unwrap(), stored);
     }
 }

@@ -1,0 +1,113 @@
+//! A body that is to be run.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::StepExecution;
+use crate::{
+    program::{AnyData, Body, BodyEnd, Work},
+    steps::{Ctx, Place, StepError},
+    traits::StepStore,
+};
+
+/// A body that is to be run, once.
+pub struct Job {
+    pub(super) place: Arc<Place>,
+    pub(super) body: Body,
+    pub(super) data: AnyData,
+    pub(super) item: Option<Value>,
+    pub(super) token: CancellationToken,
+    pub(super) number: u64,
+    pub(super) is_limited: bool,
+}
+
+impl Job {
+    /// Its number: unique within its [`Run`]. A pointer has several jobs, one after the other.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The pointer whose body it is.
+    #[must_use]
+    pub fn pointer(&self) -> &str {
+        &self.place.pointer
+    }
+
+    /// Where it stands, for whoever tells a later `Run` that it has not ended.
+    #[must_use]
+    pub fn place(&self) -> StepExecution {
+        StepExecution(self.place.clone())
+    }
+
+    /// Whether its attempt may take so long and no longer: then [`Run::begun`](super::Run::begun) has to be told when it begins.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.is_limited
+    }
+
+    /// The stable id of the step.
+    #[must_use]
+    pub fn step_id(&self) -> &str {
+        &self.place.step
+    }
+
+    /// Which attempt it is, from 1.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.place.attempt
+    }
+
+    /// Whether it blocks its thread: then [`run_blocking`](Self::run_blocking) is the way to run it.
+    #[must_use]
+    pub fn is_blocking(&self) -> bool {
+        self.body.blocking
+    }
+
+    /// Fired when the result is no longer wanted.
+    #[must_use]
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    /// What the body is told about its run.
+    #[must_use]
+    pub fn context(&self, store: Option<Arc<dyn StepStore>>) -> Ctx {
+        Ctx::new(self.place.clone(), self.token.child_token(), store)
+    }
+
+    /// Runs the body; a panic is caught. All of the user's code runs inside the future, none before.
+    pub async fn run(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
+        let job = self.number;
+        let ended = AssertUnwindSafe(async move {
+            match self.start(store)? {
+                Work::Async(work) => work.await,
+                Work::Blocking(work) => work(),
+            }
+        });
+        let answer = ended.catch_unwind().await.unwrap_or_else(|payload| Err(panicked(payload)));
+        BodyEnd { job, answer }
+    }
+
+    /// Runs a blocking body on this thread; a panic is caught.
+    #[must_use]
+    pub fn run_blocking(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
+        let job = self.number;
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(move || match self.start(store)? {
+            Work::Blocking(work) => work(),
+            Work::Async(_) => Err(StepError::fatal("an asynchronous body was run as a blocking one")),
+        }));
+        BodyEnd { job, answer: ended.unwrap_or_else(|payload| Err(panicked(payload))) }
+    }
+
+    fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::program::Answer>, StepError> {
+        (self.body.start)(Ctx::new(self.place, self.token.child_token(), store), &self.data, self.item)
+    }
+}
+
+fn panicked(payload: Box<dyn std::any::Any + Send>) -> StepError {
+    StepError::from_panic("the step", payload)
+}

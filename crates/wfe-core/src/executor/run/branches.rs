@@ -1,0 +1,101 @@
+//! Containers and their branches: how a branch begins and ends.
+
+use serde_json::Value;
+
+use super::{Env, Run};
+use crate::{
+    Result, WfeError,
+    models::{ExecutionPointer, PointerChange, attributes, pointer_id},
+    program::{Branch, Node},
+    steps::result_of,
+};
+
+impl Run {
+    /// The pointer's own part is done; its children are awaited.
+    pub(in crate::executor) fn become_container(&mut self, at: &str, kept: Option<Value>) -> Result<()> {
+        let kind = self.node_of(at)?.verb.kind();
+        let pointer = self.pointers.edit(at)?;
+        pointer.status = pointer.status.after(PointerChange::Run)?;
+        pointer.persistence_data = kept;
+        pointer.set(attributes::KIND, kind);
+        Ok(())
+    }
+
+    /// What was inside of the container is taken away, and it will begin anew: the branches that it begins then have
+    /// names of their own, although their keys are those of before. Counted with the pointer, so that a replay after a
+    /// crash gives the same names.
+    pub(in crate::executor) fn restart(&mut self, at: &str) -> Result<()> {
+        let pointer = self.pointers.edit(at)?;
+        let time = pointer.number(attributes::START).unwrap_or(1);
+        pointer.set(attributes::START, time + 1);
+        Ok(())
+    }
+
+    /// Begins a branch of the container `at`, under this key: one that no other branch of it has had since it
+    /// [began anew](Self::restart), if it did.
+    pub(in crate::executor) fn begin_branch(
+        &mut self,
+        at: &str,
+        key: &str,
+        branch: Branch,
+        dress: impl FnOnce(&mut ExecutionPointer),
+    ) -> Result<()> {
+        let definition = self.definition.clone();
+        let node = definition.node(branch.first);
+        let container = self.pointers.get(at)?;
+        let id = pointer_id::first_in_branch(at, key, container.number(attributes::START), &node.id);
+        let mut child = node.new_pointer(id.clone());
+        child.scope.clone_from(&container.scope);
+        child.scope.push(at.to_owned());
+        child.context_item.clone_from(&container.context_item);
+        inherit(&mut child, container, &[attributes::COMPENSATES, attributes::FAILURE]);
+        self.pointers.branch_began(at, &id)?;
+        dress(&mut child);
+        self.pointers.add(child);
+        self.pending.enqueue(id);
+        Ok(())
+    }
+
+    /// The pointer was the last of its sequence, or beside it: if nothing of the branch is at work any more, the branch
+    /// has ended.
+    pub(super) fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+        let Some(container) = self.pointers.get(at)?.scope.last().cloned() else {
+            return self.end_if_over(env);
+        };
+        let key = pointer_id::branch_key(&container, at).to_owned();
+        let path = pointer_id::branch_path(&container, at)
+            .ok_or_else(|| WfeError::Invalid(format!("{at:?} is not inside its container {container:?}")))?;
+        if self.pointers.any_active_below(path) {
+            return Ok(());
+        }
+        let is_fallback = key == pointer_id::FALLBACK && self.is_in_fallback(&container)?;
+        let mut result = Ok(None);
+        for id in self.pointers.below(path) {
+            let pointer = self.pointers.remove(&id)?;
+            let is_last = pointer.has(attributes::LAST);
+            if is_fallback && is_last && pointer.scope.last() == Some(&container) {
+                result = result_of(pointer.status, pointer.outcome.clone(), &pointer.extension_attributes);
+            }
+            self.pending.finish(pointer);
+        }
+        self.pointers.branch_ended(&container, path.to_owned())?;
+        if is_fallback {
+            return self.fallback_ended(&container, result, env);
+        }
+        let verb = self.verb_of(&container)?;
+        self.guard(&container, env, |run, env| verb.primitive().branch_ended(run, &container, &key, env))
+    }
+}
+
+/// What stands at this node, for those that look at its branches.
+pub(in crate::executor) fn branch_of(node: &Node, index: usize) -> Result<Branch> {
+    node.branches.get(index).copied().ok_or(WfeError::StepNotFound(node.index))
+}
+
+pub(super) fn inherit(pointer: &mut ExecutionPointer, from: &ExecutionPointer, attributes: &[&str]) {
+    for name in attributes {
+        if let Some(value) = from.attribute(name) {
+            pointer.set(name, value.clone());
+        }
+    }
+}

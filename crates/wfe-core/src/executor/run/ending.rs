@@ -1,0 +1,64 @@
+//! How an instance ends.
+
+use super::{Env, Run};
+use crate::{
+    Result,
+    executor::Lifecycle,
+    models::{StatusChange, WorkflowStatus},
+    steps::StepError,
+    traits::{Ending, StepFailure},
+};
+
+impl Run {
+    /// Ends the instance well if nothing is left to do.
+    pub(super) fn end_if_over(&mut self, env: &mut Env<'_>) -> Result<()> {
+        // A suspended instance ends when it is resumed.
+        if self.status != WorkflowStatus::Runnable || self.pointers.any_active() {
+            return Ok(());
+        }
+        self.end_well(env)
+    }
+
+    /// Ends the instance well; whatever is still live is taken away.
+    pub(super) fn end_well(&mut self, env: &mut Env<'_>) -> Result<()> {
+        self.set_status(StatusChange::Complete, None)?;
+        self.ending = Some(Ending::Completed);
+        self.pending.set_complete_time(env.now);
+        self.cancel_all(env)?;
+        self.notify(Lifecycle::Completed, env);
+        Ok(())
+    }
+
+    pub(super) fn set_status(&mut self, change: StatusChange, cause: Option<StepFailure>) -> Result<()> {
+        self.status = self.status.after(change)?;
+        self.cause = cause;
+        self.pending.set_status(self.status);
+        Ok(())
+    }
+
+    /// Ends the instance before its end: bodies at work are told, live pointers are taken away.
+    pub(super) fn end_early(
+        &mut self,
+        ending: Ending,
+        cause: Option<StepFailure>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        self.set_status(StatusChange::Terminate, cause)?;
+        self.ending = Some(ending);
+        self.pending.set_complete_time(env.now);
+        self.cancel_all(env)?;
+        self.notify(Lifecycle::Terminated { ending }, env);
+        Ok(())
+    }
+
+    pub(super) fn end_as_failed(
+        &mut self,
+        failure: StepFailure,
+        error: &StepError,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        self.end_early(Ending::Failed, Some(failure), env)?;
+        self.is_fatal = !error.is_retryable();
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! What runs in place of a failed step.
+
+use serde_json::Value;
+
+use super::{Env, Run};
+use crate::{
+    Result,
+    models::{PointerChange, attributes, pointer_id},
+    program::Branch,
+    steps::StepError,
+    traits::StepFailure,
+};
+
+impl Run {
+    /// What runs in place of the failed step `at`.
+    pub(super) fn begin_fallback(&mut self, at: &str, fallback: Branch, failure: Value) -> Result<()> {
+        let kept = self.pointers.get(at)?.persistence_data.clone();
+        self.become_container(at, kept)?;
+        self.pointers.no_branches(at)?;
+        let pointer = self.pointers.edit(at)?;
+        pointer.set(attributes::IN_FALLBACK, true);
+        pointer.set(attributes::FAILURE, failure);
+        self.begin_branch(at, pointer_id::FALLBACK, fallback, |_| {})
+    }
+
+    /// The step stays failed, with its failure as its outcome; what came of the fallback stands beside that.
+    pub(super) fn fallback_ended(
+        &mut self,
+        at: &str,
+        result: std::result::Result<Option<Value>, Value>,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        if let Ok(outcome) = result {
+            let pointer = self.pointers.edit(at)?;
+            pointer.set(attributes::RESCUED, outcome.unwrap_or_default());
+        }
+        self.end_fallback(at)?;
+        self.proceed(at, env)
+    }
+
+    /// The step is failed for good, with its failure as its outcome.
+    pub(super) fn end_fallback(&mut self, at: &str) -> Result<()> {
+        let pointer = self.pointers.edit(at)?;
+        pointer.status = pointer.status.after(PointerChange::Fail)?;
+        pointer.outcome = pointer.unset(attributes::FAILURE);
+        pointer.unset(attributes::IN_FALLBACK);
+        Ok(())
+    }
+
+    /// Whether the pointer has failed for good, and its fallback runs.
+    pub(super) fn is_in_fallback(&self, at: &str) -> Result<bool> {
+        Ok(self.pointers.get(at)?.has(attributes::IN_FALLBACK))
+    }
+
+    /// Something about the step itself (its cancel condition) has failed while its fallback stands in for it. The step is past
+    /// its retries and has no other fallback: what follows is what follows from a failed step inside of the fallback that has
+    /// no behaviour of its own.
+    pub(super) fn fallback_failed(
+        &mut self,
+        at: &str,
+        failure: StepFailure,
+        error: &StepError,
+        env: &mut Env<'_>,
+    ) -> Result<()> {
+        self.cancel_inside(at, env)?;
+        self.end_fallback(at)?;
+        if let Some(saga) = self.sagas_around(at)?.into_iter().next() {
+            self.deactivate(at, env)?;
+            return self.saga_failed(&saga, failure, error, env);
+        }
+        if pointer_id::is_in_compensation(at) {
+            return self.proceed(at, env);
+        }
+        self.deactivate(at, env)?;
+        self.end_as_failed(failure, error, env)
+    }
+}
