@@ -146,7 +146,7 @@ fn a_sound_store_runs_no_step_again_that_has_completed() {
 }
 
 #[test]
-#[should_panic(expected = "happened again, although its steps were stored as completed: {\"w: mail\"}")]
+#[should_panic(expected = "happened again, although their steps were stored as completed: {\"w: mail\"}")]
 fn a_store_that_forgets_its_last_commit_is_found_by_a_step_that_runs_again() {
     at_every_commit(&Places { is_sound: false }, &story).unwrap();
 }

@@ -34,7 +34,7 @@ const FAULTS: [(Fault, &str); 39] = [
     (Fault::RoundsTimes, "exactness: times come back to the nanosecond"),
     (Fault::TakesNullForNothing, "exactness: null is not the same as nothing"),
     (Fault::IsDueEarly, "bounds: an instance is never due within the millisecond before"),
-    (Fault::IgnoresFences, "refused commits: a wrong fence is told and nothing is written"),
+    (Fault::IgnoresFences, "refused commits: a wrong fencing token is reported and nothing is written"),
     (
         Fault::IgnoresRequests,
         "control: a commit that does not name the waiting request writes nothing and reports it",
@@ -54,7 +54,7 @@ const FAULTS: [(Fault, &str); 39] = [
     ),
     (
         Fault::LeavesDatesToPublishers,
-        "undated events: an event from before the start is not delivered though the clock stands still",
+        "undated events: an event from before the start is not delivered though the clock does not move",
     ),
     (
         Fault::PassesOverWhateverHasTheId,
@@ -70,13 +70,13 @@ const FAULTS: [(Fault, &str); 39] = [
         "acquiring: an instance of another definition is not acquired and the answer names it",
     ),
     (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),
-    (Fault::NeverTakesFromTheFrozen, "liveness: an owner that stands still for its lease loses what it has"),
+    (Fault::NeverTakesFromTheFrozen, "liveness: an owner that is frozen for its lease loses what it has"),
     (Fault::ListsOnePageOfWork, "work: open waits are listed in pages"),
     (Fault::GivesHeldWorkAway, "work: the oldest wait is claimed first and each once"),
     (Fault::TakesLateAnswers, "work: a late answer is refused whether or not another has the wait"),
     (Fault::TakesOtherAnswers, "work: another answer is refused"),
     (Fault::RepeatsFailures, "errors: failures are read in pages"),
-    (Fault::SeesNothingAhead, "news: the next event dated ahead is told of"),
+    (Fault::SeesNothingAhead, "news: the next future event is reported"),
     (
         Fault::GivesNoPositions,
         "positions of events: an event that became due is delivered once it has its position",
@@ -87,9 +87,9 @@ const FAULTS: [(Fault, &str); 39] = [
     ),
     (Fault::StopsAtTheFirstPageOfEvents, "finishing events: many events are looked at in pages"),
     (Fault::TellsOldNews, "news: what was stored before brings no news"),
-    (Fault::OverlooksWhatIsPending, "streams: what is pending is what a load tells of it"),
-    (Fault::SeesNoRequestsForBusyInstances, "news: busy instances tell what is asked of them"),
-    (Fault::TakesAllForEnded, "news: ended and missing instances are told from running ones"),
+    (Fault::OverlooksWhatIsPending, "streams: what is pending equals a load"),
+    (Fault::SeesNoRequestsForBusyInstances, "news: requests for busy instances are listed for their owner"),
+    (Fault::TakesAllForEnded, "news: ended and missing instances are distinguished from running ones"),
 ];
 
 /// Each way to judge deaths wrongly, and the case that must find it, on files: in memory no process dies.
@@ -104,7 +104,10 @@ const DEATHS: [(Fault, &str); 3] = [
 const KEPT: [(Fault, &str); 3] = [
     (Fault::TrustsItsCopies, "instances: persisting an older copy brings the older state back"),
     (Fault::CountsInMemory, "instances: a sequence counts each definition from one"),
-    (Fault::KnowsOnlyItsOwnOwners, "refused commits: a wrong fence is told and nothing is written"),
+    (
+        Fault::KnowsOnlyItsOwnOwners,
+        "refused commits: a wrong fencing token is reported and nothing is written",
+    ),
 ];
 
 fn faulty(fault: Fault) -> InMemory {

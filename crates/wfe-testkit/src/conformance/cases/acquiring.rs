@@ -12,7 +12,7 @@ cases! { "acquiring":
     an_instance_with_nothing_to_do_or_of_another_owner_cannot_be_acquired,
     a_request_or_an_event_lets_an_instance_be_acquired,
     an_instance_of_another_definition_is_not_acquired_and_the_answer_names_it,
-    what_is_acquired_with_its_load_is_what_a_load_tells,
+    what_is_acquired_with_its_load_equals_a_load,
 }
 
 async fn one_instance_can_be_acquired_by_its_id(bench: Bench) -> Checked<()> {
@@ -91,7 +91,7 @@ async fn an_instance_of_another_definition_is_not_acquired_and_the_answer_names_
     Ok(())
 }
 
-async fn what_is_acquired_with_its_load_is_what_a_load_tells(bench: Bench) -> Checked<()> {
+async fn what_is_acquired_with_its_load_equals_a_load(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let owner = steps.register().await?;

@@ -9,26 +9,26 @@ use super::prelude::*;
 cases! { "claiming":
     a_due_instance_is_claimed_once,
     instances_that_are_not_due_or_cannot_run_are_left,
-    only_the_definitions_asked_for_are_claimed,
+    only_the_requested_definitions_are_claimed,
     no_more_than_the_limit_are_claimed,
     a_claim_is_never_early,
     a_claim_that_finds_nothing_writes_nothing,
     a_waiting_request_makes_an_instance_claimable,
-    an_event_makes_a_parked_instance_claimable,
+    an_event_makes_an_unscheduled_instance_claimable,
     an_event_dated_ahead_makes_an_instance_claimable_from_its_date_on,
     an_event_that_was_taken_makes_no_instance_claimable,
     an_open_wait_whose_next_event_was_processed_long_ago_makes_its_instance_claimable,
     an_event_from_before_its_wait_makes_an_instance_claimable,
     an_event_from_before_another_wait_of_its_instance_makes_it_claimable,
-    an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claimable,
+    an_event_that_is_marked_unprocessed_again_makes_an_instance_claimable,
     a_suspended_instance_is_not_claimed_for_its_time_or_its_event,
-    what_is_claimed_with_its_load_is_what_a_load_tells,
+    what_is_claimed_with_its_load_equals_a_load,
     upcoming_instances_come_earliest_first,
     only_unowned_runnable_instances_of_the_definitions_are_upcoming,
     upcoming_is_what_becomes_due_after_the_bound,
 }
 
-/// Claims whatever there is now, as ids in alphabetical order.
+/// Claims everything that can be claimed now, and returns the ids in alphabetical order.
 pub(super) async fn claim(bench: &Bench, store: &Store, owner: &Owner) -> Checked<Vec<String>> {
     let claimed = steps(store)?.claim(owner, &definitions(), bench.now(), 100).await?;
     let mut ids: Vec<_> = claimed.into_iter().map(|one| one.id).collect();
@@ -47,7 +47,7 @@ pub(super) fn due(id: &str, ms: i64) -> WorkflowInstance {
     WorkflowInstance { next_execution: Some(ms), ..instance(id) }
 }
 
-/// Expects one, and gives it.
+/// Asserts that one instance was claimed, and returns it.
 pub(super) fn only(mut claimed: Vec<Claimed>) -> Claimed {
     match claimed.pop() {
         Some(one) if claimed.is_empty() => one,
@@ -82,7 +82,7 @@ async fn instances_that_are_not_due_or_cannot_run_are_left(bench: Bench) -> Chec
     Ok(())
 }
 
-async fn only_the_definitions_asked_for_are_claimed(bench: Bench) -> Checked<()> {
+async fn only_the_requested_definitions_are_claimed(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     for (definition, version) in [("a", 1), ("a", 2), ("b", 1), ("c\"'", 7)] {
@@ -162,7 +162,7 @@ async fn a_waiting_request_makes_an_instance_claimable(bench: Bench) -> Checked<
     Ok(())
 }
 
-/// Parked instances that wait for name and key since the start.
+/// Unscheduled instances that have waited for name and key since the start.
 pub(super) async fn waiting(store: &Store, ids: &[&str]) -> Checked<()> {
     for id in ids {
         started(store, &[parked(id)]).await?;
@@ -171,7 +171,7 @@ pub(super) async fn waiting(store: &Store, ids: &[&str]) -> Checked<()> {
     Ok(())
 }
 
-async fn an_event_makes_a_parked_instance_claimable(bench: Bench) -> Checked<()> {
+async fn an_event_makes_an_unscheduled_instance_claimable(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     waiting(&store, &["i", "j", "closed"]).await?;
     store.terminate_subscription("of closed").await?;
@@ -292,15 +292,13 @@ async fn an_event_from_before_another_wait_of_its_instance_makes_it_claimable(be
             store.create_event_subscription(&second).await?;
         }
         assert_eq!(claim(&bench, &store, &owner).await?, [id]);
-        // It keeps what it claimed.
+        // The owner keeps what it has claimed.
         owners.push(owner);
     }
     Ok(())
 }
 
-async fn an_event_that_somebody_makes_unprocessed_again_makes_an_instance_claimable(
-    bench: Bench,
-) -> Checked<()> {
+async fn an_event_that_is_marked_unprocessed_again_makes_an_instance_claimable(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     waiting(&store, &["i"]).await?;
     let owner = steps(&store)?.register().await?;
@@ -325,7 +323,7 @@ async fn a_suspended_instance_is_not_claimed_for_its_time_or_its_event(bench: Be
     Ok(())
 }
 
-async fn what_is_claimed_with_its_load_is_what_a_load_tells(bench: Bench) -> Checked<()> {
+async fn what_is_claimed_with_its_load_equals_a_load(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let owner = steps.register().await?;

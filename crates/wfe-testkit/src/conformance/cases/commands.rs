@@ -21,15 +21,15 @@ cases! { "commands":
     scheduling_again_keeps_the_earlier_time,
     a_failing_handler_keeps_its_command_and_the_others_still_run,
     the_first_error_of_a_handler_is_returned,
-    a_command_scheduled_anew_while_its_handler_runs_stays,
-    a_command_scheduled_anew_keeps_the_earliest_time_asked_for_since_its_handler_started,
-    a_command_scheduled_anew_while_its_handler_fails_is_due_at_its_old_time,
+    a_command_scheduled_again_while_its_handler_runs_stays,
+    a_command_scheduled_again_keeps_the_earliest_time_requested_since_its_handler_started,
+    a_command_scheduled_again_while_its_handler_fails_is_due_at_its_old_time,
     scheduling_another_command_does_not_keep_the_one_that_runs,
     a_handler_may_use_the_store,
     nothing_is_locked_while_a_handler_runs,
     a_command_whose_handler_was_dropped_is_due_again_at_its_old_time,
     two_callers_leave_no_command_behind,
-    a_command_scheduled_anew_while_two_callers_run_it_is_not_lost,
+    a_command_scheduled_again_while_two_callers_run_it_is_not_lost,
     hundreds_of_commands_run,
 }
 
@@ -39,7 +39,7 @@ async fn command_store(bench: &Bench) -> Checked<Store> {
     Ok(store)
 }
 
-/// A `ProcessWorkflow` command, due so many seconds after the start.
+/// A `ProcessWorkflow` command, due this many seconds after the start.
 fn command(data: &str, at: i64) -> ScheduledCommand {
     ScheduledCommand::process_workflow(data, second_ms(at))
 }
@@ -180,7 +180,7 @@ async fn reschedule(store: &Store, times: &'static [i64], result: fn() -> wfe_co
     assert_eq!(store.process_commands(second(10), &handler).await.is_ok(), result().is_ok());
 }
 
-async fn a_command_scheduled_anew_while_its_handler_runs_stays(bench: Bench) -> Checked<()> {
+async fn a_command_scheduled_again_while_its_handler_runs_stays(bench: Bench) -> Checked<()> {
     let store = command_store(&bench).await?;
     store.schedule_command(&command("i", 10)).await?;
     reschedule(&store, &[20], || Ok(())).await;
@@ -190,7 +190,7 @@ async fn a_command_scheduled_anew_while_its_handler_runs_stays(bench: Bench) -> 
     Ok(())
 }
 
-async fn a_command_scheduled_anew_keeps_the_earliest_time_asked_for_since_its_handler_started(
+async fn a_command_scheduled_again_keeps_the_earliest_time_requested_since_its_handler_started(
     bench: Bench,
 ) -> Checked<()> {
     let store = command_store(&bench).await?;
@@ -202,7 +202,7 @@ async fn a_command_scheduled_anew_keeps_the_earliest_time_asked_for_since_its_ha
     Ok(())
 }
 
-async fn a_command_scheduled_anew_while_its_handler_fails_is_due_at_its_old_time(
+async fn a_command_scheduled_again_while_its_handler_fails_is_due_at_its_old_time(
     bench: Bench,
 ) -> Checked<()> {
     let store = command_store(&bench).await?;
@@ -310,7 +310,7 @@ async fn two_callers_leave_no_command_behind(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// Where a handler waits until it is let go.
+/// Where a handler waits until the test releases it.
 #[derive(Default)]
 struct Gate {
     reached: Notify,
@@ -339,7 +339,7 @@ async fn caller(store: &Store, gate: &Arc<Gate>) -> tokio::task::JoinHandle<wfe_
     task
 }
 
-async fn a_command_scheduled_anew_while_two_callers_run_it_is_not_lost(bench: Bench) -> Checked<()> {
+async fn a_command_scheduled_again_while_two_callers_run_it_is_not_lost(bench: Bench) -> Checked<()> {
     let store = command_store(&bench).await?;
     for is_first_done in [false, true] {
         store.schedule_command(&command("i", 10)).await?;

@@ -13,19 +13,19 @@ use super::prelude::*;
 cases! { "commits":
     a_commit_that_names_nothing_changes_nothing,
     every_field_that_a_commit_names_is_stored,
-    a_parked_instance_stays_parked_until_a_commit_says_otherwise,
+    an_unscheduled_instance_stays_so_until_a_commit_schedules_it,
     changed_pointers_stay_in_place_and_new_ones_come_last,
     a_pointer_comes_back_from_a_commit_as_it_went_in,
     finished_pointers_leave_the_live_instance,
     new_waits_are_open_and_removed_waits_are_closed,
-    published_events_are_stored_and_those_that_exist_are_passed_over,
-    children_are_created_with_their_parent_and_those_that_exist_are_passed_over,
+    published_events_are_stored_and_those_that_exist_are_skipped,
+    children_are_created_with_their_parent_and_those_that_exist_are_skipped,
     commands_of_a_commit_are_merged,
     a_status_replaces_the_stored_cause_and_no_status_keeps_it,
     a_commit_of_everything_is_stored_as_one,
     a_released_instance_can_be_claimed_again,
     every_write_of_an_instance_raises_its_revision,
-    persist_workflow_leaves_what_stands_beside_the_model,
+    persist_workflow_keeps_what_is_stored_beside_the_model,
     a_large_commit_is_stored,
     readers_never_see_half_a_commit,
     what_a_commit_has_stored_outlives_its_provider,
@@ -78,7 +78,7 @@ async fn every_field_that_a_commit_names_is_stored(bench: Bench) -> Checked<()> 
     Ok(())
 }
 
-async fn a_parked_instance_stays_parked_until_a_commit_says_otherwise(bench: Bench) -> Checked<()> {
+async fn an_unscheduled_instance_stays_so_until_a_commit_schedules_it(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let next = async |next_execution| -> Checked<Option<i64>> {
@@ -180,7 +180,7 @@ async fn new_waits_are_open_and_removed_waits_are_closed(bench: Bench) -> Checke
     Ok(())
 }
 
-async fn published_events_are_stored_and_those_that_exist_are_passed_over(bench: Bench) -> Checked<()> {
+async fn published_events_are_stored_and_those_that_exist_are_skipped(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let old = event("old", "name", "key", second(0));
@@ -194,7 +194,7 @@ async fn published_events_are_stored_and_those_that_exist_are_passed_over(bench:
     Ok(())
 }
 
-async fn children_are_created_with_their_parent_and_those_that_exist_are_passed_over(
+async fn children_are_created_with_their_parent_and_those_that_exist_are_skipped(
     bench: Bench,
 ) -> Checked<()> {
     let store = bench.open().await?;
@@ -254,7 +254,7 @@ async fn a_status_replaces_the_stored_cause_and_no_status_keeps_it(bench: Bench)
     Ok(())
 }
 
-/// A commit with everything in it.
+/// A commit with every kind of change.
 fn everything() -> StepCommit {
     StepCommit {
         status: Some(WorkflowStatus::Suspended),
@@ -353,7 +353,7 @@ async fn every_write_of_an_instance_raises_its_revision(bench: Bench) -> Checked
     Ok(())
 }
 
-async fn persist_workflow_leaves_what_stands_beside_the_model(bench: Bench) -> Checked<()> {
+async fn persist_workflow_keeps_what_is_stored_beside_the_model(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("parent")).await?;
     let created = vec![instance_with("i", &["box", "a"])];

@@ -104,7 +104,7 @@ async fn a_refused_call_spoils_no_other(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance whose every part tells which write it is of; the number of its pointers differs from write to write.
+/// An instance in which every part shows the number of its write. The number of pointers differs from write to write.
 fn generation(id: &str, number: u32) -> WorkflowInstance {
     let pointers = (0..=number % 5).map(|n| ExecutionPointer {
         outcome: Some(json!(number)),
@@ -114,14 +114,14 @@ fn generation(id: &str, number: u32) -> WorkflowInstance {
     WorkflowInstance { data: json!(number), execution_pointers: pointers.collect(), ..instance(id) }
 }
 
-/// Expects all of one write, and none of another; gives its number.
+/// Asserts that all parts are of the same write, and returns its number.
 fn whole(got: &WorkflowInstance) -> u32 {
     let number = got.data.as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX);
     assert_eq!(*got, generation(&got.id, number), "two writes are mixed");
     number
 }
 
-/// Sets the flag when it goes out of scope, however that comes.
+/// Sets the flag when it is dropped, even by a panic.
 struct Done<'a>(&'a AtomicBool);
 
 impl Drop for Done<'_> {
@@ -216,7 +216,7 @@ async fn a_command_scheduled_by_many_keeps_the_earliest_time(bench: Bench) -> Ch
     Ok(())
 }
 
-/// Polls a future so many times, letting others run in between, and drops it. Whether it came to its end.
+/// Polls a future this many times, yielding in between, and drops it. Returns whether it completed.
 async fn polled_and_dropped(polls: usize, future: impl Future) -> bool {
     let mut future = pin!(future);
     for _ in 0..polls {
@@ -243,7 +243,7 @@ async fn a_dropped_write_leaves_all_of_its_effect_or_none(bench: Bench) -> Check
         .await;
         let number = whole(&store.get_workflow_instance("i").await?);
         assert!(number == round || (number == before && !ended), "round {round} left {number}");
-        // A write of the same instance comes after whatever the dropped one may still do.
+        // This write of the same instance comes after anything that the dropped one may still do.
         store.persist_workflow(&generation("i", number)).await?;
         assert_eq!(whole(&store.get_workflow_instance("i").await?), number);
         if number == round {
@@ -259,7 +259,7 @@ async fn a_dropped_creation_leaves_all_of_its_effect_or_none(bench: Bench) -> Ch
     for round in 0..30 {
         let created = generation(&format!("i{round}"), round);
         let ended = polled_and_dropped(round as usize % 10, store.create_new_workflow(&created)).await;
-        // Created again it is refused, or it is there now: in either case it is whole.
+        // Creating the instance again is refused, or succeeds now. In either case it is stored as a whole.
         let again = store.create_new_workflow(&created).await;
         assert!(!(ended && again.is_ok()), "what was stored is gone");
         if again.is_err() {

@@ -1,4 +1,4 @@
-//! Control requests: what somebody outside asks of an instance, busy or not.
+//! Control requests: what a caller requests of an instance, busy or not.
 
 use wfe_core::traits::{Control, ControlRequest, Intervention};
 
@@ -33,7 +33,7 @@ async fn waiting(store: &Store) -> Checked<Option<ControlRequest>> {
     Ok(steps(store)?.load("i").await?.control)
 }
 
-/// The request that waits, which there must be.
+/// The pending request. Fails if there is none.
 async fn requested(store: &Store, control: Control) -> Checked<ControlRequest> {
     steps(store)?.request("i", control).await?;
     match waiting(store).await? {
@@ -186,7 +186,7 @@ async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
         }
         let owner = steps.register().await?;
         assert_eq!(steps.claim(&owner, &definitions(), bench.now(), 9).await?, []);
-        // Nor is it only hidden, to come out when somebody brings the instance back by hand.
+        // The request is not just hidden: it does not reappear when the instance is made runnable again by hand.
         store.persist_workflow(&parked(&id)).await?;
         assert_eq!(steps.load(&id).await?.control, None);
     }
@@ -227,7 +227,7 @@ async fn a_request_is_for_one_instance_only(bench: Bench) -> Checked<()> {
     done(&store, fence, commit("j")).await
 }
 
-/// What is asked of other instances.
+/// A commit with requests for other instances.
 fn asking(asked: &[(&str, Control)]) -> StepCommit {
     let requested = asked.iter().map(|&(id, control)| (id.to_owned(), control)).collect();
     StepCommit { requested, ..commit("i") }
@@ -298,7 +298,8 @@ async fn a_request_outlives_its_provider(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// Asks for it, and gives what waits then; skips the case where the store has no interventions.
+/// Requests the intervention, and returns the pending request. Skips the case if the store does not support
+/// interventions.
 async fn intervened(store: &Store, intervention: &Intervention) -> Checked<ControlRequest> {
     offered(steps(store)?.intervene("i", intervention).await)?;
     match waiting(store).await? {

@@ -1,4 +1,4 @@
-//! Deaths of processes: what they say of the instances that ran, and what says nothing.
+//! Deaths of processes: which deaths count against the instances that ran, and which do not.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ cases! { "deaths":
     a_death_beside_others_is_none_alone,
     who_died_on_its_turn_beside_others_comes_first,
     the_isolation_of_an_instance_of_another_owner_is_not_noted,
-    a_death_is_counted_once_whoever_sees_it,
+    a_death_is_counted_once_however_many_owners_see_it,
 }
 
-/// The owner's process dies; gives what the next owner claims, and that owner.
+/// Simulates the death of the owner's process. Returns what the next owner claims, and that owner.
 async fn after_death(bench: &Bench, store: &Store, owner: Owner) -> Checked<(Owner, Claimed)> {
     bench.kill(owner).await?;
     let heir = steps(store)?.register().await?;
@@ -43,7 +43,7 @@ async fn suspect(bench: &Bench, store: &Store) -> Checked<(Owner, Claimed)> {
     Ok((heir, claimed))
 }
 
-/// It dies while it runs in this way.
+/// The owner's process dies while it runs the instance in this mode.
 async fn death(
     bench: &Bench,
     store: &Store,
@@ -87,7 +87,7 @@ async fn a_death_counts_for_all_that_the_owner_had(bench: Bench) -> Checked<()> 
     Ok(())
 }
 
-/// Lets the lease of whoever has it pass, as the observer sees it; gives what that takes over.
+/// Lets the lease of the instance's owner pass while the observer watches. Returns what the observer takes over.
 async fn taken_over(bench: &Bench, store: &dyn StepStore, observer: &Owner) -> Checked<Claimed> {
     let lease = observer.lease().ok_or(Stop::Skipped("owners of this store have no lease"))?;
     let mut taken = Vec::new();
@@ -103,18 +103,18 @@ async fn what_an_owner_loses_in_another_way_is_no_death(bench: Bench) -> Checked
     let steps = steps(&store)?;
     let (mut owner, mut fence) = owned(&store, &instance("i")).await?;
     for _ in 0..3 {
-        // Its host was dropped.
+        // The host was dropped.
         drop(owner);
         owner = steps.register().await?;
         let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
         assert_eq!(claimed.deaths, Deaths::default());
         fence = claimed.fence;
     }
-    // It was given back.
+    // The instance was given back.
     done(&store, fence, StepCommit { release: true, ..commit("i") }).await?;
     let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
     assert_eq!(claimed.deaths, Deaths::default());
-    // It stood still.
+    // The owner was frozen.
     for _ in 0..3 {
         let heir = steps.register().await?;
         assert_eq!(taken_over(&bench, &*steps, &heir).await?.deaths, Deaths::default());
@@ -145,7 +145,7 @@ async fn giving_an_instance_back_is_no_commit(bench: Bench) -> Checked<()> {
 async fn a_suspect_that_is_given_back_unrun_keeps_what_is_known_of_it(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (owner, claimed) = suspect(&bench, &store).await?;
-    // A request is no step forward, and no way back.
+    // A request neither counts as progress nor resets the count.
     steps(&store)?.request("i", Control::Suspend).await?;
     steps(&store)?.request("i", Control::Resume).await?;
     drop(owner);
@@ -162,10 +162,10 @@ async fn a_death_counts_as_alone_if_it_ran_alone_under_that_fence(bench: Bench) 
         held = death(&bench, &store, held, Isolation::Alone).await?;
         assert_eq!((held.1.deaths.alone, held.1.deaths.beside), (alone, 0));
     }
-    // It had not begun to run.
+    // The instance had not begun to run.
     held = after_death(&bench, &store, held.0).await?;
     assert_eq!((held.1.deaths.alone, held.1.deaths.beside), (3, 0));
-    // It was another owner's by then.
+    // Another owner had the instance by then.
     assert!(steps(&store)?.isolate("i", held.1.fence, Isolation::Alone).await?);
     drop(held.0);
     let heir = steps(&store)?.register().await?;
@@ -194,7 +194,7 @@ async fn a_death_beside_others_is_none_alone(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (owner, claimed) = suspect(&bench, &store).await?;
     assert!(steps(&store)?.isolate("i", claimed.fence, Isolation::Alone).await?);
-    // Others begin, whatever was noted before.
+    // The instance runs beside others again, whatever was noted before.
     let mut held = death(&bench, &store, (owner, claimed), Isolation::Over).await?;
     assert_eq!((held.1.deaths.alone, held.1.deaths.beside), (0, 1));
     held = death(&bench, &store, held, Isolation::Turn).await?;
@@ -221,12 +221,12 @@ async fn who_died_on_its_turn_beside_others_comes_first(bench: Bench) -> Checked
     }
     let copy = store.get_workflow_instance("k").await?;
     bench.kill(owner).await?;
-    // Whatever the clock says by then.
+    // Even if the clock has moved.
     bench.clock.set(second(-3_600));
     let heir = steps.register().await?;
     let first = only(steps.claim(&heir, &definitions(), bench.now(), 1).await?);
     assert_eq!((first.id.as_str(), first.deaths.alone, first.deaths.beside), ("k", 0, 1));
-    // A copy from before is not taken for what is stored.
+    // The store must not use a cached copy from before the death.
     store.persist_workflow(&copy).await?;
     assert_eq!(store.get_workflow_instance("k").await?.next_execution, copy.next_execution);
     Ok(())
@@ -242,12 +242,12 @@ async fn the_isolation_of_an_instance_of_another_owner_is_not_noted(bench: Bench
     Ok(())
 }
 
-async fn a_death_is_counted_once_whoever_sees_it(bench: Bench) -> Checked<()> {
+async fn a_death_is_counted_once_however_many_owners_see_it(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let other = bench.open_another().await?;
     let (owner, _) = owned(&store, &instance("i")).await?;
     bench.kill(owner).await?;
-    // A new process looks round before anybody has claimed.
+    // A new process reads the store before any owner has claimed the instance.
     let (one, two) = (steps(&other)?.register().await?, steps(&store)?.register().await?);
     let claimed = only(steps(&store)?.claim(&two, &definitions(), bench.now(), 9).await?);
     assert_eq!(claimed.deaths.in_a_row, 1);

@@ -1,4 +1,4 @@
-//! What a call has stored is there for the next provider.
+//! What a call has stored can be read by the next provider.
 
 use wfe_core::models::{Event, EventSubscription, ScheduledCommand};
 

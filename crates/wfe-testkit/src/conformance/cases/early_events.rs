@@ -1,4 +1,4 @@
-//! An event that is there before its wait meets it.
+//! An event that is stored before its wait is delivered to it.
 
 use wfe_core::models::EventSubscription;
 

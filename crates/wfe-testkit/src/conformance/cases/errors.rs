@@ -1,4 +1,4 @@
-//! Failures that are kept, and the store as a whole.
+//! Stored failures, and the store as a whole.
 
 use wfe_core::{
     models::ExecutionError,
@@ -52,7 +52,7 @@ async fn creating_the_store_again_keeps_what_is_in_it(bench: Bench) -> Checked<(
     Ok(())
 }
 
-/// Skips the case where failures cannot be read.
+/// Skips the case if the store cannot list failures.
 async fn must_read_failures(store: &Store) -> Checked<()> {
     offered(steps(store)?.failures("i", None, 1).await).map(drop)
 }
@@ -111,7 +111,7 @@ async fn the_last_failure_of_each_pointer_is_found(bench: Bench) -> Checked<()> 
     must_read_failures(&store).await?;
     let steps = steps(&store)?;
     let error = |id: &str, pointer: &str, n: i64| ExecutionError {
-        // The clock was set back meanwhile: the last one is that which was stored last.
+        // The clock was set back meanwhile: the last failure is the one that was stored last.
         error_time: second(9_999 - n),
         ..ExecutionError::new(id, pointer, n.to_string())
     };

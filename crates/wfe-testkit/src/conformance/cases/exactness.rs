@@ -1,4 +1,4 @@
-//! Values come back as they went in, or are refused when they are written.
+//! Values are read as they were written, or are refused when they are written.
 
 use std::fmt::Debug;
 
@@ -24,7 +24,7 @@ cases! { "exactness":
     json_that_nests_128_deep_is_refused_and_nothing_is_stored,
 }
 
-/// An instance that carries the value in every place that it has for one.
+/// An instance with the value in every field that can hold it.
 fn carrying(id: &str, value: &Value) -> WorkflowInstance {
     let some = Some(value.clone());
     let pointer = ExecutionPointer {
@@ -37,7 +37,7 @@ fn carrying(id: &str, value: &Value) -> WorkflowInstance {
     WorkflowInstance { data: value.clone(), execution_pointers: vec![pointer], ..instance(id) }
 }
 
-/// Stores the value in every kind of row, new and changed, and expects it back.
+/// Stores the value in every kind of row, new and changed, and asserts that it is read back unchanged.
 async fn comes_back(store: &Store, id: &str, value: &Value) -> Checked<()> {
     let mut carrier = carrying(id, value);
     carrier.execution_pointers[0].extension_attributes = [("a".to_owned(), value.clone())].into();
@@ -59,7 +59,8 @@ async fn comes_back(store: &Store, id: &str, value: &Value) -> Checked<()> {
     same_json(&store.get_subscription(id).await?, &wait)
 }
 
-/// Equal, also in what `==` passes over: the bits of a double, and `1` against `1.0`.
+/// Whether the values are equal even where `==` sees no difference: in the bits of a double, and between `1` and
+/// `1.0`.
 fn same_json<T: PartialEq + Debug + serde::Serialize>(got: &T, wanted: &T) -> Checked<()> {
     assert_eq!(got, wanted);
     assert_eq!(serde_json::to_string(got)?, serde_json::to_string(wanted)?);
@@ -127,7 +128,7 @@ async fn null_is_not_the_same_as_nothing(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance with this text in every place that it has for one.
+/// An instance with this text in every field that can hold it.
 fn written(id: &str, text: &str) -> WorkflowInstance {
     let some = Some(text.to_owned());
     let pointer = ExecutionPointer {
@@ -230,8 +231,8 @@ async fn ten_megabytes_come_back(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance, an event and a wait with this time wherever they have one. The first error, if one is refused, once it
-/// is sure that nothing of what was refused is stored.
+/// An instance, an event and a wait with this time wherever they have one. The first error, if one is refused, once
+/// it is sure that nothing of what was refused is stored.
 async fn time_comes_back(store: &Store, id: &str, time: DateTime<Utc>) -> Checked<Option<WfeError>> {
     let some = Some(time);
     let pointer = ExecutionPointer { sleep_until: some, start_time: some, end_time: some, ..pointer("p") };
@@ -335,7 +336,7 @@ async fn a_position_of_a_step_is_stored_exactly_or_refused(bench: Bench) -> Chec
     Ok(())
 }
 
-/// Arrays and objects in turn, so many levels of them.
+/// Nested arrays and objects in turn, this many levels deep.
 fn nested(levels: usize) -> Value {
     (0..levels)
         .fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) })

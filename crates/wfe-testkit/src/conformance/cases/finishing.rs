@@ -5,7 +5,7 @@ use wfe_core::traits::Swept;
 use super::prelude::*;
 
 cases! { "finishing events":
-    an_event_that_nobody_waits_for_is_finished,
+    an_event_without_waits_is_finished,
     an_event_that_an_open_wait_matches_is_not_finished,
     an_event_is_finished_once_its_waits_have_taken_it,
     an_event_is_not_finished_while_another_instance_still_waits,
@@ -32,7 +32,7 @@ async fn open(store: &Store, fence: Fence, id: &str) -> Checked<()> {
     done(store, fence, StepCommit { subscribed, ..commit("i") }).await
 }
 
-async fn an_event_that_nobody_waits_for_is_finished(bench: Bench) -> Checked<()> {
+async fn an_event_without_waits_is_finished(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     store.create_event(&event("e", "name", "key", second(0))).await?;
     assert!(finish(&store, "e").await?);
@@ -58,7 +58,7 @@ async fn an_event_is_finished_once_its_waits_have_taken_it(bench: Bench) -> Chec
     open(&store, fence, "w").await?;
     store.create_event(&event("e", "name", "key", second(0))).await?;
     done(&store, fence, StepCommit { consumed: vec![consumed("w", "e")], ..commit("i") }).await?;
-    // The instance waits again, for what comes after.
+    // The instance waits again, for the next event.
     open(&store, fence, "x").await?;
     assert!(finish(&store, "e").await?);
     Ok(())
@@ -151,7 +151,7 @@ async fn a_wait_that_comes_in_between_still_gets_the_event(bench: Bench) -> Chec
         };
         finished?;
         assert_eq!(committed?, Committed::Done);
-        // Whichever came first, the wait is open now, and so the event is not done.
+        // In either order, the wait is open now, so that the event is not finished.
         assert!(!store.get_event(&key).await?.is_processed, "round {round}");
     }
     Ok(())
@@ -173,7 +173,7 @@ async fn a_plain_wait_that_comes_in_between_still_gets_the_event(bench: Bench) -
     Ok(())
 }
 
-/// Skips the case where events are finished one by one only.
+/// Skips the case if the store can only finish events one by one.
 async fn must_sweep(store: &Store) -> Checked<()> {
     offered(steps(store)?.finish_events(None, 1).await).map(drop)
 }
@@ -212,11 +212,11 @@ async fn many_events_are_looked_at_in_pages(bench: Bench) -> Checked<()> {
     for n in 0..10 {
         let key = n.to_string();
         if n < 5 {
-            // The first page and more must stay.
+            // More than the first page must stay unprocessed.
             let subscribed = vec![wait(&key, "i", "name", &key, second(-9))];
             done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
         }
-        // Some of one date, which the pages must tell apart.
+        // Several events have the same date, which the pages must distinguish.
         store.create_event(&event(&key, "name", &key, second(i64::from(n) / 3 - 9))).await?;
     }
     let (mut after, mut finished) = (None::<String>, Vec::new());

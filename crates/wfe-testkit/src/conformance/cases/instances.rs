@@ -23,8 +23,8 @@ cases! { "instances":
     persisting_with_an_empty_name_keeps_the_stored_name,
     persisting_a_name_of_another_instance_is_refused_and_nothing_is_written,
     a_renamed_instance_is_found_by_its_new_name_only,
-    instances_come_in_the_order_asked_and_missing_ids_are_skipped,
-    thousands_of_instances_can_be_asked_for_at_once,
+    instances_come_in_the_requested_order_and_missing_ids_are_skipped,
+    thousands_of_instances_can_be_read_at_once,
     runnable_instances_come_earliest_first,
     only_runnable_instances_that_are_due_are_listed,
     an_instance_is_due_when_its_time_has_come_and_no_longer_when_it_is_put_off,
@@ -254,7 +254,7 @@ async fn a_renamed_instance_is_found_by_its_new_name_only(bench: Bench) -> Check
     Ok(())
 }
 
-async fn instances_come_in_the_order_asked_and_missing_ids_are_skipped(bench: Bench) -> Checked<()> {
+async fn instances_come_in_the_requested_order_and_missing_ids_are_skipped(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     for id in ["a", "b", "c", "d"] {
         store.create_new_workflow(&full_instance(id, 1)).await?;
@@ -267,8 +267,8 @@ async fn instances_come_in_the_order_asked_and_missing_ids_are_skipped(bench: Be
     Ok(())
 }
 
-async fn thousands_of_instances_can_be_asked_for_at_once(bench: Bench) -> Checked<()> {
-    /// More than any database binds as parameters of one statement.
+async fn thousands_of_instances_can_be_read_at_once(bench: Bench) -> Checked<()> {
+    /// More than any database accepts as parameters of one statement.
     const ASKED: usize = 70_000;
     let store = bench.open().await?;
     let mut asked: Vec<_> = (0..ASKED).map(|n| format!("missing {n}")).collect();
@@ -322,7 +322,7 @@ async fn an_instance_is_due_when_its_time_has_come_and_no_longer_when_it_is_put_
 
 async fn a_sequence_counts_each_definition_from_one(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
-    // Names that a store's own counters or tables could have, too.
+    // Names that a store's own counters or tables could also have.
     let definitions =
         ["a", "A", "definition:a", "workflows", "events", "execution_pointers", "owner", "a'b\"c", "ä"];
     for number in 1..=3 {

@@ -1,4 +1,4 @@
-//! Owners that stand still: when others take over, and when not.
+//! Frozen owners: when other owners take over, and when they do not.
 
 use std::time::Duration;
 
@@ -8,33 +8,33 @@ use super::{
 };
 
 cases! { "liveness":
-    an_owner_that_stands_still_for_its_lease_loses_what_it_has,
+    an_owner_that_is_frozen_for_its_lease_loses_what_it_has,
     a_commit_within_the_lease_keeps_what_an_owner_has,
     a_heartbeat_within_the_lease_keeps_what_an_owner_has,
     an_owner_that_runs_one_short_instance_after_the_other_keeps_them,
     an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work,
-    an_observer_that_stood_still_itself_takes_nothing,
-    an_observer_at_another_provider_sees_who_stands_still,
-    a_wall_clock_that_is_set_makes_nobody_look_dead,
+    an_observer_that_was_frozen_itself_takes_nothing,
+    an_observer_at_another_provider_sees_which_owner_is_frozen,
+    a_wall_clock_that_is_set_makes_no_owner_look_dead,
     what_a_dead_owner_ran_is_due_whatever_the_wall_clock_says,
     a_load_tells_the_owner,
 }
 
-/// Looks in a lease: no observer needs more to find out in time.
+/// How often the observer looks per lease. No observer needs more looks to notice a frozen owner in time.
 const LOOKS: u32 = 16;
 
-/// The lease of an owner; skips the case where there is none.
+/// The lease of an owner. Skips the case if owners have none.
 fn lease(owner: &Owner) -> Checked<Duration> {
     owner.lease().ok_or(Stop::Skipped("owners of this store have no lease"))
 }
 
-/// Lets a part of the lease pass, after which the observer looks.
+/// Lets a part of the lease pass, then has the observer look.
 async fn look(bench: &Bench, store: &Store, observer: &Owner) -> Checked<Vec<String>> {
     bench.clock.advance(lease(observer)? / LOOKS);
     claim(bench, store, observer).await
 }
 
-async fn an_owner_that_stands_still_for_its_lease_loses_what_it_has(bench: Bench) -> Checked<()> {
+async fn an_owner_that_is_frozen_for_its_lease_loses_what_it_has(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (frozen, fence) = owned(&store, &instance("i")).await?;
@@ -58,7 +58,7 @@ enum Sign {
     Heartbeat,
 }
 
-/// Three leases in which an owner gives a sign each half of one.
+/// Lets three leases pass while an owner sends a heartbeat every half lease.
 async fn keeps_with(bench: Bench, sign: Sign) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -83,7 +83,7 @@ async fn a_heartbeat_within_the_lease_keeps_what_an_owner_has(bench: Bench) -> C
     keeps_with(bench, Sign::Heartbeat).await
 }
 
-/// At each look it has one instance, which looks as the one before did.
+/// At each look, the owner has one instance, which looks like the one before.
 async fn an_owner_that_runs_one_short_instance_after_the_other_keeps_them(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -120,7 +120,7 @@ async fn an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work(
     assert_eq!(steps.commit_step(old, &late).await?, Committed::Lost);
     done(&store, taken.fence, StepCommit { data: Some(json!("in time")), ..commit("i") }).await?;
     assert_eq!(steps.load("i").await?.instance.data, "in time");
-    // The one that was frozen is as good an owner as before.
+    // The owner that was frozen is a valid owner again.
     steps.heartbeat(&frozen).await?;
     started(&store, &[instance("j")]).await?;
     let other = only(steps.claim(&frozen, &definitions(), bench.now(), 9).await?);
@@ -128,19 +128,19 @@ async fn an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work(
     done(&store, other.fence, commit("j")).await
 }
 
-async fn an_observer_that_stood_still_itself_takes_nothing(bench: Bench) -> Checked<()> {
+async fn an_observer_that_was_frozen_itself_takes_nothing(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (owner, fence) = owned(&store, &instance("i")).await?;
     let observer = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &observer).await?, NONE);
-    // As if the whole machine had been asleep.
+    // As if the whole machine had been suspended.
     bench.clock.advance(100 * lease(&owner)?);
     assert_eq!(claim(&bench, &store, &observer).await?, NONE);
     assert_eq!(look(&bench, &store, &observer).await?, NONE);
     done(&store, fence, commit("i")).await
 }
 
-async fn an_observer_at_another_provider_sees_who_stands_still(bench: Bench) -> Checked<()> {
+async fn an_observer_at_another_provider_sees_which_owner_is_frozen(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_frozen, _) = owned(&store, &instance("i")).await?;
     let (beating, kept) = owned(&store, &instance("j")).await?;
@@ -155,7 +155,7 @@ async fn an_observer_at_another_provider_sees_who_stands_still(bench: Bench) -> 
     done(&store, kept, commit("j")).await
 }
 
-async fn a_wall_clock_that_is_set_makes_nobody_look_dead(bench: Bench) -> Checked<()> {
+async fn a_wall_clock_that_is_set_makes_no_owner_look_dead(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let observer = steps(&store)?.register().await?;
@@ -179,7 +179,7 @@ async fn what_a_dead_owner_ran_is_due_whatever_the_wall_clock_says(bench: Bench)
     bench.clock.set(second(-3_600));
     let heir = steps.register().await?;
     let claimed = only(steps.claim(&heir, &definitions(), bench.now(), 9).await?);
-    // Nothing else of it has changed, and a copy from before is not taken for it.
+    // Nothing else of the instance has changed. The store must not use a cached copy from before.
     let stored = store.get_workflow_instance("i").await?;
     let due = stored.next_execution.unwrap_or(i64::MAX);
     assert!(due <= second_ms(-3_600), "{due}");

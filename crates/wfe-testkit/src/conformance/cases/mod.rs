@@ -1,4 +1,4 @@
-//! The cases, by noun. Each is named as the sentence that it proves.
+//! The cases, by subject. The name of each case is the sentence that it proves.
 
 mod acquiring;
 mod bounds;

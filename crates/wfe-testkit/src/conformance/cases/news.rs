@@ -1,4 +1,4 @@
-//! What a host is told of that it did not do itself.
+//! How a host is notified of changes that others have made.
 
 use std::time::Duration;
 
@@ -12,15 +12,16 @@ cases! { "news":
     whatever_others_may_have_to_look_at_brings_news,
     what_was_stored_before_brings_no_news,
     steps_that_follow_directly_bring_no_news,
-    news_that_nobody_listened_to_is_told_later_and_once,
-    another_provider_hears_the_news,
-    busy_instances_tell_what_is_asked_of_them,
-    an_event_for_a_busy_instance_is_asked_of_it,
-    ended_and_missing_instances_are_told_from_running_ones,
-    the_next_event_dated_ahead_is_told_of,
+    news_without_a_listener_is_sent_later_and_once,
+    another_provider_is_notified,
+    requests_for_busy_instances_are_listed_for_their_owner,
+    an_event_for_a_busy_instance_is_listed_for_its_owner,
+    ended_and_missing_instances_are_distinguished_from_running_ones,
+    the_next_future_event_is_reported,
 }
 
-/// How long news may take to come, on a busy machine too; a store that has none fails the case by it.
+/// How long a notification may take, even on a busy machine. A store that never notifies fails the case after this
+/// time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn next(news: &mut BoxStream<'static, ()>, of: &str) {
@@ -28,7 +29,7 @@ async fn next(news: &mut BoxStream<'static, ()>, of: &str) {
     assert_eq!(came.ok().flatten(), Some(()), "no news of {of}");
 }
 
-/// After a mark of our own: what came before it has been heard by then.
+/// Stores an event as a mark and waits for its notification: all earlier notifications have arrived by then.
 async fn is_silent(store: &Store, news: &mut BoxStream<'static, ()>) -> Checked<bool> {
     let silent = news.next().now_or_never().is_none();
     store.create_event(&event("", "mark", "", second(0))).await?;
@@ -91,7 +92,7 @@ async fn steps_that_follow_directly_bring_no_news(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn news_that_nobody_listened_to_is_told_later_and_once(bench: Bench) -> Checked<()> {
+async fn news_without_a_listener_is_sent_later_and_once(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let store = bench.open().await?;
     let mut news = steps(&store)?.news();
@@ -103,7 +104,7 @@ async fn news_that_nobody_listened_to_is_told_later_and_once(bench: Bench) -> Ch
     Ok(())
 }
 
-async fn another_provider_hears_the_news(bench: Bench) -> Checked<()> {
+async fn another_provider_is_notified(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let one = bench.open().await?;
     let other = bench.open_another().await?;
@@ -113,7 +114,7 @@ async fn another_provider_hears_the_news(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn busy_instances_tell_what_is_asked_of_them(bench: Bench) -> Checked<()> {
+async fn requests_for_busy_instances_are_listed_for_their_owner(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -132,7 +133,7 @@ async fn busy_instances_tell_what_is_asked_of_them(bench: Bench) -> Checked<()> 
     Ok(())
 }
 
-async fn an_event_for_a_busy_instance_is_asked_of_it(bench: Bench) -> Checked<()> {
+async fn an_event_for_a_busy_instance_is_listed_for_its_owner(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -154,7 +155,7 @@ async fn an_event_for_a_busy_instance_is_asked_of_it(bench: Bench) -> Checked<()
     Ok(())
 }
 
-async fn ended_and_missing_instances_are_told_from_running_ones(bench: Bench) -> Checked<()> {
+async fn ended_and_missing_instances_are_distinguished_from_running_ones(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let statuses = [
@@ -178,7 +179,7 @@ async fn ended_and_missing_instances_are_told_from_running_ones(bench: Bench) ->
     Ok(())
 }
 
-async fn the_next_event_dated_ahead_is_told_of(bench: Bench) -> Checked<()> {
+async fn the_next_future_event_is_reported(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -194,7 +195,7 @@ async fn the_next_event_dated_ahead_is_told_of(bench: Bench) -> Checked<()> {
     assert_eq!(steps.upcoming_event(ahead).await?, Some(second(20)));
     assert_eq!(steps.upcoming_event(second(20)).await?, None);
     assert_eq!(steps.upcoming_event(DateTime::<Utc>::MAX_UTC).await?, None);
-    // Once it is due, it is no more ahead, whether or not somebody has taken it.
+    // Once the event is due, it is no longer a future event, whether or not an instance has taken it.
     bench.clock.set(ahead);
     assert!(steps.finish_event("ahead").await?);
     assert_eq!(steps.upcoming_event(now).await?, Some(second(20)));

@@ -1,4 +1,4 @@
-//! Ownership: who may write an instance, and when another takes it over.
+//! Ownership: which owner may write an instance, and when another owner takes it over.
 
 use std::collections::HashSet;
 
@@ -19,8 +19,8 @@ cases! { "ownership":
     an_instance_of_a_living_owner_is_not_taken_at_another_provider,
     an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed,
     plain_writes_leave_ownership_alone,
-    a_child_belongs_to_nobody_when_it_is_created,
-    many_instances_are_loaded_as_each_by_itself_and_unknown_ids_are_passed_over,
+    a_child_has_no_owner_when_it_is_created,
+    many_instances_are_loaded_as_each_by_itself_and_unknown_ids_are_skipped,
 }
 
 async fn every_owner_is_another_one(bench: Bench) -> Checked<()> {
@@ -147,7 +147,7 @@ async fn plain_writes_leave_ownership_alone(bench: Bench) -> Checked<()> {
     done(&store, fence, commit("i")).await
 }
 
-async fn a_child_belongs_to_nobody_when_it_is_created(bench: Bench) -> Checked<()> {
+async fn a_child_has_no_owner_when_it_is_created(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     done(&store, fence, StepCommit { created: vec![instance("child")], ..commit("i") }).await?;
@@ -156,7 +156,7 @@ async fn a_child_belongs_to_nobody_when_it_is_created(bench: Bench) -> Checked<(
     Ok(())
 }
 
-async fn many_instances_are_loaded_as_each_by_itself_and_unknown_ids_are_passed_over(
+async fn many_instances_are_loaded_as_each_by_itself_and_unknown_ids_are_skipped(
     bench: Bench,
 ) -> Checked<()> {
     let store = bench.open().await?;

@@ -22,7 +22,7 @@ cases! { "pointers":
     thousands_of_pointers_come_and_go,
 }
 
-/// Persists each list of pointers in turn, and expects it back every time.
+/// Persists each list of pointers in turn, and asserts that it is read back unchanged.
 async fn replace(store: &Store, lists: &[Vec<ExecutionPointer>]) -> Checked<()> {
     for (at, list) in lists.iter().enumerate() {
         let wanted = WorkflowInstance { execution_pointers: list.clone(), ..instance("i") };

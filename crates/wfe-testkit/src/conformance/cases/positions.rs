@@ -1,4 +1,4 @@
-//! An event that has become due takes its position from a write; from then on it is there for all.
+//! An event that has become due gets its position from a write. From then on, all instances can receive it.
 
 use futures_util::future::try_join;
 
@@ -32,7 +32,7 @@ async fn an_event_that_became_due_is_delivered_once_it_has_its_position(bench: B
     let mut many = steps.load_many(&texts(&["i"])).await?;
     let Some((_, Ok(one))) = many.pop() else { unmet("the instance is not among many") };
     assert_eq!(one, steps.load("i").await?);
-    // A clock that is set back takes none away.
+    // A clock that is set back removes no position.
     bench.clock.set(second(0));
     assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
     Ok(())
@@ -60,7 +60,7 @@ async fn positions_follow_the_dates_of_what_became_due_together(bench: Bench) ->
     }
     bench.clock.set(second(30));
     steps(&store)?.position_due_events().await?;
-    // Dated back, it comes after those all the same: that is when it became due.
+    // Although the event is backdated, it comes after those, because it became due later.
     publish(&store, "back", 5).await?;
     bench.clock.set(second(40));
     steps(&store)?.position_due_events().await?;

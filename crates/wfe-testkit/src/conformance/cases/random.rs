@@ -1,4 +1,4 @@
-//! Long random histories, compared with what a simple model says. The seeds are fixed: a failure comes again.
+//! Long random histories, compared with a simple model. The seeds are fixed, so that a failure can be repeated.
 
 use std::time::Duration;
 

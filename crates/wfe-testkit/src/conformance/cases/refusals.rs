@@ -1,4 +1,4 @@
-//! Commits that write nothing, and say why.
+//! Commits that are refused: they write nothing and say why.
 
 use wfe_core::{
     Kind,
@@ -9,8 +9,8 @@ use wfe_core::{
 use super::prelude::*;
 
 cases! { "refused commits":
-    a_wrong_fence_is_told_and_nothing_is_written,
-    an_unknown_instance_is_told_as_lost,
+    a_wrong_fencing_token_is_reported_and_nothing_is_written,
+    an_unknown_instance_is_reported_as_lost,
     after_a_takeover_the_old_fence_is_lost,
     a_taken_id_of_a_wait_is_refused_and_nothing_is_written,
     an_event_under_the_id_of_one_of_another_name_or_key_is_refused_and_nothing_is_written,
@@ -75,7 +75,7 @@ async fn nothing_is_written(store: &Store, bench: &Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn a_wrong_fence_is_told_and_nothing_is_written(bench: Bench) -> Checked<()> {
+async fn a_wrong_fencing_token_is_reported_and_nothing_is_written(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = untouched(&store).await?;
     for wrong in [fence.0.wrapping_sub(1), fence.0.wrapping_add(1)].map(Fence) {
@@ -85,7 +85,7 @@ async fn a_wrong_fence_is_told_and_nothing_is_written(bench: Bench) -> Checked<(
     done(&store, fence, effect()).await
 }
 
-async fn an_unknown_instance_is_told_as_lost(bench: Bench) -> Checked<()> {
+async fn an_unknown_instance_is_reported_as_lost(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = untouched(&store).await?;
     let unknown = StepCommit { instance_id: "unknown".to_owned(), ..effect() };
@@ -326,8 +326,8 @@ async fn a_dropped_commit_leaves_all_of_its_effect_or_none(bench: Bench) -> Chec
                 tokio::task::yield_now().await;
             }
         }
-        // Where two providers take turns, it may still come about between two of these reads: then what was read before
-        // the instance can be missing, and what is read after it must be there.
+        // Where two providers take turns, it may still come about between two of these reads: then what was read
+        // before the instance can be missing, and what is read after it must be there.
         let others = async || {
             let child = store.get_workflow_instance(&format!("child of {id}")).await;
             [store.get_event(&id).await.is_ok(), child.is_ok()]

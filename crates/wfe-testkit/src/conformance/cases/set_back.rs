@@ -99,7 +99,7 @@ async fn an_event_that_became_due_before_the_start_is_not_delivered(bench: Bench
         for (event_id, date) in [(&early, at), (&later, at + 10)] {
             store.create_event(&event(event_id, "name", id, second(date))).await?;
         }
-        // Nobody has looked since it became due: whoever begins the instance has to.
+        // No caller has read the store since the event became due: beginning the instance has to.
         bench.clock.set(second(at + 10));
         match id {
             "started" => drop(steps(&store)?.start(None, &instance(id)).await?),
@@ -121,7 +121,7 @@ async fn an_event_of_now_is_delivered_whatever_date_it_is_handed_over_with(bench
     open(&store, fence, &["w"]).await?;
     bench.clock.set(second(-100));
     for (id, at) in [("e", -101), ("f", -99)] {
-        // Between its publisher's look at the clock and the store's, time passes, or somebody sets the clock.
+        // Time passes, or the clock is set, between the publisher's reading of the clock and the store's.
         store.create_event_now(&event(id, "name", "key", second(at))).await?;
         assert_eq!(store.get_event(id).await?, event(id, "name", "key", second(-100)));
     }

@@ -28,13 +28,13 @@ cases! { "streams":
     a_plainly_stored_wait_takes_events_too,
     an_event_published_in_a_commit_is_delivered,
     a_new_wait_makes_only_the_next_event_unprocessed,
-    what_is_pending_is_what_a_load_tells_of_it,
+    what_is_pending_equals_a_load,
 }
 
 /// Which wait of the instance takes which event next.
 pub(super) async fn deliveries(store: &Store, id: &str) -> Checked<Vec<(String, String)>> {
     let loaded = steps(store)?.load(id).await?;
-    // Whoever works on the instance reads less, and finds the same.
+    // The owner of the instance reads less, and gets the same result.
     assert_eq!(steps(store)?.pending(id, None).await?, loaded.clone().into_pending(None));
     let mut pairs: Vec<_> =
         loaded.deliveries.into_iter().map(|delivery| (delivery.subscription_id, delivery.event.id)).collect();
@@ -52,7 +52,7 @@ pub(super) async fn open(store: &Store, fence: Fence, waits: &[&str]) -> Checked
     done(store, fence, StepCommit { subscribed, ..commit("i") }).await
 }
 
-/// Publishes an event of name and key, dated so many seconds after the start.
+/// Publishes an event of name and key, dated this many seconds after the start.
 pub(super) async fn publish(store: &Store, id: &str, at: i64) -> Checked<()> {
     store.create_event(&event(id, "name", "key", second(at))).await?;
     Ok(())
@@ -79,7 +79,7 @@ pub(super) async fn read_on(store: &Store, fence: Fence, name: &str) -> Checked<
     }
 }
 
-async fn what_is_pending_is_what_a_load_tells_of_it(bench: Bench) -> Checked<()> {
+async fn what_is_pending_equals_a_load(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let (_other_owner, other) = owned(&store, &instance("j")).await?;

@@ -1,4 +1,4 @@
-//! An event without a date came before or after an instance as the store was told of the two, whatever its clock showed.
+//! An event without a date comes before or after an instance in the order in which the store received the two.
 
 use super::{
     claiming::{NONE, claim, started},
@@ -7,7 +7,7 @@ use super::{
 };
 
 cases! { "undated events":
-    an_event_from_before_the_start_is_not_delivered_though_the_clock_stands_still,
+    an_event_from_before_the_start_is_not_delivered_though_the_clock_does_not_move,
     an_event_from_before_the_start_is_not_delivered_though_the_clock_was_set_back,
     an_event_from_after_the_start_is_delivered_in_the_same_instant,
     an_event_from_before_the_start_makes_nothing_claimable_and_is_finished,
@@ -25,7 +25,7 @@ async fn tell(store: &Store, id: &str) -> Checked<()> {
     Ok(())
 }
 
-/// Instances that begin in each way there is, now; each waits from its creation on.
+/// Instances that begin now in every possible way. Each waits from its creation on.
 async fn begun(bench: &Bench, store: &Store) -> Checked<[&'static str; 3]> {
     let at = |id: &str| WorkflowInstance { create_time: bench.now(), ..parked(id) };
     let (_owner, fence) = owned(store, &at("parent")).await?;
@@ -40,7 +40,7 @@ async fn begun(bench: &Bench, store: &Store) -> Checked<[&'static str; 3]> {
     Ok(all)
 }
 
-/// What each of them takes next.
+/// The event that each of them receives next.
 async fn next_of(store: &Store, instances: [&str; 3]) -> Checked<Vec<String>> {
     let mut next = Vec::new();
     for id in instances {
@@ -54,7 +54,7 @@ async fn next_of(store: &Store, instances: [&str; 3]) -> Checked<Vec<String>> {
     Ok(next)
 }
 
-async fn an_event_from_before_the_start_is_not_delivered_though_the_clock_stands_still(
+async fn an_event_from_before_the_start_is_not_delivered_though_the_clock_does_not_move(
     bench: Bench,
 ) -> Checked<()> {
     let store = bench.open().await?;

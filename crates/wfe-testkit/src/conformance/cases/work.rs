@@ -1,4 +1,4 @@
-//! Work for outsiders: waits that are listed and claimed by name, and answered by one event.
+//! External tasks: waits that are listed and claimed by name, and answered by one event.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use wfe_core::{
@@ -14,7 +14,7 @@ use super::{
 cases! { "work":
     open_waits_of_a_name_are_listed_as_stored_whatever_their_keys,
     open_waits_are_listed_in_pages,
-    a_list_tells_who_holds_what,
+    a_list_shows_which_worker_holds_what,
     closed_and_answered_waits_are_neither_listed_nor_claimed,
     a_name_that_is_not_the_engines_own_is_refused,
     the_oldest_wait_is_claimed_first_and_each_once,
@@ -27,7 +27,7 @@ cases! { "work":
     a_late_answer_is_refused_whether_or_not_another_has_the_wait,
     a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_before,
     an_answer_without_a_token_needs_none,
-    an_answered_wait_is_nobodys_to_claim,
+    an_answered_wait_cannot_be_claimed,
     an_answer_to_an_unknown_or_closed_wait_is_refused,
     an_answer_that_its_wait_would_not_take_is_refused,
     an_answer_under_the_id_of_another_event_is_refused,
@@ -52,7 +52,7 @@ fn answer(id: &str, wait: &str) -> Event {
     event(id, NAME, wait, DateTime::<Utc>::UNIX_EPOCH)
 }
 
-/// A parked instance `i` with these activities; skips the case where the store offers none.
+/// An unscheduled instance `i` with these activities. Skips the case if the store does not support activities.
 async fn with_work(bench: &Bench, ids: &[&str]) -> Checked<Store> {
     let store = bench.open().await?;
     offered(steps(&store)?.open_waits(NAME, None, 1).await)?;
@@ -97,7 +97,7 @@ async fn open_waits_are_listed_in_pages(bench: Bench) -> Checked<()> {
             break;
         }
         after = next;
-        // What goes meanwhile hides nothing, and what comes is seen.
+        // Rows that are removed meanwhile hide no others, and new rows are listed.
         store.terminate_subscription(&read[read.len() - 1]).await?;
         if read.len() == 3 {
             store.create_event_subscription(&activity("late")).await?;
@@ -108,7 +108,7 @@ async fn open_waits_are_listed_in_pages(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn a_list_tells_who_holds_what(bench: Bench) -> Checked<()> {
+async fn a_list_shows_which_worker_holds_what(bench: Bench) -> Checked<()> {
     let store = with_work(&bench, &["a", "b"]).await?;
     let expiry = second(10) + TimeDelta::nanoseconds(1);
     let claimed = steps(&store)?.claim_wait(NAME, "token", "worker", expiry).await?;
@@ -221,12 +221,12 @@ async fn an_answer_is_accepted_once_and_again_without_effect(bench: Bench) -> Ch
     let changed = Event { event_data: json!("changed"), ..answer("e", "a") };
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
     assert_eq!(store.get_event("e").await?, answer("e", "a"));
-    // Another event is no repetition, though it has the id.
+    // Another event with the same id is not a repetition.
     for other in [event("e", OTHER, "a", second(0)), event("e", NAME, "b", second(0))] {
         assert_err!(steps.answer_wait("a", Some("t"), &other).await, WfeError::Invalid(_));
     }
     assert_eq!(store.get_event("e").await?, answer("e", "a"));
-    // Whatever became of the claim and the wait since.
+    // Regardless of what has happened to the claim and the wait since.
     bench.clock.set(second(20));
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
     let owner = steps.register().await?;
@@ -299,7 +299,7 @@ async fn a_wait_that_takes_no_answer_any_more_has_the_one_that_was_accepted_befo
     assert!(!steps.answer_wait("b", None, &answer("e", "b")).await?, "it was accepted before");
     assert_eq!(take(&store, "u", 10).await?, None);
     let loaded = steps.load("i").await?;
-    assert_eq!(loaded.waits.len(), 3, "they stay open until they are taken away");
+    assert_eq!(loaded.waits.len(), 3, "they stay open until a commit removes them");
     let delivered: Vec<_> = loaded.deliveries.iter().map(|d| (&*d.subscription_id, &*d.event.id)).collect();
     assert_eq!(delivered, [("b", "e")]);
     Ok(())
@@ -315,7 +315,7 @@ async fn an_answer_without_a_token_needs_none(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn an_answered_wait_is_nobodys_to_claim(bench: Bench) -> Checked<()> {
+async fn an_answered_wait_cannot_be_claimed(bench: Bench) -> Checked<()> {
     let store = with_work(&bench, &["a"]).await?;
     assert_eq!(take(&store, "t", 10).await?.as_deref(), Some("a"));
     assert!(steps(&store)?.answer_wait("a", Some("t"), &answer("e", "a")).await?);
