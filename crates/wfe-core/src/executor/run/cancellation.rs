@@ -1,4 +1,5 @@
-//! Taking away what has not ended: a cancel condition, a go-to, a failed saga, the end of the instance.
+//! The cancellation of pointers that have not ended: by a cancel condition, a go-to, a failed saga, or the end of the
+//! instance.
 
 use super::{Env, Run};
 use crate::{
@@ -7,7 +8,7 @@ use crate::{
 };
 
 impl Run {
-    /// Takes away what is inside of `at`; it becomes history.
+    /// Cancels the pointers inside `at`, and moves them to the history.
     pub(in crate::executor) fn cancel_inside(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let path = pointer_id::inside(at);
         self.note_cut_short(at)?;
@@ -26,7 +27,8 @@ impl Run {
         self.pointers.no_branches(at)
     }
 
-    /// Takes the pointer away, if it has not ended: its body is told, its wait is closed. It stays in the live instance.
+    /// Cancels the pointer, if it has not ended: its body is notified and its subscription is closed. The pointer stays
+    /// in the live instance.
     pub(super) fn cancel(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         if !self.pointers.get(at)?.active {
             return Ok(());
@@ -40,7 +42,7 @@ impl Run {
         self.deactivate(at, env)
     }
 
-    /// The pointer waits for nothing any more: no body, no event, no child, no time, no items.
+    /// Ends everything that the pointer waits for: its body, event, child, timer and items.
     pub(super) fn stop_waiting(&mut self, at: &str) -> Result<()> {
         if let Some(work) = self.bodies.remove(at) {
             self.cancel_body(work);
@@ -52,13 +54,14 @@ impl Run {
         self.clear_timer(at)
     }
 
-    /// The pointer and what is inside it are taken away; the instance goes on behind it.
+    /// Cancels the pointer and the pointers inside it. The instance continues after the pointer's step.
     pub(super) fn cancel_and_proceed(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.cancel_inside(at, env)?;
         self.cancel(at, env)?;
         self.proceed(at, env)
     }
 
+    /// Cancels all active pointers, and closes all subscriptions.
     pub(super) fn cancel_all(&mut self, env: &mut Env<'_>) -> Result<()> {
         let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         for id in active {
@@ -69,7 +72,7 @@ impl Run {
         Ok(())
     }
 
-    /// The pointer is pending again, whatever it has waited for.
+    /// Makes the pointer pending again: everything that it waits for ends.
     pub(in crate::executor) fn wake(&mut self, at: &str) -> Result<()> {
         self.stop_waiting(at)?;
         let pointer = self.pointers.edit(at)?;

@@ -1,3 +1,5 @@
+//! Failures of steps: attempts, and what follows the last failed attempt.
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
@@ -12,7 +14,7 @@ use crate::{
 };
 
 impl Run {
-    /// The pointer has failed: it is tried again later, or what its policy says happens.
+    /// Handles a failed attempt: the pointer gets another attempt after its backoff, or the step fails for good.
     pub(super) fn fail(&mut self, at: &str, error: &StepError, env: &mut Env<'_>) -> Result<()> {
         let replacement = error.panic_in_messages();
         let error = replacement.as_ref().unwrap_or(error);
@@ -25,7 +27,7 @@ impl Run {
             return self.fallback_failed(at, failure, error, env);
         }
         if is_saga && self.is_open_saga(at)? {
-            // Something about the saga itself (its cancel condition): undone like a failure inside.
+            // The saga itself failed (its cancel condition). It is compensated as after a failure inside.
             return self.saga_failed(at, failure, error, env);
         }
         self.cancel_inside(at, env)?;
@@ -33,25 +35,25 @@ impl Run {
         if self.pointers.get(at)?.status == PointerStatus::Running {
             self.restart(at)?;
             if has_body {
-                // A container whose body said what is inside: it says so anew.
+                // The body of the container determined what is inside. It does so again.
                 self.pointers.edit(at)?.persistence_data = None;
             }
         }
         let in_a_row = self.count_failure(at)?;
-        if let Some(pause) = policy.retry.backoff(in_a_row, error, (env.random)()) {
-            return self.sleep(at, pause, env);
+        if let Some(backoff) = policy.retry.backoff(in_a_row, error, (env.random)()) {
+            return self.sleep(at, backoff, env);
         }
         self.fail_for_good(at, failure, error, env)
     }
 
-    /// One more failed attempt; gives how many failed in a row.
+    /// Counts a failed attempt, and returns the number of attempts that failed in a row.
     pub(super) fn count_failure(&mut self, at: &str) -> Result<u32> {
         let pointer = self.pointers.edit(at)?;
         pointer.retry_count = pointer.retry_count.saturating_add(1);
         Ok(failed_in_a_row(pointer))
     }
 
-    /// What failed before counts no longer.
+    /// Restarts the count of failed attempts in a row.
     pub(in crate::executor) fn reset_retries(&mut self, at: &str) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         if pointer.retry_count > 0 {
@@ -60,7 +62,7 @@ impl Run {
         Ok(())
     }
 
-    /// Stores and tells a failure.
+    /// Records a failure in the pending commit, publishes it as a lifecycle event, and returns it.
     pub(in crate::executor) fn record_failure(
         &mut self,
         at: &str,
@@ -75,7 +77,7 @@ impl Run {
         failure
     }
 
-    /// The pointer is not tried again.
+    /// Applies the step's failure behaviour: the pointer gets no further attempt.
     pub(super) fn fail_for_good(
         &mut self,
         at: &str,
@@ -101,7 +103,7 @@ impl Run {
                 self.end_as_failed(failure, error, env)
             }
             OnFailure::Suspend => {
-                // The pointer stays active: resumed, it is tried again.
+                // The pointer stays active: it gets another attempt when the instance is resumed.
                 self.set_status(StatusChange::Suspend, Some(failure))?;
                 self.notify(Lifecycle::Suspended, env);
                 Ok(())
@@ -118,21 +120,22 @@ impl Run {
                 self.deactivate(at, env)?;
                 match self.sagas_around(at)?.into_iter().next() {
                     Some(saga) => self.saga_failed(&saga, failure, error, env),
-                    // The definition is checked: there was one when the instance came here.
+                    // A definition without a saga around this step is refused: there was a saga when the step began.
                     None => self.end_as_failed(failure, error, env),
                 }
             }
         }
     }
 
-    /// The saga is tried again because of this failure. It was stored with the pointer that failed, which is gone by now.
+    /// Stores the failure that causes the saga's next round with the saga's pointer. The pointer that failed has the
+    /// failure too, but is no longer live.
     pub(super) fn note_retried_for(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
         let failure = serde_json::to_value(failure)?;
         self.pointers.edit(saga)?.set(attributes::RETRIED_FOR, failure);
         Ok(())
     }
 
-    /// After a resume, what had failed is tried again.
+    /// Makes the failed pointers pending again, after a resume.
     pub(super) fn retry_failed(&mut self) -> Result<()> {
         for id in self.pointers.in_status(&[PointerStatus::Failed]) {
             if !self.pointers.get(&id)?.active {
@@ -147,22 +150,22 @@ impl Run {
     }
 }
 
-/// How many attempts at this pointer have failed since it last went on; while it sleeps and this is not 0, it waits to
-/// be tried again.
+/// The number of attempts of this pointer that have failed in a row. A sleeping pointer with a number other than 0
+/// waits for its next attempt.
 #[must_use]
 pub fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
     let forgiven = pointer.number(attributes::FORGIVEN).unwrap_or(0);
     pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
 }
 
-/// The failure for which a saga that pauses is tried again. `None`: the pointer is no such saga (its failures are stored
-/// under its own id then), or an earlier version stored it.
+/// The failure that caused the next round of a saga in its backoff. `None`: the pointer is no such saga, and its
+/// failures are stored under its own id; or an earlier version of the engine stored the saga.
 #[must_use]
 pub fn why_again(pointer: &ExecutionPointer) -> Option<StepFailure> {
     StepFailure::deserialize(pointer.attribute(attributes::RETRIED_FOR)?).ok()
 }
 
-/// A failure with all that is known of it.
+/// Builds the record of a failure.
 pub(super) fn step_failure(
     instance: &str,
     pointer: &str,

@@ -1,4 +1,4 @@
-//! What runs in place of a failed step.
+//! Fallbacks: the steps that run in place of a failed step.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Run {
-    /// What runs in place of the failed step `at`.
+    /// Begins the fallback of the failed step `at`.
     pub(super) fn begin_fallback(&mut self, at: &str, fallback: Branch, failure: Value) -> Result<()> {
         let kept = self.pointers.get(at)?.persistence_data.clone();
         self.become_container(at, kept)?;
@@ -23,7 +23,8 @@ impl Run {
         self.begin_branch(at, pointer_id::FALLBACK, fallback, |_| {})
     }
 
-    /// The step stays failed, with its failure as its outcome; what came of the fallback stands beside that.
+    /// Continues after the step whose fallback has ended. The step stays failed, with its failure as its outcome. The
+    /// outcome of the fallback is stored separately.
     pub(super) fn fallback_ended(
         &mut self,
         at: &str,
@@ -38,7 +39,7 @@ impl Run {
         self.proceed(at, env)
     }
 
-    /// The step is failed for good, with its failure as its outcome.
+    /// Marks the step as failed for good, with its failure as its outcome.
     pub(super) fn end_fallback(&mut self, at: &str) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Fail)?;
@@ -52,9 +53,10 @@ impl Run {
         Ok(self.pointers.get(at)?.has(attributes::IN_FALLBACK))
     }
 
-    /// Something about the step itself (its cancel condition) has failed while its fallback stands in for it. The step is past
-    /// its retries and has no other fallback: what follows is what follows from a failed step inside of the fallback that has
-    /// no behaviour of its own.
+    /// Handles a failure of the step itself (its cancel condition) while its fallback runs.
+    ///
+    /// The step has no retries left and no other fallback. The effect is the same as that of a failed step inside the
+    /// fallback that has no failure behaviour of its own.
     pub(super) fn fallback_failed(
         &mut self,
         at: &str,

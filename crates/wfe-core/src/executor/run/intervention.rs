@@ -1,4 +1,4 @@
-//! What somebody does by hand at an instance that stands still: it goes on behind its failed steps, or from another one.
+//! Interventions of an operator at a suspended instance: it continues after its failed steps, or from another step.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +9,21 @@ use crate::{
     program::Node,
 };
 
-/// Whether it was done; if not, why: nothing has changed then.
+/// `Err`: why the intervention was refused. Then nothing has changed.
 type Done = std::result::Result<(), String>;
 
 impl Run {
-    /// The instance goes on behind each of its failed steps.
+    /// Skips each failed step: the instance continues after it.
     pub(super) fn skip_failed(&mut self, env: &mut Env<'_>) -> Result<Done> {
         let failed = self.failed();
         if failed.is_empty() {
-            let why = "none of its steps has failed, so there is nothing to skip: \
-                       resume it, or let it go on from a step that you name";
+            let why = "none of the instance's steps has failed, so there is nothing to skip: \
+                       resume the instance, or resume it from a step that you name";
             return Ok(Err(why.to_owned()));
         }
         self.set_resumed(env)?;
         for at in failed {
-            // What followed from another one may have taken this one away.
+            // The effects of another skipped step may have cancelled this one.
             if self.is_failed(&at) {
                 let pointer = self.pointers.edit(&at)?;
                 pointer.status = pointer.status.after(PointerChange::Skip)?;
@@ -33,25 +33,27 @@ impl Run {
         Ok(Ok(()))
     }
 
-    /// The instance goes on from the step `step`, in each sequence of its that a failed step is in, or is inside of. What
-    /// else is at work in these is taken away; what has failed elsewhere is tried again.
+    /// Resumes the instance from the step `step`, in each run of the step's sequence that contains a failed step, at
+    /// any depth. Other active steps in these runs are cancelled. Steps that have failed elsewhere get another attempt.
     pub(super) fn resume_from(&mut self, step: &str, env: &mut Env<'_>) -> Result<Done> {
         let definition = self.definition.clone();
         let Some(target) = definition.find(step) else {
-            return Ok(Err(format!("it cannot go on from {step:?}: its definition has no such step")));
+            return Ok(Err(format!(
+                "cannot resume from {step:?}: the instance's definition has no such step"
+            )));
         };
         let sequences = self.sequences_of(target)?;
         if sequences.is_empty() {
             return Ok(Err(format!(
-                "it cannot go on from {step:?}, which is inside of something in which none of its steps has failed: \
-                 name a step of the main path, or one beside or around a failed step"
+                "cannot resume from {step:?}: this step is inside a container in which no step has failed; \
+                 name a step of the main path, or a step beside or around a failed step"
             )));
         }
         for path in sequences.keys() {
             if let Some(saga) = self.half_compensated(path)? {
                 return Ok(Err(format!(
-                    "it cannot go on from {step:?}, because the saga {saga:?} would be left half undone: \
-                     skip the failed step of the compensation, or resume the instance, and its compensation goes on"
+                    "cannot resume from {step:?}: the saga {saga:?} would stay half compensated; to continue its compensation, \
+                     skip the failed step of the compensation, or resume the instance"
                 )));
             }
         }
@@ -62,7 +64,7 @@ impl Run {
                     self.cancel_inside(&at, env)?;
                     self.cancel(&at, env)?;
                 }
-                // The sequence may have come to its end, beside a side branch: now it has not.
+                // The sequence may have ended while a side branch was active. It has not ended any more.
                 if self.pointers.get(&at)?.has(attributes::LAST) {
                     self.pointers.edit(&at)?.unset(attributes::LAST);
                 }
@@ -73,8 +75,8 @@ impl Run {
         Ok(Ok(()))
     }
 
-    /// The runs of the sequence in which the step stands, by the paths that their pointers have in common; with a pointer in
-    /// each. Of the main path there is one always.
+    /// The runs of the step's sequence that contain a failed step, by the path that the pointers of a run share. Each
+    /// path comes with a pointer of the run. The run of the main path is always found.
     fn sequences_of(&self, target: &Node) -> Result<BTreeMap<String, String>> {
         let mut found = BTreeMap::new();
         let mut add = |beside: &str| {
@@ -93,13 +95,13 @@ impl Run {
         Ok(found)
     }
 
-    /// Ids of the pointers of one run of a sequence, without what is inside of them.
+    /// The ids of the pointers of one run of a sequence, without the pointers inside them.
     fn pointers_in(&self, path: &str) -> Vec<String> {
         let is_here = |id: &&str| pointer_id::is_in_sequence(id, path);
         self.pointers.iter().map(|p| p.id.as_str()).filter(is_here).map(str::to_owned).collect()
     }
 
-    /// A saga on or below this path that is being undone just now.
+    /// The step of a saga on or below this path that is being compensated.
     fn half_compensated(&self, path: &str) -> Result<Option<String>> {
         for pointer in self.pointers.iter().filter(|p| p.active && p.id.starts_with(path)) {
             if self.is_compensating(&pointer.id)? {
@@ -109,7 +111,7 @@ impl Run {
         Ok(None)
     }
 
-    /// Ids of the pointers that wait for somebody to decide what comes of their failure.
+    /// The ids of the failed pointers that wait for an operator's decision.
     fn failed(&self) -> Vec<String> {
         let mut failed = self.pointers.in_status(&[PointerStatus::Failed]);
         failed.retain(|id| self.is_failed(id));

@@ -1,4 +1,4 @@
-//! The live state of one instance, and how it moves.
+//! The live state of one instance, and its changes.
 
 pub(super) mod advance;
 mod attempts;
@@ -55,20 +55,21 @@ use crate::{
     traits::{Ending, StepFailure},
 };
 
-/// What the executor takes from outside.
+/// The environment of the executor: the time, random numbers and definitions.
 pub struct Env<'a> {
-    /// The time now.
+    /// The current time.
     pub now: DateTime<Utc>,
-    /// A random number in 0..1, a new one each time.
+    /// Returns a new random number in 0..1 at each call.
     pub random: &'a mut dyn FnMut() -> f64,
-    /// The definition of this id and version, or (`None`) of its newest version; `None`: it is not known here.
+    /// Finds the definition with this id and version. Version `None`: the newest version. Result `None`: the definition
+    /// is not known here.
     pub definition: &'a dyn Fn(&str, Option<u32>) -> Option<Definition>,
 }
 
 /// The live state of one instance, and the changes that are not stored yet. See the [module](super).
 ///
-/// A method that fails has met a contradiction in the state; the `Run` is of no use any more. Drop it, and open it
-/// anew as quarantined ([`Run::open_quarantined`]).
+/// A method fails if it finds a contradiction in the state. The `Run` is unusable after that. Drop the `Run`, and open
+/// the instance again as quarantined ([`Run::open_quarantined`]).
 pub struct Run {
     id: Arc<str>,
     definition: Definition,
@@ -78,11 +79,11 @@ pub struct Run {
     created: DateTime<Utc>,
 
     status: WorkflowStatus,
-    /// Why the engine has quarantined the instance.
+    /// The reason why the engine quarantined the instance.
     fault: Option<StepFailure>,
     ending: Option<Ending>,
     cause: Option<StepFailure>,
-    /// The failure that ended the instance is fatal. Known in the commit that ends it, and never later.
+    /// Whether the failure that ended the instance is fatal. Known only in the commit that ends the instance.
     is_fatal: bool,
 
     data: InstanceData,
@@ -96,56 +97,56 @@ pub struct Run {
 }
 
 impl Run {
-    /// The instance's id.
+    /// The id of the instance.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// The definition that it runs.
+    /// The definition of the instance.
     #[must_use]
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// Whether it may run, as far as this `Run` knows.
+    /// The status of the instance, as far as this `Run` knows.
     #[must_use]
     pub fn status(&self) -> WorkflowStatus {
         self.status
     }
 
-    /// How it ended; `None`: it has not.
+    /// How the instance ended. `None`: it has not ended.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         self.ending
     }
 
-    /// The failure that suspended or ended it.
+    /// The failure that suspended or ended the instance.
     #[must_use]
     pub fn cause(&self) -> Option<&StepFailure> {
         self.cause.as_ref()
     }
 
-    /// Its data as JSON, the newest state.
+    /// The newest state of the instance's data, as JSON.
     #[must_use]
     pub fn value(&self) -> &Value {
         self.data.value()
     }
 
-    /// How many bodies are at work.
+    /// The number of running bodies.
     #[must_use]
     pub fn bodies(&self) -> usize {
         self.bodies.running()
     }
 
-    /// The body of a [limited](super::Job::is_limited) job begins now: its time runs from here, not from when it was handed
-    /// out and perhaps waited for a free slot.
+    /// Starts the time limit of a [limited](super::Job::is_limited) job: the body begins now. The time that the job
+    /// waited for a free slot does not count.
     pub fn begun(&mut self, pointer: &str, job: u64, env: &Env<'_>) {
         self.bodies.begun(pointer, job, env.now);
     }
 
-    /// A body ended. Results of bodies that are no longer wanted (they were cancelled, or had had their time) are passed
-    /// over, but what waited for their end goes on.
+    /// Handles the end of a body. The result is ignored if the body was cancelled or had exceeded its time limit.
+    /// Whatever waited for the end of the body continues in any case.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -163,17 +164,16 @@ impl Run {
         }
     }
 
-    /// Items that were asked for ([`Effects::requests`](super::Effects::requests)) are here.
+    /// Handles items that were requested ([`Effects::requests`](super::Effects::requests)) and have been read.
     ///
-    /// # Errors
-    /// [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's log is gone or
-    /// does not decode. Another one: the state contradicts itself.
+    /// # Errors [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's
+    /// log is gone or does not decode. Other errors: the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
         if self.saga_log.reads(container) {
             return self.entry_read(container, values, env);
         }
         if !self.windows.contains(container) {
-            return Ok(()); // what asked for them is over, or was taken away
+            return Ok(()); // the requester has ended or was cancelled
         }
         if values.is_empty() {
             return Err(self.corrupt_items(container, format!("the items from {from} on are missing"), None));
@@ -182,7 +182,7 @@ impl Run {
         self.guard(container, env, |run, env| verb.primitive().items_read(run, container, from, values, env))
     }
 
-    /// What is stored as items of this container is not what was stored.
+    /// Builds the error for corrupt items of this container.
     pub(super) fn corrupt_items(
         &self,
         container: &str,
@@ -193,7 +193,7 @@ impl Run {
         WfeError::Corrupt { table: "execution_pointers", column: "item_values", row, message, source }
     }
 
-    /// Does a move of the pointer `at`; if the user's part of it fails, the step has failed.
+    /// Runs `moving`, a change of the pointer `at`. If the user's code fails in it, the step fails.
     pub(super) fn guard(
         &mut self,
         at: &str,
@@ -215,26 +215,27 @@ impl Run {
         self.pointers.get(at)
     }
 
-    /// The pointer, to be changed.
+    /// Returns the pointer for a change.
     pub(super) fn edit(&mut self, at: &str) -> Result<&mut ExecutionPointer> {
         self.pointers.edit(at)
     }
 
-    /// How many branches of the container have begun and not ended.
+    /// The number of branches of the container that have begun and not ended.
     pub(super) fn open_branches(&self, at: &str) -> Result<usize> {
         self.pointers.branches(at)
     }
 
-    /// The child is created in the next commit.
+    /// Creates the child in the next commit.
     pub(super) fn create_child(&mut self, child: WorkflowInstance) {
         self.pending.create_child(child);
     }
 
-    /// The items of the container are stored apart from its pointer.
+    /// Stores the items of the container separately from its pointer.
     pub(super) fn store_items(&mut self, at: &str, values: Vec<Value>) {
         self.pending.store_items(at.to_owned(), values);
     }
 
+    /// Requests up to `limit` items of the container, beginning with the item `from`.
     pub(super) fn request_items(&mut self, at: &str, from: u64, limit: usize) {
         self.pending.request_items(at.to_owned(), from, limit);
     }
@@ -249,13 +250,13 @@ impl Run {
         self.node_of(pointer).map(|node| node.verb.clone())
     }
 
-    /// Asks the data, and the item of the pointer `at`.
+    /// Evaluates a closure of the definition on the data and the item of the pointer `at`.
     pub(super) fn ask<T>(&self, at: &str, question: &Ask<T>) -> Moved<T> {
         let data = self.data.get()?;
         Ok(question(data, self.pointers.get(at)?.context_item.as_ref())?)
     }
 
-    /// Applies outputs to the newest data, all or none.
+    /// Applies all outputs to the newest data, or none of them.
     pub(super) fn apply(
         &mut self,
         outputs: impl IntoIterator<Item = Apply>,
@@ -266,13 +267,13 @@ impl Run {
         Ok(())
     }
 
-    /// To be published after the next commit.
+    /// Publishes a lifecycle event after the next commit.
     pub(super) fn notify(&mut self, what: Lifecycle, env: &Env<'_>) {
         let event = self.event(what, env.now);
         self.pending.publish(event);
     }
 
-    /// An event of this instance.
+    /// Builds a lifecycle event of this instance.
     #[must_use]
     pub fn event(&self, what: Lifecycle, time: DateTime<Utc>) -> LifecycleEvent {
         LifecycleEvent {

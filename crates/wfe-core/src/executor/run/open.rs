@@ -1,3 +1,5 @@
+//! Opening a stored instance: its live state, and its quarantine if it does not fit its definition.
+
 use super::{
     Env, Run,
     bodies::{Bodies, RunningBodies},
@@ -21,11 +23,12 @@ use crate::{
 };
 
 impl Run {
-    /// The live state of a stored instance. Bodies that were at work when its last owner died are run again.
+    /// Opens a stored instance. Bodies that were running when the last owner died are run again.
     ///
-    /// An instance that does not fit the definition (a live pointer names a step that is gone or of another kind; the
-    /// data no longer deserializes) is parked: suspended, with an error that says why. A control request that waits is
-    /// not applied by itself: pass it to [`control`](Self::control). Events are delivered after it.
+    /// An instance that does not fit the definition is quarantined: it is suspended, with an error that gives the
+    /// reason. It does not fit if a live pointer names a step that is gone or of another kind, or if the data no longer
+    /// deserializes. A pending control request is not applied: pass the request to [`control`](Self::control). Events
+    /// are delivered after the request.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -33,8 +36,9 @@ impl Run {
         Self::open_again(definition, loaded, RunningBodies::default(), env)
     }
 
-    /// As [`open`](Self::open), in place of a `Run` that is void: the store had other waits or events than it knew of. Bodies
-    /// that it has begun go on, and are not begun again.
+    /// Opens a stored instance as [`open`](Self::open) does, in place of a void `Run`. A `Run` is void if the store had
+    /// other subscriptions or events than the `Run` expected. The running bodies of the void `Run` continue, and are
+    /// not started again.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -51,7 +55,7 @@ impl Run {
             return Ok(run);
         }
         if is_asked {
-            // An event that was published after the request must not end what that was to stop.
+            // An event that was published after the request must not complete a wait that the request is to stop.
             run.pending.listen();
         } else {
             run.deliver(deliveries, env)?;
@@ -59,7 +63,7 @@ impl Run {
         Ok(run)
     }
 
-    /// As [`open_again`](Self::open_again), but events are not looked at.
+    /// Opens a stored instance as [`open_again`](Self::open_again) does, but delivers no events.
     pub(super) fn open_without_events(
         definition: &Definition,
         loaded: Loaded,
@@ -76,7 +80,7 @@ impl Run {
         match definition.decode(run.data.value()) {
             Ok(data) => run.data.decoded(data),
             Err(e) => {
-                let problem = format!("its data does not fit the definition's type any more: {e}");
+                let problem = format!("the instance's data does not fit the definition's type any more: {e}");
                 run.quarantine(&StepError::fatal(problem).with_code(StepError::DEFINITION), env)?;
                 return Ok(run);
             }
@@ -95,12 +99,13 @@ impl Run {
         Ok(run)
     }
 
-    /// The bodies at work, for the `Run` that goes on in place of this one.
+    /// Hands over the running bodies to the `Run` that replaces this one.
     pub fn leave_bodies(&mut self) -> RunningBodies {
         self.bodies.leave()
     }
 
-    /// Goes on with the bodies of an earlier `Run`. Those for which the stored instance has no place are told.
+    /// Takes over the running bodies of an earlier `Run`. A body is cancelled if the stored instance has no active
+    /// pointer that waits for it.
     fn take_over(&mut self, at_work: RunningBodies) -> Result<()> {
         let running = self.bodies.take_over(at_work);
         let is_still = self.fault.is_some() || self.status.is_final();
@@ -111,10 +116,10 @@ impl Run {
                 self.cancel_body(work);
                 continue;
             }
-            // That its pause was over is stored with what comes of it.
+            // The end of the pointer's sleep is stored with the result of the body.
             self.wake(&at)?;
             self.pending.remove_from_queue(&at);
-            // It does not enter its step again, which would see to this.
+            // The pointer does not enter its step again, which would register the observer.
             let node = self.node_of(&at)?;
             if node.cancel_when.is_some() || node.verb.watches_data() {
                 self.data.observe(&at);
@@ -125,7 +130,7 @@ impl Run {
         Ok(())
     }
 
-    /// As [`open`](Self::open), but parked for a reason that the caller gives.
+    /// Opens a stored instance as quarantined, for a reason that the caller gives.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -165,7 +170,7 @@ impl Run {
         }
     }
 
-    /// Stands still, and says why, until somebody has mended it and resumes it.
+    /// Quarantines the instance: it is suspended with this reason until an operator repairs and resumes it.
     fn quarantine(&mut self, reason: &StepError, env: &mut Env<'_>) -> Result<()> {
         if self.status.is_final() {
             return Ok(());
@@ -187,9 +192,9 @@ impl Run {
         Ok(())
     }
 
-    /// Puts every live pointer to work again; `Err` inside: why the instance does not fit the definition.
+    /// Continues all live pointers. The inner `Err` gives the reason why the instance does not fit the definition.
     fn reopen_pointers(&mut self, env: &mut Env<'_>) -> Result<std::result::Result<(), String>> {
-        // Not the pointers themselves: a container may have thousands of them.
+        // The ids, not the pointers themselves: a container may have thousands of pointers.
         let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         let definition = self.definition.clone();
         for id in active {
@@ -205,7 +210,7 @@ impl Run {
                     let until = pointer.sleep_until.unwrap_or(env.now);
                     self.timers.set(&id, until);
                 }
-                PointerStatus::Failed => {} // until it is resumed
+                PointerStatus::Failed => {} // until the instance is resumed
                 PointerStatus::WaitingForEvent => self.reopen_subscription(&id)?,
                 _ if pointer.has(attributes::IN_FALLBACK) => {}
                 _ => {
@@ -238,7 +243,9 @@ impl Run {
     ) -> std::result::Result<&'d Node, String> {
         let step = pointer.step_name.as_deref().unwrap_or_default();
         let Some(node) = definition.find(step) else {
-            return Err(format!("step {step:?} is gone from the definition, but the instance stands at it"));
+            return Err(format!(
+                "step {step:?} is gone from the definition, but the instance has an active pointer there"
+            ));
         };
         let kind = node.verb.kind();
         if let Some(was) = pointer.text(attributes::KIND)
@@ -254,7 +261,7 @@ impl Run {
                 Err(_) => return Err(format!("the container {id:?} around step {step:?} is gone")),
             },
         };
-        // A compensation stands in the saga that it is a part of, not in the step that it undoes.
+        // The pointer of a compensation is in the saga, not in the step that is compensated.
         let is_first = pointer
             .scope
             .last()
@@ -263,7 +270,7 @@ impl Run {
         if node.container.map(|c| &*definition.node(c).id) != around {
             let was = around.unwrap_or("the main path");
             return Err(format!(
-                "step {step:?} has moved to another container, the instance is at it in {was}"
+                "step {step:?} has moved to another container, but the instance runs it in {was}"
             ));
         }
         Ok(node)

@@ -88,7 +88,7 @@ fn an_instance_whose_data_no_longer_fits_is_parked_and_can_still_be_terminated()
     world.definition =
         WorkflowBuilder::<String>::new("w", 1).then("all", inline(|_, _| async { Ok(()) })).build().unwrap();
     world.open();
-    is_parked_because(&world, "its data does not fit");
+    is_parked_because(&world, "the instance's data does not fit");
     world.ask(Control::Terminate);
     assert_eq!(world.ending, Some(Ending::Terminated));
 }
@@ -207,7 +207,7 @@ fn a_parked_instance_can_be_cancelled_and_it_is_told_that_nothing_was_undone() {
     is_parked_because(&world, "gone from the definition");
     world.ask(Control::Cancel);
     assert_eq!(world.ending, Some(Ending::Cancelled));
-    assert!(world.failures.last().unwrap().error.message.contains("was not undone"));
+    assert!(world.failures.last().unwrap().error.message.contains("were not compensated"));
 }
 
 #[test]

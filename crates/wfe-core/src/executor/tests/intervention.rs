@@ -199,7 +199,7 @@ fn a_skipped_step_of_a_compensation_is_passed_over_and_the_undoing_goes_on() {
     // Nothing leaves it half undone, also if the instance is on its way to its end.
     for end in [None, Some(Control::Cancel)] {
         let whole = everywhere(|| make(Some(from("after")), end));
-        assert!(stands_still(&whole) && refusal(&whole).contains("half undone"), "{}", refusal(&whole));
+        assert!(stands_still(&whole) && refusal(&whole).contains("half compensated"), "{}", refusal(&whole));
         assert_eq!(whole.pointer("saga").status, PointerStatus::Running);
         // A step of the compensation itself is beside the failed one.
         let whole = everywhere(|| make(Some(from("un-b-2")), end));
@@ -311,7 +311,7 @@ fn each_run_of_the_sequence_in_which_a_step_has_failed_goes_on_from_it_and_other
 
 #[test]
 fn a_step_that_is_unknown_or_not_around_a_failed_one_is_refused_and_nothing_is_lost() {
-    for (step, why) in [("nowhere", "no such step"), ("in", "inside of something")] {
+    for (step, why) in [("nowhere", "no such step"), ("in", "inside a container")] {
         let make = || {
             let builder = begin()
                 .if_("if", |_, _| true, |b| b.then("in", mark("in")))

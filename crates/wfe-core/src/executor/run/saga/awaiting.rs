@@ -1,10 +1,11 @@
-//! What has to come to its end before a saga is undone.
+//! What must end before a saga is compensated.
 //!
-//! A compensation that has begun is not cut short by a saga around it: that one waits until it has ended, and goes on with
-//! what is left then. So it does for children in it: they are asked to cancel, and undo what they have done themselves.
+//! An outer saga does not cut short a compensation of an inner saga that has begun. The outer saga waits until that
+//! compensation has ended, and then compensates the remaining entries. It also waits for the children inside: the
+//! children are requested to cancel, and compensate their own steps.
 //!
-//! Where something else takes the inner saga away (a go-to, a cancel condition), it is noted at which step the compensation
-//! stood, and a saga around it that is undone later goes on with that step. What is inside of the step begins anew, and side
+//! A go-to or a cancel condition does cancel the inner saga. Then the step that the compensation had reached is stored.
+//! An outer saga that is compensated later continues with that step. What is inside the step starts again, and side
 //! branches of the compensation end there.
 
 use std::collections::BTreeSet;
@@ -18,8 +19,9 @@ use crate::{
 };
 
 impl Run {
-    /// The outermost of what is inside of `saga` and has to come to its end before that is undone: sagas in the midst of a
-    /// compensation, and children that were cancelled. What is a part of a compensation of its own is none of them.
+    /// The pointers inside `saga` that must end before `saga` is compensated: sagas in the middle of a compensation,
+    /// and cancelled children. Only the outermost of these pointers are returned. A pointer inside a compensation below
+    /// `saga` is left out.
     pub(super) fn awaited_below(&self, saga: &str) -> Result<BTreeSet<String>> {
         let mut found = BTreeSet::new();
         for id in self.pointers.below(&pointer_id::inside(saga)) {
@@ -40,7 +42,7 @@ impl Run {
         self.outermost(&found)
     }
 
-    /// The children that are at work for steps inside of `saga` are cancelled, and their ends awaited.
+    /// Requests the cancellation of the active children of steps inside `saga`, and begins to wait for their ends.
     pub(super) fn cancel_children_below(&mut self, saga: &str) -> Result<()> {
         for id in self.pointers.below(&pointer_id::inside(saga)) {
             let Some(child) = self.child_of(&id)? else { continue };
@@ -55,12 +57,14 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the pointer only waits for the end of its child, because a saga around it is undone.
+    /// Whether the pointer only waits for the end of its cancelled child, because a saga around the pointer is being
+    /// compensated.
     pub(in crate::executor) fn is_child_cancelled(&self, at: &str) -> Result<bool> {
         Ok(self.pointers.get(at)?.has(attributes::CHILD_CANCELLED))
     }
 
-    /// The child of the pointer, which was cancelled, has ended; or nobody waits for it any more.
+    /// Continues the saga around the pointer: the cancelled child of the pointer has ended, or the saga need not wait
+    /// for the child any more.
     pub(in crate::executor) fn cancelled_child_ended(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.pointers.edit(at)?.unset(attributes::CHILD_CANCELLED);
         if self.pointers.get(at)?.status.is_final() {
@@ -70,11 +74,14 @@ impl Run {
         }
         match self.compensating_saga_around(at)? {
             Some(saga) => self.pass_on(at, &saga, env),
-            None => Err(WfeError::Invalid(format!("{at:?} leaves a saga that is not undone"))),
+            None => Err(WfeError::Invalid(format!(
+                "the cancelled child of pointer {at:?} has ended, but no saga around the pointer is being compensated"
+            ))),
         }
     }
 
-    /// What is inside of `at` is taken away: notes for the sagas around it where the compensations in it stand.
+    /// Stores the step that each compensation in `at` has reached, for the sagas around `at`. Called before `at`, or
+    /// what is inside `at`, is cancelled.
     pub(in crate::executor::run) fn note_cut_short(&mut self, at: &str) -> Result<()> {
         let path = pointer_id::inside(at);
         let sagas = self.pointers.below(&path).into_iter().chain([at.to_owned()]);
@@ -83,18 +90,19 @@ impl Run {
                 continue;
             }
             let (state, root) = (self.saga_state(&saga)?, self.root_of(&saga)?);
-            let Some(Compensating { current: Some((undone, since)), next, .. }) = state.compensating else {
+            let Some(Compensating { current: Some((compensated, since)), next, .. }) = state.compensating
+            else {
                 continue;
             };
             if root == saga || root.starts_with(&path) || root == at {
-                continue; // it goes too
+                continue; // the root is cancelled too
             }
             let own = self.pointers.below(&pointer_id::inside(&saga)).into_iter();
             let mut own = own.filter_map(|id| self.pointers.get(&id).ok().filter(|p| p.active));
-            let stands = own.find(|p| p.scope.last() == Some(&saga) && !p.has(attributes::FORKED));
-            let Some(step) = stands.and_then(|pointer| pointer.step_name.clone()) else {
-                // Only side branches are left of it.
-                self.mark_compensated(&root, next, undone, since)?;
+            let reached = own.find(|p| p.scope.last() == Some(&saga) && !p.has(attributes::FORKED));
+            let Some(step) = reached.and_then(|pointer| pointer.step_name.clone()) else {
+                // Only side branches of the compensation are left.
+                self.mark_compensated(&root, next, compensated, since)?;
                 continue;
             };
             let mut state = self.saga_state(&root)?;
@@ -104,7 +112,7 @@ impl Run {
         Ok(())
     }
 
-    /// The step at which the compensation of this entry stood when it was cut short. It is forgotten.
+    /// Removes and returns the step that the compensation of this entry had reached when it was cut short.
     pub(super) fn take_cut_short(&mut self, saga: &str, number: u64) -> Result<Option<String>> {
         let root = self.root_of(saga)?;
         let mut state = self.saga_state(&root)?;
@@ -115,7 +123,7 @@ impl Run {
         Ok(step)
     }
 
-    /// The innermost saga around the pointer that is undone, and waits for what is inside of it.
+    /// The innermost saga around the pointer that is being compensated and waits for what is inside the saga.
     pub(super) fn compensating_saga_around(&self, at: &str) -> Result<Option<String>> {
         for around in self.sagas_around(at)? {
             if self.is_compensating(&around)? {
@@ -125,13 +133,14 @@ impl Run {
         Ok(None)
     }
 
-    /// This has come to its end, and the saga around it is undone: what is left is undone there.
+    /// Continues the compensation of the saga `around`: the pointer `at` has ended, and `around` compensates the
+    /// remaining entries.
     pub(super) fn pass_on(&mut self, at: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
         self.cancel_inside(at, env)?;
         self.cancel(at, env)?;
         if self.awaited_below(around)?.is_empty() {
             self.cancel_inside(around, env)?;
-            // With what has completed while it was awaited.
+            // Includes the steps that completed during the wait.
             let log = self.saga_state(&self.root_of(around)?)?.log;
             let mut state = self.saga_state(around)?;
             if let Some(compensating) = &mut state.compensating {

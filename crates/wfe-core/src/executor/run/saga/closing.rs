@@ -1,7 +1,7 @@
-//! Ending an instance in which sagas are open, or half undone: what is to be undone is undone first.
+//! The end of an instance whose sagas are open or partly compensated: the sagas are compensated first.
 //!
-//! While that goes on the instance is *closing*: nothing but compensations, and what is inside of them, is at work.
-//! That it is closing, and how it ends, stands in the sagas that are undone.
+//! Meanwhile the instance is *closing*: only compensations, and the steps inside them, are active. The sagas that are
+//! being compensated store that the instance is closing, and how it ends.
 
 use std::collections::BTreeSet;
 
@@ -15,17 +15,18 @@ use crate::{
     traits::{Ending, StepFailure},
 };
 
-/// How an instance with these pointers ends when its open sagas are undone; `None`: it does nothing of the kind.
+/// How an instance with these pointers ends after the compensation of its open sagas. `None`: the instance is not
+/// closing.
 #[must_use]
 pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
     let is_saga = |p: &ExecutionPointer| p.attribute(attributes::KIND).is_some_and(|kind| kind == "saga");
-    let mut undone =
+    let mut compensating =
         pointers.into_iter().filter(|p| p.active && p.status == PointerStatus::Running && is_saga(p));
-    undone.find_map(|p| Ending::deserialize(&p.persistence_data.as_ref()?["undoing"]["end"][0]).ok())
+    compensating.find_map(|p| Ending::deserialize(&p.persistence_data.as_ref()?["undoing"]["end"][0]).ok())
 }
 
 impl Run {
-    /// Ends the instance before its end, but undoes its open sagas first.
+    /// Compensates the open sagas, then ends the instance early.
     pub(in crate::executor::run) fn close(
         &mut self,
         ending: Ending,
@@ -33,9 +34,9 @@ impl Run {
         env: &mut Env<'_>,
     ) -> Result<()> {
         if self.fault.is_some() {
-            // A request always takes effect; that this was not possible is not passed over.
+            // A request always takes effect. The failure records that the compensation was not possible.
             let error = StepError::fatal(
-                "it was ended while it did not fit its definition: what its open sagas have done was not undone",
+                "the instance did not fit its definition when it was ended: its open sagas were not compensated",
             );
             self.record_failure("", String::new(), 1, &error.with_code(StepError::DEFINITION), env);
             return self.end_early(ending, cause, env);
@@ -57,34 +58,37 @@ impl Run {
             }
             self.compensate_then_end(&saga, ending, cause.clone(), env)?;
         }
-        // Not before all of them say so: the last one that is undone ends the instance, and one may have nothing to undo.
+        // Only after all sagas have stored how the instance ends: the last compensated saga ends the instance, and a
+        // saga may have nothing to compensate.
         for saga in begun {
             self.compensate_next(&saga, env)?;
         }
         Ok(())
     }
 
-    /// The workflow ends here, well. What is at work is taken away, but for a saga that is just being undone: that would be
-    /// left half undone, so it is undone in full first.
+    /// Ends the instance as completed, at a step that ends the workflow.
+    ///
+    /// All active steps are cancelled, except in a saga that is being compensated: the saga would stay partly
+    /// compensated. The compensation of such a saga is completed first.
     pub(in crate::executor) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
-        let mut undone = BTreeSet::new();
+        let mut compensating = BTreeSet::new();
         for pointer in self.pointers.iter() {
             if self.is_compensating(&pointer.id)? {
-                undone.insert(pointer.id.clone());
+                compensating.insert(pointer.id.clone());
             }
         }
-        if undone.is_empty() {
+        if compensating.is_empty() {
             return self.end_well(env);
         }
-        let undone = self.outermost(&undone)?;
-        self.cancel_all_but("", &undone, env)?;
-        for saga in undone {
+        let compensating = self.outermost(&compensating)?;
+        self.cancel_all_but("", &compensating, env)?;
+        for saga in compensating {
             self.compensate_then_end(&saga, Ending::Completed, None, env)?;
         }
         Ok(())
     }
 
-    /// A saga that the instance waited for is undone: if no other is left, it ends.
+    /// Ends the instance after the compensation of a saga, unless another saga is still being compensated.
     pub(super) fn end_after_compensation(
         &mut self,
         ending: Ending,
@@ -98,7 +102,7 @@ impl Run {
         }
     }
 
-    /// The outermost sagas that have something to undo, or are about it.
+    /// The outermost sagas that have something to compensate, or are being compensated.
     fn open_sagas(&self) -> Result<BTreeSet<String>> {
         let mut open = BTreeSet::new();
         for pointer in self.pointers.iter() {
@@ -114,7 +118,8 @@ impl Run {
         self.outermost(&open)
     }
 
-    /// A saga inside of a compensation belongs to what the saga around it is about.
+    /// Returns those of the sagas that are not inside another one. A saga inside a compensation is a part of the
+    /// compensation of the saga around it.
     pub(super) fn outermost(&self, sagas: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let mut outermost = sagas.clone();
         for saga in sagas {
@@ -125,8 +130,11 @@ impl Run {
         Ok(outermost)
     }
 
-    /// Takes away what is inside of `at` (empty: anywhere), and is neither one of these sagas nor inside of one. What is
-    /// around them is taken away too: it would act on, tick, take an answer or take them away, while they are undone.
+    /// Cancels all pointers inside `at` (empty: all pointers), except the given sagas and the pointers inside these
+    /// sagas.
+    ///
+    /// The containers around the sagas are cancelled too: during the compensation a container could otherwise continue,
+    /// tick, take an answer, or cancel the sagas.
     pub(super) fn cancel_all_but(
         &mut self,
         at: &str,
@@ -143,7 +151,7 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the instance only undoes what is open, and ends then.
+    /// Whether the instance only compensates its open sagas, and then ends.
     pub(in crate::executor::run) fn is_closing(&self) -> bool {
         closing(self.pointers.iter()).is_some()
     }

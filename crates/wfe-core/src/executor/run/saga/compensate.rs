@@ -1,12 +1,14 @@
-//! What a saga has done, and how it is undone.
+//! The compensation of a saga.
 //!
-//! Each completed step that has a compensation gets an entry in the log of the outermost saga around it: the order of
-//! completion over everything inside, however deep and however parallel. The log is as long as it wants: an entry is
-//! stored like an item, and read when its turn comes, the last one first. A saga inside another one is undone by the
-//! entries that lie below it.
+//! Each completed step that has a compensation gets an entry in the log of the outermost saga around the step. The log
+//! has the order in which the steps completed, at all depths and in all parallel branches. The length of the log is not
+//! limited: an entry is stored like an item, and is read when it is the next one to compensate. The last entry is
+//! compensated first.
 //!
-//! Only what is below the saga in the same round is in its part of the log; what was undone is marked so in the commit in
-//! which its compensation ended, and is never undone again. What has to end before that is in [`awaiting`](super::awaiting).
+//! A saga inside another saga is compensated by the entries whose steps are inside the inner saga. The part of the log
+//! that belongs to the saga has only the entries of the current round. An entry is marked as compensated in the commit
+//! in which its compensation ends, and is never compensated again. The module [`awaiting`](super::awaiting) has what
+//! must end before a saga is compensated.
 
 use serde_json::Value;
 
@@ -25,7 +27,7 @@ use crate::{
 };
 
 impl Run {
-    /// Something in the saga has failed for good.
+    /// Compensates the saga: a step in the saga has failed for good, or the saga itself has failed.
     pub(in crate::executor::run) fn saga_failed(
         &mut self,
         saga: &str,
@@ -35,19 +37,19 @@ impl Run {
     ) -> Result<()> {
         let policy = self.node_of(saga)?.policy.clone();
         let in_a_row = self.count_failure(saga)?;
-        let pause = policy.retry.backoff(in_a_row, error, (env.random)());
-        let why = Why { failure, retryable: error.is_retryable(), pause };
+        let backoff = policy.retry.backoff(in_a_row, error, (env.random)());
+        let why = Why { failure, retryable: error.is_retryable(), backoff };
         self.begin_compensating(saga, Some(why), None, env)?;
         self.compensate_next(saga, env)
     }
 
-    /// The cancel condition of the saga holds: it is undone, and the instance goes on behind it.
+    /// Compensates the saga because its cancel condition holds. The instance then continues after the saga.
     pub(in crate::executor::run) fn cancel_saga(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         self.begin_compensating(saga, None, None, env)?;
         self.compensate_next(saga, env)
     }
 
-    /// The saga ends the instance when it is undone.
+    /// Compensates the saga, and ends the instance after the compensation.
     pub(super) fn compensate_then_end(
         &mut self,
         saga: &str,
@@ -58,15 +60,17 @@ impl Run {
         let mut state = self.saga_state(saga)?;
         let end = Some((ending, cause));
         match &mut state.compensating {
-            // It is on its way already: only what comes after that changes.
+            // The compensation has begun already: only what follows the compensation changes.
             Some(compensating) => compensating.end = end,
             None => return self.begin_compensating(saga, None, end, env),
         }
         self.keep_saga_state(saga, &state)
     }
 
-    /// What is at work in the saga is taken away, but for compensations of sagas inside of it, and children, which are
-    /// cancelled; [`compensate_next`](Self::compensate_next) begins with its last entry when those have ended.
+    /// Begins the compensation: cancels what is active in the saga.
+    ///
+    /// Compensations of sagas inside the saga continue. Children inside the saga are requested to cancel. When both
+    /// have ended, [`compensate_next`](Self::compensate_next) begins with the last entry of the saga.
     fn begin_compensating(
         &mut self,
         saga: &str,
@@ -89,10 +93,10 @@ impl Run {
         self.keep_saga_state(saga, &state)
     }
 
-    /// Looks at the entry before, if there is one.
+    /// Requests the entry before the last examined one. If there is none, the saga is compensated.
     pub(super) fn compensate_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         if !self.awaited_below(saga)?.is_empty() {
-            return Ok(()); // the last of them goes on here
+            return Ok(()); // the last awaited pointer calls this function again
         }
         let state = self.saga_state(saga)?;
         let next = state.compensating.as_ref().map_or(0, |compensating| compensating.next);
@@ -102,19 +106,19 @@ impl Run {
         self.request_entry(saga, next - 1)
     }
 
-    /// An entry that was asked for is here.
+    /// Handles an entry that was requested and has been read.
     pub(in crate::executor::run) fn entry_read(
         &mut self,
         container: &str,
         values: Vec<Value>,
         env: &mut Env<'_>,
     ) -> Result<()> {
-        if self.saga_log.came(container) {
+        if self.saga_log.received(container) {
             self.pending.request_items(container.to_owned(), 0, 1);
             return Ok(());
         }
         let entry = values.into_iter().next();
-        // One after the other: what follows from the first may take the others away.
+        // One saga after the other: the effects of the first saga may cancel the others.
         while let Some(saga) = self.saga_log.next_saga(container) {
             let entry = entry.clone().ok_or_else(|| {
                 self.corrupt_items(container, "the entry of a saga's log is missing".to_owned(), None)
@@ -128,10 +132,10 @@ impl Run {
         Ok(())
     }
 
-    /// A saga that was being undone was opened from the store.
+    /// Continues the compensation of a saga that was opened from the store.
     pub(in crate::executor) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
         match self.saga_state(saga)?.compensating {
-            // What undoes the current entry, and what is awaited, are pointers of their own.
+            // The compensation of the current entry, and what is awaited, have pointers of their own.
             Some(Compensating { current: None, next, .. }) if self.awaited_below(saga)?.is_empty() => {
                 self.request_entry(saga, next.saturating_sub(1))
             }
@@ -139,7 +143,7 @@ impl Run {
         }
     }
 
-    /// The entry that was wanted is here: it is undone, or passed over.
+    /// Compensates the entry that was read, or skips it.
     fn compensate_entry(&mut self, saga: &str, entry: Entry, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(compensating) = &mut state.compensating else { return Ok(()) };
@@ -150,7 +154,7 @@ impl Run {
         let is_inside = pointer_id::is_inside(path, saga);
         let is_covered = compensating.covered.iter().any(|(covered, _)| path.starts_with(covered));
         if is_inside && !is_covered && !entry.is_compensated && self.lingers_within(path) {
-            // Nothing has changed yet: the entry is read again when a body has ended.
+            // The state has not been changed yet: the entry is read again when a body has ended.
             self.saga_log.hold(saga);
             return Ok(());
         }
@@ -163,28 +167,29 @@ impl Run {
         }
         compensating.current = Some((entry.step.pointer.clone(), entry.since));
         self.keep_saga_state(saga, &state)?;
-        let undo =
+        let compensation =
             self.definition.find(&entry.step.step).and_then(|node| node.compensation).ok_or_else(|| {
                 WfeError::Invalid(format!(
-                    "step {:?} is to be undone, but the definition has no compensation for it any more",
+                    "step {:?} is to be compensated, but the definition has no compensation for it any more",
                     entry.step.step
                 ))
             })?;
-        let stood = self.take_cut_short(saga, number)?.and_then(|step| self.definition.find(&step));
-        let undo = match stood {
-            Some(node) if node.sequence == self.definition.node(undo.first).sequence => {
+        let reached = self.take_cut_short(saga, number)?.and_then(|step| self.definition.find(&step));
+        let compensation = match reached {
+            Some(node) if node.sequence == self.definition.node(compensation.first).sequence => {
                 Branch { first: node.index }
             }
-            _ => undo,
+            _ => compensation,
         };
-        let (undoes, item) = (serde_json::to_value(&entry.step)?, entry.item);
-        self.begin_branch(saga, &pointer_id::compensation(number), undo, |pointer| {
+        let (compensated, item) = (serde_json::to_value(&entry.step)?, entry.item);
+        self.begin_branch(saga, &pointer_id::compensation(number), compensation, |pointer| {
             pointer.context_item = item;
-            pointer.set(attributes::COMPENSATES, undoes);
+            pointer.set(attributes::COMPENSATES, compensated);
         })
     }
 
-    /// The compensation of the current entry has ended.
+    /// Marks the current entry as compensated and continues with the next entry: the compensation of the entry has
+    /// ended. If a saga around this one is being compensated, that saga continues instead.
     pub(in crate::executor) fn entry_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(compensating) = &mut state.compensating else { return Ok(()) };
@@ -200,7 +205,7 @@ impl Run {
         }
     }
 
-    /// Everything that the saga has done is undone.
+    /// Ends the compensation of the saga: all its entries are compensated.
     fn saga_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(Compensating { why, end, .. }) = state.compensating.take() else { return Ok(()) };
@@ -212,13 +217,13 @@ impl Run {
             self.deactivate(saga, env)?;
             return self.end_after_compensation(ending, cause, env);
         }
-        let Some(Why { failure, retryable, pause }) = why else {
+        let Some(Why { failure, retryable, backoff }) = why else {
             self.cancel(saga, env)?;
             return self.proceed(saga, env);
         };
-        if let Some(pause) = pause {
+        if let Some(backoff) = backoff {
             self.note_retried_for(saga, &failure)?;
-            return self.sleep(saga, pause, env);
+            return self.sleep(saga, backoff, env);
         }
         let error = StepError::from_causes(failure.code.clone(), failure.causes.clone(), retryable);
         self.fail_for_good(saga, failure, &error, env)

@@ -12,35 +12,36 @@ use crate::{
     steps::Compensated,
 };
 
-/// One completed step.
+/// An entry of the log: one completed step.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Entry {
     #[serde(flatten)]
     pub step: Compensated,
     #[serde(default, with = "crate::limits::inside::optional")]
     pub item: Option<Value>,
-    /// Of a container: how long the log was when it began. It stands for what is below it.
+    /// The length of the log when the step began. Only a container has it; the container's compensation covers the
+    /// entries of the steps inside the container.
     pub since: Option<u64>,
-    /// It has been compensated.
+    /// Whether the step has been compensated.
     #[serde(rename = "undone")]
     pub is_compensated: bool,
 }
 
-/// What the sagas of an instance that are being undone wait for.
+/// What the sagas of an instance wait for while they are being compensated.
 #[derive(Default)]
 pub(in crate::executor) struct SagaLog {
-    /// Entries that were asked for, by the containers that they are stored as.
+    /// The requested entries, by the containers as whose items they are stored.
     reading: HashMap<String, Reading>,
-    /// Sagas whose next compensation waits until a body of the step has ended.
+    /// The sagas whose next compensation waits until a body of the step to compensate has ended.
     held: BTreeSet<String>,
 }
 
-/// An entry that is being read. Of each there is one read under way at most, however many sagas look at it.
+/// An entry that is being read. At most one read of an entry is under way, however many sagas wait for the entry.
 #[derive(Debug, Default)]
 struct Reading {
-    /// Those that look at it; those that were taken away meanwhile do no longer.
+    /// The sagas that wait for the entry. A saga that was cancelled meanwhile is removed.
     sagas: BTreeSet<String>,
-    /// It was undone since it was asked for: what comes may be older than that.
+    /// The entry was marked as compensated after it was requested: the read may return an older state.
     is_stale: bool,
 }
 
@@ -55,29 +56,30 @@ impl SagaLog {
         self.reading.contains_key(entry)
     }
 
-    /// The saga looks at this entry. Whether it has to be asked for.
-    pub fn look(&mut self, entry: String, saga: &str) -> bool {
+    /// Registers the saga as waiting for this entry. Returns whether the entry must be requested from the store.
+    pub fn await_entry(&mut self, entry: String, saga: &str) -> bool {
         let is_new = !self.reads(&entry);
         self.reading.entry(entry).or_default().sagas.insert(saga.to_owned());
         is_new
     }
 
-    /// The entry is changed: what is being read of it may be older.
+    /// Notes that the entry has changed: a read that is under way may return an older state.
     pub fn change(&mut self, entry: &str) {
         if let Some(reading) = self.reading.get_mut(entry) {
             reading.is_stale = true;
         }
     }
 
-    /// The entry is here. Whether it has to be asked for once more, because it was changed since.
-    pub fn came(&mut self, entry: &str) -> bool {
+    /// Notes that the entry was read. Returns whether it must be requested again, because it changed after the request.
+    pub fn received(&mut self, entry: &str) -> bool {
         let Some(reading) = self.reading.get_mut(entry) else { return false };
         let is_again = reading.is_stale && !reading.sagas.is_empty();
         reading.is_stale &= !is_again;
         is_again
     }
 
-    /// The next saga that looks at the entry; `None`: no further one does, and its read is over.
+    /// Removes and returns the next saga that waits for the entry. `None`: no saga waits any more, and the read is
+    /// over.
     pub fn next_saga(&mut self, entry: &str) -> Option<String> {
         let saga = self.reading.get_mut(entry).and_then(|reading| reading.sagas.pop_first());
         if saga.is_none() {
@@ -86,7 +88,7 @@ impl SagaLog {
         saga
     }
 
-    /// The saga looks at no entry any more, and is not held.
+    /// Removes the saga: it waits for no entry and for no body any more.
     pub fn forget(&mut self, saga: &str) {
         self.held.remove(saga);
         for reading in self.reading.values_mut() {
@@ -94,27 +96,29 @@ impl SagaLog {
         }
     }
 
-    /// No entry is read any more.
+    /// Forgets all reads.
     pub fn stop(&mut self) {
         self.reading.clear();
     }
 
-    /// The saga's next compensation waits until a body has ended.
+    /// Holds the saga: its next compensation waits until a body has ended.
     pub fn hold(&mut self, saga: &str) {
         self.held.insert(saga.to_owned());
     }
 
+    /// The sagas that wait until a body has ended.
     pub fn held(&self) -> impl Iterator<Item = &String> {
         self.held.iter()
     }
 
+    /// Removes and returns the sagas that wait until a body has ended.
     pub fn take_held(&mut self) -> BTreeSet<String> {
         std::mem::take(&mut self.held)
     }
 }
 
 impl Run {
-    /// A container that has a compensation of its own begins.
+    /// Stores the length of the log with the pointer of a container that begins and has a compensation of its own.
     pub(in crate::executor::run) fn note_log_start(&mut self, at: &str) -> Result<()> {
         if let Some(root) = self.sagas_around(at)?.pop() {
             let log = self.saga_state(&root)?.log;
@@ -125,8 +129,8 @@ impl Run {
         Ok(())
     }
 
-    /// Notes with a pointer in a compensation what its key names: its place in the compensation of the outermost saga, which
-    /// is the same whichever of the sagas around it does the undoing.
+    /// Stores with a pointer in a compensation the path for its idempotency key: the pointer's path in the compensation
+    /// of the outermost saga. The path is the same, whichever of the sagas around the pointer compensates.
     pub(in crate::executor::run) fn note_key(&mut self, at: &str) -> Result<()> {
         for container in self.pointers.get(at)?.scope.iter().rev() {
             if pointer_id::is_compensation(pointer_id::branch_key(container, at)) {
@@ -140,7 +144,7 @@ impl Run {
         Ok(())
     }
 
-    /// A step that has a compensation has completed.
+    /// Adds an entry to the log: a step that has a compensation has completed.
     pub(in crate::executor) fn log(&mut self, at: &str) -> Result<()> {
         let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
         let node = self.node_of(at)?;
@@ -163,7 +167,7 @@ impl Run {
         self.keep_saga_state(&root, &state)
     }
 
-    /// The entry of this pointer is undone, and never again.
+    /// Marks the entry of this pointer as compensated. A marked entry is never compensated again.
     pub(super) fn mark_compensated(
         &mut self,
         root: &str,
@@ -182,21 +186,23 @@ impl Run {
         Ok(())
     }
 
+    /// Requests the entry for the saga, unless a read of the entry is already under way.
     pub(super) fn request_entry(&mut self, saga: &str, number: u64) -> Result<()> {
         let container = pointer_id::log_entry(&self.root_of(saga)?, number);
-        if self.saga_log.look(container.clone(), saga) {
+        if self.saga_log.await_entry(container.clone(), saga) {
             self.pending.request_items(container, 0, 1);
         }
         Ok(())
     }
 }
 
-/// The step that the pointer's compensation compensates; `None`: the pointer is in no compensation.
+/// The step that is compensated by the compensation to which the pointer belongs. `None`: the pointer belongs to no
+/// compensation.
 pub(in crate::executor::run) fn compensated_step(pointer: &ExecutionPointer) -> Option<&str> {
     pointer.attribute(attributes::COMPENSATES)?["step"].as_str()
 }
 
-/// The pointer of that step.
+/// The pointer of the step that is compensated, as in [`compensated_step`].
 pub(in crate::executor::run) fn compensated_pointer(pointer: &ExecutionPointer) -> Option<&str> {
     pointer.attribute(attributes::COMPENSATES)?["pointer"].as_str()
 }

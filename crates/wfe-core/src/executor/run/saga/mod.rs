@@ -1,4 +1,4 @@
-//! Sagas: what they have done, and how it is undone.
+//! Sagas: the log of completed steps, and their compensation.
 
 pub(super) mod awaiting;
 pub(in crate::executor) mod closing;

@@ -1,4 +1,5 @@
-//! What the pointer of a saga keeps: its round, its log, and how far it has compensated.
+//! The state of a saga, stored with its execution pointer: the round, the length of the log, and the progress of the
+//! compensation.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,25 +12,27 @@ use crate::{
     traits::{Ending, StepFailure},
 };
 
-/// What the pointer of a saga keeps.
+/// The state of a saga, as its execution pointer stores it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(in crate::executor) struct SagaState {
-    /// Which round this is, from 1.
+    /// The number of the current round. The first round has number 1.
     pub round: u32,
-    /// How long the log was when the round began.
+    /// The length of the log when the round began.
     pub from: u64,
-    /// Of an outermost saga: how long the log is.
+    /// The length of the log. Only an outermost saga has a log.
     pub log: u64,
-    /// Of an outermost saga: entries whose compensation was cut short, and the step at which it stood.
+    /// The entries whose compensation was cut short, each with the step that the compensation had reached. Only an
+    /// outermost saga has them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cut_short: BTreeMap<u64, String>,
-    /// It is being undone.
+    /// The progress of the compensation. `None`: the saga is not being compensated.
     #[serde(rename = "undoing")]
     pub compensating: Option<Compensating>,
 }
 
 impl SagaState {
-    /// While entries of its log are still to be undone, no pointer of its need be at work.
+    /// Checks the state. A saga with entries that are still to be compensated continues even if no pointer inside the
+    /// saga is active.
     pub fn check(&self) -> std::result::Result<Kept, Spoilt> {
         match &self.compensating {
             None => Ok(Kept::Waits),
@@ -39,32 +42,37 @@ impl SagaState {
     }
 }
 
-/// How far a saga is undone.
+/// The progress of a saga's compensation.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Compensating {
-    /// The entries below this number are still to be looked at.
+    /// Only entries with lower numbers are still to be examined.
     pub next: u64,
-    /// What is being undone now: the pointer, and whether it stands for what is below it.
+    /// The entry that is being compensated: its pointer, and its [`since`](super::log::Entry::since).
     pub current: Option<(String, Option<u64>)>,
-    /// Entries below these paths and not below these numbers are undone by the container that stands for them.
+    /// Paths and entry numbers of containers with a compensation of their own. The container's compensation covers each
+    /// entry that is below the path and whose number is not below the given number.
     pub covered: Vec<(String, u64)>,
-    /// Why. `None`: the saga was cancelled, by its condition or with the instance.
+    /// The reason of the compensation. `None`: the saga was cancelled, by its cancel condition or with the instance.
     pub why: Option<Why>,
-    /// How the instance ends when all is undone; `None`: it goes on.
+    /// How the instance ends after the compensation. `None`: the instance continues.
     pub end: Option<(Ending, Option<StepFailure>)>,
 }
 
+/// The failure for which a saga is compensated.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Why {
     pub failure: StepFailure,
     pub retryable: bool,
-    /// The pause before the next round; `None`: there is none.
-    pub pause: Option<Duration>,
+    /// The backoff before the next round. `None`: the saga has no further round.
+    #[serde(rename = "pause")]
+    pub backoff: Option<Duration>,
 }
 
 impl Run {
-    /// The sagas around a pointer, innermost first: those that undo what it does. One that is just being undone, and of
-    /// whose undoing the pointer is a part, is none of them, nor is one that was undone and in whose fallback it is.
+    /// The sagas around a pointer that compensate its step, innermost first.
+    ///
+    /// A saga is left out if the pointer belongs to the saga's compensation. It is also left out if the saga was
+    /// compensated and the pointer belongs to the saga's fallback.
     pub(in crate::executor) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for container in self.pointers.get(at)?.scope.iter().rev() {
@@ -79,7 +87,7 @@ impl Run {
         Ok(found)
     }
 
-    /// The saga whose log holds what is done inside of `saga`.
+    /// The outermost saga around `saga`, or `saga` itself. Its log has the entries of the steps inside `saga`.
     pub(super) fn root_of(&self, saga: &str) -> Result<String> {
         Ok(self.sagas_around(saga)?.pop().unwrap_or_else(|| saga.to_owned()))
     }
@@ -96,14 +104,15 @@ impl Run {
         Ok(())
     }
 
-    /// Whether there is anything that could be undone.
+    /// Whether the saga can still be compensated: it runs, its compensation has not begun, and it is not in its
+    /// fallback.
     pub(in crate::executor::run) fn is_open_saga(&self, at: &str) -> Result<bool> {
         Ok(self.pointers.get(at)?.status == PointerStatus::Running
             && self.saga_state(at)?.compensating.is_none()
             && !self.is_in_fallback(at)?)
     }
 
-    /// A further round of the saga begins; gives its state.
+    /// Returns the state with which the next round of the saga begins.
     pub(in crate::executor) fn next_round(&mut self, saga: &str) -> Result<SagaState> {
         let mut state = self.saga_state(saga)?;
         let root = self.root_of(saga)?;
@@ -113,7 +122,7 @@ impl Run {
         Ok(state)
     }
 
-    /// Whether the pointer is a saga that is just being undone.
+    /// Whether the pointer is a saga that is being compensated.
     pub(in crate::executor::run) fn is_compensating(&self, at: &str) -> Result<bool> {
         let pointer = self.pointers.get(at)?;
         Ok(pointer.active && self.node_of(at)?.verb.is_saga() && self.saga_state(at)?.compensating.is_some())
