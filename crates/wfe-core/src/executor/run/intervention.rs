@@ -52,8 +52,8 @@ impl Run {
         for path in sequences.keys() {
             if let Some(saga) = self.half_compensated(path)? {
                 return Ok(Err(format!(
-                    "cannot resume from {step:?}: the saga {saga:?} would stay half compensated; to continue its compensation, \
-                     skip the failed step of the compensation, or resume the instance"
+                    "cannot resume from {step:?}: the saga {saga:?} would stay half compensated; \
+                     to continue its compensation, skip the failed step of the compensation, or resume the instance"
                 )));
             }
         }

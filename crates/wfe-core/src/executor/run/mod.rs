@@ -166,8 +166,9 @@ impl Run {
 
     /// Handles items that were requested ([`Effects::requests`](super::Effects::requests)) and have been read.
     ///
-    /// # Errors [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's
-    /// log is gone or does not decode. Other errors: the state contradicts itself.
+    /// # Errors
+    /// [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's log is gone or
+    /// does not decode. Other errors: the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
         if self.saga_log.reads(container) {
             return self.entry_read(container, values, env);
