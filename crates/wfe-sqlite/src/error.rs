@@ -213,12 +213,12 @@ mod tests {
         assert_eq!(blamed(&sql::ownership::JUDGE), None);
         assert_eq!(blamed(&sql::ownership::CLEAR_OWNER), None);
         assert_eq!(blamed(&sql::ownership::CLAIM), None);
-        assert_eq!(blamed(&sql::work::CLAIM), None);
+        assert_eq!(blamed(&sql::external_tasks::CLAIM), None);
         assert_eq!(blamed(&sql::ownership::REQUEST), None);
         assert_eq!(blamed(&sql::ownership::INSERT_CHILD), None);
         assert_eq!(blamed(&sql::pointers::PUT_IN_CHILD), None);
         assert_eq!(blamed(&sql::ownership::UNMARK_CHILD), None);
-        assert_eq!(blamed(&sql::events::RIPEN), None);
+        assert_eq!(blamed(&sql::events::GIVE_POSITIONS), None);
         assert_eq!(blamed(&sql::events::INSERT_UNLESS), None);
         assert_eq!(blamed(&sql::errors::INSERT), None);
         assert_eq!(blamed(&sql::commands::SCHEDULE), None);

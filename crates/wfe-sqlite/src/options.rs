@@ -29,12 +29,12 @@ pub const CACHE_BYTES: usize = 64 << 20;
 
 /// Where a database is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Location {
     Memory,
     File(PathBuf),
 }
 
-impl Place {
+impl Location {
     /// How errors name it.
     pub(crate) fn name(&self) -> String {
         match self {
@@ -47,7 +47,7 @@ impl Place {
 /// Opens a [`SqlitePersistenceProvider`] with other options than the default ones.
 #[must_use = "nothing is opened before `open`"]
 pub struct SqliteOptions {
-    place: Result<Place>,
+    location: Result<Location>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) busy_timeout: Duration,
     pub(crate) cache_bytes: usize,
@@ -63,13 +63,13 @@ impl SqliteOptions {
         Self::at(if path.as_os_str().is_empty() {
             Err(unusable("", "the path is empty; name a file"))
         } else {
-            Ok(Place::File(path.to_owned()))
+            Ok(Location::File(path.to_owned()))
         })
     }
 
-    fn at(place: Result<Place>) -> Self {
+    fn at(location: Result<Location>) -> Self {
         Self {
-            place,
+            location,
             clock: Arc::new(SystemClock),
             busy_timeout: BUSY_TIMEOUT,
             cache_bytes: CACHE_BYTES,
@@ -113,15 +113,15 @@ impl SqliteOptions {
     /// # Errors
     /// As [`SqlitePersistenceProvider::new`].
     pub async fn open(mut self) -> Result<SqlitePersistenceProvider> {
-        let place = std::mem::replace(&mut self.place, Ok(Place::Memory))?;
-        SqlitePersistenceProvider::open(place, self).await
+        let location = std::mem::replace(&mut self.location, Ok(Location::Memory))?;
+        SqlitePersistenceProvider::open(location, self).await
     }
 }
 
 impl std::fmt::Debug for SqliteOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SqliteOptions")
-            .field("place", &self.place)
+            .field("location", &self.location)
             .field("busy_timeout", &self.busy_timeout)
             .field("cache_bytes", &self.cache_bytes)
             .field("lease", &self.lease)
@@ -135,9 +135,9 @@ fn unusable(url: &str, reason: impl Into<String>) -> WfeError {
 
 /// `:memory:`, `sqlite::memory:`, `sqlite:relative.db`, `sqlite:///absolute/path.db`: with percent escapes, as sqlx
 /// reads them.
-fn parse(url: &str) -> Result<Place> {
+fn parse(url: &str) -> Result<Location> {
     if url == ":memory:" {
-        return Ok(Place::Memory);
+        return Ok(Location::Memory);
     }
     let Some(rest) = url.strip_prefix("sqlite:") else {
         return Err(unusable(
@@ -159,7 +159,7 @@ fn parse(url: &str) -> Result<Place> {
         }
     }
     if path == ":memory:" {
-        return Ok(Place::Memory);
+        return Ok(Location::Memory);
     }
     if path.is_empty() {
         return Err(unusable(url, "the path is empty; name a file"));
@@ -168,7 +168,7 @@ fn parse(url: &str) -> Result<Place> {
     if path.as_os_str().as_encoded_bytes().contains(&0) {
         return Err(unusable(url, "the path has a NUL in it"));
     }
-    Ok(Place::File(path))
+    Ok(Location::File(path))
 }
 
 /// Undoes percent escapes; what is none stays as it is.
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn urls_name_a_database_in_memory_or_a_file() {
         for url in [":memory:", "sqlite::memory:", "sqlite://:memory:"] {
-            assert_eq!(parse(url).unwrap(), Place::Memory, "{url}");
+            assert_eq!(parse(url).unwrap(), Location::Memory, "{url}");
         }
         for (url, path) in [
             ("sqlite:a.db", "a.db"),
@@ -221,7 +221,7 @@ mod tests {
             ("sqlite:100%.db", "100%.db"),
             ("sqlite:%C3%A4.db", "ä.db"),
         ] {
-            assert_eq!(parse(url).unwrap(), Place::File(path.into()), "{url}");
+            assert_eq!(parse(url).unwrap(), Location::File(path.into()), "{url}");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
         sidecars::Sidecars,
     },
     instance::cache::Cache,
-    options::{Place, SqliteOptions},
+    options::{Location, SqliteOptions},
     processes::{change_signal::ChangeSignal, lock_files::LockFiles, owners::Owners},
     request::{Done, Script},
     schema,
@@ -66,7 +66,7 @@ pub struct SqlitePersistenceProvider {
     /// `None`: a database in memory, which nobody can take away.
     watch: Option<Watch>,
     corrupt: CorruptValues,
-    place: Place,
+    location: Location,
 }
 
 impl SqlitePersistenceProvider {
@@ -98,21 +98,21 @@ impl SqlitePersistenceProvider {
         SqliteOptions::file(path.as_ref())
     }
 
-    pub(crate) async fn open(place: Place, options: SqliteOptions) -> Result<Self> {
-        check_clock(&place, &*options.clock)?;
+    pub(crate) async fn open(location: Location, options: SqliteOptions) -> Result<Self> {
+        check_clock(&location, &*options.clock)?;
         let cache = Arc::new(Cache::new(options.cache_bytes));
         let busy = options.busy_timeout;
         let mut recovery =
-            Recovery { options: None, cache: Arc::clone(&cache), location: place.name(), busy };
-        let (writer, reader, owners, change_signal, watch) = match &place {
-            Place::Memory => {
+            Recovery { options: None, cache: Arc::clone(&cache), location: location.name(), busy };
+        let (writer, reader, owners, change_signal, watch) = match &location {
+            Location::Memory => {
                 let change_signal = ChangeSignal::in_memory();
                 let of_writer = change_signal.clone();
                 let open = async move || Ok((open::memory().await?, None, of_writer, ()));
                 let owners = Arc::new(Owners::in_memory(options.lease));
                 (Writer::start(recovery, open).await?.0, None, owners, change_signal, None)
             }
-            Place::File(path) => {
+            Location::File(path) => {
                 // The working directory may change: the database stays where it was found.
                 let path = open::absolute(path)?;
                 let watch = match preflight::check(&path) {
@@ -139,14 +139,24 @@ impl SqlitePersistenceProvider {
                     Ok((writer, Some(hold), change_signal.clone(), (readers, shared, change_signal)))
                 };
                 let (mut writer, (readers, hold, change_signal)) = Writer::start(recovery, open).await?;
-                let reader = Reader::start(readers, reading, hold, busy, place.name())?;
+                let reader = Reader::start(readers, reading, hold, busy, location.name())?;
                 // The writer's own thread blocks while others hold the database.
                 writer.admission.time_on(reader.runtime().clone());
                 (writer, Some(reader), owners, change_signal, Some(watch))
             }
         };
         let corrupt = CorruptValues::default();
-        Ok(Self { writer, reader, cache, clock: options.clock, owners, change_signal, watch, corrupt, place })
+        Ok(Self {
+            writer,
+            reader,
+            cache,
+            clock: options.clock,
+            owners,
+            change_signal,
+            watch,
+            corrupt,
+            location,
+        })
     }
 
     /// Finishes what was begun, closes the database and waits for it. Every later call is
@@ -178,14 +188,14 @@ impl SqlitePersistenceProvider {
         &self,
         script: Script,
         limit: usize,
-        place: impl FnOnce(&SqliteRow) -> Result<P>,
+        cursor: impl FnOnce(&SqliteRow) -> Result<P>,
         decode: impl FnMut(&SqliteRow) -> Result<T>,
     ) -> Result<(Vec<T>, Option<P>)> {
         let done = self.read(script).await?;
         let rows = || done.iter().flat_map(|done| &done.rows);
         // By the last one that was read, whether it decodes or not: what is behind it can be read in either case.
         let last = rows().last().filter(|_| rows().count() == limit);
-        Ok((self.sound(rows().map(decode))?, last.map(place).transpose()?))
+        Ok((self.sound(rows().map(decode))?, last.map(cursor).transpose()?))
     }
 
     /// Whether the database file is still the one that was opened: now, or as of half a second ago.
@@ -214,13 +224,13 @@ impl SqlitePersistenceProvider {
 
     /// Names the database in the error of a value that does not decode. For where answers leave the store.
     pub(crate) fn named<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| error::of_corrupt(&self.place.name(), error))
+        result.map_err(|error| error::of_corrupt(&self.location.name(), error))
     }
 
     /// Tells of a corrupt value, once for each row and column.
     pub(crate) fn report(&self, error: &WfeError) {
         if self.corrupt.is_new(error) {
-            logging::error!(store = self.place.name(), %error, "a stored row does not decode; it is left out");
+            logging::error!(store = self.location.name(), %error, "a stored row does not decode; it is left out");
         }
     }
 
@@ -232,13 +242,13 @@ impl SqlitePersistenceProvider {
 
 /// Refuses a clock before 1970, which a computer shows that has lost its time: whatever is begun under it, from the ids
 /// of instances on, is out of order as soon as the clock is set right.
-fn check_clock(place: &Place, clock: &dyn Clock) -> Result<()> {
+fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     let now = clock.now();
     if now >= DateTime::UNIX_EPOCH {
         return Ok(());
     }
     Err(unusable(
-        Path::new(&place.name()),
+        Path::new(&location.name()),
         format!("the clock shows {now}, which is before 1970; set it right"),
         None,
     ))
@@ -253,14 +263,14 @@ impl Drop for SqlitePersistenceProvider {
     fn drop(&mut self) {
         let read = self.reader.as_ref().is_none_or(|reader| reader.close_within(LAST_WAIT));
         if !(read && self.writer.close_within(LAST_WAIT)) {
-            logging::debug!(store = self.place.name(), "the store is closed in the background");
+            logging::debug!(store = self.location.name(), "the store is closed in the background");
         }
     }
 }
 
 impl std::fmt::Debug for SqlitePersistenceProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SqlitePersistenceProvider").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("SqlitePersistenceProvider").field("location", &self.location).finish_non_exhaustive()
     }
 }
 

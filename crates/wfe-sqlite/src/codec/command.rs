@@ -12,7 +12,7 @@ pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {
 }
 
 /// Where a command stands in the order in which commands are due: its time and its row number.
-pub(crate) fn place(row: &SqliteRow) -> Result<(i64, i64)> {
+pub(crate) fn cursor(row: &SqliteRow) -> Result<(i64, i64)> {
     let mut fields = Fields::new(row, "scheduled_commands", "");
     let seq = fields.int("seq")?;
     fields.skip();
@@ -24,8 +24,8 @@ pub(crate) fn place(row: &SqliteRow) -> Result<(i64, i64)> {
 pub(crate) fn decode(row: &SqliteRow) -> Result<(i64, ScheduledCommand)> {
     let mut fields = Fields::new(row, "scheduled_commands", "");
     let seq = fields.int("seq")?;
-    let place = seq.to_string();
-    let mut fields = Fields::new(row, "scheduled_commands", &place);
+    let row_name = seq.to_string();
+    let mut fields = Fields::new(row, "scheduled_commands", &row_name);
     fields.skip();
     let command = ScheduledCommand {
         command_name: fields.name("command_name", names::as_command)?,

@@ -37,8 +37,8 @@ pub(crate) fn encode(failure: &StepFailure) -> Result<[Value; 8]> {
 
 /// A failure and its number.
 pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
-    let place = Fields::new(row, "execution_errors", "").int("seq")?.to_string();
-    let mut fields = Fields::new(row, "execution_errors", &place);
+    let row_name = Fields::new(row, "execution_errors", "").int("seq")?.to_string();
+    let mut fields = Fields::new(row, "execution_errors", &row_name);
     let cursor = Cursor(fields.number("seq")?);
     let error = ExecutionError {
         error_time: fields.time("error_time")?,

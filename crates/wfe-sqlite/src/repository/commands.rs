@@ -46,7 +46,7 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
         loop {
             let mut due = Script::default();
             due.add(&sql::commands::DUE, [as_of.into(), after.0.into(), after.1.into(), PAGE.into()]);
-            let page = self.page(due, PAGE as usize, codec::command::place, codec::command::decode).await;
+            let page = self.page(due, PAGE as usize, codec::command::cursor, codec::command::decode).await;
             let (commands, last) = self.named(page)?;
             after = last.unwrap_or(after);
             for (seq, mut command) in commands {

@@ -74,7 +74,7 @@ impl SqlitePersistenceProvider {
             [id.as_str().into()],
             WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
         );
-        add_ripening(&mut script, now);
+        add_positions(&mut script, now);
         script.add(&sql::events::INSERT, columns);
         self.writer.run(script).await?;
         Ok(id)
@@ -98,8 +98,8 @@ pub(crate) fn add_event_existence(script: &mut Script, event_id: &str) {
 }
 
 /// Events that have become due by now take their places in their streams.
-pub(crate) fn add_ripening(script: &mut Script, now: DateTime<Utc>) {
+pub(crate) fn add_positions(script: &mut Script, now: DateTime<Utc>) {
     let now = time::bound(now);
-    script.add(&sql::events::RIPEN_COUNTER, [now.into(), now.into()]);
-    script.add(&sql::events::RIPEN, [now.into()]);
+    script.add(&sql::events::DRAW_POSITIONS, [now.into(), now.into()]);
+    script.add(&sql::events::GIVE_POSITIONS, [now.into()]);
 }

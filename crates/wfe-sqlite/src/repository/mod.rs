@@ -6,7 +6,7 @@ mod provider;
 mod subscriptions;
 mod workflows;
 
-pub(crate) use events::{add_event_existence, add_ripening};
+pub(crate) use events::{add_event_existence, add_positions};
 pub(crate) use subscriptions::{add_subscription_guard, add_subscription_row, add_subscriptions};
 pub(crate) use workflows::{add_guards, with_id_and_name};
 

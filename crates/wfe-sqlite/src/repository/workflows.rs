@@ -11,7 +11,7 @@ use wfe_core::{
     traits::WorkflowRepository,
 };
 
-use super::{add_ripening, add_subscriptions, id_or_fresh};
+use super::{add_positions, add_subscriptions, id_or_fresh};
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, hexadecimal, time},
@@ -30,7 +30,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         let new = New::encode(&instance)?;
         let mut script = Script::about(&id).notifying();
         add_guards(&mut script, &instance);
-        add_ripening(&mut script, self.clock.now());
+        add_positions(&mut script, self.clock.now());
         let inserted =
             script.add_with(&sql::workflows::INSERT, [new.revision.into(), new.begun()], &new.columns, []);
         new.add_pointers(&mut script, &id);

@@ -2,7 +2,7 @@
 //!
 //! The events of one name and key are a stream, in the order in which they become due. `position` is that order: drawn
 //! from the counter of `events.seq`, so that it only grows and is never used twice, either when the event is stored (it
-//! is due already) or by the first writer after its date: `RIPEN_COUNTER` and `RIPEN`, which find nothing to do nearly
+//! is due already) or by the first writer after its date: `DRAW_POSITIONS` and `GIVE_POSITIONS`, which find nothing to do nearly
 //! always, through `events_unripe`.
 //!
 //! `wanted` keeps the search for events that waits match from walking over those that nobody waits for. It is 1 for every
@@ -48,28 +48,28 @@ macro_rules! new {
 }
 
 /// Draws a position for each event that has become due by this time (twice).
-pub(crate) const RIPEN_COUNTER: Sql<2> = Sql::new(
+pub(crate) const DRAW_POSITIONS: Sql<2> = Sql::new(
     "UPDATE sqlite_sequence SET seq = seq + (SELECT count(*) FROM events WHERE position IS NULL AND event_time <= ?) \
      WHERE name = 'events' AND EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)",
 );
 
 /// Gives them out, in order of time. From now on an event is wanted if somebody waits for it.
-pub(crate) const RIPEN: Sql<1> = Sql::new(
-    "UPDATE events SET position = ripe.position, wanted = is_processed OR EXISTS (\
+pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
+    "UPDATE events SET position = due.position, wanted = is_processed OR EXISTS (\
        SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
        AND s.event_name = events.event_name AND s.event_key = events.event_key) FROM (\
        SELECT seq, (SELECT seq FROM sqlite_sequence WHERE name = 'events') \
          - count(*) OVER () + row_number() OVER (ORDER BY event_time, seq) AS position \
-       FROM events WHERE position IS NULL AND event_time <= ?) AS ripe \
-     WHERE events.seq = ripe.seq",
+       FROM events WHERE position IS NULL AND event_time <= ?) AS due \
+     WHERE events.seq = due.seq",
 );
 
 /// Whether an event has become due by this time that has no position yet.
-pub(crate) const IS_RIPE: Sql<1> =
+pub(crate) const HAS_UNPOSITIONED: Sql<1> =
     Sql::new("SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)");
 
 /// When the next event after a time becomes due that is not due yet.
-pub(crate) const NEXT_UNRIPE: Sql<1> =
+pub(crate) const NEXT_UPCOMING: Sql<1> =
     Sql::new("SELECT min(event_time) FROM events WHERE position IS NULL AND event_time > ?");
 
 /// Guard: no event has this id.
@@ -123,10 +123,10 @@ pub(crate) const REVIVE_OLDEST: Sql<3> = Sql::new(
 /// All of them, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
-    ("RIPEN_COUNTER", RIPEN_COUNTER.text()),
-    ("RIPEN", RIPEN.text()),
-    ("IS_RIPE", IS_RIPE.text()),
-    ("NEXT_UNRIPE", NEXT_UNRIPE.text()),
+    ("DRAW_POSITIONS", DRAW_POSITIONS.text()),
+    ("GIVE_POSITIONS", GIVE_POSITIONS.text()),
+    ("HAS_UNPOSITIONED", HAS_UNPOSITIONED.text()),
+    ("NEXT_UPCOMING", NEXT_UPCOMING.text()),
     ("ID_IS_FREE", ID_IS_FREE.text()),
     ("ID_IS_FREE_FOR", ID_IS_FREE_FOR.text()),
     ("INSERT", INSERT.text()),

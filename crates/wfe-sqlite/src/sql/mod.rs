@@ -29,12 +29,12 @@ pub(crate) mod commands;
 pub(crate) mod counters;
 pub(crate) mod errors;
 pub(crate) mod events;
+pub(crate) mod external_tasks;
 pub(crate) mod ownership;
 pub(crate) mod pointers;
 pub(crate) mod sequences;
 pub(crate) mod streams;
 pub(crate) mod subscriptions;
-pub(crate) mod work;
 pub(crate) mod workflows;
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
         (super::sequences::ALL, include_str!("sequences.rs")),
         (super::streams::ALL, include_str!("streams.rs")),
         (super::subscriptions::ALL, include_str!("subscriptions.rs")),
-        (super::work::ALL, include_str!("work.rs")),
+        (super::external_tasks::ALL, include_str!("external_tasks.rs")),
         (super::workflows::ALL, include_str!("workflows.rs")),
     ];
 
@@ -80,7 +80,7 @@ mod tests {
     async fn no_statement_scans_a_table_or_sorts_but_where_the_answer_is_bounded() {
         let allowed: &[(&str, &[&str])] = &[
             // The few events that have just become due.
-            ("RIPEN", &["SCAN sqlite_sequence", "SCAN ripe", "SCAN (subquery", "USE TEMP B-TREE"]),
+            ("GIVE_POSITIONS", &["SCAN sqlite_sequence", "SCAN due", "SCAN (subquery", "USE TEMP B-TREE"]),
             // One row for each definition and table; in memory, and there can be no index on it.
             ("MAKE", &["SCAN sqlite_sequence"]),
             ("NEXT", &["SCAN sqlite_sequence"]),
@@ -94,13 +94,13 @@ mod tests {
             ("MAKE_COMMANDS", &["SCAN sqlite_sequence"]),
             ("MAKE_ERRORS", &["SCAN sqlite_sequence"]),
             ("CLEAR", &["SCAN sqlite_sequence"]),
-            ("RIPEN_COUNTER", &["SCAN sqlite_sequence"]),
+            ("DRAW_POSITIONS", &["SCAN sqlite_sequence"]),
             ("INSERT", &["SCAN sqlite_sequence", "SCAN (subquery"]),
             ("INSERT_UNLESS", &["SCAN sqlite_sequence", "SCAN (subquery"]),
             ("INSERT_CHILD", &["SCAN sqlite_sequence"]),
             // As many as the list asked for, sorted by instance.
             ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
-            ("BESIDE_MANY", &["SCAN json_each"]),
+            ("ENGINE_COLUMNS_OF_MANY", &["SCAN json_each"]),
             ("WAITS_OF_MANY", &["SCAN json_each", "SCAN sqlite_sequence", "USE TEMP B-TREE FOR ORDER BY"]),
             ("DELIVERIES_TO", &["SCAN wanted", "SCAN sqlite_sequence", "USE TEMP B-TREE FOR ORDER BY"]),
             (
@@ -133,7 +133,7 @@ mod tests {
             ("FINISH_LISTED", &["SCAN json_each"]),
             ("WANT_LISTED", &["SCAN json_each"]),
             (
-                "ASKED_OF",
+                "REQUESTED",
                 &["SCAN workflows USING INDEX workflows_control", "SCAN e USING INDEX events_wanted"],
             ),
             // As many as the list asks after.
@@ -196,10 +196,10 @@ mod tests {
             ),
             (super::events::UNPROCESSED.text(), "events_unprocessed (event_time<?)"),
             (super::events::OF_STREAM.text(), "events_time (event_name=? AND event_key=? AND event_time<?)"),
-            (super::events::NEXT_UNRIPE.text(), "events_unripe (event_time>?)"),
+            (super::events::NEXT_UPCOMING.text(), "events_unripe (event_time>?)"),
             (super::errors::OF_INSTANCE.text(), "execution_errors_workflow (workflow_id=? AND seq>?)"),
             (super::errors::LAST_OF_POINTER.text(), "execution_errors_workflow (workflow_id=?)"),
-            (super::events::IS_RIPE.text(), "events_unripe (event_time<?)"),
+            (super::events::HAS_UNPOSITIONED.text(), "events_unripe (event_time<?)"),
             (
                 super::events::REVIVE_OLDEST.text(),
                 "events_time (event_name=? AND event_key=? AND event_time>?)",
@@ -235,12 +235,12 @@ mod tests {
             (super::subscriptions::INSERT.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (super::streams::FINISH_EVENT.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
             (super::ownership::CLAIMABLE.text(), "SCAN e USING INDEX events_wanted"),
-            (super::ownership::ASKED_OF.text(), "SCAN e USING INDEX events_wanted"),
+            (super::ownership::REQUESTED.text(), "SCAN e USING INDEX events_wanted"),
             (super::streams::UNFINISHED.text(), "events_unprocessed (event_time>? AND event_time<?)"),
             (super::streams::UNFINISHED.text(), "event_subscriptions_open (event_name=? AND event_key=?)"),
             (super::streams::FINISH_LISTED.text(), "INTEGER PRIMARY KEY (rowid=?)"),
             (super::streams::WAITS.text(), "event_subscriptions_waits (workflow_id=?)"),
-            (super::ownership::BESIDE_MANY.text(), "sqlite_autoindex_workflows_1 (id=?)"),
+            (super::ownership::ENGINE_COLUMNS_OF_MANY.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (super::streams::WAITS_OF_MANY.text(), "event_subscriptions_waits (workflow_id=?)"),
             (super::streams::DELIVERIES_TO.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
             (
@@ -257,9 +257,9 @@ mod tests {
                 super::subscriptions::OPEN.text(),
                 "event_subscriptions_open (event_name=? AND event_key=? AND subscribe_as_of<?)",
             ),
-            (super::work::LIST.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
-            (super::work::IS_ANY_FREE.text(), "event_subscriptions_work (event_name=?)"),
-            (super::work::CLAIM.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
+            (super::external_tasks::LIST.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
+            (super::external_tasks::IS_ANY_FREE.text(), "event_subscriptions_work (event_name=?)"),
+            (super::external_tasks::CLAIM.text(), "event_subscriptions_work (event_name=? AND seq>?)"),
             (super::subscriptions::FATES.text(), "sqlite_autoindex_event_subscriptions_1 (id=?)"),
             (super::ownership::HAS_LOST_POINTERS.text(), "execution_pointers_id (workflow=? AND kind=?)"),
             (super::commands::DUE.text(), "scheduled_commands_due ("),

@@ -191,14 +191,14 @@ pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
 ));
 
 /// Everything beside the model that a load answers.
-pub(crate) const BESIDE: Sql<1> = Sql::new(concat!(
+pub(crate) const ENGINE_COLUMNS: Sql<1> = Sql::new(concat!(
     "SELECT fence, owner, control, control_number, ",
     intervention!(),
     ", ending, cause, parent FROM workflows WHERE id = ?"
 ));
 
 /// The same for several instances, by a JSON list of their ids (in hexadecimal), each with its id.
-pub(crate) const BESIDE_MANY: Sql<1> = Sql::new(concat!(
+pub(crate) const ENGINE_COLUMNS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, fence, owner, control, control_number, ",
     intervention!(),
     ", ending, cause, parent FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))"
@@ -316,7 +316,7 @@ pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
 .own(Own::Instance);
 
 /// Those of an owner's instances (twice) for which a request or an event waits: as `CLAIMABLE`, but owned.
-pub(crate) const ASKED_OF: Sql<2> = Sql::new(concat!(
+pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     "SELECT id FROM workflows INDEXED BY workflows_control \
        WHERE control IS NOT NULL AND owner = ? AND status IN ('Runnable', 'Suspended') \
      UNION SELECT workflows.id FROM events AS e INDEXED BY events_wanted \
@@ -420,8 +420,8 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("RELEASE", RELEASE.text()),
     ("EXISTS", EXISTS.text()),
     ("REQUEST", REQUEST.text()),
-    ("BESIDE", BESIDE.text()),
-    ("BESIDE_MANY", BESIDE_MANY.text()),
+    ("ENGINE_COLUMNS", ENGINE_COLUMNS.text()),
+    ("ENGINE_COLUMNS_OF_MANY", ENGINE_COLUMNS_OF_MANY.text()),
     ("OWNERS", OWNERS.text()),
     ("PROGRESS", PROGRESS.text()),
     ("STANDS", STANDS.text()),
@@ -434,7 +434,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("ISOLATE", ISOLATE.text()),
     ("DEATHS", DEATHS.text()),
     ("GIVE_BACK", GIVE_BACK.text()),
-    ("ASKED_OF", ASKED_OF.text()),
+    ("REQUESTED", REQUESTED.text()),
     ("HAS_LOST_POINTERS", HAS_LOST_POINTERS.text()),
     ("ENDED", ENDED.text()),
     ("CLAIMABLE", CLAIMABLE.text()),

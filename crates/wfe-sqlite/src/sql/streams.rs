@@ -157,7 +157,7 @@ pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
 ));
 
 /// Where an event stands among all, by date.
-pub(crate) const PLACE: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
+pub(crate) const SWEEP_POSITION: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
 
 /// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third): whether
 /// each is needed, whether it is marked as wanted, and its fault.
@@ -241,7 +241,7 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("REVIVE_FOR_OTHERS", REVIVE_FOR_OTHERS.text()),
     ("WANT_NEXT", WANT_NEXT.text()),
     ("FINISH_EVENT", FINISH_EVENT.text()),
-    ("PLACE", PLACE.text()),
+    ("SWEEP_POSITION", SWEEP_POSITION.text()),
     ("UNFINISHED", UNFINISHED.text()),
     ("FINISH_LISTED", FINISH_LISTED.text()),
     ("WANT_LISTED", WANT_LISTED.text()),

@@ -18,7 +18,7 @@ use crate::{
         freeze_detector::Progress,
         owner_files::{Liveness, SECOND_CHECK},
     },
-    repository::add_ripening,
+    repository::add_positions,
     request::{Done, Script, Value, Written},
     sql::{
         self,
@@ -65,7 +65,7 @@ pub(super) async fn claim(
         let looked = store.clock.monotonic();
         let looks = store.owners.is_observation_due(looked);
         let mut script = Script::default();
-        script.add(&sql::events::IS_RIPE, [store.now().into()]);
+        script.add(&sql::events::HAS_UNPOSITIONED, [store.now().into()]);
         script.add(&sql::ownership::OWNERS, [own.clone()]);
         let (due, limit) = (time::millis_bound(as_at).into(), Value::from(rows(limit)));
         let definitions = || definitions.clone();
@@ -85,7 +85,7 @@ pub(super) async fn claim(
         let progress = looks.then(|| script.add(&sql::ownership::PROGRESS, [own.clone()]));
         let done = store.read_for(Caller::Engine, script).await?;
         let is_mended = store.position_due(done.first()).await?
-            | store.bury(done.get(1)).await?
+            | store.free_dead(done.get(1)).await?
             | store.take_from_frozen(looked, progress.and_then(|at| done.get(at))).await?;
         if is_mended {
             continue;
@@ -111,7 +111,7 @@ pub(super) async fn acquire(
     store.owners.check_lock_file(owner.id())?;
     loop {
         let mut script = Script::default();
-        script.add(&sql::events::IS_RIPE, [store.now().into()]);
+        script.add(&sql::events::HAS_UNPOSITIONED, [store.now().into()]);
         script.add(&sql::ownership::ACQUIRABLE, [time::millis_bound(as_at).into(), id.into()]);
         let done = store.read_for(Caller::Engine, script).await?;
         let Some(row) = done.get(1).and_then(|done| done.rows.first()) else { return Ok(None) };
@@ -128,11 +128,11 @@ pub(super) async fn acquire(
             }
         };
         if let Some(other) = other {
-            let dead = store.dead_of(&[other]).await?;
+            let dead = store.find_dead(&[other]).await?;
             if dead.is_empty() {
                 return Ok(None);
             }
-            store.free(&dead).await?;
+            store.free_owned(&dead).await?;
             continue;
         }
         if !has_work {
@@ -148,20 +148,20 @@ pub(super) async fn acquire(
 }
 
 impl SqlitePersistenceProvider {
-    /// Gives positions to the events that have become due, if `is_ripe` says that there are any.
-    pub(super) async fn position_due(&self, is_ripe: Option<&Done>) -> Result<bool> {
-        if single_int(is_ripe) != Some(1) {
+    /// Gives positions to the events that have become due, if `has_unpositioned` says that there are any.
+    pub(super) async fn position_due(&self, has_unpositioned: Option<&Done>) -> Result<bool> {
+        if single_int(has_unpositioned) != Some(1) {
             return Ok(false);
         }
         let mut script = Script::default();
-        add_ripening(&mut script, self.clock.now());
+        add_positions(&mut script, self.clock.now());
         self.writer.run_for(Caller::Engine, script).await?;
         Ok(true)
     }
 
     /// Frees what belongs to those of these owners that are dead, and suspends what belongs to one who can be none; whether
     /// there was one of either.
-    async fn bury(&self, owners: Option<&Done>) -> Result<bool> {
+    async fn free_dead(&self, owners: Option<&Done>) -> Result<bool> {
         let (mut known, mut is_mended) = (Vec::new(), false);
         for row in owners.into_iter().flat_map(|done| &done.rows) {
             let number = Fields::new(row, "workflows", "").int("owner")?;
@@ -172,8 +172,8 @@ impl SqlitePersistenceProvider {
                 is_mended = true;
             }
         }
-        let dead = self.dead_of(&known).await?;
-        self.free(&dead).await?;
+        let dead = self.find_dead(&known).await?;
+        self.free_owned(&dead).await?;
         Ok(is_mended || !dead.is_empty())
     }
 
@@ -218,7 +218,7 @@ impl SqlitePersistenceProvider {
 
     /// Those of these owners that are dead. One of which there is nothing to be found is looked at again a little later:
     /// if it lives, it puts back what was taken from it.
-    async fn dead_of(&self, owners: &[u64]) -> Result<Vec<(u64, Liveness)>> {
+    async fn find_dead(&self, owners: &[u64]) -> Result<Vec<(u64, Liveness)>> {
         let (mut dead, mut missing) = (Vec::new(), Vec::new());
         for &owner in owners {
             match self.owners.liveness(owner) {

@@ -16,7 +16,9 @@ use crate::{
     codec::{self, Fields, json, names, time, to_integer},
     connection::admission::Caller,
     instance::diff::{New, next_revision},
-    repository::{add_ripening, add_subscription_guard, add_subscription_row, id_or_fresh, with_id_and_name},
+    repository::{
+        add_positions, add_subscription_guard, add_subscription_row, id_or_fresh, with_id_and_name,
+    },
     request::{Script, Value, Written},
     sql,
 };
@@ -112,7 +114,7 @@ impl SqlitePersistenceProvider {
         let touches_events =
             !(step.consumed.is_empty() && step.subscribed.is_empty() && step.published.is_empty());
         if touches_events || !step.created.is_empty() {
-            add_ripening(&mut script, now);
+            add_positions(&mut script, now);
         }
         add_consumed(&mut script, step)?;
         add_instance(&mut script, step)?;
@@ -128,7 +130,7 @@ impl SqlitePersistenceProvider {
         }
         add_waits(&mut script, step)?;
         for wait in &step.unanswerable {
-            script.add(&sql::work::TAKE_NO_ANSWER, [wait.into()]);
+            script.add(&sql::external_tasks::TAKE_NO_ANSWER, [wait.into()]);
         }
         for event in &step.published {
             let event_id = id_or_fresh(&event.id);
@@ -280,9 +282,9 @@ fn add_pointers(script: &mut Script, step: &StepCommit) -> Result<()> {
     let id = Value::from(&step.instance_id);
     let above = raise(step) - 1;
     let mut finished = Vec::new();
-    for (place, pointer) in (0_i64..).zip(&step.upserted) {
+    for (index, pointer) in (0_i64..).zip(&step.upserted) {
         let columns = codec::pointer::encode(pointer)?;
-        script.add_with(&sql::pointers::PUT_IN_COMMIT, [above.into(), place.into()], &columns, [id.clone()]);
+        script.add_with(&sql::pointers::PUT_IN_COMMIT, [above.into(), index.into()], &columns, [id.clone()]);
     }
     let is_long = step.finished.len() > FEW_FINISHED;
     for (after, pointer) in (0_i64..).zip(step.finished.iter().rev()) {

@@ -32,7 +32,7 @@ pub(super) async fn isolate(
 impl SqlitePersistenceProvider {
     /// Frees what these owners had. What a process left that died is removed after its death was counted, so that each death
     /// is counted once.
-    pub(super) async fn free(&self, dead: &[(u64, Liveness)]) -> Result<()> {
+    pub(super) async fn free_owned(&self, dead: &[(u64, Liveness)]) -> Result<()> {
         let mut script = Script::default();
         for (owner, ended) in dead {
             logging::info!(owner, "an owner died; its instances are free");
@@ -57,7 +57,7 @@ impl SqlitePersistenceProvider {
     }
 
     /// Removes what processes left that died and owned nothing. What others left is for whoever frees what they owned.
-    pub(super) async fn tidy(&self, own: u64) -> Result<()> {
+    pub(super) async fn remove_dead_files(&self, own: u64) -> Result<()> {
         let mut dead = self.owners.dead()?;
         if dead.is_empty() {
             return Ok(());

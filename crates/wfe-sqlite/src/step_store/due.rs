@@ -38,7 +38,7 @@ pub(super) async fn upcoming_event(
     let mut script = Script::default();
     // A bound before all that can be stored stands for the first of it: nothing is dated ahead to that.
     let after = time::bound(after).unwrap_or(i64::MIN);
-    script.add(&sql::events::NEXT_UNRIPE, [after.into()]);
+    script.add(&sql::events::NEXT_UPCOMING, [after.into()]);
     let done = store.read_for(Caller::Engine, script).await?;
     let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
     Fields::new(row, "events", "").optional_time("event_time")
@@ -46,7 +46,7 @@ pub(super) async fn upcoming_event(
 
 pub(super) async fn position_due_events(store: &SqlitePersistenceProvider) -> Result<bool> {
     let mut script = Script::default();
-    script.add(&sql::events::IS_RIPE, [store.now().into()]);
+    script.add(&sql::events::HAS_UNPOSITIONED, [store.now().into()]);
     let done = store.read_for(Caller::Engine, script).await?;
     store.position_due(done.first()).await
 }
@@ -54,7 +54,7 @@ pub(super) async fn position_due_events(store: &SqlitePersistenceProvider) -> Re
 pub(super) async fn requested(store: &SqlitePersistenceProvider, owner: &Owner) -> Result<Vec<String>> {
     let owner = Value::from(to_integer("an owner's id", owner.id())?);
     let mut script = Script::default();
-    script.add(&sql::ownership::ASKED_OF, [owner.clone(), owner]);
+    script.add(&sql::ownership::REQUESTED, [owner.clone(), owner]);
     let done = store.read_for(Caller::Engine, script).await?;
     let rows = done.iter().flat_map(|done| &done.rows);
     store.sound(rows.map(|row| Fields::new(row, "workflows", "").key("id").map(str::to_owned)))

@@ -64,10 +64,10 @@ pub(super) async fn items(
         ],
     );
     let done = store.read_for(Caller::Engine, script).await?;
-    let place = format!("{container} of {id}");
+    let row_name = format!("{container} of {id}");
     let mut items = Vec::new();
     for row in done.iter().flat_map(|done| &done.rows) {
-        let mut fields = Fields::new(row, "execution_pointers", &place);
+        let mut fields = Fields::new(row, "execution_pointers", &row_name);
         let first = fields.int("number")?;
         let chunk: Vec<Box<RawValue>> = fields.json("item_values")?;
         let wanted = (first..).zip(chunk).filter(|(index, _)| (from..until).contains(index));
@@ -91,8 +91,8 @@ pub(super) async fn failures(
     };
     let mut script = Script::default();
     script.add(&sql::errors::OF_INSTANCE, [id.into(), after.into(), super::rows(limit).into()]);
-    let place = |row: &SqliteRow| Fields::new(row, "execution_errors", id).number("seq").map(Cursor);
-    let (rows, next) = store.page(script, limit, place, codec::failure::decode).await?;
+    let cursor = |row: &SqliteRow| Fields::new(row, "execution_errors", id).number("seq").map(Cursor);
+    let (rows, next) = store.page(script, limit, cursor, codec::failure::decode).await?;
     Ok(Page { rows, next })
 }
 

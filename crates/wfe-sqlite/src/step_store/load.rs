@@ -38,14 +38,14 @@ pub(super) async fn pending(
     waits: Option<&[String]>,
 ) -> Result<Pending> {
     let mut script = Script::default();
-    let beside = script.add(&sql::ownership::PENDING, [id.into()]);
+    let columns = script.add(&sql::ownership::PENDING, [id.into()]);
     let deliveries = match waits {
         None => script.add(&sql::streams::DELIVERIES, [id.into()]),
         Some(waits) => script.add(&sql::streams::DELIVERIES_TO, [hexadecimal::ids(waits).into(), id.into()]),
     };
     let done = store.read_for(Caller::Engine, script).await?;
     let rows = |at: usize| done.get(at).into_iter().flat_map(|done| &done.rows);
-    let row = rows(beside).next().ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?;
+    let row = rows(columns).next().ok_or_else(|| WfeError::WorkflowNotFound(id.to_owned()))?;
     let mut fields = Fields::new(row, "workflows", id);
     Ok(Pending {
         fence: Fence(fields.number("fence")?),
@@ -67,7 +67,7 @@ pub(super) async fn load_many(
     // In this order: what comes later belongs to what came before.
     script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
     script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
-    script.add(&sql::ownership::BESIDE_MANY, [list.clone()]);
+    script.add(&sql::ownership::ENGINE_COLUMNS_OF_MANY, [list.clone()]);
     script.add(&sql::streams::WAITS_OF_MANY, [list.clone()]);
     script.add(&sql::streams::DELIVERIES_OF_MANY, [list]);
     let several = Arc::new(Mutex::new((Several::default(), None)));
@@ -134,7 +134,7 @@ impl SqlitePersistenceProvider {
         let copy = self.cache.get(id);
         let mut script = Script::default();
         add_reads(&mut script, id, copy.as_deref());
-        let beside = script.add(&sql::ownership::BESIDE, [id.into()]);
+        let columns = script.add(&sql::ownership::ENGINE_COLUMNS, [id.into()]);
         let waits = script.add(&sql::streams::WAITS, [id.into()]);
         let deliveries = script.add(&sql::streams::DELIVERIES, [id.into()]);
         // Of these there may be thousands.
@@ -156,7 +156,7 @@ impl SqlitePersistenceProvider {
         let Parts { pointers, waits, deliveries } = std::mem::take(&mut *lock(&parts));
         let missing = || WfeError::WorkflowNotFound(id.to_owned());
         let first = |at: usize| done.get(at).and_then(|done| done.rows.first());
-        let row = first(beside).ok_or_else(missing)?;
+        let row = first(columns).ok_or_else(missing)?;
         let (instance, revision) = match (first(INSTANCE), copy) {
             (Some(row), _) => {
                 let (_, revision, instance, _) = codec::workflow::decode(row)?;
@@ -169,7 +169,7 @@ impl SqlitePersistenceProvider {
         let loaded = Loaded {
             waits: waits.into_iter().collect::<Result<_>>()?,
             deliveries: deliveries.into_iter().collect::<Result<_>>()?,
-            ..beside_model(row, 0, instance, revision)?
+            ..with_engine_columns(row, 0, instance, revision)?
         };
         self.with_pointers(caller, loaded).await
     }
@@ -227,7 +227,8 @@ impl Several {
                     self.instances = found.collect();
                 }
                 let one = self.instances.remove(&id).ok_or_else(short)?;
-                let one = one.and_then(|(revision, instance)| beside_model(row, 1, instance, revision));
+                let one =
+                    one.and_then(|(revision, instance)| with_engine_columns(row, 1, instance, revision));
                 self.loaded.insert(id, one);
             }
             3 => {
@@ -274,7 +275,7 @@ fn short() -> WfeError {
 }
 
 /// The columns from `skip` on.
-fn beside_model(
+fn with_engine_columns(
     row: &SqliteRow,
     skip: usize,
     instance: wfe_core::models::WorkflowInstance,

@@ -8,12 +8,12 @@ mod commit;
 mod control;
 mod deaths;
 mod due;
+mod external_tasks;
 mod history;
 mod load;
 mod owner;
 mod start;
 mod sweep;
-mod work;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -28,12 +28,12 @@ use self::{
     control::{intervene, request},
     deaths::isolate,
     due::{ended, position_due_events, requested, upcoming, upcoming_event},
+    external_tasks::{answer_wait, claim_wait, open_waits},
     history::{failures, finished, items, last_failures},
     load::{check_closed_waits, inspect, load, load_many, pending},
     owner::{heartbeat, register, verify},
     start::start,
     sweep::{finish_event, finish_events},
-    work::{answer_wait, claim_wait, open_waits},
 };
 use crate::SqlitePersistenceProvider;
 

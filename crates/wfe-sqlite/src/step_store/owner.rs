@@ -11,7 +11,7 @@ const OWNERS: &str = "wfe:owner";
 
 pub(super) async fn register(store: &SqlitePersistenceProvider) -> Result<Owner> {
     let id = owner_id(store.draw(Caller::Engine, OWNERS).await?);
-    store.tidy(id).await?;
+    store.remove_dead_files(id).await?;
     store.owners.register(id)
 }
 

@@ -12,7 +12,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{single_int, to_integer},
     instance::diff::New,
-    repository::{add_guards, add_ripening, with_id_and_name},
+    repository::{add_guards, add_positions, with_id_and_name},
     request::{Script, Value, Written},
     sql,
 };
@@ -39,11 +39,11 @@ pub(super) async fn start(
             script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);
         }
         add_guards(&mut script, &instance);
-        add_ripening(&mut script, store.clock.now());
+        add_positions(&mut script, store.clock.now());
         let key = Value::from(&instance.reference);
-        let beside =
+        let engine_columns =
             [owner_id.into(), fence.into(), key.clone(), Value::Null, new.begun(), new.revision.into()];
-        let inserted = script.add_with(&sql::ownership::INSERT, beside, &new.columns, []);
+        let inserted = script.add_with(&sql::ownership::INSERT, engine_columns, &new.columns, []);
         new.add_pointers(&mut script, &id);
         match store.writer.write(script).await? {
             Written::Done(done) => {

@@ -7,7 +7,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, time},
     connection::admission::Caller,
-    repository::{add_event_existence, add_ripening},
+    repository::{add_event_existence, add_positions},
     request::Script,
     sql,
 };
@@ -15,7 +15,7 @@ use crate::{
 pub(super) async fn finish_event(store: &SqlitePersistenceProvider, event_id: &str) -> Result<bool> {
     let mut script = Script::about(event_id);
     add_event_existence(&mut script, event_id);
-    add_ripening(&mut script, store.clock.now());
+    add_positions(&mut script, store.clock.now());
     let finish = script.add(&sql::streams::FINISH_EVENT, [event_id.into()]);
     let done = store.writer.run_for(Caller::Engine, script).await?;
     Ok(done.get(finish).is_some_and(|done| done.changes > 0))
@@ -26,7 +26,7 @@ pub(super) async fn finish_events(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Swept> {
-    let Some((mut at, mut seq)) = store.place_of(after).await? else { return Ok(Swept::default()) };
+    let Some((mut at, mut seq)) = store.position_after(after).await? else { return Ok(Swept::default()) };
     // Whatever has a position is due by the clock that gave it, unless that was set back since.
     let until = time::bound(store.clock.now());
     let mut finished = 0;
@@ -59,10 +59,10 @@ pub(super) async fn finish_events(
 
 impl SqlitePersistenceProvider {
     /// Where to go on; `None`: that event is gone.
-    async fn place_of(&self, after: Option<&str>) -> Result<Option<(i64, i64)>> {
+    async fn position_after(&self, after: Option<&str>) -> Result<Option<(i64, i64)>> {
         let Some(id) = after else { return Ok(Some((i64::MIN, 0))) };
         let mut script = Script::default();
-        script.add(&sql::streams::PLACE, [id.into()]);
+        script.add(&sql::streams::SWEEP_POSITION, [id.into()]);
         let done = self.read_for(Caller::Engine, script).await?;
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return Ok(None) };
         let mut fields = Fields::new(row, "events", id);

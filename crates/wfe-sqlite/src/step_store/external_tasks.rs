@@ -13,7 +13,7 @@ use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, single_int, time},
     connection::admission::Caller,
-    repository::{add_ripening, id_or_fresh},
+    repository::{add_positions, id_or_fresh},
     request::{Script, Value, Written},
     sql,
 };
@@ -32,9 +32,9 @@ pub(super) async fn open_waits(
         return Ok(Page { rows: Vec::new(), next: None });
     };
     let mut script = Script::default();
-    script.add(&sql::work::LIST, [name.into(), after.into(), rows(limit).into()]);
-    let place = |row: &SqliteRow| seq(row).number("seq").map(Cursor);
-    let (rows, next) = store.page(script, limit, place, codec::subscription::decode).await?;
+    script.add(&sql::external_tasks::LIST, [name.into(), after.into(), rows(limit).into()]);
+    let cursor = |row: &SqliteRow| seq(row).number("seq").map(Cursor);
+    let (rows, next) = store.page(script, limit, cursor, codec::subscription::decode).await?;
     Ok(Page { rows, next })
 }
 
@@ -48,7 +48,7 @@ pub(super) async fn claim_wait(
     check_name(name)?;
     let expiry = time::nanos("a token's expiry", expiry)?;
     let mut script = Script::default();
-    script.add(&sql::work::IS_ANY_FREE, [name.into(), store.now().into()]);
+    script.add(&sql::external_tasks::IS_ANY_FREE, [name.into(), store.now().into()]);
     if single_int(store.read(script).await?.first()) != Some(1) {
         return Ok(None);
     }
@@ -56,7 +56,7 @@ pub(super) async fn claim_wait(
     loop {
         let mut script = Script::about(name);
         script.add(
-            &sql::work::CLAIM,
+            &sql::external_tasks::CLAIM,
             [token.into(), worker.into(), expiry.into(), name.into(), after.into(), store.now().into()],
         );
         let done = store.writer.run(script).await?;
@@ -88,22 +88,22 @@ pub(super) async fn answer_wait(
     let misfit = || WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}"));
     let mut script = Script::about(wait_id).notifying();
     // Without an error of its own: why not is read then.
-    script.guard(&sql::work::MAY_ANSWER, [wait.clone(), token.clone(), token, store.now().into()]);
-    script.guard_or(&sql::work::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());
+    script.guard(&sql::external_tasks::MAY_ANSWER, [wait.clone(), token.clone(), token, store.now().into()]);
+    script.guard_or(&sql::external_tasks::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());
     script.guard_or(
         &sql::events::ID_IS_FREE,
         [id_value.clone()],
         WfeError::AlreadyExists { kind: Kind::Event, id: id.clone() },
     );
-    add_ripening(&mut script, now);
+    add_positions(&mut script, now);
     script.add(&sql::events::INSERT, columns);
-    script.add(&sql::work::ANSWER, [id_value.clone(), wait.clone()]);
+    script.add(&sql::external_tasks::ANSWER, [id_value.clone(), wait.clone()]);
     if let Written::Done(_) = store.writer.write_for(caller, script).await? {
         return Ok(true);
     }
     // An answer is never taken back: whatever is read now was so then.
     let mut script = Script::default();
-    script.add(&sql::work::IS_ANSWERED_BY, [name, key, wait, id_value]);
+    script.add(&sql::external_tasks::IS_ANSWERED_BY, [name, key, wait, id_value]);
     match single_int(store.read_for(caller, script).await?.first()) {
         Some(1) => Ok(false),
         Some(_) => Err(misfit()),
