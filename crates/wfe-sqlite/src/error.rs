@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_instance_is_blamed_for_its_own_rows_only() {
-        assert_eq!(blamed(&sql::ownership::COMMIT), Some("workflows"));
+        assert_eq!(blamed(&sql::commits::COMMIT), Some("workflows"));
         assert_eq!(blamed(&sql::ownership::QUARANTINE), Some("workflows"));
         assert_eq!(blamed(&sql::ownership::REQUEST.own(Own::Instance)), Some("workflows"));
         assert_eq!(blamed(&sql::pointers::FINISH), Some("execution_pointers"));
@@ -215,9 +215,9 @@ mod tests {
         assert_eq!(blamed(&sql::ownership::CLAIM), None);
         assert_eq!(blamed(&sql::external_tasks::CLAIM), None);
         assert_eq!(blamed(&sql::ownership::REQUEST), None);
-        assert_eq!(blamed(&sql::ownership::INSERT_CHILD), None);
+        assert_eq!(blamed(&sql::commits::INSERT_CHILD), None);
         assert_eq!(blamed(&sql::pointers::PUT_IN_CHILD), None);
-        assert_eq!(blamed(&sql::ownership::UNMARK_CHILD), None);
+        assert_eq!(blamed(&sql::commits::UNMARK_CHILD), None);
         assert_eq!(blamed(&sql::events::GIVE_POSITIONS), None);
         assert_eq!(blamed(&sql::events::INSERT_UNLESS), None);
         assert_eq!(blamed(&sql::errors::INSERT), None);
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_row_that_nothing_names_is_not_to_be_mended() {
-        let nameless = broken(&sql::ownership::COMMIT, None);
+        let nameless = broken(&sql::commits::COMMIT, None);
         assert!(matches!(nameless, WfeError::Storage { .. }), "{nameless:?}");
     }
 }

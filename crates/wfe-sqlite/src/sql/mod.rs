@@ -25,7 +25,16 @@ macro_rules! given_out {
     };
 }
 
+/// How the request that waits is to be done; NULL: in the one way there is.
+macro_rules! intervention {
+    () => {
+        "iif(control = 'Resume' AND control_detail GLOB control_number || ' *', \
+         substr(control_detail, instr(control_detail, ' ') + 1), NULL)"
+    };
+}
+
 pub(crate) mod commands;
+pub(crate) mod commits;
 pub(crate) mod counters;
 pub(crate) mod errors;
 pub(crate) mod events;
@@ -43,8 +52,9 @@ mod tests {
 
     use crate::file::open;
 
-    const FILES: [(&[(&str, &str)], &str); 11] = [
+    const FILES: [(&[(&str, &str)], &str); 12] = [
         (super::commands::ALL, include_str!("commands.rs")),
+        (super::commits::ALL, include_str!("commits.rs")),
         (super::counters::ALL, include_str!("counters.rs")),
         (super::errors::ALL, include_str!("errors.rs")),
         (super::events::ALL, include_str!("events.rs")),
@@ -178,7 +188,7 @@ mod tests {
             (super::ownership::CLEAR_OWNER.text(), "workflows_owned (owner=?)"),
             (super::ownership::ENDED.text(), "sqlite_autoindex_workflows_1 (id=?)"),
             (
-                super::ownership::START_IS_FREE.text(),
+                super::commits::START_IS_FREE.text(),
                 "workflows_start (workflow_definition_id=? AND start_key=?)",
             ),
             (super::pointers::LOAD.text(), "execution_pointers_id (workflow=? AND kind=?)"),
@@ -278,16 +288,16 @@ mod tests {
     /// before it writes: as dear as the rest of the statement.
     #[tokio::test]
     async fn the_statements_of_a_commit_build_no_tables() {
-        use super::{errors, ownership, pointers, subscriptions, workflows};
+        use super::{commits, errors, ownership, pointers, subscriptions, workflows};
         let mut connection = open::memory().await.unwrap();
         for text in [
-            ownership::MAY_COMMIT.text(),
-            ownership::COMMIT.text(),
-            ownership::COMMIT_WITHOUT_POINTERS.text(),
-            ownership::COMMIT_AND_PARK.text(),
-            ownership::COMMIT_AND_END.text(),
-            ownership::SET_STATUS.text(),
-            ownership::SET_DATA.text(),
+            commits::MAY_COMMIT.text(),
+            commits::COMMIT.text(),
+            commits::COMMIT_WITHOUT_POINTERS.text(),
+            commits::COMMIT_AND_PARK.text(),
+            commits::COMMIT_AND_END.text(),
+            commits::SET_STATUS.text(),
+            commits::SET_DATA.text(),
             ownership::CLAIM.text(),
             workflows::LOAD.text(),
             pointers::PUT.text(),

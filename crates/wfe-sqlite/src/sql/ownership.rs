@@ -10,14 +10,6 @@ macro_rules! is_of_definitions {
     };
 }
 
-/// How the request that waits is to be done; NULL: in the one way there is.
-macro_rules! intervention {
-    () => {
-        "iif(control = 'Resume' AND control_detail GLOB control_number || ' *', \
-         substr(control_detail, instr(control_detail, ' ') + 1), NULL)"
-    };
-}
-
 /// The highest fence that a row may have: below it, each change of owner raises it. (The schema's CHECKs have the same
 /// bounds.)
 macro_rules! last_fence {
@@ -57,56 +49,6 @@ macro_rules! candidate {
     };
 }
 
-/// A new instance with what is beside the model: owner, fence, start key, parent, and whether it has pointers (1 or
-/// NULL), then revision and model.
-pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
-    "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
-     workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
-     data, born) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
-    last_position!(),
-    ") RETURNING seq"
-));
-
-/// Guard: no instance has this id but a child of this parent that runs this definition.
-pub(crate) const ID_IS_FREE_FOR_CHILD: Sql<3> = Sql::new(guard!(
-    "NOT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND (parent IS NOT ? OR workflow_definition_id <> ?))"
-));
-
-/// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
-/// pointers: no one else ever sees it.
-pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
-    "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, \
-     version, description, reference, next_execution, status, create_time, complete_time, data, born) \
-     SELECT -1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
-    last_position!(),
-    " WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)"
-));
-
-/// The child and its pointers are stored.
-pub(crate) const UNMARK_CHILD: Sql<1> =
-    Sql::new("UPDATE workflows SET owner = NULL WHERE id = ? AND owner = -1");
-
-/// Guard: no instance was started with this definition and reference.
-pub(crate) const START_IS_FREE: Sql<2> = Sql::new(guard!(
-    "NOT EXISTS (SELECT 1 FROM workflows WHERE workflow_definition_id = ? AND start_key = ?)"
-));
-
-/// The instance that was.
-pub(crate) const STARTED: Sql<2> =
-    Sql::new("SELECT id FROM workflows WHERE workflow_definition_id = ? AND start_key = ?");
-
-/// Guard: the instance is stored under this fence, and no control request waits but the one with this number.
-pub(crate) const MAY_COMMIT: Sql<3> = Sql::new(guard!(
-    "EXISTS (SELECT 1 FROM workflows WHERE id = ? AND fence = ? AND (control IS NULL OR control_number = ?))"
-));
-
-/// Why not.
-pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
-    "SELECT fence, control, control_number, ",
-    intervention!(),
-    " FROM workflows WHERE id = ?"
-));
-
 /// What the host that works on an instance has to know of it. A request that came before the end and was not answered
 /// is void.
 pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
@@ -114,67 +56,6 @@ pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
     intervention!(),
     " FROM workflows WHERE id = ?"
 ));
-
-/// What every commit that stores live pointers does: by how much the revision and the number of completions grow.
-pub(crate) const COMMIT: Sql<3> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
-)
-.own(Own::Instance);
-
-/// What keeps commits of this instance (twice) from being stored, though they are sound: the column and the row of a
-/// value that no version stores. Asked once a commit has broken a rule of the schema.
-pub(crate) const OBSTACLES: Sql<2> = Sql::new(
-    "SELECT iif(p.kind = 'live' AND p.number = 0, 'item_values', 'number'), p.id || ' of ' || w.id \
-       FROM workflows AS w CROSS JOIN execution_pointers AS p ON p.workflow = w.seq WHERE w.id = ? \
-       AND ((p.kind = 'live' AND (p.number <> 0 OR p.item_values IS NOT NULL)) \
-         OR (p.kind = 'history' AND p.number > w.completions)) \
-     UNION ALL SELECT 'consumed', CAST(seq AS TEXT) FROM event_subscriptions \
-       WHERE kind = 'position' AND workflow_id = ? AND consumed IS NULL LIMIT 1",
-);
-
-/// As `COMMIT`, for one that stores none: what has not begun has not begun by it.
-pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
-)
-.own(Own::Instance);
-
-/// As `COMMIT`, for the commit with which nothing is left to run now: when to look again, and the ownership given back.
-/// One statement instead of three, because each of them would touch `workflows_due`.
-pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
-       next_execution = ?, owner = NULL WHERE id = ?",
-)
-.own(Own::Instance);
-
-/// As `COMMIT_AND_PARK`, for the commit that ends the instance: status, ending, cause and time too.
-pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
-    "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
-       next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE id = ?",
-)
-.own(Own::Instance);
-
-/// A new status, with the way it ended and the cause.
-pub(crate) const SET_STATUS: Sql<4> =
-    Sql::new("UPDATE workflows SET status = ?, ending = ?, cause = ? WHERE id = ?").own(Own::Instance);
-
-/// When to look again.
-pub(crate) const SET_NEXT_EXECUTION: Sql<2> =
-    Sql::new("UPDATE workflows SET next_execution = ? WHERE id = ?").own(Own::Instance);
-
-/// When it ended.
-pub(crate) const SET_COMPLETE_TIME: Sql<2> =
-    Sql::new("UPDATE workflows SET complete_time = ? WHERE id = ?").own(Own::Instance);
-
-/// New data.
-pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?").own(Own::Instance);
-
-/// The control request was carried out.
-pub(crate) const CLEAR_CONTROL: Sql<1> =
-    Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?").own(Own::Instance);
-
-/// Gives the ownership back. The fence stays: the next owner gets a higher one.
-pub(crate) const RELEASE: Sql<1> =
-    Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?").own(Own::Instance);
 
 /// Guard: the instance is there.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
@@ -307,14 +188,6 @@ pub(crate) const DEATHS: Sql<1> = Sql::new(
      WHERE seq IN (SELECT value FROM json_each(?)) AND deaths_at = revision",
 );
 
-/// As `COMMIT`, for one that only gives the instance back: that is no step forward, and what is known of its deaths
-/// goes on to hold.
-pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
-    "UPDATE workflows SET owner = NULL, revision = revision + ?, \
-       deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE id = ?",
-)
-.own(Own::Instance);
-
 /// Those of an owner's instances (twice) for which a request or an event waits: as `CLAIMABLE`, but owned.
 pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     "SELECT id FROM workflows INDEXED BY workflows_control \
@@ -398,26 +271,7 @@ pub(crate) const UPCOMING: Sql<3> = Sql::new(concat!(
 /// All of them, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
-    ("INSERT", INSERT.text()),
-    ("ID_IS_FREE_FOR_CHILD", ID_IS_FREE_FOR_CHILD.text()),
-    ("INSERT_CHILD", INSERT_CHILD.text()),
-    ("UNMARK_CHILD", UNMARK_CHILD.text()),
-    ("START_IS_FREE", START_IS_FREE.text()),
-    ("STARTED", STARTED.text()),
-    ("MAY_COMMIT", MAY_COMMIT.text()),
-    ("FENCE_AND_CONTROL", FENCE_AND_CONTROL.text()),
     ("PENDING", PENDING.text()),
-    ("COMMIT", COMMIT.text()),
-    ("COMMIT_WITHOUT_POINTERS", COMMIT_WITHOUT_POINTERS.text()),
-    ("OBSTACLES", OBSTACLES.text()),
-    ("COMMIT_AND_PARK", COMMIT_AND_PARK.text()),
-    ("COMMIT_AND_END", COMMIT_AND_END.text()),
-    ("SET_STATUS", SET_STATUS.text()),
-    ("SET_NEXT_EXECUTION", SET_NEXT_EXECUTION.text()),
-    ("SET_COMPLETE_TIME", SET_COMPLETE_TIME.text()),
-    ("SET_DATA", SET_DATA.text()),
-    ("CLEAR_CONTROL", CLEAR_CONTROL.text()),
-    ("RELEASE", RELEASE.text()),
     ("EXISTS", EXISTS.text()),
     ("REQUEST", REQUEST.text()),
     ("ENGINE_COLUMNS", ENGINE_COLUMNS.text()),
@@ -433,7 +287,6 @@ pub(crate) const ALL: &[(&str, &str)] = &[
     ("JUDGE", JUDGE.text()),
     ("ISOLATE", ISOLATE.text()),
     ("DEATHS", DEATHS.text()),
-    ("GIVE_BACK", GIVE_BACK.text()),
     ("REQUESTED", REQUESTED.text()),
     ("HAS_LOST_POINTERS", HAS_LOST_POINTERS.text()),
     ("ENDED", ENDED.text()),

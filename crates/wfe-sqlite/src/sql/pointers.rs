@@ -74,7 +74,7 @@ pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// A pointer of a child that the same script has made (see `ownership::INSERT_CHILD`); its id comes last.
+/// A pointer of a child that the same script has made (see `commits::INSERT_CHILD`); its id comes last.
 pub(crate) const PUT_IN_CHILD: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),

@@ -64,7 +64,7 @@ impl SqlitePersistenceProvider {
     /// The error of a commit that broke a rule of the schema, naming the row, if that can be told.
     async fn located(&self, id: &str, error: WfeError) -> WfeError {
         let mut script = Script::default();
-        script.add(&sql::ownership::OBSTACLES, [id.into(), id.into()]);
+        script.add(&sql::commits::OBSTACLES, [id.into(), id.into()]);
         // If this fails too, there is still the error that names the table and the instance.
         let Ok(done) = self.read_for(Caller::Engine, script).await else { return error };
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return error };
@@ -86,7 +86,7 @@ impl SqlitePersistenceProvider {
 
     async fn why_not(&self, fence: i64, step: &StepCommit) -> Result<Option<Committed>> {
         let mut script = Script::default();
-        script.add(&sql::ownership::FENCE_AND_CONTROL, [(&step.instance_id).into()]);
+        script.add(&sql::commits::FENCE_AND_CONTROL, [(&step.instance_id).into()]);
         let done = self.read_for(Caller::Engine, script).await?;
         let Some(row) = done.first().and_then(|done| done.rows.first()) else {
             return Ok(Some(Committed::Lost));
@@ -109,7 +109,7 @@ impl SqlitePersistenceProvider {
         script.notifies = step.release || concerns_others;
         let applied =
             step.applied.map(|number| to_integer("a control request's number", number)).transpose()?;
-        script.guard(&sql::ownership::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);
+        script.guard(&sql::commits::MAY_COMMIT, [id.clone(), fence.into(), applied.into()]);
         let now = self.clock.now();
         let touches_events =
             !(step.consumed.is_empty() && step.subscribed.is_empty() && step.published.is_empty());
@@ -215,9 +215,9 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     let id = Value::from(&step.instance_id);
     let raise = Value::from(raise(step));
     if step.only_gives_back() {
-        script.add(&sql::ownership::GIVE_BACK, [raise.clone(), raise, id.clone()]);
+        script.add(&sql::commits::GIVE_BACK, [raise.clone(), raise, id.clone()]);
         if let Some(next_execution) = step.next_execution {
-            script.add(&sql::ownership::SET_NEXT_EXECUTION, [next_execution.into(), id]);
+            script.add(&sql::commits::SET_NEXT_EXECUTION, [next_execution.into(), id]);
         }
         return Ok(());
     }
@@ -227,41 +227,41 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     let status = step.status.map(|status| new_status(step, status)).transpose()?;
     match (step.release && !step.upserted.is_empty(), step.next_execution, status, complete_time) {
         (true, Some(next), None, None) => {
-            script.add(&sql::ownership::COMMIT_AND_PARK, [raise, completions, next.into(), id.clone()]);
+            script.add(&sql::commits::COMMIT_AND_PARK, [raise, completions, next.into(), id.clone()]);
         }
         (true, Some(next), Some([status, ending, cause]), Some(complete_time)) => {
             script.add(
-                &sql::ownership::COMMIT_AND_END,
+                &sql::commits::COMMIT_AND_END,
                 [raise, completions, next.into(), status, ending, cause, complete_time, id.clone()],
             );
         }
         (_, next_execution, status, complete_time) => {
             let grows = [raise, completions, id.clone()];
             if step.upserted.is_empty() {
-                script.add(&sql::ownership::COMMIT_WITHOUT_POINTERS, grows);
+                script.add(&sql::commits::COMMIT_WITHOUT_POINTERS, grows);
             } else {
-                script.add(&sql::ownership::COMMIT, grows);
+                script.add(&sql::commits::COMMIT, grows);
             }
             if let Some([status, ending, cause]) = status {
-                script.add(&sql::ownership::SET_STATUS, [status, ending, cause, id.clone()]);
+                script.add(&sql::commits::SET_STATUS, [status, ending, cause, id.clone()]);
             }
             if let Some(next_execution) = next_execution {
-                script.add(&sql::ownership::SET_NEXT_EXECUTION, [next_execution.into(), id.clone()]);
+                script.add(&sql::commits::SET_NEXT_EXECUTION, [next_execution.into(), id.clone()]);
             }
             if let Some(complete_time) = complete_time {
-                script.add(&sql::ownership::SET_COMPLETE_TIME, [complete_time, id.clone()]);
+                script.add(&sql::commits::SET_COMPLETE_TIME, [complete_time, id.clone()]);
             }
             if step.release {
-                script.add(&sql::ownership::RELEASE, [id.clone()]);
+                script.add(&sql::commits::RELEASE, [id.clone()]);
             }
         }
     }
     if let Some(data) = &step.data {
         let data = json::text("a workflow's data", data)?;
-        script.add(&sql::ownership::SET_DATA, [data.into(), id.clone()]);
+        script.add(&sql::commits::SET_DATA, [data.into(), id.clone()]);
     }
     if step.applied.is_some() {
-        script.add(&sql::ownership::CLEAR_CONTROL, [id]);
+        script.add(&sql::commits::CLEAR_CONTROL, [id]);
     }
     Ok(())
 }
@@ -350,7 +350,7 @@ fn add_children(script: &mut Script, parent: &Value, children: &[WorkflowInstanc
         }
         let id = Value::from(&child.id);
         script.guard_or(
-            &sql::ownership::ID_IS_FREE_FOR_CHILD,
+            &sql::commits::ID_IS_FREE_FOR_CHILD,
             [id.clone(), parent.clone(), (&child.workflow_definition_id).into()],
             WfeError::AlreadyExists { kind: Kind::Workflow, id: child.id.clone() },
         );
@@ -360,13 +360,13 @@ fn add_children(script: &mut Script, parent: &Value, children: &[WorkflowInstanc
     }
     for (id, new) in &rows {
         let before = [parent.clone(), new.begun(), new.revision.into()];
-        script.add_with(&sql::ownership::INSERT_CHILD, before, &new.columns, [id.clone()]);
+        script.add_with(&sql::commits::INSERT_CHILD, before, &new.columns, [id.clone()]);
     }
     for (id, new) in &rows {
         new.add_pointers_of_child(script, id);
     }
     for (id, _) in rows {
-        script.add(&sql::ownership::UNMARK_CHILD, [id]);
+        script.add(&sql::commits::UNMARK_CHILD, [id]);
     }
     Ok(())
 }

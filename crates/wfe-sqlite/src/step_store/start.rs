@@ -36,14 +36,14 @@ pub(super) async fn start(
         script.notifies = owner.is_none();
         let definition = Value::from(&instance.workflow_definition_id);
         if let Some(reference) = &instance.reference {
-            script.guard(&sql::ownership::START_IS_FREE, [definition.clone(), reference.into()]);
+            script.guard(&sql::commits::START_IS_FREE, [definition.clone(), reference.into()]);
         }
         add_guards(&mut script, &instance);
         add_positions(&mut script, store.clock.now());
         let key = Value::from(&instance.reference);
         let engine_columns =
             [owner_id.into(), fence.into(), key.clone(), Value::Null, new.begun(), new.revision.into()];
-        let inserted = script.add_with(&sql::ownership::INSERT, engine_columns, &new.columns, []);
+        let inserted = script.add_with(&sql::commits::INSERT, engine_columns, &new.columns, []);
         new.add_pointers(&mut script, &id);
         match store.writer.write(script).await? {
             Written::Done(done) => {
@@ -54,7 +54,7 @@ pub(super) async fn start(
             }
             Written::Refused(_) => {
                 let mut script = Script::default();
-                script.add(&sql::ownership::STARTED, [definition, key]);
+                script.add(&sql::commits::STARTED, [definition, key]);
                 // Deleted since: then this start is the first one again.
                 if let Some(id) = store.ids(script, "workflows").await?.pop() {
                     return Ok(Started { id, fence: None, is_new: false });
