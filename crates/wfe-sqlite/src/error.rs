@@ -94,7 +94,7 @@ pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::E
             table: own.table(),
             column: "*",
             row: subject.to_owned(),
-            message: "what is stored lets no write through".to_owned(),
+            message: "the stored rows prevent this write".to_owned(),
             source: Some(Box::new(Arc::clone(error))),
         },
         None => storage("writing", error),
@@ -137,8 +137,8 @@ pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
 /// The error of a write that found the database held by others for as long as it might wait.
 pub(crate) fn busy(location: &str, waited: Duration, held: &Arc<dyn Error + Send + Sync>) -> WfeError {
     let message = format!(
-        "waited {waited:.1?} for the write lock of {location}, which other processes held ({held}): end or continue one \
-         that stands still in a commit, or allow more time with busy_timeout"
+        "waited {waited:.1?} for the write lock of {location}, which other processes held ({held}): kill or resume one \
+         that is suspended in a commit, or raise busy_timeout"
     );
     WfeError::Busy { message, source: Some(Box::new(Arc::clone(held))) }
 }

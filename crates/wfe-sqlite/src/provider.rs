@@ -230,7 +230,7 @@ impl SqlitePersistenceProvider {
     /// Tells of a corrupt value, once for each row and column.
     pub(crate) fn report(&self, error: &WfeError) {
         if self.corrupt.is_new(error) {
-            logging::error!(store = self.location.name(), %error, "a stored row does not decode; it is left out");
+            logging::error!(store = self.location.name(), %error, "a stored row does not decode; it is left out of the result");
         }
     }
 
@@ -249,7 +249,7 @@ fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     }
     Err(unusable(
         Path::new(&location.name()),
-        format!("the clock shows {now}, which is before 1970; set it right"),
+        format!("the clock shows {now}, which is before 1970; set the clock"),
         None,
     ))
 }

@@ -127,7 +127,7 @@ fn a_clock_before_1970_is_an_error_of_the_opening_that_says_so_and_nothing_panic
     let errors: Vec<_> = said.lines().filter_map(|line| line.strip_prefix('@')).collect();
     assert_eq!(errors.len(), 2, "{said}");
     for (error, name) in errors.iter().zip([database.to_str().unwrap(), ":memory:"]) {
-        assert!(error.contains(name) && error.contains("before 1970; set it right"), "{error}");
+        assert!(error.contains(name) && error.contains("before 1970; set the clock"), "{error}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
 }

@@ -36,7 +36,7 @@ pub(crate) fn check(fields: &mut Fields<'_>) -> Result<()> {
         None => Ok(()),
         Some("position") => {
             let message =
-                "it is no position that was given out: waits would not see the event, or none after it";
+                "it is not a position that the store has assigned: subscriptions would miss this event, or all after it";
             Err(fields.corrupt("position", message, None))
         }
         Some(_) => Err(fields.corrupt("timely", "it is neither 0 nor 1", None)),

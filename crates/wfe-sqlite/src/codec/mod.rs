@@ -65,7 +65,7 @@ impl<'r> Fields<'r> {
         let at = self.next;
         self.next += 1;
         self.row.try_get(at).map_err(|source| {
-            self.corrupt(column, "it has not the type that the schema promises", Some(Box::new(source)))
+            self.corrupt(column, "it does not have the type that the schema requires", Some(Box::new(source)))
         })
     }
 
@@ -156,7 +156,7 @@ impl<'r> Fields<'r> {
     /// A column that a list of names decodes.
     pub(crate) fn name<T>(&mut self, column: &'static str, of: impl Fn(&str) -> Option<T>) -> Result<T> {
         let text = self.text(column)?;
-        of(text).ok_or_else(|| self.corrupt(column, "it is none of the names that stand there", None))
+        of(text).ok_or_else(|| self.corrupt(column, "it is not one of the allowed names", None))
     }
 
     /// A nullable column that a list of names decodes.
@@ -168,12 +168,12 @@ impl<'r> Fields<'r> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
         of(text)
             .map(Some)
-            .ok_or_else(|| self.corrupt(column, "it is none of the names that stand there", None))
+            .ok_or_else(|| self.corrupt(column, "it is not one of the allowed names", None))
     }
 
     pub(crate) fn not_json(&self, column: &'static str, source: serde_json::Error) -> WfeError {
         let source = redact(source);
-        self.corrupt(column, format!("it is not the JSON expected there: {source}"), Some(Box::new(source)))
+        self.corrupt(column, format!("it is not valid JSON of the expected type: {source}"), Some(Box::new(source)))
     }
 
     pub(crate) fn corrupt(

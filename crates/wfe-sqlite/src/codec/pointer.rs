@@ -92,7 +92,7 @@ fn unlike_live(row: &SqliteRow, at: usize, error: WfeError) -> WfeError {
         Ok("item_values") => "item_values",
         _ => return error,
     };
-    error::corrupt(TABLE, column, "", "it is none of a live pointer", None)
+    error::corrupt(TABLE, column, "", "a live pointer has no value in this column", None)
 }
 
 fn model(fields: &mut Fields<'_>, id: &str) -> Result<ExecutionPointer> {

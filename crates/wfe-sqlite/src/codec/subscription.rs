@@ -42,7 +42,7 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
 fn no_wait(fields: &Fields<'_>) -> WfeError {
     fields.corrupt(
         "kind",
-        "the row is that of a wait, but of another kind: only 'wait' may stand there",
+        "the row is a subscription, so it must be 'wait'",
         None,
     )
 }
@@ -57,17 +57,17 @@ pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
         "kind" => no_wait(&fields),
         "born" => {
             let message =
-                "it is after all positions that events were given so far: none would come to the wait";
+                "it is above all assigned event positions: no event would reach the subscription";
             fields.corrupt("born", message, None)
         }
         "answer" => fields.corrupt("answer", "it names an event that is not stored", None),
         "parent" => {
-            let message = format!("{at:?} of {instance:?} waits for its end, but it is none of its children");
+            let message = format!("{at:?} of {instance:?} waits for its end, but it is not a child of that instance");
             error::corrupt("workflows", "parent", child, message, None)
         }
         _ => {
             let message =
-                format!("{at:?} of {instance:?} waits for the end of this child, but its row is gone");
+                format!("{at:?} of {instance:?} waits for the end of this child, but its row is missing");
             error::corrupt("workflows", "id", child, message, None)
         }
     })

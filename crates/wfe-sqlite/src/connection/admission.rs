@@ -110,8 +110,8 @@ impl Admission {
 
     fn busy(&self, waited: Duration) -> WfeError {
         let message = format!(
-            "waited {waited:.1?} behind other calls of this program, which {} takes more slowly than they come: ask for \
-             less at once, or allow more time with busy_timeout",
+            "waited {waited:.1?} behind other calls of this program, which arrive faster than {} serves them: send \
+             fewer at once, or raise busy_timeout",
             self.location
         );
         WfeError::Busy { message, source: None }

@@ -77,7 +77,7 @@ impl Recovery {
         match error::cause(&error) {
             Some(cause) if self.options.is_none() && error::is_crash(cause) => WfeError::Unusable {
                 path: (&self.location).into(),
-                reason: "SQLite's thread has ended by a panic, and what was in memory is gone with it; open a new store"
+                reason: "SQLite's thread panicked, and the database in memory is lost; open a new store"
                     .to_owned(),
                 source: Some(Box::new(error)),
             },
@@ -147,7 +147,7 @@ impl Writer {
         match self.write_for(caller, script).await? {
             Written::Done(done) => Ok(done),
             Written::Refused(guard) => Err(WfeError::Persistence(format!(
-                "guard {guard} has no error of its own: a fault of wfe-sqlite"
+                "guard {guard} has no error of its own: a bug in wfe-sqlite"
             ))),
         }
     }

@@ -63,7 +63,7 @@ pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
 /// What these three statements say; `None`: no such instance.
 fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
     let [stamp, instance, pointers, ..] = done else {
-        return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
+        return Err(WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned()));
     };
     if stamp.rows.is_empty() {
         return Ok(None);

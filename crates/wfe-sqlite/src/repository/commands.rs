@@ -91,7 +91,7 @@ fn taken(done: Option<&Done>, seq: i64) -> Result<Option<(i64, i64)>> {
                 "scheduled_commands",
                 name,
                 &seq.to_string(),
-                "it is no number",
+                "it is not a number",
                 Some(Box::new(source)),
             )
         })

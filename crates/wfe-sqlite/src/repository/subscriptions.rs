@@ -150,6 +150,6 @@ pub(crate) fn add_subscription_guard(script: &mut Script, id: String) {
 /// creation of its instance.
 pub(crate) fn add_subscription_row(script: &mut Script, columns: &[Value; 11], is_dated: bool) {
     let [_, workflow, _, _, _, _, as_of, ..] = columns.clone();
-    let born_of = if is_dated { Value::Null } else { workflow };
-    script.add_with(&sql::subscriptions::INSERT, [], columns, [born_of, as_of]);
+    let start_position_of = if is_dated { Value::Null } else { workflow };
+    script.add_with(&sql::subscriptions::INSERT, [], columns, [start_position_of, as_of]);
 }

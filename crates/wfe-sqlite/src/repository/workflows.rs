@@ -111,7 +111,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         script.add(&sql::pointers::LOAD_MANY, [list.into()]);
         let done = self.read(script).await?;
         let [instances, pointers] = &done[..] else {
-            return Err(WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned()));
+            return Err(WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned()));
         };
         let mut found = HashMap::new();
         for (id, instance) in self.named(decode_many(instances, pointers))? {
@@ -153,7 +153,7 @@ impl SqlitePersistenceProvider {
         let done = self.writer.run_for(caller, script).await?;
         codec::single_int(done.get(next))
             .and_then(|number| u64::try_from(number).ok())
-            .ok_or_else(|| error::corrupt("sqlite_sequence", "seq", counter, "it is no counter", None))
+            .ok_or_else(|| error::corrupt("sqlite_sequence", "seq", counter, "it is not a counter", None))
     }
 }
 

@@ -83,7 +83,7 @@ const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version 
 
 /// The version of a WFE store, 0 for an empty database; anything else is refused.
 async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64> {
-    let failed = |error: sqlx::Error| error::storage("looking at the schema", &Arc::new(error));
+    let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
     let row = connection.fetch_one(IDENTITY).await.map_err(failed)?;
     check_sqlite(&row.try_get::<String, _>("sqlite").map_err(failed)?, location)?;
     let application = row.try_get::<i64, _>("application").map_err(failed)?;
@@ -137,7 +137,7 @@ static DEMANDED: Mutex<BTreeMap<i64, Arc<Parts>>> = Mutex::new(BTreeMap::new());
 /// Refuses a database that lacks anything that its version has: whatever met it first would fail, perhaps only after a long
 /// time. What others have added does no harm.
 async fn check_whole(connection: &mut SqliteConnection, version: i64, location: &str) -> Result<()> {
-    let failed = |error: sqlx::Error| error::storage("looking at the schema", &Arc::new(error));
+    let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
     let (found, demanded) =
         (parts(connection).await.map_err(failed)?, demanded(version).await.map_err(failed)?);
     let lacks = |part: &&Part| !found.contains(part);
@@ -152,7 +152,7 @@ async fn check_whole(connection: &mut SqliteConnection, version: i64, location: 
     Err(WfeError::Unusable {
         path: PathBuf::from(location),
         reason: format!(
-            "its schema is of version {version}, but lacks {}: somebody has changed it; make it again as it was, or restore a \
+            "its schema is of version {version}, but lacks {}: it was changed by hand; restore what is missing, or restore a \
              backup",
             missing.join(", ")
         ),
@@ -249,9 +249,9 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
         Ok(Some((version, others))) if [0, version].contains(&mark.version) => WfeError::Unusable {
             path: path.to_owned(),
             reason: format!(
-                "it has all tables of a WFE store of version {version}, but is not marked as one: a copy that was made by \
-                 .dump is not. {}Use the original, or a copy made by VACUUM INTO; or, if this copy is complete, mark it in \
-                 an SQLite tool: PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}",
+                "it has all tables of a WFE store of version {version}, but is not marked as one: a copy made by \
+                 .dump loses the mark. {}Use the original, or a copy made by VACUUM INTO; or, if this copy is complete, mark \
+                 it with an SQLite tool: PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {version}",
                 of_others(&others)
             ),
             source: Some(Box::new(mark)),
@@ -263,16 +263,16 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
 
 /// What to say of the parts that no version of a store which this program knows has.
 fn of_others(others: &[String]) -> String {
-    const TOLD: usize = 3;
+    const NAMED: usize = 3;
     if others.is_empty() {
         return String::new();
     }
-    let more = others.len().saturating_sub(TOLD);
+    let more = others.len().saturating_sub(NAMED);
     let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!(
-        "It also has {}{and_more}: if nobody has added that, it is a copy of a store of a newer WFE, which alone may open it, \
-         and is not to be marked as below. ",
-        others.iter().take(TOLD).map(String::as_str).collect::<Vec<_>>().join(", ")
+        "It also has {}{and_more}: unless that was added by hand, it is a copy of a store of a newer WFE. Then only that \
+         version can open it; do not mark it as described below. ",
+        others.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ")
     )
 }
 

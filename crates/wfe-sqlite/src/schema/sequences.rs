@@ -28,7 +28,7 @@ pub(crate) async fn mend(connection: &mut SqliteConnection, location: &str) -> R
 }
 
 fn failed(error: sqlx::Error) -> WfeError {
-    error::storage("looking at sqlite_sequence", &Arc::new(error))
+    error::storage("reading sqlite_sequence", &Arc::new(error))
 }
 
 async fn broken(connection: &mut SqliteConnection) -> Result<Vec<String>> {
@@ -49,7 +49,7 @@ async fn mend_all(connection: &mut SqliteConnection, location: &str) -> Result<(
         logging::warn!(
             store = location,
             table,
-            "the number of this table in sqlite_sequence was lost or wrong, and is made again"
+            "the counter of this table in sqlite_sequence was missing or wrong, and was rebuilt"
         );
     }
     Ok(())

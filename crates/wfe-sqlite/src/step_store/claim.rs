@@ -210,7 +210,7 @@ impl SqlitePersistenceProvider {
             script.add(&sql::errors::INSERT, codec::failure::encode(&failure)?);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
                 self.cache.remove(&id);
-                logging::error!(instance = id, error = told, "an instance is suspended: its row is corrupt");
+                logging::error!(instance = id, error = told, "an instance was quarantined: its row is corrupt");
             }
         }
         Ok(())
@@ -248,7 +248,7 @@ impl SqlitePersistenceProvider {
             script.guard(&sql::ownership::STANDS, seen);
             self.add_freeing(&mut script, id, Liveness::Alive);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
-                logging::warn!(owner, "an owner gave no sign of life for its lease; its instances are free");
+                logging::warn!(owner, "an owner gave no sign of life for its lease; its instances can be claimed");
                 is_mended = true;
             }
         }

@@ -162,7 +162,7 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     let mut waits = HashSet::new();
     for Consumed { subscription_id, .. } in &step.consumed {
         if !waits.insert(subscription_id) {
-            return Err(WfeError::Invalid(format!("the wait {subscription_id:?} is to consume two events")));
+            return Err(WfeError::Invalid(format!("the subscription {subscription_id:?} cannot consume two events in one commit")));
         }
         script.guard_or(
             &sql::streams::IS_WAITING,
@@ -210,7 +210,7 @@ fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
 /// The two ways in which an instance is mostly given back have a statement of their own.
 fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     if step.status.is_none() && (step.ending.is_some() || step.cause.is_some()) {
-        return Err(WfeError::Invalid("an ending or a cause goes with a new status".to_owned()));
+        return Err(WfeError::Invalid("an ending or a cause needs a new status".to_owned()));
     }
     let id = Value::from(&step.instance_id);
     let raise = Value::from(raise(step));

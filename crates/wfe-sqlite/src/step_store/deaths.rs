@@ -35,7 +35,7 @@ impl SqlitePersistenceProvider {
     pub(super) async fn free_owned(&self, dead: &[(u64, Liveness)]) -> Result<()> {
         let mut script = Script::default();
         for (owner, ended) in dead {
-            logging::info!(owner, "an owner died; its instances are free");
+            logging::info!(owner, "the process of an owner died; its instances can be claimed");
             self.add_freeing(&mut script, to_integer("an owner's id", *owner)?, *ended);
         }
         if !dead.is_empty() {

@@ -79,13 +79,13 @@ pub(super) async fn answer_wait(
     // Who has no token is no worker.
     let caller = if token.is_some() { Caller::Worker } else { Caller::Program };
     if event.event_time > now {
-        return Err(WfeError::Invalid(format!("the answer {id:?} is dated ahead")));
+        return Err(WfeError::Invalid(format!("the answer {id:?} is dated in the future")));
     }
     let unprocessed = Event { is_processed: false, ..event.clone() };
     let columns = codec::event::encode(&unprocessed, &id, Some(event.event_time), now)?;
     let [_, _, _, _, name, key, _, at, _] = columns.clone();
     let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
-    let misfit = || WfeError::Invalid(format!("the wait {wait_id:?} does not take the answer {id:?}"));
+    let misfit = || WfeError::Invalid(format!("the subscription {wait_id:?} does not accept the answer {id:?}"));
     let mut script = Script::about(wait_id).notifying();
     // Without an error of its own: why not is read then.
     script.guard(&sql::external_tasks::MAY_ANSWER, [wait.clone(), token.clone(), token, store.now().into()]);
@@ -124,6 +124,6 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(WfeError::Invalid(format!(
-        "the waits of {name:?} are no work: such a name begins with {OWN_NAMES:?}"
+        "{name:?} is not a name of external tasks: those begin with {OWN_NAMES:?}"
     )))
 }

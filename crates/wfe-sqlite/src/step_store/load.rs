@@ -111,19 +111,19 @@ pub(super) async fn check_closed_waits(
         let mut fields = Fields::new(row, "event_subscriptions", "");
         gone.remove(fields.key("id")?);
         if fields.text("workflow_id")? != id {
-            let message = format!("a pointer of {id:?} stands at it, but it is another instance's");
+            let message = format!("a pointer of {id:?} waits at it, but it belongs to another instance");
             return Err(fields.corrupt("workflow_id", message, None));
         }
         // Open by now: somebody has mended it.
         if !fields.flag("is_open")? && fields.optional_int("terminated")? == Some(0) {
-            let message = format!("a pointer of {id:?} stands at it, but it is closed, and nobody closed it");
+            let message = format!("a pointer of {id:?} waits at it, but it is closed although nothing has closed it");
             return Err(fields.corrupt("is_open", message, None));
         }
     }
     match gone.first() {
         None => Ok(()),
         Some(wait) => {
-            let message = format!("a pointer of {id:?} stands at it, but the row is gone");
+            let message = format!("a pointer of {id:?} waits at it, but the row is missing");
             Err(error::corrupt("event_subscriptions", "id", wait, message, None))
         }
     }
@@ -184,7 +184,7 @@ impl SqlitePersistenceProvider {
         let mut script = Script::default();
         script.add(&sql::ownership::HAS_LOST_POINTERS, [(&instance.id).into()]);
         if single_int(self.read_for(caller, script).await?.first()) == Some(1) {
-            let lost = "the instance has begun, but the rows of its live pointers are gone";
+            let lost = "the instance has begun, but the rows of its live pointers are missing";
             return Err(error::corrupt("execution_pointers", "workflow", &instance.id, lost, None));
         }
         Ok(loaded)
@@ -271,7 +271,7 @@ struct Parts {
 
 /// What was read in one snapshot does not go together.
 fn short() -> WfeError {
-    WfeError::Persistence("a read came back short: a fault of wfe-sqlite".to_owned())
+    WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned())
 }
 
 /// The columns from `skip` on.

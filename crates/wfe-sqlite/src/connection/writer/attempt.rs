@@ -153,7 +153,7 @@ impl Thread {
             }
             // The old one stays; the next request tries again.
             Err(error) => {
-                logging::error!(%error, store = self.recovery.location, "the store cannot be opened again");
+                logging::error!(%error, store = self.recovery.location, "the store cannot be reopened");
             }
         }
     }
