@@ -1,4 +1,4 @@
-//! SQLite's extended codes to [`WfeError`], nothing else.
+//! Converts SQLite's extended codes to [`WfeError`], and nothing else.
 
 use std::{error::Error, path::Path, sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use wfe_core::{BoxError, WfeError};
 
 use crate::request::Script;
 
-/// `SQLITE_CONSTRAINT_NOTNULL`: how a guard says that its condition does not hold.
+/// `SQLITE_CONSTRAINT_NOTNULL`: the error of a guard whose condition does not hold.
 const NOT_NULL: i32 = 1299;
 const ERROR: i32 = 1;
 const BUSY: i32 = 5;
@@ -17,12 +17,12 @@ const CONSTRAINT: i32 = 19;
 const PROTOCOL: i32 = 15;
 const NOT_A_DATABASE: i32 = 26;
 
-/// Of the database file at this path, or of a file beside it.
+/// For the database file at this path, or a file beside it.
 pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
     WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
 }
 
-/// SQLite's extended result code, if SQLite answered at all.
+/// SQLite's extended result code, if the error is SQLite's.
 pub(crate) fn code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
 }
@@ -31,7 +31,7 @@ fn primary(error: &sqlx::Error) -> Option<i32> {
     code(error).map(|code| code & 0xff)
 }
 
-/// Whether this is what a guard answers.
+/// Whether this is the error of a guard.
 pub(crate) fn is_not_null_violation(error: &sqlx::Error) -> bool {
     code(error) == Some(NOT_NULL)
 }
@@ -51,14 +51,14 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(CORRUPT | NOT_A_DATABASE))
 }
 
-/// Whether the thread of the connection has ended, by a panic: nothing may be sent to it any more.
+/// Whether the thread of the connection has ended by a panic: nothing may be sent to it any more.
 pub(crate) fn is_crash(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::WorkerCrashed)
 }
 
-/// Whether the connection may not be used again: its thread has ended, or may be about to. sqlx resets the statements
-/// of a text once the error of one of them is read, and panics where SQLite, which could not prepare that one anew (a
-/// table or an index of it was dropped), has forgotten the error by then.
+/// Whether the connection may not be used again: its thread has ended, or may be about to. sqlx resets the
+/// statements of a text once the error of one of them is read. It panics if SQLite could not prepare that
+/// statement anew (because a table or an index was dropped) and has forgotten the error by then.
 pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
     is_crash(error) || primary(error) == Some(ERROR)
 }
@@ -68,7 +68,7 @@ pub(crate) fn is_full(error: &sqlx::Error) -> bool {
     primary(error) == Some(FULL)
 }
 
-/// The error of a read, or of a write that certainly left nothing behind.
+/// The error of a read, or of a write that certainly left nothing.
 ///
 /// Shared, because one error can answer many requests.
 pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
@@ -83,10 +83,10 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     }
 }
 
-/// The error of a write of which this statement broke a rule of the schema. Whatever a caller can give that breaks one
-/// is refused before that, or by a guard: so what it goes against is stored. Where the statement writes only what
-/// belongs to the thing that the script is about, the error names the thing: which row it is, SQLite does not say.
-/// Other rows are no fault of that thing.
+/// The error of a write in which this statement broke a rule of the schema. Values of a caller that break a
+/// rule are refused before, or by a guard: so the cause is in a stored row. If the statement writes only what
+/// belongs to the subject of its script, the error names the subject; SQLite does not say which row it is. A
+/// fault in other rows is not attributed to the subject.
 pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::Error>) -> WfeError {
     let own = script.statements.get(statement).and_then(|statement| statement.own);
     match own.zip(script.subject()) {
@@ -101,7 +101,8 @@ pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::E
     }
 }
 
-/// The same error, naming the database. For where answers leave the store: most of what fails below does not know it.
+/// Adds the name of the database to an error. For answers that leave the store: the code below mostly does not
+/// know it.
 pub(crate) fn of(location: &str, error: WfeError) -> WfeError {
     let named = |message: String| format!("{location}: {message}");
     match error {
@@ -111,12 +112,12 @@ pub(crate) fn of(location: &str, error: WfeError) -> WfeError {
         WfeError::CommitUnknown { message, source } => {
             WfeError::CommitUnknown { message: named(message), source }
         }
-        // They name it, or what they name is no file.
+        // These name it already, or name something that is no file.
         other => other,
     }
 }
 
-/// The same error, naming the database if it is that of a value that does not decode.
+/// Adds the name of the database if the error is that of a value that does not decode.
 pub(crate) fn of_corrupt(location: &str, error: WfeError) -> WfeError {
     match error {
         WfeError::Corrupt { table, column, row, message, source } => {
@@ -126,7 +127,7 @@ pub(crate) fn of_corrupt(location: &str, error: WfeError) -> WfeError {
     }
 }
 
-/// SQLite's error that this one was made from.
+/// The error of SQLite from which this one was made.
 pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     match error {
         WfeError::Storage { source: Some(source), .. } => source.downcast_ref(),
@@ -134,7 +135,7 @@ pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     }
 }
 
-/// The error of a write that found the database held by others for as long as it might wait.
+/// The error of a write that waited in vain for other processes that hold the database.
 pub(crate) fn busy(location: &str, waited: Duration, held: &Arc<dyn Error + Send + Sync>) -> WfeError {
     let message = format!(
         "waited {waited:.1?} for the write lock of {location}, which other processes held ({held}): kill or resume one \
@@ -182,7 +183,7 @@ mod tests {
 
     fn broken<const N: usize>(sql: &Sql<N>, subject: Option<&str>) -> WfeError {
         let mut script = Script::about("a");
-        // As the other arguments of a statement may, a guard's name the thing.
+        // Like other arguments of a statement, those of a guard may name the subject.
         script.guard(&sql::ownership::EXISTS, [subject.into()]);
         let statement = script.add(sql, std::array::from_fn(|_| Value::Null));
         broken_rule(&script, statement, &Arc::new(sqlx::Error::RowNotFound))
@@ -208,7 +209,7 @@ mod tests {
         assert_eq!(blamed(&sql::pointers::PUT_IN_COMMIT), Some("execution_pointers"));
         assert_eq!(blamed(&sql::subscriptions::CLOSE), Some("event_subscriptions"));
         assert_eq!(blamed(&sql::streams::ADVANCE), Some("event_subscriptions"));
-        // Several instances', another one's, or everybody's.
+        // Of several instances, of another one, or shared by all.
         assert_eq!(blamed(&sql::ownership::FREE), None);
         assert_eq!(blamed(&sql::ownership::JUDGE), None);
         assert_eq!(blamed(&sql::ownership::CLEAR_OWNER), None);

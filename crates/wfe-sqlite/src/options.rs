@@ -1,4 +1,4 @@
-//! Where the database is, and how it is used.
+//! The location of the database, and how it is used.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,21 +13,22 @@ use wfe_core::{
 
 use crate::SqlitePersistenceProvider;
 
-/// How long a call waits, from its beginning, for other processes that hold the database and for calls before it, unless
-/// [`busy_timeout`](SqliteOptions::busy_timeout) says otherwise. A commit takes milliseconds; this is for a process
-/// that was stopped in the middle of one.
+/// How long a call waits, from its beginning, for other processes that hold the database and for earlier calls,
+/// unless [`busy_timeout`](SqliteOptions::busy_timeout) is set. A commit takes milliseconds; the timeout is for
+/// a process that is suspended in the middle of one.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an owner may give no sign of life before others take over its instances, unless
-/// [`lease`](SqliteOptions::lease) says otherwise. Far longer than a process is held up by a busy machine, and short
-/// enough that work which a frozen process holds is not late by minutes.
+/// [`lease`](SqliteOptions::lease) is set. It is far longer than a busy machine delays a process, and short
+/// enough that the work of a frozen process is not late by minutes.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// No lease is shorter: signs of life come every sixth of it, and a thread may wait for a core for tens of milliseconds.
+/// The shortest lease: signs of life come every sixth of it, and a thread may wait for a core for tens of
+/// milliseconds.
 const SHORTEST_LEASE: Duration = Duration::from_millis(600);
-/// How much memory the copies of stored instances take at most, unless [`cache_bytes`](SqliteOptions::cache_bytes)
-/// says otherwise: room for some ten thousand small instances.
+/// How much memory the copies of stored instances may take, unless [`cache_bytes`](SqliteOptions::cache_bytes)
+/// is set: enough for some ten thousand small instances.
 pub const CACHE_BYTES: usize = 64 << 20;
 
-/// Where a database is.
+/// The location of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Location {
     Memory,
@@ -35,7 +36,7 @@ pub(crate) enum Location {
 }
 
 impl Location {
-    /// How errors name it.
+    /// Its name in errors.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Memory => ":memory:".to_owned(),
@@ -44,7 +45,7 @@ impl Location {
     }
 }
 
-/// Opens a [`SqlitePersistenceProvider`] with other options than the default ones.
+/// Opens a [`SqlitePersistenceProvider`] with options other than the defaults.
 #[must_use = "nothing is opened before `open`"]
 pub struct SqliteOptions {
     location: Result<Location>,
@@ -77,38 +78,39 @@ impl SqliteOptions {
         }
     }
 
-    /// The clock that tells whether a token has expired and an event is due. Default: [`SystemClock`].
+    /// The clock by which tokens expire and events become due. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How long a call waits, from its beginning, before [`WfeError::Busy`]: for other processes that hold the database, and
-    /// for a place in its queue, if the program asks for more than the database takes
-    /// ([how much](SqlitePersistenceProvider#how-much-waits)). At most 24 days. Whatever it is, a call that finds a place at
-    /// once is tried once. Default: [`BUSY_TIMEOUT`].
+    /// How long a call waits, from its beginning, before it fails with [`WfeError::Busy`]: for other processes
+    /// that hold the database, and for a permit of its queue, if the program sends more than the database
+    /// serves ([how much](SqlitePersistenceProvider#how-much-waits)). At most 24 days. With any timeout, a call
+    /// that gets a permit at once is tried once. Default: [`BUSY_TIMEOUT`].
     pub fn busy_timeout(mut self, wait: Duration) -> Self {
         self.busy_timeout = wait.min(Duration::from_millis(i32::MAX as u64));
         self
     }
 
-    /// About how many bytes of memory the copies of stored instances may take; 0 keeps none, so that each
-    /// `persist_workflow` reads what is stored first. Default: [`CACHE_BYTES`].
+    /// About how many bytes of memory the copies of stored instances may take. With 0 there are none, so that
+    /// each `persist_workflow` first reads what is stored. Default: [`CACHE_BYTES`].
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// How long hosts of this provider may give no sign of life, frozen or hung, before others take over what they
-    /// run. A lease of less than 600 ms is raised to that, and one of less than four polls of those others counts as four of
-    /// their polls. A killed process needs no lease: what it ran is free at once. Each host keeps the lease it began with,
-    /// also in the eyes of processes with another one. Default: [`LEASE`].
+    /// How long hosts of this provider may give no sign of life, because they are frozen or hang, before others
+    /// take over their instances. A lease of less than 600 ms counts as 600 ms, and one of less than four polls
+    /// of those others counts as four of their polls. A killed process needs no lease: its instances are free
+    /// at once. Each host keeps the lease that it began with, also for processes with another one. Default:
+    /// [`LEASE`].
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(SHORTEST_LEASE);
         self
     }
 
-    /// Opens the database; makes it and its tables if they are missing.
+    /// Opens the database; creates it and its tables if they are missing.
     ///
     /// # Errors
     /// As [`SqlitePersistenceProvider::new`].
@@ -148,7 +150,7 @@ fn parse(url: &str) -> Result<Location> {
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        // "Read, write, create" is what is done anyway, and what users of sqlx are used to writing.
+        // "Read, write, create" is the default anyway, and users of sqlx write it by habit.
         if parameter != "mode=rwc" {
             return Err(unusable(
                 url,
@@ -171,7 +173,7 @@ fn parse(url: &str) -> Result<Location> {
     Ok(Location::File(path))
 }
 
-/// Undoes percent escapes; what is none stays as it is.
+/// Decodes percent escapes; anything else stays as it is.
 fn decode(text: &str) -> Vec<u8> {
     let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while at < bytes.len() {

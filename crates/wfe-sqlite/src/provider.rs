@@ -29,32 +29,36 @@ use crate::{
 
 /// A store of workflows in one SQLite database.
 ///
-/// What a call has returned is durable: it is answered after the fsync of its commit (in memory there is none). A
-/// dropped future leaves all of its effect or none. Dropping the provider finishes what was begun and then closes the
-/// database; it blocks for that, some milliseconds as a rule and two seconds at most. [`close`](Self::close) waits
-/// without blocking, as long as it takes. Any number of providers, in any number of processes, may have one file open;
-/// their writers take turns.
+/// The effect of a call that returned is durable: the answer comes after the fsync of its commit (in memory
+/// there is none). A dropped future leaves all of its effect or none. Any number of providers, in any number of
+/// processes, may have one file open; their writers take turns.
 ///
-/// Nothing is answered as stored that is not in the file to which the path leads: a database, `-wal` or `-shm` that is
-/// removed, renamed, replaced or cut short under the store is found before the answer
-/// ([`Unusable`](wfe_core::WfeError::Unusable), or [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit
-/// that was under way), and from then on every call says so. A file that is overwritten in place is not found by that
-/// look. [The crate's documentation](crate#when-the-database-file-is-lost) has the bounds. To copy a database that is
-/// open, use `VACUUM INTO` on a connection of your own, not a copy of its files.
+/// Dropping the provider finishes earlier calls and then closes the database; it blocks for that, usually some
+/// milliseconds and at most two seconds. [`close`](Self::close) waits without blocking, as long as it takes.
 ///
-/// A file is used through at most four connections: one writes, three read, each a snapshot. A database in memory is
-/// one connection for both, and is lost with its provider and at no other time: there is no pool, so nothing
-/// recycles or times out a connection, and one is opened anew only after an error that leaves it in doubt.
+/// A call is acknowledged only if its effect is in the file at the path. If a database, `-wal` or `-shm` is
+/// removed, renamed, replaced or truncated while it is open, the call finds that before it answers, and so does
+/// every later call: [`Unusable`](wfe_core::WfeError::Unusable), or
+/// [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit that was under way. A file that is
+/// overwritten in place is not detected in this way. [The crate's
+/// documentation](crate#when-the-database-file-is-lost) has the limits. To copy a database that is open, use
+/// `VACUUM INTO` on a connection of your own, not a copy of its files.
+///
+/// A file has at most four connections: one writes, and three read, each a snapshot. A database in memory has
+/// one connection for both, and is lost only with its provider: there is no pool, so no connection is recycled
+/// or timed out, and one is reopened only after an error that makes it doubtful.
 ///
 /// # How much waits
-/// Calls wait in two queues, one for writes and one for reads (in memory, one for both). A queue takes 1 024 calls of
-/// the program, or fewer with 64 MiB of arguments together; one that is larger than that enters alone. Further calls
-/// wait outside, in their order, for as long as [`busy_timeout`](SqliteOptions::busy_timeout) allows from their
-/// beginning, and are then [`Busy`](wfe_core::WfeError::Busy), with nothing written. A call that is dropped while it
-/// waits outside has no effect; dropped in the queue, it keeps its place there until the database comes to it.
+/// Calls wait in two queues, one for writes and one for reads (in memory, one for both). A queue has permits
+/// for 1 024 calls of the program, or for fewer with 64 MiB of arguments together; a call that is larger than
+/// that enters alone. Further calls wait outside the queue, in order, for at most
+/// [`busy_timeout`](SqliteOptions::busy_timeout) from their beginning. Then they fail with
+/// [`Busy`](wfe_core::WfeError::Busy), and nothing was written. A call that is dropped while it waits outside
+/// has no effect; one that is dropped in the queue keeps its permit until the database has served it.
 ///
-/// What a host's engine asks (the [`StepStore`](wfe_core::traits::StepStore)'s commits, claims, loads and the like)
-/// takes no such place and is never kept out: there is one such call at a time for each instance in memory.
+/// Calls of the engine of a host (the commits, claims, loads and the like of
+/// [`StepStore`](wfe_core::traits::StepStore)) need no permit and never wait outside: there is one such call at
+/// a time for each instance in memory.
 pub struct SqlitePersistenceProvider {
     pub(crate) writer: Writer,
     /// `None`: a database in memory, read on the writer's connection.
@@ -63,25 +67,25 @@ pub struct SqlitePersistenceProvider {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: Arc<Owners>,
     pub(crate) change_signal: ChangeSignal,
-    /// `None`: a database in memory, which nobody can take away.
+    /// `None`: a database in memory, which cannot be removed.
     watch: Option<Watch>,
     corrupt: CorruptValues,
     location: Location,
 }
 
 impl SqlitePersistenceProvider {
-    /// Opens a database; makes it and its tables if they are missing.
+    /// Opens a database; creates it and its tables if they are missing.
     ///
-    /// The URL is `:memory:` (or `sqlite::memory:`), `sqlite:relative.db` or `sqlite:///absolute/path.db`, with percent
-    /// escapes where the path has a `?` or `%`.
+    /// The URL is `:memory:` (or `sqlite::memory:`), `sqlite:relative.db` or `sqlite:///absolute/path.db`, with
+    /// percent escapes if the path has a `?` or `%`.
     ///
     /// # Errors
-    /// * [`Unusable`](wfe_core::WfeError::Unusable), which names path and cause; the file is untouched: another URL or
-    ///   an unknown URL parameter, a missing folder, a file that is no database or another program's, a read-only one,
-    ///   a network file system that Linux names, a SQLite older than 3.51.3; a store whose schema lacks something
-    ///   (changed by hand, say); a write-ahead log, `-shm` or lock file beside it that does not belong to it or must
-    ///   not be used, as far as that can be told; a file that was removed while somebody still has it open; any
-    ///   database while the clock shows a time before 1970.
+    /// * [`Unusable`](wfe_core::WfeError::Unusable), with path and cause; the file is untouched. The causes: a
+    ///   URL of another kind or an unknown parameter; a missing folder; a file that is no database, belongs to
+    ///   another program, or is read-only; a network file system that Linux names; a SQLite older than 3.51.3;
+    ///   a schema that lacks something (because it was changed by hand); a write-ahead log, `-shm` or lock file
+    ///   beside it that does not belong to it or must not be used, as far as that is visible; a file that was
+    ///   removed while a process still has it open; a clock that shows a time before 1970.
     /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): a newer version of WFE wrote it; it is untouched.
     /// * [`Busy`](wfe_core::WfeError::Busy): another process held it for longer than the busy timeout.
     pub async fn new(url: &str) -> Result<Self> {
@@ -93,7 +97,7 @@ impl SqlitePersistenceProvider {
         SqliteOptions::url(url)
     }
 
-    /// A file by its path, which may be any path: no escapes.
+    /// A file by its path, which may be any path, without escapes.
     pub fn file(path: impl AsRef<Path>) -> SqliteOptions {
         SqliteOptions::file(path.as_ref())
     }
@@ -113,7 +117,7 @@ impl SqlitePersistenceProvider {
                 (Writer::start(recovery, open).await?.0, None, owners, change_signal, None)
             }
             Location::File(path) => {
-                // The working directory may change: the database stays where it was found.
+                // The working directory may change: the database stays at the path where it was found.
                 let path = open::absolute(path)?;
                 let watch = match preflight::check(&path) {
                     Ok(guard) => Watch::new(guard, &path),
@@ -140,7 +144,7 @@ impl SqlitePersistenceProvider {
                 };
                 let (mut writer, (readers, hold, change_signal)) = Writer::start(recovery, open).await?;
                 let reader = Reader::start(readers, reading, hold, busy, location.name())?;
-                // The writer's own thread blocks while others hold the database.
+                // The writer's own thread blocks while other processes hold the database.
                 writer.admission.time_on(reader.runtime().clone());
                 (writer, Some(reader), owners, change_signal, Some(watch))
             }
@@ -159,13 +163,13 @@ impl SqlitePersistenceProvider {
         })
     }
 
-    /// Finishes what was begun, closes the database and waits for it. Every later call is
-    /// [`Closed`](wfe_core::WfeError::Closed). Closing twice is fine.
+    /// Finishes earlier calls, closes the database and waits for it. Every later call is
+    /// [`Closed`](wfe_core::WfeError::Closed). Idempotent.
     pub async fn close(&self) {
         if let Some(reader) = &self.reader {
             reader.close().await;
         }
-        // Last, so that SQLite can bring the WAL back into the file.
+        // Last, so that SQLite can merge the WAL into the file.
         self.writer.close().await;
     }
 
@@ -174,7 +178,7 @@ impl SqlitePersistenceProvider {
         self.read_for(Caller::Program, script).await
     }
 
-    /// As [`read`](Self::read), for whoever asks.
+    /// As [`read`](Self::read), for any caller.
     pub(crate) async fn read_for(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
         match &self.reader {
             Some(reader) => reader.read(caller, script).await,
@@ -182,8 +186,8 @@ impl SqlitePersistenceProvider {
         }
     }
 
-    /// Reads a page of rows for the program: those that decode, and the place of the last one if there may be more
-    /// behind it.
+    /// Reads a page of rows for the program: those that decode, and the cursor of the last one if there may be
+    /// more after it.
     pub(crate) async fn page<T, P>(
         &self,
         script: Script,
@@ -193,24 +197,26 @@ impl SqlitePersistenceProvider {
     ) -> Result<(Vec<T>, Option<P>)> {
         let done = self.read(script).await?;
         let rows = || done.iter().flat_map(|done| &done.rows);
-        // By the last one that was read, whether it decodes or not: what is behind it can be read in either case.
+        // By the last row that was read, whether it decodes or not: the rows after it can be read in either
+        // case.
         let last = rows().last().filter(|_| rows().count() == limit);
         Ok((self.sound(rows().map(decode))?, last.map(cursor).transpose()?))
     }
 
-    /// Whether the database file is still the one that was opened: now, or as of half a second ago.
+    /// Whether the database file is still the one that was opened: now, or half a second ago.
     pub(crate) fn check(&self, at_times: bool) -> Result<()> {
         let Some(watch) = &self.watch else { return Ok(()) };
         let checked = if at_times { watch.check_at_times() } else { watch.check() };
         checked.map_err(|loss| loss.unusable())
     }
 
-    /// Those of many rows that decode. The others are reported and left out: one row spoils itself only.
+    /// Those of many rows that decode. The others are logged and left out: a corrupt row does not affect the
+    /// others.
     pub(crate) fn sound<T>(&self, rows: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
         rows.into_iter().filter_map(|row| self.sound_one(row).transpose()).collect()
     }
 
-    /// One of many rows; `None`: it does not decode, and was reported.
+    /// One of many rows; `None`: it does not decode, and was logged.
     pub(crate) fn sound_one<T>(&self, row: Result<T>) -> Result<Option<T>> {
         match row {
             Ok(row) => Ok(Some(row)),
@@ -222,26 +228,27 @@ impl SqlitePersistenceProvider {
         }
     }
 
-    /// Names the database in the error of a value that does not decode. For where answers leave the store.
+    /// Adds the name of the database to the error of a value that does not decode. For answers that leave the
+    /// store.
     pub(crate) fn named<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error::of_corrupt(&self.location.name(), error))
     }
 
-    /// Tells of a corrupt value, once for each row and column.
+    /// Logs a corrupt value, once for each row and column.
     pub(crate) fn report(&self, error: &WfeError) {
         if self.corrupt.is_new(error) {
             logging::error!(store = self.location.name(), %error, "a stored row does not decode; it is left out of the result");
         }
     }
 
-    /// The store's clock, as a bound (see [`time::bound`]).
+    /// The time of the store's clock, as a bound (see [`time::bound`]).
     pub(crate) fn now(&self) -> Option<i64> {
         time::bound(self.clock.now())
     }
 }
 
-/// Refuses a clock before 1970, which a computer shows that has lost its time: whatever is begun under it, from the ids
-/// of instances on, is out of order as soon as the clock is set right.
+/// Refuses a clock before 1970, as shown by a computer that has lost its time: everything that begins under it,
+/// including the ids of instances, is out of order as soon as the clock is set.
 fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     let now = clock.now();
     if now >= DateTime::UNIX_EPOCH {
@@ -254,9 +261,9 @@ fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     ))
 }
 
-/// How long dropping a provider waits for each of its threads: a program that ends right afterwards would leave its
-/// files unclosed and its locks lying, which harms nobody but looks untidy; more than this nobody should have to wait
-/// for that.
+/// How long dropping a provider waits for each of its threads. If a program ended right after, its files would
+/// stay unclosed and its lock files would remain, which does no harm but looks untidy; that is not worth a
+/// longer wait.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 impl Drop for SqlitePersistenceProvider {
@@ -281,8 +288,8 @@ mod tests {
     #[tokio::test]
     async fn a_database_in_memory_is_one_connection_that_nothing_can_recycle() {
         let store = SqlitePersistenceProvider::new(":memory:").await.unwrap();
-        // Reads have no connection of their own, and the writer has no options to open another one with. There is no
-        // pool in this crate: neither an idle nor a life time ends a connection.
+        // Reads have no connection of their own, and the writer has no options to open another one with. There
+        // is no pool in this crate: no connection ends because of idle time or age.
         assert!(store.reader.is_none());
         assert!(!include_str!("file/open.rs").contains(concat!("Sqlite", "Pool")));
         let store = SqlitePersistenceProvider::new("sqlite::memory:").await.unwrap();

@@ -1,4 +1,4 @@
-//! What is sent to the database: constant SQL, its arguments, and what is to be read from the answer.
+//! Requests to the database: constant SQL, its arguments, and what is read from the answer.
 
 use std::sync::Arc;
 
@@ -7,17 +7,17 @@ use wfe_core::WfeError;
 
 /// One constant SQL statement with `N` anonymous parameters.
 ///
-/// Statements are joined into longer texts, across which sqlx counts anonymous parameters on; numbered ones would
-/// mean other arguments there. `N` is compared with the text when the program is compiled: an argument too few would
-/// silently be NULL.
+/// Statements are joined into longer texts, across which sqlx numbers anonymous parameters consecutively;
+/// numbered ones would mean other arguments there. `N` is compared with the text at compile time: a missing
+/// argument would silently be NULL.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sql<const N: usize> {
     text: &'static str,
     own: Option<Own>,
 }
 
-/// Where a statement writes if it writes rows of one thing only: the instance, or the wait, that its [`Script`] is
-/// about.
+/// The table in which a statement writes, if it writes only rows of the instance, or of the subscription, that
+/// its [`Script`] is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
     /// In `workflows`.
@@ -52,8 +52,8 @@ impl<const N: usize> Sql<N> {
         Self { text, own: None }
     }
 
-    /// The same statement, which writes what belongs to the thing that its script is about, and nothing else. A rule of
-    /// the schema that it breaks is told as a fault of that thing.
+    /// The same statement, marked as one that writes only what belongs to the subject of its script. If it
+    /// breaks a rule of the schema, that is reported as a fault of the subject.
     pub(crate) const fn own(self, own: Own) -> Self {
         Self { own: Some(own), ..self }
     }
@@ -123,7 +123,7 @@ impl<'a> From<&'a Option<String>> for Value {
     }
 }
 
-/// How many bytes of text these arguments have.
+/// The number of bytes of text in these arguments.
 pub(crate) fn text_bytes(values: &[Value]) -> usize {
     values.iter().map(|value| if let Value::Text(text) = value { text.len() } else { 0 }).sum()
 }
@@ -133,14 +133,14 @@ pub(crate) fn text_bytes(values: &[Value]) -> usize {
 pub(crate) struct Statement {
     pub(crate) text: &'static str,
     pub(crate) parameters: usize,
-    /// Violates a NOT NULL constraint on purpose where its condition does not hold.
+    /// Violates a NOT NULL constraint on purpose if its condition does not hold.
     pub(crate) is_guard: bool,
     pub(crate) own: Option<Own>,
 }
 
 impl PartialEq for Statement {
     fn eq(&self, other: &Self) -> bool {
-        // Constants: the same text is at the same address nearly always, and where not, nothing but speed is lost.
+        // Constants: the same text is nearly always at the same address, and otherwise only speed is lost.
         std::ptr::eq(self.text, other.text) && self.is_guard == other.is_guard
     }
 }
@@ -153,8 +153,8 @@ impl std::hash::Hash for Statement {
     }
 }
 
-/// Is given the rows of the statement with this index as they come, on the thread that reads them, and gives back those
-/// that are to be gathered. A row as SQLite hands it over takes several times the memory of what is made of it.
+/// Gets the rows of the statement with this index as they arrive, on the thread that reads them, and returns
+/// those to be collected. A row of SQLite takes several times the memory of the value made from it.
 pub(crate) type Take = Box<dyn FnMut(usize, SqliteRow) -> Option<SqliteRow> + Send>;
 
 /// Statements that belong together: all of their effect, or none.
@@ -167,17 +167,17 @@ pub(crate) struct Script {
     pub(crate) key: u64,
     /// Stores something that concerns other hosts: they are notified once it is durable.
     pub(crate) notifies: bool,
-    /// Of a script that reads; `None`: all rows are gathered.
+    /// For a script that reads; `None`: all rows are collected.
     pub(crate) take: Option<Take>,
 }
 
 impl Script {
-    /// A script about the thing named `key`.
+    /// A script about the subject `key`.
     pub(crate) fn about(key: &str) -> Self {
         Self { key: hash(key), ..Self::default() }
     }
 
-    /// The name of the thing that it is about, if that is among its arguments.
+    /// The subject, if it is among the arguments.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.values.iter().find_map(|value| match value {
             Value::Text(text) if hash(text) == self.key => Some(&**text),
@@ -185,7 +185,7 @@ impl Script {
         })
     }
 
-    /// The same script, but others are told of it.
+    /// The same script, with a notification of other hosts.
     pub(crate) fn notifying(self) -> Self {
         Self { notifies: true, ..self }
     }
@@ -211,13 +211,14 @@ impl Script {
         self.statements.len() - 1
     }
 
-    /// Adds a guard: where its condition does not hold, nothing of the script is written and the answer is the
-    /// guard's index.
+    /// Adds a guard: if its condition does not hold, nothing of the script is written, and the answer is the
+    /// index of the guard.
     pub(crate) fn guard<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N]) -> usize {
         self.push(sql, values, true)
     }
 
-    /// Adds a guard: where its condition does not hold, nothing of the script is written and `error` is the answer.
+    /// Adds a guard: if its condition does not hold, nothing of the script is written, and the answer is
+    /// `error`.
     pub(crate) fn guard_or<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N], error: WfeError) {
         let index = self.push(sql, values, true);
         self.refusals.push((index, error));
@@ -229,12 +230,12 @@ impl Script {
         self.statements.len() - 1
     }
 
-    /// About how many bytes of memory it takes.
+    /// The approximate number of bytes of memory that it takes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.statements) + size_of_val(&*self.values) + text_bytes(&self.values)
     }
 
-    /// Takes out the errors of the guards, by index.
+    /// Takes the errors of the guards, by index.
     pub(crate) fn take_refusals(&mut self) -> Vec<(usize, WfeError)> {
         std::mem::take(&mut self.refusals)
     }
@@ -247,7 +248,7 @@ fn hash(key: &str) -> u64 {
     hasher.finish()
 }
 
-/// What one statement came to.
+/// The result of one statement.
 #[derive(Default)]
 pub(crate) struct Done {
     /// Rows changed; meaningful only for a statement that changes rows.
@@ -256,9 +257,9 @@ pub(crate) struct Done {
     pub(crate) rows: Vec<SqliteRow>,
 }
 
-/// What a script that was not refused by an error of its own came to.
+/// The result of a script that was not refused by an error of its own.
 pub(crate) enum Written {
-    /// Every statement's result.
+    /// The result of every statement.
     Done(Vec<Done>),
     /// The guard with this index did not hold; nothing was written.
     Refused(usize),

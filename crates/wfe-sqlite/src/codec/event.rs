@@ -7,8 +7,8 @@ use wfe_core::{Result, models::Event};
 use super::{Fields, json, time};
 use crate::request::Value;
 
-/// The columns of an event, as `sql::events::INSERT` wants them: first what it is as seen from now. Without a date it
-/// happens now.
+/// The columns of an event, as `sql::events::INSERT` takes them: first whether it is due and how it was dated,
+/// as of now. Without a date it happens now.
 pub(crate) fn encode(
     event: &Event,
     id: &str,
@@ -30,13 +30,12 @@ pub(crate) fn encode(
     ])
 }
 
-/// What the column `fault` says of an event, which comes next.
+/// Checks the column `fault` of an event, which comes next.
 pub(crate) fn check(fields: &mut Fields<'_>) -> Result<()> {
     match fields.optional_text("fault")? {
         None => Ok(()),
         Some("position") => {
-            let message =
-                "it is not a position that the store has assigned: subscriptions would miss this event, or all after it";
+            let message = "it is not a position that the store has assigned: subscriptions would miss this event, or all after it";
             Err(fields.corrupt("position", message, None))
         }
         Some(_) => Err(fields.corrupt("timely", "it is neither 0 nor 1", None)),

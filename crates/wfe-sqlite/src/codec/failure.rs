@@ -56,9 +56,9 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
     Ok(ErrorRecord { cursor, failure })
 }
 
-/// A failure as the JSON that stands beside the instance that it suspended or ended.
+/// A failure as the JSON that is stored beside the instance that it suspended or ended.
 pub(crate) fn cause(failure: &StepFailure) -> Result<String> {
-    // It must come back as it is: the same times are refused as in a column of their own.
+    // It must be read back unchanged: the same times are refused as in a column.
     time::nanos("an error's time", failure.error.error_time)?;
     Ok(serde_json::to_string(failure)?)
 }

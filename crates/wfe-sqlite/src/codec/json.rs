@@ -1,4 +1,5 @@
-//! JSON as text: refused when written if it could not be read back. How deep that is, `wfe_core::limits` says.
+//! JSON as text: a value is refused when it is written if it could not be read back. `wfe_core::limits` says
+//! how deep it may be.
 
 use std::collections::HashMap;
 

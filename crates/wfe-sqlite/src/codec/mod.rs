@@ -1,4 +1,5 @@
-//! Columns to model and back. What does not decode is [`WfeError::Corrupt`], with table, column and row.
+//! Converts columns to models and back. A value that does not decode is [`WfeError::Corrupt`], with table,
+//! column and row.
 
 pub(crate) mod command;
 pub(crate) mod event;
@@ -31,17 +32,18 @@ pub(crate) struct Fields<'r> {
 }
 
 impl<'r> Fields<'r> {
-    /// `id` says in errors which row it is.
+    /// The row in errors.
     pub(crate) fn new(row: &'r SqliteRow, table: &'static str, id: &'r str) -> Self {
         Self { row, table, id, next: 0, text_bytes: 0 }
     }
 
-    /// Leaves a column out.
+    /// Skips a column.
     pub(crate) fn skip(&mut self) {
         self.next += 1;
     }
 
-    /// The column that names the row, from here on. If it does not decode itself, the row is named by what can be read of it.
+    /// Reads the column that names the row in errors, from here on. If it does not decode, the row is named by
+    /// its readable part.
     pub(crate) fn key(&mut self, column: &'static str) -> Result<&'r str> {
         let at = self.next;
         match self.text(column) {
@@ -166,14 +168,16 @@ impl<'r> Fields<'r> {
         of: impl Fn(&str) -> Option<T>,
     ) -> Result<Option<T>> {
         let Some(text) = self.optional_text(column)? else { return Ok(None) };
-        of(text)
-            .map(Some)
-            .ok_or_else(|| self.corrupt(column, "it is not one of the allowed names", None))
+        of(text).map(Some).ok_or_else(|| self.corrupt(column, "it is not one of the allowed names", None))
     }
 
     pub(crate) fn not_json(&self, column: &'static str, source: serde_json::Error) -> WfeError {
         let source = redact(source);
-        self.corrupt(column, format!("it is not valid JSON of the expected type: {source}"), Some(Box::new(source)))
+        self.corrupt(
+            column,
+            format!("it is not valid JSON of the expected type: {source}"),
+            Some(Box::new(source)),
+        )
     }
 
     pub(crate) fn corrupt(
@@ -186,7 +190,7 @@ impl<'r> Fields<'r> {
     }
 }
 
-/// An unsigned number as its column holds it.
+/// An unsigned number for its column.
 ///
 /// # Errors
 /// [`WfeError::Unstorable`]: it is too large for that.

@@ -1,11 +1,11 @@
-//! Enumerations as the texts that the tables keep.
+//! Enumerations as the texts in the tables.
 
 use wfe_core::{
     models::{CommandName, PointerStatus, WorkflowStatus},
     traits::{Control, Ending, Isolation},
 };
 
-/// Two functions for one list of names, so that writing and reading cannot part.
+/// Two functions from one list of names, so that writing and reading agree.
 macro_rules! names {
     ($write:ident, $read:ident, $type:ident: $($name:ident),+) => {
         pub(crate) fn $write(value: $type) -> &'static str {

@@ -60,7 +60,7 @@ pub(crate) fn encode(pointer: &ExecutionPointer) -> Result<[Value; 21]> {
     ])
 }
 
-/// Most lists are empty: no serializer for those.
+/// Most lists are empty: those need no serializer.
 fn list(values: &[String]) -> Result<String> {
     if values.is_empty() { Ok("[]".to_owned()) } else { Ok(serde_json::to_string(values)?) }
 }
@@ -85,7 +85,8 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i6
     Ok((number, pointer, fields.text_bytes()))
 }
 
-/// The same error; or that of a column which says that the row is none of a live pointer: its name stands at `at` then.
+/// The same error; or that of a column which shows that the row cannot be a live pointer: then its name is at
+/// `at`.
 fn unlike_live(row: &SqliteRow, at: usize, error: WfeError) -> WfeError {
     let column = match row.try_get(at) {
         Ok("number") => "number",

@@ -40,14 +40,11 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
 }
 
 fn no_wait(fields: &Fields<'_>) -> WfeError {
-    fields.corrupt(
-        "kind",
-        "the row is a subscription, so it must be 'wait'",
-        None,
-    )
+    fields.corrupt("kind", "the row is a subscription, so it must be 'wait'", None)
 }
 
-/// An open wait of an instance, with what says behind the model's columns why it cannot go on.
+/// An open subscription of an instance, with the column after the model that says why it can never be
+/// satisfied.
 pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, TABLE, "");
     let wait = model(&mut fields)?;
@@ -56,13 +53,13 @@ pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
     Err(match column {
         "kind" => no_wait(&fields),
         "born" => {
-            let message =
-                "it is above all assigned event positions: no event would reach the subscription";
+            let message = "it is above all assigned event positions: no event would reach the subscription";
             fields.corrupt("born", message, None)
         }
         "answer" => fields.corrupt("answer", "it names an event that is not stored", None),
         "parent" => {
-            let message = format!("{at:?} of {instance:?} waits for its end, but it is not a child of that instance");
+            let message =
+                format!("{at:?} of {instance:?} waits for its end, but it is not a child of that instance");
             error::corrupt("workflows", "parent", child, message, None)
         }
         _ => {

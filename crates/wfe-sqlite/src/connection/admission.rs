@@ -1,16 +1,18 @@
-//! How much of the program's work waits for the database at once.
+//! Bounds how much of the program's work waits for the database at once.
 //!
-//! What a program asks of the store (starts, events, requests, queries) it can ask faster than a disk takes it, and each
-//! request that waits in a queue is memory. So a request of the program's enters a queue only with a permit of that queue,
-//! and gives the permit back when it is done. Who finds none waits outside, as long as calls may wait at all
-//! ([`busy_timeout`](crate::SqliteOptions::busy_timeout)), and is then refused as `Busy`, with nothing written.
+//! A program can send requests (starts, events, control requests, queries) faster than a disk serves them, and
+//! each request that waits in a queue takes memory. So a request of the program enters a queue only with a
+//! permit of that queue, and returns the permit when it is done. A request without a permit waits outside the
+//! queue, as long as calls may wait at all ([`busy_timeout`](crate::SqliteOptions::busy_timeout)), and is then
+//! refused as `Busy`, with nothing written.
 //!
-//! What workers say of their claims (heartbeats, answers, what they give back) needs permits of their own. There are as many,
-//! and the program's other requests cannot take them: a program that floods its store would make its workers lose claims.
+//! Requests of workers about their claims (heartbeats, answers, releases) have permits of their own. There are
+//! as many of them, and the program's other requests cannot take them: otherwise a program that floods its
+//! store would make its workers lose their claims.
 //!
-//! What the engine asks (commits, claims, loads, the sweep of events) needs no permit. There is one such call under way at
-//! most for each instance in memory, and a few for the host, so it is bounded without one; and if it waited for the program,
-//! the program's queue could never empty that waits for the engine.
+//! Requests of the engine (commits, claims, loads, the sweep of events) need no permit. There is at most one
+//! such call at a time for each instance in memory, and a few for the host, so they are bounded without
+//! permits. If they waited for the program, a queue of the program that waits for the engine could never empty.
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,36 +24,36 @@ use tokio::{
 };
 use wfe_core::{Result, WfeError};
 
-/// Permits of a queue: that many small requests. Four of the writer's transactions, so that it never waits for the next
-/// ones to come in, and less than a tenth of a second of its work.
+/// Permits of a queue: that many small requests. It is four of the writer's transactions, so that the writer
+/// never waits for the next requests, and less than a tenth of a second of its work.
 const PERMITS: u32 = 1024;
-/// A request takes a permit for each so many bytes of its arguments that it has or begins. So all of the program's requests
-/// in a queue have 64 MiB at most; a larger one enters when it is the only one.
+/// A request takes one permit for each this many bytes of its arguments, rounded up. So the program's requests
+/// in a queue have at most 64 MiB together; a larger one enters when it is the only one.
 const BYTES: usize = 64 << 10;
 
-/// Who asks something of the store.
+/// The caller of a request to the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// The program. It may have to wait.
     Program,
-    /// A worker of the program's, about what it has claimed. It may have to wait, but for other workers alone.
+    /// A worker of the program, about its claims. It may have to wait, but only for other workers.
     Worker,
-    /// The engine. It never has to.
+    /// The engine. It never has to wait.
     Engine,
 }
 
-/// What lets a request into a queue; given back when dropped. `None`: the engine's.
+/// Lets a request into a queue; released when dropped. `None`: a request of the engine.
 pub(crate) type Permit = Option<OwnedSemaphorePermit>;
 
-/// The way into one queue.
+/// The entrance of one queue.
 pub(crate) struct Admission {
     permits: Arc<Semaphore>,
     workers: Arc<Semaphore>,
-    /// Where waits are timed: the caller's own runtime need have no clock.
+    /// The runtime on which waits are timed: that of the caller need not have a clock.
     timer: Handle,
     /// How long a call may wait, from its beginning.
     longest: Duration,
-    /// How the database is named in errors.
+    /// The name of the database in errors.
     location: String,
 }
 
@@ -61,13 +63,13 @@ impl Admission {
         Self { permits: permits(), workers: permits(), timer, longest, location }
     }
 
-    /// Times waits there instead: on a runtime whose thread never blocks.
+    /// Times waits on this runtime instead, whose thread never blocks.
     pub(crate) fn time_on(&mut self, timer: Handle) {
         self.timer = timer;
     }
 
-    /// Lets in a request with so many bytes of arguments, made by a call that began then. A dropped future leaves no
-    /// permit taken.
+    /// Waits for the permits of a request with this many bytes of arguments, made by a call that began then. A
+    /// dropped future leaves no permit taken.
     pub(crate) async fn enter(&self, caller: Caller, bytes: usize, since: Instant) -> Result<Permit> {
         let free = match caller {
             Caller::Program => &self.permits,
@@ -81,7 +83,7 @@ impl Admission {
             Err(TryAcquireError::Closed) => return Err(WfeError::Closed("store")),
         }
         let rest = self.longest.saturating_sub(since.elapsed());
-        // Made there, not here, where there may be no clock.
+        // Created there, not here, where there may be no clock.
         let mut timer = Timer(self.timer.spawn(async move { tokio::time::sleep(rest).await }));
         tokio::select! {
             biased;
@@ -97,7 +99,7 @@ impl Admission {
         }
     }
 
-    /// Nobody is let in any more; who waits is told that the store is closed.
+    /// Admits no more requests; those that wait get the error that the store is closed.
     pub(crate) fn close(&self) {
         self.permits.close();
         self.workers.close();
@@ -118,7 +120,7 @@ impl Admission {
     }
 }
 
-/// So that a wait which was dropped leaves nothing behind.
+/// So that a dropped wait leaves nothing behind.
 struct Timer(JoinHandle<()>);
 
 impl Drop for Timer {
@@ -142,7 +144,7 @@ mod tests {
         (Admission::new(runtime.handle().clone(), longest, "x.db".to_owned()), runtime)
     }
 
-    /// On a runtime without a clock, as any program may have.
+    /// On a runtime without a clock, as programs may have.
     fn on_no_clock<T>(work: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
     }

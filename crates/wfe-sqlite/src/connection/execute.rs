@@ -14,30 +14,30 @@ use wfe_core::logging;
 
 use crate::request::{Done, Value};
 
-/// What a text came to: the results of the statements that ended, and the error that stopped the next one.
+/// The result of a text: the results of the statements that ended, and the error that stopped the next one.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub(crate) done: Vec<Done>,
     pub(crate) error: Option<sqlx::Error>,
 }
 
-/// So many results or fewer are waited for one by one …
+/// With at most this many expected results, they are awaited one by one …
 const FEW: usize = 8;
-/// … and for more of them, the caller's thread sleeps so long for each: most statements take twice that, so it does not
-/// sleep too long.
+/// … with more, the caller's thread sleeps this long for each of them: most statements take twice as long, so
+/// it does not sleep too long.
 const NAP: Duration = Duration::from_micros(3);
 
 /// Sends one text with the arguments of all of its statements.
 ///
-/// SQLite's thread hands over each statement's result by itself, and waking a thread that waits for it costs as much as the
-/// statement. So a caller who has its thread to itself says how many statements are `expected`, and sleeps while many of
-/// them are still to come; a caller whose thread has other work says 0.
+/// SQLite's thread sends each statement's result separately, and waking a thread that waits for it costs as
+/// much as the statement. So a caller that has a thread of its own says how many statements are `expected`, and
+/// sleeps while many of them are still to come; a caller whose thread has other work says 0.
 ///
-/// The text has `count` statements. Where SQLite's thread panics, sqlx ends the results as if that were all, and a text that is
-/// sent while the thread unwinds is never answered: the error is [`is_crash`](crate::error::is_crash) then, and the connection
-/// not to be used again, not even to be closed.
+/// The text has `count` statements. If SQLite's thread panics, sqlx ends the results early, and a text that is
+/// sent while the thread unwinds is never answered. Then the error is [`is_crash`](crate::error::is_crash), and
+/// the connection must not be used again, not even to close it.
 ///
-/// Not to be dropped before it ends: a transaction that the text opened would stay open.
+/// Must not be dropped before it ends: a transaction that the text opened would stay open.
 pub(crate) async fn send<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
@@ -48,7 +48,8 @@ pub(crate) async fn send<'v>(
     send_taking(connection, text, values, count, expected, |_, row| Some(row)).await
 }
 
-/// As [`send`]; `take` gets the rows of the statement with this index as they come, and gives back those to be gathered.
+/// As [`send`]; `take` gets the rows of the statement with this index as they arrive, and returns those to be
+/// collected.
 pub(crate) async fn send_taking<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
@@ -57,7 +58,7 @@ pub(crate) async fn send_taking<'v>(
     expected: usize,
     take: impl FnMut(usize, SqliteRow) -> Option<SqliteRow>,
 ) -> Sent {
-    // A subscriber that panics in SQLite's thread would end that.
+    // A subscriber that panics in SQLite's thread would end that thread.
     let mut sent = logging::unlogged(fetch(connection, text, values, expected, take)).await;
     if sent.error.is_none() && sent.done.len() < count {
         sent.error = Some(sqlx::Error::WorkerCrashed);
@@ -90,7 +91,7 @@ async fn fetch<'v>(
     loop {
         let next = match stream.try_next().now_or_never() {
             Some(next) => next,
-            // The first one may have to wait for whoever holds the database, or for its text to be prepared.
+            // The first result may have to wait for another process, or for its text to be prepared.
             None if !sent.done.is_empty() && expected > sent.done.len() + FEW => {
                 thread::sleep(NAP * u32::try_from(expected - sent.done.len()).unwrap_or(u32::MAX));
                 continue;

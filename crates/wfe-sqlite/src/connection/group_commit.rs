@@ -1,9 +1,10 @@
-//! How the requests of one batch become one transaction.
+//! Runs the requests of one batch as one transaction.
 //!
-//! Requests of the same shape (the same statements) are joined into texts of 32, 16, … 1 of them, so that the texts
-//! repeat and stay prepared. Each text has its savepoint: if one of its requests fails, the text is taken back and sent
-//! again with a savepoint for each, so that the failing one spoils only itself. Failures are rare, and a savepoint for
-//! each would cost every request two statements and a copy of each page that it changes.
+//! Requests of the same shape (the same statements) are joined into texts of 32, 16, … 1 of them, so that texts
+//! repeat and stay prepared. Each text has one savepoint. If one of its requests fails, the text is rolled back
+//! and sent again with a savepoint for each request, so that the failure affects no other request. Failures are
+//! rare, and a savepoint for each request from the start would cost two statements and a copy of each page that
+//! the request changes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -20,36 +21,36 @@ use crate::{
     request::{Done, Script, Statement, Written},
 };
 
-/// Most requests in one text …
+/// The most requests in one text …
 const COPIES: usize = 32;
-/// … and most statements: a text is prepared once, statement by statement, and a longer one would take too long the
-/// first time.
+/// … and the most statements: a text is prepared once, statement by statement, and a longer one would take too
+/// long the first time.
 const STATEMENTS: usize = 256;
-/// A longer request is not sent as one text, which would hardly repeat, but run by run of equal statements.
+/// A longer request is not sent as one text, which would hardly repeat, but as runs of equal statements.
 const LONG: usize = 40;
-/// Takes the write lock at once: a transaction that begins by reading cannot wait for it later.
+/// Takes the write lock at once: a transaction that begins with a read cannot wait for it later.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// The answer to one request.
 pub(crate) type Answer = Result<Written, WfeError>;
 
-/// What a batch came to.
+/// The outcome of a batch.
 pub(crate) enum Batch {
     /// One answer for each request; what was written is durable.
     Answered(Vec<Answer>),
-    /// Nothing was written: the database could not be had.
+    /// Nothing was written: the write lock was not available.
     NotBegun(Arc<sqlx::Error>),
-    /// Nothing was written: a statement's error, or the lack of room in the COMMIT, ended the whole transaction.
+    /// Nothing was written: a statement's error, or a full disk in the COMMIT, ended the whole transaction.
     Ended(Arc<sqlx::Error>),
-    /// The COMMIT failed: nobody knows.
+    /// The COMMIT failed: the outcome is unknown.
     Unknown(Arc<sqlx::Error>),
     /// Nothing was written: the database is lost.
     Lost(Loss),
-    /// The database was found to be lost after the COMMIT: what was written may be in the file that it was.
+    /// The loss of the database was found after the COMMIT: the changes may be in the previous file.
     LostSince(Loss),
 }
 
-/// Why the work on a batch stops.
+/// Why the work on a batch ends early.
 enum Stop {
     NotBegun(Arc<sqlx::Error>),
     Ended(Arc<sqlx::Error>),
@@ -94,8 +95,8 @@ struct Work<'a> {
 impl Work<'_> {
     async fn all(&mut self) -> Result<(), Stop> {
         let mut chunks = chunks(self.scripts);
-        // Mostly there is one. A text more, for the BEGIN or the COMMIT, costs little beside several chunks, and texts with
-        // and without them would all have to be prepared.
+        // Usually there is one chunk. A separate text for the BEGIN or the COMMIT costs little beside several
+        // chunks, and otherwise texts with and without them would all have to be prepared.
         let is_alone = chunks.len() == 1 && !self.is_long(&chunks[0]);
         if !is_alone {
             self.begin().await?;
@@ -135,8 +136,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Sends these requests of one shape as one text. If one of them fails, gives what is still to be sent: all of them
-    /// again, so that the failure takes back nothing else; or, if that was so already, those after it.
+    /// Sends these requests of one shape as one text. If one of them fails, returns what is still to be sent:
+    /// all of them again, each with a savepoint; or, if they had savepoints, those after it.
     async fn together(&mut self, requests: Vec<usize>, frame: Frame) -> Result<Vec<Chunk>, Stop> {
         let scripts = self.scripts;
         let statements = &scripts[requests[0]].statements;
@@ -166,14 +167,14 @@ impl Work<'_> {
         }
         let (whole, statement) = ((ended - frame.before()) / step, (ended - frame.before()) % step);
         self.answer(&requests[..whole], sent.done, frame);
-        // With a savepoint each, its SAVEPOINT is the copy's first statement and its RELEASE the last.
+        // With savepoints, the first statement of each copy is its SAVEPOINT and the last its RELEASE.
         let statement = statement.checked_sub(usize::from(frame.savepoints == Savepoints::Each));
         self.refuse(requests[whole], statement, error).await?;
         let rest = sized(requests[whole + 1..].to_vec(), statements.len()).into_iter();
         Ok(rest.map(|chunk| Chunk { savepoints: frame.savepoints, ..chunk }).collect())
     }
 
-    /// Answers requests all of whose statements have ended.
+    /// Answers requests whose statements have all ended.
     fn answer(&mut self, requests: &[usize], done: Vec<Done>, frame: Frame) {
         let mut results = done.into_iter().skip(frame.before());
         for &index in requests {
@@ -187,7 +188,7 @@ impl Work<'_> {
         }
     }
 
-    /// Sends a long request run by run.
+    /// Sends a long request as runs of equal statements.
     async fn long(&mut self, index: usize) -> Result<(), Stop> {
         let script = self.scripts[index];
         if self.savepoints {
@@ -213,7 +214,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes back what a failed request did and answers it.
+    /// Rolls back a failed request and answers it.
     async fn refuse(
         &mut self,
         index: usize,
@@ -221,7 +222,7 @@ impl Work<'_> {
         error: sqlx::Error,
     ) -> Result<(), Stop> {
         if error::is_damage(&error) || error::ends_connection(&error) {
-            // What else the batch read and wrote is as doubtful.
+            // The other results of the batch are as doubtful.
             return Err(Stop::Ended(Arc::new(error)));
         }
         let guard = statement.filter(|&at| {
@@ -244,17 +245,18 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes back everything since the savepoint; if that is gone, this error has ended the transaction.
+    /// Rolls back to the savepoint; if that does not exist any more, this error has ended the transaction.
     async fn take_back(&mut self, error: &Arc<sqlx::Error>) -> Result<(), Stop> {
         self.plain("ROLLBACK TO r").await.map_err(|stop| match stop {
-            // What ended the thread counts: nothing may be sent to it.
+            // The error that ended the thread counts: nothing may be sent to it.
             Stop::Ended(crash) if error::is_crash(&crash) => Stop::Ended(crash),
             _ => Stop::Ended(Arc::clone(error)),
         })?;
         self.plain(RELEASE).await
     }
 
-    /// Sends a statement without arguments inside the transaction; an error means that the transaction is gone.
+    /// Sends a statement without arguments inside the transaction; an error means that the transaction has
+    /// ended.
     async fn plain(&mut self, text: &'static str) -> Result<(), Stop> {
         match execute::send(self.connection, text.into(), [], 1, 0).await.error {
             Some(error) => Err(Stop::Ended(Arc::new(error))),
@@ -280,14 +282,15 @@ impl Work<'_> {
     }
 }
 
-/// A commit that failed for lack of room (or of the lock) certainly wrote nothing: its last frame is what counts.
+/// A commit that failed because of a full disk (or of the lock) certainly wrote nothing: its last frame is what
+/// counts.
 fn failed_commit(error: sqlx::Error) -> Stop {
     let is_certain = error::is_full(&error) || error::is_busy(&error);
     let error = Arc::new(error);
     if is_certain { Stop::Ended(error) } else { Stop::Unknown(error) }
 }
 
-/// Requests of one shape that are sent together, by their places in the batch.
+/// Requests of one shape that are sent together, by their indexes in the batch.
 struct Chunk {
     requests: Vec<usize>,
     savepoints: Savepoints,
@@ -299,8 +302,8 @@ impl Chunk {
     }
 }
 
-/// Groups requests by shape, and cuts the groups into sizes that repeat. Requests of one key stay in their order:
-/// the second one of a key comes in a wave after the first.
+/// Groups requests by shape, and cuts the groups into sizes that repeat. Requests of one key stay in their
+/// order: the second one of a key comes in a later wave.
 fn chunks(scripts: &[&Script]) -> VecDeque<Chunk> {
     use std::collections::HashMap;
     let mut waves: Vec<Vec<Vec<usize>>> = Vec::new();

@@ -1,4 +1,4 @@
-//! What becomes of the requests of a batch: when they may be answered, and with what.
+//! Answers the requests of a batch: when, and with what.
 
 use std::time::Instant;
 
@@ -15,10 +15,10 @@ use crate::{
     request::{Script, Written},
 };
 
-/// A script to be run in a transaction, and who waits for its answer.
+/// A script to be run in a transaction, and the channel for its answer.
 pub(crate) struct Request {
     pub(crate) script: Script,
-    /// When the caller asked: its time runs from here, however many attempts it takes.
+    /// When the call began: its time runs from here, however many attempts it takes.
     pub(crate) since: Instant,
     pub(crate) permit: Permit,
     pub(crate) reply: oneshot::Sender<Answer>,
@@ -27,7 +27,7 @@ pub(crate) struct Request {
 /// The requests of one batch.
 pub(crate) type Waiting = Vec<Request>;
 
-/// What is known of a batch once it was looked whether the database is still where it was opened.
+/// The state of a batch after the check whether the database is still in place.
 pub(crate) fn guarded(watch: &Watch, outcome: Batch) -> Batch {
     match outcome {
         Batch::Answered(answers) => match watch.check() {
@@ -42,7 +42,7 @@ pub(crate) fn guarded(watch: &Watch, outcome: Batch) -> Batch {
     }
 }
 
-/// Whether something was stored, for all that is known, that other hosts may have to look at.
+/// Whether the batch may have stored something that other hosts have to look at.
 pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
     match outcome {
         Batch::Answered(answers) => {
@@ -54,7 +54,7 @@ pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
     }
 }
 
-/// Sends each request its result; `named` makes an error one that leaves the store.
+/// Sends each request its result; `named` adds the name of the database to an error.
 pub(crate) fn answer(batch: Waiting, outcome: Batch, named: impl Fn(WfeError) -> WfeError) {
     match outcome {
         Batch::Answered(answers) => {
@@ -80,6 +80,6 @@ fn fail(batch: Waiting, error: impl Fn() -> WfeError) {
 fn send(Request { permit, reply, .. }: Request, answer: Answer) {
     // First: a caller that has its answer may send its next request at once.
     drop(permit);
-    // Fails where the caller has given up waiting.
+    // It fails if the caller no longer waits.
     let _ = reply.send(answer);
 }

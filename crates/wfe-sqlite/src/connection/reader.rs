@@ -1,4 +1,4 @@
-//! Snapshot reads. Each runs to its end in a task of its own, on a thread of its own, whether its caller waits or
+//! Snapshot reads. Each runs to its end in a task of its own, on a separate thread, whether its caller waits or
 //! not: a dropped future leaves no transaction open.
 
 use std::{
@@ -31,17 +31,17 @@ enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// A way to the reading connections.
+/// Sends requests to the reading connections.
 pub(crate) struct Reader {
     jobs: mpsc::UnboundedSender<Job>,
     ended: Ended,
-    /// What bounds the queue, as far as the program fills it.
+    /// Bounds the program's share of the queue.
     admission: Admission,
 }
 
 impl Reader {
     /// Starts the readers' thread on these connections; it keeps `hold` until they are closed. They are plain
-    /// connections, not a pool: nothing ever opens, recycles or times them out.
+    /// connections, not a pool: nothing opens, recycles or times them out.
     pub(crate) fn start(
         connections: Vec<SqliteConnection>,
         options: SqliteConnectOptions,
@@ -57,7 +57,7 @@ impl Reader {
         Ok(Self { jobs, ended, admission })
     }
 
-    /// The thread's runtime. Nothing blocks it.
+    /// The thread's runtime, which never blocks.
     pub(crate) fn runtime(&self) -> &Handle {
         self.ended.runtime()
     }
@@ -70,21 +70,21 @@ impl Reader {
         answer.await.map_err(|_| WfeError::Closed("store"))?
     }
 
-    /// As [`close`](Self::close), and blocks this thread until it is done, but not longer than that.
+    /// As [`close`](Self::close), but blocks this thread until it is done, at most for this time.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
         self.admission.close();
         let (reply, _) = oneshot::channel();
-        // An error says that the thread has ended by itself.
+        // An error: the thread has ended by itself.
         let _ = self.jobs.send(Job::Close(reply));
         self.ended.wait(longest)
     }
 
-    /// Works off what was sent before and closes the connections.
+    /// Finishes earlier requests and closes the connections.
     pub(crate) async fn close(&self) {
         self.admission.close();
         let (reply, closed) = oneshot::channel();
         if self.jobs.send(Job::Close(reply)).is_ok() {
-            // An error says that the thread has ended by itself.
+            // An error: the thread has ended by itself.
             let _ = closed.await;
         }
     }
@@ -112,7 +112,7 @@ async fn serve(
                 let (back, watch, location) = (back.clone(), hold.watch().clone(), Arc::clone(&location));
                 let options = options.clone();
                 tokio::spawn(async move {
-                    // A connection is opened anew only where it is certain which files it will find.
+                    // A connection is opened anew only if it is certain which files it will find.
                     let looked = if connection.is_some() { watch.check_at_times() } else { watch.check() };
                     let result = match looked {
                         Ok(()) => read_anew(&mut connection, &options, &mut texts, &mut script)
@@ -126,7 +126,8 @@ async fn serve(
                             }),
                         Err(loss) => Err(loss.unusable()),
                     };
-                    // The connection first: whoever gets the answer may ask at once. Either receiver may be gone.
+                    // The connection first: a caller with its answer may send its next request at once. Either
+                    // receiver may be gone.
                     let _ = back.send((connection, texts));
                     drop(permit);
                     let _ = reply.send(result);
@@ -149,14 +150,14 @@ async fn serve(
     }
     drop(hold);
     if let Some(reply) = closing {
-        // Whoever asked for the end need not wait for it.
+        // The caller of the close may no longer wait.
         let _ = reply.send(());
     }
-    // Not before: whoever sent something meanwhile, a second close too, is answered once all is closed.
+    // Not earlier: requests sent meanwhile, a second close included, are answered once everything is closed.
     drop(queue);
 }
 
-/// As [`read`], on a connection that is opened first, if the thread of the one before has ended.
+/// As [`read`], on a new connection if the thread of the previous one has ended.
 async fn read_anew(
     connection: &mut Option<SqliteConnection>,
     options: &SqliteConnectOptions,
@@ -197,7 +198,7 @@ pub(crate) async fn read(
     let mut done = sent.done;
     if let Some(error) = sent.error {
         if together && !error::ends_connection(&error) {
-            // Fails only where the transaction was not begun, or has ended by itself.
+            // Fails only if the transaction was not begun, or has ended by itself.
             let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
         }
         return Err(Arc::new(error));

@@ -4,13 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::request::Statement;
 
-/// More texts than this are not kept: sqlx's own cache of prepared statements is smaller still.
+/// The most texts that are kept; the cache of prepared statements in sqlx is smaller still.
 const KEPT: usize = 1024;
 
 pub(crate) const SAVEPOINT: &str = "SAVEPOINT r";
 pub(crate) const RELEASE: &str = "RELEASE r";
 
-/// What an error in a text takes back.
+/// What an error in a text rolls back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Savepoints {
     /// The transaction.
@@ -18,32 +18,32 @@ pub(crate) enum Savepoints {
     None,
     /// The text.
     Whole,
-    /// The copy that it stands in.
+    /// The copy in which it occurs.
     Each,
 }
 
-/// What stands around the statements of a text.
+/// The statements around those of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Frame {
-    /// Begins with this statement.
+    /// The text begins with this statement.
     pub(crate) opens: Option<&'static str>,
     pub(crate) savepoints: Savepoints,
-    /// Ends with COMMIT.
+    /// The text ends with COMMIT.
     pub(crate) closes: bool,
 }
 
 impl Frame {
-    /// How many statements come before those of the copies.
+    /// The number of statements before those of the copies.
     pub(crate) fn before(self) -> usize {
         usize::from(self.opens.is_some()) + usize::from(self.savepoints == Savepoints::Whole)
     }
 
-    /// How many statements a copy of `length` statements takes.
+    /// The number of statements in a copy of `length` statements.
     pub(crate) fn copy(self, length: usize) -> usize {
         length + if self.savepoints == Savepoints::Each { 2 } else { 0 }
     }
 
-    /// How many statements the text has in all.
+    /// The number of statements in the text.
     pub(crate) fn text(self, copies: usize, length: usize) -> usize {
         let after = usize::from(self.savepoints == Savepoints::Whole) + usize::from(self.closes);
         self.before() + copies * self.copy(length) + after

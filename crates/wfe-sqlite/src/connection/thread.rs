@@ -1,4 +1,4 @@
-//! Threads of the store's own, each with a runtime of its own: what runs there waits for no caller.
+//! Threads of the store, each with its own runtime: what runs there does not depend on the caller's runtime.
 
 use std::{
     convert::Infallible,
@@ -11,7 +11,7 @@ use std::{
 use tokio::{runtime::Handle, sync::oneshot};
 use wfe_core::{Result, WfeError, sync::lock};
 
-/// Tells when a thread has ended.
+/// Notifies when a thread has ended.
 pub(crate) struct Ended {
     end: Mutex<mpsc::Receiver<Infallible>>,
     runtime: Handle,
@@ -23,31 +23,32 @@ impl Ended {
         &self.runtime
     }
 
-    /// Waits for the end of the thread, but not longer than this. `false`: it goes on.
+    /// Waits for the end of the thread, at most for this time. `false`: it still runs.
     pub(crate) fn wait(&self, longest: Duration) -> bool {
-        // Nothing that holds it can panic.
+        // No holder can panic.
         let end = lock(&self.end);
         matches!(end.recv_timeout(longest), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 }
 
-/// Lets so much time pass. On a thread of its own: the caller's runtime need not have a clock, and it may be a virtual one.
+/// Waits for this time. On a separate thread: the caller's runtime need not have a clock, and its clock may be
+/// virtual.
 pub(crate) async fn pause(time: Duration) {
     let (passed, has_passed) = oneshot::channel();
     let sleep = move || {
         thread::sleep(time);
-        // Whoever gave up waiting need not be told.
+        // The caller may no longer wait.
         let _ = passed.send(());
     };
     match thread::Builder::new().name("wfe-sqlite-pause".to_owned()).spawn(sleep) {
-        // An error: the thread has ended by itself, and waiting with it.
+        // An error: the thread has ended by itself, and the wait with it.
         Ok(_) => drop(has_passed.await),
-        // Rather this one than none.
+        // Blocking this thread is better than not waiting.
         Err(_) => thread::sleep(time),
     }
 }
 
-/// Starts a thread with a runtime of its own for `body`.
+/// Starts a thread with a runtime for `body`.
 pub(crate) fn start<F>(name: &str, body: F) -> Result<Ended>
 where
     F: AsyncFnOnce() + Send + 'static,

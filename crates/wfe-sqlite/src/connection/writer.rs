@@ -1,12 +1,12 @@
-//! The one writer: it takes whatever requests queued up while the last commit was on its way, runs them in one
-//! transaction, and answers them once that is durable.
+//! The writer: it takes all requests that arrived during the last commit, runs them in one transaction, and
+//! answers them once that is durable.
 //!
-//! It has a thread and a runtime of its own: a program's step that never yields cannot hold up a commit, and the
-//! provider outlives the runtime that opened it. A request that was sent runs to its end, whether its caller waits
-//! or not.
+//! It has its own thread and runtime: a step of the program that never yields cannot delay a commit, and the
+//! provider outlives the runtime that opened it. A request that was sent runs to its end, whether its caller
+//! waits or not.
 //!
-//! With other processes it takes turns. While they hold the database it tries again, each time with all that has
-//! queued up meanwhile, and gives up those requests whose time is over.
+//! Writers of several processes take turns. While another process holds the database, the writer tries again,
+//! each time with all requests that have arrived meanwhile, and gives up requests whose time is over.
 
 mod attempt;
 
@@ -37,8 +37,8 @@ use crate::{
     schema,
 };
 
-/// Most requests in one transaction: what queues up during a commit is far less; a bound keeps the time to the first
-/// answer short where it is not.
+/// The most requests in one transaction. Far fewer arrive during a commit; where they do not, the bound keeps
+/// the time to the first answer short.
 const BATCH: usize = 256;
 
 /// How long to wait at least between two attempts, where SQLite gives up at once instead of waiting.
@@ -51,28 +51,29 @@ enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// A way to the writer. The thread ends, its queue worked off, when the last one is dropped.
+/// Sends requests to the writer. The thread finishes its queue and ends when the last one is dropped.
 pub(crate) struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
     ended: Ended,
-    /// What bounds the queue, as far as the program fills it.
+    /// Bounds the program's share of the queue.
     pub(crate) admission: Admission,
 }
 
-/// What the writer needs to go on after an I/O error: how to open its connection anew, and what lies beside the database
-/// (`None`: a database in memory, which is lost with its connection), and the copies that a commit of unknown outcome makes void.
+/// What the writer needs to continue after an I/O error: how to reopen its connection, the files beside the
+/// database (`None`: a database in memory, which is lost with its connection), and the cached instances, which
+/// a commit of unknown outcome makes invalid.
 pub(crate) struct Recovery {
     pub(crate) options: Option<(SqliteConnectOptions, Sidecars)>,
     pub(crate) cache: Arc<Cache>,
-    /// How the database is named in errors.
+    /// The name of the database in errors.
     pub(crate) location: String,
-    /// How long a request waits for whoever else holds the database.
+    /// How long a request waits for other processes that hold the database.
     pub(crate) busy: Duration,
 }
 
 impl Recovery {
-    /// The error that leaves the store: it names the database. One in memory was in the thread that has ended, and is lost
-    /// with it, once and for all; of a file, another connection is opened.
+    /// Adds the name of the database to an error. A database in memory was in the thread that has ended, and is
+    /// lost with it; for a file, another connection is opened.
     fn named(&self, error: WfeError) -> WfeError {
         match error::cause(&error) {
             Some(cause) if self.options.is_none() && error::is_crash(cause) => WfeError::Unusable {
@@ -87,8 +88,8 @@ impl Recovery {
 }
 
 impl Writer {
-    /// Starts the writer's thread, which opens the database with `open` first. What lies beside it is left when the
-    /// thread ends, the connection closed.
+    /// Starts the writer's thread, which opens the database with `open` first. It leaves the lock files when it
+    /// ends, after the connection is closed.
     pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
     where
         F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Hold>, ChangeSignal, R)> + Send + 'static,
@@ -99,7 +100,7 @@ impl Writer {
         let (busy, location) = (recovery.busy, recovery.location.clone());
         let ended = thread::start("wfe-sqlite-write", async move || match open().await {
             Ok((connection, hold, change_signal, more)) => {
-                // The caller is gone: it dropped the future of the opening, and the queue with it.
+                // The caller has dropped the future of the opening, and the queue with it.
                 let _ = opened.send(Ok(more));
                 let fair_lock = change_signal.lock_files().cloned().map(FairLock::new);
                 let waiting = VecDeque::new();
@@ -118,12 +119,12 @@ impl Writer {
         Ok((Self { jobs, ended, admission }, more))
     }
 
-    /// Runs a script of the program's in a transaction; returns when it is durable, or refused.
+    /// Runs a script of the program in a transaction; returns when it is durable, or refused.
     pub(crate) async fn write(&self, script: Script) -> Result<Written> {
         self.write_for(Caller::Program, script).await
     }
 
-    /// As [`write`](Self::write), for whoever asks.
+    /// As [`write`](Self::write), for any caller.
     pub(crate) async fn write_for(&self, caller: Caller, mut script: Script) -> Result<Written> {
         let since = Instant::now();
         let permit = self.admission.enter(caller, script.bytes(), since).await?;
@@ -137,12 +138,12 @@ impl Writer {
         }
     }
 
-    /// Runs a script all of whose guards have an error of their own.
+    /// Runs a script all of whose guards have their own error.
     pub(crate) async fn run(&self, script: Script) -> Result<Vec<Done>> {
         self.run_for(Caller::Program, script).await
     }
 
-    /// As [`run`](Self::run), for whoever asks.
+    /// As [`run`](Self::run), for any caller.
     pub(crate) async fn run_for(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
         match self.write_for(caller, script).await? {
             Written::Done(done) => Ok(done),
@@ -165,19 +166,20 @@ impl Writer {
         self.ask(|reply| Job::Ensure(since, permit, reply)).await?
     }
 
-    /// As [`close`](Self::close), and blocks this thread until it is done, but not longer than that.
+    /// As [`close`](Self::close), but blocks this thread until it is done, at most for this time.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
         self.admission.close();
         let (reply, _) = oneshot::channel();
-        // An error says that the writer is closed already.
+        // An error: the writer is closed already.
         let _ = self.jobs.send(Job::Close(reply));
         self.ended.wait(longest)
     }
 
-    /// Works off what was sent before, closes the connection and ends the thread. Closed already: nothing.
+    /// Finishes earlier requests, closes the connection and ends the thread. Does nothing if it is closed
+    /// already.
     pub(crate) async fn close(&self) {
         self.admission.close();
-        // An error says that the writer is closed already.
+        // An error: the writer is closed already.
         let _ = self.ask(Job::Close).await;
     }
 
@@ -189,20 +191,20 @@ impl Writer {
 }
 
 struct Thread {
-    /// `None`: its thread has ended, and another one could not be opened yet.
+    /// `None`: its thread has ended, and another connection could not be opened yet.
     connection: Option<SqliteConnection>,
     /// Kept until the connection is closed; `None`: a database in memory.
     hold: Option<Hold>,
     recovery: Recovery,
     texts: Texts,
-    /// `None`: a database in memory, which nobody else has.
+    /// `None`: a database in memory, which no other process has.
     fair_lock: Option<FairLock>,
     change_signal: ChangeSignal,
-    /// What was taken from the queue and is not done yet, in its order.
+    /// Requests that were taken from the queue and are not done yet, in order.
     waiting: VecDeque<Job>,
 }
 
-/// SQLite's word that somebody else holds the database.
+/// SQLite's error while another process holds the database.
 type Held = Arc<dyn Error + Send + Sync>;
 
 impl Thread {
@@ -213,7 +215,7 @@ impl Thread {
                 Some(Job::Read(mut script, permit, reply)) => {
                     let result = self.read(&mut script).await;
                     drop(permit);
-                    // Whoever gave up waiting gets no answer.
+                    // A caller that no longer waits gets no answer.
                     let named = |error| self.recovery.named(error::storage("reading", &error));
                     let _ = reply.send(result.map_err(named));
                 }
@@ -243,23 +245,24 @@ impl Thread {
         }
         drop(self.hold);
         if let Some(reply) = closing {
-            // Whoever asked for the end need not wait for it.
+            // The caller of the close may no longer wait.
             let _ = reply.send(());
         }
-        // Not before: whoever sent something meanwhile, a second close too, is answered once all is closed.
+        // Not earlier: requests sent meanwhile, a second close included, are answered once everything is
+        // closed.
         drop((self.waiting, queue));
     }
 
-    /// Waits for this process's turn and uses it for what is first in line, with all that has queued up meanwhile.
+    /// Waits for this process's turn and uses it for the first requests, with all that have arrived meanwhile.
     async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
         if let Some(hold) = &self.hold
             && let Err(loss) = hold.watch().check_at_times()
         {
-            // No turn is needed to say so.
+            // No turn is needed for that.
             return self.refuse(&loss);
         }
         if let Some(fair_lock) = &mut self.fair_lock {
-            // The first one's time is over first, and this thread has nothing to do before its turn has come.
+            // The time of the first one is over first, and this thread has nothing to do before its turn.
             let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, ..)) = self.waiting.front()
             else {
                 return;
@@ -278,7 +281,7 @@ impl Thread {
         if let Some(fair_lock) = &mut self.fair_lock {
             fair_lock.release();
         }
-        // Before the answers: whoever has one may count on it that others were told.
+        // Before the answers: a caller with an answer may rely on that others were notified.
         if answered.iter().any(|(batch, outcome)| is_news(batch, outcome)) {
             self.change_signal.notify();
         }
@@ -294,7 +297,7 @@ impl Thread {
         }
     }
 
-    /// Creates or upgrades the schema. `Some`: somebody else holds the database.
+    /// Creates or upgrades the schema. `Some`: another process holds the database.
     async fn ensure(&mut self) -> Option<Held> {
         let Some(Job::Ensure(since, permit, reply)) = self.waiting.pop_front() else { return None };
         if self.connection.is_none() {
@@ -305,7 +308,7 @@ impl Thread {
             Some(connection) => logging::unlogged(schema::ensure(connection, &self.recovery.location)).await,
             None => crashed(),
         };
-        // The schema has a row for each look: without one, the thread has ended.
+        // The schema returns a row for each check: without one, the thread has ended.
         let is_over =
             |error: &Arc<sqlx::Error>| error::is_crash(error) || matches!(**error, sqlx::Error::RowNotFound);
         if ensured.as_ref().err().and_then(error::cause).is_some_and(is_over) {
@@ -322,20 +325,20 @@ impl Thread {
                 Some(Arc::from(source.unwrap_or_else(|| message.into())))
             }
             result => {
-                // Whoever gave up waiting gets no answer.
+                // A caller that no longer waits gets no answer.
                 let _ = reply.send(result.map_err(|error| self.recovery.named(error)));
                 None
             }
         }
     }
 
-    /// Answers those whose time is over, wherever they stand in line.
+    /// Answers requests whose time is over, wherever they are in the queue.
     fn give_up(&mut self, held: &Held) {
         let (now, busy) = (Instant::now(), self.recovery.busy);
         let location = &self.recovery.location;
         let error = |since| error::busy(location, now.duration_since(since), held);
         for job in std::mem::take(&mut self.waiting) {
-            // Whoever gave up waiting gets no answer.
+            // A caller that no longer waits gets no answer.
             match job {
                 Job::Write(Request { since, reply, .. }) if since + busy <= now => {
                     let _ = reply.send(Err(error(since)));
@@ -348,15 +351,15 @@ impl Thread {
         }
     }
 
-    /// Whether the database is still where it was opened.
+    /// Whether the database is still in place.
     fn check(&self) -> std::result::Result<(), Loss> {
         self.hold.as_ref().map_or(Ok(()), |hold| hold.watch().check())
     }
 
-    /// Answers all who wait that the database is lost.
+    /// Answers all waiting requests that the database is lost.
     fn refuse(&mut self, loss: &Loss) {
         for job in std::mem::take(&mut self.waiting) {
-            // Whoever gave up waiting gets no answer.
+            // A caller that no longer waits gets no answer.
             match job {
                 Job::Write(Request { reply, .. }) => {
                     let _ = reply.send(Err(loss.unusable()));

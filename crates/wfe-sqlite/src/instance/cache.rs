@@ -1,7 +1,7 @@
-//! Copies of stored instances, each proved by the `seq` and `revision` of its row.
+//! Copies of stored instances, each verified by the `seq` and `revision` of its row.
 //!
-//! A copy is never trusted by itself: a read names the stamp that it has and gets the rows only if another one is
-//! stored, a write is guarded by it. So a copy can be out of date, and then costs a reload, but never a wrong answer.
+//! A copy is never trusted by itself: a read gives its stamp and gets the rows only if another one is stored,
+//! and a write is guarded by it. So an outdated copy costs a reload, but never causes a wrong answer.
 
 use std::sync::{Arc, Mutex};
 
@@ -45,13 +45,13 @@ impl Stored {
     }
 }
 
-/// What a decoded value weighs for each byte of its text: a JSON tree is several times larger than its text, and
-/// an estimate too high only makes the cache smaller.
+/// The estimated size of a decoded value for each byte of its text: a JSON tree is several times larger than
+/// its text, and an estimate that is too high only makes the cache smaller.
 pub(crate) const WEIGHT_OF_TEXT: usize = 6;
-/// What a pointer or an instance weighs besides its texts.
+/// The estimated size of a pointer or an instance without its texts.
 pub(crate) const WEIGHT_OF_ROW: usize = 640;
 
-/// The copies, the least recently used of which go when their estimated weight exceeds the bound.
+/// The copies; the least recently used ones are dropped when their estimated size exceeds the bound.
 pub(crate) struct Cache {
     state: Mutex<State>,
     bound: usize,
@@ -73,7 +73,7 @@ impl Cache {
         self.with(|state| state.copies.get(id).map(|(_, stored)| Arc::clone(stored)))
     }
 
-    /// Keeps a copy, unless a newer one is there: whoever read it may have been slow.
+    /// Keeps a copy, unless a newer one is there: a slow caller may have read an older one.
     pub(crate) fn put(&self, stored: Arc<Stored>) {
         let weight = stored.total();
         if weight > self.bound {
@@ -98,7 +98,7 @@ impl Cache {
         });
     }
 
-    /// Forgets a copy.
+    /// Drops a copy.
     pub(crate) fn remove(&self, id: &str) {
         self.with(|state| {
             if let Some((weight, _)) = state.copies.pop(id) {
@@ -107,7 +107,7 @@ impl Cache {
         });
     }
 
-    /// Forgets all.
+    /// Drops all copies.
     pub(crate) fn clear(&self) {
         self.with(|state| {
             state.copies.clear();
@@ -116,7 +116,7 @@ impl Cache {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        // Nothing in `work` can panic half-way through a change of the state.
+        // Nothing in `work` can panic in the middle of a change of the state.
         work(&mut lock(&self.state))
     }
 }

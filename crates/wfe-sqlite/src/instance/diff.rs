@@ -1,5 +1,4 @@
-//! Stored instances: read, with the copy that is there if it is still the stored state, and compared with what is to be
-//! stored.
+//! Stored instances: read, with the cached copy if that is up to date, and compared with what is to be stored.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,22 +19,22 @@ use crate::{
     sql,
 };
 
-/// A pointer's position is the revision that stored it, times this, plus its place among those stored then: so a new
-/// one comes after all that are there, without asking where they are.
+/// The position of a pointer is the revision that stored it, times this, plus its index among those stored
+/// then: so a new one comes after all existing ones, without reading their positions.
 const POSITIONS: i64 = 1 << 20;
 
-/// The revision after `previous`, raised further where one revision has not positions enough.
+/// The revision after `previous`, raised further if one revision does not have enough positions.
 pub(crate) fn next_revision(previous: i64, new_pointers: usize) -> i64 {
-    // The second term is far below 2^63 / POSITIONS: so many pointers fit into no memory.
+    // The second term is far below 2^63 / POSITIONS: so many pointers do not fit into memory.
     previous + 1 + i64::try_from(new_pointers).unwrap_or(i64::MAX) / POSITIONS
 }
 
-/// The first position of what is stored after the revision `previous`.
+/// The first position for pointers stored after the revision `previous`.
 pub(crate) fn first_position(previous: i64) -> i64 {
     (previous + 1) * POSITIONS
 }
 
-/// Refuses two pointers of one id.
+/// Refuses two pointers with one id.
 pub(crate) fn check_pointers(pointers: &[ExecutionPointer]) -> Result<()> {
     let mut ids = HashSet::with_capacity(pointers.len());
     match pointers.iter().find(|pointer| !ids.insert(pointer.id.as_str())) {
@@ -48,11 +47,11 @@ fn weight(text_bytes: usize) -> usize {
     WEIGHT_OF_ROW + WEIGHT_OF_TEXT * text_bytes
 }
 
-/// Where in a script of [`add_reads`] the instance and its pointers are.
+/// The indexes of the instance and its pointers in a script of [`add_reads`].
 pub(crate) const INSTANCE: usize = 1;
 pub(crate) const POINTERS: usize = 2;
 
-/// What [`SqlitePersistenceProvider::stored`] needs to be read: three statements, the first of its script.
+/// Adds the reads of [`SqlitePersistenceProvider::stored`]: three statements, the first ones of its script.
 pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
     let stamp = || [id.into(), copy.map(|copy| copy.seq).into(), copy.map(|copy| copy.revision).into()];
     script.add(&sql::workflows::STAMP, [id.into()]);
@@ -60,10 +59,12 @@ pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
     script.add(&sql::pointers::LOAD, stamp());
 }
 
-/// What these three statements say; `None`: no such instance.
+/// The result of these three statements; `None`: no such instance.
 fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
     let [stamp, instance, pointers, ..] = done else {
-        return Err(WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned()));
+        return Err(WfeError::Persistence(
+            "a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned(),
+        ));
     };
     if stamp.rows.is_empty() {
         return Ok(None);
@@ -87,14 +88,14 @@ fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Opti
     })))
 }
 
-/// Instances by their ids, each with its revision, or with what does not decode about it.
+/// Instances by their ids, each with its revision, or with the error of what does not decode.
 pub(crate) type Found = HashMap<String, Result<(i64, WorkflowInstance)>>;
 
-/// What `workflows::LOAD_MANY` and `pointers::LOAD_MANY` say.
+/// The results of `workflows::LOAD_MANY` and `pointers::LOAD_MANY`.
 pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
     let (mut found, mut ids) = (HashMap::new(), HashMap::new());
     for row in &instances.rows {
-        // It was found by its id, which is a text that came from here.
+        // It was found by its id, which is a text of the caller.
         let (seq, id) = codec::workflow::key(row)?;
         ids.insert(seq, id.to_owned());
         let decoded = codec::workflow::decode(row);
@@ -132,7 +133,7 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// What a new instance (with its id and name) and its pointers are as columns. The row number comes with the answer.
+/// A new instance (with its id and name) and its pointers as columns. The row number comes with the answer.
 pub(crate) struct New {
     pub(crate) revision: i64,
     pub(crate) columns: [Value; 12],
@@ -181,7 +182,7 @@ impl New {
         }
     }
 
-    /// The pointers' rows, for a child that the script makes unless it exists.
+    /// The rows of the pointers, for a child that the script creates unless it exists.
     pub(crate) fn add_pointers_of_child(&self, script: &mut Script, id: &Value) {
         for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
             script.add_with(&sql::pointers::PUT_IN_CHILD, [position.into()], columns, [id.clone()]);
@@ -189,8 +190,8 @@ impl New {
     }
 }
 
-/// Adds to `script` what makes `stored` equal to `instance`, and returns the copy to keep once that is done. The
-/// first statement is a guard without an error: refused, the stored state is another one.
+/// Adds to `script` what makes `stored` equal to `instance`, and returns the copy to keep once that is done.
+/// The first statement is a guard without an error: if it refuses, the stored state has changed.
 pub(crate) fn add_difference(
     script: &mut Script,
     stored: &Stored,
@@ -204,7 +205,7 @@ pub(crate) fn add_difference(
     Ok(Stored { seq: stored.seq, revision, instance, pointers, weight })
 }
 
-/// Whether an instance with so many pointers has begun; without any, it begins at its first step.
+/// Whether an instance with this many pointers has begun; without pointers, it begins at its first step.
 fn begun(pointers: usize) -> Value {
     (pointers > 0).then_some(1_i64).into()
 }
@@ -231,7 +232,7 @@ fn instance_difference(
         && new.create_time == old.create_time;
     let (seq, revision) = (Value::from(stored.seq), Value::from(revision));
     if same_state && same_rest && same_data {
-        // The common case of a step: nothing is copied, however large the data.
+        // The usual case of a step: nothing is copied, however large the data is.
         script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
         return Ok((Arc::clone(&stored.instance), stored.weight));
     }
@@ -294,14 +295,14 @@ fn instance_difference(
     Ok((Arc::new(kept), weight))
 }
 
-/// Pointers keep their positions as long as these grow along the new order; from the first that would not, or the
-/// first new one, on, all get new ones, which are above all that are stored.
+/// Pointers keep their positions as long as these grow along the new order. From the first one that would not,
+/// or the first new one, on, all get new positions above all stored ones.
 fn pointer_difference(
     script: &mut Script,
     stored: &Stored,
     new: &[ExecutionPointer],
 ) -> Result<Vec<StoredPointer>> {
-    // The common case needs no map: the stored ones stand where they stood, new ones follow.
+    // The usual case needs no map: the stored ones are in their order, and new ones follow.
     let in_place = stored.pointers.len() <= new.len()
         && stored.pointers.iter().zip(new).all(|(old, new)| old.pointer.id == new.id);
     let mut by_id: HashMap<&str, &StoredPointer> = HashMap::new();

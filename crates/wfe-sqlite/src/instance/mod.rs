@@ -1,4 +1,4 @@
-//! What the store knows of an instance in memory: as it was read, and what has changed in it since.
+//! An instance in memory: the copy that was read, and the difference to what is to be stored.
 
 pub(crate) mod cache;
 pub(crate) mod diff;

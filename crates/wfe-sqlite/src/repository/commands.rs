@@ -39,9 +39,10 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
          ),
     ) -> Result<()> {
         let as_of = time::millis_bound(as_of);
-        // A command scheduled anew by its own handler, due at once, waits for the next call.
+        // A command that its own handler scheduled again, due at once, waits for the next call.
         let (mut seen, mut after, mut first_error) = (HashSet::new(), (i64::MIN, i64::MIN), None);
-        // What is left to write of the command before goes with the taking of the next: one commit a command.
+        // The end of the previous command is written together with the taking of the next: one commit for each
+        // command.
         let mut pending = Script::default();
         loop {
             let mut due = Script::default();
@@ -82,7 +83,7 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
     }
 }
 
-/// Generation and time of a command just taken; `None`: it is gone, or no longer due.
+/// Generation and time of a command that was just taken; `None`: it is gone, or no longer due.
 fn taken(done: Option<&Done>, seq: i64) -> Result<Option<(i64, i64)>> {
     let Some(row) = done.and_then(|done| done.rows.first()) else { return Ok(None) };
     let column = |at: usize, name| {

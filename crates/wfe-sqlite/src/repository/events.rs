@@ -91,13 +91,13 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// The event must be there.
+/// The event must exist.
 pub(crate) fn add_event_existence(script: &mut Script, event_id: &str) {
     let missing = WfeError::EventNotFound(event_id.to_owned());
     script.guard_or(&sql::events::EXISTS, [event_id.into()], missing);
 }
 
-/// Events that have become due by now take their places in their streams.
+/// Gives positions to the events that have become due by now.
 pub(crate) fn add_positions(script: &mut Script, now: DateTime<Utc>) {
     let now = time::bound(now);
     script.add(&sql::events::DRAW_POSITIONS, [now.into(), now.into()]);

@@ -1,4 +1,4 @@
-//! The contract's traits, one file each: validate, encode, send.
+//! The plain traits, one file each: they validate, encode and send.
 
 mod commands;
 mod events;
@@ -12,7 +12,7 @@ pub(crate) use workflows::{add_guards, with_id_and_name};
 
 use wfe_core::models::fresh_id;
 
-/// The id to store under: the caller's, or a fresh one if that is empty.
+/// The id to store: that of the caller, or a new one if it is empty.
 pub(crate) fn id_or_fresh(id: &str) -> String {
     if id.is_empty() { fresh_id() } else { id.to_owned() }
 }

@@ -69,7 +69,7 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
         if let Some(first) = self.sound_one(codec::subscription::decode(row))? {
             return Ok(Some(first));
         }
-        // Rare, so that it may read all: the oldest of those that decode.
+        // Rare, so it may read all: the oldest of those that decode.
         let (open, now) = (self.get_subscriptions(event_name, event_key, as_of).await?, self.clock.now());
         let is_free = |wait: &EventSubscription| {
             wait.external_token.is_none() || wait.external_token_expiry.is_some_and(|expiry| expiry <= now)
@@ -126,7 +126,7 @@ fn not_found(id: &str) -> WfeError {
     WfeError::SubscriptionNotFound(id.to_owned())
 }
 
-/// New open waits, and the early-event rule for each.
+/// New open subscriptions, and the early-event rule for each.
 pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubscription]) -> Result<()> {
     for subscription in subscriptions {
         let id = id_or_fresh(&subscription.id);
@@ -140,14 +140,14 @@ pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubsc
     Ok(())
 }
 
-/// No wait may have this id.
+/// No subscription may have this id.
 pub(crate) fn add_subscription_guard(script: &mut Script, id: String) {
     let taken = WfeError::AlreadyExists { kind: Kind::Subscription, id: id.clone() };
     script.guard_or(&sql::subscriptions::ID_IS_FREE, [id.into()], taken);
 }
 
-/// A new open wait, by its columns. One that counts from a date that was given by hand does so even if that is the very
-/// creation of its instance.
+/// A new open subscription, by its columns. One that counts from a date given by hand does so even if that is
+/// the creation of its instance.
 pub(crate) fn add_subscription_row(script: &mut Script, columns: &[Value; 11], is_dated: bool) {
     let [_, workflow, _, _, _, _, as_of, ..] = columns.clone();
     let start_position_of = if is_dated { Value::Null } else { workflow };

@@ -67,7 +67,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
                     self.cache.put(Arc::new(new));
                     return Ok(());
                 }
-                // Somebody else wrote it since the copy was made.
+                // It was written by others since the copy was made.
                 Written::Refused(_) => self.cache.remove(id),
             }
         }
@@ -92,7 +92,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             script.add(&sql::workflows::ID_OF_NAME, [name.into()]);
             let ids = self.ids(script, "workflows").await?;
             let Some(id) = ids.first() else { return Err(WfeError::WorkflowNotFound(name.to_owned())) };
-            // Between the two reads it can have been renamed or deleted: then once more.
+            // It was renamed or deleted between the two reads: then once more.
             if let Some(stored) = self.named(self.stored(id).await)?
                 && stored.instance.name == name
             {
@@ -111,7 +111,9 @@ impl WorkflowRepository for SqlitePersistenceProvider {
         script.add(&sql::pointers::LOAD_MANY, [list.into()]);
         let done = self.read(script).await?;
         let [instances, pointers] = &done[..] else {
-            return Err(WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned()));
+            return Err(WfeError::Persistence(
+                "a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned(),
+            ));
         };
         let mut found = HashMap::new();
         for (id, instance) in self.named(decode_many(instances, pointers))? {
@@ -128,12 +130,12 @@ impl WorkflowRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
-    /// The first column of each row, an id; those that are no text are left out. For the program.
+    /// The first column of each row, an id; ids that are not text are left out. For the program.
     pub(crate) async fn ids(&self, script: Script, table: &'static str) -> Result<Vec<String>> {
         self.ids_for(Caller::Program, script, table).await
     }
 
-    /// As [`ids`](Self::ids), for whoever asks.
+    /// As [`ids`](Self::ids), for any caller.
     pub(crate) async fn ids_for(
         &self,
         caller: Caller,
@@ -157,9 +159,9 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// The instance as it is to be stored.
+/// The instance with its id and name.
 ///
-/// Its values are looked at first: cloning one that is nested too deep would overflow the stack.
+/// Its values are checked first: cloning a value that is nested too deeply would overflow the stack.
 pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowInstance> {
     check_json("a workflow's data", &workflow.data)?;
     for pointer in &workflow.execution_pointers {

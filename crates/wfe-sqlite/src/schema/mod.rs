@@ -17,14 +17,15 @@ use wfe_core::{Result, WfeError, logging, sync::lock};
 
 use crate::error;
 
-/// `PRAGMA application_id` of a WFE store: "WFE1" in ASCII, so that no other program's file is taken for ours.
+/// `PRAGMA application_id` of a WFE store: "WFE1" in ASCII, so that no other program's file is taken for a
+/// store.
 pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
 /// `PRAGMA user_version` of the newest schema that this program knows.
 pub(crate) const VERSION: i64 = 4;
-/// The oldest SQLite to run on: earlier ones can lose commits when a WAL is reset (fixed in 3.51.3).
+/// The oldest supported SQLite: earlier ones can lose commits when a WAL is reset (fixed in 3.51.3).
 pub(crate) const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
-/// How to get from the version before to the one at this index plus one. What is here is never changed again.
+/// The upgrades: the one at an index leads to the version of that index plus one. Existing ones never change.
 const UPGRADES: [&str; 4] = [
     include_str!("../sql/schema.sql"),
     include_str!("../sql/version_2.sql"),
@@ -32,14 +33,14 @@ const UPGRADES: [&str; 4] = [
     include_str!("../sql/version_4.sql"),
 ];
 
-/// Everything that says what a database is.
+/// Everything that identifies a database.
 const IDENTITY: &str = "SELECT sqlite_version() AS sqlite, \
     (SELECT application_id FROM pragma_application_id) AS application, \
     (SELECT user_version FROM pragma_user_version) AS version, \
     (SELECT count(*) FROM sqlite_schema) AS things";
 
-/// Creates or upgrades the schema in one transaction, and mends the numbers of its tables; a database that is up to date and
-/// sound is only read.
+/// Creates or upgrades the schema in one transaction, and repairs the counters of its tables; a database that
+/// is up to date and sound is only read.
 pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
     if found(connection, location).await? == VERSION {
@@ -61,8 +62,8 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
     let found = found(connection, location).await?;
     let Ok(done) = usize::try_from(found) else { return Err(not_ours(APPLICATION_ID, found, location)) };
     check_whole(connection, found, location).await?;
-    // A new column makes SQLite look through all rows of its table, and refuse it for one that breaks a CHECK. Such a row
-    // spoils itself only, wherever it is read.
+    // For a new column, SQLite checks all rows of its table, and fails if one of them breaks a CHECK. Such a
+    // row must only affect itself, when it is read.
     connection.execute("PRAGMA ignore_check_constraints = ON").await.map_err(failed)?;
     let mut result = Ok(());
     for upgrade in UPGRADES.iter().skip(done) {
@@ -81,7 +82,7 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
 /// Marks the database as ours; the numbers are [`APPLICATION_ID`] and [`VERSION`], which a test compares.
 const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version = 4";
 
-/// The version of a WFE store, 0 for an empty database; anything else is refused.
+/// The version of a WFE store, 0 for an empty database; everything else is refused.
 async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64> {
     let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
     let row = connection.fetch_one(IDENTITY).await.map_err(failed)?;
@@ -96,14 +97,15 @@ async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64>
     Ok(version)
 }
 
-/// What a schema consists of: tables, columns and indexes, each with its table. SQLite's own are not told. Nor are
-/// triggers: they keep bad values out, and nothing fails without them; what is stored badly is told row by row.
+/// The parts of a schema: tables, columns and indexes, each with its table. Parts of SQLite itself are not
+/// among them, nor are triggers: those keep bad values out, and nothing fails without them; corrupt values are
+/// reported row by row.
 const PARTS: &str = "SELECT type, name, tbl_name FROM sqlite_schema \
     WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
     UNION ALL SELECT 'column', c.name, t.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c \
     WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
 
-/// Something that a schema has; in the order in which what is missing is told.
+/// A part of a schema; in the order in which missing parts are reported.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     table: String,
@@ -131,18 +133,18 @@ impl fmt::Display for Part {
 
 type Parts = BTreeSet<Part>;
 
-/// What the scripts up to each version make, once it was asked for.
+/// The parts that the scripts create up to each version, once they are known.
 static DEMANDED: Mutex<BTreeMap<i64, Arc<Parts>>> = Mutex::new(BTreeMap::new());
 
-/// Refuses a database that lacks anything that its version has: whatever met it first would fail, perhaps only after a long
-/// time. What others have added does no harm.
+/// Refuses a database that lacks a part of its version: the first statement that needs the part would fail,
+/// perhaps only after a long time. Additional parts do no harm.
 async fn check_whole(connection: &mut SqliteConnection, version: i64, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
     let (found, demanded) =
         (parts(connection).await.map_err(failed)?, demanded(version).await.map_err(failed)?);
     let lacks = |part: &&Part| !found.contains(part);
     let tables: BTreeSet<_> = demanded.iter().filter(lacks).filter(|part| part.kind == Kind::Table).collect();
-    // Of a table that is not there at all, this is enough to say.
+    // If a whole table is missing, that is enough to report.
     let is_told =
         |part: &&Part| part.kind == Kind::Table || !tables.iter().any(|table| table.name == part.table);
     let missing: Vec<_> = demanded.iter().filter(lacks).filter(is_told).map(Part::to_string).collect();
@@ -160,16 +162,16 @@ async fn check_whole(connection: &mut SqliteConnection, version: i64, location: 
     })
 }
 
-/// The one way to a connection. It logs nothing: a subscriber of the program's that panics would end SQLite's thread, where
-/// [`logging::unlogged`] has no say.
+/// The only way to open a connection. It logs nothing: a subscriber of the program that panics would end
+/// SQLite's thread, where [`logging::unlogged`] has no effect.
 pub(crate) async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
     let options = options.clone().disable_statement_logging();
     logging::unlogged(options.connect()).await
 }
 
-/// What a schema of this version has; 0: nothing.
+/// The parts of a schema of this version; 0: none.
 async fn demanded(version: i64) -> std::result::Result<Arc<Parts>, sqlx::Error> {
-    // Nothing that holds it can panic half-way through a change.
+    // No holder can panic in the middle of a change.
     let known = || lock(&DEMANDED);
     if let Some(parts) = known().get(&version) {
         return Ok(Arc::clone(parts));
@@ -212,7 +214,7 @@ pub(crate) fn check_identity(application: i64, version: i64, location: &str) -> 
     Ok(())
 }
 
-/// The numbers by which a database was told not to be a store.
+/// The two numbers that show that a database is not a store.
 #[derive(Debug, Clone, Copy)]
 struct Unmarked {
     application: i64,
@@ -227,7 +229,7 @@ impl fmt::Display for Unmarked {
 
 impl std::error::Error for Unmarked {}
 
-/// The error for a database that WFE did not make.
+/// The error for a database that WFE has not created.
 fn not_ours(application: i64, version: i64, location: &str) -> WfeError {
     WfeError::Unusable {
         path: PathBuf::from(location),
@@ -236,8 +238,8 @@ fn not_ours(application: i64, version: i64, location: &str) -> WfeError {
     }
 }
 
-/// What to say of a file that was refused: where that is only because it lacks the mark of a store, and everything else is
-/// there, how to go on. SQLite's `.dump` leaves the mark out. The file is only read.
+/// A better error for a file that was refused: if it only lacks the mark of a store and has all parts, the
+/// error says how to continue. SQLite's `.dump` omits the mark. The file is only read.
 pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
     let WfeError::Unusable { source: Some(source), .. } = &error else { return error };
     let Some(&mark) = source.downcast_ref::<Unmarked>() else { return error };
@@ -256,12 +258,12 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
             ),
             source: Some(Box::new(mark)),
         },
-        // What was said first holds, whatever there is to be seen.
+        // The first error stays, whatever is found.
         Ok(_) | Err(_) => error,
     }
 }
 
-/// What to say of the parts that no version of a store which this program knows has.
+/// The text about parts that no known version of a store has.
 fn of_others(others: &[String]) -> String {
     const NAMED: usize = 3;
     if others.is_empty() {
@@ -276,14 +278,15 @@ fn of_others(others: &[String]) -> String {
     )
 }
 
-/// The newest version all of whose parts are in this file, and what is there besides: somebody has added it, as he may to any
-/// store, or a newer version has.
+/// The newest version all of whose parts are in this file, and the additional parts: they were added by hand,
+/// or by a newer version.
 async fn version_by_parts(path: &Path) -> std::result::Result<Option<(i64, Vec<String>)>, sqlx::Error> {
-    // Nothing is made beside the file, and a log that lies there is not touched.
+    // No file is created beside the database, and a log beside it is not touched.
     //
-    // That this opens the file once more takes no lock of this process from it: a file that is in use here is not looked at, so
-    // it is not refused either. If a call beside this one opens it meanwhile, because it was marked by then, SQLite knows of both
-    // connections, and closes the descriptor of this one only once the other holds no lock.
+    // Opening the file once more releases no lock of this process. A file that is in use in this process is not
+    // checked, so it is not refused either. If another call opens the file meanwhile, because it was marked by
+    // then, SQLite knows both connections, and closes the descriptor of this one only once the other has no
+    // lock.
     let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
     let mut connection = connect(&options).await?;
     let found = parts(&mut connection).await;
@@ -294,7 +297,7 @@ async fn version_by_parts(path: &Path) -> std::result::Result<Option<(i64, Vec<S
         let demanded = demanded(version).await?;
         if demanded.is_subset(&found) {
             let others: Vec<&Part> = found.difference(&demanded).collect();
-            // What a newer version that is known has more is no addition: of that version, something is missing.
+            // Parts of a known newer version are no additions: of that version, something is missing.
             let is_whole = others.iter().all(|part| !newer.contains(*part));
             let is_told = |part: &&&Part| {
                 part.kind == Kind::Table

@@ -1,4 +1,5 @@
-//! SQLite's numbers of the tables, mended when a store is opened: without them no event is stored and nothing is numbered.
+//! SQLite's counters of the tables, repaired when a store is opened: without them no event is stored and no row
+//! gets a number.
 
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use wfe_core::{Result, WfeError, logging};
 
 use crate::{error, request::Sql, sql::sequences as sql};
 
-/// Each table with the statement that makes its number again, and the one that takes a row from the end of all numbers.
+/// Each table with the statement that rebuilds its counter, and the one that renumbers a row at the end of all
+/// numbers.
 const TABLES: [(&str, Sql<0>, Option<Sql<0>>); 4] = [
     ("workflows", sql::MAKE_WORKFLOWS, None),
     ("events", sql::MAKE_EVENTS, None),
@@ -15,7 +17,7 @@ const TABLES: [(&str, Sql<0>, Option<Sql<0>>); 4] = [
     ("execution_errors", sql::MAKE_ERRORS, Some(sql::RENUMBER_ERROR)),
 ];
 
-/// Mends what somebody has done to the numbers of a store; a sound one is only read.
+/// Repairs counters that were changed by hand; sound ones are only read.
 pub(crate) async fn mend(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     if broken(connection).await?.is_empty() {
         return Ok(());

@@ -1,9 +1,10 @@
 //! Statements on `scheduled_commands`.
 //!
-//! `generation` counts schedulings: who took a command at one generation and finds another knows that it was
-//! scheduled anew. While a command is taken, `again` gathers the earliest time asked for since; it becomes the command's
-//! time when a handler ends well. Until then the old time stays, so that a crash makes the command due again. Where two
-//! callers run one command, what is in doubt makes it run once more, never once less.
+//! `generation` counts schedulings: a caller that took a command at one generation and finds another one knows
+//! that it was scheduled again. While a command is taken, `again` collects the earliest time requested since;
+//! that becomes the command's time when a handler succeeds. Until then the old time stays, so that a crash
+//! makes the command due again. If two callers run one command, a doubtful case makes it run once more, never
+//! once less.
 
 use crate::request::Sql;
 
@@ -21,16 +22,16 @@ pub(crate) const DUE: Sql<4> = Sql::new(
      WHERE execute_time <= ? AND (execute_time, seq) > (?, ?) ORDER BY execute_time, seq LIMIT ?",
 );
 
-/// Takes a command, if it is still due. What `again` holds of another handler, running or dead, stays.
+/// Takes a command, if it is still due. The value of `again` from another handler, running or dead, stays.
 pub(crate) const TAKE: Sql<2> = Sql::new(
     "UPDATE scheduled_commands SET taken = 1 WHERE seq = ? AND execute_time <= ? RETURNING generation, execute_time",
 );
 
-/// After a handler that ended well: a command not scheduled since it was taken at this generation is done.
+/// After a handler that succeeded: a command not scheduled since it was taken at this generation is done.
 pub(crate) const REMOVE: Sql<2> =
     Sql::new("DELETE FROM scheduled_commands WHERE seq = ? AND generation = ? AND again IS NULL");
 
-/// After a handler that ended well: a command scheduled since is due at the earliest time asked for since.
+/// After a handler that succeeded: a command scheduled since is due at the earliest time requested since.
 pub(crate) const RESCHEDULE: Sql<1> = Sql::new(
     "UPDATE scheduled_commands SET execute_time = again, again = NULL, taken = 0 WHERE seq = ? AND again IS NOT NULL",
 );

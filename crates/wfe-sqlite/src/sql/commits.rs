@@ -2,8 +2,8 @@
 
 use crate::request::{Own, Sql};
 
-/// A new instance with what is beside the model: owner, fence, start key, parent, and whether it has pointers (1 or
-/// NULL), then revision and model.
+/// A new instance with the data beside the model (owner, fencing token, reference, parent, and whether it has
+/// pointers: 1 or NULL), then revision and model.
 pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
@@ -12,13 +12,13 @@ pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     ") RETURNING seq"
 ));
 
-/// Guard: no instance has this id but a child of this parent that runs this definition.
+/// Guard: no instance has this id except a child of this parent that runs this definition.
 pub(crate) const ID_IS_FREE_FOR_CHILD: Sql<3> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND (parent IS NOT ? OR workflow_definition_id <> ?))"
 ));
 
-/// A child, passed over if its id (last) exists. The owner -1 marks it as new until the same script has stored its
-/// pointers: no one else ever sees it.
+/// A child; nothing is inserted if its id (last) exists. The owner -1 marks it as new until the same script has
+/// stored its pointers: no other transaction ever sees that.
 pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
     "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, \
      version, description, reference, next_execution, status, create_time, complete_time, data, born) \
@@ -36,30 +36,32 @@ pub(crate) const START_IS_FREE: Sql<2> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM workflows WHERE workflow_definition_id = ? AND start_key = ?)"
 ));
 
-/// The instance that was.
+/// The instance that was started with them.
 pub(crate) const STARTED: Sql<2> =
     Sql::new("SELECT id FROM workflows WHERE workflow_definition_id = ? AND start_key = ?");
 
-/// Guard: the instance is stored under this fence, and no control request waits but the one with this number.
+/// Guard: the instance is stored under this fencing token, and no control request is pending except the one
+/// with this number.
 pub(crate) const MAY_COMMIT: Sql<3> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE id = ? AND fence = ? AND (control IS NULL OR control_number = ?))"
 ));
 
-/// Why not.
+/// Why that guard failed.
 pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     "SELECT fence, control, control_number, ",
     intervention!(),
     " FROM workflows WHERE id = ?"
 ));
 
-/// What every commit that stores live pointers does: by how much the revision and the number of completions grow.
+/// The part of every commit that stores live pointers: by how much the revision and the number of completions
+/// grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// What keeps commits of this instance (twice) from being stored, though they are sound: the column and the row of a
-/// value that no version stores. Asked once a commit has broken a rule of the schema.
+/// The stored value that prevents sound commits of this instance (twice): the column and the row of a value
+/// that no version stores. Read once a commit has broken a rule of the schema.
 pub(crate) const OBSTACLES: Sql<2> = Sql::new(
     "SELECT iif(p.kind = 'live' AND p.number = 0, 'item_values', 'number'), p.id || ' of ' || w.id \
        FROM workflows AS w CROSS JOIN execution_pointers AS p ON p.workflow = w.seq WHERE w.id = ? \
@@ -69,14 +71,14 @@ pub(crate) const OBSTACLES: Sql<2> = Sql::new(
        WHERE kind = 'position' AND workflow_id = ? AND consumed IS NULL LIMIT 1",
 );
 
-/// As `COMMIT`, for one that stores none: what has not begun has not begun by it.
+/// As `COMMIT`, for a commit without live pointers, which does not begin the instance.
 pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// As `COMMIT`, for the commit with which nothing is left to run now: when to look again, and the ownership given back.
-/// One statement instead of three, because each of them would touch `workflows_due`.
+/// As `COMMIT`, for a commit after which nothing is left to run now: the next due time, and the release. One
+/// statement instead of three, because each of them would touch `workflows_due`.
 pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL WHERE id = ?",
@@ -90,11 +92,11 @@ pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
 )
 .own(Own::Instance);
 
-/// A new status, with the way it ended and the cause.
+/// A new status, with the ending and the cause.
 pub(crate) const SET_STATUS: Sql<4> =
     Sql::new("UPDATE workflows SET status = ?, ending = ?, cause = ? WHERE id = ?").own(Own::Instance);
 
-/// When to look again.
+/// The next due time.
 pub(crate) const SET_NEXT_EXECUTION: Sql<2> =
     Sql::new("UPDATE workflows SET next_execution = ? WHERE id = ?").own(Own::Instance);
 
@@ -109,12 +111,12 @@ pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHER
 pub(crate) const CLEAR_CONTROL: Sql<1> =
     Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?").own(Own::Instance);
 
-/// Gives the ownership back. The fence stays: the next owner gets a higher one.
+/// Releases the instance. The fencing token stays: the next owner gets a higher one.
 pub(crate) const RELEASE: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?").own(Own::Instance);
 
-/// As `COMMIT`, for one that only gives the instance back: that is no step forward, and what is known of its deaths
-/// goes on to hold.
+/// As `COMMIT`, for a commit that only releases the instance: that is no step forward, so the counts of its
+/// deaths stay.
 pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
     "UPDATE workflows SET owner = NULL, revision = revision + ?, \
        deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE id = ?",

@@ -1,12 +1,14 @@
 //! Statements on `events`.
 //!
-//! The events of one name and key are a stream, in the order in which they become due. `position` is that order: drawn
-//! from the counter of `events.seq`, so that it only grows and is never used twice, either when the event is stored (it
-//! is due already) or by the first writer after its date: `DRAW_POSITIONS` and `GIVE_POSITIONS`, which find nothing to do nearly
-//! always, through `events_unripe`.
+//! The events of one name and key are a stream, in the order in which they become due. `position` is that
+//! order. It is drawn from the counter of `events.seq`, so that it only grows and is never reused: either when
+//! the event is stored (if it is due already), or by the first write after its date: `DRAW_POSITIONS` and
+//! `GIVE_POSITIONS`, which nearly always find nothing to do, through the index `events_unripe`.
 //!
-//! `wanted` keeps the search for events that waits match from walking over those that nobody waits for. It is 1 for every
-//! processed event, so that whoever makes one unprocessed again has nothing more to do.
+//! The column `wanted` is 1 for events that an open subscription may need: it keeps the search for matching
+//! events from scanning the others. It is 1 for every processed event too, so that marking one as unprocessed
+//! needs nothing more. The column `timely` is 1 for events that were not backdated. (Names of columns and
+//! indexes are in every database file; the docs say what they mean.)
 
 use crate::request::Sql;
 
@@ -17,7 +19,7 @@ macro_rules! model {
     };
 }
 
-/// Which column of the event `e` says what cannot be; NULL: none.
+/// The column of the event `e` with an impossible value; NULL: none.
 macro_rules! fault {
     () => {
         concat!(
@@ -30,7 +32,7 @@ macro_rules! fault {
 
 pub(crate) use fault;
 
-/// A new row, with its number and its place in the order of becoming due.
+/// A new row, with its number and its position.
 macro_rules! new {
     () => {
         concat!(
@@ -53,7 +55,8 @@ pub(crate) const DRAW_POSITIONS: Sql<2> = Sql::new(
      WHERE name = 'events' AND EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)",
 );
 
-/// Gives them out, in order of time. From now on an event is wanted if somebody waits for it.
+/// Gives them out, in order of time. From now on such an event is `wanted` only if an open subscription has its
+/// name and key.
 pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
     "UPDATE events SET position = due.position, wanted = is_processed OR EXISTS (\
        SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
@@ -64,11 +67,11 @@ pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
      WHERE events.seq = due.seq",
 );
 
-/// Whether an event has become due by this time that has no position yet.
+/// Whether an event without a position has become due by this time.
 pub(crate) const HAS_UNPOSITIONED: Sql<1> =
     Sql::new("SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)");
 
-/// When the next event after a time becomes due that is not due yet.
+/// The date, after a time, of the next event that is not due yet.
 pub(crate) const NEXT_UPCOMING: Sql<1> =
     Sql::new("SELECT min(event_time) FROM events WHERE position IS NULL AND event_time > ?");
 
@@ -80,12 +83,12 @@ pub(crate) const ID_IS_FREE_FOR: Sql<3> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM events WHERE id = ? AND (event_name <> ? OR event_key <> ?))"
 ));
 
-/// A new event: first whether it is due, whether it was dated no earlier than now, and whether it was not dated at all, then
-/// the model. Comes after the two statements that ripen others, which were due before it. One that is not due counts as
-/// wanted until it is.
+/// A new event: first whether it is due, whether it was not backdated, and whether it was undated, then the
+/// model. It comes after the two statements that give positions to events that were due before it. One that is
+/// not due counts as `wanted` until it is.
 pub(crate) const INSERT: Sql<9> = Sql::new(new!());
 
-/// As `INSERT`; passed over if the id (last) exists.
+/// As `INSERT`; nothing is inserted if the id (last) exists.
 pub(crate) const INSERT_UNLESS: Sql<10> =
     Sql::new(concat!(new!(), " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
@@ -110,7 +113,7 @@ pub(crate) const OF_STREAM: Sql<3> = Sql::new(concat!(
 /// Guard: an event has this id.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
-/// Marks an event; one that is marked so already is not written.
+/// Marks an event; one that is marked already is not written.
 pub(crate) const MARK: Sql<3> =
     Sql::new("UPDATE events SET is_processed = ?, wanted = 1 WHERE id = ? AND is_processed <> ?");
 

@@ -1,8 +1,9 @@
-//! Every statement, one file a table, and the reasons for its form. The schema is `schema.sql`, brought up to date by
+//! All statements, one file a subject, with the reasons for their form. The schema is `schema.sql`, upgraded by
 //! `version_2.sql`, `version_3.sql` and `version_4.sql`.
 //!
-//! A statement called a *guard* inserts a NULL where none may be, exactly if its condition does not hold: so a script
-//! of many statements stops at an expected miss without a round trip, and SQLite undoes nothing but the script.
+//! A *guard* is a statement that inserts a NULL into a NOT NULL column exactly if its condition does not hold:
+//! so a script of many statements stops at an expected miss without a round trip, and SQLite rolls back only
+//! the script.
 
 /// A guard: fails unless `$condition` holds. It would insert into the table with the fewest indexes.
 macro_rules! guard {
@@ -11,21 +12,22 @@ macro_rules! guard {
     };
 }
 
-/// The highest number that an event or a position was given so far.
+/// The highest number that an event or a position has.
 macro_rules! last_position {
     () => {
         "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"
     };
 }
 
-/// The same, for whoever blames a row that is beyond it. NULL: the number is not there, and no single row is to be blamed.
+/// As `last_position`, for reports of rows that are beyond it. NULL: the counter is missing, so no single row
+/// is at fault.
 macro_rules! given_out {
     () => {
         "max((SELECT seq FROM sqlite_sequence WHERE name = 'events'), coalesce((SELECT max(seq) FROM events), 0))"
     };
 }
 
-/// How the request that waits is to be done; NULL: in the one way there is.
+/// How the pending request is to be carried out; NULL: in the plain way.
 macro_rules! intervention {
     () => {
         "iif(control = 'Resume' AND control_detail GLOB control_number || ' *', \
@@ -95,7 +97,7 @@ mod tests {
             ("MAKE", &["SCAN sqlite_sequence"]),
             ("NEXT", &["SCAN sqlite_sequence"]),
             ("BROKEN", &["SCAN t", "SCAN s"]),
-            // Only where somebody has spoiled that table.
+            // Only if that table was damaged by hand.
             ("MAKE_WORKFLOWS", &["SCAN sqlite_sequence"]),
             (
                 "MAKE_EVENTS",

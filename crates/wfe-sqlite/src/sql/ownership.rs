@@ -1,4 +1,5 @@
-//! Statements on the columns of `workflows` that stand beside the model: owner, fence, control request, start key.
+//! Statements on the data of `workflows` beside the model: owner, fencing token (the column `fence`), control
+//! request.
 
 use crate::request::{Own, Sql};
 
@@ -10,23 +11,23 @@ macro_rules! is_of_definitions {
     };
 }
 
-/// The highest fence that a row may have: below it, each change of owner raises it. (The schema's CHECKs have the same
-/// bounds.)
+/// The highest fencing token that a row may have: below it, each change of owner raises it. (The schema's
+/// CHECKs have the same bounds.)
 macro_rules! last_fence {
     () => {
         "4611686018427387904"
     };
 }
 
-/// The highest revision that a row may have. Positions of pointers are a million times as high.
+/// The highest revision that a row may have. Positions of pointers go up to a million times that.
 macro_rules! last_revision {
     () => {
         "4398046511104"
     };
 }
 
-/// The number of a new request. One that is out of bounds stops neither the caller nor what else is written with it;
-/// the next claim of that row finds it.
+/// The number of a new request. A stored number that is out of bounds stops neither the caller nor other writes
+/// of the transaction; the next claim of that row finds it.
 macro_rules! next_request {
     () => {
         concat!("(min(max(control_number, 0), ", last_fence!(), " - 1) + 1)")
@@ -38,7 +39,7 @@ pub(crate) const LAST_FENCE: i64 = 1 << 62;
 /// See `last_revision`.
 pub(crate) const LAST_REVISION: i64 = 1 << 42;
 
-/// What a claim has to know of an instance.
+/// The columns that a claim needs of an instance.
 macro_rules! candidate {
     () => {
         concat!(
@@ -49,19 +50,19 @@ macro_rules! candidate {
     };
 }
 
-/// What the host that works on an instance has to know of it. A request that came before the end and was not answered
-/// is void.
+/// What the owner of an instance has to look at while it works. A request that came before the end and was not
+/// carried out is void.
 pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
     "SELECT fence, iif(status = 'Runnable' OR status = 'Suspended', control, NULL) AS control, control_number, ",
     intervention!(),
     " FROM workflows WHERE id = ?"
 ));
 
-/// Guard: the instance is there.
+/// Guard: the instance exists.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
 
-/// Stores a control request (first and last) and its detail (second), unless a stronger one waits or the instance has
-/// ended. It may be to another instance than the one that the script is about.
+/// Stores a control request (first and last) and its detail (second), unless a stronger one is pending or the
+/// instance has ended. It may be for another instance than the one that the script is about.
 pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
     "UPDATE workflows SET control = ?, control_detail = ",
     next_request!(),
@@ -71,7 +72,7 @@ pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
      AND control IS NOT 'Terminate' AND (control IS NOT 'Cancel' OR ? = 'Terminate')",
 ));
 
-/// Everything beside the model that a load answers.
+/// The data beside the model that a load returns.
 pub(crate) const ENGINE_COLUMNS: Sql<1> = Sql::new(concat!(
     "SELECT fence, owner, control, control_number, ",
     intervention!(),
@@ -85,29 +86,30 @@ pub(crate) const ENGINE_COLUMNS_OF_MANY: Sql<1> = Sql::new(concat!(
     ", ending, cause, parent FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))"
 ));
 
-/// The owners of anything but this one.
+/// The owners of any instances, except this one.
 pub(crate) const OWNERS: Sql<1> = Sql::new(
     "SELECT DISTINCT owner FROM workflows INDEXED BY workflows_owned WHERE owner IS NOT NULL AND owner <> ?",
 );
 
-/// What shows whether they go on, for every owner but this one: which instances they have, and how far each is. The
-/// first (`seq` is never used twice) tells an owner that runs one short instance after the other from one that stands
-/// still. Of each number the lowest 32 bits, so that no sum overflows whatever one row holds.
+/// The progress of every owner except this one: which instances it has, and how far each is. The first sum
+/// (`seq` is never reused) distinguishes an owner that runs one short instance after the other from one without
+/// progress. Only the lowest 32 bits of each number count, so that no sum overflows, whatever a row contains.
 pub(crate) const PROGRESS: Sql<1> = Sql::new(
     "SELECT owner, sum(seq & 4294967295), sum(fence & 4294967295), sum(revision & 4294967295) \
      FROM workflows INDEXED BY workflows_owned WHERE owner > 0 AND owner <> ? GROUP BY owner",
 );
 
-/// Guard: this owner stands where it stood.
+/// Guard: this owner has made no progress.
 pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE owner = ? GROUP BY owner HAVING sum(seq & 4294967295) = ? \
      AND sum(fence & 4294967295) = ? AND sum(revision & 4294967295) = ?)"
 ));
 
-/// Takes away what a dead or frozen owner (last) had. It was at work, so it is due now (four times), also if the
-/// clock was set back since. The third is 1 if the owner's process died, which counts for all that it had, up to 2: no
-/// host asks for more, and a program of version 3 suspends what it claims at 9. What is known of a suspect goes on to
-/// hold. What is out of bounds in one row keeps no other from being freed; the next claim of that one finds it.
+/// Frees the instances of a dead or frozen owner (last). It was working on them, so they are due now (four
+/// times), even if the clock was set back since. The third argument is 1 if the owner's process died, which
+/// counts for all its instances, up to 2: no host needs more, and a program of version 3 suspends what it
+/// claims at 9. What is known of a suspect stays. A value that is out of bounds in one row keeps no other row
+/// from being freed; the next claim of that row finds it.
 pub(crate) const FREE: Sql<6> = Sql::new(concat!(
     "UPDATE workflows SET owner = NULL, fence = min(max(fence, 0), ",
     last_fence!(),
@@ -122,26 +124,28 @@ pub(crate) const FREE: Sql<6> = Sql::new(concat!(
      WHERE owner = ?"
 ));
 
-/// The instances that have not ended of an owner who can be none, as candidates, and that owner.
+/// The instances that have not ended of a number that cannot be an owner, as candidates, and that number.
 pub(crate) const OF_OWNER: Sql<1> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
     ", owner FROM workflows INDEXED BY workflows_owned WHERE owner = ? AND status IN ('Runnable', 'Suspended')"
 ));
 
-/// What has ended has no owner, whatever stands there.
+/// An instance that has ended has no owner, whatever the row says.
 pub(crate) const CLEAR_OWNER: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE owner = ? AND status NOT IN ('Runnable', 'Suspended')");
 
-/// Guard: an instance that has not ended is still as it was read: `seq`, fence, claims, revision, owner.
+/// Guard: an instance that has not ended is unchanged since it was read: `seq`, fencing token, claims,
+/// revision, owner.
 pub(crate) const IS_AS_READ: Sql<5> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND fence = ? AND claims = ? AND revision = ? AND owner IS ? \
      AND status IN ('Runnable', 'Suspended'))"
 ));
 
-/// Suspends the instance with this `seq` (last) for a cause. What only the engine uses, and what is out of bounds
-/// there, becomes such that a host can claim the instance again: to end it, or to resume it when it is mended. Of what
-/// is asked of it, only that it end goes on to wait: a resume from before does not mean the mended instance.
+/// Quarantines the instance with this `seq` (last) for a cause. Values that only the engine uses, and that are
+/// out of bounds, are set such that a host can claim the instance again, to end it or to resume it when it is
+/// repaired. Of its pending requests, only one to end it stays: an earlier resume did not mean the repaired
+/// instance.
 pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
     "UPDATE workflows SET status = 'Suspended', ending = NULL, cause = ?, next_execution = NULL, owner = NULL, \
        claims = 0, fence = iif(fence BETWEEN 0 AND ",
@@ -164,8 +168,9 @@ pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
        control_detail = NULL WHERE seq = ?"
 )).own(Own::Instance);
 
-/// Before `FREE`, where the owner's process died: what that says of the suspects that ran then. Who died on its turn
-/// beside others is due before all else: so the next process has it run first, while nothing else runs there.
+/// Before `FREE`, if the owner's process died: attributes that death to the suspects that ran then. A suspect
+/// that died on its turn beside others is due before everything else: so the next process runs it first, while
+/// nothing else runs there.
 pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     "UPDATE workflows SET \
        deaths_alone = min(max(iif(deaths_at = revision, deaths_alone, 0), 0) + (isolation = 'Alone'), 4294967295), \
@@ -177,18 +182,19 @@ pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     last_revision!()
 ));
 
-/// How a suspect (`id`, fence) runs from now on.
+/// Notes how a suspect (`id`, fencing token) runs from now on.
 pub(crate) const ISOLATE: Sql<3> =
     Sql::new("UPDATE workflows SET isolation = ?, isolation_fence = fence WHERE id = ? AND fence = ?")
         .own(Own::Instance);
 
-/// What is known of those suspects, by a JSON list of their `seq`s, of which something is.
+/// What is known of those suspects, by a JSON list of their `seq`s; nothing of those without deaths at their
+/// revision.
 pub(crate) const DEATHS: Sql<1> = Sql::new(
     "SELECT seq, deaths_alone, deaths_beside FROM workflows \
      WHERE seq IN (SELECT value FROM json_each(?)) AND deaths_at = revision",
 );
 
-/// Those of an owner's instances (twice) for which a request or an event waits: as `CLAIMABLE`, but owned.
+/// The instances of an owner (twice) with a pending request or a matching event: as `CLAIMABLE`, but owned.
 pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     "SELECT id FROM workflows INDEXED BY workflows_control \
        WHERE control IS NOT NULL AND owner = ? AND status IN ('Runnable', 'Suspended') \
@@ -200,21 +206,22 @@ pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     super::streams::matches!()
 ));
 
-/// Whether this instance has not ended, had live pointers, and has none any more.
+/// Whether this instance has not ended, had live pointers once, and has none now.
 pub(crate) const HAS_LOST_POINTERS: Sql<1> = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND begun = 1 AND status IN ('Runnable', 'Suspended') \
        AND NOT EXISTS (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'live'))",
 );
 
-/// Those ids of a JSON list (in hexadecimal) under which nothing is stored that may still run.
+/// The ids of a JSON list (in hexadecimal) without an instance that may still run.
 pub(crate) const ENDED: Sql<1> = Sql::new(
     "SELECT wanted.id FROM (SELECT CAST(unhex(value) AS TEXT) AS id FROM json_each(?)) AS wanted WHERE NOT EXISTS \
      (SELECT 1 FROM workflows WHERE workflows.id = wanted.id AND status IN ('Runnable', 'Suspended'))",
 );
 
-/// Unowned instances of some definitions that are due, have a control request, or have an open wait that a due,
-/// unprocessed event matches: earliest due first. The event that a wait takes next is unprocessed and
-/// wanted, unless it was marked by hand: so this begins with these few, not with the many waits.
+/// Unowned instances of some definitions that are due, have a control request, or have an open subscription
+/// that a due, unprocessed event matches: earliest due first. The event that a subscription takes next is
+/// unprocessed and `wanted`, unless it was marked by hand: so the search begins with these few events, not with
+/// the many subscriptions.
 pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
@@ -253,8 +260,8 @@ pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
      FROM workflows WHERE id = ?"
 ));
 
-/// Makes an unowned instance the caller's (first), if it is still as it was read: `seq`, fence, revision, number of
-/// the last control request.
+/// Gives an unowned instance to the caller (first), if it is unchanged since it was read: `seq`, fencing token,
+/// revision, number of the last control request.
 pub(crate) const CLAIM: Sql<5> = Sql::new(
     "UPDATE workflows SET owner = ?, fence = fence + 1 \
      WHERE seq = ? AND owner IS NULL AND fence = ? AND revision = ? AND control_number = ?",

@@ -21,7 +21,7 @@ macro_rules! assigned {
     };
 }
 
-/// The same columns, taken over from the row that was to be inserted.
+/// The same columns, from the row that was to be inserted.
 macro_rules! excluded {
     () => {
         "step_id = excluded.step_id, active = excluded.active, status = excluded.status, \
@@ -35,7 +35,7 @@ macro_rules! excluded {
     };
 }
 
-/// The position of a live pointer, or the name of a column that keeps it from ever becoming history.
+/// The position of a live pointer, or the name of a column that keeps it from becoming history.
 macro_rules! position {
     () => {
         "iif(number <> 0, 'number', iif(item_values IS NULL, position, 'item_values'))"
@@ -61,9 +61,9 @@ pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// A live pointer of the instance with this id (last), new or changed; one that is stored keeps its position. First:
-/// how far the revision that this commit gives lies above the one that counts the positions, and the place among the
-/// new ones.
+/// A live pointer of the instance with this id (last), new or changed; one that is stored keeps its position.
+/// First: the difference between the revision that this commit gives and the one that counts the positions, and
+/// the index among the new ones.
 pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -100,8 +100,8 @@ pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND changes() = 0"
 )).own(Own::Pointers);
 
-/// The same, not right after it. Last: the instance's id, the pointer's, and how many of the same commit complete after
-/// it. Dearer, because it reads the table that it writes.
+/// The same, not right after it. Last: the id of the instance, that of the pointer, and how many of the same
+/// commit complete after it. It is more expensive, because it reads the table that it writes.
 pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -120,7 +120,7 @@ pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
      ORDER BY number LIMIT ?"
 ));
 
-/// Takes away the items of a container (second) of an instance (first).
+/// Removes the items of a container (second) of an instance (first).
 pub(crate) const REMOVE_ITEMS: Sql<2> = Sql::new(
     "DELETE FROM execution_pointers WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) \
      AND kind = 'items' AND id = ?",
@@ -145,12 +145,12 @@ pub(crate) const ITEMS: Sql<8> = Sql::new(
      AND number < ? ORDER BY number LIMIT ?",
 );
 
-/// A live pointer that is no longer there.
+/// Removes a live pointer.
 pub(crate) const REMOVE: Sql<2> =
     Sql::new("DELETE FROM execution_pointers WHERE workflow = ? AND kind = 'live' AND id = ? AND number = 0")
         .own(Own::Pointers);
 
-/// The live pointers of an instance, in order, unless the caller's copy is this very state (see `workflows::LOAD`).
+/// The live pointers of an instance, in order, unless the caller's copy is up to date (see `workflows::LOAD`).
 pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
     "SELECT ",
     position!(),

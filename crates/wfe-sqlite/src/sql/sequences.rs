@@ -1,24 +1,24 @@
-//! Statements on `sqlite_sequence`, where SQLite keeps the highest number of each table: numbers and positions are drawn from
-//! it. Anybody may write to it, and it can have no CHECK.
+//! Statements on `sqlite_sequence`, where SQLite keeps the highest number of each table: numbers and positions
+//! are drawn from it. Any program may write to it, and it can have no CHECK.
 
 use crate::request::Sql;
 
-/// The highest number that a row may have: far from the end of what SQLite counts, so that there is always a next one.
+/// The highest number that a row may have: far below the limit of SQLite, so that there is always a next one.
 macro_rules! most {
     () => {
         "4611686018427387904"
     };
 }
 
-/// The numbers in `sqlite_sequence` that can be gone by, for this table.
+/// The usable numbers in `sqlite_sequence` for this table.
 macro_rules! sound {
     ($table:expr) => {
         concat!("name = ", $table, " AND typeof(seq) = 'integer' AND seq BETWEEN 0 AND ", most!())
     };
 }
 
-/// The tables whose number is missing, is there twice, is no number, or is lower than that of a row; and those whose rows
-/// can be given other numbers and have one that leaves no next one. One look at the end of each table.
+/// The tables whose counter is missing, duplicated, not a number, or lower than that of a row; and the tables
+/// whose rows may be renumbered and have one that leaves no next number. One look-up at the end of each table.
 pub(crate) const BROKEN: Sql<0> = Sql::new(concat!(
     "SELECT name FROM (\
        SELECT 'workflows' AS name, (SELECT max(seq) FROM workflows WHERE seq <= ",
@@ -46,7 +46,7 @@ pub(crate) const BROKEN: Sql<0> = Sql::new(concat!(
     "))"
 ));
 
-/// Puts the first failure whose number leaves no next one behind the others.
+/// Renumbers the first failure whose number leaves no next one, after the others.
 pub(crate) const RENUMBER_ERROR: Sql<0> = Sql::new(concat!(
     "UPDATE execution_errors SET seq = 1 + (SELECT coalesce(max(seq), 0) FROM execution_errors WHERE seq < ",
     most!(),
@@ -55,7 +55,8 @@ pub(crate) const RENUMBER_ERROR: Sql<0> = Sql::new(concat!(
     ")"
 ));
 
-/// As `RENUMBER_ERROR`, of the commands. Whoever has one in hand finds it no more, so that it is done once more.
+/// As `RENUMBER_ERROR`, for commands. A caller that runs such a command does not find it afterwards, so it runs
+/// once more.
 pub(crate) const RENUMBER_COMMAND: Sql<0> = Sql::new(concat!(
     "UPDATE scheduled_commands SET seq = 1 + (SELECT coalesce(max(seq), 0) FROM scheduled_commands WHERE seq < ",
     most!(),
@@ -64,8 +65,9 @@ pub(crate) const RENUMBER_COMMAND: Sql<0> = Sql::new(concat!(
     ")"
 ));
 
-/// Makes the number of a table again: the highest one that is known. Of the events, positions count, those that waits have come
-/// to, and those after which instances and waits were born: what comes next must come after them.
+/// Rebuilds the counter of a table: the highest known number. For events, positions count too: those that
+/// subscriptions have reached, and the start positions of instances and subscriptions. The next position must
+/// come after all of them.
 macro_rules! make {
     ($table:literal, $others:expr) => {
         Sql::new(concat!(
@@ -102,7 +104,7 @@ pub(crate) const MAKE_EVENTS: Sql<0> = make!(
 pub(crate) const MAKE_COMMANDS: Sql<0> = make!("scheduled_commands", "");
 pub(crate) const MAKE_ERRORS: Sql<0> = make!("execution_errors", "");
 
-/// Removes all numbers of a table (first) but the one that was just made.
+/// Removes all counters of a table (first) except the one that was just rebuilt.
 pub(crate) const CLEAR: Sql<2> = Sql::new(
     "DELETE FROM sqlite_sequence WHERE name = ? AND rowid < (SELECT max(rowid) FROM sqlite_sequence WHERE name = ?)",
 );

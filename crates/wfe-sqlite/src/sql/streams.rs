@@ -1,12 +1,14 @@
-//! Statements on waits and the streams of events they wait in.
+//! Statements on subscriptions and the streams of their events.
 //!
-//! Where an instance stands in a stream is a row of kind `position` in `event_subscriptions`, which outlasts its waits.
+//! The position of an instance in a stream is a row of kind `position` in `event_subscriptions`, which outlives
+//! its subscriptions.
 //!
-//! What a wait matches is told in two macros: `matches` asks it of one event, `next_position` finds the first of all.
+//! Two macros define what a subscription matches: `matches` tests one event, `next_position` finds the first of
+//! all.
 
 use crate::request::{Own, Sql};
 
-/// Where the instance of the wait `s` stands in its stream; NULL: it has consumed nothing yet.
+/// The position of the instance of the subscription `s` in its stream; NULL: it has consumed nothing yet.
 macro_rules! consumed {
     () => {
         "(SELECT p.consumed FROM event_subscriptions AS p WHERE p.kind = 'position' \
@@ -14,8 +16,9 @@ macro_rules! consumed {
     };
 }
 
-/// Whether the wait `s` matches the event `e` of its own name and key. A wait with `born` counts from the creation of
-/// its instance: an undated event lies before or after that by its position alone. Without `born` the dates decide.
+/// Whether the subscription `s` matches the event `e` of its name and key. The column `born` is the start
+/// position: a subscription that has one counts from the creation of its instance, and an undated event is
+/// before or after that by its position alone. Without `born` the dates decide.
 macro_rules! matches {
     () => {
         concat!(
@@ -27,10 +30,10 @@ macro_rules! matches {
     };
 }
 
-/// The position of the event that the wait `s` takes next, or NULL. The `+` keeps SQLite from walking a whole stream in
-/// order of position to find the first event of a time: `events_time` and `events_dated` lead there directly. All
-/// undated events are timely. The number, which no position reaches, stands for none: the least of NULL and a position
-/// would be NULL.
+/// The position of the event that the subscription `s` takes next, or NULL. The `+` keeps SQLite from scanning
+/// a whole stream in order of position to find the first event of a time: `events_time` and `events_dated` lead
+/// there directly. All undated events are `timely` (not backdated). The number, which no position reaches,
+/// stands for none: the least of NULL and a position would be NULL.
 macro_rules! next_position {
     () => {
         concat!(
@@ -53,7 +56,7 @@ macro_rules! next_position {
     };
 }
 
-/// Whether an open wait matches the event `e`.
+/// Whether an open subscription matches the event `e`.
 macro_rules! is_needed {
     () => {
         concat!(
@@ -65,9 +68,9 @@ macro_rules! is_needed {
     };
 }
 
-/// Why the open wait `s` can never be satisfied, by the name of a column; NULL: it can, as far as rows show. Its answer
-/// is an event that is not there; or it is one for the end of a child, which is gone (`id`) or another's (`parent`),
-/// and has not ended.
+/// The column that shows that the open subscription `s` can never be satisfied; NULL: it can, as far as rows
+/// show. Either its answer is an event that is not stored; or it waits for the end of a child that is missing
+/// (`id`) or belongs to another instance (`parent`), and has not ended.
 macro_rules! unsatisfiable {
     () => {
         "CASE WHEN s.answer <> '' AND NOT EXISTS (SELECT 1 FROM events AS a WHERE a.id = s.answer) THEN 'answer' \
@@ -82,7 +85,8 @@ pub(crate) use consumed;
 pub(crate) use matches;
 pub(crate) use next_position;
 
-/// As `unsatisfiable`, and that the row is no wait by its kind, or was born after a position that no event can be behind.
+/// As `unsatisfiable`; or the row is not a subscription by its kind, or its start position is above all
+/// positions.
 macro_rules! hopeless {
     () => {
         concat!(
@@ -95,12 +99,12 @@ macro_rules! hopeless {
     };
 }
 
-/// Guard: this wait is open and of this instance.
+/// Guard: this subscription is open and belongs to this instance.
 pub(crate) const IS_WAITING: Sql<2> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND workflow_id = ? AND is_open = 1)"
 ));
 
-/// Guard: this wait matches this event.
+/// Guard: this subscription matches this event.
 pub(crate) const MATCHES: Sql<2> = Sql::new(guard!(concat!(
     "EXISTS (SELECT 1 FROM event_subscriptions AS s JOIN events AS e \
      ON e.event_name = s.event_name AND e.event_key = s.event_key WHERE s.id = ? AND e.id = ? AND ",
@@ -108,7 +112,7 @@ pub(crate) const MATCHES: Sql<2> = Sql::new(guard!(concat!(
     ")"
 )));
 
-/// The instance of this wait has consumed this event.
+/// The instance of this subscription has consumed this event.
 pub(crate) const ADVANCE: Sql<2> = Sql::new(
     "INSERT INTO event_subscriptions (kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
        subscribe_as_of, is_open, consumed) \
@@ -119,7 +123,7 @@ pub(crate) const ADVANCE: Sql<2> = Sql::new(
 )
 .own(Own::Waits);
 
-/// The event that a new wait takes next becomes unprocessed again.
+/// The event that a new subscription takes next becomes unprocessed again.
 pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -128,8 +132,8 @@ pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
-/// After an instance has consumed an event by one wait (this one): if it has more open waits in that stream, the event
-/// that they take next becomes unprocessed again, or `claim` would not find it.
+/// After an instance has consumed an event by one subscription (this one): if it has more open subscriptions in
+/// that stream, the event that they take next becomes unprocessed again; otherwise `claim` would not find it.
 pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -139,8 +143,8 @@ pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
          AND o.workflow_id = s.workflow_id AND o.event_name = s.event_name AND o.event_key = s.event_key))"
 ));
 
-/// The event that a new wait takes next is wanted, if it is unprocessed. (Plain waits make only the oldest one of their
-/// stream unprocessed again.)
+/// The event that a new subscription takes next is `wanted`, if it is unprocessed. (Subscriptions of the plain
+/// traits make only the oldest one of their stream unprocessed again.)
 pub(crate) const WANT_NEXT: Sql<1> = Sql::new(concat!(
     "UPDATE events SET wanted = 1 WHERE is_processed = 0 AND wanted = 0 AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -149,18 +153,19 @@ pub(crate) const WANT_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
-/// Marks an event processed, if it is due and no open wait matches it: one statement, so that no wait slips in.
+/// Marks an event as processed if it is due and no open subscription matches it: in one statement, so that no
+/// subscription opens in between.
 pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
     "UPDATE events AS e SET is_processed = 1, wanted = 1 \
      WHERE e.id = ? AND e.position IS NOT NULL AND NOT ",
     is_needed!()
 ));
 
-/// Where an event stands among all, by date.
+/// The place of an event in the order of the sweep, by date.
 pub(crate) const SWEEP_POSITION: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
 
-/// A page of the unprocessed events that are due and stand after a place (first and second) up to a time (third): whether
-/// each is needed, whether it is marked as wanted, and its fault.
+/// A page of the unprocessed events that are due, after a place (first and second) up to a time (third):
+/// whether each is needed, whether it is marked as `wanted`, and its fault.
 pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
     "SELECT e.event_time, e.seq, e.wanted, ",
     is_needed!(),
@@ -177,11 +182,12 @@ pub(crate) const FINISH_LISTED: Sql<1> = Sql::new(concat!(
     is_needed!()
 ));
 
-/// Those of a JSON list of row numbers are wanted: a program of version 1 has opened a wait for them.
+/// Marks those of a JSON list of row numbers as `wanted`: a program of version 1 has opened a subscription for
+/// them.
 pub(crate) const WANT_LISTED: Sql<1> =
     Sql::new("UPDATE events SET wanted = 1 WHERE wanted = 0 AND seq IN (SELECT value FROM json_each(?))");
 
-/// The open waits of an instance, oldest first, and which of them can never be satisfied.
+/// The open subscriptions of an instance, oldest first, and which of them can never be satisfied.
 pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
      subscription_data, external_token, external_worker_id, external_token_expiry, ",
@@ -189,8 +195,8 @@ pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
     " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
 ));
 
-/// What they take next, for those whose event is there. Most are in streams without any event, if an instance has
-/// thousands of them: that is asked first, because it is soon answered.
+/// What they take next, for those whose event is stored. If an instance has thousands of subscriptions, most
+/// are in streams without any event: that is tested first, because it is fast.
 pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
     crate::sql::events::fault!(),
@@ -201,7 +207,7 @@ pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
        WHERE any.event_name = s.event_name AND any.event_key = s.event_key) ORDER BY s.subscribe_as_of, s.seq"
 ));
 
-/// As `DELIVERIES`, of those of the instance's waits that a JSON list names, in hexadecimal.
+/// As `DELIVERIES`, for the subscriptions of the instance that a JSON list names, in hexadecimal.
 pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
     crate::sql::events::fault!(),

@@ -10,7 +10,7 @@ macro_rules! model {
     };
 }
 
-/// With what says that it is a wait.
+/// With the columns that mark it as a subscription.
 macro_rules! wait {
     () => {
         concat!(model!(), ", kind")
@@ -21,8 +21,9 @@ macro_rules! wait {
 pub(crate) const ID_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
 
-/// A new open wait; then its instance (NULL: it counts from a date in any case) and `subscribe_as_of` again. If that is
-/// when the instance was created, it is told after which position that was.
+/// A new open subscription; then its instance (NULL: it counts from a date in any case) and `subscribe_as_of`
+/// again. If that is the creation of the instance, the subscription gets the start position of the instance
+/// (`born`).
 pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
     "INSERT INTO event_subscriptions (kind, is_open, terminated, ",
     model!(),
@@ -35,7 +36,7 @@ pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
 pub(crate) const LOAD: Sql<1> =
     Sql::new(concat!("SELECT ", wait!(), " FROM event_subscriptions WHERE id = ?"));
 
-/// The open waits of a name and key from before a time, oldest first.
+/// The open subscriptions to a name and key from before a time, oldest first.
 pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
     "SELECT ",
     wait!(),
@@ -54,27 +55,28 @@ pub(crate) const FIRST_FREE: Sql<4> = Sql::new(concat!(
 /// Guard: a subscription has this id.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
 
-/// Guard: an open wait has this id.
+/// Guard: an open subscription has this id.
 pub(crate) const IS_OPEN: Sql<1> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1)"));
 
-/// Closes a wait because a caller says so.
+/// Closes a subscription because a caller requests it.
 pub(crate) const TERMINATE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0, terminated = 1 WHERE id = ? AND is_open = 1")
         .own(Own::Waits);
 
-/// What became of some waits: a JSON list of their ids, in hexadecimal.
+/// Whether and how some subscriptions were closed: a JSON list of their ids, in hexadecimal.
 pub(crate) const FATES: Sql<1> = Sql::new(
     "SELECT id, workflow_id, is_open, terminated FROM event_subscriptions \
      WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))",
 );
 
-/// Closes a wait together with its pointer.
+/// Closes a subscription together with its pointer.
 pub(crate) const CLOSE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1").own(Own::Waits);
 
-/// Sets a token (with worker and expiry) on an open wait, if none, an expired one (by the time in the last place) or
-/// the same one is there; nobody takes over what was answered. One statement, so that of two workers one gets it.
+/// Sets a token (with worker and expiry) on an open subscription, if it has none, an expired one (by the last
+/// argument) or the same one; an answered subscription takes none. One statement, so that of two workers one
+/// gets it.
 pub(crate) const SET_TOKEN: Sql<6> = Sql::new(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE id = ? AND is_open = 1 \
@@ -86,7 +88,7 @@ pub(crate) const SET_TOKEN: Sql<6> = Sql::new(
 pub(crate) const HOLDS: Sql<2> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND external_token = ?)"));
 
-/// Takes a token away.
+/// Clears a token.
 pub(crate) const CLEAR_TOKEN: Sql<2> = Sql::new(
     "UPDATE event_subscriptions SET external_token = NULL, external_worker_id = NULL, external_token_expiry = NULL \
      WHERE id = ? AND external_token = ?",

@@ -25,8 +25,9 @@ pub(crate) const NAME_IS_FREE_FOR: Sql<2> =
 pub(crate) const IS_AT: Sql<2> =
     Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND revision = ?)"));
 
-/// A new instance: its revision, whether it has pointers (1 or NULL), then the model. As every statement that makes
-/// one, it comes after the two that give due events their positions: what became due before is not for it.
+/// A new instance: its revision, whether it has pointers (1 or NULL), then the model. Like every statement that
+/// creates an instance, it comes after the two that give due events their positions: events that became due
+/// before are not for it.
 pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     "INSERT INTO workflows (revision, begun, ",
     model!(),
@@ -35,8 +36,8 @@ pub(crate) const INSERT: Sql<14> = Sql::new(concat!(
     ") RETURNING seq"
 ));
 
-/// Nothing of the row itself changed, but for whether it has pointers (1 or NULL), here and below. (An UPDATE rewrites
-/// the entry of every index of which it names a column.)
+/// Nothing of the row itself changed, except whether it has pointers (1 or NULL), here and below. (An UPDATE
+/// rewrites the entry of every index of which it names a column.)
 pub(crate) const TOUCH: Sql<3> =
     Sql::new("UPDATE workflows SET revision = ?, begun = ? WHERE seq = ?").own(Own::Instance);
 
@@ -54,7 +55,7 @@ pub(crate) const UPDATE: Sql<13> = Sql::new(
 )
 .own(Own::Instance);
 
-/// The data, where it changed: it may be large.
+/// The data, if it changed: it may be large.
 pub(crate) const UPDATE_DATA: Sql<2> =
     Sql::new("UPDATE workflows SET data = ? WHERE seq = ?").own(Own::Instance);
 
@@ -64,17 +65,17 @@ pub(crate) const DUE: Sql<1> = Sql::new(
      WHERE status = 'Runnable' AND next_execution IS NOT NULL AND next_execution <= ? ORDER BY next_execution, seq",
 );
 
-/// What proves a cached copy.
+/// Proves that a cached copy is up to date.
 pub(crate) const STAMP: Sql<1> = Sql::new("SELECT seq, revision FROM workflows WHERE id = ?");
 
-/// An instance by id, unless the copy that the caller has (`seq`, `revision`; NULL: none) is this very state.
+/// An instance by id, unless the copy of the caller (`seq`, `revision`; NULL: none) is up to date.
 pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
     "SELECT seq, revision, ",
     model!(),
     " FROM workflows WHERE id = ? AND (seq, revision) IS NOT (?, ?)"
 ));
 
-/// The id to a name.
+/// The id of a name.
 pub(crate) const ID_OF_NAME: Sql<1> = Sql::new("SELECT id FROM workflows WHERE name = ?");
 
 /// Instances by a JSON list of ids, each written as hexadecimal digits: SQLite's JSON functions end a text at a NUL.

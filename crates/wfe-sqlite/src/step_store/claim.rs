@@ -1,4 +1,5 @@
-//! Claims: read first, so that nothing to do writes nothing; then take what is still as it was read.
+//! Claims: they read first, so that a claim without candidates writes nothing; then they take the candidates
+//! that are unchanged.
 
 use std::time::Duration;
 
@@ -26,9 +27,9 @@ use crate::{
     },
 };
 
-/// How many columns tell of a candidate.
+/// The number of columns of a candidate.
 const CANDIDATE: usize = 9;
-/// How many of one that is acquired stand before its definition.
+/// The number of columns before the definition, for an instance that is acquired by its id.
 const ONE: usize = CANDIDATE + 2;
 
 /// An instance that could be claimed, as it was read.
@@ -41,7 +42,7 @@ pub(super) struct Candidate {
     control_number: i64,
 }
 
-/// One instance, and what stands in the way of claiming it.
+/// One instance, and what may prevent its claim.
 struct One {
     candidate: Candidate,
     owner: Option<u64>,
@@ -94,7 +95,7 @@ pub(super) async fn claim(
         let (candidates, corrupt) = candidates(done.get(2))?;
         store.quarantine(corrupt).await?;
         let claimed = store.take(owner, candidates).await?;
-        // Others took all of them, or they were suspended: there may be more.
+        // Others took all of them, or they were quarantined: there may be more.
         if !claimed.is_empty() || !found_some {
             return Ok(claimed);
         }
@@ -123,7 +124,7 @@ pub(super) async fn acquire(
             Err(error) => {
                 let owner = owner_of(row)?;
                 store.quarantine(vec![Corrupt { stamp: stamp(row, owner)?, error }]).await?;
-                // A request that it end goes on to wait.
+                // A request to end the instance is still pending.
                 continue;
             }
         };
@@ -159,8 +160,8 @@ impl SqlitePersistenceProvider {
         Ok(true)
     }
 
-    /// Frees what belongs to those of these owners that are dead, and suspends what belongs to one who can be none; whether
-    /// there was one of either.
+    /// Frees the instances of dead owners among these, and quarantines those of a number that cannot be an
+    /// owner. Returns whether there were any.
     async fn free_dead(&self, owners: Option<&Done>) -> Result<bool> {
         let (mut known, mut is_mended) = (Vec::new(), false);
         for row in owners.into_iter().flat_map(|done| &done.rows) {
@@ -177,7 +178,7 @@ impl SqlitePersistenceProvider {
         Ok(is_mended || !dead.is_empty())
     }
 
-    /// Suspends all that belongs to a number that no owner has.
+    /// Quarantines all instances of a number that no owner has.
     async fn quarantine_owned(&self, owner: i64) -> Result<()> {
         let mut script = Script::default();
         script.add(&sql::ownership::OF_OWNER, [owner.into()]);
@@ -195,8 +196,8 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// Suspends instances that cannot be claimed because of what stands in their rows, and says so there and in the log. Those
-    /// that have changed since they were read are left to the next look.
+    /// Quarantines instances that cannot be claimed because of values in their rows, and reports that there and
+    /// in the log. Instances that have changed since they were read are left to the next claim.
     async fn quarantine(&self, corrupt: Vec<Corrupt>) -> Result<()> {
         for Corrupt { stamp: Stamp { seq, fence, claims, revision, owner }, error } in corrupt {
             let WfeError::Corrupt { row: id, .. } = &error else { return Err(error) };
@@ -210,14 +211,18 @@ impl SqlitePersistenceProvider {
             script.add(&sql::errors::INSERT, codec::failure::encode(&failure)?);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
                 self.cache.remove(&id);
-                logging::error!(instance = id, error = told, "an instance was quarantined: its row is corrupt");
+                logging::error!(
+                    instance = id,
+                    error = told,
+                    "an instance was quarantined: its row is corrupt"
+                );
             }
         }
         Ok(())
     }
 
-    /// Those of these owners that are dead. One of which there is nothing to be found is looked at again a little later:
-    /// if it lives, it puts back what was taken from it.
+    /// The dead owners among these. An owner without a file is checked again a little later: if it lives, it
+    /// restores its file.
     async fn find_dead(&self, owners: &[u64]) -> Result<Vec<(u64, Liveness)>> {
         let (mut dead, mut missing) = (Vec::new(), Vec::new());
         for &owner in owners {
@@ -235,8 +240,8 @@ impl SqlitePersistenceProvider {
         Ok(dead)
     }
 
-    /// Frees what belongs to owners that live, but have given no sign of it for their lease; whether there was one. They
-    /// may be back in this very moment: then they keep it.
+    /// Frees the instances of owners that live, but gave no sign of life for their lease. Returns whether there
+    /// were any. An owner that continues in this very moment keeps its instances.
     async fn take_from_frozen(&self, looked: Duration, progress: Option<&Done>) -> Result<bool> {
         let Some(progress) = progress else { return Ok(false) };
         let progress = self.sound(progress.rows.iter().map(read_progress))?;
@@ -248,14 +253,17 @@ impl SqlitePersistenceProvider {
             script.guard(&sql::ownership::STANDS, seen);
             self.add_freeing(&mut script, id, Liveness::Alive);
             if let Written::Done(_) = self.writer.write_for(Caller::Engine, script).await? {
-                logging::warn!(owner, "an owner gave no sign of life for its lease; its instances can be claimed");
+                logging::warn!(
+                    owner,
+                    "an owner gave no sign of life for its lease; its instances can be claimed"
+                );
                 is_mended = true;
             }
         }
         Ok(is_mended)
     }
 
-    /// Takes those candidates that are still as they were read.
+    /// Takes the candidates that are unchanged since they were read.
     async fn take(&self, owner: &Owner, mut candidates: Vec<Candidate>) -> Result<Vec<Claimed>> {
         if candidates.is_empty() {
             return Ok(Vec::new());
@@ -291,13 +299,13 @@ fn read_progress(row: &SqliteRow) -> Result<Progress> {
     })
 }
 
-/// A row that is no candidate, although it is due.
+/// A due row that cannot be claimed.
 struct Corrupt {
     stamp: Stamp,
     error: WfeError,
 }
 
-/// By what such a row is known to be still as it was read.
+/// Identifies the state in which such a row was read.
 struct Stamp {
     seq: i64,
     fence: i64,
@@ -306,7 +314,7 @@ struct Stamp {
     owner: Option<i64>,
 }
 
-/// Those that can be claimed, and those that cannot.
+/// The rows that can be claimed, and those that cannot.
 fn candidates(done: Option<&Done>) -> Result<(Vec<Candidate>, Vec<Corrupt>)> {
     let (mut sound, mut corrupt) = (Vec::new(), Vec::new());
     for row in done.into_iter().flat_map(|done| &done.rows) {
@@ -323,7 +331,7 @@ fn one(row: &SqliteRow) -> Result<One> {
     Ok(One { candidate, owner, has_work: fields.flag("status")? })
 }
 
-/// A candidate and its owner, then what follows in the row.
+/// A candidate and its owner, and the reader of the columns after them.
 fn read_owned(row: &SqliteRow) -> Result<(Candidate, Option<u64>, Fields<'_>)> {
     let mut fields = Fields::new(row, "workflows", "");
     let candidate = read_candidate(&mut fields)?;
@@ -352,13 +360,13 @@ fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {
     Ok(Stamp { seq, fence, claims, revision, owner })
 }
 
-/// Whether an instance that could be acquired runs one of these definitions. What does not decode is no definition that
-/// anybody has.
+/// Whether an instance runs one of these definitions. A definition that does not decode is none of them.
 fn runs_one_of(row: &SqliteRow, definitions: &[(String, u32)]) -> bool {
     definition(row).is_ok_and(|(id, version)| definitions.iter().any(|(of, at)| of == id && *at == version))
 }
 
-/// The answer to a caller that has not the definition of an instance: it leaves the instance to others, and nothing changes.
+/// The answer to a caller that does not have the definition of an instance: the instance is left to others, and
+/// nothing changes.
 fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
     match (one(row), definition(row)) {
         (Ok(One { owner: None, has_work: true, .. }), Ok((id, version))) => {
@@ -368,14 +376,14 @@ fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
     }
 }
 
-/// The definition behind the columns of [`One`].
+/// The definition after the columns of [`One`].
 fn definition(row: &SqliteRow) -> Result<(&str, u32)> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..ONE).for_each(|_| fields.skip());
     Ok((fields.text("workflow_definition_id")?, fields.number("version")?))
 }
 
-/// The owner behind a candidate's columns.
+/// The owner after the columns of a candidate.
 fn owner_of(row: &SqliteRow) -> Result<Option<i64>> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..CANDIDATE).for_each(|_| fields.skip());

@@ -1,4 +1,4 @@
-//! A step's whole effect as one script: its guards, then what the delta has and nothing else.
+//! Stores a step's whole effect as one script: its guards, then the parts of the delta.
 
 use std::collections::HashSet;
 
@@ -23,10 +23,10 @@ use crate::{
     sql,
 };
 
-/// With more finished pointers than this, a script is long: equal statements stand one after the other in it, because those
-/// are sent together.
+/// A script with more finished pointers than this is long: it groups equal statements, because those are sent
+/// together.
 const FEW_FINISHED: usize = 8;
-/// A chunk of items ends at this many …
+/// A chunk of items ends at this many items …
 const ITEMS_IN_CHUNK: usize = 256;
 /// … or at this many bytes: so that moving a cursor over large items reads little more than the next one.
 const BYTES_IN_CHUNK: usize = 64 << 10;
@@ -51,7 +51,7 @@ pub(super) async fn commit_step(
                 return Ok(Committed::Done);
             }
             Written::Refused(_) => {
-                // Neither any more: the request was answered meanwhile, so the commit may go.
+                // Neither any more: the request was carried out meanwhile, so the commit is tried again.
                 if let Some(answer) = store.why_not(stored_fence, step).await? {
                     return Ok(answer);
                 }
@@ -61,11 +61,11 @@ pub(super) async fn commit_step(
 }
 
 impl SqlitePersistenceProvider {
-    /// The error of a commit that broke a rule of the schema, naming the row, if that can be told.
+    /// The error of a commit that broke a rule of the schema, with the row if that can be found.
     async fn located(&self, id: &str, error: WfeError) -> WfeError {
         let mut script = Script::default();
         script.add(&sql::commits::OBSTACLES, [id.into(), id.into()]);
-        // If this fails too, there is still the error that names the table and the instance.
+        // If this fails too, the error that names the table and the instance stays.
         let Ok(done) = self.read_for(Caller::Engine, script).await else { return error };
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return error };
         let (Ok(found), Ok(at)) = (row.try_get::<&str, _>(0), row.try_get::<&str, _>(1)) else {
@@ -102,8 +102,8 @@ impl SqlitePersistenceProvider {
     fn script(&self, fence: i64, step: &StepCommit) -> Result<Script> {
         let id = Value::from(&step.instance_id);
         let mut script = Script::about(&step.instance_id);
-        // Given back, an instance has ended or has a due time that others have to know in case this host dies. A step that
-        // is followed by the next one concerns nobody else.
+        // A released instance has ended, or has a due time that others must know in case this host dies. A step
+        // that is followed by the next one does not concern other hosts.
         let concerns_others =
             !(step.published.is_empty() && step.created.is_empty() && step.requested.is_empty());
         script.notifies = step.release || concerns_others;
@@ -156,13 +156,15 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// All guards first: waits that are named together may share an event, so none may see what another has moved. Equal
-/// statements stand one after the other, because in a long script those are sent together.
+/// All guards first: subscriptions in one commit may share an event, so no guard may see what another one has
+/// changed. Equal statements are grouped, because in a long script those are sent together.
 fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     let mut waits = HashSet::new();
     for Consumed { subscription_id, .. } in &step.consumed {
         if !waits.insert(subscription_id) {
-            return Err(WfeError::Invalid(format!("the subscription {subscription_id:?} cannot consume two events in one commit")));
+            return Err(WfeError::Invalid(format!(
+                "the subscription {subscription_id:?} cannot consume two events in one commit"
+            )));
         }
         script.guard_or(
             &sql::streams::IS_WAITING,
@@ -186,7 +188,7 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// Equal statements stand one after the other, as above; so no guard sees a wait of the same commit.
+/// Equal statements are grouped, as above; so no guard sees a subscription of the same commit.
 fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
     let dated: HashSet<&String> = step.dated.iter().collect();
     let (mut ids, mut rows) = (HashSet::new(), Vec::with_capacity(step.subscribed.len()));
@@ -207,7 +209,7 @@ fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// The two ways in which an instance is mostly given back have a statement of their own.
+/// The two usual forms of a release have statements of their own.
 fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     if step.status.is_none() && (step.ending.is_some() || step.cause.is_some()) {
         return Err(WfeError::Invalid("an ending or a cause needs a new status".to_owned()));
@@ -266,7 +268,7 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// By how much the revision grows. Only pointers that stay live take positions.
+/// By how much the revision grows. Only pointers that stay live get positions.
 fn raise(step: &StepCommit) -> i64 {
     next_revision(0, step.upserted.len())
 }
@@ -335,8 +337,8 @@ fn item_text(value: &Json) -> Result<String> {
     json::text("an item", value)
 }
 
-/// A child that exists is passed over, with its pointers; what else has its id is no child of this parent. Equal statements
-/// stand one after the other, as above; so no guard sees a child of the same commit.
+/// A child that exists is left out, with its pointers; an instance with its id that is no child of this parent
+/// is an error. Equal statements are grouped, as above; so no guard sees a child of the same commit.
 fn add_children(script: &mut Script, parent: &Value, children: &[WorkflowInstance]) -> Result<()> {
     let (mut ids, mut names, mut rows) = (HashSet::new(), HashSet::new(), Vec::with_capacity(children.len()));
     for child in children {

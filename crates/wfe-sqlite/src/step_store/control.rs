@@ -1,4 +1,4 @@
-//! Control requests: stored beside the instance, and read with it.
+//! Control requests, which are stored beside the instance and read with it.
 
 use wfe_core::{
     Result, WfeError,
@@ -31,7 +31,7 @@ impl SqlitePersistenceProvider {
         control: Control,
         intervention: Option<&Intervention>,
     ) -> Result<()> {
-        // As JSON it holds no NUL, at which SQLite's own functions would end it.
+        // JSON contains no NUL, at which SQLite's own functions would end it.
         let detail = intervention.map(serde_json::to_string).transpose()?;
         let mut script = Script::about(id).notifying();
         let missing = WfeError::WorkflowNotFound(id.to_owned());
@@ -42,13 +42,14 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// A control request, which an unknown or ended instance passes over; `sql` is [`REQUEST`](sql::ownership::REQUEST).
+/// Adds a control request, which has no effect on an unknown or ended instance; `sql` is
+/// [`REQUEST`](sql::ownership::REQUEST).
 pub(super) fn add_request(script: &mut Script, sql: &Sql<4>, id: &str, control: Control, detail: Value) {
     let control = names::control(control);
     script.add(sql, [control.into(), detail, id.into(), control.into()]);
 }
 
-/// The request that waits, from the columns control, number and detail.
+/// The pending request, from the columns control, number and detail.
 pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Option<ControlRequest>> {
     let control = fields.optional_name("control", names::as_control)?;
     let number = fields.number("control_number")?;

@@ -1,4 +1,4 @@
-//! What becomes of that which dead owners had, and what their deaths say of it.
+//! Frees the instances of dead owners, and attributes their deaths.
 
 use wfe_core::{
     Result, logging,
@@ -30,8 +30,8 @@ pub(super) async fn isolate(
 }
 
 impl SqlitePersistenceProvider {
-    /// Frees what these owners had. What a process left that died is removed after its death was counted, so that each death
-    /// is counted once.
+    /// Frees the instances of these owners. The file of a dead process is removed after its death was counted,
+    /// so that each death is counted once.
     pub(super) async fn free_owned(&self, dead: &[(u64, Liveness)]) -> Result<()> {
         let mut script = Script::default();
         for (owner, ended) in dead {
@@ -56,7 +56,8 @@ impl SqlitePersistenceProvider {
         script.add(&sql::ownership::FREE, [now(), now(), died.into(), now(), now(), owner.into()]);
     }
 
-    /// Removes what processes left that died and owned nothing. What others left is for whoever frees what they owned.
+    /// Removes the files of dead processes that owned nothing. Other files are removed when the instances of
+    /// their owners are freed.
     pub(super) async fn remove_dead_files(&self, own: u64) -> Result<()> {
         let mut dead = self.owners.dead()?;
         if dead.is_empty() {
@@ -74,7 +75,8 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// Reads what more is known of the suspects among them, before they are taken: a claim that is made is always told.
+    /// Reads what more is known of the suspects among them, before they are taken: a claim that was made must
+    /// be reported.
     pub(super) async fn add_deaths(&self, candidates: &mut [Candidate]) -> Result<()> {
         let suspects = candidates.iter().filter(|candidate| candidate.deaths.is_suspect());
         let suspects: Vec<_> = suspects.map(|candidate| candidate.seq).collect();

@@ -1,4 +1,4 @@
-//! What is due, when, and for which owner.
+//! Which instances and events are due, when, and for which owner.
 
 use chrono::{DateTime, Utc};
 use wfe_core::{Result, traits::Owner};
@@ -36,7 +36,8 @@ pub(super) async fn upcoming_event(
     after: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>> {
     let mut script = Script::default();
-    // A bound before all that can be stored stands for the first of it: nothing is dated ahead to that.
+    // A bound below all times that can be stored counts as the first of them: no event is dated after a time
+    // and due before it.
     let after = time::bound(after).unwrap_or(i64::MIN);
     script.add(&sql::events::NEXT_UPCOMING, [after.into()]);
     let done = store.read_for(Caller::Engine, script).await?;

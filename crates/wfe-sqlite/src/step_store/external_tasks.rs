@@ -1,4 +1,4 @@
-//! Work for outsiders: waits that are listed and claimed by name, and answered by one event.
+//! External tasks: subscriptions that are listed and claimed by name, and answered by one event.
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
@@ -18,7 +18,7 @@ use crate::{
     sql,
 };
 
-/// How many columns of a wait stand before the row's number.
+/// The number of columns before the row's number.
 const MODEL: usize = 12;
 
 pub(super) async fn open_waits(
@@ -64,7 +64,7 @@ pub(super) async fn claim_wait(
         if let Some(wait) = store.sound_one(codec::subscription::decode(row))? {
             return Ok(Some(wait));
         }
-        // It stays with this token until the lease is over, and the next one behind it is claimed.
+        // It keeps this token until that expires, and the next one after it is claimed.
         after = seq(row).int("seq")?;
     }
 }
@@ -76,7 +76,7 @@ pub(super) async fn answer_wait(
     event: &Event,
 ) -> Result<bool> {
     let (id, now) = (id_or_fresh(&event.id), store.clock.now());
-    // Who has no token is no worker.
+    // A caller without a token is not a worker.
     let caller = if token.is_some() { Caller::Worker } else { Caller::Program };
     if event.event_time > now {
         return Err(WfeError::Invalid(format!("the answer {id:?} is dated in the future")));
@@ -85,9 +85,10 @@ pub(super) async fn answer_wait(
     let columns = codec::event::encode(&unprocessed, &id, Some(event.event_time), now)?;
     let [_, _, _, _, name, key, _, at, _] = columns.clone();
     let (wait, id_value, token) = (Value::from(wait_id), Value::from(id.as_str()), Value::from(token));
-    let misfit = || WfeError::Invalid(format!("the subscription {wait_id:?} does not accept the answer {id:?}"));
+    let misfit =
+        || WfeError::Invalid(format!("the subscription {wait_id:?} does not accept the answer {id:?}"));
     let mut script = Script::about(wait_id).notifying();
-    // Without an error of its own: why not is read then.
+    // Without an error of its own: the reason is read afterwards.
     script.guard(&sql::external_tasks::MAY_ANSWER, [wait.clone(), token.clone(), token, store.now().into()]);
     script.guard_or(&sql::external_tasks::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());
     script.guard_or(
@@ -101,7 +102,7 @@ pub(super) async fn answer_wait(
     if let Written::Done(_) = store.writer.write_for(caller, script).await? {
         return Ok(true);
     }
-    // An answer is never taken back: whatever is read now was so then.
+    // An answer is never withdrawn: what is read now was true then.
     let mut script = Script::default();
     script.add(&sql::external_tasks::IS_ANSWERED_BY, [name, key, wait, id_value]);
     match single_int(store.read_for(caller, script).await?.first()) {
@@ -111,14 +112,14 @@ pub(super) async fn answer_wait(
     }
 }
 
-/// A row of the model's columns and its number, from the number on.
+/// The row's number, after the columns of the model.
 fn seq(row: &SqliteRow) -> Fields<'_> {
     let mut fields = Fields::new(row, "event_subscriptions", "");
     (0..MODEL).for_each(|_| fields.skip());
     fields
 }
 
-/// Only these names are indexed apart from their keys.
+/// Only these names are indexed without their keys.
 fn check_name(name: &str) -> Result<()> {
     if name.starts_with(OWN_NAMES) {
         return Ok(());

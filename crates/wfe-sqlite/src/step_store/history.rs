@@ -1,4 +1,4 @@
-//! Pages of what has left the live instance, and of what never was in it.
+//! Pages of history, items and failures.
 
 use serde_json::{Value, value::RawValue};
 use sqlx::sqlite::SqliteRow;
@@ -16,7 +16,7 @@ use crate::{
     sql,
 };
 
-/// Most chunks of items read at a time; each is up to 64 KiB, unless one item is larger.
+/// The most chunks of items read at a time; each is up to 64 KiB, unless one item is larger.
 const CHUNKS: i64 = 16;
 
 pub(super) async fn finished(

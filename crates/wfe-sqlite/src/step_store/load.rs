@@ -1,4 +1,4 @@
-//! All that the engine has to know of an instance, from one commit.
+//! Loads everything that the engine needs to know of an instance, from one commit.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -54,7 +54,7 @@ pub(super) async fn pending(
     })
 }
 
-/// With a bounded number of statements, however many ids.
+/// Uses a bounded number of statements, however many ids there are.
 pub(super) async fn load_many(
     store: &SqlitePersistenceProvider,
     ids: &[String],
@@ -64,7 +64,7 @@ pub(super) async fn load_many(
     }
     let list = Value::from(hexadecimal::ids(ids));
     let mut script = Script::default();
-    // In this order: what comes later belongs to what came before.
+    // In this order: later statements refer to rows of earlier ones.
     script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
     script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
     script.add(&sql::ownership::ENGINE_COLUMNS_OF_MANY, [list.clone()]);
@@ -114,9 +114,10 @@ pub(super) async fn check_closed_waits(
             let message = format!("a pointer of {id:?} waits at it, but it belongs to another instance");
             return Err(fields.corrupt("workflow_id", message, None));
         }
-        // Open by now: somebody has mended it.
+        // Open by now: the row was repaired.
         if !fields.flag("is_open")? && fields.optional_int("terminated")? == Some(0) {
-            let message = format!("a pointer of {id:?} waits at it, but it is closed although nothing has closed it");
+            let message =
+                format!("a pointer of {id:?} waits at it, but it is closed although nothing has closed it");
             return Err(fields.corrupt("is_open", message, None));
         }
     }
@@ -137,7 +138,7 @@ impl SqlitePersistenceProvider {
         let columns = script.add(&sql::ownership::ENGINE_COLUMNS, [id.into()]);
         let waits = script.add(&sql::streams::WAITS, [id.into()]);
         let deliveries = script.add(&sql::streams::DELIVERIES, [id.into()]);
-        // Of these there may be thousands.
+        // There may be thousands of these.
         let parts = Arc::new(Mutex::new(Parts::default()));
         let (taken, of) = (Arc::clone(&parts), id.to_owned());
         script.take = Some(Box::new(move |at, row| {
@@ -174,13 +175,13 @@ impl SqlitePersistenceProvider {
         self.with_pointers(caller, loaded).await
     }
 
-    /// The same, unless the pointers that it had are gone: then it would begin anew.
+    /// Checks that its pointers are not missing: otherwise it would begin anew.
     async fn with_pointers(&self, caller: Caller, loaded: Loaded) -> Result<Loaded> {
         let instance = &loaded.instance;
         if instance.status.is_final() || !instance.execution_pointers.is_empty() {
             return Ok(loaded);
         }
-        // Asked apart, because it concerns those alone that have not begun.
+        // A separate read, because it only concerns instances without pointers.
         let mut script = Script::default();
         script.add(&sql::ownership::HAS_LOST_POINTERS, [(&instance.id).into()]);
         if single_int(self.read_for(caller, script).await?.first()) == Some(1) {
@@ -191,23 +192,23 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Several instances, put together row by row: one of them may have thousands.
+/// Several instances, assembled row by row: one of them may have thousands of rows.
 #[derive(Default)]
 struct Several {
-    /// By the numbers of their rows, and then by their ids.
+    /// By row number, and then by id.
     found: HashMap<i64, (String, Result<(i64, WorkflowInstance)>)>,
     instances: HashMap<String, Result<(i64, WorkflowInstance)>>,
     loaded: HashMap<String, Result<Loaded>>,
-    /// Whose each wait is.
+    /// The instance of each subscription.
     instance_of: HashMap<String, String>,
 }
 
 impl Several {
-    /// A row of the statement with this index.
+    /// Adds a row of the statement with this index.
     fn add(&mut self, at: usize, row: &SqliteRow) -> Result<()> {
         match at {
             0 => {
-                // It was found by its id, which is a text that came from here.
+                // It was found by its id, which is a text of the caller.
                 let (seq, id) = codec::workflow::key(row)?;
                 let decoded = codec::workflow::decode(row);
                 let found = decoded.map(|(_, revision, instance, _)| (revision, instance));
@@ -233,14 +234,14 @@ impl Several {
             }
             3 => {
                 let instance = codec::subscription::instance(row)?;
-                // The wait of an instance that is unknown is nobody's.
+                // A subscription of an unknown instance is ignored.
                 let Some(one) = self.loaded.get_mut(instance) else { return Ok(()) };
                 let wait = codec::subscription::decode_open(row);
                 self.instance_of.extend(wait.iter().map(|wait| (wait.id.clone(), instance.to_owned())));
                 spoil(one, wait, |one, wait| one.waits.push(wait));
             }
             _ => {
-                // One of a wait that does not decode has its instance spoilt already.
+                // If the subscription does not decode, its instance is corrupt already.
                 let Ok(id) = Fields::new(row, "event_subscriptions", "").key("id") else { return Ok(()) };
                 let instance = self.instance_of.get(id);
                 if let Some(one) = instance.and_then(|instance| self.loaded.get_mut(instance)) {
@@ -252,7 +253,7 @@ impl Several {
     }
 }
 
-/// What does not decode spoils the one instance that it belongs to.
+/// A part that does not decode makes its instance corrupt, and no other.
 fn spoil<W, T>(one: &mut Result<W>, part: Result<T>, add: impl FnOnce(&mut W, T)) {
     match (&mut *one, part) {
         (Ok(whole), Ok(part)) => add(whole, part),
@@ -261,7 +262,7 @@ fn spoil<W, T>(one: &mut Result<W>, part: Result<T>, add: impl FnOnce(&mut W, T)
     }
 }
 
-/// What an instance has any number of.
+/// The parts of an instance that may be many.
 #[derive(Default)]
 struct Parts {
     pointers: Vec<Result<ExecutionPointer>>,
@@ -269,12 +270,12 @@ struct Parts {
     deliveries: Vec<Result<Delivery>>,
 }
 
-/// What was read in one snapshot does not go together.
+/// The results of one snapshot do not match.
 fn short() -> WfeError {
     WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned())
 }
 
-/// The columns from `skip` on.
+/// From the columns after `skip`.
 fn with_engine_columns(
     row: &SqliteRow,
     skip: usize,
@@ -290,7 +291,7 @@ fn with_engine_columns(
     let parent = fields.optional_string("parent")?;
     let revision = u64::try_from(revision)
         .map_err(|source| fields.corrupt("revision", "it is negative", Some(Box::new(source))))?;
-    // A request that came before the end and was not answered by it is void.
+    // A request that came before the end and was not carried out is void.
     let control = control.filter(|_| !instance.status.is_final());
     Ok(Loaded {
         instance,

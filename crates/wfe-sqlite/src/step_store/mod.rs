@@ -1,7 +1,9 @@
-//! [`StepStore`]: how the engine writes. Each method is the function of its name, in the file of its subject.
+//! [`StepStore`]: the store as the engine uses it. Each method is the function of its name, in the file of its
+//! subject.
 //!
-//! What only the engine calls never waits for what the program asks (see [`admission`](crate::connection::admission)); what the program
-//! calls through a host (`start`, `inspect`, requests, pages, work for outsiders) does.
+//! Calls that only the engine makes never wait for calls of the program (see
+//! [`admission`](crate::connection::admission)); calls that the program makes through a host (`start`,
+//! `inspect`, requests, pages, external tasks) do.
 
 mod claim;
 mod commit;
@@ -37,8 +39,8 @@ use self::{
 };
 use crate::SqlitePersistenceProvider;
 
-/// The methods of the table, each as the function of its name. Of those that the trait makes of others, these three read less
-/// than that.
+/// Implements the methods of the table, each by the function of its name. Of the derived methods, these three
+/// read less than the default.
 macro_rules! step_store {
     (
         owner { $(async fn $of_owner:ident($($owner_arg:ident: $owner_type:ty),*) -> $owner_result:ty;)* }
@@ -76,7 +78,7 @@ macro_rules! step_store {
 
 wfe_core::step_store_methods!(step_store);
 
-/// A number of rows as SQLite takes it; more than it can count are all.
+/// A number of rows as SQLite takes it; a larger number means all rows.
 fn rows(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

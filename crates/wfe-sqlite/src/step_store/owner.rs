@@ -6,7 +6,7 @@ use wfe_core::{Result, traits::Owner};
 
 use crate::{SqlitePersistenceProvider, connection::admission::Caller};
 
-/// The counter that owners are numbered by.
+/// The counter of owners.
 const OWNERS: &str = "wfe:owner";
 
 pub(super) async fn register(store: &SqlitePersistenceProvider) -> Result<Owner> {
@@ -15,10 +15,11 @@ pub(super) async fn register(store: &SqlitePersistenceProvider) -> Result<Owner>
     store.owners.register(id)
 }
 
-/// The id of the owner that was drawn as the `number`-th: that number, so that no other owner has it, and 32 bits by chance.
-/// Its lock file is named by it, and nobody who may write to the folder can make that before the owner does.
+/// The id of the owner with this number: the number, so that no other owner has it, and 32 random bits. The
+/// lock file has the id in its name, so that no user who may write to the folder can create that file before
+/// the owner does.
 fn owner_id(number: u64) -> u64 {
-    // Keyed by chance anew.
+    // With random keys each time.
     let chance = RandomState::new().hash_one(number) >> 32;
     (number & 0x7fff_ffff) << 32 | chance
 }

@@ -31,7 +31,7 @@ pub(super) async fn start(
     let owner_id = owner.map(|owner| to_integer("an owner's id", owner.id())).transpose()?;
     let fence = i64::from(owner.is_some());
     loop {
-        // What its owner runs at once is nobody else's business.
+        // An instance that its owner runs at once does not concern other hosts.
         let mut script = Script::about(&id);
         script.notifies = owner.is_none();
         let definition = Value::from(&instance.workflow_definition_id);

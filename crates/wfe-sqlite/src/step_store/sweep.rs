@@ -1,4 +1,5 @@
-//! Events that nobody needs, finished many at a time: read first, so that nothing to do writes nothing.
+//! Finishes many events that no subscription needs: it reads first, so that a sweep that finds none writes
+//! nothing.
 
 use wfe_core::{Result, traits::Swept};
 
@@ -27,7 +28,7 @@ pub(super) async fn finish_events(
     limit: usize,
 ) -> Result<Swept> {
     let Some((mut at, mut seq)) = store.position_after(after).await? else { return Ok(Swept::default()) };
-    // Whatever has a position is due by the clock that gave it, unless that was set back since.
+    // An event with a position is due by the clock that gave it, unless that was set back since.
     let until = time::bound(store.clock.now());
     let mut finished = 0;
     loop {
@@ -40,7 +41,7 @@ pub(super) async fn finish_events(
             (at, seq) = (fields.int("event_time")?, fields.int("seq")?);
             let (is_wanted, is_needed) = (fields.int("wanted")? != 0, fields.flag("is_processed")?);
             (last, looked_at) = (store.sound_one(fields.key("id"))?, looked_at + 1);
-            // Once somebody has mended it, it is looked at like any other.
+            // Once it is repaired, it is checked like any other.
             let is_sound = last.is_none() || store.sound_one(codec::event::check(&mut fields))?.is_some();
             match (is_wanted, is_needed) {
                 (_, false) if is_sound => free.push(seq),
@@ -49,7 +50,7 @@ pub(super) async fn finish_events(
             }
         }
         finished += store.finish_listed(&free, &missed).await?;
-        // Where the last one has no id that could be told, this goes on behind it itself.
+        // If the last event has no readable id, the sweep continues after it by itself.
         if looked_at == 0 || looked_at < limit || last.is_some() {
             let next = last.filter(|_| looked_at == limit).map(str::to_owned);
             return Ok(Swept { finished, next });
@@ -58,7 +59,7 @@ pub(super) async fn finish_events(
 }
 
 impl SqlitePersistenceProvider {
-    /// Where to go on; `None`: that event is gone.
+    /// Where to continue; `None`: that event is gone.
     async fn position_after(&self, after: Option<&str>) -> Result<Option<(i64, i64)>> {
         let Some(id) = after else { return Ok(Some((i64::MIN, 0))) };
         let mut script = Script::default();

@@ -1,4 +1,4 @@
-//! What one batch does: the attempts at a transaction, and the connection that they need.
+//! One batch: the attempts at a transaction, and the connection that they need.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -20,9 +20,9 @@ use crate::{
 };
 
 impl Thread {
-    /// Runs the requests that are first in line in one transaction, at most [`BATCH`] of them. What is answered is for
-    /// the caller to send, once the next process has its turn; `Some`: somebody else holds the database, and those not
-    /// answered wait again.
+    /// Runs the first waiting requests in one transaction, at most [`BATCH`] of them. The caller sends the
+    /// answers, once the next process has its turn. `Some`: another process holds the database, and requests
+    /// without an answer wait again.
     pub(in crate::connection::writer) async fn write(&mut self) -> (Vec<(Waiting, Batch)>, Option<Held>) {
         let mut batch = Waiting::new();
         while batch.len() < BATCH
@@ -37,8 +37,8 @@ impl Thread {
                 return (answered, Some(held));
             }
             Ok(Batch::Ended(_)) if batch.len() > 1 => {
-                // One request can take the whole transaction with it (a full disk): each on its own now, so that the
-                // others do not suffer.
+                // One request can end the whole transaction (a full disk): now each runs on its own, so that
+                // the others are not affected.
                 let mut batch = VecDeque::from(batch);
                 while let Some(request) = batch.pop_front() {
                     let alone = vec![request];
@@ -56,22 +56,22 @@ impl Thread {
         (answered, None)
     }
 
-    /// Puts requests back to where they were: first in line.
+    /// Puts requests back to the front of the queue.
     fn wait_again(&mut self, batch: Waiting) {
         for request in batch.into_iter().rev() {
             self.waiting.push_front(Job::Write(request));
         }
     }
 
-    /// Drops a connection that may not be used again. It is not closed: its thread might not answer. A database in memory,
-    /// whose schema nobody else can change, is kept while its thread lives.
+    /// Drops a connection that may not be used again. It is not closed: its thread might not answer. A database
+    /// in memory, whose schema no other process can change, is kept while its thread lives.
     async fn let_go(&mut self, error: &sqlx::Error) {
         if !error::ends_connection(error) {
             return;
         }
         match &mut self.connection {
             Some(connection) if self.recovery.options.is_none() && !error::is_crash(error) => {
-                // Fails where there is no transaction.
+                // Fails if there is no transaction.
                 let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
             }
             connection => *connection = None,
@@ -94,7 +94,8 @@ impl Thread {
         result
     }
 
-    /// Runs these requests in one transaction. An error: somebody else holds the database, and nothing was written.
+    /// Runs these requests in one transaction. An error: another process holds the database, and nothing was
+    /// written.
     async fn attempt(&mut self, batch: &Waiting) -> std::result::Result<Batch, Held> {
         if let Err(loss) = self.check() {
             return Ok(Batch::Lost(loss));
@@ -130,8 +131,8 @@ impl Thread {
         Ok(outcome)
     }
 
-    /// What SQLite knows of a file after an I/O error is in doubt: a new connection reads it afresh. Not where the file is
-    /// lost: a connection that is opened beside the others would share their `-shm`, and have another log.
+    /// After an I/O error, SQLite's view of a file is doubtful: a new connection reads it afresh. Not if the
+    /// file is lost: a connection opened beside the others would share their `-shm`, and have another log.
     pub(in crate::connection::writer) async fn reopen(&mut self) {
         let Some((options, sidecars)) = self.recovery.options.as_ref().filter(|_| self.check().is_ok())
         else {
