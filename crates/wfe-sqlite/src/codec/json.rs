@@ -9,7 +9,7 @@ use wfe_core::{Result, limits::check_json};
 /// The text of a value.
 ///
 /// # Errors
-/// [`WfeError::Unstorable`]: it is nested deeper than can be read back.
+/// [`Unstorable`](wfe_core::WfeError::Unstorable): it is nested deeper than can be read back.
 pub(crate) fn text(what: &str, value: &Value) -> Result<String> {
     check_json(what, value)?;
     Ok(serde_json::to_string(value)?)
