@@ -147,7 +147,8 @@ async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_tha
         let why = error.source().unwrap();
         assert!(why.to_string().contains("its application_id is") && why.source().is_none(), "{why}");
         let error = error.to_string();
-        let (_, mend) = error.split_once("with an SQLite tool: ").unwrap_or_else(|| panic!("{lost}: {error}"));
+        let (_, mend) =
+            error.split_once("with an SQLite tool: ").unwrap_or_else(|| panic!("{lost}: {error}"));
         assert!(error.contains("VACUUM INTO"), "{error}");
         let mut tool = foreign(&copy).await;
         tool.execute(AssertSqlSafe(mend.to_owned())).await.unwrap();
@@ -194,7 +195,8 @@ async fn a_copy_that_lost_its_mark_and_has_more_than_a_store_is_told_as_what_it_
         let error = refused(&path).await.to_string();
         assert_eq!(contents(folder.path()), before, "{adds}");
         assert!(error.contains(told) && error.contains("a newer WFE"), "{adds}: {error}");
-        let (_, mend) = error.split_once("with an SQLite tool: ").unwrap_or_else(|| panic!("{adds}: {error}"));
+        let (_, mend) =
+            error.split_once("with an SQLite tool: ").unwrap_or_else(|| panic!("{adds}: {error}"));
         let mut tool = foreign(&path).await;
         tool.execute(AssertSqlSafe(mend.to_owned())).await.unwrap();
         tool.close().await.unwrap();

@@ -176,7 +176,7 @@ macro_rules! layer_of_all {
                 }
             }
 
-            // None of those that the trait makes of others: so they ask what a layer may stand in for.
+            // Without the derived methods: so those call the methods that a layer may replace.
             StepStore of |inner| steps(inner)? => {
                 $($owner)*
                 $($primary)*

@@ -122,7 +122,7 @@ pub(super) fn event(id: &str, name: &str, key: &str, time: DateTime<Utc>) -> Eve
     Event { id: id.to_owned(), event_time: time, ..Event::new(name, key, json!({ "of": id })) }
 }
 
-/// An open wait of an instance's pointer `p`.
+/// An open subscription of an instance's pointer `p`.
 pub(super) fn wait(
     id: &str,
     workflow: &str,
@@ -133,7 +133,7 @@ pub(super) fn wait(
     EventSubscription { id: id.to_owned(), ..EventSubscription::new(workflow, 1, "p", name, key, as_of) }
 }
 
-/// A wait with every field filled.
+/// A subscription with every field filled.
 pub(super) fn full_wait(id: &str) -> EventSubscription {
     EventSubscription {
         step_id: 5,

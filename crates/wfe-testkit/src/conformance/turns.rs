@@ -66,7 +66,7 @@ impl Layer for InTurn {
         &self.providers[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
     }
 
-    // Asked before each call: it must not take the turn that is the call's.
+    // Called before each call: it must not use up the turn of that call.
     fn has_step_store(&self) -> bool {
         self.providers.iter().all(|provider| provider.clone().step_store().is_some())
     }

@@ -7,15 +7,16 @@ use wfe_core::{
 
 use super::{Guarantees, engine_store::EngineStore, loss::Loss};
 
-/// The store of a host, and what has become known of it. Dereferenced, it is the engine's trait.
+/// The store of a host, and what has become known of it. It dereferences to the engine's trait.
 pub(crate) struct StoreAccess {
-    /// The plain traits, for what the engine's trait does not have. Their answers go through [`Loss::seen`].
+    /// The plain traits, for calls that the engine's trait does not have. Their answers go through
+    /// [`Loss::seen`].
     pub provider: Arc<dyn PersistenceProvider>,
     /// The engine's trait.
     pub steps: Arc<dyn StepStore>,
     pub loss: Arc<Loss>,
     pub guarantees: Guarantees,
-    /// Which corrupt rows were reported.
+    /// Which corrupt rows were logged.
     corrupt: CorruptValues,
 }
 
@@ -26,7 +27,7 @@ impl StoreAccess {
         Self { provider, steps: Arc::new(store), loss, guarantees, corrupt: CorruptValues::default() }
     }
 
-    /// One of many rows; `None`: it does not decode, and was reported, once.
+    /// One of many rows; `None`: it does not decode, and was logged, once.
     pub fn sound<T>(&self, row: Result<T>) -> Result<Option<T>> {
         match row {
             Ok(row) => Ok(Some(row)),

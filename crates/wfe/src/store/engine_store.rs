@@ -9,16 +9,16 @@ use wfe_core::{
 
 use super::{Guarantees, loss::Loss, plain::PlainStore};
 
-/// The store that the engine works on: the provider's own step store, or one made of its plain traits. It notes when
-/// that says that it is lost, whichever call it answers. Callers that use the provider itself note that with
-/// [`Loss::seen`].
+/// The store that the engine works on: the provider's own step store, or one made of its plain traits. It notes
+/// every answer which says that the store is lost. Callers that use the provider directly note their answers
+/// with [`Loss::seen`].
 pub(crate) struct EngineStore {
     store: Arc<dyn StepStore>,
     loss: Arc<Loss>,
 }
 
 impl EngineStore {
-    /// With what the store can promise.
+    /// Returns it with what the store guarantees.
     pub fn new(provider: Arc<dyn PersistenceProvider>, loss: Arc<Loss>) -> (Self, Guarantees) {
         let (store, guarantees): (Arc<dyn StepStore>, _) = match provider.clone().step_store() {
             Some(store) => (store, Guarantees::OneTransactionPerStep),
@@ -27,7 +27,7 @@ impl EngineStore {
         (Self { store, loss }, guarantees)
     }
 
-    /// Notes what an answer says of the store. A commit of unknown outcome may be the first sign of a loss.
+    /// Notes an answer. A commit of unknown outcome may be the first sign of a loss.
     async fn seen<T: Send>(&self, answer: Result<T>) -> Result<T> {
         let answer = self.loss.seen(answer);
         if let Err(WfeError::CommitUnknown { .. }) = answer {
@@ -37,10 +37,11 @@ impl EngineStore {
         }
     }
 
-    /// Notes whether the store is lost, whatever failed: an error may concern a file of the owner's own, which ends no host.
+    /// Checks after any error whether the store is lost. The error itself may concern the owner's own file,
+    /// which does not end the host.
     async fn seen_of_owner<T: Send>(&self, answer: Result<T>) -> Result<T> {
         if answer.is_err() {
-            // What it says is noted.
+            // The answer is noted.
             let _noted = self.loss.seen(self.store.verify().await);
         }
         answer

@@ -7,15 +7,15 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use wfe_core::{Result, WfeError};
 
-/// That the store has said it is lost ([`WfeError::Unusable`]), once and for all: then the host ends.
+/// Whether the store is lost ([`WfeError::Unusable`]). That is final, and the host ends.
 #[derive(Default)]
 pub(crate) struct Loss {
     found: OnceLock<Found>,
     told: CancellationToken,
 }
 
-/// As `logging::warn!`, of a failure of the store. Once that is lost, the host says so as it ends, and nothing else is to say the
-/// same with each thing that fails until then.
+/// As `logging::warn!`, for a failure of the store. Once the store is lost, the host logs that as it ends, and
+/// each further failure is logged at debug level only.
 macro_rules! warn_unless_lost {
     ($loss:expr, $($event:tt)+) => {
         if $loss.has_come() {
@@ -28,7 +28,7 @@ macro_rules! warn_unless_lost {
 
 pub(crate) use warn_unless_lost;
 
-/// An error that can be given again and again.
+/// An error that can be returned any number of times.
 struct Found {
     path: PathBuf,
     reason: String,
@@ -46,13 +46,13 @@ impl Found {
 }
 
 impl Loss {
-    /// Takes note of an answer of the store.
+    /// Notes an answer of the store.
     pub fn seen<T>(&self, answer: Result<T>) -> Result<T> {
         match answer {
             Err(WfeError::Unusable { path, reason, source }) => {
                 let found = Found { path, reason, source: source.map(Arc::from) };
                 let error = found.error();
-                // What was said first stays.
+                // The first error stays.
                 self.found.get_or_init(|| found);
                 self.told.cancel();
                 Err(error)
@@ -61,12 +61,12 @@ impl Loss {
         }
     }
 
-    /// What the store has said; `None`: it is not lost, as far as is known.
+    /// The error of the lost store; `None`: it is not known to be lost.
     pub fn error(&self) -> Option<WfeError> {
         self.found.get().map(Found::error)
     }
 
-    /// What to answer on a host that has ended.
+    /// The error for calls of a host that has ended.
     pub fn or_closed(&self) -> WfeError {
         self.error().unwrap_or(WfeError::Closed("the host"))
     }
@@ -75,7 +75,7 @@ impl Loss {
         self.told.is_cancelled()
     }
 
-    /// Until the store is lost.
+    /// Waits until the store is lost.
     pub async fn comes(&self) {
         self.told.cancelled().await;
     }

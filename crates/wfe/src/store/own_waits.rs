@@ -1,9 +1,10 @@
-//! Whether a stored wait is the one that its id says.
+//! Checks a stored subscription against its id.
 
 use wfe_core::{Result, WfeError, models::EventSubscription};
 
-/// Compares a wait that is open for a worker, a person or a schedule with its own id, which names the instance and the
-/// pointer that opened it, and is the key of the event that ends it. Of another one, the instance would never hear.
+/// Compares an open subscription of an external task or a schedule with its id, which names the instance and
+/// the pointer that opened it, and is the key of the event that ends it. If they do not agree, the instance
+/// would never receive that event.
 ///
 /// # Errors
 /// [`Corrupt`](WfeError::Corrupt): they do not agree.

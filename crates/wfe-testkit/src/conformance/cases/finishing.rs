@@ -1,4 +1,4 @@
-//! An event is finished only while no wait needs it.
+//! An event is finished only while no subscription needs it.
 
 use wfe_core::traits::Swept;
 

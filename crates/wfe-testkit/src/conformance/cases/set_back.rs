@@ -1,4 +1,4 @@
-//! Dates from before and after the clock was set back cannot be compared; what became due first can.
+//! Dates from before and after the clock was set back cannot be compared; the order of becoming due can.
 
 use super::{
     claiming::{NONE, claim, started},

@@ -1,4 +1,4 @@
-//! Waits for events.
+//! Subscriptions to events.
 
 use wfe_core::{Kind, models::EventSubscription};
 

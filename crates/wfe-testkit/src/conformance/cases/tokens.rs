@@ -1,4 +1,4 @@
-//! Tokens: how an external worker holds a wait, for a time, on the store's clock.
+//! Tokens: how an external worker holds a subscription, for a time, by the clock of the store.
 
 use std::time::Duration;
 

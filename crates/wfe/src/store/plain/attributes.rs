@@ -1,4 +1,4 @@
-//! What is kept in the extension attributes of pointers.
+//! The data in the extension attributes of pointers.
 
 use std::collections::HashMap;
 
@@ -11,15 +11,16 @@ use wfe_core::{
     traits::{Ending, Finished, StepCommit, StepFailure},
 };
 
-/// Of a container: its items.
+/// The items of a container.
 const ITEMS: &str = "wfe.items";
-/// Of a container: the pointers of its ended iterations, in order of completion; the completion number is the
+/// The pointers of a container's ended iterations, in order of completion; the completion number is the
 /// position, from 1.
 const HISTORY: &str = "wfe.history";
-/// Of the first pointer: how the instance ended, and why.
+/// How the instance ended, and why; at the first pointer.
 const END: &str = "wfe.end";
 
-/// What is stored like items, but not under a pointer: with the live pointer whose path it extends. The key follows.
+/// Items that are stored not under a pointer of their own, but at the live pointer whose path they extend. The
+/// key follows.
 const BELOW: &str = "wfe.below:";
 
 fn is_private(key: &str) -> bool {
@@ -32,7 +33,7 @@ struct End {
     cause: Option<StepFailure>,
 }
 
-/// Changes the instance as the commit says.
+/// Applies a commit to the instance.
 pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &StepCommit) -> Result<()> {
     if let Some(next) = step.next_execution {
         instance.next_execution = next;
@@ -56,7 +57,7 @@ pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &Ste
     }
     for pointer in &step.finished {
         let at = pointers.iter().position(|p| p.id == pointer.id);
-        // One that was made and finished between two commits was never live here.
+        // A pointer that was created and finished between two commits was never live here.
         let pointer = match at {
             Some(at) => with_private(pointer, &mut pointers.remove(at)),
             None => pointer.clone(),
@@ -81,7 +82,8 @@ pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &Ste
     Ok(())
 }
 
-/// Takes what is private out of a loaded instance; gives how it ended, and why it ended or stands still.
+/// Removes the private attributes from a loaded instance; returns how it ended, and the cause of its end or
+/// suspension.
 pub(in crate::store::plain) fn take_end(
     instance: &mut WorkflowInstance,
 ) -> Result<(Option<Ending>, Option<StepFailure>)> {
@@ -113,7 +115,7 @@ pub(in crate::store::plain) fn history(
     .collect()
 }
 
-/// What is kept in an attribute does not decode.
+/// The error of an attribute that does not decode.
 fn corrupt(row: String, attribute: &str, error: serde_json::Error) -> WfeError {
     WfeError::Corrupt {
         table: "execution_pointers",
@@ -140,7 +142,7 @@ pub(in crate::store::plain) fn items(
     items.into_iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).take(limit).collect()
 }
 
-/// With which live pointer, and as which attribute, items of this name are kept.
+/// The live pointer and the attribute in which items of this name are stored.
 fn place(pointers: &[ExecutionPointer], name: &str) -> Option<(usize, String)> {
     let mut path = name;
     loop {
@@ -152,7 +154,7 @@ fn place(pointers: &[ExecutionPointer], name: &str) -> Option<(usize, String)> {
     }
 }
 
-/// An attribute of a pointer of the live instance, or of one in the history of another.
+/// An attribute of a live pointer, or of one in the history of another.
 fn attribute(instance: &WorkflowInstance, pointer: &str, key: &str) -> Option<Value> {
     fn in_history(rows: &Value, pointer: &str, key: &str) -> Option<Value> {
         rows.as_array()?.iter().find_map(|row| {
@@ -172,7 +174,7 @@ fn attribute(instance: &WorkflowInstance, pointer: &str, key: &str) -> Option<Va
     })
 }
 
-/// The pointer as the engine has it, with the private attributes of the stored one.
+/// The pointer of the engine, with the private attributes of the stored one.
 fn with_private(pointer: &ExecutionPointer, stored: &mut ExecutionPointer) -> ExecutionPointer {
     let mut pointer = pointer.clone();
     let private =

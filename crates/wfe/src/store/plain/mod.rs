@@ -1,16 +1,17 @@
 //! A step store on the plain traits, for a provider that has none of its own.
 //!
-//! It serves one process. Owners, fences and waiting control requests live in memory. What the plain model has no
-//! field for is kept in the `extension_attributes` of pointers (see [`attributes`]): a container's items and history
-//! in the container's pointer, ending and cause in the instance's first one. An instance is read and written whole
-//! at each commit, so a long for-each costs more with each item. Failures are stored by a second call after the step's
-//! effect. A reference is kept as the instance's name. That the process died is not known to the next one: an instance
-//! that kills it each time is run again and again, beside all others.
+//! It serves one process. Owners, fencing tokens and pending control requests are in memory. Data without a
+//! field in the plain model is stored in the `extension_attributes` of pointers (see [`attributes`]): a
+//! container's items and history in the container's pointer, ending and cause in the instance's first pointer.
+//! Each commit reads and writes the whole instance, so each item of a long for-each costs more than the one
+//! before. Failures are stored by a second call after the effect of the step. A reference is stored as the
+//! instance's name. The death of a process is not known to the next one: an instance that kills its process
+//! runs again each time, beside all others.
 //!
-//! Waits and events are refused, so none is ever missed or taken wrongly here. Whoever matches them by the plain traits alone
-//! has nothing but dates (`event_time >= subscribe_as_of`): if the clock is set back after an instance began, what is
-//! published then is dated before it; and what was published before it in the very same instant, or before the clock was set
-//! back, counts as published after it.
+//! Subscriptions and events are refused, so none is ever missed or delivered wrongly here. With the plain
+//! traits alone, only dates could match them (`event_time >= subscribe_as_of`). If the clock is set back after
+//! an instance began, events published then are dated before it. Events published before it at the very same
+//! time, or before the clock was set back, would count as published after it.
 
 mod attributes;
 mod ownership;
@@ -32,12 +33,12 @@ use wfe_core::{
 
 use ownership::Ownership;
 
-/// Instances read at once when many are looked through.
+/// Instances read at once in a scan.
 const CHUNK: usize = 256;
 
 pub(crate) struct PlainStore {
     provider: Arc<dyn PersistenceProvider>,
-    /// Held over each whole call: what is read here is still so when it is written.
+    /// Locked during each whole call: what a call has read is unchanged when it writes.
     ownership: Mutex<Ownership>,
     corrupt: CorruptValues,
 }
@@ -51,7 +52,8 @@ impl PlainStore {
         self.ownership.lock().await
     }
 
-    /// Those of these instances that can be read. A provider that gives none of them because of one is asked for each.
+    /// The readable ones among these instances. If the provider returns none of them because of one, each is
+    /// read alone.
     async fn instances(&self, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
         match self.provider.get_workflow_instances(ids).await {
             Err(WfeError::Corrupt { .. }) => {}
@@ -132,7 +134,7 @@ impl StepStore for PlainStore {
         ownership.committed(id, step.applied, step.release);
         if !step.failures.is_empty() {
             let errors: Vec<_> = step.failures.iter().map(|failure| failure.error.clone()).collect();
-            // The step's effect is stored: failing here would make the caller store it again.
+            // The step's effect is stored: an error here would make the caller store it again.
             if let Err(error) = self.provider.persist_errors(&errors).await {
                 logging::error!(instance = id, %error, "failures of a step could not be stored");
             }
@@ -278,7 +280,7 @@ impl StepStore for PlainStore {
     }
 }
 
-/// What a start under a reference comes to where one was stored before. An instance that only bears the name which this store
+/// The result of a start whose reference was used before. An instance that only has the name which this store
 /// makes of definition and reference is another one.
 fn started_before(stored: WorkflowInstance, wanted: &WorkflowInstance) -> Result<Started> {
     let of =

@@ -5,7 +5,7 @@ use std::{
 
 use wfe_core::traits::{Claimed, Control, ControlRequest, Deaths, Fence, Owner};
 
-/// Who owns which instance, and what is asked of which: for one process, in memory.
+/// The owners of instances, and their pending control requests: for one process, in memory.
 #[derive(Default)]
 pub(in crate::store::plain) struct Ownership {
     owners: HashMap<u64, Weak<()>>,
@@ -53,7 +53,7 @@ impl Ownership {
     pub fn take(&mut self, id: &str, owner: &Owner) -> Claimed {
         let fence = Fence(self.number());
         self.held.insert(id.to_owned(), Held { fence, owner: owner.id() });
-        // What is in memory dies with the process: no death is ever known here.
+        // This data ends with the process: so no death is ever known here.
         Claimed { id: id.to_owned(), fence, deaths: Deaths::default() }
     }
 
@@ -61,7 +61,7 @@ impl Ownership {
         self.requests.get(id).cloned()
     }
 
-    /// Ids of the instances that something is asked of.
+    /// Ids of the instances with a pending control request.
     pub fn requested(&self) -> Vec<String> {
         self.requests.keys().cloned().collect()
     }
