@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
 use chrono::{DateTime, Utc};
@@ -18,6 +18,7 @@ use wfe_core::{
     executor::LifecycleEvent,
     models::WorkflowInstance,
     steps::StepError,
+    sync::lock,
     traits::{Loaded, PersistenceProvider},
 };
 
@@ -130,7 +131,7 @@ impl Handle {
         self.start(instance).await
     }
 
-    /// What a request needs to be handed to the engine; asked for before the request is stored. Waits while the engine has
+    /// What a request needs to be handed to the engine; to be had before the request is stored. Waits while the engine has
     /// much to take up. `None`: it does not run.
     pub async fn permit(&self) -> Option<Permit> {
         if self.is_running() { self.0.shared.channel.permit().await } else { None }
@@ -293,8 +294,7 @@ impl Handle {
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
-        // Nothing panics while holding it; if it did, the stage would still be whole.
-        self.0.stage.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.stage)
     }
 }
 
@@ -326,7 +326,7 @@ impl Handle {
         self.0.shared.inspect(id).await
     }
 
-    /// Where the bodies of the instance stand that this engine has taken up.
+    /// How far the bodies of the instance have come that this engine has taken up.
     pub fn bodies_of(&self, id: &str) -> BodyStates {
         self.0.shared.in_flight.of(id)
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use wfe::{
     Outcome, WorkflowHost,
-    definition::{Definition, WorkflowBuilder, event, inline},
+    definition::{Definition, Retry, WorkflowBuilder, event, inline},
     models::WorkflowStatus,
     steps::StepError,
 };
@@ -61,7 +61,11 @@ in_time! {
             .clock(place.clock.clone())
             .poll_interval(Duration::from_hours(100_000));
         let short = WorkflowBuilder::<Tally>::new("short", 1).then("only", nothing()).build().unwrap();
-        let host = started(builder.build(), &[&coming_and_going(), &short]).await;
+        // It is given back until its next attempt, and nothing else has the engine look at it.
+        let fails = inline(|_, _: Arc<Tally>| async { Err::<(), _>(StepError::retryable("again")) });
+        let later = Retry::up_to(1).initial(Duration::from_hours(1));
+        let w = WorkflowBuilder::<Tally>::new("w", 1).then("fails", fails).retry(later).build().unwrap();
+        let host = started(builder.build(), &[&w, &short]).await;
         gate.shut();
         let id = host.start_workflow("w", &Tally::default()).await.unwrap();
         until(async || gate.came.get() == 1).await;

@@ -122,7 +122,7 @@ async fn who_was_alone_at_ten_kills_in_a_row_is_suspended_and_no_other() {
     until_status(&place, &ids[0], WorkflowStatus::Suspended).await;
     let (code, message) = cause(&place, &ids[0]).await;
     assert!(
-        code == "poison" && message.contains("somebody has killed") && message.contains("resume"),
+        code == "poison" && message.contains("killed from outside") && message.contains("resume"),
         "{message}"
     );
     place.let_go("one");

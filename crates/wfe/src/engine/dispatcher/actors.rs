@@ -2,11 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::mpsc;
-use wfe_core::{logging, traits::Claimed};
+use wfe_core::{logging, sync::lock, traits::Claimed};
 
 use crate::engine::{
     instance::{
@@ -93,7 +93,7 @@ impl Actors {
         drop(known);
         let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail, mailbox);
         let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, parting: None };
-        // What it runs is told in it: the definition once the instance is read.
+        // Its definition is recorded once the instance is read.
         let span = logging::info_span!(
             parent: None,
             "workflow",
@@ -142,7 +142,6 @@ impl Actors {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while holding it; if it did, it would still be whole.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }

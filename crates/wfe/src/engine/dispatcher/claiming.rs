@@ -117,7 +117,7 @@ impl Dispatcher {
         if limited.is_empty()
             && let Some(ahead) = ahead
         {
-            self.timers.taken(ahead.timestamp_millis());
+            self.timers.claimed(ahead.timestamp_millis());
         }
         for versions in limited.chunk_by(|one, other| one.0 == other.0) {
             if let Some(slots) = shared.options.limits.instances(&versions[0].0) {
@@ -155,13 +155,13 @@ impl Dispatcher {
             }
             let as_at = ahead.unwrap_or(now);
             let (clock, owner) = (&*shared.options.clock, &self.owner);
-            let asked = clock.monotonic();
+            let began = clock.monotonic();
             let claimed = shared.store.claim_loaded(owner, definitions, as_at, limit);
             let claimed = shared.heartbeats.during(owner, clock, claimed).await?;
             let more = claimed.len() == limit;
             for (claimed, loaded) in claimed {
                 let slot = taken.as_mut().and_then(|taken| taken.split(1));
-                self.begin_claimed(claimed, State::Claimed(Box::new(loaded), asked), slot).await;
+                self.begin_claimed(claimed, State::Claimed(Box::new(loaded), began), slot).await;
             }
             if !more {
                 return Ok(ahead);
@@ -183,7 +183,7 @@ async fn acquire(shared: &Shared, owner: &Arc<Owner>, definitions: &[(String, u3
         return Ok(None);
     }
     let clock = &*shared.options.clock;
-    let asked = clock.monotonic();
+    let began = clock.monotonic();
     let acquired = shared.store.acquire_loaded(owner, definitions, id, shared.now());
     let acquired = match shared.heartbeats.during(owner, clock, acquired).await {
         Err(WfeError::DefinitionNotFound { id: definition, version }) => {
@@ -197,7 +197,7 @@ async fn acquire(shared: &Shared, owner: &Arc<Owner>, definitions: &[(String, u3
         let slots = definition.and_then(|definition| shared.options.limits.instances(definition));
         // Beyond the limit if need be: a request takes effect.
         let slot = slots.and_then(|slots| take_slots(slots, 1));
-        (claimed, State::Claimed(Box::new(loaded), asked), slot)
+        (claimed, State::Claimed(Box::new(loaded), began), slot)
     }))
 }
 

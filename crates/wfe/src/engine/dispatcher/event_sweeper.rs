@@ -52,8 +52,8 @@ async fn sweep(shared: &Shared) -> bool {
     }
 }
 
-/// Whether the store has told of each one whether a wait needs it. One that is needed is looked at again when that wait
-/// has taken it, or is closed.
+/// Whether the store has answered for each event whether a subscription needs it. One that is needed is looked at again
+/// when that subscription has taken it, or is closed.
 async fn finish(shared: &Shared, ids: &[String]) -> bool {
     let mut is_well = true;
     for ids in ids.chunks(AT_ONCE) {

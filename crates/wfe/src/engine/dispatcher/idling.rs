@@ -4,9 +4,9 @@ use super::Dispatcher;
 use crate::engine::state::outcome::Idle;
 
 impl Dispatcher {
-    /// Tells those who wait for it that the host is idle, if it is. What the store has is looked at first: neither a
-    /// notice that is still on its way nor a clock that was moved just now can be missed.
-    pub(super) async fn tell_if_idle(&mut self) {
+    /// Answers the callers that wait until the host is idle, if it is. What the store has is looked at first: neither a
+    /// notification that is still on its way nor a clock that was moved just now can be missed.
+    pub(super) async fn answer_if_idle(&mut self) {
         self.idlers.retain(|idler| !idler.is_closed());
         if self.idlers.is_empty() || self.is_at_work() {
             return;
@@ -37,8 +37,8 @@ impl Dispatcher {
                 works: self.actors.made(),
             };
             for idler in self.idlers.drain(..) {
-                // It fails only if whoever asked has gone away.
-                let _unheard = idler.send(idle);
+                // It fails only if the caller has gone away.
+                let _gone = idler.send(idle);
             }
         }
     }

@@ -117,9 +117,9 @@ impl Inbox {
             }
         }
         let notifications = &mut received.notifications;
-        // Whoever is not at work here by now is looked for in the store.
+        // Those that are not at work here are looked for in the store.
         notifications.requested.retain(|id, _| !self.actors.look(id));
-        notifications.asked.retain(|id| !self.actors.look(id));
+        notifications.by_commits.retain(|id| !self.actors.look(id));
         for id in mem::take(&mut notifications.woken) {
             self.actors.look(&id);
         }

@@ -27,7 +27,7 @@ use self::{
     inbox::{Inbox, Next, Pending},
     pace::Pace,
     timers::Timers,
-    timing::Again,
+    timing::Retry,
 };
 use super::{
     channel::Receiver,
@@ -41,7 +41,7 @@ use crate::store::{Guarantees, loss::warn_unless_lost};
 /// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. The same
 /// after a look while there is little room. Real time: others know of no virtual one.
 const REST: Duration = Duration::from_millis(25);
-/// Instances asked after at once, when others wait here for ends of instances that run elsewhere.
+/// Instances looked up at once when callers wait here for ends of instances that run elsewhere.
 const ENDS_AT_ONCE: usize = 1024;
 
 /// Which instances are at work, and when to look at others.
@@ -52,8 +52,8 @@ struct Dispatcher {
     timers: Timers,
     /// When events become due that are dated ahead.
     dates: Timers,
-    /// Events that have become due may have no positions yet, because the store failed; when it is asked again.
-    unpositioned: Option<Again>,
+    /// Events that have become due may have no positions yet, because the store failed; when that is repeated.
+    unpositioned: Option<Retry>,
     /// Something is or may be due, but there was no room for it.
     backlog: bool,
     /// There is a little room for it again; when to look for what fits in.
@@ -64,7 +64,7 @@ struct Dispatcher {
     full: Vec<Arc<Semaphore>>,
     /// Due times could not be read.
     unread: bool,
-    /// The store may have given this owner something that nobody here knows of.
+    /// The store may have given this owner an instance that is not known here.
     in_doubt: bool,
     /// Owners that this host was before, as long as something is under way of theirs.
     former: Vec<Weak<Owner>>,
@@ -159,7 +159,7 @@ pub(super) async fn run(
             () = async { clock.sleep_until(date.unwrap_or_default()).await }, if date.is_some() => {
                 inbox.beside(this.events_are_due()).await;
             }
-            () = Again::come(this.unpositioned.as_ref()), if this.unpositioned.is_some() => {
+            () = Retry::wait(this.unpositioned.as_ref()), if this.unpositioned.is_some() => {
                 inbox.beside(this.deliver_dated()).await;
             }
             () = tokio::time::sleep_until(this.partial_look.unwrap_or(this.looked)), if this.partial_look.is_some() => {
@@ -184,7 +184,7 @@ pub(super) async fn run(
             }
         }
         if inbox.is_empty() {
-            inbox.beside(this.tell_if_idle()).await;
+            inbox.beside(this.answer_if_idle()).await;
         }
     }
 }
@@ -228,7 +228,7 @@ fn watch(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
 impl Dispatcher {
     /// Looks after what came through the channel, as far as it needs the store: instances that are busy here were mailed.
     async fn attend_to(&mut self, Pending { notifications, idlers }: Pending) {
-        let Notifications { requested, asked, dates, .. } = notifications;
+        let Notifications { requested, by_commits, dates, .. } = notifications;
         self.in_doubt |= notifications.is_owner_in_doubt;
         for date in dates {
             self.dates.add(date);
@@ -237,7 +237,7 @@ impl Dispatcher {
             self.look_and_refill().await;
         }
         if notifications.is_deliverable {
-            self.deliver(asked.into_iter().collect()).await;
+            self.deliver(by_commits.into_iter().collect()).await;
         } else if notifications.has_unowned {
             self.look().await;
         }
@@ -249,12 +249,12 @@ impl Dispatcher {
         self.idlers.extend(idlers); // the main loop answers them
     }
 
-    /// Hands on what has just been stored for others. Of these instances, on which nobody works here, something was asked.
-    async fn deliver(&mut self, mut asked: Vec<String>) {
-        asked.extend(self.mail_requested().await);
-        // It takes those that nobody works on, all together and as far as there are slots for them.
+    /// Hands on what has just been stored for others. These instances have requests, and this host does not work on them.
+    async fn deliver(&mut self, mut requested: Vec<String>) {
+        requested.extend(self.mail_requested().await);
+        // It claims those that no host works on, all together and as far as there are slots for them.
         self.look().await;
-        self.wake_left(asked).await;
+        self.wake_left(requested).await;
     }
 
     /// Mails those at work here that have a request to look. Gives those whose work has ended meanwhile.
@@ -268,7 +268,7 @@ impl Dispatcher {
         for owner in former.iter().chain([&self.owner.clone()]) {
             match self.shared.store.requested(owner).await {
                 Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.look(id))),
-                // The next poll asks again.
+                // The next poll reads them again.
                 Err(error) => {
                     warn_unless_lost!(self.shared.store.loss, %error, "requests for busy instances could not be read");
                 }
@@ -305,7 +305,7 @@ impl Dispatcher {
         }
     }
 
-    /// A commit of unknown outcome may have given this owner an instance that nobody here works on. With a new owner in
+    /// A commit of unknown outcome may have given this owner an instance that this host does not work on. With a new owner in
     /// its place it is a dead owner's, and free, as soon as the works that the former owner has under way are done; they
     /// are not disturbed. Likewise one that others may take for dead.
     async fn become_another(&mut self) {

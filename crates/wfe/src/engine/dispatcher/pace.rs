@@ -15,7 +15,7 @@ const WITHOUT_NEWS: Duration = Duration::from_mins(1);
 pub(super) struct Pace {
     /// When the last look ended, and how long it took; `None`: there was none.
     pub(super) last: Option<(Instant, Duration)>,
-    /// Somebody has stored something since the last look began.
+    /// Something was stored since the last look began.
     pub(super) news: bool,
     /// How many due instances earlier looks have read.
     pub(super) read: usize,

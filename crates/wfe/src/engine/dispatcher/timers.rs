@@ -9,41 +9,41 @@ pub(crate) struct Timers {
     due: BTreeSet<i64>,
     /// Times after this one are known to the store only; `None`: all are here.
     horizon: Option<i64>,
-    /// So long ahead what becomes due is taken. Each time is told of half as long before, so that those which are close to one
-    /// another are taken together.
+    /// How long ahead instances are claimed. A time is announced half as long before, so that instances whose times are close
+    /// to one another are claimed together.
     ahead: i64,
-    /// Those up to this time were told of ahead.
-    told: i64,
-    /// What is due up to this time was taken ahead: there is nothing to do when it comes.
-    taken: i64,
+    /// The times up to this one were announced.
+    announced: i64,
+    /// All that is due up to this time was claimed ahead: there is nothing to do when it comes.
+    claimed: i64,
 }
 
 /// What there is to do now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// Something becomes due soon that was not told of yet.
+    /// Something becomes due soon that was not announced yet.
     pub soon: bool,
-    /// A time has come, and not all that is due was taken ahead.
+    /// A time has come, and not all that is due was claimed ahead.
     pub now: bool,
-    /// The store has to be asked for more.
+    /// More times have to be read from the store.
     pub refill: bool,
 }
 
 impl Timers {
-    /// What becomes due is taken so many milliseconds ahead; zero: when it comes.
+    /// Instances are claimed so many milliseconds ahead; zero: when they are due.
     pub fn new(ahead: i64) -> Self {
-        Self { due: BTreeSet::new(), horizon: None, ahead, told: i64::MIN, taken: i64::MIN }
+        Self { due: BTreeSet::new(), horizon: None, ahead, announced: i64::MIN, claimed: i64::MIN }
     }
 
-    /// Something becomes due at `at` that nobody has looked for yet.
+    /// Something becomes due at `at` that no claim has looked for yet.
     pub fn add(&mut self, at: i64) {
         if self.horizon.is_none_or(|horizon| at <= horizon) {
-            self.told = self.told.min(at.saturating_sub(1));
+            self.announced = self.announced.min(at.saturating_sub(1));
             self.insert(at);
         }
     }
 
-    /// Something becomes due at `at` that was left when what becomes due soon was taken: there is no place for it before.
+    /// Something becomes due at `at` that the claim ahead has left: there is no room for it before its time.
     pub fn add_left(&mut self, at: i64) {
         if self.horizon.is_none_or(|horizon| at <= horizon) {
             self.insert(at);
@@ -52,15 +52,15 @@ impl Timers {
 
     fn insert(&mut self, at: i64) {
         self.due.insert(at);
-        self.taken = self.taken.min(at.saturating_sub(1));
+        self.claimed = self.claimed.min(at.saturating_sub(1));
     }
 
-    /// All that is due up to this time was taken.
-    pub fn taken(&mut self, until: i64) {
-        self.taken = self.taken.max(until);
+    /// All that is due up to this time was claimed.
+    pub fn claimed(&mut self, until: i64) {
+        self.claimed = self.claimed.max(until);
     }
 
-    /// The store's next times, earliest first, after what becomes due soon was taken; with `more`, it may have later ones.
+    /// The store's next times, earliest first, after what becomes due soon was claimed; with `more`, it may have later ones.
     pub fn refill(&mut self, times: impl IntoIterator<Item = i64>, more: bool) {
         let before = self.due.len();
         let mut horizon = None;
@@ -75,8 +75,8 @@ impl Timers {
 
     /// When to look next.
     pub fn next(&self) -> Option<i64> {
-        let soon = self.due.range(self.told.saturating_add(1)..).next().copied();
-        let soon = soon.into_iter().chain(self.horizon.filter(|horizon| *horizon > self.told));
+        let soon = self.due.range(self.announced.saturating_add(1)..).next().copied();
+        let soon = soon.into_iter().chain(self.horizon.filter(|horizon| *horizon > self.announced));
         soon.map(|at| at.saturating_sub(self.ahead / 2)).chain(self.upcoming()).min()
     }
 
@@ -85,18 +85,18 @@ impl Timers {
         self.due.first().copied().into_iter().chain(self.horizon).min()
     }
 
-    /// Forgets what is due at `now`, and marks as told of what is due soon.
+    /// Forgets what is due at `now`, and announces what is due soon.
     pub fn take_due(&mut self, now: i64) -> Due {
         let later = self.due.split_off(&now.saturating_add(1));
         let due = std::mem::replace(&mut self.due, later);
         let soon = now.saturating_add(self.ahead / 2);
-        let is_new = |at: &i64| *at > self.told && *at <= soon;
+        let is_new = |at: &i64| *at > self.announced && *at <= soon;
         let refill = self.horizon.is_some_and(|at| at <= now || is_new(&at));
         let soon = self.due.range(..=soon).next_back().is_some_and(is_new);
         if soon || refill {
-            self.told = self.told.max(now.saturating_add(self.ahead));
+            self.announced = self.announced.max(now.saturating_add(self.ahead));
         }
-        Due { soon, now: due.last().is_some_and(|at| *at > self.taken), refill }
+        Due { soon, now: due.last().is_some_and(|at| *at > self.claimed), refill }
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
     const REFILL: Due = Due { soon: false, now: true, refill: true };
 
     #[test]
-    fn due_times_are_taken_together_and_later_ones_stay() {
+    fn due_times_come_together_and_later_ones_stay() {
         let mut timers = Timers::new(0);
         for at in [30, 10, 20, 10] {
             timers.add(at);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn times_beyond_the_horizon_are_left_to_the_store_which_is_asked_again_in_time() {
+    fn times_beyond_the_horizon_are_left_to_the_store_which_is_read_again_in_time() {
         let mut timers = Timers::new(0);
         timers.refill([10, 20], true);
         timers.add(25);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_told_of_ahead_and_once_more_when_it_comes_unless_all_was_taken() {
+    fn a_time_is_announced_ahead_and_once_more_when_it_comes_unless_all_was_claimed() {
         let mut timers = Timers::new(100);
         timers.add(1_000);
         timers.add(1_040);
@@ -151,32 +151,32 @@ mod tests {
         assert_eq!(timers.next(), Some(950));
         assert_eq!(timers.take_due(949), NOTHING);
         assert_eq!(timers.take_due(950), SOON);
-        assert_eq!(timers.next(), Some(1_000), "those close by are taken with it");
-        assert_eq!(timers.take_due(1_000), NOW, "not all was taken");
-        timers.taken(1_050);
+        assert_eq!(timers.next(), Some(1_000), "those close by are claimed with it");
+        assert_eq!(timers.take_due(1_000), NOW, "not all was claimed");
+        timers.claimed(1_050);
         assert_eq!(timers.take_due(1_040), NOTHING);
         assert_eq!(timers.next(), Some(1_950));
         assert_eq!(timers.take_due(1_950), SOON);
-        timers.taken(2_050);
+        timers.claimed(2_050);
         timers.add(1_980);
-        assert_eq!(timers.next(), Some(1_930), "it came after all up to then were taken: at once");
+        assert_eq!(timers.next(), Some(1_930), "it came after all up to then were claimed: at once");
         assert_eq!(timers.take_due(1_951), SOON);
     }
 
     #[test]
-    fn a_time_that_was_left_when_it_was_told_of_is_told_of_again_only_when_it_comes() {
+    fn a_time_that_was_left_when_it_was_announced_is_announced_again_only_when_it_comes() {
         let mut timers = Timers::new(100);
         timers.add(1_000);
         assert_eq!(timers.take_due(950), SOON);
         timers.add_left(1_000);
         assert_eq!(timers.next(), Some(1_000));
-        timers.taken(1_050);
+        timers.claimed(1_050);
         timers.add_left(1_000);
         assert_eq!(timers.take_due(1_000), NOW);
     }
 
     #[test]
-    fn a_horizon_that_was_told_of_ahead_is_told_of_again_only_when_it_comes() {
+    fn a_horizon_that_was_announced_is_announced_again_only_when_it_comes() {
         let mut timers = Timers::new(100);
         timers.refill([1_000], true);
         assert_eq!(timers.next(), Some(950));

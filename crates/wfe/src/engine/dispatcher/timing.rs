@@ -12,33 +12,33 @@ use crate::{engine::state::notifications::millis_rounded_up, store::loss::warn_u
 /// Due times read from the store at once: enough for minutes of a busy store, little enough to hold.
 const TIMERS_AT_ONCE: usize = 1024;
 
-/// The first pause before a store that failed is asked again, and the longest one: one that is busy was waited for already
-/// and is asked at once, but not without pause; one that is down is asked twelve times a minute.
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The initial and the maximum backoff before a call of the store that failed is repeated. A store that is busy was waited
+/// for already: its call is repeated soon, but not without pause. A store that is down is called twelve times a minute.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(25);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// When something that has failed is tried again. Real time: a store is no faster under a virtual clock.
+/// When a call that has failed is repeated. Real time: a store is no faster under a virtual clock.
 #[derive(Debug)]
-pub(super) struct Again {
+pub(super) struct Retry {
     at: Instant,
-    pause: Duration,
+    backoff: Duration,
 }
 
-impl Again {
+impl Retry {
     fn soon() -> Self {
-        Self { at: Instant::now() + FIRST_PAUSE, pause: FIRST_PAUSE }
+        Self { at: Instant::now() + INITIAL_BACKOFF, backoff: INITIAL_BACKOFF }
     }
 
-    /// After a pause that is longer than the one before.
+    /// After a backoff that is longer than the one before.
     fn after(before: Option<Self>) -> Self {
-        let pause = before.map_or(FIRST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
-        Self { at: Instant::now() + pause, pause }
+        let backoff = before.map_or(INITIAL_BACKOFF, |before| (before.backoff * 2).min(MAX_BACKOFF));
+        Self { at: Instant::now() + backoff, backoff }
     }
 
-    /// Until it is time; `None`: never.
-    pub async fn come(again: Option<&Self>) {
-        match again {
-            Some(again) => tokio::time::sleep_until(again.at).await,
+    /// Waits until it is time; `None`: for ever.
+    pub async fn wait(retry: Option<&Self>) {
+        match retry {
+            Some(retry) => tokio::time::sleep_until(retry.at).await,
             None => std::future::pending().await,
         }
     }
@@ -63,7 +63,7 @@ impl Dispatcher {
         }
     }
 
-    /// Delivers the events whose dates have come. If the store fails, so is it done in a while: nothing else may tell of them
+    /// Delivers the events whose dates have come; again in a while if the store fails, for nothing else may notify of them
     /// once more.
     pub(super) async fn deliver_dated(&mut self) {
         let before = self.shared.now();
@@ -74,9 +74,9 @@ impl Dispatcher {
         }
     }
 
-    /// Gives positions to the events that have become due, without which they reach nobody: also where there is no room to
-    /// claim, or nothing that could be claimed, since an instance that is at work may wait for one. `false`: the store has
-    /// failed, and is asked again in a while.
+    /// Gives positions to the events that have become due: without one, an event is not delivered. Also where there is no
+    /// room to claim, or nothing that could be claimed, since an instance that is at work may wait for one. `false`: the
+    /// store has failed, and the call is repeated in a while.
     pub(super) async fn position_events(&mut self) -> bool {
         match self.shared.store.position_due_events().await {
             Ok(had_some) => {
@@ -90,21 +90,21 @@ impl Dispatcher {
                 let before = self.unpositioned.take();
                 self.unpositioned = Some(if matches!(error, WfeError::Busy { .. }) {
                     logging::debug!(%error, "events that became due wait for the store");
-                    Again::soon()
+                    Retry::soon()
                 } else {
                     warn_unless_lost!(self.shared.store.loss, %error, "events that became due could not get their positions");
-                    Again::after(before)
+                    Retry::after(before)
                 });
                 false
             }
         }
     }
 
-    /// Hears of the next event that is dated after `after`. What comes after it is asked for when it has come.
+    /// Reads the date of the next event after `after`. Later ones are read when it has come.
     pub(super) async fn peek_at_events(&mut self, after: DateTime<Utc>) {
         match self.shared.store.upcoming_event(after).await {
             Ok(date) => date.into_iter().for_each(|date| self.dates.add(millis_rounded_up(date))),
-            // The next poll asks again.
+            // The next poll reads it again.
             Err(error) => {
                 warn_unless_lost!(self.shared.store.loss, %error, "the next event that is dated ahead could not be read");
             }
@@ -119,9 +119,9 @@ impl Dispatcher {
         self.refill_timers(before).await;
     }
 
-    /// Hears of the next due time after `after`, which another process may have stored. What comes after it is asked for
-    /// when it has come: so the store's next time is always known here. (`after` is from before the last claim: what becomes
-    /// due in between would be in neither answer.)
+    /// Reads the next due time after `after`, which another process may have stored. Later ones are read when it has come: so
+    /// the store's next time is always known here. (`after` is from before the last claim: what becomes due in between would
+    /// be in neither answer.)
     pub(super) async fn peek_at_timers(&mut self, after: DateTime<Utc>) {
         let definitions = self.shared.definitions();
         if definitions.is_empty() {

@@ -63,7 +63,7 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
     read
 }
 
-/// Those of them that decode. A store need not leave out the others: then they are read one by one, and it is told which do not.
+/// Those of them that decode. A store need not leave out the others: then they are read one by one, and those that do not are logged.
 async fn read_all(shared: &Shared, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
     let provider = &shared.store.provider;
     match shared.store.loss.seen(provider.get_workflow_instances(ids).await) {

@@ -63,7 +63,7 @@ pub(in crate::engine) struct Spawned {
 pub(in crate::engine) enum State {
     /// Here: it was just stored.
     Here(Box<Loaded>),
-    /// Here, as it was loaded with its claim, for which the store was asked then by the monotonic clock.
+    /// Here, as it was loaded with its claim, which began then by the monotonic clock.
     Claimed(Box<Result<Loaded>>, Duration),
 }
 

@@ -18,10 +18,10 @@ use crate::{
     store::loss::{Loss, warn_unless_lost},
 };
 
-/// The first pause before a store that failed is asked again, and the longest one: a store that is busy for a moment
-/// delays little, one that is down is asked twelve times a minute.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// The initial and the maximum backoff before a call of the store that failed is repeated: a store that is busy for a
+/// moment delays little, one that is down is called twelve times a minute.
+const INITIAL_BACKOFF: Duration = Duration::from_millis(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// What became of a pass.
 pub(in crate::engine) enum Stored {
@@ -87,7 +87,7 @@ pub(in crate::engine) async fn store(
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
                         notify(shared, &commit);
-                        // With no owner, it was given back with the commit; what is asked of it since is for the host
+                        // With no owner, it was given back with the commit; a request that it has since is for the host
                         // that claims it.
                         let is_settled = !commit.release
                             || loaded.owner.is_none()
@@ -335,7 +335,7 @@ pub(in crate::engine) async fn items(
 
 pub(in crate::engine) fn report(loss: &Loss, instance: &str, error: &WfeError) {
     match error {
-        // The host ends, and tells.
+        // The host ends, and reports it.
         _ if loss.has_come() => logging::debug!(instance, %error, "the store is lost"),
         // Passes by itself, and soon.
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
@@ -357,13 +357,13 @@ pub(in crate::engine) struct Pause {
 
 impl Pause {
     pub fn new(phase: PhaseWatch) -> Self {
-        Self { next: FIRST_PAUSE, phase }
+        Self { next: INITIAL_BACKOFF, phase }
     }
 
     /// `false`: the host closes, nothing is tried any more.
     pub async fn rest(&mut self) -> bool {
         let pause = self.next;
-        self.next = (pause * 2).min(LONGEST_PAUSE);
+        self.next = (pause * 2).min(MAX_BACKOFF);
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             // An error: the dispatcher is gone.

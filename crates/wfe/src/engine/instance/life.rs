@@ -43,8 +43,7 @@ enum Worked {
 }
 
 impl Actor {
-    /// Works until the work is over. No mail comes after the last look into the mailbox: whoever sends some then is told
-    /// that the actor has ended.
+    /// Works until the work is over. No mail comes after the last look into the mailbox: to send some fails then.
     pub async fn live(mut self, state: State) -> Parting {
         let next = self.work_through(state).await;
         let mut is_look_due = self.put_off;
@@ -58,13 +57,13 @@ impl Actor {
     /// Gives the time to look at the instance again.
     async fn work_through(&mut self, state: State) -> Option<i64> {
         let mut quarantine = suspect::poisoned(&self.work.id, self.claimed.deaths);
-        self.ticket = (self.is_suspect && quarantine.is_none()).then(|| PROCESS.ask());
+        self.ticket = (self.is_suspect && quarantine.is_none()).then(|| PROCESS.request());
         let mut here = match state {
             State::Here(loaded) => Some(*loaded),
-            State::Claimed(loaded, asked) => match *loaded {
+            State::Claimed(loaded, began) => match *loaded {
                 Ok(loaded) if self.shared.is_sound(&loaded) => {
                     self.await_start(&loaded).await;
-                    self.seen = asked;
+                    self.seen = began;
                     Some(loaded)
                 }
                 Ok(_) | Err(_) => None, // it is read again, with a second look at it, or until the store answers
@@ -190,7 +189,7 @@ impl Actor {
         }
     }
 
-    /// Notes which pointers wait for the end of earlier bodies, for those who ask for the status.
+    /// Records which pointers wait for the end of earlier bodies, for the status.
     fn note_held(&mut self, run: &mut Run) -> Result<()> {
         let held = run.held()?;
         if self.has_held || !held.is_empty() {
@@ -233,7 +232,7 @@ impl Actor {
             match commit::store(&self.shared, &self.bodies.phase, self.claimed.fence, &mut run).await? {
                 Stored::Done => {
                     self.stale = 0;
-                    self.work.work.committed();
+                    self.work.ongoing.committed();
                     self.stored(before);
                 }
                 Stored::Kept => {

@@ -1,18 +1,18 @@
 //! What reaches the actor of an instance.
 //!
-//! A mailbox is bounded without permits, so that whoever mails never waits: of a body it gets its begin, the end of its
+//! A mailbox is bounded without permits, so that to send mail never waits: of a body it gets its begin, the end of its
 //! attempt and the end of its thread, once each, and bodies have [slots](crate::engine::steps::slots); items come once for each
-//! time that the actor asks for some; and requests to look at the store merge into one.
+//! time that the actor requests some; and requests to look at the store merge into one.
 
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
-use wfe_core::{Result, definition::BodyEnd};
+use wfe_core::{Result, definition::BodyEnd, sync::lock};
 
 /// What an actor gets.
 pub(in crate::engine) enum Mail {
@@ -24,7 +24,7 @@ pub(in crate::engine) enum Mail {
     /// The body of the job of this number is over without a result: it never began, or was dropped, with the program's
     /// runtime, or because it went on for too long after its cancellation; or it has gone on after its attempt.
     NotRun(u64),
-    /// Items that the `Run` asked for that was opened as the `asker`-th: they, or why they cannot be read, from the one
+    /// Items that the `Run` requested that was opened as the `asker`-th: they, or why they cannot be read, from the one
     /// at the position `from` on.
     Items { asker: u64, container: String, from: u64, read: Result<Vec<serde_json::Value>> },
     /// Look at the stored instance: it may have a request, or an event. It comes after all else that is there.
@@ -46,8 +46,7 @@ struct State {
 
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while holding it; if it did, the state would still be whole.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_mails_an_actor_that_has_ended_is_told() {
+    fn mail_to_an_actor_that_has_ended_is_refused() {
         let (mail, mailbox) = mailbox();
         assert!(mail.send(Mail::Look));
         drop(mailbox);

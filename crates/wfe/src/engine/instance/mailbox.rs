@@ -139,7 +139,7 @@ impl Actor {
                 let values = read?;
                 self.shared.with_env(|env| run.items(&container, from, values, env))?;
             }
-            // It looks when all else is read; an earlier `Run` has asked for the items.
+            // It looks when all else is read; an earlier `Run` has requested the items.
             Mail::Look | Mail::Items { .. } => return Ok(false),
         }
         Ok(true)

@@ -27,8 +27,8 @@ impl Ownership {
         })
     }
 
-    /// Whether the instance is still this host's. The store is asked only if it may not be; that it cannot tell counts
-    /// as no.
+    /// Whether the instance is still this host's. The store is read only if it may not be; if that fails, it
+    /// counts as not.
     pub async fn lasts(&self, shared: &Shared, phase: &PhaseWatch, id: &str) -> bool {
         if !self.may_be_lost(shared) {
             return true;

@@ -27,7 +27,7 @@ pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Quarantine
     }
     let reason = format!(
         "its process died {} times in a row while this instance alone ran in it, and came to no commit: it kills its \
-         process, or somebody has killed the process each time; resume it to have it try again",
+         process, or the process was killed from outside each time; resume it to have it try again",
         deaths.alone
     );
     logging::error!(instance = id, code = StepError::POISON, "the instance is suspended: {reason}");
@@ -49,11 +49,11 @@ impl Actor {
         let allowance = isolation::allowance(deaths);
         let mut pause = commit::Pause::new(self.bodies.phase.clone());
         loop {
-            let mut ticket = self.ticket.take().unwrap_or_else(|| PROCESS.ask());
+            let mut ticket = self.ticket.take().unwrap_or_else(|| PROCESS.request());
             if is_requested {
-                PROCESS.hurry(ticket.number());
+                PROCESS.prioritize(ticket.number());
             }
-            let is_alone = self.await_call(&mut ticket, allowance).await?;
+            let is_alone = self.await_ticket(&mut ticket, allowance).await?;
             let way = if is_alone { Isolation::Alone } else { Isolation::Turn };
             match shared.store.isolate(&id, fence, way).await {
                 Ok(true) => {
@@ -61,9 +61,9 @@ impl Actor {
                     let (phase, began) = (self.bodies.phase.clone(), Instant::now());
                     let watch = tokio::spawn(async move {
                         tokio::time::sleep_until(began + allowance).await;
-                        PROCESS.is_in_the_way().await;
+                        PROCESS.keeps_others_waiting().await;
                         if is_noted(&shared, phase, &id, fence, Isolation::Over).await {
-                            PROCESS.outlast(number);
+                            PROCESS.end_trial(number);
                         }
                     });
                     return Some(Trial { ticket, watch });
@@ -84,11 +84,11 @@ impl Actor {
     }
 
     /// Whether it is alone. `None`: the host stops.
-    async fn await_call(&mut self, ticket: &mut Ticket, patience: Duration) -> Option<bool> {
+    async fn await_ticket(&mut self, ticket: &mut Ticket, patience: Duration) -> Option<bool> {
         // It has nothing in memory, and the others shall not wait in the store for it.
         let _aside = self.work.step_aside();
         let (number, mut phase) = (ticket.number(), self.bodies.phase.clone());
-        let mut come = std::pin::pin!(ticket.come(patience));
+        let mut begin = std::pin::pin!(ticket.begin(patience));
         loop {
             if *phase.borrow_and_update() != Phase::Running {
                 let fence = self.claimed.fence;
@@ -101,9 +101,9 @@ impl Actor {
                     // A body that another actor has begun. It is mailed once only.
                     Mail::NotRun(job) => drop(self.others.remove(&job)),
                     // A request has its effect when the instance is read again; that comes first, whatever else waits.
-                    _ => PROCESS.hurry(number),
+                    _ => PROCESS.prioritize(number),
                 },
-                is_alone = &mut come => return Some(is_alone),
+                is_alone = &mut begin => return Some(is_alone),
                 changed = phase.changed() => changed.ok()?, // an error: the dispatcher has ended
             }
         }

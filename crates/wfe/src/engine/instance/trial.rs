@@ -1,4 +1,4 @@
-//! The turn of a suspect.
+//! The trial of a suspect.
 
 use tokio::task::JoinHandle;
 
@@ -7,7 +7,7 @@ use crate::engine::isolation::Ticket;
 /// An instance that is a suspect, as long as it is one.
 pub(in crate::engine) struct Trial {
     pub(super) ticket: Ticket,
-    /// Ends the turn if that lasts for too long.
+    /// Ends the trial if that lasts for too long.
     pub(super) watch: JoinHandle<()>,
 }
 

@@ -1,15 +1,15 @@
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     task::{Context, Poll, Waker},
     thread,
 };
 
-use super::*;
+use super::{ticket::before, *};
 
 const LONG: Duration = Duration::from_mins(10);
 
-/// One of its own, in which nothing takes its turn by time alone.
+/// One of its own, in which nothing takes its trial by time alone.
 fn isolation(stretch: Duration, longest_rest: Duration, first_closure: Duration) -> &'static Isolation {
     Box::leak(Box::new(Isolation::new(Pace { stretch, longest_rest, first_closure })))
 }
@@ -26,40 +26,40 @@ fn now<T>(work: Pin<&mut (impl Future<Output = T> + ?Sized)>) -> Option<T> {
     }
 }
 
-/// A turn that comes at once.
+/// A trial that comes at once.
 async fn alone(isolation: &'static Isolation) -> Ticket {
-    let (turn, is_alone) = coming(isolation.ask(), LONG).await;
+    let (trial, is_alone) = coming(isolation.request(), LONG).await;
     assert!(is_alone);
-    turn
+    trial
 }
 
-/// The turn when it has come, and whether it is alone then.
-fn coming(mut turn: Ticket, patience: Duration) -> Pin<Box<dyn Future<Output = (Ticket, bool)> + Send>> {
+/// The trial when it has come, and whether it is alone then.
+fn coming(mut trial: Ticket, patience: Duration) -> Pin<Box<dyn Future<Output = (Ticket, bool)> + Send>> {
     Box::pin(async move {
-        let is_alone = turn.come(patience).await;
-        (turn, is_alone)
+        let is_alone = trial.begin(patience).await;
+        (trial, is_alone)
     })
 }
 
 #[tokio::test]
-async fn a_suspect_waits_for_bodies_that_run_and_none_begins_until_its_turn_is_over() {
+async fn a_suspect_waits_for_bodies_that_run_and_none_begins_until_its_trial_is_over() {
     let isolation = patient();
     let running = isolation.enter(None).unwrap();
-    let mut comes = coming(isolation.ask(), LONG);
+    let mut comes = coming(isolation.request(), LONG);
     assert!(now(comes.as_mut()).is_none());
     assert!(isolation.enter(None).is_none(), "it waits for a process without bodies");
     drop(running);
-    let (turn, is_alone) = comes.await;
+    let (trial, is_alone) = comes.await;
     assert!(is_alone && isolation.enter(None).is_none());
-    let own = isolation.enter(Some(turn.number())).unwrap();
+    let own = isolation.enter(Some(trial.number())).unwrap();
     let mut opened = pin!(isolation.opened(None));
     assert!(now(opened.as_mut()).is_none());
-    drop(turn);
+    drop(trial);
     let waiting = opened.await;
     let other = isolation.enter(None).unwrap();
     drop(waiting);
     // What it left running is a body like any other.
-    let mut comes = coming(isolation.ask(), LONG);
+    let mut comes = coming(isolation.request(), LONG);
     drop(other);
     assert!(now(comes.as_mut()).is_none());
     drop(own);
@@ -67,11 +67,11 @@ async fn a_suspect_waits_for_bodies_that_run_and_none_begins_until_its_turn_is_o
 }
 
 #[tokio::test]
-async fn suspects_come_one_after_the_other_and_whoever_is_in_a_hurry_first() {
+async fn suspects_come_one_after_the_other_and_the_one_with_a_request_first() {
     let isolation = patient();
     let first = alone(isolation).await;
-    let (second, third, dropped) = (isolation.ask(), isolation.ask(), isolation.ask());
-    isolation.hurry(third.number());
+    let (second, third, dropped) = (isolation.request(), isolation.request(), isolation.request());
+    isolation.prioritize(third.number());
     drop(dropped);
     let (mut second, mut third) = (coming(second, LONG), coming(third, LONG));
     assert!(now(second.as_mut()).is_none() && now(third.as_mut()).is_none());
@@ -86,10 +86,10 @@ async fn suspects_come_one_after_the_other_and_whoever_is_in_a_hurry_first() {
 }
 
 #[tokio::test]
-async fn a_turn_that_is_dropped_unheard_is_the_next_ones() {
+async fn a_trial_that_is_dropped_before_it_begins_is_the_next_ones() {
     let isolation = patient();
     let first = alone(isolation).await;
-    let (second, third) = (isolation.ask(), isolation.ask());
+    let (second, third) = (isolation.request(), isolation.request());
     drop(first); // the second one is called
     drop(second);
     assert!(coming(third, LONG).await.1);
@@ -98,7 +98,7 @@ async fn a_turn_that_is_dropped_unheard_is_the_next_ones() {
 #[tokio::test]
 async fn bodies_that_waited_begin_before_the_next_suspect() {
     let isolation = isolation(Duration::ZERO, LONG, LONG);
-    let (first, second) = (alone(isolation).await, isolation.ask());
+    let (first, second) = (alone(isolation).await, isolation.request());
     let mut opened = pin!(isolation.opened(None));
     assert!(now(opened.as_mut()).is_none());
     let long_ago = Instant::now().checked_sub(Duration::from_mins(1)).unwrap();
@@ -116,9 +116,9 @@ async fn bodies_that_waited_begin_before_the_next_suspect() {
 }
 
 #[tokio::test]
-async fn suspects_follow_one_another_at_once_while_nobody_else_waits() {
+async fn suspects_follow_one_another_at_once_while_no_body_waits() {
     let isolation = isolation(Duration::ZERO, LONG, LONG);
-    let (first, second) = (alone(isolation).await, isolation.ask());
+    let (first, second) = (alone(isolation).await, isolation.request());
     drop(first);
     assert!(isolation.enter(None).is_none());
     assert!(coming(second, LONG).await.1);
@@ -128,7 +128,7 @@ async fn suspects_follow_one_another_at_once_while_nobody_else_waits() {
 async fn others_begin_beside_a_long_body_while_a_suspect_waits_for_it() {
     let isolation = isolation(LONG, LONG, Duration::from_millis(1));
     let long = isolation.enter(None).unwrap();
-    let waits = tokio::spawn(coming(isolation.ask(), LONG));
+    let waits = tokio::spawn(coming(isolation.request(), LONG));
     // Again and again: in between it tries to be alone.
     for _ in 0..3 {
         while !isolation.lock().is_closed {
@@ -147,18 +147,18 @@ async fn a_suspect_that_takes_long_lets_others_begin_and_the_next_one_comes_besi
     let isolation = patient();
     let long = alone(isolation).await;
     let body = isolation.enter(Some(long.number())).unwrap();
-    let mut in_the_way = pin!(isolation.is_in_the_way());
+    let mut in_the_way = pin!(isolation.keeps_others_waiting());
     assert!(now(in_the_way.as_mut()).is_none());
-    let next = isolation.ask();
+    let next = isolation.request();
     in_the_way.await;
-    isolation.outlast(long.number());
+    isolation.end_trial(long.number());
     // It comes beside that one if it has not the patience …
     let (next, is_alone) = coming(next, Duration::ZERO).await;
     assert!(!is_alone && isolation.enter(None).is_none());
     drop(next);
     // … but it waits longer for the body of an instance that is no suspect.
     let ordinary = isolation.enter(None).unwrap();
-    let mut next = coming(isolation.ask(), Duration::ZERO);
+    let mut next = coming(isolation.request(), Duration::ZERO);
     assert!(now(next.as_mut()).is_none());
     assert!(isolation.enter(Some(long.number())).is_none(), "its own next body waits as others do");
     drop(ordinary);
@@ -167,7 +167,7 @@ async fn a_suspect_that_takes_long_lets_others_begin_and_the_next_one_comes_besi
     drop(next);
     // It comes to a commit: from then on it is an instance like any other.
     drop(long);
-    let mut next = coming(isolation.ask(), Duration::ZERO);
+    let mut next = coming(isolation.request(), Duration::ZERO);
     assert!(now(next.as_mut()).is_none());
     drop(body);
     assert!(next.await.1);
@@ -191,7 +191,7 @@ async fn closed_and_open(isolation: &'static Isolation, until: &AtomicBool) -> V
 async fn while_a_body_goes_on_for_an_hour_others_are_kept_out_for_a_bounded_time() {
     let isolation = isolation(Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(1));
     let long = isolation.enter(None).unwrap();
-    let waits = tokio::spawn(coming(isolation.ask(), Duration::from_hours(2)));
+    let waits = tokio::spawn(coming(isolation.request(), Duration::from_hours(2)));
     tokio::task::yield_now().await;
     let is_over = AtomicBool::new(false);
     let hour = async {
@@ -207,23 +207,23 @@ async fn while_a_body_goes_on_for_an_hour_others_are_kept_out_for_a_bounded_time
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_suspect_comes_beside_a_body_that_goes_on_for_long_and_others_begin_after_its_turn() {
+async fn a_suspect_comes_beside_a_body_that_goes_on_for_long_and_others_begin_after_its_trial() {
     let isolation = isolation(Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(1));
     let long = isolation.enter(None).unwrap();
     let began = Instant::now();
-    let comes = coming(isolation.ask(), Duration::from_secs(10));
-    let (turn, is_alone) = before(began + LONG, comes).await.expect("its turn comes");
+    let comes = coming(isolation.request(), Duration::from_secs(10));
+    let (trial, is_alone) = before(began + LONG, comes).await.expect("its trial comes");
     assert!(!is_alone && isolation.enter(None).is_none());
     assert_eq!(
         began.elapsed().as_secs(),
         40,
         "a body that takes less than the longest closure is waited for"
     );
-    let own = isolation.enter(Some(turn.number())).unwrap();
-    drop((own, turn));
+    let own = isolation.enter(Some(trial.number())).unwrap();
+    drop((own, trial));
     drop(isolation.enter(None).unwrap());
     drop(long);
-    assert!(coming(isolation.ask(), Duration::from_secs(10)).await.1);
+    assert!(coming(isolation.request(), Duration::from_secs(10)).await.1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,8 +231,8 @@ async fn a_suspect_that_is_patient_with_another_one_lets_others_begin_meanwhile(
     let isolation = isolation(Duration::from_secs(1), Duration::from_secs(10), Duration::from_secs(1));
     let long = alone(isolation).await;
     let _body = isolation.enter(Some(long.number())).unwrap();
-    isolation.outlast(long.number());
-    let waits = tokio::spawn(coming(isolation.ask(), Duration::from_mins(5)));
+    isolation.end_trial(long.number());
+    let waits = tokio::spawn(coming(isolation.request(), Duration::from_mins(5)));
     tokio::task::yield_now().await;
     let began = Instant::now();
     let opened = before(began + Duration::from_secs(11), isolation.opened(None));
@@ -276,21 +276,21 @@ async fn a_suspect_is_alone_whatever_goes_on_beside_it() {
     });
     let suspects = (0..60).map(|n| {
         tokio::spawn(async move {
-            let mut turn = isolation.ask();
+            let mut trial = isolation.request();
             if n % 3 == 0 {
                 // Not for long, perhaps.
                 let end = Instant::now() + Duration::from_micros(n * 13);
-                if before(end, turn.come(LONG)).await.is_none() {
+                if before(end, trial.begin(LONG)).await.is_none() {
                     return;
                 }
             } else {
-                assert!(turn.come(LONG).await);
+                assert!(trial.begin(LONG).await);
             }
-            let own = isolation.enter(Some(turn.number())).unwrap();
+            let own = isolation.enter(Some(trial.number())).unwrap();
             assert_eq!(BODIES.load(Ordering::SeqCst), 0);
             thread::yield_now();
             assert_eq!(BODIES.load(Ordering::SeqCst), 0);
-            drop((own, turn));
+            drop((own, trial));
         })
     });
     let all: Vec<_> = ordinary.chain(suspects).collect();
@@ -298,6 +298,6 @@ async fn a_suspect_is_alone_whatever_goes_on_beside_it() {
         one.await.unwrap();
     }
     let state = isolation.lock();
-    assert_eq!((state.ordinary, state.lasting, state.waiting, state.turn), (0, 0, 0, None));
+    assert_eq!((state.ordinary, state.lasting, state.waiting, state.trial), (0, 0, 0, None));
     assert!(state.suspects.is_empty() && state.queue.is_empty() && !state.is_closed);
 }

@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::sync::Notify;
-use wfe_core::{clock::Clock, traits::Owner};
+use wfe_core::{clock::Clock, sync::lock, traits::Owner};
 
 use crate::store::{StoreAccess, loss::warn_unless_lost};
 
@@ -67,7 +67,7 @@ struct Counters {
 }
 
 /// A work under way, until it is dropped.
-pub(in crate::engine) struct Work {
+pub(in crate::engine) struct OngoingWork {
     heartbeats: Arc<Heartbeats>,
     number: u64,
     counters: Arc<Counters>,
@@ -75,7 +75,7 @@ pub(in crate::engine) struct Work {
 
 impl Heartbeats {
     /// This owner works on something from now on.
-    pub fn begin(self: &Arc<Self>, owner: Arc<Owner>) -> Work {
+    pub fn begin(self: &Arc<Self>, owner: Arc<Owner>) -> OngoingWork {
         let counters = Arc::new(Counters {
             owner,
             commits: AtomicU64::new(0),
@@ -90,7 +90,7 @@ impl Heartbeats {
             self.some.notify_one();
         }
         drop(works);
-        Work { heartbeats: self.clone(), number, counters }
+        OngoingWork { heartbeats: self.clone(), number, counters }
     }
 
     /// Does something that may give this owner instances, and then reads them. Once that takes as long as a tick, it is a work
@@ -174,19 +174,14 @@ fn tick(lease: Duration) -> Duration {
     (lease / TICKS).max(SHORTEST_TICK)
 }
 
-/// Nothing panics while holding one; if it did, the values would still be whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Work {
+impl OngoingWork {
     /// The work came to a commit.
     pub fn committed(&self) {
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-impl Drop for Work {
+impl Drop for OngoingWork {
     fn drop(&mut self) {
         self.heartbeats.lock().under_way.remove(&self.number);
     }

@@ -1,6 +1,6 @@
 //! What the engine is to look after: notifications, which merge.
 //!
-//! Each of them says that something *is stored*, so it comes after the write that it tells of, and the engine reads the
+//! Each of them says that something *is stored*, so it comes after that write, and the engine reads the
 //! store once it has taken the notification up. However many come before that, one look answers all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ pub(in crate::engine) struct Notifications {
     /// the host can leave one without.
     pub requested: BTreeMap<String, Option<Permit>>,
     /// Instances of which commits have requested something.
-    pub asked: BTreeSet<String>,
+    pub by_commits: BTreeSet<String>,
     /// Instances at work here for which commits hold something.
     pub woken: BTreeSet<String>,
     /// When events become due that are dated ahead, in milliseconds: the next ones.
@@ -32,7 +32,7 @@ pub(in crate::engine) struct Notifications {
     pub has_unowned: bool,
     /// Definitions were registered.
     pub has_definitions: bool,
-    /// It is not known whether the store gave this owner an instance that nobody works on.
+    /// It is not known whether the store gave this owner an instance that this host does not work on.
     pub is_owner_in_doubt: bool,
 }
 
@@ -47,7 +47,7 @@ impl Notifications {
         self.has_definitions = true;
     }
 
-    /// The store may have given this host's owner an instance that nobody here works on.
+    /// The store may have given this host's owner an instance that this host does not work on.
     pub fn owner_in_doubt(&mut self) {
         self.is_owner_in_doubt = true;
     }
@@ -82,7 +82,7 @@ impl Notifications {
     /// A commit is stored that holds something for others.
     pub fn committed(&mut self, commit: &StepCommit) {
         self.is_deliverable = true;
-        self.asked.extend(commit.requested.iter().map(|(id, _)| id.clone()));
+        self.by_commits.extend(commit.requested.iter().map(|(id, _)| id.clone()));
     }
 
     /// A commit is stored that gives these instances something to do.
@@ -97,7 +97,7 @@ impl Notifications {
             && !self.has_definitions
             && !self.is_owner_in_doubt
             && self.requested.is_empty()
-            && self.asked.is_empty()
+            && self.by_commits.is_empty()
             && self.woken.is_empty()
             && self.dates.is_empty()
             && self.events.is_empty()
@@ -108,7 +108,7 @@ impl Notifications {
         for (id, permit) in later.requested {
             self.requested.entry(id).or_insert(permit);
         }
-        self.asked.append(&mut later.asked);
+        self.by_commits.append(&mut later.by_commits);
         self.woken.append(&mut later.woken);
         self.dates.append(&mut later.dates);
         self.forget_far_dates();
@@ -119,7 +119,7 @@ impl Notifications {
         self.is_owner_in_doubt |= later.is_owner_in_doubt;
     }
 
-    /// The store is asked for them when the earlier ones have come.
+    /// They are read from the store when the earlier ones have come.
     fn forget_far_dates(&mut self) {
         while self.dates.len() > REMEMBERED {
             self.dates.pop_last();

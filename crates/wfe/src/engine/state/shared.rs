@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock,
+    Arc, Mutex, PoisonError, RwLock,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -11,6 +11,7 @@ use wfe_core::{
     executor::{Env, LifecycleEvent, contradiction, lost_waits},
     limits::{later, nanos, nearest_time},
     logging,
+    sync::lock,
     traits::{Loaded, OWN_NAMES, Owner, PersistenceProvider, StepCommit},
 };
 
@@ -19,7 +20,7 @@ use crate::{
         channel::Channel,
         state::{
             completions::Completions,
-            heartbeat::{Heartbeats, Work},
+            heartbeat::{Heartbeats, OngoingWork},
             options::Options,
             outcome::End,
             start_barrier::StartBarrier,
@@ -31,7 +32,7 @@ use crate::{
     store::StoreAccess,
 };
 
-/// Lifecycle events kept for a subscriber that is slow. One that falls further behind is told how many it missed.
+/// Lifecycle events kept for a subscriber that is slow. One that falls further behind gets the number of those that it missed.
 const LIFECYCLE_BACKLOG: usize = 4096;
 
 /// What all parts of an engine share.
@@ -240,7 +241,7 @@ impl Shared {
         self.instances.load(Ordering::Relaxed) > 0
     }
 
-    /// Marks that this host, as `owner`, works on the instance, until it is dropped or told how the work ended. `slot` is
+    /// Marks that this host, as `owner`, works on the instance, until that is dropped. `slot` is
     /// one of those of its definition, if these are limited.
     pub fn begin(
         self: &Arc<Self>,
@@ -250,8 +251,8 @@ impl Shared {
     ) -> AtWork {
         self.instances.fetch_add(1, Ordering::Relaxed);
         self.completions.begin(id);
-        let work = self.heartbeats.begin(owner);
-        AtWork { shared: self.clone(), id: id.to_owned(), end: None, work, _slot: slot }
+        let ongoing = self.heartbeats.begin(owner);
+        AtWork { shared: self.clone(), id: id.to_owned(), end: None, ongoing, _slot: slot }
     }
 }
 
@@ -262,7 +263,7 @@ pub(in crate::engine) struct AtWork {
     pub id: String,
     pub end: Option<End>,
     /// Keeps the owner alive, too: what it owns is no other host's as long as this one works on it.
-    pub work: Work,
+    pub ongoing: OngoingWork,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -303,9 +304,4 @@ impl Drop for AtWork {
         self.shared.instances.fetch_sub(1, Ordering::Relaxed);
         self.shared.completions.finish(&self.id, self.end.take());
     }
-}
-
-/// Locks it. Nothing of ours panics while holding a lock; if it did, each of these values would still be whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,10 @@
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use tokio::sync::Notify;
-use wfe_core::models::WorkflowInstance;
+use wfe_core::{models::WorkflowInstance, sync::lock};
 
 /// Starts that are under way of instances which this host may take up as soon as they are stored, before their start was
 /// published. The actor of a new instance waits here, so that no lifecycle event of a first step comes before that of
@@ -80,8 +80,7 @@ impl StartBarrier {
     }
 
     fn lock(&self) -> MutexGuard<'_, Pending> {
-        // Nothing panics while holding it; if it did, the map would still be whole.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.pending)
     }
 }
 

@@ -1,12 +1,9 @@
 //! Events that may be marked as processed.
 
-use std::{
-    collections::BTreeSet,
-    mem,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::BTreeSet, mem, sync::Mutex};
 
 use tokio::sync::Notify;
+use wfe_core::sync::lock;
 
 /// Events that are remembered one by one. Where there are more, all unprocessed ones are looked through.
 pub(super) const REMEMBERED: usize = 1024;
@@ -44,8 +41,7 @@ impl Unprocessed {
     }
 }
 
-/// What the event sweeper is to look after. Whoever stores an event, or a commit that has taken one, notes it here once
-/// that is stored.
+/// What the event sweeper is to look after: events that were stored, or taken by a commit that is stored.
 #[derive(Default)]
 pub(in crate::engine) struct SweepList {
     unprocessed: Mutex<Unprocessed>,
@@ -74,8 +70,7 @@ impl SweepList {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Unprocessed> {
-        // Nothing panics while holding it; if it did, the list would still be whole.
-        self.unprocessed.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.unprocessed)
     }
 }
 

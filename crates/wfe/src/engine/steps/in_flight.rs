@@ -1,21 +1,24 @@
-//! Which bodies the hosts of this process have taken up and that have not ended, and where each of them stands.
+//! Which bodies the hosts of this process have taken up and that have not ended, and how far each of them has come.
 
 use std::{
     collections::HashMap,
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, LazyLock, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
-use wfe_core::executor::{Job, StepExecution};
+use wfe_core::{
+    executor::{Job, StepExecution},
+    sync::lock,
+};
 
 use crate::engine::instance::mail::{Mail, MailSender};
 
 /// Those of all hosts of this process. An instance that one of them gave back, or lost, may be claimed by another one, or
-/// by itself, while a body of it still runs here; the store cannot tell that. Instances are told apart by their ids, which
+/// by itself, while a body of it still runs here; the store does not know that. Instances are told apart by their ids, which
 /// differ from store to store but for copies of a database.
 static HOSTS: LazyLock<Mutex<Vec<Weak<InFlight>>>> = LazyLock::new(Mutex::default);
 
@@ -168,9 +171,4 @@ impl InFlight {
         }
         found
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while holding one; if it did, what it guards would still be whole.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

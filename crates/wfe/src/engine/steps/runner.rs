@@ -51,7 +51,7 @@ struct Slots {
 impl Bodies {
     /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
     /// instance: the one of the begin is made from it. If the body has to wait until the instance may be another process's
-    /// (`ownership`), the store is asked before it begins.
+    /// (`ownership`), the store is read before it begins.
     pub fn spawn(&self, job: Job, like: LifecycleEvent, ownership: Ownership, mail: MailSender) {
         let report = Report::new(&self.shared, &job, &like, mail);
         if *self.phase.borrow() != Phase::Running || self.shared.store.loss.has_come() {

@@ -2,7 +2,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use wfe_core::logging;
+use wfe_core::{logging, sync::lock};
 
 /// An asynchronous body that keeps its thread for longer than this is reported, and a blocking one that goes on for
 /// longer than this after its token was fired.
@@ -20,7 +20,7 @@ const TOO_LONG: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Reports asynchronous bodies that do not yield: they block a thread of the program's runtime; and cancelled
-/// blocking ones: they keep a thread, and a slot, which cannot be taken away. It measures real time, not the host's
+/// blocking ones: they keep a thread, and a slot. It measures real time, not the host's
 /// clock, for it is about threads, not about workflows.
 pub(in crate::engine) struct Watchdog {
     watched: Mutex<Vec<Weak<Watch>>>,
@@ -95,7 +95,7 @@ impl Watchdog {
     fn begin(&self, instance: Arc<str>, step: &str, token: Option<CancellationToken>) -> Arc<Watch> {
         let (step, since, reported) = (step.to_owned(), AtomicU64::new(0), AtomicBool::new(false));
         let watch = Arc::new(Watch { instance, step, since, token, reported });
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = lock(&self.watched);
         watched.push(Arc::downgrade(&watch));
         drop(watched);
         self.work.notify_one();
@@ -115,7 +115,7 @@ impl Watchdog {
     /// Reports the bodies that are overdue; `false`: none is left to watch.
     fn look(&self) -> bool {
         let now = self.millis();
-        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut watched = lock(&self.watched);
         watched.retain(|watch| {
             let Some(watch) = watch.upgrade() else { return false };
             let since = watch.since(now);
