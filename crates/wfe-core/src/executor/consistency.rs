@@ -1,5 +1,5 @@
-//! What the rows of an instance show to be impossible, because rows were removed or changed behind the engine's back.
-//! Going on from there could run steps again that have finished, leave some out, or wait for ever.
+//! Finds contradictions in the rows of an instance: rows were removed or changed behind the engine's back. If the
+//! instance went on from there, it could run finished steps again, leave steps out, or wait for ever.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -13,11 +13,11 @@ use crate::{
     traits::Loaded,
 };
 
-/// What cannot be about a stored instance that has not ended: a [`Corrupt`](WfeError::Corrupt) that names the place.
-/// `None`: nothing. With its definition, more is found.
+/// Looks for a contradiction in a stored instance that has not ended: a [`Corrupt`](WfeError::Corrupt) that names the
+/// row and the column, or `None` if there is none. With the definition, it finds more.
 ///
-/// A host asks it before it [opens](super::Run::open) an instance, and before it answers how one stands. What the store
-/// has to be asked besides are its [`lost_waits`].
+/// A host checks this before it [opens](super::Run::open) an instance, and before it reports the status of one. About
+/// the [`lost_waits`] of the instance, the host has to query the store besides.
 #[must_use]
 pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option<WfeError> {
     let instance = &loaded.instance;
@@ -31,7 +31,7 @@ pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option
             "execution_pointers",
             "workflow",
             instance.id.clone(),
-            "the instance is not over, but it stands at no step: rows of it are gone",
+            "the instance has not ended, but it has no active pointer: rows of it are missing",
         ));
     }
     pointers
@@ -43,7 +43,8 @@ pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option
         .or_else(|| overlooked(loaded, &active))
 }
 
-/// A pointer in which one column contradicts another, so that nothing would ever go on at it, or something would twice.
+/// Finds a contradiction between the columns of one pointer: nothing would ever go on at it, or something would happen
+/// twice.
 fn impossible(
     instance: &str,
     pointer: &ExecutionPointer,
@@ -64,15 +65,19 @@ fn impossible(
         _ => false,
     };
     if attributes.iter().any(is_spoilt) {
-        return corrupt_in("extension_attributes", "what the engine keeps there is of another type", None);
+        return corrupt_in(
+            "extension_attributes",
+            "a value that the engine keeps there has the wrong type",
+            None,
+        );
     }
     if !pointer.active {
         if pointer.status.is_final() {
             return None;
         }
-        return corrupt_in("active", "the step has not ended, but nothing is to go on at it", None);
+        return corrupt_in("active", "the step has not ended, but its pointer is not active", None);
     }
-    // What a step keeps that has become another one is reported as what does not fit the definition.
+    // If the step is of another kind now, its state is reported as a mismatch with the definition, not here.
     let has_state = pointer.status == Is::Running || pointer.persistence_data.is_some();
     let step = pointer.step_name.as_deref().filter(|_| has_state);
     let node = definition.zip(step).and_then(|(all, step)| all.find(step));
@@ -84,7 +89,7 @@ fn impossible(
         Some(node) => match node.verb.primitive().check_kept(pointer) {
             Ok(kept) => kept == Kept::GoesOn,
             Err(spoilt) => {
-                let message = "it is not what such a step keeps";
+                let message = "the state is not that of such a step";
                 return corrupt_in("persistence_data", message, spoilt.into_source());
             }
         },
@@ -92,24 +97,24 @@ fn impossible(
     };
     match pointer.status {
         Is::Complete | Is::Skipped | Is::Compensated | Is::Cancelled | Is::PendingPredecessor => {
-            corrupt_in("status", "the step is one to go on at, but in this status nothing goes on", None)
+            corrupt_in("status", "the pointer is active, but no active pointer can have this status", None)
         }
         Is::Sleeping if pointer.sleep_until.is_none() => {
-            corrupt_in("sleep_until", "the step sleeps, but until no time", None)
+            corrupt_in("sleep_until", "the step sleeps, but has no time to wake up", None)
         }
         Is::WaitingForEvent if !attributes.contains_key(attributes::SUBSCRIPTIONS) => {
-            corrupt_in("status", "the step waits, but has never begun to", None)
+            corrupt_in("status", "the step waits for an event, but has never opened a wait", None)
         }
         Is::Running
             if attributes.get(attributes::KIND).is_none() || (pointer.children.is_empty() && !goes_on) =>
         {
-            corrupt_in("status", "the step waits for what is inside of it, and nothing is", None)
+            corrupt_in("status", "the step waits for its branches, but has none", None)
         }
         Is::Pending | Is::Running | Is::Sleeping | Is::WaitingForEvent | Is::Failed => None,
     }
 }
 
-/// A wait that is not what the pointer that stands at it waits for.
+/// Finds a wait that differs from what its pointer waits for.
 fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let mut waiting = active.iter().filter(|p| p.status == PointerStatus::WaitingForEvent).peekable();
     waiting.peek()?;
@@ -126,27 +131,28 @@ fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
         } else {
             return None;
         };
-        let message = format!("it is not what the pointer {:?} says that waits there", pointer.id);
+        let message = format!("it differs from what the pointer {:?} waits for", pointer.id);
         Some(corrupt("event_subscriptions", column, wait.id.clone(), &message))
     })
 }
 
-/// An instance that is not suspended, although a step of it stands failed until a caller resumes it: a resume would do
-/// nothing.
+/// Finds an instance that is not suspended, although one of its steps has failed and waits until a caller resumes it: a
+/// resume would do nothing.
 fn unresumed(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let instance = &loaded.instance;
     if instance.status != WorkflowStatus::Runnable {
         return None;
     }
     let failed = active.iter().find(|pointer| pointer.status == PointerStatus::Failed)?;
-    let message = format!("it is not suspended, although {:?} has failed and waits for a resume", failed.id);
+    let message =
+        format!("the instance is not suspended, although {:?} has failed and waits for a resume", failed.id);
     Some(corrupt("workflows", "status", instance.id.clone(), &message))
 }
 
-/// The waits of its pointers that are not among its open ones. A wait that a caller closed by hand
-/// ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)) is opened again when the
-/// instance is; anything else is a fault of the store's rows, which
-/// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) distinguishes.
+/// The ids of waits that the instance's pointers need, but that are not among its open ones. If a caller closed a wait
+/// by hand ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)), it is opened
+/// again when the instance is opened. Any other lost wait is a fault of the store's rows.
+/// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) tells these cases apart.
 #[must_use]
 pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     let instance = &loaded.instance;
@@ -163,19 +169,19 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     waits
 }
 
-/// Whether the main path has come to an end, or a saga was undone, behind which the instance may end. A suspended
-/// instance in which that has happened stands at no step, and ends when it is resumed.
+/// Whether the main path has ended, or a saga was compensated, after which the instance may end. If that happened while
+/// the instance was suspended, it has no active pointer, and ends when it is resumed.
 fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
-    let is_undone = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
+    let is_compensated = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
     let ends_the_path = |pointer: &ExecutionPointer| {
         let node = pointer.step_name.as_deref().and_then(|step| definition.find(step));
-        // A step that is gone from the definition says nothing.
+        // A step that the definition no longer has proves nothing.
         pointer.scope.is_empty() && node.is_none_or(|node| node.next.is_none())
     };
-    pointers.iter().any(|pointer| is_undone(pointer) || ends_the_path(pointer))
+    pointers.iter().any(|pointer| is_compensated(pointer) || ends_the_path(pointer))
 }
 
-/// A pointer without its container, or a container without a branch that it waits for.
+/// Finds a pointer without its container, or a container without a branch that it waits for.
 fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPointer]) -> Option<WfeError> {
     let is_nested = active.iter().any(|pointer| !(pointer.scope.is_empty() && pointer.children.is_empty()));
     if !is_nested {
@@ -188,7 +194,7 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
             "execution_pointers",
             "id",
             format!("{id} of {instance}"),
-            &format!("the row is gone: {why}"),
+            &format!("the row is missing: {why}"),
         ))
     };
     for pointer in active {
@@ -211,7 +217,7 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
     None
 }
 
-/// An instance that no host would ever look at again, although time alone has something for it to do.
+/// Finds an instance that no host would ever claim again, although something in it is due by time alone.
 fn overlooked(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let instance = &loaded.instance;
     let is_looked_at = loaded.owner.is_some()
@@ -225,14 +231,14 @@ fn overlooked(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError>
         PointerStatus::WaitingForEvent | PointerStatus::Running => pointer.sleep_until.is_some(),
         _ => false,
     };
-    // A deadline of the definition says nothing: it may have come with a new one of the same version.
+    // A deadline of the definition proves nothing: it may have come with a new definition of the same version.
     let due = active.iter().find(|pointer| is_due(pointer))?;
     Some(corrupt(
         "workflows",
         "next_execution",
         instance.id.clone(),
         &format!(
-            "no host would look at the instance again, although {:?} is due by time: set it to 0",
+            "no host would claim the instance again, although {:?} is due by time alone; set this column to 0",
             due.id
         ),
     ))

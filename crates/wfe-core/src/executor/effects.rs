@@ -1,48 +1,48 @@
-//! What is to be done once a commit is stored.
+//! Effects: what the host does after a commit is stored.
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Job, LifecycleEvent};
 
-/// What is to be done once a commit is stored, and not before.
+/// What the host does after a commit is stored, and not before.
 #[derive(Default)]
 pub struct Effects {
-    /// Bodies to run. Each one's end goes to [`Run::ended`](super::Run::ended); of one that is dropped without a result, to
-    /// [`Run::body_over`](super::Run::body_over).
+    /// Bodies to run. Report the end of each to [`Run::ended`](super::Run::ended); if one is dropped without a result,
+    /// to [`Run::body_over`](super::Run::body_over).
     pub jobs: Vec<Job>,
-    /// Items to read. They go to [`Run::items`](super::Run::items).
+    /// Items to read. Hand them to [`Run::items`](super::Run::items).
     pub requests: Vec<ItemRequest>,
-    /// Events may be there for waits that the commit has opened, that were passed over until now, or whose time limit has
-    /// passed: if the `Run` goes
-    /// on, read what the store has and hand its deliveries to [`Run::deliver`](super::Run::deliver); if it was released, acquire the
-    /// instance again (which comes to nothing if no event is there).
+    /// Whether to look for events: the store may have events for waits that the commit opened, that were passed over
+    /// until now, or whose time limit has passed. If the `Run` goes on, read what the store has and hand its deliveries
+    /// to [`Run::deliver`](super::Run::deliver). If it was released, acquire the instance again (the store refuses if
+    /// no event is there).
     pub listen: bool,
-    /// For which of the open waits they may be there; `None`: for any of them.
+    /// The open waits for which to look; `None`: all of them.
     pub waits: Option<Vec<String>>,
-    /// Ids of the events that the commit consumed: they can be marked as processed, unless another wait needs them
-    /// ([`finish_event`](StepStore::finish_event)).
+    /// Ids of the events that the commit consumed. They can be marked as processed, unless another wait needs them
+    /// ([`finish_event`](crate::traits::StepStore::finish_event)).
     pub consumed: Vec<String>,
-    /// Other instances that have something to do now: children that were begun or asked to end, the parent of one that has
-    /// ended. They are found without this too, but later.
+    /// Other instances that have something to do now: children that were begun or requested to end, and the parent of a
+    /// child that has ended. The engine finds them without this too, but later.
     pub wakes: Vec<String>,
-    /// More follows by itself: commit again at once, whatever else happens.
+    /// Whether more follows without any input: advance and commit again at once.
     pub again: bool,
-    /// To publish, in this order: what has happened to the instance, and the starts of children.
+    /// Lifecycle events to publish, in this order: those of the instance, and the starts of its children.
     pub events: Vec<LifecycleEvent>,
-    /// Tokens of bodies whose results are no longer wanted, to fire.
+    /// Tokens to fire: those of bodies whose results are no longer wanted.
     pub cancelled: Vec<CancellationToken>,
-    /// The commit gave the ownership back: the `Run` is done. Inside, when to look at the instance again, in
-    /// milliseconds (`None`: it waits for something other than time, or has ended).
+    /// `Some` if the commit released the instance: the `Run` is done. The inner value is when to look at the instance
+    /// again, in milliseconds; `None`: it waits for something other than time, or has ended.
     pub released: Option<Option<i64>>,
 }
 
-/// Items that a for-each, or a saga that is undone, needs next.
+/// Items that a for-each, or a saga that is being compensated, needs next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemRequest {
-    /// Under what they are stored: a pointer, or an entry of a log.
+    /// The key under which the items are stored: a pointer, or an entry of a saga log.
     pub container: String,
-    /// Position of the first one.
+    /// Position of the first item.
     pub from: u64,
-    /// How many at most.
+    /// The maximum number of items.
     pub limit: usize,
 }

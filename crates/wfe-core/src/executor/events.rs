@@ -1,4 +1,4 @@
-//! The engine's own events.
+//! Events that the engine itself publishes or awaits: the ends of children, activities and user tasks.
 
 use chrono::DateTime;
 use serde_json::Value;
@@ -9,25 +9,25 @@ use crate::{
     traits::{Ending, StepFailure},
 };
 
-/// Name of the event that tells of a child workflow's end; its key is the child's id.
+/// Name of the event that reports the end of a child workflow. The key is the child's id.
 pub const CHILD_ENDED: &str = "wfe.child-ended";
-/// What the names of the events that end activities begin with; the activity's name follows. The key is the wait's id.
+/// Prefix of the names of the events that end activities; the activity's name follows. The key is the wait's id.
 pub const ACTIVITY: &str = "wfe.activity:";
 /// Name of the events that end user tasks. The key is the wait's id.
 pub const USER_TASK: &str = "wfe.user-task";
 
-/// What the end of a child tells its parent.
+/// The end of a child, as reported to its parent.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ChildEnd {
-    /// How it ended.
+    /// How the child ended.
     pub ending: Ending,
-    /// Its data at its end.
+    /// The child's data at its end.
     #[serde(with = "crate::limits::inside")]
     pub data: Value,
-    /// The failure that ended it, if one did.
+    /// The failure that ended the child, if one did.
     pub cause: Option<StepFailure>,
-    /// Whether that failure may pass. Events of earlier versions do not tell; what they tell of counts as retryable, as it
-    /// did then.
+    /// Whether that failure is retryable. Events of earlier versions do not say; their failures count as retryable, as
+    /// they did then.
     #[serde(default = "may_pass")]
     pub retryable: bool,
 }
@@ -37,10 +37,10 @@ fn may_pass() -> bool {
 }
 
 impl ChildEnd {
-    /// The event that tells of the end of the instance `child`. It has the same id whoever makes it, one that no caller can
-    /// give to an event of theirs; and no clock can hold it back: it lies in the past.
+    /// The event that reports the end of the instance `child`. Its id depends on the child alone, and no caller can
+    /// give this id to an event of its own. It is dated in the past, so that no clock holds it back.
     ///
-    /// Earlier versions gave it another id. Whoever waits finds it by name and key, whatever its id.
+    /// Earlier versions gave the event another id. A waiting parent finds it by name and key, whatever its id.
     #[must_use]
     pub fn event(&self, child: &str) -> Event {
         Event {

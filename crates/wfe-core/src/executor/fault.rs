@@ -1,11 +1,11 @@
-//! Why a move of the executor did not come about, and what is said of what a step keeps.
+//! Faults of the executor's moves, and checks of the state that a step keeps.
 
 use crate::{BoxError, WfeError, redact, steps::StepError};
 
-/// Why a move of the executor did not come about.
+/// Why a move of the executor failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The user's part of it failed: the step whose pointer moves has failed.
+    /// The user's code failed: the step of the moving pointer has failed.
     Step(StepError),
     /// The state contradicts itself.
     State(WfeError),
@@ -29,12 +29,12 @@ impl From<serde_json::Error> for Fault {
     }
 }
 
-/// What the value says that a step keeps in its pointer.
+/// How a step goes on, as shown by the state in its pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// The step goes on only by what it waits for: its children, an event, a time.
+    /// The step waits: only its children, an event or a time make it go on.
     Waits,
-    /// It has something to begin by itself, so that it goes on although it has no children.
+    /// The step has something to begin by itself, so it goes on even without children.
     GoesOn,
 }
 
@@ -44,13 +44,13 @@ impl Kept {
     }
 }
 
-/// Why the value that a pointer keeps is none of its step's.
+/// Why the state in a pointer cannot be that of its step.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Spoilt {
-    /// With the decoder's error, which quotes nothing.
+    /// The state does not decode. The decoder's error quotes no data.
     #[error("does not decode ({0})")]
     Undecodable(BoxError),
-    /// It decodes, but no step gets there.
+    /// The state decodes, but no step can reach it.
     #[error("contradicts itself")]
     Impossible,
 }
@@ -71,5 +71,5 @@ impl From<serde_json::Error> for Spoilt {
     }
 }
 
-/// What came of a move.
+/// The result of a move.
 pub(crate) type Moved<T = ()> = Result<T, Fault>;

@@ -1,21 +1,21 @@
-//! By which key the outside can tell that it has done something before.
+//! Idempotency keys: by them, external systems recognise a repeated request.
 
 use crate::models::{ExecutionPointer, attributes, pointer_id};
 
-/// The idempotency key of this visit of a step, whoever does its work: its body
-/// ([`Ctx::idempotency_key`](crate::steps::Ctx::idempotency_key)), or a worker outside.
+/// The idempotency key of this execution of a step. Its body
+/// ([`Ctx::idempotency_key`](crate::steps::Ctx::idempotency_key)) and an external worker get the same key.
 ///
-/// It is made of what was stored before the work can begin, so it is the same after a crash and over all attempts. Of a
-/// compensation, it is the same also when another saga goes on with it that it was cut short in; what an earlier version
-/// stored of a wait in one does not tell that yet, and has a key of its own.
+/// The key is made of what was stored before the work can begin, so it is the same after a crash and over all attempts.
+/// The key of a compensation stays the same also if the compensation was interrupted and another saga continues it.
+/// Waits in a compensation that an earlier version stored lack this information; they have a key of their own.
 #[must_use]
 pub fn idempotency_key(instance: &str, pointer: &ExecutionPointer) -> String {
     let named = pointer.text(attributes::KEY);
     pointer_id::idempotency_key(instance, named.unwrap_or(&pointer.id))
 }
 
-/// The idempotency key of a pointer of which no more than its id is known; `None`: it may be one of a compensation, whose
-/// key only the stored pointer tells ([`idempotency_key`]).
+/// The idempotency key of a pointer of which only the id is known. `None`: the pointer may belong to a compensation,
+/// whose key only the stored pointer gives ([`idempotency_key`]).
 #[must_use]
 pub fn idempotency_key_of_path(instance: &str, pointer: &str) -> Option<String> {
     (!pointer_id::is_in_compensation(pointer)).then(|| pointer_id::idempotency_key(instance, pointer))

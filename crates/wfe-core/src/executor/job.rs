@@ -1,4 +1,4 @@
-//! A body that is to be run.
+//! A job: one run of a body.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     traits::StepStore,
 };
 
-/// A body that is to be run, once.
+/// One run of a body, for the host to carry out.
 pub struct Job {
     pub(super) place: Arc<Place>,
     pub(super) body: Body,
@@ -25,25 +25,26 @@ pub struct Job {
 }
 
 impl Job {
-    /// Its number: unique within its [`Run`]. A pointer has several jobs, one after the other.
+    /// The job's number, unique within its [`Run`](super::Run). A pointer has several jobs, one after the other.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The pointer whose body it is.
+    /// Id of the pointer whose body it runs.
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.place.pointer
     }
 
-    /// Where it stands, for whoever tells a later `Run` that it has not ended.
+    /// The step execution that it belongs to. [`Run::still_at_work`](super::Run::still_at_work) needs it to report to a
+    /// later `Run` that the body has not ended.
     #[must_use]
     pub fn place(&self) -> StepExecution {
         StepExecution(self.place.clone())
     }
 
-    /// Whether its attempt may take so long and no longer: then [`Run::begun`](super::Run::begun) has to be told when it begins.
+    /// Whether its attempt has a time limit. Then report to [`Run::begun`](super::Run::begun) when it begins.
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.is_limited
@@ -55,31 +56,31 @@ impl Job {
         &self.place.step
     }
 
-    /// Which attempt it is, from 1.
+    /// The number of the attempt, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.place.attempt
     }
 
-    /// Whether it blocks its thread: then [`run_blocking`](Self::run_blocking) is the way to run it.
+    /// Whether the body blocks its thread. Then run it with [`run_blocking`](Self::run_blocking).
     #[must_use]
     pub fn is_blocking(&self) -> bool {
         self.body.blocking
     }
 
-    /// Fired when the result is no longer wanted.
+    /// The token that fires when the result is no longer wanted.
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
         &self.token
     }
 
-    /// What the body is told about its run.
+    /// The context that the body gets for this run.
     #[must_use]
     pub fn context(&self, store: Option<Arc<dyn StepStore>>) -> Ctx {
         Ctx::new(self.place.clone(), self.token.child_token(), store)
     }
 
-    /// Runs the body; a panic is caught. All of the user's code runs inside the future, none before.
+    /// Runs the body and catches a panic. All of the user's code runs inside the future, none before.
     pub async fn run(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
         let job = self.number;
         let ended = AssertUnwindSafe(async move {
@@ -92,7 +93,7 @@ impl Job {
         BodyEnd { job, answer }
     }
 
-    /// Runs a blocking body on this thread; a panic is caught.
+    /// Runs a blocking body on this thread and catches a panic.
     #[must_use]
     pub fn run_blocking(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
         let job = self.number;

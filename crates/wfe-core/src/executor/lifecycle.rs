@@ -1,4 +1,4 @@
-//! What has happened to an instance, for those who observe it.
+//! Lifecycle events: what happened to an instance, for observers.
 
 use std::sync::Arc;
 
@@ -9,23 +9,23 @@ use crate::{
     traits::{Ending, StepFailure},
 };
 
-/// Something that happened to an instance, told after it was stored.
+/// Something that happened to an instance, reported after it was stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LifecycleEvent {
     /// The instance.
     pub instance_id: Arc<str>,
-    /// The definition that it runs; empty, if the instance cannot be read.
+    /// Id of the definition that it runs. Empty if the instance cannot be read.
     pub definition_id: Arc<str>,
-    /// The version of that definition; 0, if the instance cannot be read.
+    /// The version of that definition. 0 if the instance cannot be read.
     pub version: u32,
-    /// When.
+    /// When it happened.
     pub time: DateTime<Utc>,
-    /// What.
+    /// What happened.
     pub what: Lifecycle,
 }
 
 impl LifecycleEvent {
-    /// That this instance, which has its id, was started.
+    /// The event *started* of this instance, which must have its id.
     #[must_use]
     pub fn started(instance: &WorkflowInstance) -> Self {
         Self {
@@ -42,37 +42,37 @@ impl LifecycleEvent {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// It was started. Told once, after the commit that stored it, by the host that stored it: the one that was asked to
-    /// start it, whose schedule it was, or that runs its parent. What else becomes of it is told by the hosts that run it; one
-    /// that tells both tells this first.
+    /// The instance was started. The host that stored the start reports it once, after that commit: the host that a
+    /// caller requested to start it, whose schedule it was, or that runs its parent. All other events are reported by
+    /// the hosts that run the instance. A host that reports both reports this one first.
     Started,
-    /// A step's body begins. It has no commit of its own: after a crash it may be told again.
+    /// A step's body begins. There is no commit for it, so it may be reported again after a crash.
     StepStarted {
         /// The stable id of the step.
         step: String,
-        /// Its pointer.
+        /// Id of the step's pointer.
         pointer: String,
-        /// Which attempt, from 1.
+        /// The number of the attempt, from 1.
         attempt: u32,
     },
-    /// A step ended well.
+    /// A step completed.
     StepCompleted {
         /// The stable id of the step.
         step: String,
-        /// Its pointer.
+        /// Id of the step's pointer.
         pointer: String,
     },
     /// An attempt of a step failed, or the instance does not fit its definition.
     Error(Box<StepFailure>),
-    /// It ran to its end.
+    /// The instance ran to its end.
     Completed,
-    /// It stands still.
+    /// The instance was suspended.
     Suspended,
-    /// It goes on.
+    /// The instance was resumed.
     Resumed,
-    /// It ended before its end.
+    /// The instance ended early.
     Terminated {
-        /// How.
+        /// How it ended.
         ending: Ending,
     },
 }

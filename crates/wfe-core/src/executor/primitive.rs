@@ -10,72 +10,72 @@ use crate::{
     program::{Answer, Verb},
 };
 
-/// How a kind of step moves an instance. One file each, in `primitives/`; what is fixed about the kind stands in its
+/// How one kind of step moves an instance. Each kind has a file in `primitives/`; its fixed properties are in its
 /// [`Verb`].
 ///
-/// A primitive keeps no state of its own: what it has to remember stands in its pointer.
+/// A primitive has no state of its own: what it has to remember is in its pointer.
 pub(crate) trait Primitive {
-    /// A pointer at this step is pending: it was made, its pause is over, or it was opened from the store.
+    /// Enters a pending pointer at this step: it is new, its backoff is over, or it was opened from the store.
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved;
 
-    /// The body of the pointer `at` ended well. For those that have one.
+    /// The body of the pointer `at` succeeded. For kinds with a body.
     fn ended(&self, run: &mut Run, at: &str, _: Answer, _: &mut Env<'_>) -> Moved {
-        Err(unexpected(run, at, "body ended"))
+        Err(unexpected(run, at, "a body ended"))
     }
 
-    /// The branch `key` of the container `at` has come to its end, and is history. For containers.
+    /// The branch `key` of the container `at` has ended, and is history. For containers.
     fn branch_ended(&self, run: &mut Run, at: &str, _key: &str, _: &mut Env<'_>) -> Moved {
-        Err(unexpected(run, at, "branch ended"))
+        Err(unexpected(run, at, "a branch ended"))
     }
 
-    /// Items from position `from` on that the pointer `at` asked for are here. For those that ask.
+    /// Items from position `from` on, requested by the pointer `at`, were read. For kinds that request items.
     fn items_read(&self, run: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
-        Err(unexpected(run, at, "items came"))
+        Err(unexpected(run, at, "items were read"))
     }
 
-    /// The event that the pointer `at` waited for is here; the pointer is pending again. For those that wait.
+    /// The pointer `at` receives the event that it waited for, and is pending again. For kinds that wait.
     fn event_received(&self, run: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
-        Err(unexpected(run, at, "event came"))
+        Err(unexpected(run, at, "an event arrived"))
     }
 
-    /// The time that the pointer `at` has set while it waits or has children. For those that set one.
+    /// The timer fires that the pointer `at` set while it waits or has children. For kinds that set one.
     fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        Err(unexpected(run, at, "time came"))
+        Err(unexpected(run, at, "a timer fired"))
     }
 
-    /// Whether what it does when [its time comes](Self::timer_fired) takes away a wait that somebody may answer: then nobody
-    /// may any more, before it is looked for an answer once more and the time has come. Somebody whose answer was
-    /// accepted must not find it dropped.
+    /// Whether [`timer_fired`](Self::timer_fired) closes a wait that a worker or user may answer. Such a wait first
+    /// stops accepting answers. Then the store is checked once more for an answer, and only then the timer fires: an
+    /// answer that was accepted must not be dropped.
     fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> crate::Result<bool> {
         Ok(false)
     }
 
-    /// The data has changed. For those that [watch](Verb::watches_data) it.
+    /// The data has changed. For kinds that [watch](Verb::watches_data) it.
     fn data_changed(&self, _: &mut Run, _at: &str, _: &mut Env<'_>) -> Moved {
         Ok(())
     }
 
-    /// What it means that a pointer at this step keeps what it does. For those that keep something.
+    /// Checks the state in a pointer at this step, and how the step goes on from it. For kinds that keep state.
     fn check_kept(&self, _: &ExecutionPointer) -> Result<Kept, Spoilt> {
         Ok(Kept::Waits)
     }
 
-    /// A pointer at this step, opened from the store while its children were awaited; `Err`: what it remembered does not
-    /// decode, or it has no children.
+    /// Reopens a pointer at this step that awaited its children when it was stored. `Err`: its state does not decode,
+    /// or this kind has no children.
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
         let kind = run.node_of(&pointer.id).map_or("step", |node| node.verb.kind());
         Err(format!("is a {kind} now, but was {}", pointer.status))
     }
 }
 
-/// A fault of the state: this kind of step never gets there.
+/// A fault of the state: this kind of step never gets into this situation.
 fn unexpected(run: &Run, at: &str, what: &str) -> Fault {
     let step = run.node_of(at).map_or_else(|_| "no step".to_owned(), |node| node.verb.with_article());
     Fault::State(WfeError::Invalid(format!("{what} at {at:?}, which is {step}")))
 }
 
 impl Verb {
-    /// How it moves an instance.
+    /// The implementation that moves an instance at such a step.
     pub(crate) fn primitive(&self) -> &dyn Primitive {
         match self {
             Self::RunBody(it) => it,

@@ -1,29 +1,29 @@
-//! What stored rows tell, typed: for a host that shows them.
+//! Typed views of stored rows, for hosts that show them.
 
 use serde::Deserialize;
 
 use super::run::windows::Cursor;
 use crate::models::{ExecutionPointer, PointerStatus, pointer_id};
 
-/// The id of the step at which a pointer stands.
+/// The id of a pointer's step.
 #[must_use]
 pub fn step_of(pointer: &str) -> &str {
     pointer_id::step(pointer)
 }
 
-/// How far a running for-each has come.
+/// The progress of a running for-each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForEachProgress {
-    /// Its stable id.
+    /// The stable id of the for-each.
     pub step: String,
-    /// How many iterations have ended, well or badly.
+    /// How many iterations have ended, whether they completed or failed.
     pub done: u64,
     /// How many items there are.
     pub total: u64,
 }
 
 impl ForEachProgress {
-    /// What a stored pointer tells; `None`: it is no for-each whose items are known and which still runs.
+    /// Reads the progress from a stored pointer. `None`: the pointer is not a running for-each whose items are known.
     #[must_use]
     pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
         if pointer.status != PointerStatus::Running {

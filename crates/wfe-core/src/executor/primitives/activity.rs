@@ -1,5 +1,5 @@
-//! Activity. Workers find it by the name of the event it waits for; its own id is the key, so that the answer reaches no
-//! other.
+//! Activities. Workers find an activity by the name of the event that it waits for. The key is the wait's own id, so
+//! that an answer reaches no other activity.
 
 use serde_json::Value;
 
@@ -31,14 +31,14 @@ impl Primitive for ActivityStep {
         let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
         let result = answer.into_result()?;
         receive(run, &self.outputs, &result)?;
-        // Kept once, as the outcome.
+        // The result is kept once, as the outcome.
         run.edit(at)?.event_data = None;
         Ok(run.complete(at, Some(result), env)?)
     }
 
     fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if self.limit.is_none() {
-            // The limit is gone from the definition, and the wait may take no answer any more: it is opened anew.
+            // The definition no longer has the limit, and the wait may accept no answer any more: open a new wait.
             run.wake(at)?;
             return self.enter(run, at, env);
         }

@@ -12,13 +12,13 @@ use crate::{
 };
 
 impl Until {
-    /// The time, on which nothing that happens later has an influence: it is asked once, and kept with the pointer.
+    /// The time. It is evaluated once and kept in the pointer, so that nothing that happens later changes it.
     pub(super) fn once(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved<DateTime<Utc>> {
         if let Some(kept) = &run.pointer(at)?.persistence_data {
             return Ok(DateTime::deserialize(kept)?);
         }
         let until = match self {
-            Self::After(pause) => later(env.now, run.ask(at, pause)?),
+            Self::After(delay) => later(env.now, run.ask(at, delay)?),
             Self::At(time) => nearest_time(run.ask(at, time)?).max(DateTime::UNIX_EPOCH),
         };
         let (kind, kept) = (run.node_of(at)?.verb.kind(), serde_json::to_value(until)?);
@@ -28,7 +28,7 @@ impl Until {
         Ok(until)
     }
 
-    /// Looks at the time that those keep who [ask once](Self::once). Nothing is begun by it.
+    /// Checks the time that [`once`](Self::once) keeps in a pointer.
     pub(super) fn check(pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
         if let Some(kept) = &pointer.persistence_data {
             DateTime::<Utc>::deserialize(kept)?;

@@ -1,5 +1,6 @@
-//! For-each. The items are stored apart from the pointer, which keeps only the cursor, and are read in windows: neither memory
-//! nor the cost of an iteration grows with their number. An ended iteration leaves the live instance.
+//! For-each. The items are stored apart from the pointer, which keeps only the cursor. They are read in windows:
+//! neither memory nor the cost of an iteration grows with the number of items. An iteration that has ended leaves the
+//! live instance.
 
 use std::collections::VecDeque;
 
@@ -19,9 +20,9 @@ use crate::{
     program::{Answer, ForEach},
 };
 
-/// Items read at once beyond what the limit asks for: enough that reading keeps ahead of the steps.
+/// Items read at once in addition to the limit of parallel iterations: enough that reading stays ahead of the steps.
 const READ_AHEAD: usize = 64;
-/// Items read at once at most, whatever the limit: one answer of the store stays small.
+/// The maximum number of items read at once, whatever the limit: one answer of the store stays small.
 const READ_AT_MOST: usize = 1024;
 
 impl ForEach {
@@ -102,14 +103,17 @@ impl Primitive for ForEach {
 
     fn items_read(&self, run: &mut Run, at: &str, from: u64, values: Vec<Value>, _: &mut Env<'_>) -> Moved {
         if !run.window(at)?.add(from, values) {
-            return Err(WfeError::Invalid(format!("the items of {at:?} from {from} on do not fit")).into());
+            return Err(WfeError::Invalid(format!(
+                "the items of {at:?} from position {from} on do not follow those in memory"
+            ))
+            .into());
         }
         Ok(self.fill(run, at)?)
     }
 
     fn check_kept(&self, pointer: &ExecutionPointer) -> std::result::Result<Kept, Spoilt> {
         if pointer.status != PointerStatus::Running {
-            return Ok(Kept::Waits); // the body's own
+            return Ok(Kept::Waits); // the state is the body's own
         }
         Ok(Kept::goes_on_if(Cursor::of(pointer)?.has_more()))
     }

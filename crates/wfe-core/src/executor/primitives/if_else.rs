@@ -9,14 +9,14 @@ use crate::{
 
 impl Primitive for IfElse {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let wanted = usize::from(!run.ask(at, &self.holds)?);
+        let index = usize::from(!run.ask(at, &self.holds)?);
         let node = run.node_of(at)?;
-        if wanted >= node.branches.len() {
+        if index >= node.branches.len() {
             return Ok(run.complete(at, None, env)?);
         }
-        let branch = branch_of(node, wanted)?;
+        let branch = branch_of(node, index)?;
         run.become_container(at, None)?;
-        Ok(run.begin_branch(at, &wanted.to_string(), branch, |_| {})?)
+        Ok(run.begin_branch(at, &index.to_string(), branch, |_| {})?)
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {

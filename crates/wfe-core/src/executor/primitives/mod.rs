@@ -1,4 +1,4 @@
-//! How each kind of step moves an instance, one a file. What is fixed about a kind stands in its
+//! How each kind of step moves an instance, one file for each kind. The fixed properties of a kind are in its
 //! [`Verb`](crate::program::Verb).
 
 mod activity;

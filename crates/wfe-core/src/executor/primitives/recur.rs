@@ -12,16 +12,16 @@ use crate::{
     program::Recur,
 };
 
-/// What the pointer keeps.
+/// The state that the pointer keeps.
 #[derive(Serialize, Deserialize)]
 struct Ticks {
-    /// How many there were.
+    /// How many ticks there were.
     count: u64,
-    /// When the next one is; `None`: there is none any more.
+    /// The time of the next tick; `None`: there is none.
     next: Option<DateTime<Utc>>,
 }
 
-/// What one that has begun keeps.
+/// The state of a recurring branch that has begun.
 fn kept(pointer: &ExecutionPointer) -> serde_json::Result<Ticks> {
     Ticks::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))
 }
@@ -31,11 +31,12 @@ impl Recur {
         Ok(kept(run.pointer(at)?)?)
     }
 
-    /// Keeps what is to come; ends if that is nothing.
+    /// Stores the ticks in the pointer and sets the timer of the next one. Completes if there is none and no branch is
+    /// open.
     fn keep(run: &mut Run, at: &str, ticks: &Ticks, env: &mut Env<'_>) -> Moved {
         run.edit(at)?.persistence_data = Some(serde_json::to_value(ticks)?);
         if let Some(next) = ticks.next {
-            // As a delay: one that lies further ahead than any store can hold never comes.
+            // As with a delay: a tick later than any time that a store can hold never comes.
             return Ok(run.set_timer(at, nearest_time(next))?);
         }
         run.clear_timer(at)?;
@@ -49,7 +50,7 @@ impl Recur {
 impl Primitive for Recur {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let ticks = if run.pointer(at)?.persistence_data.is_none() {
-            // Asked before anything is done: a condition that panics leaves no side branch.
+            // The condition is evaluated before anything else: if it panics, it leaves no side branch.
             let is_over = run.ask(at, &self.until)?;
             run.fork(at)?;
             Ticks { count: 0, next: self.every.next(env.now, env.now).filter(|_| !is_over) }
@@ -65,7 +66,7 @@ impl Primitive for Recur {
         if run.ask(at, &self.until)? {
             ticks.next = None;
         } else if let Some(tick) = ticks.next {
-            // From the time at which this tick was due, so that the grid stays; past those that were missed.
+            // Counted from the time at which this tick was due, so that the grid stays. Missed ticks are skipped.
             ticks.next = self.every.next(tick, env.now);
             let branch = branch_of(run.node_of(at)?, 0)?;
             run.begin_branch(at, &ticks.count.to_string(), branch, |_| {})?;

@@ -20,7 +20,9 @@ impl Primitive for RunBody {
 
     fn ended(&self, run: &mut Run, at: &str, answer: Answer, env: &mut Env<'_>) -> Moved {
         let Answer::Step(next, apply) = answer else {
-            return Err(StepError::fatal("a plain step gave items").with_code(StepError::DEFINITION).into());
+            return Err(StepError::fatal("a plain step returned items")
+                .with_code(StepError::DEFINITION)
+                .into());
         };
         let (next, state) = next.split();
         match next {
@@ -47,18 +49,18 @@ impl Primitive for RunBody {
             pointer.persistence_data = state;
         }
         if matches!(next, Next::Sleep(_) | Next::SleepUntil(_) | Next::Persist(_)) {
-            // The next run is not due to the event.
+            // The event is not the reason for the next run.
             pointer.event_data = None;
         }
         match next {
             Next::Outcome(value) => Ok(run.complete(at, Some(value), env)?),
-            Next::Sleep(pause) => {
+            Next::Sleep(delay) => {
                 run.reset_retries(at)?;
-                Ok(run.sleep(at, pause, env)?)
+                Ok(run.sleep(at, delay, env)?)
             }
             Next::SleepUntil(time) => {
                 run.reset_retries(at)?;
-                // However long ago: a store holds no times from before all that can have been meant.
+                // A time before 1970 has passed in any case, and a store cannot hold it.
                 Ok(run.sleep_until(at, nearest_time(time).max(DateTime::UNIX_EPOCH))?)
             }
             Next::Persist(_) => {
@@ -78,7 +80,7 @@ impl Primitive for RunBody {
         }
     }
 
-    /// The body runs again. It finds the event with the pointer; of a worker's answer, the result.
+    /// The body runs again. It finds the event in the pointer; for a worker's answer, the result.
     fn event_received(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
         let pointer = run.edit(at)?;
         if pointer.event_name.as_deref().is_some_and(|name| name.starts_with(ACTIVITY)) {
@@ -86,13 +88,13 @@ impl Primitive for RunBody {
             pointer.event_data = None;
             pointer.event_data = Some(answer.into_result()?);
         }
-        debug_assert!(pointer.status.after(PointerChange::Run).is_ok(), "it is pending again");
+        debug_assert!(pointer.status.after(PointerChange::Run).is_ok(), "the pointer is pending again");
         run.make_ready(at);
         Ok(())
     }
 }
 
-/// Something from outside is not what it should be. Another one may be.
+/// An answer or event has the wrong form. Retryable, since the next one may have the right form.
 pub(super) fn unreadable(error: serde_json::Error) -> StepError {
     StepError::retryable(error).with_code(StepError::UNREADABLE)
 }

@@ -1,4 +1,4 @@
-//! Saga. How it is undone stands in [`compensate`](crate::executor::run::saga::compensate).
+//! Sagas. Their compensation is in [`compensate`](crate::executor::run::saga::compensate).
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
     program::Saga,
 };
 
-/// What one that has begun keeps.
+/// The state of a saga that has begun.
 fn kept(pointer: &ExecutionPointer) -> serde_json::Result<SagaState> {
     SagaState::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))
 }
@@ -45,6 +45,6 @@ impl Primitive for Saga {
         if let Err(error) = kept(pointer) {
             return Err(format!("has a state that {}", Spoilt::from(error)));
         }
-        run.reopen_saga(&pointer.id).map_err(|e| format!("cannot be undone further ({e})"))
+        run.reopen_saga(&pointer.id).map_err(|e| format!("cannot be compensated further ({e})"))
     }
 }

@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl SubWorkflow {
-    /// A child that was cancelled because a saga around it is undone has ended. If it had completed before, the step has
-    /// completed, and is undone like the others.
+    /// A child has ended that was cancelled because a saga around it is compensated. If the child had completed before,
+    /// the step has completed, and is compensated like the others.
     fn cancelled_child_ended(
         &self,
         run: &mut Run,
@@ -44,11 +44,12 @@ impl SubWorkflow {
 impl Primitive for SubWorkflow {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if run.is_child_cancelled(at)? {
-            return Ok(run.cancelled_child_ended(at, env)?); // somebody has closed its wait by hand
+            return Ok(run.cancelled_child_ended(at, env)?); // an operator has closed its wait
         }
         let data = run.ask(at, &self.data)?;
         let child = (env.definition)(&self.definition, self.version);
-        // Begun, it would be suspended at once, and its parent would wait for somebody to mend what cannot be mended there.
+        // If the child started, it would be suspended at once, and its parent would wait for a repair that is
+        // impossible there.
         if let Some(misfit) = child.as_ref().and_then(|child| child.misfit(&data, self.data_name)) {
             return Err(StepError::fatal(misfit).with_code(StepError::DEFINITION).into());
         }
@@ -60,7 +61,7 @@ impl Primitive for SubWorkflow {
         let attempt = run.pointer(at)?.retry_count.saturating_add(1);
         let id = pointer_id::child(run.id(), at, attempt);
         let root = run.root().map(str::to_owned).unwrap_or_else(|| run.id().to_owned());
-        // It stands at its first step once it is opened: only its own definition knows which that is.
+        // The child gets its first pointer when it is opened: only its own definition knows the first step.
         run.create_child(WorkflowInstance {
             id: id.clone(),
             name: String::new(),
@@ -87,7 +88,7 @@ impl Primitive for SubWorkflow {
     fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
         let pointer = run.edit(at)?;
         pointer.unset(attributes::CHILD);
-        // The child has its data itself.
+        // The data is stored with the child.
         pointer.event_data = None;
         let end = ChildEnd::deserialize(event).map_err(unreadable);
         if run.is_child_cancelled(at)? {
@@ -102,7 +103,7 @@ impl Primitive for SubWorkflow {
             (Ending::Failed, Some(cause)) => {
                 Err(StepError::from_causes(cause.code, cause.causes, end.retryable).into())
             }
-            // Somebody wanted it to end: another one in its place would not be what they wanted.
+            // A caller ended the child on purpose: another child in its place would defeat that purpose.
             (ending, _) => {
                 let error = StepError::fatal(format!("the child workflow ended as {ending:?}"));
                 Err(error.with_code(StepError::CHILD_ENDED).into())

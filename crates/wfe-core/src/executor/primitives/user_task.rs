@@ -1,5 +1,5 @@
-//! User task. Who shows the task finds it by the name of the event it waits for; what it asks stands with the wait; its own
-//! id is the key.
+//! User tasks. A user interface finds a task by the name of the event that it waits for. The question is stored with
+//! the wait, and the key is the wait's own id.
 
 use std::time::Duration;
 
@@ -22,7 +22,8 @@ use crate::{
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
 };
 
-/// What is still to come when nobody answers, and when; kept by the pointer.
+/// When an unanswered task escalates and is reassigned; `None`: it never is, or already was. The pointer keeps these
+/// times.
 #[derive(Serialize, Deserialize)]
 struct UnansweredTimes {
     escalate: Option<DateTime<Utc>>,
@@ -46,8 +47,8 @@ impl UserTaskStep {
         Ok(run.subscribe(at, Expected::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
     }
 
-    /// Nobody has answered for so long: the task stays, or goes to somebody else, and something runs beside it. Each in its
-    /// own time.
+    /// Escalates or reassigns an unanswered task, each at its own time. An escalation begins a branch beside the task,
+    /// which stays open. A reassignment opens the task for another assignee.
     fn go_unanswered(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let Some(mut unanswered_times) = unanswered_times(run, at, env)? else { return Ok(()) };
         let is_due = |time: &mut Option<DateTime<Utc>>| time.take_if(|time| *time <= env.now).is_some();
@@ -70,7 +71,7 @@ impl UserTaskStep {
     }
 }
 
-/// `None`: nothing comes any more.
+/// The times that the pointer keeps; `None`: there are no more.
 fn unanswered_times(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<UnansweredTimes>> {
     let kept = &run.pointer(at)?.extension_attributes;
     if kept.contains_key(attributes::ESCALATED) {
@@ -84,7 +85,7 @@ fn unanswered_times(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<
 
 impl Primitive for UserTaskStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        // Of an earlier round: what runs beside the task now is another branch.
+        // These are of an earlier round: an escalation of the new task is another branch.
         let kept = &mut run.edit(at)?.extension_attributes;
         if kept.remove(attributes::ESCALATED).is_some() | kept.remove(attributes::UNANSWERED).is_some() {
             run.restart(at)?;
@@ -108,7 +109,7 @@ impl Primitive for UserTaskStep {
     }
 
     fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
-        // An escalation that has not ended is over now.
+        // The answer cancels an escalation that has not ended.
         run.cancel_inside(at, env)?;
         let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
         let result = answer.into_result()?;
@@ -131,7 +132,7 @@ impl Primitive for UserTaskStep {
     fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         match &self.unanswered {
             Unanswered { escalate: None, reassign: None } if self.limit.is_none() => {
-                // As with an activity: what limited it is gone from the definition.
+                // As with an activity: the definition no longer has what limited the wait.
                 run.wake(at)?;
                 self.enter(run, at, env)
             }
@@ -143,7 +144,7 @@ impl Primitive for UserTaskStep {
     fn takes_no_answer_after(&self, run: &Run, at: &str, env: &Env<'_>) -> crate::Result<bool> {
         match &self.unanswered {
             Unanswered { escalate: None, reassign: None } => Ok(self.limit.is_some()),
-            Unanswered { reassign: None, .. } => Ok(false), // it stays with whom it is
+            Unanswered { reassign: None, .. } => Ok(false), // the assignee stays the same
             _ => Ok(unanswered_times(run, at, env)?
                 .and_then(|it| it.reassign)
                 .is_some_and(|time| time <= env.now)),

@@ -14,7 +14,8 @@ impl Primitive for WaitFor {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let pointer = run.pointer(at)?;
         if let Some(event) = pointer.event_data.clone().filter(|_| pointer.event_published) {
-            // It came before, and its output failed. It reaches the instance once only: another wait would lose it.
+            // The event came before, and its output failed. An event reaches the instance only once: another wait would
+            // lose it.
             return self.event_received(run, at, event, env);
         }
         let key = run.ask(at, &self.key)?;
@@ -44,17 +45,17 @@ impl Primitive for WaitFor {
     }
 }
 
-/// Writes what came into the data.
+/// Writes the received value into the data.
 pub(super) fn receive(run: &mut Run, outputs: &[Receive], value: &Value) -> Moved {
     let changes = outputs.iter().map(|output| output(value)).collect::<Result<Vec<_>, StepError>>()?;
     Ok(run.apply(changes)?)
 }
 
-/// The wait took too long.
+/// Ends a wait that has reached its time limit.
 pub(super) fn over(limit: Option<&TimeLimit>, run: &mut Run, at: &str) -> Moved {
     match limit {
         Some(limit) => limit.over(run, at),
-        // The limit is gone from the definition: it waits on.
+        // The definition no longer has the limit: the wait goes on.
         None => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! While. A round that has ended is history.
+//! While loops. A round that has ended is history.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::{
     program::While,
 };
 
-/// What the pointer keeps.
+/// The state that the pointer keeps.
 #[derive(Default, Serialize, Deserialize)]
 struct Rounds {
     /// How many rounds have begun.
@@ -36,7 +36,7 @@ impl While {
     }
 }
 
-/// What it keeps; before the first round, nothing.
+/// The state in the pointer; before the first round, the default.
 fn kept(pointer: &ExecutionPointer) -> serde_json::Result<Rounds> {
     pointer.persistence_data.as_ref().map_or_else(|| Ok(Rounds::default()), Rounds::deserialize)
 }

@@ -1,4 +1,4 @@
-//! How far an instance moves by itself.
+//! Advances an instance as far as it moves without input.
 
 use chrono::{DateTime, Utc};
 
@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Run {
-    /// Moves the instance as far as it comes by itself: timers that are due fire, and pending pointers are entered. What
-    /// follows is [to be stored](Self::pending_commit).
+    /// Moves the instance as far as possible without input: timers that are due fire, and pending pointers are entered.
+    /// Then [`pending_commit`](Self::pending_commit) gives what is to be stored.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -24,8 +24,8 @@ impl Run {
         Ok(())
     }
 
-    /// Enters pending pointers, and asks the conditions on the data, until nothing follows by itself; at most `budget`
-    /// pointers, so that no commit becomes too large.
+    /// Enters pending pointers, and evaluates the conditions on the data, until nothing more follows. Enters at most
+    /// `budget` pointers, so that no commit becomes too large.
     fn drain(&mut self, mut budget: usize, env: &mut Env<'_>) -> Result<()> {
         while self.status == WorkflowStatus::Runnable {
             if self.data.take_changed() {
@@ -71,9 +71,9 @@ impl Run {
         Ok(())
     }
 
-    /// Takes the pointer away if its cancel condition holds.
+    /// Cancels the pointer if its cancel condition holds.
     fn ask_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        // A failed one that waits to be resumed has nothing to take away yet.
+        // A failed pointer that waits for a resume has nothing to cancel yet.
         if self.pointers.get(at)?.status == PointerStatus::Failed || self.is_child_cancelled(at)? {
             return Ok(());
         }
@@ -83,7 +83,7 @@ impl Run {
         if verb.is_saga() && self.is_compensating(at)? {
             return Ok(());
         }
-        // The step itself is over, and looks at nothing any more.
+        // In a fallback, the step itself is over and no longer observes the data.
         let is_in_fallback = self.is_in_fallback(at)?;
         self.guard(at, env, |run, env| {
             if let Some(condition) = condition
@@ -99,8 +99,8 @@ impl Run {
         })
     }
 
-    /// Whether nothing can happen before time passes or somebody asks for something. While a body [lingers](super::attempts)
-    /// it stays owned: whoever else claimed it would begin the next one beside it.
+    /// Whether nothing can happen before time passes or a request arrives. While a body [lingers](super::attempts), the
+    /// instance stays owned: another owner would begin the next body beside it.
     fn is_idle(&self) -> bool {
         match self.status {
             WorkflowStatus::Runnable => {
@@ -113,14 +113,14 @@ impl Run {
                     && self.saga_log.is_idle()
                     && !self.windows.has_requests()
             }
-            // One that does not fit its definition has to be opened anew before it can be resumed.
+            // An instance that does not fit its definition has to be opened again before it can be resumed.
             WorkflowStatus::Suspended if self.fault.is_some() => self.bodies.running() == 0,
             WorkflowStatus::Suspended => self.bodies.running() == 0 && !self.bodies.has_lingering(),
             WorkflowStatus::Complete | WorkflowStatus::Terminated => true,
         }
     }
 
-    /// While it is owned it stays due, so that it is due again if its owner dies.
+    /// The due time to store. An owned instance stays due, so that it is due again if its owner dies.
     fn wanted_execution(&self, now: DateTime<Utc>) -> Option<i64> {
         match self.status {
             WorkflowStatus::Runnable if self.pending.releases() => self.next_wake().map(millis_rounded_up),

@@ -1,15 +1,17 @@
 //! Attempts of one step never overlap.
 //!
-//! A body whose result is not wanted any more (it has had its time, or was cancelled) goes on until it has seen its token,
-//! is dropped, or, if it blocks its thread, for as long as it likes: it *lingers*. What follows from the end of its attempt
-//! is stored at once, and the pause before the next attempt runs. Two things wait until whoever runs the body says that it is
-//! over ([`Run::body_over`]): the next body of the same step, and the compensation of that step. Nothing else does: a
-//! fallback, the next step, the compensations of other steps, the end of the instance. As long as a body lingers that a later
-//! one may have to wait for, the instance is not given back: another process would not know of it.
+//! A body whose result is no longer wanted, because it timed out or was cancelled, may run on: until it has seen its
+//! token or is dropped, or, if it blocks its thread, for as long as it likes. Such a body *lingers*. What follows from
+//! the end of its attempt is stored at once, and the backoff before the next attempt runs. Two things wait until the
+//! host reports that the body is over ([`Run::body_over`]): the next body of the same step, and the compensation of
+//! that step. Nothing else waits for it: no fallback, no next step, no compensation of another step, and not the end of
+//! the instance. While a body lingers that a later one may have to wait for, the instance is not released: another
+//! process would not know of the body.
 //!
-//! Bodies are attempts of one step if they stand at the same place: the way to their pointers, but for what counts visits
-//! of a step (a go-to led back to it), rounds of a saga or a while loop, and how often a container began anew. Each iteration
-//! of a for-each and each tick of a recurring branch is a place of its own: those run side by side.
+//! Bodies are attempts of one step if they have the same place. A place is the path of a pointer without the counts: of
+//! executions of a step (a go-to led back to it), of rounds of a saga or a while loop, and of how often a container
+//! began again. Each iteration of a for-each and each tick of a recurring branch has a place of its own: these run side
+//! by side.
 
 use std::sync::Arc;
 
@@ -20,13 +22,13 @@ use super::{
 };
 use crate::{Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Place};
 
-/// Where a body stands: for whoever tells a later [`Run`] of the instance that it has not ended
+/// The step execution that a body belongs to, to report to a later [`Run`] of the instance that the body has not ended
 /// ([`Run::still_at_work`]).
 #[derive(Clone)]
 pub struct StepExecution(pub(in crate::executor) Arc<Place>);
 
 impl StepExecution {
-    /// The pointer whose body it is.
+    /// Id of the pointer whose body it is.
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.0.pointer
@@ -34,9 +36,9 @@ impl StepExecution {
 }
 
 impl Run {
-    /// A body of this instance has not ended, though nobody here waits for its result: an earlier [`Run`] has begun it, or
-    /// its attempt ended without it. `job` is a number that no other body of the instance has; later ones get higher
-    /// numbers. Of a body that this `Run` waits for nothing changes.
+    /// Reports a body of this instance that has not ended, though this `Run` does not wait for its result: an earlier
+    /// [`Run`] has begun it, or its attempt ended without it. `job` is a number that no other body of the instance has;
+    /// later bodies get higher numbers. For a body that this `Run` waits for, nothing changes.
     pub fn still_at_work(&mut self, job: u64, place: &StepExecution) {
         self.bodies.number_after(job);
         if !self.bodies.runs(job) {
@@ -44,8 +46,8 @@ impl Run {
         }
     }
 
-    /// The body of this job has ended without a result that counts: it was dropped, or had gone on after its attempt.
-    /// Whether something waited for that: then commit again.
+    /// Reports that the body of this job has ended without a result that counts: it was dropped, or had run on after
+    /// its attempt. Returns whether something waited for that: then commit again.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -61,7 +63,8 @@ impl Run {
         Ok(true)
     }
 
-    /// The pointers whose next body, and the sagas whose next compensation, waits until an earlier body of the step has ended.
+    /// Ids of the pointers and sagas that wait until an earlier body of the step has ended: with their next body, or
+    /// their next compensation.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -77,7 +80,7 @@ impl Run {
         Ok(held)
     }
 
-    /// The result of this body is not wanted any more.
+    /// Cancels a body: its result is no longer wanted.
     pub(super) fn cancel_body(&mut self, work: RunningBody) {
         self.linger(work.job, &work.place);
         self.bodies.cancel(work.token);
@@ -99,9 +102,9 @@ impl Run {
         let pointer = self.pointers.get(at)?;
         let key = idempotency_key(&self.id, pointer);
         let named = place_of(&self.definition, pointer_id::named_by_key(&self.id, &key).unwrap_or(at));
-        let undone = compensated_pointer(pointer);
+        let compensated = compensated_pointer(pointer);
         Ok(self.bodies.lingering().any(|body| body.named == named)
-            || undone.is_some_and(|undone| self.lingers_within(undone)))
+            || compensated.is_some_and(|step| self.lingers_within(step)))
     }
 
     /// Whether a body of this pointer, or of one inside of it, lingers.

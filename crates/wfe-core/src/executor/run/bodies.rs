@@ -11,26 +11,26 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{limits::later, steps::Place};
 
-/// Bodies at work, between the [`Run`](super::Run) that has begun them and the one that goes on in its place.
+/// Running bodies, on the way from the [`Run`](super::Run) that began them to the next one.
 #[derive(Default)]
 pub struct RunningBodies {
     pub(super) running: HashMap<String, RunningBody>,
-    /// Those whose results are not wanted any more, and that have not ended.
+    /// Bodies whose results are no longer wanted, and that have not ended.
     pub(super) lingering: HashMap<u64, Lingering>,
-    /// Those of them who have not been told so.
+    /// The tokens of those among them that were not notified yet.
     pub(super) cancelled: Vec<CancellationToken>,
     pub(super) jobs: u64,
 }
 
 impl RunningBodies {
-    /// Whether there are none.
+    /// Whether no body is running.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.running.is_empty() && self.lingering.is_empty()
     }
 
-    /// The next jobs get numbers above this one: how a body ended that nobody waits for any more is not taken for how
-    /// another one did.
+    /// Gives later jobs higher numbers than this one, so that the end of an abandoned body is not mistaken for the end
+    /// of another one.
     #[must_use]
     pub fn numbered_after(mut self, job: u64) -> Self {
         self.jobs = self.jobs.max(job);
@@ -38,18 +38,18 @@ impl RunningBodies {
     }
 }
 
-/// A body at work.
+/// A running body.
 pub(in crate::executor) struct RunningBody {
     pub job: u64,
     pub place: Arc<Place>,
     pub token: CancellationToken,
-    /// How long it may take.
+    /// The time limit of its attempt.
     pub allowed: Option<Duration>,
-    /// When it has had its time; `None`: it has not begun, or may take as long as it likes.
+    /// When its attempt times out; `None`: it has not begun, or has no time limit.
     pub limit: Option<DateTime<Utc>>,
 }
 
-/// A body that lingers.
+/// A body that lingers: its result is no longer wanted, and it has not ended.
 pub(in crate::executor) struct Lingering {
     /// The place of its pointer.
     pub path: String,
@@ -61,14 +61,14 @@ pub(in crate::executor) struct Lingering {
 #[derive(Default)]
 pub(in crate::executor) struct Bodies {
     at_work: RunningBodies,
-    /// When a body at work has had its time, and which job it is.
+    /// When each running body with a limit times out, with its pointer and its job.
     limits: BTreeSet<(DateTime<Utc>, String, u64)>,
     /// Pointers whose bodies may begin once they are stored.
     ready: Vec<String>,
 }
 
 impl Bodies {
-    /// How many are at work whose results are wanted.
+    /// How many bodies are running whose results are wanted.
     pub fn running(&self) -> usize {
         self.at_work.running.len()
     }
@@ -78,17 +78,17 @@ impl Bodies {
         !self.at_work.lingering.is_empty()
     }
 
-    /// The places of those that linger.
+    /// The places of the bodies that linger.
     pub fn lingering(&self) -> impl Iterator<Item = &Lingering> {
         self.at_work.lingering.values()
     }
 
-    /// Whether the body of this job is at work.
+    /// Whether the body of this job is running.
     pub fn runs(&self, job: u64) -> bool {
         self.at_work.running.values().any(|work| work.job == job)
     }
 
-    /// Whether the body of this job is at work for this pointer.
+    /// Whether the body of this job is running for this pointer.
     pub fn runs_at(&self, pointer: &str, job: u64) -> bool {
         self.at_work.running.get(pointer).is_some_and(|work| work.job == job)
     }
@@ -99,18 +99,18 @@ impl Bodies {
         self.at_work.jobs
     }
 
-    /// Later jobs get higher numbers than this one.
+    /// Gives later jobs higher numbers than this one.
     pub fn number_after(&mut self, job: u64) {
         self.at_work.jobs = self.at_work.jobs.max(job);
     }
 
-    /// The body of this pointer is at work.
+    /// Adds the running body of this pointer.
     pub fn add(&mut self, pointer: String, work: RunningBody) {
         self.limits.extend(work.limit.map(|limit| (limit, pointer.clone(), work.job)));
         self.at_work.running.insert(pointer, work);
     }
 
-    /// The time of this job's body runs from now on, if it is limited.
+    /// Starts the time limit of this job's body, if it has one.
     pub fn begun(&mut self, pointer: &str, job: u64, now: DateTime<Utc>) {
         if let Some(work) = self.at_work.running.get_mut(pointer)
             && work.job == job
@@ -122,12 +122,12 @@ impl Bodies {
         }
     }
 
-    /// When the next body has had its time; `None`: none is limited.
+    /// When the next body times out; `None`: no body has a limit.
     pub fn next_limit(&self) -> Option<DateTime<Utc>> {
         self.limits.first().map(|(at, ..)| *at)
     }
 
-    /// A pointer whose body has had its time.
+    /// Takes a pointer whose body has timed out.
     pub fn take_timed_out(&mut self, now: DateTime<Utc>) -> Option<String> {
         while self.next_limit().is_some_and(|at| at <= now) {
             let (_, pointer, job) = self.limits.pop_first()?;
@@ -138,7 +138,7 @@ impl Bodies {
         None
     }
 
-    /// The pointer's body has ended, or is no longer wanted.
+    /// Removes the pointer's body: it has ended, or is no longer wanted.
     pub fn remove(&mut self, pointer: &str) -> Option<RunningBody> {
         let work = self.at_work.running.remove(pointer)?;
         if let Some(limit) = work.limit {
@@ -147,17 +147,17 @@ impl Bodies {
         Some(work)
     }
 
-    /// The body of this job goes on, though its result is not wanted any more.
+    /// Notes that the body of this job lingers.
     pub fn linger(&mut self, job: u64, place: Lingering) {
         self.at_work.lingering.insert(job, place);
     }
 
-    /// The body of this job lingers no more; `false`: it did not.
+    /// Notes that the body of this job lingers no more; `false`: it did not linger.
     pub fn over(&mut self, job: u64) -> bool {
         self.at_work.lingering.remove(&job).is_some()
     }
 
-    /// A body is told, after the next commit, that its result is not wanted.
+    /// Notifies a body, after the next commit, that its result is no longer wanted.
     pub fn cancel(&mut self, token: CancellationToken) {
         self.at_work.cancelled.push(token);
     }
@@ -166,7 +166,7 @@ impl Bodies {
         std::mem::take(&mut self.at_work.cancelled)
     }
 
-    /// The body of this pointer may begin once that is stored.
+    /// Lets the body of this pointer begin once that is stored.
     pub fn make_ready(&mut self, pointer: String) {
         self.ready.push(pointer);
     }
@@ -179,18 +179,18 @@ impl Bodies {
         std::mem::take(&mut self.ready)
     }
 
-    /// The body of this pointer does not begin.
+    /// Takes back that the body of this pointer may begin.
     pub fn not_ready(&mut self, pointer: &str) {
         self.ready.retain(|id| id != pointer);
     }
 
-    /// The bodies at work, for the `Run` that goes on in place of this one.
+    /// Hands over the running bodies to the `Run` that replaces this one.
     pub fn leave(&mut self) -> RunningBodies {
         let jobs = self.at_work.jobs;
         std::mem::replace(&mut self.at_work, RunningBodies { jobs, ..RunningBodies::default() })
     }
 
-    /// Goes on with what an earlier `Run` has left, but for the bodies whose results it wanted: those are given back.
+    /// Takes over the bodies of an earlier `Run`. Returns those whose results that `Run` wanted.
     pub fn take_over(&mut self, left: RunningBodies) -> HashMap<String, RunningBody> {
         self.at_work.jobs = left.jobs;
         self.at_work.cancelled.extend(left.cancelled);

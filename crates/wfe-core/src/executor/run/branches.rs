@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Run {
-    /// The pointer's own part is done; its children are awaited.
+    /// Makes the pointer a container: its own part is done, and it awaits its branches.
     pub(in crate::executor) fn become_container(&mut self, at: &str, kept: Option<Value>) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
         let pointer = self.pointers.edit(at)?;
@@ -21,9 +21,9 @@ impl Run {
         Ok(())
     }
 
-    /// What was inside of the container is taken away, and it will begin anew: the branches that it begins then have
-    /// names of their own, although their keys are those of before. Counted with the pointer, so that a replay after a
-    /// crash gives the same names.
+    /// Prepares a container that begins again, after its branches were cancelled. The new branches get names of their
+    /// own, although their keys are the same as before. The pointer keeps the count, so that a replay after a crash
+    /// gives the same names.
     pub(in crate::executor) fn restart(&mut self, at: &str) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         let time = pointer.number(attributes::START).unwrap_or(1);
@@ -31,8 +31,8 @@ impl Run {
         Ok(())
     }
 
-    /// Begins a branch of the container `at`, under this key: one that no other branch of it has had since it
-    /// [began anew](Self::restart), if it did.
+    /// Begins a branch of the container `at` under this key. No other branch may have had the key since the container
+    /// last [began again](Self::restart).
     pub(in crate::executor) fn begin_branch(
         &mut self,
         at: &str,
@@ -56,8 +56,8 @@ impl Run {
         Ok(())
     }
 
-    /// The pointer was the last of its sequence, or beside it: if nothing of the branch is at work any more, the branch
-    /// has ended.
+    /// Ends the branch of the pointer if none of its pointers is active any more. The pointer was the last of its
+    /// sequence, or beside it.
     pub(super) fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let Some(container) = self.pointers.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);
@@ -87,7 +87,7 @@ impl Run {
     }
 }
 
-/// What stands at this node, for those that look at its branches.
+/// The branch of a node with this index.
 pub(in crate::executor) fn branch_of(node: &Node, index: usize) -> Result<Branch> {
     node.branches.get(index).copied().ok_or(WfeError::StepNotFound(node.index))
 }

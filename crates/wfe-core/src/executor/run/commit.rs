@@ -1,4 +1,4 @@
-//! From the changes of a run to a commit, and from a stored commit to what is done next.
+//! Makes a commit from the changes of a run, and the effects from a stored commit.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::{
 };
 
 impl Run {
-    /// What is to be stored, after an [`advance`](Self::advance); `None`: nothing, though there may be effects
-    /// ([`committed`](Self::committed)). Until `committed` is called, this gives the same changes again, and those that came
-    /// since.
+    /// The changes to store, after an [`advance`](Self::advance). `None`: there are none, though there may be effects
+    /// ([`committed`](Self::committed)). Until `committed` is called, this gives the same changes again, and those that
+    /// came since.
     #[must_use]
     pub fn pending_commit(&self) -> Option<StepCommit> {
         if self.pointers.is_saved() && self.pending.is_empty() {
@@ -42,7 +42,7 @@ impl Run {
         Some(end.event(&self.id))
     }
 
-    /// The commit is stored, or there was nothing to store: gives what is to be done now.
+    /// Reports that the commit is stored, or that there was nothing to store. Gives the effects that are due now.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -85,8 +85,8 @@ impl Run {
         Ok(effects)
     }
 
-    /// The commit is stored, but the instance was not given back with it: the host still owns it, and goes on. To be called
-    /// before [`committed`](Self::committed).
+    /// Reports that the commit is stored, but did not release the instance: the host still owns it, and goes on. Call
+    /// it before [`committed`](Self::committed).
     pub fn kept(&mut self) {
         self.pending.set_release(false);
     }

@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Run {
-    /// Somebody asked for something. Its effect is part of the next commit, which names the request. After the end of
-    /// the instance nothing changes.
+    /// Applies a control request of a caller. Its effect is part of the next commit, which names the request. After the
+    /// end of the instance, nothing changes.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -37,7 +37,7 @@ impl Run {
 
     fn resume(&mut self, intervention: Option<&Intervention>, env: &mut Env<'_>) -> Result<()> {
         if let Some(fault) = self.fault.clone() {
-            // Nothing was mended since: it stays parked, and says why again.
+            // Nothing was repaired since: the instance stays quarantined, and reports the reason again.
             self.pending.record_failure(fault.clone());
             return self.set_status(StatusChange::Suspend, Some(fault));
         }
@@ -51,19 +51,19 @@ impl Run {
             Some(Intervention::ResumeFrom(step)) => self.resume_from(step, env)?,
         };
         if let Err(why) = done {
-            // Going on in another way than the one that was asked for could do harm: it stands still as before.
+            // Going on in another way than requested could do harm: the instance stays suspended.
             let error = StepError::fatal(why).with_code(StepError::INTERVENTION);
             self.record_failure("", String::new(), 1, &error, env);
         }
         self.end_if_over(env)
     }
 
-    /// The instance stands still no longer.
+    /// Ends the suspension of the instance.
     pub(super) fn set_resumed(&mut self, env: &Env<'_>) -> Result<()> {
         self.set_status(StatusChange::Resume, None)?;
         self.notify(Lifecycle::Resumed, env);
         self.pending.listen();
-        // Steps that ended meanwhile have changed it, and nobody has asked the conditions since.
+        // Steps that ended meanwhile have changed the data, and the conditions were not evaluated since.
         self.data.touch();
         Ok(())
     }

@@ -41,7 +41,7 @@ impl InstanceData {
         })
     }
 
-    /// Applies outputs to the newest data, all or none. Whether it has changed.
+    /// Applies all outputs to the newest data, or none. Returns whether the data has changed.
     pub fn apply(&mut self, outputs: impl IntoIterator<Item = Apply>) -> Result<bool, StepError> {
         let mut changed: Option<(AnyData, Value)> = None;
         for apply in outputs {
@@ -60,17 +60,17 @@ impl InstanceData {
         }
     }
 
-    /// The conditions are evaluated again, as if the data had changed.
+    /// Makes the conditions be evaluated again, as if the data had changed.
     pub fn touch(&mut self) {
         self.has_changed = true;
     }
 
-    /// Whether the conditions have to be evaluated.
+    /// Whether the conditions have to be evaluated. Clears the mark.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
     }
 
-    /// The pointer has a condition on the data.
+    /// Registers a pointer that has a condition on the data.
     pub fn observe(&mut self, pointer: &str) {
         self.observers.insert(pointer.to_owned());
     }

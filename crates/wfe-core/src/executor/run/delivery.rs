@@ -10,29 +10,29 @@ use crate::{
 };
 
 impl Run {
-    /// Events that reach open waits: what [`Loaded::deliveries`](crate::traits::Loaded::deliveries) tells, read after the
-    /// last commit of this `Run` was stored. One whose wait is no longer open is passed over; while the instance
-    /// stands still, all are. Whether anything has changed.
+    /// Delivers events to open waits: those that [`Loaded::deliveries`](crate::traits::Loaded::deliveries) gives, read
+    /// after the last commit of this `Run` was stored. An event whose wait is no longer open is passed over. While the
+    /// instance is suspended, all are. Returns whether anything has changed.
     ///
-    /// Waits that have lasted too long ([`has_overdue`](Self::has_overdue)), and get nothing by this, have timed out.
+    /// Waits that have reached their limit ([`has_overdue`](Self::has_overdue)), and get no event by this, time out.
     ///
     /// # Errors
     /// The state contradicts itself.
     pub fn deliver(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<bool> {
         let (in_time, late) = self.hand_over(deliveries, env)?;
         let timed_out = self.meet_limits(env)?;
-        // One whose limit is gone from the definition waits on.
+        // A wait whose limit the definition no longer has goes on.
         let late = if self.status == WorkflowStatus::Runnable { late } else { Vec::new() };
         let (after_all, _) = self.hand_over(late, env)?;
         Ok(in_time || timed_out || after_all)
     }
 
-    /// Whether anything has changed, and what comes too late.
+    /// Hands events to their waits. Returns whether anything has changed, and the deliveries that came too late.
     fn hand_over(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<(bool, Vec<Delivery>)> {
         let (mut changed, mut late) = (false, Vec::new());
         for delivery in deliveries {
-            // What one of the waits that share an event does with it may make the instance stand still; the others have
-            // it too then, because it is spent.
+            // Several waits may share an event. If one of them causes a suspension, the others still receive the event,
+            // because it is consumed.
             if self.status != WorkflowStatus::Runnable && !self.pending.is_consumed(&delivery.event.id) {
                 continue;
             }
@@ -61,15 +61,15 @@ impl Run {
         Ok((changed, late))
     }
 
-    /// Whether the wait had lasted too long before the event. The end of a child, and an answer that was accepted, are
-    /// what was waited for however late: they are there, and would be lost.
+    /// Whether the event came after the limit of the wait. The end of a child and an accepted answer are never late:
+    /// they are stored already, and would be lost.
     fn is_late(&self, at: &str, event: &Event, env: &Env<'_>) -> bool {
         let limit = self.waits_until(at).filter(|limit| *limit <= env.now);
         limit.is_some_and(|limit| event.event_time > limit) && !event.event_name.starts_with(OWN_NAMES)
     }
 
-    /// The open waits for which an event may be there after a commit: those that it has opened, and others in the streams of
-    /// which it has consumed one.
+    /// The open waits for which an event may be stored after a commit: those that the commit opened, and others whose
+    /// stream had an event consumed by it.
     pub(super) fn subscriptions_to_check(&self, delta: &Delta) -> Vec<String> {
         let is_open = |wait: &&EventSubscription| self.waits.is_open(&wait.id);
         let mut found: BTreeSet<String> =
@@ -79,7 +79,7 @@ impl Run {
                 let (Some(name), Some(key)) = (&pointer.event_name, &pointer.event_key) else { return false };
                 delta.streams.get(name).is_some_and(|keys| keys.contains(key))
             };
-            // By the pointers in their order: thousands of them would be many to look up one by one.
+            // Goes through the pointers in their order: with thousands of them, single look-ups would be slow.
             let moved = self
                 .pointers
                 .iter()

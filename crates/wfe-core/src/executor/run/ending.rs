@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Run {
-    /// Ends the instance well if nothing is left to do.
+    /// Completes the instance if nothing is left to do.
     pub(super) fn end_if_over(&mut self, env: &mut Env<'_>) -> Result<()> {
         // A suspended instance ends when it is resumed.
         if self.status != WorkflowStatus::Runnable || self.pointers.any_active() {
@@ -19,7 +19,7 @@ impl Run {
         self.end_well(env)
     }
 
-    /// Ends the instance well; whatever is still live is taken away.
+    /// Completes the instance. Pointers that are still live are cancelled.
     pub(super) fn end_well(&mut self, env: &mut Env<'_>) -> Result<()> {
         self.set_status(StatusChange::Complete, None)?;
         self.ending = Some(Ending::Completed);
@@ -36,7 +36,7 @@ impl Run {
         Ok(())
     }
 
-    /// Ends the instance before its end: bodies at work are told, live pointers are taken away.
+    /// Ends the instance early: running bodies are notified, live pointers are cancelled.
     pub(super) fn end_early(
         &mut self,
         ending: Ending,

@@ -1,4 +1,4 @@
-//! From a pointer whose body may start to a job for the host.
+//! Makes a job for the host from a pointer whose body may start.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is pending: pointers that are to be entered, and what the next commit stores.
+//! Pending work: pointers to be entered, and the changes that the next commit stores.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -14,7 +14,7 @@ use crate::{
 /// body is stored every so many pointers.
 const ENTRIES_PER_COMMIT: usize = 1024;
 
-/// What a run has not stored yet, apart from its pointers and its data.
+/// The changes that a run has not stored yet, apart from its pointers and its data.
 #[derive(Default)]
 pub(super) struct Pending {
     /// Pointers that are to be entered.

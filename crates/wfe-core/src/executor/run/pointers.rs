@@ -8,20 +8,20 @@ use crate::{
     models::{ExecutionPointer, PointerStatus, pointer_id},
 };
 
-/// The pointers of a live instance, in the order they were made, and which of them the store has not seen yet.
+/// The pointers of a live instance, in the order of their creation, and which of them the store does not have yet.
 #[derive(Debug, Default)]
 pub(in crate::executor) struct Pointers {
     by_number: BTreeMap<u64, ExecutionPointer>,
     numbers: BTreeMap<String, u64>,
     made: u64,
     unsaved: BTreeSet<u64>,
-    /// Of containers, the paths of branches that have ended, but still stand among the children: they are taken out together,
-    /// since looking through all children for each of them takes the square of their number.
+    /// For each container, the paths of branches that have ended, but are still in its list of children. They are
+    /// removed together: a search through all children for each of them would take quadratic time.
     ended: HashMap<String, HashSet<String>>,
 }
 
 impl Pointers {
-    /// As the store has them.
+    /// The pointers that the store has.
     pub fn stored(pointers: Vec<ExecutionPointer>) -> Self {
         let mut all = Self::default();
         for pointer in pointers {
@@ -47,14 +47,14 @@ impl Pointers {
         self.numbers.get(id).and_then(|at| self.by_number.get(at)).ok_or_else(|| missing(id))
     }
 
-    /// The pointer, to be changed.
+    /// The pointer, for a change. The next commit stores it.
     pub fn edit(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
         let at = *self.numbers.get(id).ok_or_else(|| missing(id))?;
         self.unsaved.insert(at);
         self.by_number.get_mut(&at).ok_or_else(|| missing(id))
     }
 
-    /// The pointer, for a change that may wait for the next one before it is stored.
+    /// The pointer, for a change that need not be stored before the pointer's next change.
     pub fn edit_quietly(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
         let at = self.numbers.get(id).ok_or_else(|| missing(id))?;
         self.by_number.get_mut(at).ok_or_else(|| missing(id))
@@ -64,7 +64,7 @@ impl Pointers {
         self.numbers.contains_key(id)
     }
 
-    /// A branch of this container has begun with this pointer.
+    /// Notes that a branch of this container has begun with this pointer.
     pub fn branch_began(&mut self, container: &str, child: &str) -> Result<()> {
         let is_again =
             self.ended.get(container).is_some_and(|ended| ended.contains(branch_of(container, child)));
@@ -75,7 +75,7 @@ impl Pointers {
         Ok(())
     }
 
-    /// The branch of this container has ended that has this path (which ends with `/`).
+    /// Notes that the branch of this container with this path (which ends with `/`) has ended.
     pub fn branch_ended(&mut self, container: &str, path: String) -> Result<()> {
         self.edit(container)?;
         self.ended.entry(container.to_owned()).or_default().insert(path);
@@ -88,7 +88,7 @@ impl Pointers {
         Ok(self.get(container)?.children.len().saturating_sub(ended))
     }
 
-    /// This container has no branches any more.
+    /// Removes all branches from this container.
     pub fn no_branches(&mut self, container: &str) -> Result<()> {
         self.ended.remove(container);
         if !self.get(container)?.children.is_empty() {
@@ -97,7 +97,7 @@ impl Pointers {
         Ok(())
     }
 
-    /// Takes out the branches that have ended.
+    /// Removes the branches that have ended from their containers.
     pub fn tidy_all(&mut self) -> Result<()> {
         let containers: Vec<String> = self.ended.keys().cloned().collect();
         containers.iter().try_for_each(|container| self.tidy(container))
@@ -111,7 +111,7 @@ impl Pointers {
         Ok(())
     }
 
-    /// Takes the pointer out of the live instance.
+    /// Removes the pointer from the live instance.
     pub fn remove(&mut self, id: &str) -> Result<ExecutionPointer> {
         self.tidy(id)?;
         let at = self.numbers.remove(id).ok_or_else(|| missing(id))?;
@@ -123,8 +123,8 @@ impl Pointers {
         self.by_number.values()
     }
 
-    /// Ids of the pointers below this path (which ends with `/`): in the order they were made, but what is inside of a
-    /// container before the container, as they would have ended.
+    /// Ids of the pointers below this path (which ends with `/`), in the order of their creation. What is inside of a
+    /// container comes before the container, as it would have ended.
     pub fn below(&self, path: &str) -> Vec<String> {
         let mut made: Vec<(u64, &String)> = self.range(path).map(|(id, at)| (*at, id)).collect();
         made.sort_unstable();
@@ -134,11 +134,11 @@ impl Pointers {
             let around = self.by_number.get(at).and_then(|p| p.scope.last()).filter(|c| c.starts_with(path));
             inside.entry(around.map_or("", String::as_str)).or_default().push(id);
         }
-        // Its own stack: how deep containers are nested is the user's choice.
+        // A stack on the heap: the user chooses how deep containers are nested.
         let mut open: Vec<(&String, bool)> = Vec::new();
         open.extend(inside.get("").into_iter().flatten().rev().map(|id| (*id, false)));
-        while let Some((id, is_told)) = open.pop() {
-            if is_told {
+        while let Some((id, is_expanded)) = open.pop() {
+            if is_expanded {
                 found.push(id.clone());
                 continue;
             }
@@ -148,7 +148,7 @@ impl Pointers {
         found
     }
 
-    /// Whether the engine still has something to do below this path (which ends with `/`).
+    /// Whether a pointer below this path (which ends with `/`) is active.
     pub fn any_active_below(&self, path: &str) -> bool {
         self.range(path).any(|(_, at)| self.by_number.get(at).is_some_and(|p| p.active))
     }
@@ -159,7 +159,7 @@ impl Pointers {
             .take_while(move |(id, _)| id.starts_with(path))
     }
 
-    /// Ids of the visits of the step whose first visit has this id.
+    /// Ids of the execution pointers of a step. Its first execution pointer has the id `first`.
     pub fn executions(&self, first: &str) -> Vec<String> {
         let later = pointer_id::later_executions(first);
         let mut found: Vec<String> =
@@ -170,7 +170,7 @@ impl Pointers {
         found
     }
 
-    /// Whether the engine still has something to do at any of them.
+    /// Whether any pointer is active.
     pub fn any_active(&self) -> bool {
         self.iter().any(|p| p.active)
     }
@@ -180,7 +180,7 @@ impl Pointers {
         self.iter().filter(|p| statuses.contains(&p.status)).map(|p| p.id.clone()).collect()
     }
 
-    /// What the store has not seen, in order.
+    /// The pointers that are not stored yet, in order.
     pub fn unsaved(&self) -> impl Iterator<Item = &ExecutionPointer> {
         self.unsaved.iter().filter_map(|at| self.by_number.get(at))
     }

@@ -1,8 +1,9 @@
-//! A commit that the store will never take, though the executor found nothing wrong with it: a store with narrower limits than
-//! [`limits`](crate::limits) tells of, or one that does not offer what a step asks for.
+//! A commit that the store will never accept, though the executor found nothing wrong with it. The store has narrower
+//! limits than [`limits`](crate::limits), or does not offer what a step requires.
 //!
-//! The store does not say which value it means. So what began to wait in that commit is taken back and begun again, each in a
-//! commit of its own: one that is refused again tells which step is at fault. What had finished is stored before that.
+//! The store does not say which value it refuses. So each wait that the commit opens is taken back, and begun again in
+//! a commit of its own. If one of these is refused again, its step is at fault. What had finished is stored before
+//! that.
 
 use super::{Env, Run, bodies::RunningBodies, failure::step_failure};
 use crate::{
@@ -15,9 +16,9 @@ use crate::{
 };
 
 impl Run {
-    /// The store refused what [`pending_commit`](Self::pending_commit) gave, and always will. `true`: commit again, something was taken back,
-    /// or has failed. `false`: nothing can be; what came since the last commit is void. Then open the instance anew
-    /// ([`open_suspended`](Self::open_suspended)).
+    /// Reports that the store refused [`pending_commit`](Self::pending_commit) and always will. `true`: something was
+    /// taken back, or has failed; commit again. `false`: nothing can be taken back, and what came since the last commit
+    /// is void; then open the instance again ([`open_suspended`](Self::open_suspended)).
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -26,7 +27,7 @@ impl Run {
         let is_found = self.pending.enters_one() && began.len() == 1;
         let (mut can_begin_again, mut others) = (Vec::new(), Vec::new());
         for at in began {
-            // A body has answered that it waits: it must not run again for this.
+            // If a body answered that it waits, the body must not run again for this.
             if self.verb_of(&at)?.body().is_none() { can_begin_again.push(at) } else { others.push(at) }
         }
         if can_begin_again.is_empty() || is_found {
@@ -45,9 +46,9 @@ impl Run {
         Ok(true)
     }
 
-    /// As [`open`](Self::open), but suspended for a reason that is none of a step's: nothing new begins until somebody resumes
-    /// the instance. Bodies that an earlier `Run` has begun are still at work: what comes of them is stored, as under any
-    /// suspension. What had ended and was not stored runs again after a resume.
+    /// Like [`open`](Self::open), but suspends the instance for a reason that no step caused: nothing new begins until
+    /// an operator resumes it. Bodies that an earlier `Run` has begun keep running, and their results are stored, as
+    /// under any suspension. Bodies that had ended without a stored result run again after a resume.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -58,7 +59,7 @@ impl Run {
         at_work: RunningBodies,
         env: &mut Env<'_>,
     ) -> Result<Self> {
-        // What follows from events may be what was refused. They are delivered after the resume.
+        // An event may have caused what was refused. Events are delivered after the resume.
         let mut run = Self::open_without_events(definition, loaded, at_work, env)?;
         if run.status != WorkflowStatus::Runnable {
             return Ok(run);

@@ -9,12 +9,12 @@ use crate::{
 
 /// The moves that primitives are made of.
 impl Run {
-    /// The pointer's body may begin once the pointer is stored.
+    /// Lets the pointer's body begin once the pointer is stored.
     pub(in crate::executor) fn make_ready(&mut self, at: &str) {
         self.bodies.make_ready(at.to_owned());
     }
 
-    /// The pointer ended well; the instance goes on behind it.
+    /// Completes the pointer. The instance goes on behind it.
     pub(in crate::executor) fn complete(
         &mut self,
         at: &str,
@@ -25,7 +25,7 @@ impl Run {
         self.proceed(at, env)
     }
 
-    /// The pointer ended well; what follows is the caller's.
+    /// Completes the pointer. The caller decides what follows.
     pub(in crate::executor) fn completed(
         &mut self,
         at: &str,
@@ -44,13 +44,13 @@ impl Run {
         Ok(())
     }
 
-    /// The instance goes on behind the pointer at once; the pointer stays, beside it.
+    /// Goes on behind the pointer at once. The pointer stays active beside what follows.
     pub(in crate::executor) fn fork(&mut self, at: &str) -> Result<()> {
         self.pointers.edit(at)?.set(attributes::FORKED, true);
         self.begin_next(at)
     }
 
-    /// The pointer has come to its end; the next step of its sequence begins, or the sequence ends.
+    /// Leaves the pointer, which has ended: the next step of its sequence begins, or the sequence ends.
     pub(super) fn proceed(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.deactivate(at, env)?;
         let is_forked = self.pointers.get(at)?.has(attributes::FORKED);
@@ -63,7 +63,7 @@ impl Run {
         Ok(())
     }
 
-    /// Nothing more happens at the pointer.
+    /// Deactivates the pointer: nothing more happens at it.
     pub(in crate::executor) fn deactivate(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.data.stop_observing(at);
         let pointer = self.pointers.edit(at)?;
@@ -72,7 +72,7 @@ impl Run {
         Ok(())
     }
 
-    /// A pointer at what follows `at` in its sequence, if anything does.
+    /// Begins the step that follows `at` in its sequence, if there is one.
     fn begin_next(&mut self, at: &str) -> Result<()> {
         if let Some(next) = self.node_of(at)?.next {
             return self.begin_step(next, at, at);
@@ -84,25 +84,25 @@ impl Run {
         Ok(())
     }
 
-    /// A pointer at this node, in the sequence in which `beside` stands, reached from `before`. Finished visits of the same
-    /// step there become history.
+    /// Begins the step of this node, in the sequence of `beside`, reached from `before`. Finished execution pointers of
+    /// the same step there become history.
     pub(in crate::executor) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
         let first = pointer_id::in_sequence_of(beside, &node.id);
         let mut id = first.clone();
         let mut latest = 0_u64;
-        for visit in self.pointers.executions(&first) {
-            latest = latest.max(pointer_id::execution_number(&visit));
-            if !self.pointers.get(&visit)?.active {
-                let pointer = self.pointers.remove(&visit)?;
+        for execution in self.pointers.executions(&first) {
+            latest = latest.max(pointer_id::execution_number(&execution));
+            if !self.pointers.get(&execution)?.active {
+                let pointer = self.pointers.remove(&execution)?;
                 self.pending.finish(pointer);
             }
         }
         if latest > 0 {
             id = pointer_id::execution(&first, latest + 1);
         }
-        // `beside` itself may be such a visit, and gone by now: the newest history row then.
+        // `beside` itself may be one of these, and removed by now: then take its newest history row.
         let like = match self.pointers.get(beside) {
             Ok(pointer) => pointer.clone(),
             Err(gone) => self.pending.finished(beside).cloned().ok_or(gone)?,
@@ -120,8 +120,8 @@ impl Run {
         Ok(())
     }
 
-    /// Goes from `at` to another node of its sequence, or of one around it. Told by the sequence, not by the container: a
-    /// compensation stands in its saga, not in the step that it undoes.
+    /// Goes from `at` to another node of its sequence, or of a sequence around it. The sequence decides, not the
+    /// container: the container of a compensation is its saga, not the step that it compensates.
     pub(in crate::executor) fn go_to(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
         let sequence = self.definition.node(target).sequence;
         let mut left = None;
@@ -132,7 +132,7 @@ impl Run {
         }
         let Some(left) = left else {
             return Err(WfeError::Invalid(format!(
-                "{at:?} goes to a step of something that is not around it"
+                "{at:?} goes to a step outside of its own sequence and those around it"
             )));
         };
         self.deactivate(at, env)?;

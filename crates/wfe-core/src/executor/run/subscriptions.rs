@@ -1,4 +1,4 @@
-//! Waits for events. A wait's id is made from instance, pointer and a count, so that a replay meets the same row.
+//! Waits for events. A wait's id is made of instance, pointer and a count, so that a replay finds the same row.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -14,25 +14,25 @@ use crate::{
 /// What a pointer waits for.
 pub(in crate::executor) struct Expected {
     pub name: String,
-    /// `None`: the wait's own id, so that the event reaches no other.
+    /// `None`: the wait's own id, so that the event reaches no other wait.
     pub key: Option<String>,
-    /// Any date; kept is the nearest that can be stored, which passes over the same events. `None`: the creation of the
-    /// instance, whatever the clock showed then.
+    /// The date from which events count. If a store cannot hold it, the nearest date that it can hold is kept, which
+    /// passes over the same events. `None`: the creation of the instance, whatever the clock showed then.
     pub as_of: Option<DateTime<Utc>>,
-    /// What whoever ends the wait has to know.
+    /// The input for the worker or user that answers.
     pub data: Option<Value>,
 }
 
 impl Expected {
-    /// An event that is made for one wait. No clock says whether it is in time.
+    /// An event that is published for this wait alone. It counts whatever its date.
     pub fn own(name: impl Into<String>, key: Option<String>, data: Option<Value>) -> Self {
         Self { name: name.into(), key, as_of: Some(DateTime::UNIX_EPOCH), data }
     }
 }
 
 impl Run {
-    /// The pointer waits for an event from now on.
-    pub(in crate::executor) fn subscribe(&mut self, at: &str, wanted: Expected) -> Result<()> {
+    /// Makes the pointer wait for an event from now on.
+    pub(in crate::executor) fn subscribe(&mut self, at: &str, expected: Expected) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
         self.note_key(at)?;
         let pointer = self.pointers.edit(at)?;
@@ -41,37 +41,38 @@ impl Run {
         pointer.set(attributes::SUBSCRIPTIONS, count);
         pointer.set(attributes::KIND, kind);
         let id = pointer_id::subscription(&self.id, at, count);
-        let key = wanted.key.unwrap_or_else(|| id.clone());
-        pointer.event_name = Some(wanted.name.clone());
+        let key = expected.key.unwrap_or_else(|| id.clone());
+        pointer.event_name = Some(expected.name.clone());
         pointer.event_key = Some(key.clone());
         (pointer.event_published, pointer.event_data) = (false, None);
         let (instance, step) = (self.id.to_string(), pointer.step_id);
-        let as_of = nearest_time(wanted.as_of.unwrap_or(self.created));
-        let is_dated = wanted.as_of.is_some() && as_of == self.created;
+        let as_of = nearest_time(expected.as_of.unwrap_or(self.created));
+        let is_dated = expected.as_of.is_some() && as_of == self.created;
         let wait = EventSubscription {
             id: id.clone(),
-            subscription_data: wanted.data,
-            ..EventSubscription::new(instance, step, at, wanted.name, key, as_of)
+            subscription_data: expected.data,
+            ..EventSubscription::new(instance, step, at, expected.name, key, as_of)
         };
         self.pending.subscribe(wait, is_dated);
         self.waits.open(id, at.to_owned());
         Ok(())
     }
 
-    /// The pointer's wait is closed, if it has one; a child for which it waits is cancelled, or terminated if the instance is.
+    /// Closes the pointer's wait, if it has one. A child for which it waits is cancelled, or terminated if the instance
+    /// is.
     pub(super) fn unsubscribe(&mut self, at: &str) -> Result<()> {
         let Some(id) = self.subscription_of(at)? else { return Ok(()) };
         self.waits.close(&id);
         self.pending.unsubscribe(id);
         if let Some(Value::String(child)) = self.pointers.edit(at)?.unset(attributes::CHILD) {
-            // What is terminated undoes nothing, its children included.
+            // A terminated instance compensates nothing, and neither do its children.
             let is_terminated = self.ending == Some(Ending::Terminated);
             self.pending.end_child(child, if is_terminated { Control::Terminate } else { Control::Cancel });
         }
         Ok(())
     }
 
-    /// The child for whose end the pointer waits.
+    /// Id of the child for whose end the pointer waits.
     pub(super) fn child_of(&self, at: &str) -> Result<Option<String>> {
         let pointer = self.pointers.get(at)?;
         let waits = pointer.active && pointer.status == PointerStatus::WaitingForEvent;
@@ -86,7 +87,7 @@ impl Run {
         Ok(id.filter(|id| self.waits.is_open(id)))
     }
 
-    /// A waiting pointer, opened from the store. A wait that somebody has closed by hand is opened again.
+    /// Reopens a waiting pointer from the store. If an operator has closed its wait, the wait is opened again.
     pub(super) fn reopen_subscription(&mut self, at: &str) -> Result<()> {
         if self.subscription_of(at)?.is_some() {
             return Ok(());
@@ -99,7 +100,7 @@ impl Run {
         Ok(())
     }
 
-    /// Closes waits at which no pointer stands: somebody has mended the instance by hand.
+    /// Closes waits for which no pointer waits: an operator has repaired the instance by hand.
     pub(super) fn close_stray_subscriptions(&mut self) -> Result<()> {
         let mut stray = Vec::new();
         for (id, at) in self.waits.iter() {
@@ -116,7 +117,7 @@ impl Run {
         Ok(())
     }
 
-    /// Closes what is still open at the end of the instance.
+    /// Closes all open waits at the end of the instance.
     pub(super) fn close_all_subscriptions(&mut self) {
         for id in self.waits.close_all() {
             self.pending.unsubscribe(id);
@@ -124,7 +125,7 @@ impl Run {
     }
 }
 
-/// The wait that the pointer opened last; `None`: it has opened none.
+/// Id of the wait that the pointer opened last; `None`: it has opened none.
 pub(in crate::executor) fn last_subscription(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
     let count = pointer.number(attributes::SUBSCRIPTIONS)?;
     Some(pointer_id::subscription(instance, &pointer.id, count))

@@ -1,4 +1,4 @@
-//! When pointers are looked at by themselves.
+//! The timers of pointers.
 
 use std::collections::BTreeSet;
 
@@ -7,34 +7,35 @@ use chrono::{DateTime, Utc};
 /// The timers of an instance, the next one first.
 #[derive(Default)]
 pub(in crate::executor) struct Timers {
-    /// A pause, a time limit, the next tick.
+    /// Each is a delay, a backoff, a time limit or the next tick.
     set: BTreeSet<(DateTime<Utc>, String)>,
-    /// Pointers whose waits have lasted too long: it counts once it is known what the store had for them by then.
+    /// Pointers whose waits have reached their limit. They time out once it is known what the store had for them by
+    /// then.
     overdue: BTreeSet<(DateTime<Utc>, String)>,
 }
 
 impl Timers {
-    /// The pointer is looked at then.
+    /// Sets a timer of the pointer.
     pub fn set(&mut self, pointer: &str, at: DateTime<Utc>) {
         self.set.insert((at, pointer.to_owned()));
     }
 
-    /// The pointer is not looked at then.
+    /// Clears a timer of the pointer.
     pub fn clear(&mut self, pointer: &str, at: DateTime<Utc>) {
         self.set.remove(&(at, pointer.to_owned()));
     }
 
-    /// When the next pointer is looked at; `None`: no timer is set.
+    /// The time of the next timer; `None`: no timer is set.
     pub fn next(&self) -> Option<DateTime<Utc>> {
         self.set.first().map(|(at, _)| *at)
     }
 
-    /// The next pointer whose time has come, and when that was.
+    /// Takes the next timer that is due: its time and its pointer.
     pub fn take_due(&mut self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, String)> {
         self.next().filter(|at| *at <= now).and_then(|_| self.set.pop_first())
     }
 
-    /// The pointer has waited since before this time.
+    /// Adds a pointer whose wait reached its limit at this time.
     pub fn add_overdue(&mut self, pointer: String, at: DateTime<Utc>) {
         self.overdue.insert((at, pointer));
     }
@@ -47,12 +48,12 @@ impl Timers {
         self.overdue.pop_first()
     }
 
-    /// All that are overdue.
+    /// Takes all overdue pointers.
     pub fn take_all_overdue(&mut self) -> BTreeSet<(DateTime<Utc>, String)> {
         std::mem::take(&mut self.overdue)
     }
 
-    /// Nothing happens by itself any more.
+    /// Clears all timers: nothing becomes due any more.
     pub fn clear_all(&mut self) {
         *self = Self::default();
     }

@@ -1,4 +1,4 @@
-//! When something happens by itself.
+//! Timers, time limits and the deadline.
 
 use std::time::Duration;
 
@@ -16,17 +16,18 @@ use crate::{
 };
 
 impl TimeLimit {
-    /// The pointer has begun to wait.
+    /// Starts the limit of a pointer that has begun to wait.
     pub(in crate::executor) fn begin(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved {
         let after = run.ask(at, &self.after)?;
         Ok(run.set_timer(at, later(env.now, after))?)
     }
 
-    /// The pointer has waited too long.
+    /// The limit is reached: fails the step, or begins its timeout branch.
     pub(in crate::executor) fn over(&self, run: &mut Run, at: &str) -> Moved {
         run.wake(at)?;
         if !self.has_branch {
-            let error = StepError::retryable("what the step waited for did not come in time");
+            let error =
+                StepError::retryable("the step reached its time limit before what it waited for arrived");
             return Err(error.with_code(StepError::TIMEOUT).into());
         }
         let branch = super::branches::branch_of(run.node_of(at)?, 0)?;
@@ -36,7 +37,7 @@ impl TimeLimit {
 }
 
 impl Run {
-    /// When something happens by itself; `None`: nothing does.
+    /// The next time at which something is due; `None`: nothing is scheduled.
     #[must_use]
     pub fn next_wake(&self) -> Option<DateTime<Utc>> {
         let limit = self.bodies.next_limit();
@@ -44,34 +45,34 @@ impl Run {
             WorkflowStatus::Runnable => {
                 [limit, self.timers.next(), self.deadline()].into_iter().flatten().min()
             }
-            // A running body may end, and may not take longer than ever.
+            // Under a suspension, running bodies still end, and their time limits still hold.
             WorkflowStatus::Suspended => limit,
             WorkflowStatus::Complete | WorkflowStatus::Terminated => None,
         }
     }
 
-    /// When the whole instance has had its time; `None`: never, or it is on its way to its end.
+    /// The deadline of the whole instance; `None`: it has none, or is already ending.
     fn deadline(&self) -> Option<DateTime<Utc>> {
         let limit = self.definition.deadline()?;
         (!self.is_closing()).then(|| later(self.created, limit))
     }
 
-    /// Whether the time of a wait is over, so that the next [`deliver`](Self::deliver) ends it if it gets nothing by that.
-    /// Events that have become due need their positions
-    /// ([`position_due_events`](crate::traits::StepStore::position_due_events)) before the instance is read for it: one that
-    /// came in time would be missed otherwise.
+    /// Whether a wait has reached its limit. The next [`deliver`](Self::deliver) ends the wait if it brings no event
+    /// for it. Before the instance is read for that, give events that have become due their positions
+    /// ([`position_due_events`](crate::traits::StepStore::position_due_events)): otherwise an event that came in time
+    /// would be missed.
     #[must_use]
     pub fn has_overdue(&self) -> bool {
         self.status == WorkflowStatus::Runnable && self.timers.has_overdue()
     }
 
-    /// Does what is due. The limit of a wait only becomes [overdue](Self::meet_limits).
+    /// Carries out what is due. A wait that has reached its limit only becomes [overdue](Self::meet_limits).
     pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
         while !self.status.is_final()
             && let Some(id) = self.bodies.take_timed_out(env.now)
         {
             self.stop_waiting(&id)?;
-            let error = StepError::retryable("the attempt took longer than it may");
+            let error = StepError::retryable("the attempt exceeded its time limit");
             self.fail(&id, &error.with_code(StepError::TIMEOUT), env)?;
         }
         if self.status == WorkflowStatus::Runnable && self.deadline().is_some_and(|at| at <= env.now) {
@@ -94,9 +95,9 @@ impl Run {
         Ok(())
     }
 
-    /// What the store has for the waits that have lasted too long was delivered: those that still wait get nothing in
-    /// time. One that somebody may answer first takes no answer any more, and is overdue until it was looked at once more
-    /// after that. Whether anything has changed.
+    /// Times out overdue waits, after the store's events for them were delivered: the waits that are still open got
+    /// nothing in time. A wait that a worker or user may answer first stops accepting answers. It stays overdue until
+    /// the store was checked once more after that. Returns whether anything has changed.
     pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
         let (mut changed, mut later) = (false, Vec::new());
         while self.status == WorkflowStatus::Runnable
@@ -118,7 +119,8 @@ impl Run {
         Ok(changed)
     }
 
-    /// If so, not any more after the next commit.
+    /// Whether the wait may still be answered, and its timeout would close it. If so, the next commit makes it accept
+    /// no answer.
     fn may_be_answered(&mut self, id: &str, env: &Env<'_>) -> Result<bool> {
         let Some(wait) = self.subscription_of(id)?.filter(|wait| self.waits.is_answerable(wait)) else {
             return Ok(false);
@@ -130,7 +132,7 @@ impl Run {
         Ok(closes)
     }
 
-    /// Forgets those that wait no longer, or have another limit by now.
+    /// Removes overdue pointers that no longer wait, or have another limit by now.
     pub(super) fn check_overdue(&mut self) {
         for (at, id) in self.timers.take_all_overdue() {
             if self.waits_until(&id) == Some(at) {
@@ -139,7 +141,7 @@ impl Run {
         }
     }
 
-    /// Until when the pointer waits for an event, at most.
+    /// The limit of the pointer's wait for an event.
     pub(super) fn waits_until(&self, id: &str) -> Option<DateTime<Utc>> {
         let pointer = self.pointers.get(id).ok().filter(|p| p.status == PointerStatus::WaitingForEvent)?;
         pointer.sleep_until
@@ -153,17 +155,17 @@ impl Run {
 
     fn meet_deadline(&mut self, env: &mut Env<'_>) -> Result<()> {
         let error =
-            StepError::fatal("the workflow was not over at its deadline").with_code(StepError::DEADLINE);
+            StepError::fatal("the workflow did not end before its deadline").with_code(StepError::DEADLINE);
         let failure = self.record_failure("", String::new(), 1, &error, env);
         self.close(Ending::Failed, Some(failure), env)
     }
 
-    /// The pointer is looked at again after `pause`.
-    pub(in crate::executor) fn sleep(&mut self, at: &str, pause: Duration, env: &Env<'_>) -> Result<()> {
-        self.sleep_until(at, later(env.now, pause))
+    /// Makes the pointer sleep for `delay`.
+    pub(in crate::executor) fn sleep(&mut self, at: &str, delay: Duration, env: &Env<'_>) -> Result<()> {
+        self.sleep_until(at, later(env.now, delay))
     }
 
-    /// The pointer is entered again then.
+    /// Makes the pointer sleep; it is entered again at `until`.
     pub(in crate::executor) fn sleep_until(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         pointer.status = pointer.status.after(PointerChange::Sleep)?;
@@ -172,7 +174,7 @@ impl Run {
         Ok(())
     }
 
-    /// The waiting or running pointer is looked at then.
+    /// Sets the timer of a waiting or running pointer.
     pub(in crate::executor) fn set_timer(&mut self, at: &str, until: DateTime<Utc>) -> Result<()> {
         self.clear_timer(at)?;
         self.pointers.edit(at)?.sleep_until = Some(until);

@@ -6,12 +6,12 @@ use std::collections::{HashMap, HashSet};
 #[derive(Default)]
 pub(in crate::executor) struct Waits {
     open: HashMap<String, String>,
-    /// Waits for an answer for which the store takes none any more.
+    /// Waits for which the store accepts no answer any more.
     unanswerable: HashSet<String>,
 }
 
 impl Waits {
-    /// As the store has them: ids and pointers.
+    /// The open waits that the store has: ids and pointers.
     pub fn stored(open: impl Iterator<Item = (String, String)>) -> Self {
         Self { open: open.collect(), unanswerable: HashSet::new() }
     }
@@ -29,7 +29,7 @@ impl Waits {
         self.open.get(wait).map(String::as_str)
     }
 
-    /// All of them, with the pointers that wait.
+    /// All open waits, with the pointers that wait.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.open.iter().map(|(wait, pointer)| (wait.as_str(), pointer.as_str()))
     }
@@ -42,17 +42,17 @@ impl Waits {
         self.open.remove(wait);
     }
 
-    /// Closes all of them, and gives their ids.
+    /// Closes all waits, and gives their ids.
     pub fn close_all(&mut self) -> impl Iterator<Item = String> {
         std::mem::take(&mut self.open).into_keys()
     }
 
-    /// Whether the store may still take an answer for this wait.
+    /// Whether the store may still accept an answer for this wait.
     pub fn is_answerable(&self, wait: &str) -> bool {
         !self.unanswerable.contains(wait)
     }
 
-    /// It is stored that these waits take no answer any more.
+    /// Notes what is stored: these waits accept no answer any more.
     pub fn take_no_answer(&mut self, waits: Vec<String>) {
         self.unanswerable.extend(waits);
     }

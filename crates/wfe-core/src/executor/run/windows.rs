@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Run;
 use crate::{Result, WfeError, executor::Spoilt, models::ExecutionPointer};
 
-/// How far a for-each has come; its pointer keeps it.
+/// The progress of a for-each, as its pointer keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Cursor {
     /// How many items there are.
@@ -18,7 +18,7 @@ pub(in crate::executor) struct Cursor {
 }
 
 impl Cursor {
-    /// What the pointer of a running for-each keeps.
+    /// Reads the cursor from the pointer of a running for-each.
     pub fn of(pointer: &ExecutionPointer) -> std::result::Result<Self, Spoilt> {
         let cursor = Self::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))?;
         if cursor.next > cursor.total { Err(Spoilt::Impossible) } else { Ok(cursor) }
@@ -52,8 +52,8 @@ impl Window {
         Some(item)
     }
 
-    /// From which position on items have to be requested, so that `limit` of them are in memory; `None`: enough are there,
-    /// or are requested already.
+    /// The position from which items have to be requested, so that `limit` items are in memory. `None`: enough are in
+    /// memory, or are already requested.
     pub fn request(&mut self, limit: usize) -> Option<u64> {
         let loaded = self.loaded();
         let is_needed = self.values.len() < limit && loaded < self.cursor.total && !self.is_requested;
@@ -61,7 +61,7 @@ impl Window {
         is_needed.then_some(loaded)
     }
 
-    /// Takes the items from position `from` on; `false`: they do not follow those in memory, or there are none.
+    /// Adds the items from position `from` on; `false`: they do not follow those in memory, or there are none.
     pub fn add(&mut self, from: u64, values: Vec<Value>) -> bool {
         self.is_requested = false;
         let fits = from == self.loaded() && !values.is_empty();

@@ -181,7 +181,7 @@ fn a_retry_policy_may_say_expressly_that_a_child_is_begun_anew_after_a_fatal_fai
 #[test]
 fn a_child_that_was_not_over_at_its_deadline_may_be_begun_anew() {
     let fatal = || inline(|_, _| async { Err::<(), _>(StepError::fatal("no matter")) });
-    // What it goes on behind, before and while it is undone, is not what ends it.
+    // A failure behind which it goes on, before and during its compensation, is not the failure that ends it.
     let late = WorkflowBuilder::<Part>::new("part", 1)
         .deadline(HOUR)
         .then("passed-over", fatal())

@@ -19,7 +19,7 @@ use crate::{
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What is told of the instance once this is done to it: table, column and row.
+/// What is reported of the instance after this change: table, column and row.
 fn told(world: &World, change: impl FnOnce(&mut Loaded)) -> Option<(&'static str, &'static str, String)> {
     let mut loaded = Loaded { owner: None, ..world.loaded() };
     assert!(contradiction(&loaded, Some(&world.definition)).is_none());
@@ -143,7 +143,7 @@ fn change(id: &str, change: impl FnOnce(&mut ExecutionPointer)) -> impl FnOnce(&
     move |loaded| change(loaded.instance.execution_pointers.iter_mut().find(|p| p.id == id).unwrap())
 }
 
-/// What the pointer `id` of the instance is told for.
+/// What is reported of the pointer `id` of the instance.
 fn place(column: &'static str, id: &str) -> (&'static str, &'static str, String) {
     ("execution_pointers", column, format!("{id} of it"))
 }

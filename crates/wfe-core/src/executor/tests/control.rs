@@ -81,7 +81,7 @@ fn a_cancel_condition_that_came_true_while_the_instance_stood_still_takes_effect
         world.play();
         assert_eq!((line(&world).as_str(), world.ending), ("a c", Some(Ending::Completed)));
     }
-    // Somebody goes on by hand behind a failed step.
+    // An operator goes on by hand behind a failed step.
     let mut world = scenario::world(begin().parallel("both", |all| {
         let wait = event("never", |_: &Line, _| "k").output(|(), _| {});
         all.branch(|b| b.then("x", broken()).on_failure(OnFailure::Suspend))

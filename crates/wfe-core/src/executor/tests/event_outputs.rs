@@ -70,7 +70,7 @@ fn waits_that_share_it_have_it_whatever_the_first_of_them_does_with_it() {
     }
 }
 
-/// Its output panics as long as nobody else has written the word.
+/// Its output panics as long as no other step has written the word.
 fn fails_once() -> Await<Line, ()> {
     event("said", |_: &Line, _| "k").output(|word: &String, line: &mut Line| {
         assert!(line.len() == 2, "too early");

@@ -232,7 +232,7 @@ fn an_event_that_was_stored_but_not_told_of_yet_beats_the_limit_of_a_busy_instan
 
 #[test]
 fn an_event_dated_after_the_limit_is_too_late_whenever_the_limit_takes_effect() {
-    // A host is there at the limit; none is, till after the event; the instance stands still till after the event.
+    // A host is there at the limit; none is, till after the event; the instance is suspended till after the event.
     for (down, suspended) in [(false, false), (true, false), (false, true)] {
         let wait = said().timeout(|_, _| HOUR, |late| late.then("late", mark("late")));
         let mut world =

@@ -15,7 +15,7 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// A step that fails until somebody has written that it is mended.
+/// A step that fails until the data says that it is repaired.
 fn fails<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I>> {
     inline(move |_, line: Arc<Line>| async move {
         if line.iter().any(|w| w == "mended") { Ok(()) } else { Err(StepError::fatal("broken")) }
@@ -196,7 +196,7 @@ fn a_skipped_step_of_a_compensation_is_passed_over_and_the_undoing_goes_on() {
     let whole = everywhere(|| make(Some(Intervention::Skip), Some(Control::Cancel)));
     assert_eq!((line(&whole).as_str(), whole.ending), ("a b -b2 -a", Some(Ending::Cancelled)));
 
-    // Nothing leaves it half undone, also if the instance is on its way to its end.
+    // Nothing leaves it half compensated, also if the instance is on its way to its end.
     for end in [None, Some(Control::Cancel)] {
         let whole = everywhere(|| make(Some(from("after")), end));
         assert!(stands_still(&whole) && refusal(&whole).contains("half compensated"), "{}", refusal(&whole));

@@ -1,5 +1,5 @@
 //! Random definitions, nested at random: they end, however often the process dies, always in the same way; a saga is
-//! undone in full or not at all; and a cancel, whenever it comes, undoes what is open and nothing else.
+//! compensated in full or not at all; and a cancellation, whenever it comes, compensates what is open and nothing else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Debug, Clone)]
 enum Tree {
     Work,
-    /// Work that is undone slowly.
+    /// Work with a slow compensation.
     Slow,
     Broken,
     Flaky,
@@ -40,7 +40,7 @@ enum Tree {
     Saga(u32, bool, Vec<Tree>),
     /// A saga with a fallback.
     Instead(Vec<Tree>, Vec<Tree>),
-    /// Taken away as soon as so much was undone.
+    /// Cancelled as soon as so much was compensated.
     Until(usize, Vec<Tree>),
     Recur(usize, Vec<Tree>),
     Schedule(Vec<Tree>),
@@ -53,7 +53,7 @@ enum Tree {
     /// A wait for a tick that has a branch for when it takes too long.
     Patient(Vec<Tree>),
     Activity(Worker),
-    /// A user task, and what runs beside it while nobody answers.
+    /// A user task, and what runs beside it while it is unanswered.
     Ask(When, Vec<Tree>, Vec<Tree>),
     /// Done again from its first step on, so many times.
     Back(usize, Vec<Tree>),
@@ -91,7 +91,7 @@ enum Shape {
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 struct Log {
-    /// The pointers of the steps that have completed, and of those that were undone, in order.
+    /// The pointers of the steps that have completed, and of those that were compensated, in order.
     done: Vec<String>,
     undone: Vec<String>,
 }
@@ -162,7 +162,7 @@ fn broken() -> Task<(), Log, u8, Inline<(), Log, u8>> {
     inline(|_, _| async { Err(StepError::fatal("broken")) })
 }
 
-/// Every step that writes what it has done is undone by one that writes that, where there is a saga.
+/// Inside of a saga, each step that writes what it has done has a compensation that writes that.
 fn undone(body: Body, id: &str, in_saga: bool, is_slow: bool) -> Body {
     if !in_saga {
         return body;
@@ -410,7 +410,7 @@ fn world(definition: &Definition) -> World {
     world
 }
 
-/// What somebody outside answers, once nothing can happen any more before time passes: one wait each time.
+/// What external workers and users answer, once nothing can happen any more before time passes: one wait each time.
 fn answer(world: &mut World, answered: &mut BTreeSet<String>) -> bool {
     let is_last = world.next_time().is_none();
     let answer_to = |wait: &EventSubscription| {
@@ -473,7 +473,7 @@ fn check(world: &World) {
     }
 }
 
-/// The paths of the sagas that a cancel now has to undo: they have begun, are not over, and are not in one that has.
+/// The paths of the sagas that a cancellation now has to compensate: they have begun, are not over, and are not in one that has.
 fn open_sagas(world: &World) -> Vec<String> {
     let is_open = |p: &&ExecutionPointer| {
         p.active
@@ -512,7 +512,7 @@ fn cancel(mut world: World, deaths: &[bool]) {
         let due = before.done.iter().rev().filter(is_inside).filter(|key| !before.undone.contains(key));
         let (mut first, rest): (Vec<_>, Vec<_>) = due.partition(|key| begun.contains(*key));
         let mut was_undone: Vec<_> = after.undone[before.undone.len()..].iter().filter(is_inside).collect();
-        // What inner sagas had begun to undo is undone first, side by side.
+        // What inner sagas had begun to compensate is compensated first, side by side.
         first.sort();
         was_undone[..first.len()].sort();
         assert_eq!(was_undone, [first, rest].concat(), "of {path}");

@@ -1,4 +1,4 @@
-//! Children that are at work in a saga when that is undone.
+//! Children that run in a saga when the saga is compensated.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
 
 const CHILD: &str = "it//saga/1/p/0/sub//1";
 
-/// A child whose result is a word, with what undoes it, beside a branch that does this after an hour.
+/// A child whose result is a word, with its compensation, beside a branch that does this after an hour.
 fn beside(body: Body, other: impl FnOnce(Body) -> Body) -> Body {
     let sub = child("part", |_: &Line, _| Line::new())
         .output(|part: &Line, line: &mut Line| line.extend(part.iter().cloned()));

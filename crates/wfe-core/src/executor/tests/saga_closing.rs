@@ -1,4 +1,4 @@
-//! An instance that is to end, and undoes first what is open.
+//! An instance that is to end, and first compensates what is open.
 
 use serde_json::json;
 
@@ -60,7 +60,7 @@ fn a_saga_in_the_fallback_of_another_one_is_open_too() {
     assert_eq!((line(&late).as_str(), late.ending), ("o i -i a b -b -a -o", Some(Ending::Failed)));
 }
 
-/// A saga whose undoing takes two hours.
+/// A saga whose compensation takes two hours.
 fn slow<I: Item>(body: Body<I>) -> Body<I> {
     body.saga("s", |b| {
         b.then("a", mark("a"))
@@ -143,7 +143,7 @@ fn a_user_task_around_a_saga_that_is_undone_for_a_cancel_takes_no_answer_any_mor
     assert!(whole.waits.is_empty());
 }
 
-/// A saga whose one step is being undone for two hours, from the beginning on.
+/// A saga whose one step is being compensated for two hours, from the beginning on.
 fn half_compensated(body: Body) -> Body {
     body.saga("s", |b| {
         b.then("a", mark("a"))

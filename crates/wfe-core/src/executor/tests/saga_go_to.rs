@@ -1,4 +1,4 @@
-//! Moves inside of a compensation: its first level stands in the saga, not in the step that it undoes.
+//! Moves inside of a compensation: its first level stands in the saga, not in the step that it compensates.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(1);
 
-/// A saga with one step that is undone like this, before another one is.
+/// A saga with one step that is compensated like this, before another one is.
 fn undone(undo: impl FnOnce(Body) -> Body) -> Builder {
     let saga = saga(|b| {
         b.then("first", mark("first"))
@@ -103,7 +103,7 @@ fn a_step_of_a_compensation_that_is_visited_again_still_knows_what_it_undoes() {
     assert_eq!(line(&whole), "first x x? u x? u x? u -first after");
 }
 
-/// A step that fails until somebody has written that it is mended.
+/// A step that fails until the data says that it is repaired.
 fn fails(word: &'static str) -> Task<(), Line, (), Inline<(), Line, ()>> {
     inline(move |_, line: Arc<Line>| async move {
         if line.iter().any(|word| word == "mended") { Ok(()) } else { Err(StepError::fatal("broken")) }

@@ -13,7 +13,7 @@ use crate::{
     traits::{Control, Ending},
 };
 
-/// A saga that has done `a`, and takes two hours in the midst of undoing it.
+/// A saga that has done `a`, and takes two hours in the midst of compensating it.
 fn slow(body: Body) -> Body {
     body.saga("inner", |b| {
         b.then("a", mark("a"))

@@ -11,7 +11,7 @@ use crate::{
     traits::Ending,
 };
 
-/// Fails as long as its word was not undone twice.
+/// Fails as long as its word was not compensated twice.
 fn fails_twice(body: Body, id: &'static str, undone: &'static str) -> Body {
     body.then(
         id,
@@ -84,7 +84,7 @@ fn an_entry_that_another_saga_has_undone_while_it_was_read_is_read_again() {
     finish(&mut world, "/a");
     finish(&mut world, "/x");
     world.reads_slowly = true;
-    // The right one looks at what the left one is just undoing; before it has read that, the outer one wants it too.
+    // The right one looks at what the left one is just compensating; before it has read that, the outer one wants it too.
     for body in ["/y", "/un-a", "/z"] {
         finish(&mut world, body);
     }

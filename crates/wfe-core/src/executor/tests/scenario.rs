@@ -1,5 +1,5 @@
-//! Whole stories, told once undisturbed and once more for each place in which the process can die: they must end in the
-//! same way.
+//! Whole scenarios, played once undisturbed and once more for each place in which the process can die: they must end in
+//! the same way.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -32,7 +32,7 @@ pub fn mark<I: Item>(word: &'static str) -> Task<(), Line, I, Inline<(), Line, I
     inline(|_, _| async { Ok(()) }).output(move |(), line: &mut Line| line.push(word.to_owned()))
 }
 
-/// A step that writes its word, and one that undoes it and writes that.
+/// A step that writes its word, and a compensation that writes that it has run.
 pub fn does<I: Item>(body: Body<I>, word: &'static str) -> Body<I> {
     body.then(word, mark(word)).compensate_with(move |undo| undo.then(format!("un-{word}"), unmark(word)))
 }
@@ -54,7 +54,7 @@ pub fn world(builder: Builder) -> World {
     World::new(&builder.build().unwrap(), &Line::new())
 }
 
-/// How a story ended, as far as anybody can see.
+/// How a scenario ended, as far as an observer can see.
 #[derive(Debug, PartialEq)]
 pub struct End {
     ending: Option<Ending>,
@@ -87,7 +87,7 @@ impl End {
     }
 }
 
-/// Plays the story to its end; and again, dying after each commit, and before each body; all must end alike.
+/// Plays the scenario to its end; and again, dying after each commit, and before each body; all must end alike.
 pub fn everywhere(make: impl Fn() -> World) -> World {
     let mut whole = make();
     whole.play();

@@ -44,7 +44,7 @@ fn an_error_that_cannot_be_displayed_fails_its_step_as_a_panic_does() {
     }
 }
 
-/// Nobody can drop it without a panic.
+/// A value that cannot be dropped without a panic.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Bomb {
     left: u32,

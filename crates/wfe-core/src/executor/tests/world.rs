@@ -31,9 +31,9 @@ pub struct World {
     pub items: HashMap<String, Vec<Value>>,
     pub waits: Vec<EventSubscription>,
     pub stream: Rc<RefCell<Stream>>,
-    /// What was published by the world outside, at which time.
+    /// What external systems publish, at which time.
     pub planned: Vec<(DateTime<Utc>, Event)>,
-    /// What is asked of the instance, at which time.
+    /// Which control requests callers make, at which time.
     pub asks: Vec<(DateTime<Utc>, Control)>,
     /// How it is to go on, at which time.
     pub interventions: Vec<(DateTime<Utc>, Intervention)>,
@@ -48,7 +48,7 @@ pub struct World {
     /// The process dies right after this many commits.
     pub dies_after: Option<usize>,
     pub registry: Rc<Registry>,
-    /// Which other instances were told that they have something to do.
+    /// Which other instances were woken.
     pub woken: Vec<String>,
     /// The pointers for whose waits events were looked for after commits; empty: for all.
     pub looked_for: Vec<String>,
@@ -145,7 +145,7 @@ impl World {
         f(&mut Env { now: self.now, random: &mut self.random, definition: &definition })
     }
 
-    /// What a run does, with what it takes from outside.
+    /// Calls a run, with the environment that it needs.
     pub fn with_run<T>(&mut self, f: impl FnOnce(&mut Run, &mut Env<'_>) -> T) -> T {
         let mut run = self.run.take().expect("it is open");
         let result = self.with_env(|env| f(&mut run, env));
@@ -308,7 +308,7 @@ impl World {
         self.jobs.iter().map(Job::pointer).collect()
     }
 
-    /// Goes on, one body after the other, until nothing can happen any more; pauses are slept through.
+    /// Goes on, one body after the other, until nothing can happen any more; delays and backoffs are skipped by the clock.
     pub fn play(&mut self) {
         self.play_with(|_| Step::Finish(1));
     }
@@ -385,7 +385,7 @@ impl World {
             }
             None => None,
         };
-        // What the world outside does may come after the end.
+        // External events and requests may come after the end.
         let outside = self.planned.iter().map(|(at, _)| *at).chain(self.asks.iter().map(|(at, _)| *at));
         let outside = outside.chain(self.interventions.iter().map(|(at, _)| *at));
         own.into_iter().chain(outside).min()
@@ -415,7 +415,7 @@ impl World {
         self.settle();
     }
 
-    /// As a host's caller does it; a busy instance is told.
+    /// As a host's caller does it; a busy instance is notified.
     pub fn publish(&mut self, event: Event) {
         self.stream.borrow_mut().publish(event, self.now);
         self.hear();
