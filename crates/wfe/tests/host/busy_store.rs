@@ -168,7 +168,7 @@ in_time! {
         stop.await.unwrap().unwrap();
     }
 
-    async fn what_is_asked_of_one_instance_does_not_wait_until_another_is_acquired(place: Timed) {
+    async fn a_request_to_one_instance_does_not_wait_until_another_is_acquired(place: Timed) {
         let waiting = WorkflowBuilder::<Tally>::new("waits", 1)
             .wait_for("wait", event("never", |_: &Tally, ()| "key"))
             .build()

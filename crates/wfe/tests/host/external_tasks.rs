@@ -508,7 +508,7 @@ async fn a_worker_in_another_process_hears_of_work_and_the_host_of_its_answer() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn on_the_plain_traits_alone_there_is_no_work_for_outsiders() {
+async fn on_the_plain_traits_alone_there_are_no_external_tasks() {
     let host = Store::plain().host(&[]).await;
     assert!(matches!(host.activities().claim("a", "w", LEASE).await, Err(WfeError::Unsupported(_))));
     assert!(matches!(host.user_tasks().open(None, None, 1).await, Err(WfeError::Unsupported(_))));

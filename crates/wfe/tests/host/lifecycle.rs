@@ -11,8 +11,8 @@ use wfe::{
 };
 
 use crate::support::{
-    Count, Gate, Store, Tally, Timed, after_births, after_starts, before_results, before_status, completed,
-    in_time, nothing, on_every_native_store, started, unreadable, until,
+    Count, Gate, Store, Tally, Timed, after_child_starts, after_starts, before_results, before_status,
+    completed, in_time, nothing, on_every_native_store, started, unreadable, until,
 };
 
 /// What was told of an instance so far, shortly.
@@ -236,7 +236,7 @@ on_every_native_store! {
 
     async fn the_start_of_a_child_is_told_before_its_first_step(store: Store) {
         let gate = Gate::default();
-        let builder = WorkflowHost::builder_shared(after_births(store.provider().await, &gate))
+        let builder = WorkflowHost::builder_shared(after_child_starts(store.provider().await, &gate))
             .poll_interval(Duration::from_millis(20));
         let host = started(builder.build(), &[&parent("kid"), &one_step("kid"), &one_step("other")]).await;
         let mut events = host.lifecycle();

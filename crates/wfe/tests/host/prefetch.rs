@@ -62,7 +62,7 @@ in_time! {
         assert_eq!(completed(&host, &id).await.sum, 1);
     }
 
-    async fn it_does_what_is_asked_of_it_meanwhile(place: Timed) {
+    async fn requests_take_effect_meanwhile(place: Timed) {
         let wait = event("number", |_: &Tally, ()| "k")
             .output(|n: &u32, tally: &mut Tally| tally.sum = *n)
             .fail_after(|_, ()| HOUR);

@@ -266,7 +266,7 @@ in_time! {
         assert_eq!(waits, Waits::Event { name, key, until });
     }
 
-    async fn of_work_outside_it_tells_what_is_asked_of_whom_and_who_has_it(place: Timed) {
+    async fn of_external_tasks_it_tells_what_is_requested_of_whom_and_who_has_it(place: Timed) {
         let resize = build(|w| w.activity("thumb", activity("resize", |_: &Tally, ()| 7)));
         let (host, id, waits) = at_rest(&place, &resize).await;
         let Waits::Activity { name, id: wait, held: None, until: None } = waits else { panic!("{waits:?}") };

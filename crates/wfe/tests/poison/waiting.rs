@@ -137,7 +137,7 @@ async fn a_suspect_whose_earlier_body_ends_while_it_waits_for_its_turn_runs_agai
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_that_waits_for_its_turn_does_what_is_asked_of_it() {
+async fn requests_take_effect_at_a_suspect_that_waits_for_its_turn() {
     let (place, bodies) = (Place::new().await, Bodies::new());
     let definition = bodies.definition("suspect");
     let idle = place.idle_host(&[&definition]);

@@ -75,8 +75,8 @@ pub fn after_starts(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn
 }
 
 /// A provider that holds the answers to commits that begin children, after they were stored.
-pub fn after_births(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
-    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::Birth }))
+pub fn after_child_starts(inner: Arc<dyn PersistenceProvider>, gate: &Gate) -> Arc<dyn PersistenceProvider> {
+    Arc::new(Layered(Holding { inner, gate: gate.clone(), at: At::ChildStart }))
 }
 
 /// A provider that holds the answers to loads.
@@ -147,7 +147,7 @@ enum At {
     Status,
     Result,
     Start,
-    Birth,
+    ChildStart,
     Event,
     Request,
     NewInstance,
@@ -198,7 +198,8 @@ impl Layer for Holding {
             self.gate.pass().await;
         }
         let committed = self.steps().commit_step(fence, step).await;
-        if (self.at == At::Birth && !step.created.is_empty()) || (self.at == At::Release && step.release) {
+        if (self.at == At::ChildStart && !step.created.is_empty()) || (self.at == At::Release && step.release)
+        {
             self.gate.pass().await;
         }
         committed

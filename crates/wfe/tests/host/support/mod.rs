@@ -5,7 +5,7 @@ mod timed;
 
 pub use faulty::{Fault, after_claims, choosing, faulty, plain, refusing, unreadable};
 pub use holding::{
-    Gate, after_births, after_loads, after_releases, after_starts, before_ends, before_events,
+    Gate, after_child_starts, after_loads, after_releases, after_starts, before_ends, before_events,
     before_requests, before_results, before_starts, before_status, crossing, holding_claims,
 };
 pub use logged::Missed;
