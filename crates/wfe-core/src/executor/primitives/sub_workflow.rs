@@ -60,7 +60,7 @@ impl Primitive for SubWorkflow {
         };
         let attempt = run.pointer(at)?.retry_count.saturating_add(1);
         let id = pointer_id::child(run.id(), at, attempt);
-        let root = run.root().map(str::to_owned).unwrap_or_else(|| run.id().to_owned());
+        let root = run.root().unwrap_or_else(|| run.id()).to_owned();
         // The child gets its first pointer when it is opened: only its own definition knows the first step.
         run.create_child(WorkflowInstance {
             id: id.clone(),
