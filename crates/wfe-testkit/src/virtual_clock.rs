@@ -122,7 +122,7 @@ impl VirtualClock {
     }
 }
 
-/// The time after `step`; at most the end of the calendar.
+/// The current time plus `step`, at most the latest time that can be represented.
 fn later(time: DateTime<Utc>, step: Duration) -> DateTime<Utc> {
     chrono::TimeDelta::from_std(step)
         .ok()

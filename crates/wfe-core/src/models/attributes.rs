@@ -57,12 +57,12 @@ impl ExecutionPointer {
         self.extension_attributes.get(attribute)
     }
 
-    /// The attribute as a natural number; `None`: there is no such attribute, or it is something else.
+    /// The attribute as a natural number; `None`: the attribute is missing, or has another type.
     pub(crate) fn number(&self, attribute: &str) -> Option<u64> {
         self.attribute(attribute).and_then(Value::as_u64)
     }
 
-    /// The attribute as a text; `None`: there is no such attribute, or it is something else.
+    /// The attribute as a text; `None`: the attribute is missing, or has another type.
     pub(crate) fn text(&self, attribute: &str) -> Option<&str> {
         self.attribute(attribute).and_then(Value::as_str)
     }

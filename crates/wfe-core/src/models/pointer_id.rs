@@ -58,7 +58,7 @@ pub(crate) fn execution(first: &str, number: u64) -> String {
     format!("{first}#{number}")
 }
 
-/// The prefix of the ids of all later executions of a step, from the id of its first one.
+/// The prefix that the ids of all later executions of a step share, made from the id of the first execution.
 pub(crate) fn later_executions(first: &str) -> String {
     format!("{first}#")
 }

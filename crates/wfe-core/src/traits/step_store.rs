@@ -38,8 +38,9 @@ pub trait StepStore: Send + Sync {
     /// An owner can lose its sign of life while it lives: its lock file is removed, for example. The store
     /// restores the sign if it can, but others may have taken the owner for dead by then. So the store gives it
     /// nothing more and returns [`OwnerLost`], and the host registers another owner. The store logs this as an
-    /// error, once for each owner; hosts do not log it again. Work that is under way stays the lost owner's
-    /// until another owner takes it over, as its next commit shows.
+    /// error, once for each owner; hosts do not log it again. The lost owner
+    /// keeps the instances that it is working on until another owner takes them over; its next commit for such an
+    /// instance is then refused.
     async fn register(&self) -> Result<Owner>;
 
     /// Stores a new instance, atomically across processes.

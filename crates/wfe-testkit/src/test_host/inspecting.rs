@@ -60,7 +60,7 @@ impl TestHost {
         Ok(self.store.get_workflow_instance(id).await?.execution_pointers)
     }
 
-    /// Returns the finished execution pointers of an instance inside this container (the empty text: on the main
+    /// Returns the finished execution pointers of an instance inside this container (an empty string: on the main
     /// path), in order of completion.
     ///
     /// # Errors
