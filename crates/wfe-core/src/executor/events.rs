@@ -16,6 +16,18 @@ pub const ACTIVITY: &str = "wfe.activity:";
 /// Name of the events that end user tasks. The key is the wait's id.
 pub const USER_TASK: &str = "wfe.user-task";
 
+/// The name of the activity whose result is an event of this name. `None`: the event is not the result of an activity.
+#[must_use]
+pub fn activity_name(event_name: &str) -> Option<&str> {
+    event_name.strip_prefix(ACTIVITY)
+}
+
+/// The name of the event that is the result of this activity.
+#[must_use]
+pub fn activity_event(activity: &str) -> String {
+    format!("{ACTIVITY}{activity}")
+}
+
 /// The end of a child, as reported to its parent.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ChildEnd {

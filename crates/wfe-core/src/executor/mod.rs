@@ -81,8 +81,7 @@ pub use events::{ACTIVITY, CHILD_ENDED, ChildEnd, USER_TASK};
 pub use idempotency::{idempotency_key, idempotency_key_of_path};
 pub use job::Job;
 pub use lifecycle::{Lifecycle, LifecycleEvent};
-pub use run::{Env, Run, RunningBodies, StepExecution, closing, failed_in_a_row, why_again};
-
+pub use run::{Env, Run, RunningBodies, StepExecution};
 pub use view::ForEachProgress;
 
 pub(crate) use fault::{Fault, Kept, Moved, Spoilt};

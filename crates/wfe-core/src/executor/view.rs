@@ -1,9 +1,20 @@
 //! Typed views of stored rows, for hosts that show them.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use super::run::windows::Cursor;
-use crate::models::{ExecutionPointer, PointerStatus, pointer_id};
+pub use super::events::{activity_event, activity_name};
+
+use super::{
+    CHILD_ENDED, USER_TASK,
+    run::{failure, saga::state, windows::Cursor},
+};
+use crate::{
+    models::{EventSubscription, ExecutionPointer, PointerStatus, attributes, pointer_id},
+    program::kind,
+    steps::UserTaskView,
+    traits::{Ending, StepFailure},
+};
 
 /// The id of a pointer's step.
 #[must_use]
@@ -33,4 +44,123 @@ impl ForEachProgress {
         let done = cursor.next.saturating_sub(pointer.children.len() as u64);
         Some(Self { step: pointer.step_name.clone()?, done, total: cursor.total })
     }
+}
+
+/// How an instance with these pointers ends after the compensation of its open sagas. `None`: the instance is not
+/// closing.
+#[must_use]
+pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
+    state::closing(pointers)
+}
+
+/// Whether the last attempt of a pointer's step has failed.
+#[must_use]
+pub fn has_failed_attempt(pointer: &ExecutionPointer) -> bool {
+    failure::failed_in_a_row(pointer) > 0
+}
+
+/// The state that a step's body keeps. `None`: it keeps none.
+///
+/// # Errors
+/// The state does not decode as a `T`.
+pub fn kept_state<T: DeserializeOwned>(pointer: &ExecutionPointer) -> serde_json::Result<Option<T>> {
+    pointer.persistence_data.as_ref().map(T::deserialize).transpose()
+}
+
+/// Why a pointer sleeps.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Sleep {
+    /// For a delay, or for the time that the step's body gave.
+    Timer,
+    /// For the backoff after a failed attempt.
+    Retry {
+        /// The number of the next attempt, from 1.
+        attempt: u32,
+        /// The failure inside a saga that causes the saga's next round. `None`: the pointer is no such saga, and its
+        /// failures are stored under its own id; or an earlier version of the engine stored the saga.
+        cause: Option<StepFailure>,
+    },
+}
+
+impl Sleep {
+    /// `None`: the pointer does not sleep.
+    #[must_use]
+    pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
+        if pointer.status != PointerStatus::Sleeping {
+            return None;
+        }
+        // A delay that was retried is a timer again once its end is known.
+        let is_delay = matches!(pointer.text(attributes::KIND), Some(kind::DELAY | kind::AFTER))
+            && pointer.persistence_data.is_some();
+        if is_delay || !has_failed_attempt(pointer) {
+            return Some(Self::Timer);
+        }
+        let cause = pointer.attribute(attributes::RETRIED_FOR);
+        Some(Self::Retry {
+            attempt: pointer.retry_count.saturating_add(1),
+            cause: cause.and_then(|cause| StepFailure::deserialize(cause).ok()),
+        })
+    }
+}
+
+/// What a pointer waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Awaited {
+    /// The end of a child workflow.
+    Child {
+        /// The child's id.
+        id: String,
+    },
+    /// The answer to a user task.
+    UserTask {
+        /// The id of the wait.
+        id: String,
+    },
+    /// The result of an activity.
+    Activity {
+        /// The activity's name.
+        name: String,
+        /// The id of the wait.
+        id: String,
+    },
+    /// An event of the program.
+    Event {
+        /// The event's name.
+        name: String,
+        /// The event's key.
+        key: String,
+    },
+}
+
+impl Awaited {
+    /// `None`: the pointer does not wait for an event.
+    #[must_use]
+    pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
+        if pointer.status != PointerStatus::WaitingForEvent {
+            return None;
+        }
+        let (name, key) = (pointer.event_name.as_deref()?, pointer.event_key.clone()?);
+        Some(match (name, activity_name(name)) {
+            (CHILD_ENDED, _) => Self::Child { id: key },
+            (USER_TASK, _) => Self::UserTask { id: key },
+            (_, Some(activity)) => Self::Activity { name: activity.to_owned(), id: key },
+            _ => Self::Event { name: name.to_owned(), key },
+        })
+    }
+}
+
+/// The input of the activity that a subscription stands for.
+#[must_use]
+pub fn activity_input(subscription: &EventSubscription) -> Value {
+    subscription.subscription_data.clone().unwrap_or_default()
+}
+
+/// The user task that a subscription stands for.
+///
+/// # Errors
+/// The subscription is not that of a user task.
+pub fn user_task(subscription: &EventSubscription) -> serde_json::Result<UserTaskView> {
+    UserTaskView::deserialize(subscription.subscription_data.as_ref().unwrap_or(&Value::Null))
 }

@@ -18,7 +18,7 @@ pub(crate) use node::{Branch, Node};
 pub(crate) use retry::Policy;
 pub(crate) use verb::{
     ActivityStep, Decide, Delay, End, ForEach, GoTo, IfElse, Parallel, Recur, RunBody, Saga, Schedule,
-    SubWorkflow, TimeLimit, Unanswered, Until, UserTaskStep, Verb, WaitFor, While, name_problem,
+    SubWorkflow, TimeLimit, Unanswered, Until, UserTaskStep, Verb, WaitFor, While, kind, name_problem,
     with_article,
 };
 

@@ -157,6 +157,13 @@ pub(crate) struct GoTo;
 /// finishes first.
 pub(crate) struct End;
 
+/// Stored names of kinds that a reader of stored pointers knows. See [`Verb::kind`].
+pub(crate) mod kind {
+    pub(crate) const SAGA: &str = "saga";
+    pub(crate) const DELAY: &str = "delay";
+    pub(crate) const AFTER: &str = "schedule";
+}
+
 impl Verb {
     /// The name of the kind. It is stored with the pointers of containers and waits. If a changed definition
     /// has a step of another kind under the same id, the stored name shows it.
@@ -168,10 +175,10 @@ impl Verb {
             Self::While(_) => "while",
             Self::Decide(_) => "decide",
             Self::Parallel(_) => "parallel",
-            Self::Saga(_) => "saga",
-            Self::Schedule(_) => "schedule",
+            Self::Saga(_) => kind::SAGA,
+            Self::Schedule(_) => kind::AFTER,
             Self::Recur(_) => "recur",
-            Self::Delay(_) => "delay",
+            Self::Delay(_) => kind::DELAY,
             Self::WaitFor(_) => "wait-for",
             Self::Activity(_) => "activity",
             Self::UserTask(_) => "user-task",

@@ -3,7 +3,7 @@ use std::{collections::HashSet, time::Duration};
 use serde_json::Value;
 use wfe_core::{
     Result, WfeError,
-    executor::{ACTIVITY, idempotency_key, idempotency_key_of_path, view::step_of},
+    executor::{idempotency_key, idempotency_key_of_path, view},
     limits::later,
     models::EventSubscription,
     traits::{Cursor, Page},
@@ -106,11 +106,11 @@ impl OpenActivity {
         Self {
             idempotency_key,
             id: wait.id.clone(),
-            name: wait.event_name.strip_prefix(ACTIVITY).unwrap_or_default().to_owned(),
+            name: view::activity_name(&wait.event_name).unwrap_or_default().to_owned(),
             instance_id: wait.workflow_id.clone(),
-            step: step_of(&wait.execution_pointer_id).to_owned(),
+            step: view::step_of(&wait.execution_pointer_id).to_owned(),
             pointer: wait.execution_pointer_id.clone(),
-            input: wait.subscription_data.clone().unwrap_or_default(),
+            input: view::activity_input(wait),
             held: Held::of(wait),
         }
     }
@@ -208,5 +208,5 @@ pub(in crate::external_tasks) fn event_name(name: &str) -> Result<String> {
             "activity name {name:?} begins with {RESERVED:?}, which is reserved for the engine; choose another name"
         )));
     }
-    Ok(format!("{ACTIVITY}{name}"))
+    Ok(view::activity_event(name))
 }

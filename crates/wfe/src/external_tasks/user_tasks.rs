@@ -1,8 +1,7 @@
-use serde::Deserialize;
 use wfe_core::{
     Result, WfeError,
     definition::to_value,
-    executor::USER_TASK,
+    executor::{USER_TASK, view},
     models::EventSubscription,
     redact,
     steps::{UserAnswer, UserTaskView, WorkerAnswer},
@@ -75,8 +74,7 @@ pub struct OpenTask {
 impl OpenTask {
     fn of(wait: &EventSubscription) -> Result<Self> {
         check_own(wait)?;
-        let null = serde_json::Value::Null;
-        let task = UserTaskView::deserialize(wait.subscription_data.as_ref().unwrap_or(&null));
+        let task = view::user_task(wait);
         Ok(Self {
             id: wait.id.clone(),
             instance_id: wait.workflow_id.clone(),

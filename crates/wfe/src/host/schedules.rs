@@ -5,7 +5,7 @@ use serde::Deserialize;
 use wfe_core::{
     Kind, Result, WfeError,
     definition::{Data, to_value},
-    executor::{ACTIVITY, failed_in_a_row},
+    executor::view,
     limits::nanos,
     models::{ExecutionPointer, PointerStatus, WorkflowInstance, WorkflowStatus},
     redact,
@@ -196,7 +196,8 @@ impl Schedules {
             let loaded = store.inspect(&instance.id).await?;
             (instance, is_claimed) = (loaded.instance, loaded.owner.is_some());
         }
-        let failing = tick_of(&instance).filter(|tick| failed_in_a_row(tick) > 0).map(|tick| tick.id.clone());
+        let failing =
+            tick_of(&instance).filter(|tick| view::has_failed_attempt(tick)).map(|tick| tick.id.clone());
         let mut status = ScheduleStatus::of(instance)?;
         if is_claimed {
             status.next = None;
@@ -217,7 +218,7 @@ impl Schedules {
     /// [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
     pub async fn list(&self, after: Option<Cursor>, limit: usize) -> Result<Page<ScheduleStatus>> {
         let store = self.0.store();
-        let page = store.open_waits(&format!("{ACTIVITY}{LISTED}"), after, limit).await?;
+        let page = store.open_waits(&view::activity_event(LISTED), after, limit).await?;
         let mut ids = Vec::with_capacity(page.rows.len());
         for wait in page.rows {
             ids.extend(store.sound(check_own(&wait).map(|()| wait.workflow_id))?);
@@ -324,8 +325,8 @@ impl ScheduleStatus {
     fn of(instance: WorkflowInstance) -> Result<Self> {
         let spec = spec_of(&instance)?;
         let tick = tick_of(&instance);
-        let ticked = tick.and_then(|tick| tick.persistence_data.as_ref()).map(Ticked::deserialize);
-        let ticked = ticked.transpose().map_err(|source| {
+        let ticked = tick.map(view::kept_state::<Ticked>).transpose().map(Option::flatten);
+        let ticked = ticked.map_err(|source| {
             let row = format!("{} of {}", tick.map_or(TICK, |tick| &tick.id), instance.id);
             not_of_a_schedule("execution_pointers", "persistence_data", row, source)
         })?;

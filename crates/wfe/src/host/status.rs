@@ -1,8 +1,7 @@
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 use serde_json::Value;
 use wfe_core::{
-    executor::{ACTIVITY, CHILD_ENDED, ForEachProgress, USER_TASK, closing, failed_in_a_row, why_again},
+    executor::view::{self, Awaited, ForEachProgress, Sleep},
     models::{EventSubscription, ExecutionPointer, PointerStatus, WorkflowStatus},
     steps::UserTaskView,
     traits::{ControlRequest, Ending, Loaded, StepFailure},
@@ -211,7 +210,7 @@ impl InstanceStatus {
             create_time: instance.create_time,
             complete_time: instance.complete_time,
             request: loaded.control.filter(|_| !instance.status.is_final()),
-            closing: closing(&instance.execution_pointers).filter(|_| !instance.status.is_final()),
+            closing: view::closing(&instance.execution_pointers).filter(|_| !instance.status.is_final()),
             ending: loaded.ending,
             cause: loaded.cause,
             parent: loaded.parent,
@@ -267,34 +266,24 @@ impl Position {
 
 fn asleep(pointer: &ExecutionPointer) -> Option<Waits> {
     let until = pointer.sleep_until?;
-    // A delay that was retried is a timer again once its end is known.
-    let kind = pointer.extension_attributes.get("kind").and_then(Value::as_str);
-    let is_delay = matches!(kind, Some("delay" | "schedule")) && pointer.persistence_data.is_some();
-    Some(if failed_in_a_row(pointer) > 0 && !is_delay {
-        Waits::Retry {
-            at: until,
-            attempt: pointer.retry_count.saturating_add(1),
-            last: why_again(pointer).map(Box::new),
-        }
-    } else {
-        Waits::Timer { until }
+    Some(match Sleep::of(pointer)? {
+        Sleep::Retry { attempt, cause } => Waits::Retry { at: until, attempt, last: cause.map(Box::new) },
+        _ => Waits::Timer { until },
     })
 }
 
 fn waiting(pointer: &ExecutionPointer, waits: &[EventSubscription]) -> Option<Waits> {
-    let (name, key) = (pointer.event_name.clone()?, pointer.event_key.clone()?);
     let until = pointer.sleep_until;
     let wait = waits.iter().find(|wait| wait.execution_pointer_id == pointer.id);
     let held = wait.and_then(Held::of);
-    Some(if name == CHILD_ENDED {
-        Waits::Child { id: key, until }
-    } else if name == USER_TASK {
-        let task = wait.and_then(|wait| wait.subscription_data.as_ref());
-        let task = task.and_then(|data| UserTaskView::deserialize(data).ok()); // shown as `None`
-        Waits::UserTask { id: key, task, held, until }
-    } else if let Some(name) = name.strip_prefix(ACTIVITY) {
-        Waits::Activity { name: name.to_owned(), id: key, held, until }
-    } else {
-        Waits::Event { name, key, until }
+    Some(match Awaited::of(pointer)? {
+        Awaited::Child { id } => Waits::Child { id, until },
+        Awaited::UserTask { id } => {
+            let task = wait.and_then(|wait| view::user_task(wait).ok()); // shown as `None`
+            Waits::UserTask { id, task, held, until }
+        }
+        Awaited::Activity { name, id } => Waits::Activity { name, id, held, until },
+        Awaited::Event { name, key } => Waits::Event { name, key, until },
+        _ => return None,
     })
 }

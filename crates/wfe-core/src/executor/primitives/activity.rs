@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     executor::{
-        ACTIVITY, Moved, Primitive,
+        Moved, Primitive, events,
         run::{Env, Run, subscriptions::Expected},
     },
     models::ExecutionPointer,
@@ -20,7 +20,7 @@ use crate::{
 impl Primitive for ActivityStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let input = run.ask(at, &self.input)?;
-        run.subscribe(at, Expected::own(format!("{ACTIVITY}{}", self.name), None, Some(input)))?;
+        run.subscribe(at, Expected::own(events::activity_event(&self.name), None, Some(input)))?;
         match &self.limit {
             None => Ok(()),
             Some(limit) => limit.begin(run, at, env),

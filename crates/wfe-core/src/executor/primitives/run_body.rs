@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use crate::{
     executor::{
-        ACTIVITY, Moved, Primitive,
+        Moved, Primitive, events,
         run::{Env, Run, subscriptions::Expected},
     },
     limits::{last_time, nearest_time},
@@ -74,7 +74,7 @@ impl Primitive for RunBody {
             }
             Next::WaitForActivity(ActivityWait { name, input }) => {
                 run.reset_retries(at)?;
-                Ok(run.subscribe(at, Expected::own(format!("{ACTIVITY}{name}"), None, Some(input)))?)
+                Ok(run.subscribe(at, Expected::own(events::activity_event(&name), None, Some(input)))?)
             }
             _ => Ok(run.complete(at, None, env)?),
         }
@@ -83,7 +83,7 @@ impl Primitive for RunBody {
     /// The body runs again. It finds the event in the pointer; for a worker's answer, the result.
     fn event_received(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
         let pointer = run.edit(at)?;
-        if pointer.event_name.as_deref().is_some_and(|name| name.starts_with(ACTIVITY)) {
+        if pointer.event_name.as_deref().is_some_and(|name| events::activity_name(name).is_some()) {
             let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
             pointer.event_data = None;
             pointer.event_data = Some(answer.into_result()?);

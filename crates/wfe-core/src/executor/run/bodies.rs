@@ -39,7 +39,7 @@ impl RunningBodies {
 }
 
 /// A running body.
-pub(in crate::executor) struct RunningBody {
+pub(super) struct RunningBody {
     pub job: u64,
     pub place: Arc<Place>,
     pub token: CancellationToken,
@@ -50,7 +50,7 @@ pub(in crate::executor) struct RunningBody {
 }
 
 /// A body that lingers: its result is no longer wanted, and it has not ended.
-pub(in crate::executor) struct Lingering {
+pub(super) struct Lingering {
     /// The place of its pointer.
     pub path: String,
     /// The place that its idempotency key names. It differs in a compensation, with which another saga may go on.
@@ -59,7 +59,7 @@ pub(in crate::executor) struct Lingering {
 
 /// The bodies of an instance that have not ended, and those that may begin.
 #[derive(Default)]
-pub(in crate::executor) struct Bodies {
+pub(super) struct Bodies {
     at_work: RunningBodies,
     /// When each running body with a limit times out, with its pointer and its job.
     limits: BTreeSet<(DateTime<Utc>, String, u64)>,

@@ -58,7 +58,7 @@ impl Run {
 
     /// Ends the branch of the pointer if none of its pointers is active any more. The pointer was the last of its
     /// sequence, or beside it.
-    pub(super) fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let Some(container) = self.pointers.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);
         };

@@ -29,7 +29,7 @@ impl Run {
 
     /// Cancels the pointer, if it has not ended: its body is notified and its subscription is closed. The pointer stays
     /// in the live instance.
-    pub(super) fn cancel(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    pub(in crate::executor) fn cancel(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         if !self.pointers.get(at)?.active {
             return Ok(());
         }

@@ -1,7 +1,6 @@
 //! Failures of steps: attempts, and what follows the last failed attempt.
 
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
 
 use super::{Env, Run};
 use crate::{
@@ -152,17 +151,9 @@ impl Run {
 
 /// The number of attempts of this pointer that have failed in a row. A sleeping pointer with a number other than 0
 /// waits for its next attempt.
-#[must_use]
-pub fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
+pub(in crate::executor) fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
     let forgiven = pointer.number(attributes::FORGIVEN).unwrap_or(0);
     pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
-}
-
-/// The failure that caused the next round of a saga in its backoff. `None`: the pointer is no such saga, and its
-/// failures are stored under its own id; or an earlier version of the engine stored the saga.
-#[must_use]
-pub fn why_again(pointer: &ExecutionPointer) -> Option<StepFailure> {
-    StepFailure::deserialize(pointer.attribute(attributes::RETRIED_FOR)?).ok()
 }
 
 /// Builds the record of a failure.

@@ -28,8 +28,6 @@ pub(super) mod windows;
 
 pub use attempts::StepExecution;
 pub use bodies::RunningBodies;
-pub use failure::{failed_in_a_row, why_again};
-pub use saga::closing;
 
 use std::sync::Arc;
 

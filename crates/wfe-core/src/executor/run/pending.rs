@@ -16,7 +16,7 @@ const ENTRIES_PER_COMMIT: usize = 1024;
 
 /// The changes that a run has not stored yet, apart from its pointers and its data.
 #[derive(Default)]
-pub(super) struct Pending {
+pub(in crate::executor) struct Pending {
     /// Pointers that are to be entered.
     queue: VecDeque<String>,
     entries: Entries,

@@ -10,7 +10,7 @@ use crate::{
 
 /// The pointers of a live instance, in the order of their creation, and which of them the store does not have yet.
 #[derive(Debug, Default)]
-pub(in crate::executor) struct Pointers {
+pub(super) struct Pointers {
     by_number: BTreeMap<u64, ExecutionPointer>,
     numbers: BTreeMap<String, u64>,
     made: u64,

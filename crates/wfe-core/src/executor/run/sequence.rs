@@ -86,7 +86,7 @@ impl Run {
 
     /// Begins the step of this node, in the sequence of `beside`, reached from `before`. Finished execution pointers of
     /// the same step there become history.
-    pub(in crate::executor) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
+    pub(super) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
         let first = pointer_id::in_sequence_of(beside, &node.id);

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 /// The timers of an instance, the next one first.
 #[derive(Default)]
-pub(in crate::executor) struct Timers {
+pub(super) struct Timers {
     /// Each is a delay, a backoff, a time limit or the next tick.
     set: BTreeSet<(DateTime<Utc>, String)>,
     /// Pointers whose waits have reached their limit. They time out once it is known what the store had for them by

@@ -37,4 +37,5 @@ mod step_results;
 mod storage_limits;
 mod timing;
 mod user_panics;
+mod view;
 mod world;

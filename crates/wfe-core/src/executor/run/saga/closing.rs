@@ -5,8 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use serde::Deserialize;
-
+use super::state;
 use crate::{
     Result,
     executor::run::{Env, Run},
@@ -14,16 +13,6 @@ use crate::{
     steps::StepError,
     traits::{Ending, StepFailure},
 };
-
-/// How an instance with these pointers ends after the compensation of its open sagas. `None`: the instance is not
-/// closing.
-#[must_use]
-pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
-    let is_saga = |p: &ExecutionPointer| p.attribute(attributes::KIND).is_some_and(|kind| kind == "saga");
-    let mut compensating =
-        pointers.into_iter().filter(|p| p.active && p.status == PointerStatus::Running && is_saga(p));
-    compensating.find_map(|p| Ending::deserialize(&p.persistence_data.as_ref()?["undoing"]["end"][0]).ok())
-}
 
 impl Run {
     /// Compensates the open sagas, then ends the instance early.
@@ -153,6 +142,6 @@ impl Run {
 
     /// Whether the instance only compensates its open sagas, and then ends.
     pub(in crate::executor::run) fn is_closing(&self) -> bool {
-        closing(self.pointers.iter()).is_some()
+        state::closing(self.pointers.iter()).is_some()
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Entry {
 
 /// What the sagas of an instance wait for while they are being compensated.
 #[derive(Default)]
-pub(in crate::executor) struct SagaLog {
+pub(in crate::executor::run) struct SagaLog {
     /// The requested entries, by the containers as whose items they are stored.
     reading: HashMap<String, Reading>,
     /// The sagas whose next compensation waits until a body of the step to compensate has ended.

@@ -2,8 +2,6 @@
 
 pub(super) mod awaiting;
 pub(in crate::executor) mod closing;
-pub(in crate::executor) mod compensate;
+pub(super) mod compensate;
 pub(in crate::executor) mod log;
 pub(in crate::executor) mod state;
-
-pub use closing::closing;

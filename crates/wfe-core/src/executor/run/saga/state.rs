@@ -3,12 +3,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{
     Result,
     executor::{Kept, Spoilt, run::Run},
-    models::{PointerStatus, pointer_id},
+    models::{ExecutionPointer, PointerStatus, attributes, pointer_id},
+    program::kind,
     traits::{Ending, StepFailure},
 };
 
@@ -68,12 +69,39 @@ pub(in crate::executor) struct Why {
     pub backoff: Option<Duration>,
 }
 
+/// How an instance with these pointers ends after the compensation of its open sagas. `None`: the instance is not
+/// closing.
+pub(in crate::executor) fn closing<'p>(
+    pointers: impl IntoIterator<Item = &'p ExecutionPointer>,
+) -> Option<Ending> {
+    pointers.into_iter().find_map(ending)
+}
+
+/// How the instance ends after the compensation of this pointer's saga. Reads only this part of the saga's state.
+fn ending(pointer: &ExecutionPointer) -> Option<Ending> {
+    #[derive(Deserialize)]
+    struct State {
+        #[serde(rename = "undoing")]
+        compensating: Option<End>,
+    }
+    #[derive(Deserialize)]
+    struct End {
+        end: Option<(Ending, IgnoredAny)>,
+    }
+    let is_running = pointer.active && pointer.status == PointerStatus::Running;
+    if !is_running || pointer.text(attributes::KIND) != Some(kind::SAGA) {
+        return None;
+    }
+    let state = State::deserialize(pointer.persistence_data.as_ref()?).ok()?;
+    state.compensating?.end.map(|(ending, _)| ending)
+}
+
 impl Run {
     /// The sagas around a pointer that compensate its step, innermost first.
     ///
     /// A saga is left out if the pointer belongs to the saga's compensation. It is also left out if the saga was
     /// compensated and the pointer belongs to the saga's fallback.
-    pub(in crate::executor) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
+    pub(in crate::executor::run) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for container in self.pointers.get(at)?.scope.iter().rev() {
             let branch = pointer_id::branch_key(container, at);
