@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 use super::StepExecution;
 use crate::{
     program::{AnyData, Body, BodyEnd, Work},
-    steps::{Ctx, Place, StepError},
+    steps::{Ctx, Execution, StepError},
     traits::StepStore,
 };
 
 /// One run of a body, for the host to carry out.
 pub struct Job {
-    pub(super) place: Arc<Place>,
+    pub(super) execution: Arc<Execution>,
     pub(super) body: Body,
     pub(super) data: AnyData,
     pub(super) item: Option<Value>,
@@ -34,14 +34,14 @@ impl Job {
     /// Id of the pointer whose body it runs.
     #[must_use]
     pub fn pointer(&self) -> &str {
-        &self.place.pointer
+        &self.execution.pointer
     }
 
     /// The step execution that it belongs to. [`Run::still_at_work`](super::Run::still_at_work) needs it to report to a
     /// later `Run` that the body has not ended.
     #[must_use]
-    pub fn place(&self) -> StepExecution {
-        StepExecution(self.place.clone())
+    pub fn execution(&self) -> StepExecution {
+        StepExecution(self.execution.clone())
     }
 
     /// Whether its attempt has a time limit. Then report to [`Run::begun`](super::Run::begun) when it begins.
@@ -53,13 +53,13 @@ impl Job {
     /// The stable id of the step.
     #[must_use]
     pub fn step_id(&self) -> &str {
-        &self.place.step
+        &self.execution.step
     }
 
     /// The number of the attempt, from 1.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.place.attempt
+        self.execution.attempt
     }
 
     /// Whether the body blocks its thread. Then run it with [`run_blocking`](Self::run_blocking).
@@ -77,7 +77,7 @@ impl Job {
     /// The context that the body gets for this run.
     #[must_use]
     pub fn context(&self, store: Option<Arc<dyn StepStore>>) -> Ctx {
-        Ctx::new(self.place.clone(), self.token.child_token(), store)
+        Ctx::new(self.execution.clone(), self.token.child_token(), store)
     }
 
     /// Runs the body and catches a panic. All of the user's code runs inside the future, none before.
@@ -105,7 +105,7 @@ impl Job {
     }
 
     fn start(self, store: Option<Arc<dyn StepStore>>) -> Result<Work<crate::program::Answer>, StepError> {
-        (self.body.start)(Ctx::new(self.place, self.token.child_token(), store), &self.data, self.item)
+        (self.body.start)(Ctx::new(self.execution, self.token.child_token(), store), &self.data, self.item)
     }
 }
 

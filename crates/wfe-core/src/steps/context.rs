@@ -11,14 +11,14 @@ use crate::traits::StepStore;
 /// stored state, and its cancellation token. Owned, and cheap to clone.
 #[derive(Clone)]
 pub struct Ctx {
-    place: Arc<Place>,
+    execution: Arc<Execution>,
     cancelled: CancellationToken,
     store: Option<Arc<dyn StepStore>>,
 }
 
 /// The instance, the step and the pointer that a body runs for, with what they give it.
 #[derive(Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct Execution {
     pub instance: Arc<str>,
     pub definition: Arc<str>,
     pub version: u32,
@@ -35,11 +35,11 @@ pub(crate) struct Place {
 
 impl Ctx {
     pub(crate) fn new(
-        place: Arc<Place>,
+        execution: Arc<Execution>,
         cancelled: CancellationToken,
         store: Option<Arc<dyn StepStore>>,
     ) -> Self {
-        Self { place, cancelled, store }
+        Self { execution, cancelled, store }
     }
 
     /// A context without an instance, for calling a step's body in a test. It is the first attempt, it is never
@@ -59,7 +59,7 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn detached(step_id: &str) -> Self {
-        let place = Place {
+        let execution = Execution {
             instance: "detached".into(),
             definition: "detached".into(),
             version: 1,
@@ -67,27 +67,27 @@ impl Ctx {
             pointer: step_id.into(),
             attempt: 1,
             key: format!("detached/{step_id}"),
-            ..Place::default()
+            ..Execution::default()
         };
-        Self::new(Arc::new(place), CancellationToken::new(), None)
+        Self::new(Arc::new(execution), CancellationToken::new(), None)
     }
 
     /// The id of the instance that the step belongs to.
     #[must_use]
     pub fn instance_id(&self) -> &str {
-        &self.place.instance
+        &self.execution.instance
     }
 
     /// The id of the definition that the instance runs.
     #[must_use]
     pub fn definition_id(&self) -> &str {
-        &self.place.definition
+        &self.execution.definition
     }
 
     /// The version of that definition.
     #[must_use]
     pub fn definition_version(&self) -> u32 {
-        self.place.version
+        self.execution.version
     }
 
     /// The instance's reference: the key by which its start was idempotent. The caller of the start chose it;
@@ -95,13 +95,13 @@ impl Ctx {
     /// reference, or it is a child workflow.
     #[must_use]
     pub fn reference(&self) -> Option<&str> {
-        self.place.reference.as_deref()
+        self.execution.reference.as_deref()
     }
 
     /// The step's stable id.
     #[must_use]
     pub fn step_id(&self) -> &str {
-        &self.place.step
+        &self.execution.step
     }
 
     /// The idempotency key of this execution of the step. Pass it to external systems to make side effects
@@ -113,7 +113,7 @@ impl Ctx {
     /// same key.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        self.place.key.clone()
+        self.execution.key.clone()
     }
 
     /// The state that the body stored with [`Next::Keep`](super::Next::Keep) or
@@ -123,7 +123,7 @@ impl Ctx {
     /// # Errors
     /// The stored state cannot be read as a `T`. The error is fatal.
     pub fn state<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
-        read(self.place.state.as_ref())
+        read(self.execution.state.as_ref())
     }
 
     /// The result of the wait that ended before this run of the body: the event's data, or the worker's result.
@@ -132,25 +132,25 @@ impl Ctx {
     /// # Errors
     /// The result cannot be read as a `T`. The error is fatal.
     pub fn event<T: DeserializeOwned>(&self) -> Result<Option<T>, StepError> {
-        read(self.place.event.as_ref())
+        read(self.execution.event.as_ref())
     }
 
     /// The completed step that this step compensates. `None`: this step is not part of a compensation.
     #[must_use]
     pub fn compensated(&self) -> Option<&Compensated> {
-        self.place.compensated.as_ref()
+        self.execution.compensated.as_ref()
     }
 
     /// The failure because of which this fallback runs. `None`: this step is not part of a fallback.
     #[must_use]
     pub fn failure(&self) -> Option<&ItemFailure> {
-        self.place.failure.as_ref()
+        self.execution.failure.as_ref()
     }
 
     /// The number of this attempt, from 1. An attempt that a crash interrupted is not counted.
     #[must_use]
     pub fn attempt(&self) -> u32 {
-        self.place.attempt
+        self.execution.attempt
     }
 
     /// The cancellation token of this attempt. It fires when the result of the attempt is no longer needed:
@@ -209,7 +209,12 @@ impl Ctx {
     /// ```
     #[must_use]
     pub fn results<T: DeserializeOwned>(&self, for_each: &str) -> Results<T> {
-        Results::new(self.store.clone(), self.place.instance.clone(), self.place.pointer.clone(), for_each)
+        Results::new(
+            self.store.clone(),
+            self.execution.instance.clone(),
+            self.execution.pointer.clone(),
+            for_each,
+        )
     }
 }
 
@@ -220,6 +225,6 @@ fn read<T: DeserializeOwned>(value: Option<&Value>) -> Result<Option<T>, StepErr
 
 impl fmt::Debug for Ctx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ctx").field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Ctx").field("execution", &self.execution).finish_non_exhaustive()
     }
 }

@@ -17,6 +17,6 @@ pub use step::{BlockingStep, Step, StepResult};
 
 pub use crate::error::StepError;
 
-pub(crate) use context::Place;
+pub(crate) use context::Execution;
 pub(crate) use results::result_of;
 pub(crate) use storable::{check, storable, unstorable};

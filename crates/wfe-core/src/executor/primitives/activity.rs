@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     run_body::unreadable,
-    wait_for::{over, receive},
+    wait_for::{expired, receive},
 };
 use crate::{
     executor::{
@@ -19,11 +19,11 @@ use crate::{
 
 impl Primitive for ActivityStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let input = run.ask(at, &self.input)?;
+        let input = run.evaluate(at, &self.input)?;
         run.subscribe(at, Expected::own(events::activity_event(&self.name), None, Some(input)))?;
         match &self.limit {
             None => Ok(()),
-            Some(limit) => limit.begin(run, at, env),
+            Some(limit) => limit.start(run, at, env),
         }
     }
 
@@ -42,7 +42,7 @@ impl Primitive for ActivityStep {
             run.wake(at)?;
             return self.enter(run, at, env);
         }
-        over(self.limit.as_ref(), run, at)
+        expired(self.limit.as_ref(), run, at)
     }
 
     fn takes_no_answer_after(&self, _: &Run, _: &str, _: &Env<'_>) -> crate::Result<bool> {

@@ -9,7 +9,7 @@ use crate::{
 
 impl Primitive for Decide {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let mut matches = run.ask(at, &self.matches)?;
+        let mut matches = run.evaluate(at, &self.matches)?;
         if self.has_otherwise {
             matches.push(!matches.contains(&true));
         }

@@ -18,8 +18,8 @@ impl Until {
             return Ok(DateTime::deserialize(kept)?);
         }
         let until = match self {
-            Self::After(delay) => later(env.now, run.ask(at, delay)?),
-            Self::At(time) => nearest_time(run.ask(at, time)?).max(DateTime::UNIX_EPOCH),
+            Self::After(delay) => later(env.now, run.evaluate(at, delay)?),
+            Self::At(time) => nearest_time(run.evaluate(at, time)?).max(DateTime::UNIX_EPOCH),
         };
         let (kind, kept) = (run.node_of(at)?.verb.kind(), serde_json::to_value(until)?);
         let pointer = run.edit(at)?;

@@ -9,7 +9,7 @@ use crate::{
 
 impl Primitive for IfElse {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        let index = usize::from(!run.ask(at, &self.holds)?);
+        let index = usize::from(!run.evaluate(at, &self.holds)?);
         let node = run.node_of(at)?;
         if index >= node.branches.len() {
             return Ok(run.complete(at, None, env)?);

@@ -51,7 +51,7 @@ impl Primitive for Recur {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let ticks = if run.pointer(at)?.persistence_data.is_none() {
             // The condition is evaluated before anything else: if it panics, it leaves no side branch.
-            let is_over = run.ask(at, &self.until)?;
+            let is_over = run.evaluate(at, &self.until)?;
             run.fork(at)?;
             Ticks { count: 0, next: self.every.next(env.now, env.now).filter(|_| !is_over) }
         } else {
@@ -63,7 +63,7 @@ impl Primitive for Recur {
 
     fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let mut ticks = Self::ticks(run, at)?;
-        if run.ask(at, &self.until)? {
+        if run.evaluate(at, &self.until)? {
             ticks.next = None;
         } else if let Some(tick) = ticks.next {
             // Counted from the time at which this tick was due, so that the grid stays. Missed ticks are skipped.
@@ -88,7 +88,7 @@ impl Primitive for Recur {
             return Ok(()); // it has not begun
         }
         let mut ticks = Self::ticks(run, at)?;
-        if ticks.next.is_some() && run.ask(at, &self.until)? {
+        if ticks.next.is_some() && run.evaluate(at, &self.until)? {
             ticks.next = None;
             Self::keep(run, at, &ticks, env)?;
         }

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::{
     run_body::unreadable,
-    wait_for::{over, receive},
+    wait_for::{expired, receive},
 };
 use crate::{
     executor::{
@@ -46,7 +46,7 @@ impl Primitive for SubWorkflow {
         if run.is_child_cancelled(at)? {
             return Ok(run.cancelled_child_ended(at, env)?); // an operator has closed its wait
         }
-        let data = run.ask(at, &self.data)?;
+        let data = run.evaluate(at, &self.data)?;
         let child = (env.definition)(&self.definition, self.version);
         // If the child started, it would be suspended at once, and its parent would wait for a repair that is
         // impossible there.
@@ -81,7 +81,7 @@ impl Primitive for SubWorkflow {
         run.edit(at)?.set(attributes::CHILD, id);
         match &self.limit {
             None => Ok(()),
-            Some(limit) => limit.begin(run, at, env),
+            Some(limit) => limit.start(run, at, env),
         }
     }
 
@@ -112,7 +112,7 @@ impl Primitive for SubWorkflow {
     }
 
     fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        over(self.limit.as_ref(), run, at)
+        expired(self.limit.as_ref(), run, at)
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {

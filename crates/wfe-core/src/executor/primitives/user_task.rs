@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     run_body::unreadable,
-    wait_for::{over, receive},
+    wait_for::{expired, receive},
 };
 use crate::{
     executor::{
@@ -40,8 +40,8 @@ impl UserTaskStep {
     fn open(&self, run: &mut Run, at: &str, assignee: Option<&Ask<String>>) -> Moved {
         let view = UserTaskView {
             step: run.node_of(at)?.id.to_string(),
-            prompt: run.ask(at, &self.prompt)?,
-            assignee: assignee.map(|assignee| run.ask(at, assignee)).transpose()?,
+            prompt: run.evaluate(at, &self.prompt)?,
+            assignee: assignee.map(|assignee| run.evaluate(at, assignee)).transpose()?,
             options: self.options.iter().map(|(value, _)| value.clone()).collect(),
         };
         Ok(run.subscribe(at, Expected::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
@@ -92,10 +92,10 @@ impl Primitive for UserTaskStep {
         }
         self.open(run, at, self.assignee.as_ref())?;
         if let Some(limit) = &self.limit {
-            limit.begin(run, at, env)?;
+            limit.start(run, at, env)?;
         }
         let Unanswered { escalate, reassign } = &self.unanswered;
-        let time = |after: &Ask<Duration>| -> Moved<_> { Ok(later(env.now, run.ask(at, after)?)) };
+        let time = |after: &Ask<Duration>| -> Moved<_> { Ok(later(env.now, run.evaluate(at, after)?)) };
         let unanswered_times = UnansweredTimes {
             escalate: escalate.as_ref().map(|(after, _)| time(after)).transpose()?,
             reassign: reassign.as_ref().map(|(after, _)| time(after)).transpose()?,
@@ -136,7 +136,7 @@ impl Primitive for UserTaskStep {
                 run.wake(at)?;
                 self.enter(run, at, env)
             }
-            Unanswered { escalate: None, reassign: None } => over(self.limit.as_ref(), run, at),
+            Unanswered { escalate: None, reassign: None } => expired(self.limit.as_ref(), run, at),
             _ => self.go_unanswered(run, at, env),
         }
     }

@@ -18,12 +18,12 @@ impl Primitive for WaitFor {
             // lose it.
             return self.event_received(run, at, event, env);
         }
-        let key = run.ask(at, &self.key)?;
-        let as_of = self.effective.as_ref().map(|effective| run.ask(at, effective)).transpose()?;
+        let key = run.evaluate(at, &self.key)?;
+        let as_of = self.effective.as_ref().map(|effective| run.evaluate(at, effective)).transpose()?;
         run.subscribe(at, Expected { name: self.name.clone(), key: Some(key), as_of, data: None })?;
         match &self.limit {
             None => Ok(()),
-            Some(limit) => limit.begin(run, at, env),
+            Some(limit) => limit.start(run, at, env),
         }
     }
 
@@ -33,7 +33,7 @@ impl Primitive for WaitFor {
     }
 
     fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
-        over(self.limit.as_ref(), run, at)
+        expired(self.limit.as_ref(), run, at)
     }
 
     fn branch_ended(&self, run: &mut Run, at: &str, _: &str, env: &mut Env<'_>) -> Moved {
@@ -52,9 +52,9 @@ pub(super) fn receive(run: &mut Run, outputs: &[Receive], value: &Value) -> Move
 }
 
 /// Ends a wait that has reached its time limit.
-pub(super) fn over(limit: Option<&TimeLimit>, run: &mut Run, at: &str) -> Moved {
+pub(super) fn expired(limit: Option<&TimeLimit>, run: &mut Run, at: &str) -> Moved {
     match limit {
-        Some(limit) => limit.over(run, at),
+        Some(limit) => limit.expire(run, at),
         // The definition no longer has the limit: the wait goes on.
         None => Ok(()),
     }

@@ -20,7 +20,7 @@ struct Rounds {
 
 impl While {
     fn next_round(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        if !run.ask(at, &self.holds)? {
+        if !run.evaluate(at, &self.holds)? {
             return Ok(run.complete(at, None, env)?);
         }
         let mut rounds = kept(run.pointer(at)?)?;

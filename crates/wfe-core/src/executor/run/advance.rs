@@ -29,7 +29,7 @@ impl Run {
     fn drain(&mut self, mut budget: usize, env: &mut Env<'_>) -> Result<()> {
         while self.status == WorkflowStatus::Runnable {
             if self.data.take_changed() {
-                self.ask_conditions(env)?;
+                self.evaluate_conditions(env)?;
                 continue;
             }
             if budget == 0 {
@@ -50,7 +50,7 @@ impl Run {
             (node.verb.clone(), node.compensation.is_some() && !node.branches.is_empty());
         if node.cancel_when.is_some() || verb.watches_data() {
             self.data.observe(at);
-            self.ask_condition(at, env)?;
+            self.evaluate_condition(at, env)?;
             if !self.pointers.get(at).is_ok_and(|p| p.active && p.status == PointerStatus::Pending) {
                 return Ok(());
             }
@@ -61,18 +61,18 @@ impl Run {
         self.guard(at, env, |run, env| verb.primitive().enter(run, at, env))
     }
 
-    fn ask_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
+    fn evaluate_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
         for at in self.data.observers() {
             // The condition of another pointer may have cancelled this one.
             if self.data.is_observed_by(&at) {
-                self.ask_condition(&at, env)?;
+                self.evaluate_condition(&at, env)?;
             }
         }
         Ok(())
     }
 
     /// Cancels the pointer if its cancel condition holds.
-    fn ask_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
+    fn evaluate_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         // A failed pointer that waits for a resume has nothing to cancel yet.
         if self.pointers.get(at)?.status == PointerStatus::Failed || self.is_child_cancelled(at)? {
             return Ok(());
@@ -87,7 +87,7 @@ impl Run {
         let is_in_fallback = self.is_in_fallback(at)?;
         self.guard(at, env, |run, env| {
             if let Some(condition) = condition
-                && run.ask(at, &condition)?
+                && run.evaluate(at, &condition)?
             {
                 return Ok(if is_open_saga {
                     run.cancel_saga(at, env)

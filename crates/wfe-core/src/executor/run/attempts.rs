@@ -20,12 +20,14 @@ use super::{
     bodies::{Lingering, RunningBody},
     saga::log::compensated_pointer,
 };
-use crate::{Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Place};
+use crate::{
+    Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Execution,
+};
 
 /// The step execution that a body belongs to, to report to a later [`Run`] of the instance that the body has not ended
 /// ([`Run::still_at_work`]).
 #[derive(Clone)]
-pub struct StepExecution(pub(in crate::executor) Arc<Place>);
+pub struct StepExecution(pub(in crate::executor) Arc<Execution>);
 
 impl StepExecution {
     /// Id of the pointer whose body it is.
@@ -39,10 +41,10 @@ impl Run {
     /// Reports a body of this instance that has not ended, though this `Run` does not wait for its result: an earlier
     /// [`Run`] has begun it, or its attempt ended without it. `job` is a number that no other body of the instance has;
     /// later bodies get higher numbers. For a body that this `Run` waits for, nothing changes.
-    pub fn still_at_work(&mut self, job: u64, place: &StepExecution) {
+    pub fn still_at_work(&mut self, job: u64, execution: &StepExecution) {
         self.bodies.number_after(job);
         if !self.bodies.runs(job) {
-            self.linger(job, &place.0);
+            self.linger(job, &execution.0);
         }
     }
 
@@ -82,13 +84,13 @@ impl Run {
 
     /// Cancels a body: its result is no longer wanted.
     pub(super) fn cancel_body(&mut self, work: RunningBody) {
-        self.linger(work.job, &work.place);
+        self.linger(work.job, &work.execution);
         self.bodies.cancel(work.token);
     }
 
-    fn linger(&mut self, job: u64, place: &Place) {
-        let own = pointer_id::named_by_key(&place.instance, &place.key);
-        let path = place_of(&self.definition, &place.pointer);
+    fn linger(&mut self, job: u64, execution: &Execution) {
+        let own = pointer_id::named_by_key(&execution.instance, &execution.key);
+        let path = place_of(&self.definition, &execution.pointer);
         let named = own.map_or_else(|| path.clone(), |named| place_of(&self.definition, named));
         self.bodies.linger(job, Lingering { path, named });
     }

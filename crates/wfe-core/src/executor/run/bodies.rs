@@ -9,7 +9,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use crate::{limits::later, steps::Place};
+use crate::{limits::later, steps::Execution};
 
 /// Running bodies, on the way from the [`Run`](super::Run) that began them to the next one.
 #[derive(Default)]
@@ -41,7 +41,7 @@ impl RunningBodies {
 /// A running body.
 pub(super) struct RunningBody {
     pub job: u64,
-    pub place: Arc<Place>,
+    pub execution: Arc<Execution>,
     pub token: CancellationToken,
     /// The time limit of its attempt.
     pub allowed: Option<Duration>,

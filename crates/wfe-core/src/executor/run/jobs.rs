@@ -11,7 +11,7 @@ use crate::{
     Result, WfeError,
     executor::{Job, idempotency_key},
     models::{ExecutionPointer, attributes},
-    steps::Place,
+    steps::Execution,
 };
 
 impl Run {
@@ -25,7 +25,7 @@ impl Run {
         let pointer = self.pointers.edit_quietly(id)?;
         let key = idempotency_key(&self.id, pointer);
         pointer.start_time.get_or_insert(now);
-        let place = Place {
+        let execution = Execution {
             instance: self.id.clone(),
             definition: self.definition.shared_id(),
             version: self.definition.version(),
@@ -42,12 +42,17 @@ impl Run {
         let item = pointer.context_item.clone();
         let token = CancellationToken::new();
         let number = self.bodies.next_job();
-        let place = Arc::new(place);
-        let work =
-            RunningBody { job: number, place: place.clone(), token: token.clone(), allowed, limit: None };
+        let execution = Arc::new(execution);
+        let work = RunningBody {
+            job: number,
+            execution: execution.clone(),
+            token: token.clone(),
+            allowed,
+            limit: None,
+        };
         self.bodies.add(id.to_owned(), work);
         let is_limited = allowed.is_some();
-        Ok(Job { place, body, data, item, token, number, is_limited })
+        Ok(Job { execution, body, data, item, token, number, is_limited })
     }
 }
 

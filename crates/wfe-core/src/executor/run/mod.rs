@@ -1,6 +1,6 @@
 //! The live state of one instance, and its changes.
 
-pub(super) mod advance;
+mod advance;
 mod attempts;
 mod bodies;
 pub(super) mod branches;
@@ -19,10 +19,10 @@ mod pending;
 mod pointers;
 mod refused_commit;
 pub(super) mod saga;
-pub(super) mod sequence;
+mod sequence;
 pub(super) mod subscriptions;
 mod timers;
-pub(super) mod timing;
+mod timing;
 mod waits;
 pub(super) mod windows;
 
@@ -250,7 +250,7 @@ impl Run {
     }
 
     /// Evaluates a closure of the definition on the data and the item of the pointer `at`.
-    pub(super) fn ask<T>(&self, at: &str, question: &Ask<T>) -> Moved<T> {
+    pub(super) fn evaluate<T>(&self, at: &str, question: &Ask<T>) -> Moved<T> {
         let data = self.data.get()?;
         Ok(question(data, self.pointers.get(at)?.context_item.as_ref())?)
     }

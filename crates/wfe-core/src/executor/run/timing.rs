@@ -17,13 +17,13 @@ use crate::{
 
 impl TimeLimit {
     /// Starts the limit of a pointer that has begun to wait.
-    pub(in crate::executor) fn begin(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved {
-        let after = run.ask(at, &self.after)?;
+    pub(in crate::executor) fn start(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved {
+        let after = run.evaluate(at, &self.after)?;
         Ok(run.set_timer(at, later(env.now, after))?)
     }
 
     /// The limit is reached: fails the step, or begins its timeout branch.
-    pub(in crate::executor) fn over(&self, run: &mut Run, at: &str) -> Moved {
+    pub(in crate::executor) fn expire(&self, run: &mut Run, at: &str) -> Moved {
         run.wake(at)?;
         if !self.has_branch {
             let error =

@@ -384,14 +384,14 @@ fn a_run_that_is_told_of_a_body_of_an_earlier_one_waits_for_it_and_gives_its_own
     world.crash();
     let (loaded, definition) = (world.loaded(), world.definition.clone());
     world.run = Some(world.with_env(|env| crate::executor::Run::open(&definition, loaded, env).unwrap()));
-    world.with_run(|run, _| run.still_at_work(7, &earlier.place()));
+    world.with_run(|run, _| run.still_at_work(7, &earlier.execution()));
     world.settle();
     assert_eq!((world.waiting().len(), held(&mut world)), (0, vec!["slow".to_owned()]));
     assert!(world.with_run(|run, _| run.body_over(7).unwrap()));
     world.settle();
     assert_eq!(world.jobs[0].number(), 8);
     let number = world.jobs[0].number();
-    world.with_run(|run, _| run.still_at_work(number, &earlier.place()));
+    world.with_run(|run, _| run.still_at_work(number, &earlier.execution()));
     world.play();
     assert_eq!(world.ending, Some(Ending::Completed), "the run itself waits for that one");
 }
@@ -407,7 +407,7 @@ fn an_instance_that_is_parked_is_given_back_at_once_though_a_body_goes_on() {
     let parked =
         world.with_env(|env| crate::executor::Run::open_quarantined(&definition, loaded, &reason, env));
     world.run = Some(parked.unwrap());
-    world.with_run(|run, _| run.still_at_work(1, &earlier.place()));
+    world.with_run(|run, _| run.still_at_work(1, &earlier.execution()));
     world.settle();
     assert_eq!((world.instance.status, world.run.is_none()), (WorkflowStatus::Suspended, true));
 }

@@ -317,7 +317,7 @@ impl Actor {
     fn begin(&mut self, run: &Run, jobs: Vec<Job>) {
         for job in jobs {
             let begun = run.event(Lifecycle::Started, self.shared.now());
-            let body = Spawned { token: job.token().clone(), place: job.place() };
+            let body = Spawned { token: job.token().clone(), place: job.execution() };
             self.spawned.insert(job.number(), body);
             self.bodies.spawn(job, begun, self.ownership(), self.mail.clone());
         }

@@ -96,7 +96,7 @@ impl InFlight {
     /// A body was taken up. Gives the number by which it is known here.
     pub fn add(&self, instance: &Arc<str>, job: &Job) -> u64 {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let (place, token) = (job.place(), job.token().clone());
+        let (place, token) = (job.execution(), job.token().clone());
         let body = Body { number, place, state: BodyState::Waits, token, waiting: Vec::new() };
         lock(&self.instances).entry(instance.clone()).or_default().bodies.push(body);
         number
