@@ -37,14 +37,14 @@ const FAULTS: [(Fault, &str); 39] = [
     (Fault::IgnoresFences, "refused commits: a wrong fencing token is reported and nothing is written"),
     (
         Fault::IgnoresRequests,
-        "control: a commit that does not name the waiting request writes nothing and reports it",
+        "control: a commit that does not name the pending request writes nothing and reports it",
     ),
-    (Fault::AsksNobody, "control: a commit asks other instances those that it makes too"),
+    (Fault::AsksNobody, "control: a commit stores requests to other instances even to those that it creates"),
     (
         Fault::KeepsWaitsAnswerable,
         "work: a wait that takes no answer any more has the one that was accepted before",
     ),
-    (Fault::ResumesInstead, "control: an intervention waits as a resume and says how"),
+    (Fault::ResumesInstead, "control: an intervention is a pending resume with details"),
     (Fault::FinishesEveryEvent, "finishing events: an event that an open wait matches is not finished"),
     (Fault::DeliversTwice, "streams: waits in a loop get each event once and in order"),
     (Fault::GoesByDatesAlone, "a clock set back: an event published after the start is delivered"),
@@ -69,7 +69,7 @@ const FAULTS: [(Fault, &str); 39] = [
         Fault::AcquiresAnyDefinition,
         "acquiring: an instance of another definition is not acquired and the answer names it",
     ),
-    (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps what an owner has"),
+    (Fault::IgnoresHeartbeats, "liveness: a heartbeat within the lease keeps the instances of an owner"),
     (Fault::NeverTakesFromTheFrozen, "liveness: an owner that is frozen for its lease loses what it has"),
     (Fault::ListsOnePageOfWork, "work: open waits are listed in pages"),
     (Fault::GivesHeldWorkAway, "work: the oldest wait is claimed first and each once"),
@@ -85,8 +85,8 @@ const FAULTS: [(Fault, &str); 39] = [
         Fault::FinishesWhatIsNeeded,
         "finishing events: many events are finished at once but those that waits match",
     ),
-    (Fault::StopsAtTheFirstPageOfEvents, "finishing events: many events are looked at in pages"),
-    (Fault::TellsOldNews, "news: what was stored before brings no news"),
+    (Fault::StopsAtTheFirstPageOfEvents, "finishing events: many events are checked in pages"),
+    (Fault::TellsOldNews, "news: a new subscriber is not notified of earlier changes"),
     (Fault::OverlooksWhatIsPending, "streams: what is pending equals a load"),
     (Fault::SeesNoRequestsForBusyInstances, "news: requests for busy instances are listed for their owner"),
     (Fault::TakesAllForEnded, "news: ended and missing instances are distinguished from running ones"),
@@ -95,7 +95,7 @@ const FAULTS: [(Fault, &str); 39] = [
 /// Each way to judge deaths wrongly, and the case that must find it, on files: in memory no process dies.
 const DEATHS: [(Fault, &str); 3] = [
     (Fault::CountsNoDeaths, "deaths: the deaths of a process are counted until a commit"),
-    (Fault::CountsEveryClaim, "deaths: what an owner loses in another way is no death"),
+    (Fault::CountsEveryClaim, "deaths: an instance that an owner loses in another way counts no death"),
     (Fault::NotesNoIsolation, "deaths: a death counts as alone if it ran alone under that fence"),
 ];
 

@@ -8,15 +8,15 @@ use super::prelude::*;
 
 cases! { "claiming":
     a_due_instance_is_claimed_once,
-    instances_that_are_not_due_or_cannot_run_are_left,
+    instances_that_are_not_due_or_cannot_run_are_not_claimed,
     only_the_requested_definitions_are_claimed,
     no_more_than_the_limit_are_claimed,
     a_claim_is_never_early,
     a_claim_that_finds_nothing_writes_nothing,
-    a_waiting_request_makes_an_instance_claimable,
+    a_pending_request_makes_an_instance_claimable,
     an_event_makes_an_unscheduled_instance_claimable,
     an_event_dated_ahead_makes_an_instance_claimable_from_its_date_on,
-    an_event_that_was_taken_makes_no_instance_claimable,
+    an_event_that_was_consumed_makes_no_instance_claimable,
     an_open_wait_whose_next_event_was_processed_long_ago_makes_its_instance_claimable,
     an_event_from_before_its_wait_makes_an_instance_claimable,
     an_event_from_before_another_wait_of_its_instance_makes_it_claimable,
@@ -69,7 +69,7 @@ async fn a_due_instance_is_claimed_once(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn instances_that_are_not_due_or_cannot_run_are_left(bench: Bench) -> Checked<()> {
+async fn instances_that_are_not_due_or_cannot_run_are_not_claimed(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     started(&store, &[due("later", second_ms(10)), parked("parked")]).await?;
     for status in [WorkflowStatus::Suspended, WorkflowStatus::Complete, WorkflowStatus::Terminated] {
@@ -149,7 +149,7 @@ async fn a_claim_that_finds_nothing_writes_nothing(bench: Bench) -> Checked<()> 
     Ok(())
 }
 
-async fn a_waiting_request_makes_an_instance_claimable(bench: Bench) -> Checked<()> {
+async fn a_pending_request_makes_an_instance_claimable(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let suspended = WorkflowInstance { status: WorkflowStatus::Suspended, ..parked("suspended") };
@@ -196,7 +196,7 @@ async fn an_event_dated_ahead_makes_an_instance_claimable_from_its_date_on(bench
     Ok(())
 }
 
-async fn an_event_that_was_taken_makes_no_instance_claimable(bench: Bench) -> Checked<()> {
+async fn an_event_that_was_consumed_makes_no_instance_claimable(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     waiting(&store, &["i"]).await?;

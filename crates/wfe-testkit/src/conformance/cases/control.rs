@@ -5,25 +5,25 @@ use wfe_core::traits::{Control, ControlRequest, Intervention};
 use super::{claiming::claim, prelude::*};
 
 cases! { "control":
-    a_request_waits_beside_its_instance,
+    a_pending_request_leaves_its_instance_unchanged,
     a_request_for_an_unknown_instance_is_refused,
-    a_commit_that_does_not_name_the_waiting_request_writes_nothing_and_reports_it,
-    a_commit_that_names_the_waiting_request_stores_its_effect_and_clears_it,
+    a_commit_that_does_not_name_the_pending_request_writes_nothing_and_reports_it,
+    a_commit_that_names_the_pending_request_stores_its_effect_and_clears_it,
     a_commit_that_names_an_older_request_writes_nothing_and_reports_the_newer_one,
-    a_wrong_fence_comes_before_a_waiting_request,
+    a_wrong_fence_comes_before_a_pending_request,
     a_newer_request_replaces_an_older_one,
-    nothing_replaces_a_waiting_terminate,
-    only_terminate_replaces_a_waiting_cancel,
+    nothing_replaces_a_pending_terminate,
+    only_terminate_replaces_a_pending_cancel,
     a_request_after_the_end_changes_nothing,
-    a_request_is_left_alone_by_plain_writes,
+    plain_writes_do_not_change_a_pending_request,
     numbers_of_requests_grow_after_one_was_applied,
     a_request_is_for_one_instance_only,
-    a_commit_asks_other_instances_those_that_it_makes_too,
-    a_commit_passes_over_unknown_and_ended_instances_that_it_asks,
+    a_commit_stores_requests_to_other_instances_even_to_those_that_it_creates,
+    requests_of_a_commit_to_unknown_and_ended_instances_have_no_effect,
     a_commit_replaces_no_stronger_request_of_another_instance,
-    a_commit_that_is_refused_asks_nothing,
+    a_refused_commit_stores_no_request,
     a_request_outlives_its_provider,
-    an_intervention_waits_as_a_resume_and_says_how,
+    an_intervention_is_a_pending_resume_with_details,
     an_intervention_is_reported_and_cleared_as_a_request_is,
     an_intervention_is_replaced_and_replaces_as_a_resume_does,
     an_intervention_in_an_unknown_or_ended_instance_is_refused_or_changes_nothing,
@@ -52,7 +52,7 @@ fn changed() -> StepCommit {
     }
 }
 
-async fn a_request_waits_beside_its_instance(bench: Bench) -> Checked<()> {
+async fn a_pending_request_leaves_its_instance_unchanged(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, _fence) = owned(&store, &instance("i")).await?;
     assert_eq!(waiting(&store).await?, None);
@@ -72,7 +72,7 @@ async fn a_request_for_an_unknown_instance_is_refused(bench: Bench) -> Checked<(
     Ok(())
 }
 
-async fn a_commit_that_does_not_name_the_waiting_request_writes_nothing_and_reports_it(
+async fn a_commit_that_does_not_name_the_pending_request_writes_nothing_and_reports_it(
     bench: Bench,
 ) -> Checked<()> {
     let store = bench.open().await?;
@@ -89,7 +89,7 @@ async fn a_commit_that_does_not_name_the_waiting_request_writes_nothing_and_repo
     Ok(())
 }
 
-async fn a_commit_that_names_the_waiting_request_stores_its_effect_and_clears_it(
+async fn a_commit_that_names_the_pending_request_stores_its_effect_and_clears_it(
     bench: Bench,
 ) -> Checked<()> {
     let store = bench.open().await?;
@@ -124,7 +124,7 @@ async fn a_commit_that_names_an_older_request_writes_nothing_and_reports_the_new
     Ok(())
 }
 
-async fn a_wrong_fence_comes_before_a_waiting_request(bench: Bench) -> Checked<()> {
+async fn a_wrong_fence_comes_before_a_pending_request(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let request = requested(&store, Control::Suspend).await?;
@@ -150,7 +150,7 @@ async fn a_newer_request_replaces_an_older_one(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn nothing_replaces_a_waiting_terminate(bench: Bench) -> Checked<()> {
+async fn nothing_replaces_a_pending_terminate(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, _fence) = owned(&store, &instance("i")).await?;
     requested(&store, Control::Terminate).await?;
@@ -160,7 +160,7 @@ async fn nothing_replaces_a_waiting_terminate(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn only_terminate_replaces_a_waiting_cancel(bench: Bench) -> Checked<()> {
+async fn only_terminate_replaces_a_pending_cancel(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, _fence) = owned(&store, &instance("i")).await?;
     requested(&store, Control::Cancel).await?;
@@ -193,7 +193,7 @@ async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn a_request_is_left_alone_by_plain_writes(bench: Bench) -> Checked<()> {
+async fn plain_writes_do_not_change_a_pending_request(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     let request = requested(&store, Control::Cancel).await?;
@@ -233,7 +233,9 @@ fn asking(asked: &[(&str, Control)]) -> StepCommit {
     StepCommit { requested, ..commit("i") }
 }
 
-async fn a_commit_asks_other_instances_those_that_it_makes_too(bench: Bench) -> Checked<()> {
+async fn a_commit_stores_requests_to_other_instances_even_to_those_that_it_creates(
+    bench: Bench,
+) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (owner, fence) = owned(&store, &parked("i")).await?;
@@ -250,7 +252,7 @@ async fn a_commit_asks_other_instances_those_that_it_makes_too(bench: Bench) -> 
     Ok(())
 }
 
-async fn a_commit_passes_over_unknown_and_ended_instances_that_it_asks(bench: Bench) -> Checked<()> {
+async fn requests_of_a_commit_to_unknown_and_ended_instances_have_no_effect(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
@@ -278,7 +280,7 @@ async fn a_commit_replaces_no_stronger_request_of_another_instance(bench: Bench)
     Ok(())
 }
 
-async fn a_commit_that_is_refused_asks_nothing(bench: Bench) -> Checked<()> {
+async fn a_refused_commit_stores_no_request(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     store.create_new_workflow(&parked("j")).await?;
@@ -308,7 +310,7 @@ async fn intervened(store: &Store, intervention: &Intervention) -> Checked<Contr
     }
 }
 
-async fn an_intervention_waits_as_a_resume_and_says_how(bench: Bench) -> Checked<()> {
+async fn an_intervention_is_a_pending_resume_with_details(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let suspended = WorkflowInstance { status: WorkflowStatus::Suspended, ..parked("i") };
     store.create_new_workflow(&suspended).await?;

@@ -14,14 +14,14 @@ use super::{
 
 cases! { "deaths":
     the_deaths_of_a_process_are_counted_until_a_commit,
-    a_death_counts_for_all_that_the_owner_had,
-    what_an_owner_loses_in_another_way_is_no_death,
-    giving_an_instance_back_is_no_commit,
-    a_suspect_that_is_given_back_unrun_keeps_what_is_known_of_it,
+    a_death_counts_for_all_instances_of_the_owner,
+    an_instance_that_an_owner_loses_in_another_way_counts_no_death,
+    releasing_an_instance_is_no_commit,
+    a_suspect_that_is_released_before_it_runs_keeps_its_deaths,
     a_death_counts_as_alone_if_it_ran_alone_under_that_fence,
     a_commit_ends_the_isolation,
-    a_death_beside_others_is_none_alone,
-    who_died_on_its_turn_beside_others_comes_first,
+    a_death_among_other_instances_is_no_death_alone,
+    a_suspect_whose_process_died_on_its_turn_among_others_is_claimed_first,
     the_isolation_of_an_instance_of_another_owner_is_not_noted,
     a_death_is_counted_once_however_many_owners_see_it,
 }
@@ -72,7 +72,7 @@ async fn the_deaths_of_a_process_are_counted_until_a_commit(bench: Bench) -> Che
     Ok(())
 }
 
-async fn a_death_counts_for_all_that_the_owner_had(bench: Bench) -> Checked<()> {
+async fn a_death_counts_for_all_instances_of_the_owner(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     started(&store, &[instance("i"), instance("j"), instance("other")]).await?;
@@ -98,7 +98,7 @@ async fn taken_over(bench: &Bench, store: &dyn StepStore, observer: &Owner) -> C
     Ok(only(taken))
 }
 
-async fn what_an_owner_loses_in_another_way_is_no_death(bench: Bench) -> Checked<()> {
+async fn an_instance_that_an_owner_loses_in_another_way_counts_no_death(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (mut owner, mut fence) = owned(&store, &instance("i")).await?;
@@ -122,7 +122,7 @@ async fn what_an_owner_loses_in_another_way_is_no_death(bench: Bench) -> Checked
     Ok(())
 }
 
-async fn giving_an_instance_back_is_no_commit(bench: Bench) -> Checked<()> {
+async fn releasing_an_instance_is_no_commit(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (owner, claimed) = death(&bench, &store, suspect(&bench, &store).await?, Isolation::Alone).await?;
@@ -142,7 +142,7 @@ async fn giving_an_instance_back_is_no_commit(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn a_suspect_that_is_given_back_unrun_keeps_what_is_known_of_it(bench: Bench) -> Checked<()> {
+async fn a_suspect_that_is_released_before_it_runs_keeps_its_deaths(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (owner, claimed) = suspect(&bench, &store).await?;
     // A request neither counts as progress nor resets the count.
@@ -190,7 +190,7 @@ async fn a_commit_ends_the_isolation(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn a_death_beside_others_is_none_alone(bench: Bench) -> Checked<()> {
+async fn a_death_among_other_instances_is_no_death_alone(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (owner, claimed) = suspect(&bench, &store).await?;
     assert!(steps(&store)?.isolate("i", claimed.fence, Isolation::Alone).await?);
@@ -204,7 +204,7 @@ async fn a_death_beside_others_is_none_alone(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn who_died_on_its_turn_beside_others_comes_first(bench: Bench) -> Checked<()> {
+async fn a_suspect_whose_process_died_on_its_turn_among_others_is_claimed_first(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let ids = ["i", "j", "k"];

@@ -7,7 +7,7 @@ use super::prelude::*;
 cases! { "finishing events":
     an_event_without_waits_is_finished,
     an_event_that_an_open_wait_matches_is_not_finished,
-    an_event_is_finished_once_its_waits_have_taken_it,
+    an_event_is_finished_once_its_waits_have_consumed_it,
     an_event_is_not_finished_while_another_instance_still_waits,
     a_wait_that_does_not_match_keeps_no_event,
     a_wait_of_an_unknown_instance_keeps_its_event,
@@ -17,7 +17,7 @@ cases! { "finishing events":
     a_wait_that_comes_in_between_still_gets_the_event,
     a_plain_wait_that_comes_in_between_still_gets_the_event,
     many_events_are_finished_at_once_but_those_that_waits_match,
-    many_events_are_looked_at_in_pages,
+    many_events_are_checked_in_pages,
     a_wait_that_comes_after_many_events_were_finished_still_gets_its_event,
 }
 
@@ -52,7 +52,7 @@ async fn an_event_that_an_open_wait_matches_is_not_finished(bench: Bench) -> Che
     Ok(())
 }
 
-async fn an_event_is_finished_once_its_waits_have_taken_it(bench: Bench) -> Checked<()> {
+async fn an_event_is_finished_once_its_waits_have_consumed_it(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     open(&store, fence, "w").await?;
@@ -205,7 +205,7 @@ async fn many_events_are_finished_at_once_but_those_that_waits_match(bench: Benc
     Ok(())
 }
 
-async fn many_events_are_looked_at_in_pages(bench: Bench) -> Checked<()> {
+async fn many_events_are_checked_in_pages(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     must_sweep(&store).await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;

@@ -11,7 +11,7 @@ cases! { "history":
     a_pointer_comes_back_from_history_as_it_left,
     history_of_an_unknown_instance_or_container_is_empty,
     history_of_two_instances_is_apart,
-    plain_writes_leave_history_alone,
+    plain_writes_do_not_change_history,
     items_come_back_in_order_from_any_position,
     items_come_in_pages_without_gap_or_repetition,
     large_items_come_in_pages_of_at_least_one,
@@ -19,7 +19,7 @@ cases! { "history":
     items_of_an_unknown_container_are_none,
     a_container_may_have_no_items,
     items_come_back_as_they_went_in,
-    plain_writes_leave_items_alone,
+    plain_writes_do_not_change_items,
 }
 
 async fn finish(store: &Store, fence: Fence, pointers: &[(&str, &[&str])]) -> Checked<()> {
@@ -123,7 +123,7 @@ async fn history_of_two_instances_is_apart(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn plain_writes_leave_history_alone(bench: Bench) -> Checked<()> {
+async fn plain_writes_do_not_change_history(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance_with("i", &["a", "b"])).await?;
     finish(&store, fence, &[("a", &[])]).await?;
@@ -250,7 +250,7 @@ async fn items_come_back_as_they_went_in(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn plain_writes_leave_items_alone(bench: Bench) -> Checked<()> {
+async fn plain_writes_do_not_change_items(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance_with("i", &["box"])).await?;
     store_items(&store, fence, "i", "box", &[json!(1), json!(2)]).await?;

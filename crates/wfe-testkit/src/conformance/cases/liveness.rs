@@ -9,15 +9,15 @@ use super::{
 
 cases! { "liveness":
     an_owner_that_is_frozen_for_its_lease_loses_what_it_has,
-    a_commit_within_the_lease_keeps_what_an_owner_has,
-    a_heartbeat_within_the_lease_keeps_what_an_owner_has,
+    a_commit_within_the_lease_keeps_the_instances_of_an_owner,
+    a_heartbeat_within_the_lease_keeps_the_instances_of_an_owner,
     an_owner_that_runs_one_short_instance_after_the_other_keeps_them,
-    an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work,
+    an_owner_that_wakes_up_cannot_commit_what_it_lost_and_continues_with_other_work,
     an_observer_that_was_frozen_itself_takes_nothing,
     an_observer_at_another_provider_sees_which_owner_is_frozen,
     a_wall_clock_that_is_set_makes_no_owner_look_dead,
     what_a_dead_owner_ran_is_due_whatever_the_wall_clock_says,
-    a_load_tells_the_owner,
+    a_load_returns_the_owner,
 }
 
 /// How often the observer looks per lease. No observer needs more looks to notice a frozen owner in time.
@@ -75,11 +75,11 @@ async fn keeps_with(bench: Bench, sign: Sign) -> Checked<()> {
     done(&store, fence, commit("i")).await
 }
 
-async fn a_commit_within_the_lease_keeps_what_an_owner_has(bench: Bench) -> Checked<()> {
+async fn a_commit_within_the_lease_keeps_the_instances_of_an_owner(bench: Bench) -> Checked<()> {
     keeps_with(bench, Sign::Commit).await
 }
 
-async fn a_heartbeat_within_the_lease_keeps_what_an_owner_has(bench: Bench) -> Checked<()> {
+async fn a_heartbeat_within_the_lease_keeps_the_instances_of_an_owner(bench: Bench) -> Checked<()> {
     keeps_with(bench, Sign::Heartbeat).await
 }
 
@@ -105,7 +105,9 @@ async fn an_owner_that_runs_one_short_instance_after_the_other_keeps_them(bench:
     Ok(())
 }
 
-async fn an_owner_that_wakes_up_commits_nothing_old_and_goes_on_with_other_work(bench: Bench) -> Checked<()> {
+async fn an_owner_that_wakes_up_cannot_commit_what_it_lost_and_continues_with_other_work(
+    bench: Bench,
+) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (frozen, old) = owned(&store, &instance("i")).await?;
@@ -190,7 +192,7 @@ async fn what_a_dead_owner_ran_is_due_whatever_the_wall_clock_says(bench: Bench)
     Ok(())
 }
 
-async fn a_load_tells_the_owner(bench: Bench) -> Checked<()> {
+async fn a_load_returns_the_owner(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (owner, fence) = owned(&store, &instance("i")).await?;

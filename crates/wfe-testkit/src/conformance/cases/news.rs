@@ -9,9 +9,9 @@ use wfe_core::traits::Control;
 use super::{claiming::started, prelude::*};
 
 cases! { "news":
-    whatever_others_may_have_to_look_at_brings_news,
-    what_was_stored_before_brings_no_news,
-    steps_that_follow_directly_bring_no_news,
+    each_change_that_concerns_other_hosts_notifies_them,
+    a_new_subscriber_is_not_notified_of_earlier_changes,
+    steps_that_follow_directly_notify_no_other_host,
     news_without_a_listener_is_sent_later_and_once,
     another_provider_is_notified,
     requests_for_busy_instances_are_listed_for_their_owner,
@@ -37,7 +37,7 @@ async fn is_silent(store: &Store, news: &mut BoxStream<'static, ()>) -> Checked<
     Ok(silent && news.next().now_or_never().is_none())
 }
 
-async fn whatever_others_may_have_to_look_at_brings_news(bench: Bench) -> Checked<()> {
+async fn each_change_that_concerns_other_hosts_notifies_them(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -71,7 +71,7 @@ async fn whatever_others_may_have_to_look_at_brings_news(bench: Bench) -> Checke
     Ok(())
 }
 
-async fn what_was_stored_before_brings_no_news(bench: Bench) -> Checked<()> {
+async fn a_new_subscriber_is_not_notified_of_earlier_changes(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let store = bench.open().await?;
     started(&store, &[instance("i")]).await?;
@@ -80,7 +80,7 @@ async fn what_was_stored_before_brings_no_news(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn steps_that_follow_directly_bring_no_news(bench: Bench) -> Checked<()> {
+async fn steps_that_follow_directly_notify_no_other_host(bench: Bench) -> Checked<()> {
     bench.must_tell_news()?;
     let store = bench.open().await?;
     let mut news = steps(&store)?.news();

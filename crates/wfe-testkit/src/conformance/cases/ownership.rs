@@ -11,19 +11,19 @@ use super::{
 };
 
 cases! { "ownership":
-    every_owner_is_another_one,
+    every_owner_has_an_id_of_its_own,
     every_claim_gives_a_greater_fence,
     two_owners_never_claim_the_same_instance,
     owners_at_two_providers_never_claim_the_same_instance,
     an_instance_of_a_dead_owner_can_be_claimed,
-    an_instance_of_a_living_owner_is_not_taken_at_another_provider,
+    another_provider_does_not_claim_an_instance_of_a_living_owner,
     an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed,
-    plain_writes_leave_ownership_alone,
+    plain_writes_do_not_change_ownership,
     a_child_has_no_owner_when_it_is_created,
     many_instances_are_loaded_as_each_by_itself_and_unknown_ids_are_skipped,
 }
 
-async fn every_owner_is_another_one(bench: Bench) -> Checked<()> {
+async fn every_owner_has_an_id_of_its_own(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let mut ids = HashSet::new();
@@ -108,7 +108,7 @@ async fn an_instance_of_a_dead_owner_can_be_claimed(bench: Bench) -> Checked<()>
     Ok(())
 }
 
-async fn an_instance_of_a_living_owner_is_not_taken_at_another_provider(bench: Bench) -> Checked<()> {
+async fn another_provider_does_not_claim_an_instance_of_a_living_owner(bench: Bench) -> Checked<()> {
     let one = bench.open().await?;
     let (owner, _fence) = owned(&one, &instance("i")).await?;
     let two = bench.open_another().await?;
@@ -137,7 +137,7 @@ async fn an_instance_of_an_owner_whose_provider_is_gone_can_be_claimed(bench: Be
     Ok(())
 }
 
-async fn plain_writes_leave_ownership_alone(bench: Bench) -> Checked<()> {
+async fn plain_writes_do_not_change_ownership(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
     store.persist_workflow(&full_instance("i", 1)).await?;

@@ -10,12 +10,12 @@ use super::{
 
 cases! { "positions of events":
     an_event_that_became_due_is_delivered_once_it_has_its_position,
-    positions_that_were_given_are_not_given_again,
+    positions_that_were_assigned_are_not_assigned_again,
     positions_follow_the_dates_of_what_became_due_together,
-    each_write_that_has_to_do_with_events_gives_positions,
+    each_write_that_concerns_events_assigns_positions,
     an_event_without_a_position_is_not_finished_with_others,
-    acquiring_an_instance_gives_positions,
-    of_two_providers_that_give_positions_at_once_one_does,
+    acquiring_an_instance_assigns_positions,
+    of_two_providers_that_assign_positions_at_once_only_one_does,
 }
 
 async fn an_event_that_became_due_is_delivered_once_it_has_its_position(bench: Bench) -> Checked<()> {
@@ -38,7 +38,7 @@ async fn an_event_that_became_due_is_delivered_once_it_has_its_position(bench: B
     Ok(())
 }
 
-async fn positions_that_were_given_are_not_given_again(bench: Bench) -> Checked<()> {
+async fn positions_that_were_assigned_are_not_assigned_again(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     assert!(!steps.position_due_events().await?);
@@ -68,7 +68,7 @@ async fn positions_follow_the_dates_of_what_became_due_together(bench: Bench) ->
     Ok(())
 }
 
-async fn each_write_that_has_to_do_with_events_gives_positions(bench: Bench) -> Checked<()> {
+async fn each_write_that_concerns_events_assigns_positions(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     let (owner, fence) = owned(&store, &instance("i")).await?;
@@ -109,7 +109,7 @@ async fn an_event_without_a_position_is_not_finished_with_others(bench: Bench) -
     Ok(())
 }
 
-async fn acquiring_an_instance_gives_positions(bench: Bench) -> Checked<()> {
+async fn acquiring_an_instance_assigns_positions(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
     started(&store, &[parked("i")]).await?;
@@ -126,7 +126,7 @@ async fn acquiring_an_instance_gives_positions(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-async fn of_two_providers_that_give_positions_at_once_one_does(bench: Bench) -> Checked<()> {
+async fn of_two_providers_that_assign_positions_at_once_only_one_does(bench: Bench) -> Checked<()> {
     let one = bench.open().await?;
     let other = bench.open_another().await?;
     let (_owner, fence) = owned(&one, &instance("i")).await?;

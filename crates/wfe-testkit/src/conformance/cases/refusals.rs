@@ -154,11 +154,11 @@ async fn a_child_under_the_id_of_another_instance_is_refused_and_nothing_is_writ
     let store = bench.open().await?;
     let (_owner, fence) = untouched(&store).await?;
     let (_other, other) = owned(&store, &parked("j")).await?;
-    store.create_new_workflow(&instance("nobody's")).await?;
+    store.create_new_workflow(&instance("unowned")).await?;
     done(&store, other, StepCommit { created: vec![instance("of another")], ..commit("j") }).await?;
     done(&store, fence, StepCommit { created: vec![instance("own")], ..commit("i") }).await?;
     let renamed = WorkflowInstance { workflow_definition_id: "other".to_owned(), ..instance("own") };
-    for taken in [instance("nobody's"), instance("of another"), instance("j"), renamed] {
+    for taken in [instance("unowned"), instance("of another"), instance("j"), renamed] {
         let (id, created) = (taken.id.clone(), vec![instance("child"), taken]);
         assert_err!(
             steps(&store)?.commit_step(fence, &StepCommit { created, ..effect() }).await,

@@ -104,7 +104,7 @@ async fn what_is_pending_equals_a_load(bench: Bench) -> Checked<()> {
     let pending = steps(&store)?.pending("i", Some(&[])).await?;
     assert_eq!(pending.control.map(|request| request.control), Some(Control::Suspend));
     assert_eq!(pending.fence, fence);
-    assert_err!(steps(&store)?.pending("nobody", None).await, WfeError::WorkflowNotFound(id) if id == "nobody");
+    assert_err!(steps(&store)?.pending("unknown", None).await, WfeError::WorkflowNotFound(id) if id == "unknown");
     Ok(())
 }
 

@@ -8,14 +8,14 @@ use super::{
 
 cases! { "undated events":
     an_event_from_before_the_start_is_not_delivered_though_the_clock_does_not_move,
-    an_event_from_before_the_start_is_not_delivered_though_the_clock_was_set_back,
+    an_event_from_before_the_start_is_not_delivered_although_the_clock_was_set_back,
     an_event_from_after_the_start_is_delivered_in_the_same_instant,
     an_event_from_before_the_start_makes_nothing_claimable_and_is_finished,
     an_event_from_before_the_start_cannot_be_consumed,
     an_event_dated_by_hand_in_the_instant_of_the_start_is_delivered,
     a_wait_from_a_date_goes_by_the_dates_that_the_store_gave,
     a_wait_from_the_very_date_of_the_start_that_was_given_by_hand_goes_by_dates,
-    after_the_first_event_the_stream_alone_decides,
+    after_the_first_event_only_the_order_of_the_stream_counts,
     undated_and_dated_events_come_in_the_order_in_which_they_became_due,
 }
 
@@ -67,7 +67,7 @@ async fn an_event_from_before_the_start_is_not_delivered_though_the_clock_does_n
     Ok(())
 }
 
-async fn an_event_from_before_the_start_is_not_delivered_though_the_clock_was_set_back(
+async fn an_event_from_before_the_start_is_not_delivered_although_the_clock_was_set_back(
     bench: Bench,
 ) -> Checked<()> {
     let store = bench.open().await?;
@@ -182,7 +182,7 @@ async fn a_wait_from_the_very_date_of_the_start_that_was_given_by_hand_goes_by_d
     Ok(())
 }
 
-async fn after_the_first_event_the_stream_alone_decides(bench: Bench) -> Checked<()> {
+async fn after_the_first_event_only_the_order_of_the_stream_counts(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     for id in ["first", "second"] {
         tell(&store, id).await?;

@@ -18,8 +18,8 @@ cases! { "work":
     closed_and_answered_waits_are_neither_listed_nor_claimed,
     a_name_that_is_not_the_engines_own_is_refused,
     the_oldest_wait_is_claimed_first_and_each_once,
-    a_claim_that_has_expired_goes_to_the_next,
-    a_claim_that_is_prolonged_or_given_back_is_kept_or_free,
+    a_wait_whose_claim_has_expired_goes_to_the_next_worker,
+    a_prolonged_claim_is_kept_and_a_released_one_is_free,
     of_many_workers_each_gets_a_wait_of_its_own,
     an_answer_reaches_its_instance,
     an_answer_is_accepted_once_and_again_without_effect,
@@ -153,7 +153,7 @@ async fn the_oldest_wait_is_claimed_first_and_each_once(bench: Bench) -> Checked
     Ok(())
 }
 
-async fn a_claim_that_has_expired_goes_to_the_next(bench: Bench) -> Checked<()> {
+async fn a_wait_whose_claim_has_expired_goes_to_the_next_worker(bench: Bench) -> Checked<()> {
     let store = with_work(&bench, &["a"]).await?;
     assert_eq!(take(&store, "one", 10).await?.as_deref(), Some("a"));
     bench.clock.set(second(10) - TimeDelta::nanoseconds(1));
@@ -164,7 +164,7 @@ async fn a_claim_that_has_expired_goes_to_the_next(bench: Bench) -> Checked<()> 
     Ok(())
 }
 
-async fn a_claim_that_is_prolonged_or_given_back_is_kept_or_free(bench: Bench) -> Checked<()> {
+async fn a_prolonged_claim_is_kept_and_a_released_one_is_free(bench: Bench) -> Checked<()> {
     let store = with_work(&bench, &["a"]).await?;
     assert_eq!(take(&store, "one", 10).await?.as_deref(), Some("a"));
     assert!(store.set_subscription_token("a", "one", "worker", second(30)).await?);
