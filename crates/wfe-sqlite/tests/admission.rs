@@ -1,4 +1,4 @@
-//! What waits for the database is bounded: the program's calls wait outside of full queues, and the engine goes on.
+//! The queues of the database are bounded: calls of the program wait for a permit, and the engine continues.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 
@@ -27,9 +27,9 @@ use wfe_core::{
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
-/// More than a queue takes.
+/// More calls than a queue takes.
 const MANY: usize = 5_000;
-/// What a queue takes: so many small requests, or so many of a mebibyte.
+/// The capacity of a queue: this many small requests, or this many of a mebibyte.
 const SMALL: i64 = 1024;
 const LARGE: i64 = 64;
 
@@ -44,7 +44,7 @@ impl Other {
         Self(other)
     }
 
-    /// Lets go of it.
+    /// Releases the write lock.
     async fn unlocks(&mut self) {
         self.0.execute("ROLLBACK").await.unwrap();
     }
@@ -63,7 +63,7 @@ fn instance(data: Value) -> WorkflowInstance {
 }
 
 #[tokio::test]
-async fn calls_that_are_dropped_leave_no_more_in_the_queue_than_it_takes() {
+async fn dropped_calls_leave_no_more_in_the_queue_than_its_capacity() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = open(&database, Duration::from_mins(10)).await;
@@ -85,7 +85,7 @@ async fn calls_that_are_dropped_leave_no_more_in_the_queue_than_it_takes() {
 }
 
 #[tokio::test]
-async fn what_the_engine_stores_enters_a_full_queue() {
+async fn commits_of_the_engine_enter_a_full_queue() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = open(&database, Duration::from_mins(10)).await;
@@ -97,7 +97,7 @@ async fn what_the_engine_stores_enters_a_full_queue() {
     }
     let commit =
         StepCommit { instance_id: started.id.clone(), data: Some(json!(1)), ..StepCommit::default() };
-    // Dropped at once: it is stored all the same, for it stands in the queue.
+    // Dropped at once: it is stored all the same, since it is in the queue.
     assert!(store.commit_step(started.fence.unwrap(), &commit).now_or_never().is_none());
     let late = store.create_event(&Event::new("e", "k", json!(null))).now_or_never();
     other.unlocks().await;
@@ -108,7 +108,7 @@ async fn what_the_engine_stores_enters_a_full_queue() {
 }
 
 #[tokio::test]
-async fn what_workers_say_of_their_claims_enters_a_queue_that_the_rest_of_the_program_fills() {
+async fn calls_of_workers_about_their_claims_enter_a_queue_that_the_rest_of_the_program_fills() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = open(&database, Duration::from_mins(10)).await;
@@ -124,13 +124,13 @@ async fn what_workers_say_of_their_claims_enters_a_queue_that_the_rest_of_the_pr
     for _ in 0..SMALL {
         assert!(store.create_new_workflow(&instance(json!(null))).now_or_never().is_none());
     }
-    // Dropped at once: it is stored all the same, for it stands in the queue.
+    // Dropped at once: it is stored all the same, since it is in the queue.
     let later = expiry + TimeDelta::days(1);
     assert!(store.set_subscription_token("renewed", "t", "w", later).now_or_never().is_none());
     assert!(store.clear_subscription_token("returned", "t").now_or_never().is_none());
     let answer = Event { event_time: began, ..Event::new(name, "answered", json!(null)) };
     assert!(store.answer_wait("answered", Some("t"), &answer).now_or_never().is_none());
-    // No more of these than the queue takes: each takes the permit of one.
+    // No more of these than the permits of workers: each takes one.
     for _ in 0..2 * SMALL {
         assert!(store.set_subscription_token("renewed", "no", "w", expiry).now_or_never().is_none());
     }
@@ -145,7 +145,7 @@ async fn what_workers_say_of_their_claims_enters_a_queue_that_the_rest_of_the_pr
 }
 
 #[tokio::test]
-async fn callers_that_a_full_queue_keeps_out_are_refused_in_time_and_nothing_of_theirs_is_written() {
+async fn callers_that_get_no_permit_are_refused_in_time_and_write_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let busy = Duration::from_millis(300);
@@ -172,7 +172,7 @@ async fn callers_that_a_full_queue_keeps_out_are_refused_in_time_and_nothing_of_
 }
 
 #[tokio::test]
-async fn who_waits_for_a_place_in_a_queue_hears_that_the_store_is_closed() {
+async fn a_caller_that_waits_for_a_permit_gets_closed_when_the_store_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = open(&database, Duration::from_secs(2)).await;
@@ -189,9 +189,9 @@ async fn who_waits_for_a_place_in_a_queue_hears_that_the_store_is_closed() {
 }
 
 /// The engine stores the result of a step and answers queries while the program floods the store, which another program has
-/// locked; and all goes on afterwards.
+/// locked. Afterwards everything continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_engine_goes_on_while_the_program_fills_the_queues() -> Result<()> {
+async fn the_engine_continues_while_the_program_fills_the_queues() -> Result<()> {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let store = Arc::new(open(&database, Duration::from_millis(500)).await);
@@ -219,7 +219,7 @@ async fn the_engine_goes_on_while_the_program_fills_the_queues() -> Result<()> {
     let starts = (0..MANY).map(|_| host.start_workflow("quick", &0_u32));
     let starts = stream::iter(starts).buffer_unordered(MANY).collect::<Vec<_>>();
     let rest = async {
-        // Its commit stands behind what entered before it, and never outside.
+        // Its commit comes after the requests that entered before, and never waits for a permit.
         end.notify_one();
         for _ in 0..100 {
             assert_eq!(host.status(&id).await.unwrap().current_steps, ["step"]);

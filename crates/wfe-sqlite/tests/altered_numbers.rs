@@ -1,4 +1,4 @@
-//! What somebody else has done to the numbers of a store: it opens and goes on.
+//! The numbers in `sqlite_sequence` were altered by another program: the store opens and continues.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 
@@ -33,7 +33,7 @@ async fn numbers(path: &Path, sql: &'static str) -> Vec<i64> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Stores one of each, and closes the store.
+/// Stores one row of each kind, and closes the store.
 async fn store(path: &Path, name: &str) {
     let store = SqlitePersistenceProvider::file(path).open().await.unwrap();
     store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
@@ -47,7 +47,7 @@ const COUNTED: &str = "SELECT seq FROM sqlite_sequence WHERE name IN \
     ('workflows', 'events', 'scheduled_commands', 'execution_errors') ORDER BY name";
 
 #[tokio::test]
-async fn numbers_that_were_removed_or_spoiled_are_made_again_when_a_store_is_opened() {
+async fn numbers_that_were_removed_or_altered_are_restored_when_a_store_is_opened() {
     for spoiling in [
         "DELETE FROM sqlite_sequence",
         "UPDATE sqlite_sequence SET seq = 0",
@@ -71,7 +71,7 @@ async fn numbers_that_were_removed_or_spoiled_are_made_again_when_a_store_is_ope
 }
 
 #[tokio::test]
-async fn positions_that_were_given_out_or_consumed_are_not_given_again() {
+async fn positions_that_were_assigned_or_consumed_are_not_assigned_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     store(&path, "one").await;
@@ -79,14 +79,14 @@ async fn positions_that_were_given_out_or_consumed_are_not_given_again() {
     spoil(&path, &format!("{number}; UPDATE events SET position = 70; DELETE FROM sqlite_sequence")).await;
     store(&path, "two").await;
     assert_eq!(numbers(&path, "SELECT position FROM events ORDER BY seq").await, [70, 71]);
-    // Nor those after which somebody was born, if the events themselves are gone.
+    // Nor are the start positions of instances and waits, if the events themselves are missing.
     spoil(&path, &format!("{number}; UPDATE workflows SET born = 75; DELETE FROM sqlite_sequence")).await;
     store(&path, "three").await;
     assert_eq!(numbers(&path, "SELECT position FROM events ORDER BY seq").await, [70, 71, 76]);
 }
 
 #[tokio::test]
-async fn a_number_beyond_which_there_is_none_is_refused_and_one_that_is_there_is_changed() {
+async fn a_number_without_a_next_one_is_refused_and_an_existing_one_is_changed() {
     for table in ["execution_errors", "scheduled_commands"] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
@@ -108,14 +108,14 @@ async fn a_number_beyond_which_there_is_none_is_refused_and_one_that_is_there_is
     }
 }
 
-/// A call that has an answer, whatever it is.
+/// Whether the call returns, with any result.
 async fn answered<T>(what: &str, call: impl Future<Output = wfe_core::Result<T>>) -> bool {
     let answer = tokio::time::timeout(std::time::Duration::from_mins(1), call).await;
     answer.unwrap_or_else(|_| panic!("{what} has no answer")).is_ok()
 }
 
 #[tokio::test]
-async fn what_somebody_drops_under_a_running_store_fails_calls_and_keeps_none_waiting() {
+async fn a_table_that_is_dropped_under_a_running_store_makes_calls_fail_and_none_hang() {
     const CALLS: usize = 7;
     for (what, kind) in [
         ("execution_errors", "table"),
@@ -141,7 +141,7 @@ async fn what_somebody_drops_under_a_running_store_fails_calls_and_keeps_none_wa
                 all.push(answered(what, store.get_runnable_events(now)).await);
                 all.push(answered(what, store.persist_errors(std::slice::from_ref(&error))).await);
                 all.push(answered(what, store.create_event(&event)).await);
-                // Several statements in one text: sqlx's thread panics where one of them cannot be prepared anew.
+                // Several statements in one text: sqlx's thread panics if one of them cannot be prepared again.
                 all.push(answered(what, store.claim(&owner, &[("d".to_owned(), 1)], now, 9)).await);
             }
             all

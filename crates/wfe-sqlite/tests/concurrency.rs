@@ -1,4 +1,4 @@
-//! The store at work: whose threads it needs, dropped futures, snapshots under load, a bounded WAL.
+//! The store at work: which threads it needs, dropped futures, snapshots under load, a bounded WAL.
 
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
@@ -42,7 +42,7 @@ fn a_provider_outlives_the_runtime_that_opened_it() {
 }
 
 #[test]
-fn a_thread_that_never_yields_holds_up_no_commit() {
+fn a_thread_that_never_yields_delays_no_commit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let runtime = runtime();
@@ -86,7 +86,7 @@ async fn a_dropped_future_leaves_all_of_its_effect_or_none() {
             let waits = std::slice::from_ref(&wait);
             poll_and_drop(store.persist_workflow_with_subscriptions(&instance, waits)).await;
             poll_and_drop(store.get_workflow_instance(&instance.id)).await;
-            // Whatever was sent before is done before this.
+            // Requests that were sent earlier are done before this one.
             store.next_definition_sequence("d").await.unwrap();
             let stored = store.get_workflow_instance(&instance.id).await.unwrap();
             match store.get_subscription(&wait.id).await {

@@ -1,4 +1,4 @@
-//! The conformance suite, in memory, on files, and on files that two providers use by turns.
+//! The conformance suite: in memory, on files, and on files that two providers use in turn.
 
 use std::{path::PathBuf, process::ExitCode};
 

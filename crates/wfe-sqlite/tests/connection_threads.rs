@@ -1,5 +1,5 @@
-//! SQLite's threads log nothing, at any level: a subscriber that panics there would end them. In a program of its own, which
-//! has one log for all of its threads.
+//! SQLite's threads log nothing, at any level: a subscriber that panics there would end them. This is a program of its own,
+//! since it has one log for all of its threads.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 

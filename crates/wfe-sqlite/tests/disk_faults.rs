@@ -1,5 +1,5 @@
-//! What holds when the disk fails, fills up, or the process is killed: a child process of this test works on the store
-//! above a C shim that makes the system calls fail on demand, or sees other mounts than there are.
+//! The guarantees when the disk fails or fills up, or the process is killed. A child process of this test works on the
+//! store above a C shim that makes system calls fail on demand, or shows it other mounts.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -32,7 +32,7 @@ use wfe_core::{
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
-/// Says to the child process which database it works on.
+/// The variable that names the database to the child process.
 const DATABASE: &str = "WFE_FAULT_DATABASE";
 
 /// The shim, compiled once.
@@ -55,8 +55,8 @@ fn shim() -> &'static Path {
         .1
 }
 
-/// The child's side. One line of standard input asks for one instance of that name; one line of standard output says
-/// what became of it. Without the variable this is no test of its own.
+/// The child's side. For each line of standard input it creates an instance of that name, and prints the result as one
+/// line. Without the variable this is no separate test.
 #[tokio::test]
 async fn child() {
     let Ok(database) = env::var(DATABASE) else { return };
@@ -79,10 +79,10 @@ async fn child() {
     }
 }
 
-/// Says to the child process which database must be refused.
+/// The variable that names a database that must be refused to the child process.
 const REMOTE: &str = "WFE_REMOTE_DATABASE";
 
-/// The child's side. Without the variable this is no test of its own.
+/// The child's side. Without the variable this is no separate test.
 #[tokio::test]
 async fn refused_child() {
     let Ok(database) = env::var(REMOTE) else { return };
@@ -92,7 +92,7 @@ async fn refused_child() {
     }
 }
 
-/// The child's side, under a clock before 1970. Without the variable this is no test of its own.
+/// The child's side, under a clock before 1970. Without the variable this is no separate test.
 #[tokio::test]
 async fn past_child() {
     let Some(database) = env::var_os(PAST) else { return };
@@ -109,11 +109,11 @@ async fn past_child() {
     println!("\n@{}", SqlitePersistenceProvider::new(":memory:").await.unwrap_err());
 }
 
-/// Says to the child process which database it must not open.
+/// The variable that names a database that the child process must not open.
 const PAST: &str = "WFE_PAST_DATABASE";
 
 #[test]
-fn a_clock_before_1970_is_an_error_of_the_opening_that_says_so_and_nothing_panics() {
+fn opening_under_a_clock_before_1970_returns_an_error_and_nothing_panics() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let output = Command::new(env::current_exe().unwrap())
@@ -129,10 +129,10 @@ fn a_clock_before_1970_is_an_error_of_the_opening_that_says_so_and_nothing_panic
     for (error, name) in errors.iter().zip([database.to_str().unwrap(), ":memory:"]) {
         assert!(error.contains(name) && error.contains("before 1970; set the clock"), "{error}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is made");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "no file is created");
 }
 
-/// What opening a database comes to where the mounts are these.
+/// The result of opening a database with these mounts.
 fn opened_with(mounts: &str, database: &Path) -> String {
     let place = tempfile::tempdir().unwrap();
     fs::write(place.path().join("mountinfo"), mounts).unwrap();
@@ -155,7 +155,7 @@ fn mounted_as(kind: &str, path: &Path) -> String {
 }
 
 #[test]
-fn a_network_file_system_is_refused_before_anything_is_made_there() {
+fn a_network_file_system_is_refused_before_any_file_is_created_there() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     for kind in ["nfs4", "cifs", "fuse.sshfs"] {
@@ -167,12 +167,12 @@ fn a_network_file_system_is_refused_before_anything_is_made_there() {
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{kind}");
     }
-    // What is local, and what nothing is known of, is opened.
+    // Local and unknown file systems are accepted.
     for mounts in [mounted_as("ext4", folder.path()), String::new()] {
         let answer = opened_with(&mounts, &database);
         assert!(answer.starts_with("Ok("), "{answer}");
     }
-    // A file that is there already is left as it is, also where only a link to it is on a local disk.
+    // An existing file is not changed, even if only a link to it is on a local disk.
     let memory = tempfile::tempdir_in("/dev/shm").unwrap();
     let (elsewhere, link) = (memory.path().join("a.db"), folder.path().join("link.db"));
     fs::copy(&database, &elsewhere).unwrap();
@@ -236,7 +236,7 @@ impl Victim {
         fs::remove_file(self.place().path().join(file)).unwrap();
     }
 
-    /// Begins to create an instance, and waits until the process stands still inside that COMMIT.
+    /// Begins to create an instance, and waits until the process is frozen inside that COMMIT.
     fn freeze(&mut self, name: &str) {
         self.arm("stop-sync", "1");
         self.ask(name);
@@ -278,7 +278,7 @@ async fn open(place: &TempDir) -> SqlitePersistenceProvider {
 }
 
 #[tokio::test]
-async fn a_commit_whose_sync_fails_has_an_unknown_outcome_and_the_store_goes_on_afterwards() {
+async fn a_commit_whose_sync_fails_has_an_unknown_outcome_and_the_store_continues_afterwards() {
     let mut victim = Victim::start(tempfile::tempdir().unwrap());
     assert_eq!(victim.create("before"), "stored");
     victim.arm("fail-sync", "");
@@ -293,7 +293,7 @@ async fn a_commit_whose_sync_fails_has_an_unknown_outcome_and_the_store_goes_on_
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_so_at_any_byte_loses_nothing_stored_and_blocks_nothing_later() {
+async fn a_full_disk_at_any_byte_is_reported_loses_nothing_stored_and_blocks_no_later_call() {
     for room in [0, 1, 24, 4_000, 4_120, 9_000, 20_000] {
         let mut victim = Victim::start(tempfile::tempdir().unwrap());
         assert_eq!(victim.create("before"), "stored");
@@ -311,7 +311,7 @@ async fn a_full_disk_is_said_so_at_any_byte_loses_nothing_stored_and_blocks_noth
 }
 
 #[tokio::test]
-async fn what_was_answered_before_a_kill_in_the_middle_of_a_torn_write_is_there_afterwards() {
+async fn acknowledged_commits_survive_a_kill_in_the_middle_of_a_torn_write() {
     for room in [10, 4_100, 13_000] {
         let mut victim = Victim::start(tempfile::tempdir().unwrap());
         for n in 0..20 {
@@ -325,7 +325,7 @@ async fn what_was_answered_before_a_kill_in_the_middle_of_a_torn_write_is_there_
         for n in 0..20 {
             store.get_workflow_instance_by_name(&format!("n{n}")).await.unwrap();
         }
-        // Half of the torn one must not be there; it is whole (killed late) or not at all.
+        // The torn commit must not be there in part: it is complete (the kill came late) or missing.
         if let Ok(torn) = store.get_workflow_instance_by_name("torn").await {
             assert_eq!(torn.data["filler"].as_str().unwrap().len(), 20_000);
         }
@@ -345,12 +345,12 @@ async fn create(store: &SqlitePersistenceProvider, name: &str) -> Result<String,
     store.create_new_workflow(&instance).await
 }
 
-/// Polls a future once: what it asks for is on its way then.
+/// Polls a future once: its request is sent then.
 async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context).is_pending())).await
 }
 
-/// A write that is answered with `Busy`: in time, and not before its time is over.
+/// A write returns `Busy` in time, and not before its time is over.
 async fn is_busy_in_time(store: &SqlitePersistenceProvider, name: &str) {
     let start = Instant::now();
     match create(store, name).await {
@@ -359,20 +359,21 @@ async fn is_busy_in_time(store: &SqlitePersistenceProvider, name: &str) {
         }
         other => panic!("{other:?}"),
     }
-    // Late by one slice of 100 ms at most, and by what a busy machine adds; two waits in a row would be too long.
+    // At most one attempt of 100 ms late, plus the delay of a busy machine; two waits in a row would be too long.
     let waited = start.elapsed();
     assert!(waited >= BUSY && waited < BUSY * 9 / 5, "{waited:?}");
 }
 
 #[tokio::test]
-async fn a_process_frozen_in_a_commit_makes_writers_busy_in_time_and_its_commit_holds_when_it_goes_on() {
+async fn a_process_frozen_in_a_commit_makes_writers_busy_in_time_and_its_commit_is_stored_when_it_continues()
+{
     let mut victim = Victim::start(tempfile::tempdir().unwrap());
     assert_eq!(victim.create("before"), "stored");
     let store = open_for(victim.place(), BUSY).await;
     let patient = open_for(victim.place(), BUSY * 60).await;
     create(&store, "between").await.unwrap();
     victim.freeze("during");
-    // However they follow each other: each has its own deadline.
+    // Each write has its own deadline, in whatever order they come.
     for _ in 0..2 {
         tokio::join!(
             is_busy_in_time(&store, "a"),
@@ -383,11 +384,11 @@ async fn a_process_frozen_in_a_commit_makes_writers_busy_in_time_and_its_commit_
         let during = store.get_workflow_instance_by_name("during").await;
         assert!(matches!(during, Err(WfeError::WorkflowNotFound(_))), "{during:?}");
     }
-    // Who comes now can read as well.
+    // A provider that opens the file now can read, too.
     let newcomer = open_for(victim.place(), BUSY).await;
     newcomer.ensure_store_exists().await.unwrap();
     newcomer.get_workflow_instance_by_name("between").await.unwrap();
-    // Whoever has the time waits until it goes on.
+    // A caller with more time waits until the process continues.
     let mut waiting = Box::pin(create(&patient, "waiting"));
     assert!(is_pending(&mut waiting).await);
     victim.go_on();
@@ -407,7 +408,7 @@ async fn a_process_frozen_in_a_commit_makes_writers_busy_in_time_and_its_commit_
 }
 
 #[tokio::test]
-async fn a_commit_whose_database_is_gone_before_its_answer_has_an_unknown_outcome_and_is_the_last_one() {
+async fn a_commit_whose_database_is_removed_before_its_answer_has_an_unknown_outcome_and_is_the_last_one() {
     let mut victim = Victim::start(tempfile::tempdir().unwrap());
     assert_eq!(victim.create("before"), "stored");
     victim.freeze("during");
@@ -419,7 +420,7 @@ async fn a_commit_whose_database_is_gone_before_its_answer_has_an_unknown_outcom
 }
 
 #[tokio::test]
-async fn the_commit_of_a_process_killed_while_frozen_in_it_is_there_or_not_and_writers_go_on() {
+async fn the_commit_of_a_process_killed_while_frozen_in_it_is_stored_or_not_and_writers_continue() {
     let mut victim = Victim::start(tempfile::tempdir().unwrap());
     assert_eq!(victim.create("before"), "stored");
     let store = open_for(victim.place(), BUSY * 60).await;
@@ -435,7 +436,7 @@ async fn the_commit_of_a_process_killed_while_frozen_in_it_is_there_or_not_and_w
         Err(error) => assert!(matches!(error, WfeError::WorkflowNotFound(_)), "{error:?}"),
     }
     store.close().await;
-    // What was found stays so.
+    // The outcome that was found stays.
     let store = open(&place).await;
     assert_eq!(store.get_workflow_instance_by_name("during").await.is_ok(), during.is_ok());
     store.get_workflow_instance_by_name("waiting").await.unwrap();

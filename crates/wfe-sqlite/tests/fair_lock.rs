@@ -1,4 +1,4 @@
-//! Writers of several processes take turns: shares, waits, and what a process costs the others that stands still.
+//! The fair lock of the writers of several processes: shares, waits, and the cost of a stopped process for the others.
 
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![cfg(target_os = "linux")]
@@ -18,11 +18,11 @@ use serde_json::json;
 use wfe_core::{models::WorkflowInstance, traits::WorkflowRepository};
 use wfe_sqlite::SqlitePersistenceProvider;
 
-/// Say to a child process what to do, and with which file.
+/// The variables that tell a child process what to do, and with which file.
 const ROLE: &str = "WFE_TURNS_ROLE";
 const FILE: &str = "WFE_TURNS_FILE";
 
-/// What measures time runs alone.
+/// Tests that measure time run alone.
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// How often each process writes.
@@ -36,8 +36,8 @@ async fn write(store: &SqlitePersistenceProvider) {
     store.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
 }
 
-/// A child's side: says that it is ready and waits for its input to end, before it writes or after it took a lock.
-/// Without the variables this is no test of its own.
+/// A child's side: prints that it is ready and waits for its input to end, before it writes or after it took a lock.
+/// Without the variables this is no separate test.
 #[tokio::test]
 async fn child() {
     let (Ok(role), Some(file)) = (env::var(ROLE), env::var_os(FILE)) else { return };
@@ -51,7 +51,7 @@ async fn child() {
         wait();
         return;
     }
-    // A disk that is busy with other things holds up a commit for seconds: no process gives up for that.
+    // A busy disk can delay a commit by seconds: no process gives up because of that.
     let patient = SqlitePersistenceProvider::file(Path::new(&file)).busy_timeout(Duration::from_mins(2));
     let store = patient.open().await.unwrap();
     wait();
@@ -95,12 +95,12 @@ impl Process {
         self.lines.by_ref().map(Result::unwrap).find_map(|line| line.strip_prefix('@').map(str::to_owned))
     }
 
-    /// Lets it go on.
+    /// Lets the process continue.
     fn go(&mut self) {
         drop(self.child.stdin.take());
     }
 
-    /// Stops it, and waits until it stands still.
+    /// Stops the process, and waits until it is stopped.
     fn stop(&self) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::STOP).unwrap();
@@ -108,7 +108,7 @@ impl Process {
         assert!(status.stopped());
     }
 
-    /// Continues it, and waits until it has come to its end.
+    /// Continues the process, and waits until it has ended.
     fn end(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
         self.go();
@@ -120,7 +120,7 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    /// What it wrote: when each call began and ended, in microseconds.
+    /// The writes of the process: when each call began and ended, in microseconds.
     fn writes(mut self) -> Vec<(u64, u64)> {
         let mut writes = Vec::new();
         while let Some(line) = self.line() {
@@ -141,14 +141,14 @@ impl Drop for Process {
     }
 }
 
-/// What processes got that wrote at the same time. All of it counts commits, not time: a machine or a disk that is busy
-/// with other things makes each commit slower, and changes little in the order in which the processes get their turns.
+/// The shares of processes that wrote at the same time. All figures count commits, not time: a busy machine or disk makes
+/// each commit slower, but changes little in the order in which the processes write.
 struct Shares {
-    /// Of each process, while all of them wrote.
+    /// The commits of each process while all of them wrote.
     commits: Vec<u32>,
-    /// How far the process that is farthest from the mean number of commits is away from it.
+    /// The largest deviation of a process from the mean number of commits.
     away: f64,
-    /// How many commits of others came between a call and its end, at most, and in the middle.
+    /// How many commits of other processes came between a call and its end: maximum and median.
     longest: usize,
     median: usize,
 }
@@ -179,20 +179,20 @@ fn shares(processes: Vec<Process>) -> Shares {
     let others = |(began, ended): (u64, u64)| before(ended).saturating_sub(before(began));
     let mut waits: Vec<_> = all.iter().flat_map(|writes| counted(writes)).map(others).collect();
     waits.sort_unstable();
-    // None, and shares that are no number: one was done before another one began.
+    // If one process ended before another began, there are none, and the shares are not numbers.
     let at = |index: usize| waits.get(index).copied().unwrap_or_default();
     Shares { commits, away, longest: at(waits.len().saturating_sub(1)), median: at(waits.len() / 2) }
 }
 
 #[test]
-fn processes_that_write_all_the_time_get_equal_shares_and_none_waits_long() {
+fn processes_that_write_without_pause_get_equal_shares_and_none_waits_long() {
     const PROCESSES: usize = 8;
-    // In the middle, most of the others had a turn before; at most, each of them had eight. Where it was measured, the waits
-    // were for 6 or 7 commits of others in the middle and for 23 to 64 at most, on a quiet machine and on a busy one; by
-    // SQLite's own lock, without turns, for 1 or 2 in the middle and for 72 to 243 at most.
+    // In the median, most of the other processes wrote before; at most, each of them wrote eight times. Measured on a quiet and
+    // on a busy machine, the waits were for 6 or 7 commits of others in the median and for 23 to 64 at most. With SQLite's own
+    // lock alone they were for 1 or 2 in the median and for 72 to 243 at most.
     const MIDDLE: usize = PROCESSES / 2;
     const LONG: usize = (PROCESSES - 1) * 8;
-    // A disk that stands still for as long as a lock breaks the order; such a round counts for nothing.
+    // A disk that hangs for as long as a stopped holder breaks the order; such a round does not count.
     const TIMES: usize = 10;
     let _alone = ALONE.blocking_lock();
     for _ in 0..TIMES {
@@ -209,7 +209,7 @@ fn processes_that_write_all_the_time_get_equal_shares_and_none_waits_long() {
     panic!("the shares were unequal, or a wait was long, {TIMES} times");
 }
 
-/// How long so many writes take, one after the other.
+/// How long this many writes take, one after the other.
 async fn time(store: &SqlitePersistenceProvider, writes: u32) -> Duration {
     let start = Instant::now();
     for _ in 0..writes {
@@ -225,11 +225,11 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// How long a lock must stand still to be passed by.
+/// How long the stamp of a lock must stay unchanged until other processes bypass the lock.
 const STALL: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn a_process_that_stands_still_at_gate_or_turn_costs_the_others_one_second_in_all() {
+async fn a_process_stopped_with_the_entry_or_writer_lock_costs_each_other_process_one_second_in_all() {
     let _alone = ALONE.lock().await;
     for suffix in ["-gate", "-turn"] {
         let folder = tempfile::tempdir().unwrap();
@@ -242,16 +242,16 @@ async fn a_process_that_stands_still_at_gate_or_turn_costs_the_others_one_second
         assert!(waited >= STALL && waited < STALL * 2, "{suffix}: {waited:?}");
         let waited = time(&store, 20).await;
         assert!(waited < STALL, "{suffix}: {waited:?}");
-        // It goes on and gives the lock back: that holds up nobody …
+        // The process continues and releases the lock: that delays no other …
         frozen.end();
         let waited = time(&store, 20).await;
         assert!(waited < STALL, "{suffix}: {waited:?}");
-        // … and the lock counts again: the next one that stands still is waited for.
+        // … and the lock counts again: other processes wait for the next stopped holder.
         let frozen = Process::start("hold", &beside(&database, suffix));
         frozen.stop();
         let waited = time(&store, 1).await;
         assert!(waited >= STALL && waited < STALL * 2, "{suffix}: {waited:?}");
-        // So it is after a kill.
+        // The same after a kill.
         frozen.kill();
         let waited = time(&store, 20).await;
         assert!(waited < STALL, "{suffix}: {waited:?}");

@@ -1,4 +1,4 @@
-//! Opening: what is made, what is refused, and that what is refused is left as it was.
+//! Opening: what is created, what is refused, and that a refused file is not changed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 
@@ -48,7 +48,7 @@ async fn refused(path: &Path) -> WfeError {
 }
 
 #[tokio::test]
-async fn what_cannot_be_used_is_refused_by_path_and_cause_and_left_as_it_was() {
+async fn an_unusable_file_is_refused_with_path_and_cause_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     fs::create_dir(at("folder")).unwrap();
@@ -105,7 +105,7 @@ async fn a_database_with_a_second_hard_link_is_refused_by_either_name_and_a_symb
 }
 
 #[tokio::test]
-async fn a_store_of_a_newer_version_is_refused_and_left_as_it_was() {
+async fn a_store_of_a_newer_version_is_refused_and_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
@@ -120,9 +120,9 @@ async fn a_store_of_a_newer_version_is_refused_and_left_as_it_was() {
     assert_eq!(contents(folder.path()), before);
 }
 
-/// As `.dump` and `.read` of SQLite's shell leave a store: all is there but the two numbers that mark it.
+/// A store after `.dump` and `.read` of SQLite's shell: complete, except for the two numbers that mark it.
 #[tokio::test]
-async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_that_was_done() {
+async fn a_copy_without_the_mark_of_a_store_is_refused_with_advice_and_opens_once_the_advice_was_followed() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("a.db"), folder.path().join("copy.db"));
     let instance = WorkflowInstance::new("d", 1, json!(null));
@@ -133,7 +133,7 @@ async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_tha
     let into = format!("VACUUM INTO '{}'", copy.display());
     tool.execute(AssertSqlSafe(into)).await.unwrap();
     tool.close().await.unwrap();
-    // One number alone is no mark, either.
+    // One of the two numbers alone is no mark either.
     for lost in [
         "PRAGMA application_id = 0; PRAGMA user_version = 0",
         "PRAGMA application_id = 0",
@@ -143,7 +143,7 @@ async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_tha
         let before = contents(folder.path());
         let error = refused(&copy).await;
         assert_eq!(contents(folder.path()), before, "{lost}");
-        // What is below it is why, and advises nothing else.
+        // The source of the error is the cause, and gives no advice of its own.
         let why = error.source().unwrap();
         assert!(why.to_string().contains("its application_id is") && why.source().is_none(), "{why}");
         let error = error.to_string();
@@ -156,10 +156,10 @@ async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_tha
         let store = SqlitePersistenceProvider::file(&copy).open().await.unwrap();
         assert_eq!(store.get_workflow_instance(&instance.id).await.unwrap().id, instance.id);
         store.close().await;
-        // Back to the state of a copy that nobody has opened.
+        // Back to the state of a copy that was never opened.
         made(&copy, "PRAGMA journal_mode = DELETE").await;
     }
-    // Another program's is never to be marked, nor what lacks something of its version.
+    // Neither another program's database nor an incomplete store gets the advice to mark it.
     for other in [
         "PRAGMA application_id = 7",
         "PRAGMA application_id = 0; PRAGMA user_version = 7",
@@ -171,9 +171,9 @@ async fn a_copy_that_lost_its_mark_is_refused_with_what_to_do_and_opens_once_tha
     }
 }
 
-/// A store that is marked opens with whatever somebody has added to it: so does a copy, once it is marked.
+/// A marked store opens even if an operator has added tables to it. So does a copy, once it is marked.
 #[tokio::test]
-async fn a_copy_that_lost_its_mark_and_has_more_than_a_store_is_told_as_what_it_may_be() {
+async fn the_error_of_an_unmarked_copy_with_additional_tables_says_what_the_file_may_be() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
@@ -212,7 +212,7 @@ async fn a_version_that_rises_while_the_store_is_open_is_refused_too() {
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
     made(&path, "PRAGMA user_version = 7").await;
     assert!(matches!(store.ensure_store_exists().await, Err(WfeError::SchemaTooNew { .. })));
-    // The newer version stands only in the WAL here.
+    // Only the WAL contains the newer version.
     assert!(matches!(refused(&path).await, WfeError::SchemaTooNew { .. }));
 }
 
@@ -303,7 +303,7 @@ async fn one_fresh_file_may_be_opened_by_many_at_once() {
     for task in opening {
         let store = task.await.unwrap();
         let ids: Vec<_> = (0..16).map(|number| number.to_string()).collect();
-        // Whoever is ready sees at least its own; the last one sees all.
+        // Each process sees at least its own instance; the last one sees all.
         assert!(!store.get_workflow_instances(&ids).await.unwrap().is_empty());
     }
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
@@ -312,7 +312,7 @@ async fn one_fresh_file_may_be_opened_by_many_at_once() {
 }
 
 #[tokio::test]
-async fn what_is_stored_is_there_after_close_and_a_closed_store_says_so() {
+async fn stored_data_is_there_after_a_close_and_calls_of_a_closed_store_return_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
@@ -322,13 +322,13 @@ async fn what_is_stored_is_there_after_close_and_a_closed_store_says_so() {
     store.close().await;
     assert!(matches!(store.get_workflow_instance(&id).await, Err(WfeError::Closed(_))));
     assert!(matches!(store.persist_workflow(&instance).await, Err(WfeError::Closed(_))));
-    assert!(!folder.path().join("a.db-wal").exists(), "the WAL is back in the file");
+    assert!(!folder.path().join("a.db-wal").exists(), "closing has checkpointed the WAL into the file");
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
     assert_eq!(store.get_workflow_instance(&id).await.unwrap().id, id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_closes_a_store_waits_until_it_is_closed() {
+async fn every_call_of_close_waits_until_the_store_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = Arc::new(SqlitePersistenceProvider::file(&path).open().await.unwrap());
@@ -338,7 +338,7 @@ async fn whoever_closes_a_store_waits_until_it_is_closed() {
             let (store, wal) = (Arc::clone(&store), folder.path().join("a.db-wal"));
             tokio::spawn(async move {
                 store.close().await;
-                assert!(!wal.exists(), "the WAL is back in the file");
+                assert!(!wal.exists(), "closing has checkpointed the WAL into the file");
             })
         })
         .collect();
@@ -366,7 +366,7 @@ async fn a_store_held_by_another_is_busy_for_writers_and_not_for_readers() {
 }
 
 #[tokio::test]
-async fn a_value_that_does_not_decode_names_its_place_and_harms_no_other() {
+async fn a_value_that_does_not_decode_is_reported_with_its_row_and_affects_no_other_row() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = SqlitePersistenceProvider::file(&path).cache_bytes(0).open().await.unwrap();
@@ -411,7 +411,7 @@ async fn a_path_that_is_not_utf_8_is_refused_before_anything_is_made() {
 }
 
 #[tokio::test]
-async fn what_a_schema_lacks_is_told_at_the_opening_by_file_and_name_and_nothing_is_touched() {
+async fn opening_a_store_with_an_incomplete_schema_names_file_and_missing_parts_and_changes_nothing() {
     for (change, missing) in [
         ("DROP TABLE scheduled_commands", "the table scheduled_commands"),
         ("DROP TABLE execution_errors; DROP TABLE events", "the table events, the table execution_errors"),
@@ -422,7 +422,7 @@ async fn what_a_schema_lacks_is_told_at_the_opening_by_file_and_name_and_nothing
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
-        // A trigger holds what it names.
+        // A trigger would keep the column that it names from being dropped.
         let change = change.replace(
             "ALTER TABLE execution_errors",
             "DROP TRIGGER execution_errors_causes; ALTER TABLE execution_errors",
@@ -443,7 +443,7 @@ async fn what_a_schema_lacks_is_told_at_the_opening_by_file_and_name_and_nothing
 }
 
 #[tokio::test]
-async fn what_others_have_added_to_the_schema_does_no_harm() {
+async fn tables_that_an_operator_has_added_to_the_schema_do_no_harm() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     SqlitePersistenceProvider::file(&path).open().await.unwrap().close().await;
@@ -474,7 +474,7 @@ async fn every_error_of_an_open_store_names_its_file() {
     ] {
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
-    // An upgrade of what is there already.
+    // An upgrade that adds what is there already.
     let path = folder.path().join("b.db");
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
     made(&path, "PRAGMA user_version = 3").await;

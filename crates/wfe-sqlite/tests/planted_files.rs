@@ -1,5 +1,5 @@
-//! What somebody else has put beside a database: it is neither followed nor written to, and belongs to the database's
-//! owner or is not used. Some of it takes two users, and so root.
+//! Files that another user has put beside a database: they are neither followed nor written to, and are used only if they
+//! belong to the owner of the database. Some of these tests need two users, and so root.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -29,9 +29,9 @@ use wfe_core::{
 };
 use wfe_sqlite::SqlitePersistenceProvider;
 
-/// Far longer than an opening takes: whatever waits for a pipe fails the test instead of stopping it.
+/// Far longer than an opening takes: an opening that waits for a pipe fails the test instead of stopping it.
 const LONG: Duration = Duration::from_mins(1);
-/// A user and a group that nobody is and that has no files: Linux gives both this number.
+/// A user and a group without programs and files: Linux gives both this number.
 const NOBODY: u32 = 65_534;
 
 /// Set by the gate, which runs as root: a test that needs root fails where it cannot run.
@@ -74,8 +74,8 @@ fn contents(folder: &Path) -> Vec<(PathBuf, u32, Option<u64>)> {
 /// Puts something at a path.
 type Put<'a> = Box<dyn Fn(&Path) + 'a>;
 
-/// What somebody puts where he knows that a file will be opened. A device is told from a regular file by the same look as a
-/// pipe; only root can make one.
+/// What an attacker may put at a path where a file will be opened. A device, which only root can create, is recognised by the
+/// same check as a pipe.
 fn traps(victim: &Path) -> [(&'static str, Put<'_>); 6] {
     let nowhere = victim.with_extension("nowhere");
     [
@@ -118,9 +118,9 @@ async fn nothing_that_is_planted_beside_a_database_is_followed_opened_or_replace
     open(&database).await.unwrap().close().await;
 }
 
-/// Only what bears an owner's name may be anything: it is nobody's lock then.
+/// Only a file with the name of an owner's lock file may be anything: it then counts as no lock.
 #[tokio::test]
-async fn whatever_bears_the_name_of_an_owners_file_keeps_nobody_from_starting() {
+async fn a_file_with_the_name_of_an_owners_lock_file_keeps_no_program_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     let (database, elsewhere) = (folder.path().join("a.db"), tempfile::tempdir().unwrap());
     let victim = elsewhere.path().join("victim");
@@ -132,7 +132,7 @@ async fn whatever_bears_the_name_of_an_owners_file_keeps_nobody_from_starting() 
     let store = open(&database).await.unwrap();
     let owners = [store.register().await.unwrap(), store.register().await.unwrap()];
     store.heartbeat(&owners[1]).await.unwrap();
-    assert!(owners[0].id() > 1_000_000 && owners[1].id() > owners[0].id(), "nobody can guess their names");
+    assert!(owners[0].id() > 1_000_000 && owners[1].id() > owners[0].id(), "their names cannot be guessed");
     drop(owners);
     store.close().await;
     fs::remove_file(&database).unwrap();
@@ -140,7 +140,7 @@ async fn whatever_bears_the_name_of_an_owners_file_keeps_nobody_from_starting() 
     assert_eq!(fs::read_to_string(&victim).unwrap(), "another user's");
 }
 
-/// Whether this is root; if not, says so in a line of its own, however the test's output is captured.
+/// Whether the test runs as root. If not, prints a line that says so, even if the test's output is captured.
 #[expect(clippy::explicit_write, reason = "the other way of printing is captured")]
 fn is_root(test: &str) -> bool {
     let is_root = rustix::process::geteuid().is_root();
@@ -151,11 +151,11 @@ fn is_root(test: &str) -> bool {
     is_root
 }
 
-/// Says to a child process which database it works on.
+/// The variable that names the database to a child process.
 const DATABASE: &str = "WFE_PLANTED_DATABASE";
 
-/// A child's side, which may be another user: opens the database, writes, and becomes an owner; then it waits for its input
-/// to end. Without the variable this is no test of its own.
+/// A child's side, possibly as another user: opens the database, writes, and becomes an owner; then it waits for its input to
+/// end. Without the variable this is no separate test.
 #[tokio::test]
 async fn child() {
     let Some(database) = env::var_os(DATABASE) else { return };
@@ -173,7 +173,7 @@ async fn child() {
     }
 }
 
-/// This program as another user, on a database of that user's.
+/// This program as another user, on a database of that user.
 struct AsNobody {
     folder: TempDir,
     database: PathBuf,
@@ -181,15 +181,15 @@ struct AsNobody {
 
 impl AsNobody {
     async fn new() -> Self {
-        // Where anybody may look.
+        // A folder that every user may read.
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("a.db");
         let store = open(&database).await.unwrap();
         create(&store).await;
         store.close().await;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        // Where this program lies, perhaps not. Copied by another process: a child that is started meanwhile would inherit the
-        // copy, open for writing, and nobody can run it then.
+        // The folder of this program is perhaps not readable. Another process copies the program: otherwise a child that is
+        // started meanwhile would inherit the copy, open for writing, and no process could run it.
         let copied =
             Command::new("cp").arg(env::current_exe().unwrap()).arg(folder.path().join("program")).status();
         assert!(copied.unwrap().success());
@@ -199,7 +199,7 @@ impl AsNobody {
         Self { folder, database }
     }
 
-    /// Gives the child, and what it said.
+    /// Starts the child; returns it and its first line.
     fn run(&self, user: u32) -> (As, String) {
         let mut child = Command::new(self.folder.path().join("program"))
             .args(["child", "--exact", "--nocapture", "--test-threads=1"])
@@ -217,7 +217,7 @@ impl AsNobody {
         (As { child, _lines: lines }, said)
     }
 
-    /// What lies beside the database.
+    /// The files beside the database.
     fn beside(&self) -> Vec<PathBuf> {
         let all = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path());
         all.filter(|path| wfe_sqlite::is_sidecar(&self.database, path)).collect()
@@ -227,7 +227,7 @@ impl AsNobody {
 /// A child process.
 struct As {
     child: Child,
-    /// Kept: it goes on to print.
+    /// Kept open, since the child continues to print.
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -248,7 +248,7 @@ fn is_number(said: &str) -> bool {
 }
 
 #[tokio::test]
-async fn what_root_leaves_beside_a_database_is_its_owners_who_goes_on_with_it() {
+async fn the_sidecars_that_root_creates_belong_to_the_owner_of_the_database_who_continues_with_them() {
     if !is_root("what root leaves beside another user's database") {
         return;
     }
@@ -261,7 +261,7 @@ async fn what_root_leaves_beside_a_database_is_its_owners_who_goes_on_with_it() 
         let found = fs::metadata(path).unwrap();
         assert_eq!((found.uid(), found.gid(), found.mode() & 0o777), (NOBODY, NOBODY, 0o600), "{path:?}");
     }
-    // Beside a service, and after a kill, as well.
+    // The same while a service runs, and after a kill.
     let (service, said) = place.run(NOBODY);
     assert!(is_number(&said), "{said}");
     administrator.kill();
@@ -273,7 +273,7 @@ async fn what_root_leaves_beside_a_database_is_its_owners_who_goes_on_with_it() 
 }
 
 #[tokio::test]
-async fn another_users_lock_files_keep_nobody_from_starting() {
+async fn lock_files_of_another_user_keep_no_program_from_starting() {
     if !is_root("another user's lock files beside a database") {
         return;
     }
@@ -284,7 +284,7 @@ async fn another_users_lock_files_keep_nobody_from_starting() {
         fs::write(path, "").unwrap();
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
-    // Theirs is another user's for the service, which may not even open it, and for root, who may.
+    // The files belong to another user than the service, which may not open them, and than root, which may.
     for user in [NOBODY, 0] {
         let (child, said) = place.run(user);
         assert!(is_number(&said), "{said}");
@@ -314,7 +314,7 @@ async fn another_users_files_are_refused_by_name_and_so_is_another_users_databas
         fs::remove_file(&path).unwrap();
     }
     assert_eq!(place.beside(), Vec::<PathBuf>::new());
-    // Somebody else who may write to the file and the folder can still make no files for its owner.
+    // Another user who may write to the file and the folder still cannot create files for the owner.
     fs::set_permissions(&place.database, fs::Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let (child, said) = place.run(NOBODY - 1);

@@ -1,5 +1,5 @@
-//! Power cuts from the first start to the first close: what a process does to its files is recorded, and the store is
-//! opened on whatever the disk may have of it after each single step.
+//! Power cuts from the first start to the first close. The test records what a process does to its files, and opens the
+//! store on every state that the disk may have after each single step.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -19,9 +19,9 @@ use serde_json::json;
 use wfe_core::{models::WorkflowInstance, traits::WorkflowRepository};
 use wfe_sqlite::SqlitePersistenceProvider;
 
-/// Says to the child process which database it makes.
+/// The variable that names the database to the child process.
 const DATABASE: &str = "WFE_POWER_DATABASE";
-/// What the disk writes at once or not at all.
+/// How many bytes the disk writes atomically.
 const SECTOR: usize = 512;
 
 async fn create(store: &SqlitePersistenceProvider, name: &str) {
@@ -30,8 +30,8 @@ async fn create(store: &SqlitePersistenceProvider, name: &str) {
     store.create_new_workflow(&instance).await.unwrap();
 }
 
-/// The child's side: what it is told to be stored, it writes down as a file beside the database. Without the variable this
-/// is no test of its own.
+/// The child's side: for each acknowledged instance, it creates a file beside the database. Without the variable this is no
+/// separate test.
 #[tokio::test]
 async fn child() {
     let Ok(database) = env::var(DATABASE) else { return };
@@ -43,7 +43,7 @@ async fn child() {
     store.close().await;
 }
 
-/// Something done to a file.
+/// A change of a file.
 #[derive(Clone)]
 enum Change {
     Write { at: usize, bytes: Vec<u8> },
@@ -58,7 +58,7 @@ enum Step {
     Removed(String),
 }
 
-/// What a process does until the first close.
+/// The recorded steps of a process up to the first close.
 fn recorded() -> Vec<Step> {
     let place = tempfile::tempdir().unwrap();
     let (shim, log, database) =
@@ -105,7 +105,7 @@ fn steps(mut log: &[u8]) -> Vec<Step> {
     steps
 }
 
-/// A file, as the disk has it for certain, and what it may have of it.
+/// A file: the state that is certainly on the disk, and the pending changes.
 #[derive(Clone, Default)]
 struct File {
     certain: Vec<u8>,
@@ -129,7 +129,7 @@ impl File {
         bytes
     }
 
-    /// Of what is added behind the end, the length alone.
+    /// The change with zeros in place of data that is added behind the end.
     fn zeroed(&self, change: &Change) -> Change {
         match change {
             Change::Write { at, bytes } if *at >= self.certain.len() => {
@@ -139,8 +139,8 @@ impl File {
         }
     }
 
-    /// What the disk may have: all that is pending, or nothing of it; as far as each step, without each one, each one alone;
-    /// the length, but zeros instead of one, or of all; and a part of the first page.
+    /// The possible states on the disk: with all pending changes, or none; up to each step, without each one, with each one
+    /// alone; the new length with zeros instead of one change, or of all; and a part of the first page.
     fn possible(&self) -> BTreeSet<Vec<u8>> {
         let all = &self.pending;
         let mut possible = BTreeSet::from([self.with([]), self.with(all.clone())]);
@@ -167,14 +167,14 @@ impl File {
     }
 }
 
-/// What lies on the disk, by the ends of the names.
+/// The files on the disk, by the suffixes of their names.
 type Disk = BTreeMap<String, Vec<u8>>;
 
-/// The files and what may have become of them. The index of the log is memory, and lost with the power.
+/// The files and their possible states. The index of the log is memory, and lost in a power cut.
 #[derive(Clone, Default)]
 struct Folder {
     now: BTreeMap<String, File>,
-    /// As of its last sync: what was made since may not be there, and what was removed since may.
+    /// The folder as of its last sync: files created since may be missing, and files removed since may be there.
     synced: BTreeMap<String, File>,
 }
 
@@ -190,7 +190,7 @@ impl Folder {
             }
             Step::FolderSynced => self.synced = self.now.clone(),
         }
-        // A file's own name is written with it, or the file is lost with the name.
+        // The name of a file is written with the file, or the file is lost with its name.
         for (end, file) in &self.now {
             if let Some(synced) = self.synced.get_mut(end) {
                 *synced = file.clone();
@@ -198,7 +198,7 @@ impl Folder {
         }
     }
 
-    /// What may be on the disk: each file in each way, the others as they are meant to be, or as they were synced last.
+    /// The possible disks: each file in each of its states, the others in their newest state, or as they were last synced.
     fn possible(&self) -> BTreeSet<Disk> {
         let mut all = BTreeSet::new();
         for files in [&self.now, &self.synced] {
@@ -219,7 +219,7 @@ impl Folder {
     }
 }
 
-/// Opens a store on this disk, and finds these instances, and room for another one. What is refused is left as it was.
+/// Opens a store on this disk, finds these instances, and creates another one. A refused file must not be changed.
 async fn goes_on(disk: &Disk, stored: &BTreeSet<String>) -> Result<(), String> {
     let place = memory();
     let file = |end: &str| place.path().join(format!("a.db{end}"));
@@ -243,7 +243,7 @@ async fn goes_on(disk: &Disk, stored: &BTreeSet<String>) -> Result<(), String> {
     Ok(())
 }
 
-/// Where a sync costs nothing: it is known what is on this disk.
+/// A folder in memory, where a sync costs nothing: the test itself decides what is on the disk.
 fn memory() -> tempfile::TempDir {
     let memory = PathBuf::from("/dev/shm");
     if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
@@ -264,7 +264,7 @@ async fn after_a_power_cut_at_any_step_of_the_first_start_the_store_opens_and_ha
             {
                 continue;
             }
-            // What is pending then is pending before the next other step, too.
+            // The changes that are pending then are also pending before the next other step.
             Step::Changed(..) => {
                 folder.take(step);
                 continue;
@@ -304,12 +304,12 @@ fn journals() -> Vec<Disk> {
         }
         folder.take(&step);
     }
-    assert!(journals.len() >= 3, "one makes the first page, one the schema, one turns to the log");
+    assert!(journals.len() >= 3, "one creates the first page, one the schema, one changes to WAL mode");
     journals
 }
 
 #[tokio::test]
-async fn a_first_page_that_is_gone_is_what_the_journal_beside_it_says() {
+async fn a_missing_first_page_is_taken_from_the_journal_beside_the_file() {
     for mut disk in journals() {
         for length in [SECTOR, 4096] {
             disk.get_mut("").unwrap()[..length].fill(0);
@@ -318,16 +318,16 @@ async fn a_first_page_that_is_gone_is_what_the_journal_beside_it_says() {
     }
 }
 
-/// SQLite would cut it to nothing, or delete the journal.
+/// SQLite would truncate the file, or delete the journal.
 #[tokio::test]
-async fn a_file_that_is_no_database_is_left_as_it_was_whatever_journal_lies_beside_it() {
+async fn a_file_that_is_no_database_is_not_changed_whatever_journal_is_beside_it() {
     let [empty, page, ..] = &journals()[..] else { panic!("two of them") };
     let spoiled = |at: usize| {
         let mut disk = page.clone();
         disk.get_mut("-journal").unwrap()[at] ^= 1;
         disk
     };
-    // One that leads back to nothing; and one of a page with another beginning, another size of pages, another checksum.
+    // A journal of an empty file; and journals of a page with another beginning, page size or checksum.
     for (number, mut disk) in [empty.clone(), spoiled(0), spoiled(26), spoiled(4612)].into_iter().enumerate()
     {
         disk.insert(String::new(), b"no database, however long this text may be: ".repeat(200));

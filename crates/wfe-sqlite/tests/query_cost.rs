@@ -1,4 +1,4 @@
-//! What looking for work costs in a large store, against a small one. The figures:
+//! The cost of looking for work in a large store, compared with a small one. To print the figures:
 //! `cargo test --release -p wfe-sqlite --test query_cost -- --nocapture`.
 
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
@@ -22,8 +22,8 @@ async fn foreign(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
 }
 
-/// 20 000 parked instances, as many open waits of theirs, and as many unprocessed events that match none, as version 1 has
-/// them.
+/// 20 000 instances without a due time, with as many open waits, and as many unprocessed events that match none, as
+/// version 1 stores them.
 const LARGE: &str = "\
     WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) \
     INSERT INTO workflows (id, name, workflow_definition_id, version, status, create_time, next_execution, data) \
@@ -35,7 +35,7 @@ const LARGE: &str = "\
     INSERT INTO events (id, event_name, event_key, event_data, event_time, is_processed, position) \
       SELECT 'e' || n, 'sent', n, 'null', n, 0, n FROM n";
 
-/// The best of a few: what it costs without other programs' noise.
+/// The best time of a few: the cost without the noise of other programs.
 async fn best(of: impl AsyncFn()) -> Duration {
     let mut best = Duration::MAX;
     for _ in 0..5 {
@@ -46,7 +46,7 @@ async fn best(of: impl AsyncFn()) -> Duration {
     best
 }
 
-/// What a claim costs that finds nothing.
+/// The cost of a claim that finds nothing.
 async fn looking(store: &SqlitePersistenceProvider, when: &str) -> Duration {
     let owner = store.register().await.unwrap();
     let definitions = [("d".to_owned(), 1)];
@@ -68,7 +68,7 @@ async fn looking(store: &SqlitePersistenceProvider, when: &str) -> Duration {
 }
 
 #[tokio::test]
-async fn looking_for_work_costs_no_more_for_events_that_nobody_waits_for() {
+async fn looking_for_work_costs_no_more_for_events_that_no_instance_waits_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let mut older = foreign(&path).await;
@@ -85,7 +85,7 @@ async fn looking_for_work_costs_no_more_for_events_that_nobody_waits_for() {
     looking(&store, "20 000 unmatched events that count as wanted").await;
     let (mut after, mut calls, mut longest) = (None::<String>, 0, Duration::ZERO);
     foreign(&path).await.execute("UPDATE events SET wanted = 0").await.unwrap();
-    let many = looking(&store, "20 000 unmatched events that nobody wants").await;
+    let many = looking(&store, "20 000 unmatched events that no instance waits for").await;
     loop {
         let start = Instant::now();
         after = store.finish_events(after.as_deref(), 1_000).await.unwrap().next;
@@ -96,7 +96,7 @@ async fn looking_for_work_costs_no_more_for_events_that_nobody_waits_for() {
     }
     println!("finishing them: {calls} calls for 1 000 events each, the longest {longest:?}");
     let none = looking(&store, "none left").await;
-    // The best of five each, and a millisecond for what a busy machine adds.
+    // The best of five each, plus a millisecond for the delay of a busy machine.
     assert!(many < none * 3 + Duration::from_millis(1), "{many:?} against {none:?}");
     for name in ["wfe.activity:held", "wfe.activity:free"] {
         let work = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2000) \
@@ -112,7 +112,7 @@ async fn looking_for_work_costs_no_more_for_events_that_nobody_waits_for() {
     }
 }
 
-/// 20 000 events of one stream, dated into the past, stored after what is there.
+/// 20 000 events of one stream, dated into the past, and stored after the existing ones.
 const DATED_BACK: &str = "\
     WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20000) \
     INSERT INTO events (seq, id, event_name, event_key, event_data, event_time, is_processed, position) \

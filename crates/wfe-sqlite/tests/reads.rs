@@ -1,4 +1,4 @@
-//! Reads answer from the snapshot: they write nothing, and are not held up by another process that stands in a commit.
+//! Reads use a snapshot: they write nothing, and do not wait for another process that is in the middle of a commit.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
@@ -59,7 +59,7 @@ const READS: &[&str] = &[
     "heartbeat", // which goes into a file beside the database
 ];
 
-/// Those that write, but not if they find nothing to do.
+/// The methods that write, except if they find nothing to do.
 const WRITES_IF_NEED_BE: &[&str] = &[
     "claim",
     "acquire",
@@ -72,7 +72,7 @@ const WRITES_IF_NEED_BE: &[&str] = &[
     "persist_errors",
 ];
 
-/// Those that write.
+/// The methods that write.
 const WRITES: &[&str] = &[
     "create_new_workflow",
     "persist_workflow",
@@ -97,7 +97,7 @@ const WRITES: &[&str] = &[
     "answer_wait",
 ];
 
-/// Whoever adds a method to the contract says here which kind it is of.
+/// A new method of the contract must be listed here under its kind.
 #[test]
 fn each_method_of_each_trait_is_a_read_or_a_write() {
     let traits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wfe-core/src/traits");
@@ -113,13 +113,14 @@ fn each_method_of_each_trait_is_a_read_or_a_write() {
     assert_eq!(found, listed.collect());
 }
 
-/// Another process that stands in a commit.
+/// Another process in the middle of a commit.
 struct Committing(Child);
 
-/// Says to it which database it works on.
+/// The variable that names the database to that process.
 const DATABASE: &str = "WFE_READING_DATABASE";
 
-/// Its side: takes the write lock, writes, and keeps it until its input ends. Without the variable this is no test of its own.
+/// The other process: takes the write lock, writes, and keeps the lock until its input ends. Without the variable this is no
+/// separate test.
 #[tokio::test]
 async fn other_process() {
     let Some(database) = env::var_os(DATABASE) else { return };
@@ -137,7 +138,7 @@ impl Committing {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert!(said.any(|line| line.ends_with("@stands")));
-        // Read on, or it could not say that it has ended.
+        // Reads on, so that the process can report its end.
         std::thread::spawn(move || said.for_each(drop));
         Self(child)
     }
@@ -152,7 +153,7 @@ async fn foreign(path: &Path) -> SqliteConnection {
     SqliteConnectOptions::new().filename(path).connect().await.unwrap()
 }
 
-/// What changes with each commit of anybody: the file, its log, and SQLite's own word.
+/// What changes with each commit of any process: the file, its log, and SQLite's data version.
 async fn written(path: &Path, looker: &mut SqliteConnection) -> (i64, Vec<u8>, Vec<u8>) {
     let version = sqlx::query_scalar("PRAGMA data_version").fetch_one(looker).await.unwrap();
     let log = PathBuf::from(format!("{}-wal", path.display()));
@@ -175,7 +176,7 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let (path, clock) = (folder.path().join("a.db"), Arc::new(VirtualClock::default()));
         let open = SqlitePersistenceProvider::file(&path).clock(clock.clone());
-        // A write is tried once, and then told to be busy.
+        // A write is tried once, and then returns `Busy`.
         let store = open.busy_timeout(Duration::ZERO).open().await.unwrap();
         let (owner, now) = (store.register().await.unwrap(), clock.now());
         let mut instance = WorkflowInstance::new(DEFINITION, 1, json!(null));
@@ -207,7 +208,7 @@ fn ids() -> Vec<String> {
     vec!["i".to_owned(), "unknown".to_owned()]
 }
 
-/// Calls every read, each as often as it has an answer of another kind.
+/// Calls every read, once for each kind of result.
 async fn read_all(place: &Place) -> Vec<&'static str> {
     let (store, now) = (&place.store, place.now());
     let definitions = [(DEFINITION.to_owned(), 1)];
@@ -253,13 +254,13 @@ async fn read_all(place: &Place) -> Vec<&'static str> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_read_writes_though_events_have_become_due() {
+async fn no_read_writes_although_events_have_become_due() {
     let place = Place::with_what_became_due().await;
     let mut looker = foreign(&place.path).await;
     let before = written(&place.path, &mut looker).await;
     assert_eq!(read_all(&place).await, READS);
     assert!(before == written(&place.path, &mut looker).await, "a read has written");
-    // Whoever is to give the positions gives them.
+    // The dispatcher's call assigns the positions.
     assert!(place.store.position_due_events().await.unwrap());
     assert_eq!(place.store.load("i").await.unwrap().deliveries[0].event.id, "e");
     assert_eq!(place.store.requested(&place.owner).await.unwrap(), ["i"]);
@@ -268,7 +269,7 @@ async fn no_read_writes_though_events_have_become_due() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reads_are_answered_while_another_process_stands_in_a_commit() {
+async fn reads_return_while_another_process_is_in_the_middle_of_a_commit() {
     let place = Place::with_what_became_due().await;
     let revision = place.store.load("i").await.unwrap().revision;
     let other = Committing::on(&place.path);
@@ -283,7 +284,7 @@ async fn reads_are_answered_while_another_process_stands_in_a_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_finds_nothing_to_do_is_answered_while_another_process_stands_in_a_commit() {
+async fn a_write_that_finds_nothing_to_do_returns_while_another_process_is_in_the_middle_of_a_commit() {
     let place = Place::with_what_became_due().await;
     let (store, owner, now) = (&place.store, &place.owner, place.now());
     assert!(store.position_due_events().await.unwrap());

@@ -1,4 +1,4 @@
-//! What is SQLite's own in storing and reading back instances: the differences that are written, and stale copies.
+//! How this store writes and reads instances: the differences that are written, and stale copies.
 
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
@@ -35,7 +35,7 @@ async fn stores(test: impl AsyncFn(SqlitePersistenceProvider)) {
 }
 
 #[tokio::test]
-async fn pointers_come_back_in_the_order_given_however_they_change() {
+async fn pointers_are_read_in_the_given_order_however_they_change() {
     stores(async |store| {
         let mut one = instance(5);
         store.create_new_workflow(&one).await.unwrap();
@@ -75,7 +75,7 @@ async fn two_providers_on_one_file_never_write_from_a_stale_copy() {
     let mut stored = instance(3);
     one.create_new_workflow(&stored).await.unwrap();
     for round in 0..10 {
-        // Each time the other one: its copy is two revisions old.
+        // The other provider each time: its copy is two revisions old.
         let store = if round % 2 == 0 { &other } else { &one };
         stored.execution_pointers.rotate_left(1);
         stored.execution_pointers[round % 3].retry_count += 1;
@@ -88,7 +88,7 @@ async fn two_providers_on_one_file_never_write_from_a_stale_copy() {
 }
 
 #[tokio::test]
-async fn names_and_ids_are_unique_and_what_is_refused_leaves_no_trace() {
+async fn names_and_ids_are_unique_and_a_refused_write_leaves_no_trace() {
     stores(async |store| {
         let (mut one, mut other) = (instance(1), instance(1));
         one.name = "one".to_owned();

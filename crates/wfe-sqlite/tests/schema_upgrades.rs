@@ -1,4 +1,4 @@
-//! Files that earlier versions have made, and programs of earlier versions that have one open.
+//! Files of earlier versions, and programs of earlier versions that have such a file open.
 
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
@@ -19,7 +19,7 @@ use wfe_core::{
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::VirtualClock;
 
-/// What made a store of each earlier version, from the first on.
+/// The scripts that created a store of each earlier version, from the first on.
 const EARLIER: [&str; 3] = [
     include_str!("../src/sql/schema.sql"),
     include_str!("../src/sql/version_2.sql"),
@@ -61,7 +61,7 @@ const ROWS: &str = "\
     INSERT INTO scheduled_commands (command_name, data, execute_time) VALUES ('ProcessEvent', 'e', 9); \
     INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (9, 'i', 'p', 'm')";
 
-/// An answered wait, an event that nobody waits for, a request that says how.
+/// An answered wait, an event that no instance waits for, a request with details.
 const MORE_OF_VERSION_2: &str = "\
     INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
       subscribe_as_of, is_open, answer) VALUES ('a', 'wait', 'i', 0, 'q', 'wfe.activity:x', 'a', 0, 1, 'e'); \
@@ -69,7 +69,7 @@ const MORE_OF_VERSION_2: &str = "\
       VALUES ('unwanted', 'sent', '7', 'null', 8, 0, 2, 0); \
     UPDATE workflows SET control = 'Resume', control_detail = '3 \"Skip\"' WHERE id = 'i'";
 
-/// The statements that make up a schema, without regard to when they were run.
+/// The statements of a schema, in any order.
 async fn schema_of(path: &Path) -> (i64, Vec<String>) {
     let mut connection = foreign(path).await;
     let version = sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut connection).await.unwrap();
@@ -81,7 +81,7 @@ async fn schema_of(path: &Path) -> (i64, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_store_of_an_earlier_version_is_upgraded_with_all_that_is_in_it() {
+async fn a_store_of_an_earlier_version_is_upgraded_with_all_its_data() {
     for version in 1..=EARLIER.len() {
         let folder = tempfile::tempdir().unwrap();
         let (old, new) = (folder.path().join("old.db"), folder.path().join("new.db"));
@@ -125,7 +125,7 @@ async fn a_store_of_an_earlier_version_may_be_opened_by_many_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_has_a_store_of_an_earlier_version_open_goes_on_with_it_once_it_is_upgraded() {
+async fn a_program_of_an_earlier_version_that_has_the_store_open_continues_after_the_upgrade() {
     for version in 1..=EARLIER.len() {
         goes_on(version).await;
     }
@@ -147,7 +147,7 @@ async fn goes_on(version: usize) {
     assert_eq!((loaded.waits.len(), loaded.deliveries.len()), (1, 1));
     let owner = store.register().await.unwrap();
     assert_eq!(store.claim(&owner, &[("d".to_owned(), 1)], Utc::now(), 9).await.unwrap().len(), 2);
-    // A wait that version 1 stores does not mark what it waits for; the next walk over the unprocessed events does.
+    // A wait that version 1 stores does not mark the event it waits for; the next sweep of unprocessed events does.
     store.create_event(&Event { id: "g".to_owned(), ..Event::new("sent", "8", json!(null)) }).await.unwrap();
     let mut other = WorkflowInstance::new("d", 2, json!(null));
     (other.id, other.next_execution) = ("k".to_owned(), None);
@@ -161,10 +161,10 @@ async fn goes_on(version: usize) {
         .unwrap();
     let definitions = [("d".to_owned(), 2)];
     assert!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().is_empty());
-    // The one that nobody waits for.
+    // The event that no instance waits for.
     assert_eq!(store.finish_events(None, 99).await.unwrap().finished, usize::from(version > 1));
     assert_eq!(store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap()[0].id, "k");
-    // A request of version 1 leaves what belonged to the one before it.
+    // A request of version 1 leaves the details of the request before it.
     store.intervene("j", &Intervention::Skip).await.unwrap();
     assert_eq!(store.load("j").await.unwrap().control.unwrap().intervention, Some(Intervention::Skip));
     older
@@ -182,21 +182,21 @@ async fn goes_on(version: usize) {
     assert_eq!(control, 5);
 }
 
-/// Programs of version 3 count each claim in `claims`, set it back with each commit, and know of nothing else.
+/// Programs of version 3 count each claim in `claims`, reset it with each commit, and know no other column.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_program_of_version_3_counts_beside_this_one_suspends_nobody() {
+async fn the_counts_of_a_program_of_version_3_suspend_no_instance_of_this_version() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let mut older = made_by(3, &path).await;
-    // It has claimed it often, and works on it.
+    // Version 3 has claimed the instance often, and works on it.
     older.execute("UPDATE workflows SET control = NULL, claims = 7, owner = 77, fence = 9").await.unwrap();
     let store = SqlitePersistenceProvider::file(&path).open().await.unwrap();
     let definitions = [("d".to_owned(), 1)];
     let owner = store.register().await.unwrap();
     let claim = async || store.claim(&owner, &definitions, Utc::now(), 9).await.unwrap().pop().unwrap();
-    // Somebody has removed its file: nothing says that it died.
+    // Its lock file was removed: nothing shows that it died.
     assert_eq!(claim().await.deaths, Deaths::default());
-    // It takes it over as if this one were frozen, and loses it again, three times.
+    // It takes the instance over as if this program were frozen, and loses it again, three times.
     for _ in 0..3 {
         older
             .execute("UPDATE workflows SET owner = 77, fence = fence + 1, claims = claims + 1")
@@ -207,13 +207,13 @@ async fn what_a_program_of_version_3_counts_beside_this_one_suspends_nobody() {
         assert_eq!(claimed.deaths.alone, 0);
         assert!(store.isolate("i", claimed.fence, Isolation::Alone).await.unwrap());
     }
-    // It commits, and gives it back.
+    // It commits, and releases the instance.
     older
         .execute("UPDATE workflows SET revision = revision + 1, claims = 0, owner = NULL, fence = fence + 1")
         .await
         .unwrap();
     assert_eq!(claim().await.deaths, Deaths::default());
-    // However often processes die here, it does not reach the number at which the older program suspends.
+    // However often processes die here, the count does not reach the number at which the older program suspends.
     for _ in 0..12 {
         let dying = store.register().await.unwrap();
         older.execute("UPDATE workflows SET owner = NULL, fence = fence + 1").await.unwrap();
@@ -229,12 +229,12 @@ async fn what_a_program_of_version_3_counts_beside_this_one_suspends_nobody() {
     assert_eq!(counted, 2);
 }
 
-/// An instance of this id from this time on, which waits for `paid` since then.
+/// Creates an instance at this time, which waits for `paid` from then on.
 async fn waiting(store: &SqlitePersistenceProvider, id: &str, from: DateTime<Utc>) {
     waiting_for(store, id, "7", from).await;
 }
 
-/// The same, with this key.
+/// As [`waiting`], with this key.
 async fn waiting_for(store: &SqlitePersistenceProvider, id: &str, key: &str, from: DateTime<Utc>) {
     let mut instance = WorkflowInstance::new("d", 1, json!(null));
     (instance.id, instance.create_time) = (id.to_owned(), from);
@@ -251,7 +251,7 @@ async fn waits_for(store: &SqlitePersistenceProvider, id: &str, key: &str, from:
     store.create_event_subscription(&wait).await.unwrap();
 }
 
-/// The events that the waits of an instance take next.
+/// The events that the waits of an instance receive next.
 async fn next(store: &SqlitePersistenceProvider, id: &str) -> Vec<String> {
     let deliveries = store.load(id).await.unwrap().deliveries;
     deliveries.into_iter().map(|delivery| delivery.event.id).collect()
@@ -288,7 +288,7 @@ async fn what_earlier_versions_store_is_matched_by_date_alone() {
     }
 }
 
-/// An instance, a wait and an event of the instant in which the instance began, from before it and without a date.
+/// An instance, a wait, and an event without a date from the very instant in which the instance began, but stored before it.
 const OF_ONE_INSTANT: &str = "\
     UPDATE sqlite_sequence SET seq = 3 WHERE name = 'events'; \
     INSERT INTO events (seq, id, event_name, event_key, event_data, event_time, is_processed, position, timely) \
@@ -298,7 +298,7 @@ const OF_ONE_INSTANT: &str = "\
     INSERT INTO event_subscriptions (id, kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
       subscribe_as_of, is_open, born) VALUES ('third', 'wait', 'third', 0, 'p', 'paid', '8', 7, 1, 3)";
 
-/// How version 3 asks which waits match an event before their instances have consumed any.
+/// The query of version 3 for the waits that match an event before their instances have consumed any.
 const ASKED_BY_VERSION_3: &str = "\
     SELECT s.workflow_id FROM events AS e JOIN event_subscriptions AS s ON s.is_open = 1 \
       AND s.event_name = e.event_name AND s.event_key = e.event_key \
@@ -319,7 +319,7 @@ async fn what_version_3_stores_is_matched_as_version_3_did_also_while_it_runs_be
         assert_eq!(next(&store, id).await, ["before"], "{id}");
     }
 
-    // Of what this version stores, the position decides; to version 3 beside it, the date.
+    // For rows of this version, the position decides; for version 3 on the same file, the date.
     let event = |id: &str| Event { id: id.to_owned(), ..Event::new("paid", "9", json!(null)) };
     store.create_event_now(&event("early")).await.unwrap();
     waiting_for(&store, "own", "9", now).await;
@@ -334,7 +334,7 @@ async fn what_version_3_stores_is_matched_as_version_3_did_also_while_it_runs_be
     };
     assert_eq!(asked(&mut third, "early").await, ["own"]);
     assert_eq!(asked(&mut third, "late").await, ["own"]);
-    // What version 3 stores meanwhile carries no mark.
+    // Rows that version 3 stores meanwhile have no mark.
     third
         .execute(
             "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'events'; \

@@ -25,14 +25,14 @@ async fn open(database: &Path) -> SqlitePersistenceProvider {
     SqlitePersistenceProvider::file(database).open().await.unwrap()
 }
 
-/// Says to a child process which database it works on.
+/// The variable that names the database to a child process.
 const DATABASE: &str = "WFE_SHARED_DATABASE";
 
-/// Says to a child process to stay until it is killed.
+/// The variable that makes a child process wait until it is killed.
 const LINGER: &str = "WFE_SHARED_LINGER";
 
-/// A child's side: waits for its input to end, opens the store and writes once. Without the variable this is no test of
-/// its own.
+/// A child's side: waits for its input to end, opens the store and writes once. Without the variable this is no separate
+/// test.
 #[tokio::test]
 async fn child() {
     let Some(database) = env::var_os(DATABASE) else { return };
@@ -59,7 +59,7 @@ async fn many_processes_may_open_one_fresh_file_at_the_same_moment() {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
         })
         .collect();
-    // All are there; now they go.
+    // All processes are ready; now they start.
     for child in &mut children {
         drop(child.stdin.take());
     }
@@ -78,19 +78,20 @@ fn locks(database: &Path) -> usize {
     use std::os::unix::fs::MetadataExt;
     let inode = format!(":{} ", fs::metadata(database).unwrap().ino());
     let all = fs::read_to_string("/proc/locks").unwrap();
-    // The list is not read at once: while others lock and unlock, a line may come twice, with another number in front.
+    // The kernel's list is not read atomically: while other processes lock and unlock, a line may come twice, with another
+    // number in front.
     let own = all.lines().filter(|line| line.contains(&inode)).filter_map(|line| line.split_once(' '));
     own.map(|(_, lock)| lock).collect::<BTreeSet<_>>().len()
 }
 
-/// Closing any descriptor of a file takes away all the locks that the process holds on it.
+/// Closing any descriptor of a file releases all locks that the process has on it.
 #[tokio::test]
-async fn opening_a_file_once_more_leaves_the_locks_on_it_where_they_are() {
+async fn opening_a_file_once_more_releases_no_lock_on_it() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     let one = open(&database).await;
     one.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
-    assert_eq!(locks(&database), 2, "SQLite's shared lock, and ours");
+    assert_eq!(locks(&database), 2, "SQLite's shared lock, and that of WFE");
     let other = open(&database).await;
     assert_eq!(locks(&database), 2);
     other.close().await;
@@ -100,7 +101,7 @@ async fn opening_a_file_once_more_leaves_the_locks_on_it_where_they_are() {
 }
 
 #[tokio::test]
-async fn an_owner_is_alive_by_whatever_path_the_file_is_reached() {
+async fn an_owner_is_alive_for_every_path_that_leads_to_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let (real, link) = (folder.path().join("a.db"), folder.path().join("link.db"));
     let one = open(&real).await;
@@ -152,7 +153,7 @@ async fn what_lies_beside_the_file_is_for_its_user_alone_and_goes_with_the_last_
     other.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
     other.close().await;
     assert!(beside(&real).is_empty());
-    // Nothing is left of what could not be opened, either.
+    // A failed opening leaves no file behind either.
     fs::remove_file(&real).unwrap();
     fs::create_dir(folder.path().join("a.db-wal")).unwrap();
     SqlitePersistenceProvider::file(&real).open().await.unwrap_err();
@@ -160,7 +161,7 @@ async fn what_lies_beside_the_file_is_for_its_user_alone_and_goes_with_the_last_
 }
 
 #[tokio::test]
-async fn what_a_killed_process_left_beside_the_file_is_used_again_and_may_be_deleted_as_well() {
+async fn the_sidecars_of_a_killed_process_are_used_again_and_may_be_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("a.db");
     for delete in [false, true] {
@@ -169,7 +170,7 @@ async fn what_a_killed_process_left_beside_the_file_is_used_again_and_may_be_del
         command.args(["--nocapture", "--test-threads=1"]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         drop(child.stdin.take());
-        // It says nothing before its store is open and written to.
+        // The process prints nothing before its store is open and written to.
         let mut said = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert!(said.any(|line| line.ends_with("@lingers")));
         child.kill().unwrap();
@@ -214,7 +215,7 @@ async fn opening_and_closing_at_the_same_time_is_never_an_error() {
     assert_eq!(store.get_runnable_instances(Utc::now()).await.unwrap().len(), TASKS * TIMES);
 }
 
-/// As a program that ends without a word: it only drops what it has.
+/// A program that ends without closing the store only drops the provider.
 #[tokio::test]
 async fn dropping_the_last_provider_leaves_nothing_but_the_database() {
     let folder = tempfile::tempdir().unwrap();
@@ -223,7 +224,7 @@ async fn dropping_the_last_provider_leaves_nothing_but_the_database() {
         let (one, other) = (open(&database).await, open(&database).await);
         one.create_new_workflow(&WorkflowInstance::new("d", 1, json!(null))).await.unwrap();
         drop(one);
-        assert!(folder.path().join("a.db-bell").exists(), "somebody has it open");
+        assert!(folder.path().join("a.db-bell").exists(), "a provider has it open");
         drop(other);
         let left: Vec<_> =
             std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

@@ -1,4 +1,4 @@
-//! The step store on SQLite: one commit a step, fences, streams, history, claims.
+//! The step store on SQLite: one commit for each step, fencing tokens, streams, history, claims.
 
 #![expect(clippy::disallowed_methods, reason = "a store under the system clock is tested by that clock")]
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
@@ -99,7 +99,7 @@ async fn a_commit_stores_the_delta_and_nothing_under_another_fence() {
         for fence in [Fence(0), Fence(fence.0 + 1), Fence(u64::MAX)] {
             assert_eq!(store.commit_step(fence, &step(&one.id)).await.unwrap(), Committed::Lost);
         }
-        assert_eq!(store.commit_step(fence, &step("nobody")).await.unwrap(), Committed::Lost);
+        assert_eq!(store.commit_step(fence, &step("unknown")).await.unwrap(), Committed::Lost);
         one.execution_pointers[3].active = false;
         let mut commit = step(&one.id);
         commit.upserted = vec![ExecutionPointer::new(99), one.execution_pointers[3].clone()];
@@ -167,7 +167,7 @@ async fn finished_pointers_leave_the_instance_and_are_read_in_pages() {
 }
 
 #[tokio::test]
-async fn a_waiting_request_is_reported_until_a_commit_names_it() {
+async fn a_pending_request_is_reported_until_a_commit_names_it() {
     stores(async |store, plain| {
         let owner = store.register().await.unwrap();
         let (one, fence) = started(store, &owner).await;
@@ -206,7 +206,10 @@ async fn a_waiting_request_is_reported_until_a_commit_names_it() {
         store.request(&one.id, Control::Resume).await.unwrap();
         assert_eq!(store.load(&one.id).await.unwrap().control, None);
         assert!(claim(store, &owner).await.is_empty());
-        assert!(matches!(store.request("nobody", Control::Resume).await, Err(WfeError::WorkflowNotFound(_))));
+        assert!(matches!(
+            store.request("unknown", Control::Resume).await,
+            Err(WfeError::WorkflowNotFound(_))
+        ));
         plain.persist_workflow(&loaded.instance).await.unwrap();
         assert_eq!(store.load(&one.id).await.unwrap().ending, Some(Ending::Cancelled));
     })
@@ -334,7 +337,7 @@ async fn children_come_with_their_parents_commit_and_a_replay_meets_them() {
 }
 
 #[tokio::test]
-async fn what_a_dropped_owner_had_is_taken_over_and_its_commits_are_lost() {
+async fn the_instances_of_a_dropped_owner_are_taken_over_and_its_commits_are_refused() {
     stores(async |store, _| {
         let (dead, other) = (store.register().await.unwrap(), store.register().await.unwrap());
         let mut fences = Vec::new();

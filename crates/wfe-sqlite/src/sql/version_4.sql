@@ -1,22 +1,22 @@
 -- From version 3 to 4. Columns come last and may be left out, so that a program of an earlier version that has the file open
--- goes on with it: what it stores is matched as all that is here already.
+-- continues with it: what it stores is matched like all rows that are here already.
 
--- Whether the store gave the event its date, so that its place in the stream alone says what came first. (`timely` is 1 for
--- dates given by hand, too, that were not in the past.) Readers: all that ask what a wait matches (`streams::matches`).
+-- Whether the store gave the event its date, so that its position in the stream alone shows what came first. (`timely` is 1
+-- also for given dates that were not in the past.) Readers: all statements that match waits (`streams::matches`).
 ALTER TABLE events ADD COLUMN undated INTEGER NOT NULL DEFAULT 0 CHECK (undated IN (0, 1))
   CHECK (seq <= 4611686018427387904) CHECK (position BETWEEN 1 AND 4611686018427387904);
 
--- What a wait from the creation of its instance on takes by date: none of the undated events. Covering, so that a long stream
--- of them costs it nothing. Reader: the first event that such a wait takes (`streams::next_position`).
+-- The events that a wait from the creation of its instance on receives by date: not the undated ones. Covering, so that a long
+-- stream of undated events costs it nothing. Reader: the first event that such a wait receives (`streams::next_position`).
 CREATE INDEX events_dated ON events (event_name, event_key, event_time, position) WHERE undated = 0;
 
--- 1: the instance had live pointers when it was last stored, so that having none is the loss of rows, and no beginning. NULL: it
--- has none yet, or an earlier version stored it. Reader: a load that finds an open instance without pointers.
+-- 1: the instance had live pointers when it was last stored; if it has none, rows were lost. NULL: it has none yet, or an
+-- earlier version stored it. Reader: a load that finds an open instance without pointers.
 --
 -- With it come the bounds of other columns that had none: a CHECK may name any column, and comes with a new one without the table
--- being rebuilt. (A trigger on what every commit and claim names made each of these statements two fifths dearer; these CHECKs
--- cost nothing that can be measured.) What is there already stays; whoever claims it finds it. An owner of -1 marks a child that
--- is just being made, which nobody has owned yet.
+-- being rebuilt. (A trigger on the columns that every commit and claim names made each of these statements two fifths dearer;
+-- these CHECKs cost nothing that can be measured.) Existing values stay; a claim finds them. An owner of -1 marks a child that
+-- is just being created, which no host has owned yet.
 ALTER TABLE workflows ADD COLUMN begun INTEGER CHECK (begun = 1)
   CHECK (seq <= 4611686018427387904)
   CHECK (owner IS NULL OR owner > 0 OR (owner = -1 AND fence = 0))
@@ -27,17 +27,17 @@ ALTER TABLE workflows ADD COLUMN begun INTEGER CHECK (begun = 1)
   CHECK (completions <= 4611686018427387904)
   CHECK (cause IS NULL OR json_valid(cause));
 
--- Those that are open now: all of them had, but for the few that have not begun.
+-- The instances that are open now: all of them had live pointers, except for the few that have not begun.
 UPDATE workflows SET begun = 1 WHERE status IN ('Runnable', 'Suspended')
   AND EXISTS (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'live');
 
--- 1: a caller closed the wait; 0: nobody did, so that it is closed only together with its pointer. NULL: an earlier version
--- stored it. Reader: the check of a wait that is not open although a pointer stands at it.
+-- 1: a caller closed the wait; 0: no caller did, so it is closed only together with its pointer. NULL: an earlier version
+-- stored it. Reader: the check of a wait that is not open although a pointer waits for it.
 ALTER TABLE event_subscriptions ADD COLUMN terminated INTEGER CHECK (terminated IN (0, 1));
 
--- JSON in columns that nobody changes once the row is stored: an UPDATE by hand that would make it unreadable fails. (The data of
+-- JSON in columns that never change once the row is stored: an UPDATE by hand that would make it unreadable fails. (The data of
 -- instances and the columns of pointers are written by every step: to parse each value there once more costs more than the
--- hundredth part that is allowed for it. Whoever reads those finds it.)
+-- one percent that is allowed for it. A read finds a corrupt value there.)
 CREATE TRIGGER events_data BEFORE UPDATE OF event_data ON events WHEN NOT json_valid(new.event_data)
 BEGIN SELECT RAISE(ABORT, 'event_data is not JSON'); END;
 CREATE TRIGGER event_subscriptions_data BEFORE UPDATE OF subscription_data ON event_subscriptions
@@ -65,9 +65,9 @@ WHEN new.born NOT BETWEEN 0 AND coalesce((SELECT seq FROM sqlite_sequence WHERE 
 BEGIN SELECT RAISE(ABORT, 'born is no position that was given out'); END;
 
 -- `claims` counts, from here on, how often in a row the process of the instance's owner died without a commit of the
--- instance in between, and only to 2: it is a suspect then. (It counted claims. A program of version 3 goes on with that,
--- and what it has counted can make an instance a suspect too early, which only has it run alone once.) What it has
--- counted of those that somebody owns now are no deaths.
+-- instance in between, and only to 2: the instance is a suspect then. (It counted claims before. A program of version 3
+-- continues to count claims, and its count can make an instance a suspect too early; then it only runs alone once.) The
+-- counts of instances that have an owner now are no deaths.
 UPDATE workflows SET claims = 0 WHERE owner IS NOT NULL AND claims > 0;
 
 -- How a suspect runs (`StepStore::isolate`), under this fence and no other. Reader: JUDGE.

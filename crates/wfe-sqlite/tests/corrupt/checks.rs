@@ -1,4 +1,4 @@
-//! What the tables themselves keep, and what was in them before they did.
+//! The checks of the tables, and rows that are older than these checks.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use wfe_testkit::VirtualClock;
 use crate::support::{definitions, event, hand, ids, instance, open, wait};
 
 #[tokio::test]
-async fn bounds_that_had_none_are_kept_by_the_tables_themselves() {
+async fn the_tables_check_the_bounds_that_version_4_has_added() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
     let store = open(&path, &Arc::new(VirtualClock::default())).await;
@@ -59,7 +59,7 @@ async fn bounds_that_had_none_are_kept_by_the_tables_themselves() {
     ] {
         assert!(hand.execute(change).await.is_err(), "{change}");
     }
-    // What was given out may be put back.
+    // A position that was assigned may be restored.
     for change in [
         "UPDATE events SET position = 1",
         "UPDATE event_subscriptions SET consumed = 0 WHERE kind = 'position'",
@@ -113,7 +113,7 @@ async fn a_file_of_version_3_that_holds_such_rows_is_upgraded_and_opened() {
     let store = open(&path, &clock).await;
     let owner = store.register().await.unwrap();
     let claimed = store.claim(&owner, &definitions(), clock.now(), 100).await.map(ids).unwrap();
-    // Of these, the model of some does not decode: whoever has claimed them finds it.
+    // Some of these do not decode: the host that has claimed them finds it.
     assert_eq!(claimed, ["i10", "i6", "i7", "i8", "i9"]);
     store.load("i10").await.unwrap();
     for id in ["i5", "i6", "i7", "i8", "i9"] {

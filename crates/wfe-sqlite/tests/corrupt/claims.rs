@@ -1,4 +1,4 @@
-//! What a claim meets.
+//! Claims that find corrupt rows.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use wfe_core::{
 
 use crate::support::{Place, commit, committed, definitions, instance, place_of};
 
-/// What a claim cannot take, by a column and the value there.
+/// Rows that cannot be claimed: the column and its value.
 const UNCLAIMABLE: &[(&str, &str)] = &[
     ("owner", "-1"),
     ("owner", "-9223372036854775808"),
@@ -28,7 +28,7 @@ const UNCLAIMABLE: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn an_instance_that_cannot_be_claimed_is_suspended_by_the_claim_and_holds_up_no_other() {
+async fn an_instance_that_cannot_be_claimed_is_suspended_by_the_claim_and_delays_no_other() {
     for (column, value) in UNCLAIMABLE {
         let mut place = Place::new().await;
         for id in ["a", "b", "c"] {
@@ -49,7 +49,7 @@ async fn an_instance_that_cannot_be_claimed_is_suspended_by_the_claim_and_holds_
         if *column == "id" {
             continue;
         }
-        // What only the engine uses is such that it can be ended, or resumed.
+        // The columns that only the engine uses allow ending or resuming it.
         place.store.request("b", Control::Resume).await.unwrap();
         assert_eq!(place.claim(&owner).await, ["b"], "{column} = {value}");
         let loaded = place.store.load("b").await.unwrap();
@@ -72,7 +72,7 @@ async fn an_instance_that_is_acquired_and_cannot_be_is_suspended_too() {
 }
 
 #[tokio::test]
-async fn an_ended_instance_with_an_owner_that_is_none_is_left_as_it_is() {
+async fn an_ended_instance_with_an_invalid_owner_is_not_changed() {
     let mut place = Place::new().await;
     place.store.create_new_workflow(&instance("a")).await.unwrap();
     place.spoil("UPDATE workflows SET owner = -1, status = 'Complete'").await;
@@ -83,7 +83,7 @@ async fn an_ended_instance_with_an_owner_that_is_none_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_a_dead_owner_had_is_freed_whatever_one_row_of_it_holds() {
+async fn the_instances_of_a_dead_owner_are_released_whatever_one_row_contains() {
     for (column, value) in [
         ("fence", i64::MAX),
         ("revision", i64::MAX),
@@ -109,7 +109,7 @@ async fn what_a_dead_owner_had_is_freed_whatever_one_row_of_it_holds() {
 }
 
 #[tokio::test]
-async fn what_shows_that_owners_go_on_is_summed_up_whatever_one_row_holds() {
+async fn the_progress_of_owners_is_summed_up_whatever_one_row_contains() {
     let mut place = Place::new().await;
     let busy = place.store.register().await.unwrap();
     for id in ["a", "b", "c"] {
@@ -122,7 +122,7 @@ async fn what_shows_that_owners_go_on_is_summed_up_whatever_one_row_holds() {
 }
 
 #[tokio::test]
-async fn a_resume_that_waits_in_a_way_that_does_not_decode_suspends_its_instance_once() {
+async fn a_pending_resume_that_does_not_decode_suspends_its_instance_once() {
     let mut place = Place::new().await;
     place.store.create_new_workflow(&instance("a")).await.unwrap();
     place.store.request("a", Control::Resume).await.unwrap();

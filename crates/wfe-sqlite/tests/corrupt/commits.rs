@@ -1,4 +1,4 @@
-//! Rows that let no write through.
+//! Corrupt rows that make writes fail.
 
 use serde_json::json;
 use sqlx::Executor;
@@ -24,9 +24,9 @@ fn ends(id: &str) -> StepCommit {
 }
 
 #[tokio::test]
-async fn a_commit_that_goes_against_a_stored_row_names_it_and_spoils_no_other_commit_beside_it() {
+async fn a_commit_that_conflicts_with_a_stored_row_names_it_and_affects_no_other_commit_of_the_batch() {
     for (spoils, column) in [
-        // As it is read, nothing is wrong yet.
+        // A read finds nothing wrong yet.
         ("UPDATE execution_pointers SET item_values = '[1]' WHERE workflow = 1", "item_values"),
         (
             "INSERT INTO execution_pointers (workflow, kind, number, position, id, step_id, active, status, \
@@ -50,14 +50,14 @@ async fn a_commit_that_goes_against_a_stored_row_names_it_and_spoils_no_other_co
         );
         assert_eq!((b.unwrap(), c.unwrap()), (Committed::Done, Committed::Done));
         assert_eq!(place_of(a), ("execution_pointers", column, "p of a".to_owned()));
-        // What does not touch it is stored.
+        // A commit that does not concern the row is stored.
         let keeps = StepCommit { data: Some(json!(2)), ..commit("a") };
         committed(&place.store, fences[0], keeps).await;
     }
 }
 
 #[tokio::test]
-async fn an_event_that_is_consumed_past_a_position_that_is_gone_names_the_position() {
+async fn consuming_an_event_after_a_missing_position_names_the_position() {
     let mut place = Place::new().await;
     let owner = place.store.register().await.unwrap();
     let fence = place.store.start(Some(&owner), &instance("a")).await.unwrap().fence.unwrap();
@@ -78,7 +78,7 @@ async fn an_event_that_is_consumed_past_a_position_that_is_gone_names_the_positi
 }
 
 #[tokio::test]
-async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_nobody_but_that_instance() {
+async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_only_that_instance() {
     let mut place = Place::new().await;
     let owner = place.store.register().await.unwrap();
     let fence = place.store.start(Some(&owner), &instance("parent")).await.unwrap().fence.unwrap();
@@ -89,7 +89,7 @@ async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_nobody_
         committed(&place.store, fence, asks).await;
         place.store.request("a", Control::Terminate).await.unwrap();
         let other = place.store.register().await.unwrap();
-        // It is suspended, and claimed then: that it was to end goes on to hold.
+        // The instance is suspended, and claimed then: the request to end it is still pending.
         assert_eq!(place.claim(&other).await, ["a"]);
         let (status, cause) = place.row(2).await;
         let said = cause.unwrap()["error"]["message"].as_str().unwrap().to_owned();
@@ -103,12 +103,12 @@ async fn a_request_to_an_instance_whose_requests_are_out_of_bounds_stops_nobody_
 }
 
 #[tokio::test]
-async fn no_instance_is_blamed_for_a_row_that_is_everybodys() {
+async fn no_instance_is_reported_for_a_row_that_all_share() {
     let mut place = Place::new().await;
     let owner = place.store.register().await.unwrap();
     let fence = place.store.start(Some(&owner), &instance("a")).await.unwrap().fence.unwrap();
     place.store.create_event(&event("e1", 0)).await.unwrap();
-    // The position that the next event of its stream is to have.
+    // The position that the next event of its stream gets.
     place
         .spoil("UPDATE events SET position = 1 + (SELECT seq FROM sqlite_sequence WHERE name = 'events')")
         .await;
@@ -117,14 +117,14 @@ async fn no_instance_is_blamed_for_a_row_that_is_everybodys() {
     assert!(matches!(failed, Err(WfeError::Storage { .. })), "{failed:?}");
 }
 
-/// Refuses this change, as a rule of the schema does.
+/// Makes the database refuse this change, as a rule of the schema would.
 async fn refuse(place: &mut Place, change: &str) {
     let trigger = format!("CREATE TRIGGER refuses BEFORE {change} BEGIN SELECT RAISE(ABORT, 'refused'); END");
     place.hand.execute(sqlx::AssertSqlSafe(trigger)).await.unwrap();
 }
 
 #[tokio::test]
-async fn no_row_is_told_to_be_corrupt_where_what_many_instances_have_cannot_be_written() {
+async fn no_row_is_reported_as_corrupt_if_a_write_to_many_instances_fails() {
     let mut place = Place::new().await;
     let dead = place.store.register().await.unwrap();
     for id in ["a", "b"] {
@@ -140,7 +140,7 @@ async fn no_row_is_told_to_be_corrupt_where_what_many_instances_have_cannot_be_w
 }
 
 #[tokio::test]
-async fn a_parent_is_not_blamed_for_rows_of_its_child() {
+async fn a_parent_is_not_reported_for_rows_of_its_child() {
     for change in [
         "INSERT ON execution_pointers WHEN new.workflow = (SELECT seq FROM workflows WHERE id = 'child')",
         "UPDATE OF owner ON workflows WHEN old.id = 'child'",
@@ -157,7 +157,7 @@ async fn a_parent_is_not_blamed_for_rows_of_its_child() {
         };
         let failed = place.store.commit_step(fence, &makes).await;
         assert!(matches!(failed, Err(WfeError::Storage { .. })), "{change}: {failed:?}");
-        // Asked for itself, it is its own.
+        // A request to the child itself reports the child.
         if change.contains("control") {
             place.store.create_new_workflow(&instance("child")).await.unwrap();
             let told = place_of(place.store.request("child", Control::Cancel).await);

@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn lists_leave_out_what_does_not_decode() {
+async fn lists_omit_rows_that_do_not_decode() {
     let mut place = Place::new().await;
     for id in ["a", "b", "c"] {
         place.store.create_new_workflow(&instance(id)).await.unwrap();
@@ -69,7 +69,7 @@ async fn lists_leave_out_what_does_not_decode() {
 }
 
 #[tokio::test]
-async fn pages_go_on_behind_rows_that_do_not_decode() {
+async fn pages_continue_after_rows_that_do_not_decode() {
     let mut place = Place::new().await;
     let owner = place.store.register().await.unwrap();
     let started = place.store.start(Some(&owner), &instance("i")).await.unwrap();
@@ -141,7 +141,7 @@ async fn pages_go_on_behind_rows_that_do_not_decode() {
 }
 
 #[tokio::test]
-async fn commands_behind_those_that_do_not_decode_are_run() {
+async fn commands_after_rows_that_do_not_decode_are_run() {
     let mut place = Place::new().await;
     for n in 0..700 {
         place.store.schedule_command(&ScheduledCommand::process_event(format!("e{n}"), n)).await.unwrap();
@@ -163,7 +163,7 @@ async fn commands_behind_those_that_do_not_decode_are_run() {
 }
 
 #[tokio::test]
-async fn events_behind_those_without_a_readable_id_are_finished() {
+async fn events_after_rows_without_a_readable_id_are_finished() {
     let mut place = Place::new().await;
     for n in 0..9 {
         place.store.create_event(&event(&format!("e{n}"), 0)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What loads tell, of one instance and of many.
+//! What loads report, of one instance and of many.
 
 use serde_json::json;
 use wfe_core::{
@@ -8,7 +8,7 @@ use wfe_core::{
 
 use crate::support::{Place, event, instance, place_of, texts, wait};
 
-/// What makes the instance `b` unreadable, and where that is told.
+/// What makes the instance `b` unreadable, and the place that the error names.
 const UNREADABLE: &[(&str, &str, &str, &str)] = &[
     ("UPDATE workflows SET data = '{' WHERE id = 'b'", "workflows", "data", "b"),
     ("UPDATE workflows SET version = 4294967296 WHERE id = 'b'", "workflows", "version", "b"),
@@ -70,7 +70,7 @@ const UNREADABLE: &[(&str, &str, &str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn an_instance_that_cannot_be_read_is_corrupt_for_whoever_asks_for_it_and_for_nobody_else() {
+async fn an_instance_that_cannot_be_read_is_corrupt_for_its_callers_and_for_no_others() {
     for (spoils, table, column, row) in UNREADABLE {
         let mut place = Place::new().await;
         for id in ["a", "b", "c"] {
@@ -97,7 +97,7 @@ async fn an_instance_that_cannot_be_read_is_corrupt_for_whoever_asks_for_it_and_
 }
 
 #[tokio::test]
-async fn an_event_that_does_not_decode_is_corrupt_for_the_instances_that_take_it_and_for_no_other() {
+async fn an_event_that_does_not_decode_is_corrupt_for_the_instances_that_receive_it_and_for_no_other() {
     let mut place = Place::new().await;
     for id in ["a", "b"] {
         place.store.create_new_workflow(&instance(id)).await.unwrap();

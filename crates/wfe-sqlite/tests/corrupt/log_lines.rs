@@ -1,4 +1,4 @@
-//! What is logged.
+//! Log lines about corrupt rows.
 
 use std::{
     fmt::Debug,
@@ -52,7 +52,7 @@ impl Subscriber for Log {
 }
 
 #[tokio::test]
-async fn what_does_not_decode_is_reported_once_by_table_column_and_row() {
+async fn a_value_that_does_not_decode_is_reported_once_with_table_column_and_row() {
     let mut place = Place::new().await;
     for id in ["a", "b"] {
         place.store.create_new_workflow(&instance(id)).await.unwrap();
@@ -76,7 +76,7 @@ async fn what_does_not_decode_is_reported_once_by_table_column_and_row() {
 }
 
 #[tokio::test]
-async fn a_wait_of_another_kind_and_an_event_at_no_place_are_reported_once_each() {
+async fn a_wait_of_an_unknown_kind_and_an_event_at_an_invalid_position_are_reported_once_each() {
     let mut place = Place::new().await;
     place.store.create_new_workflow(&instance("a")).await.unwrap();
     place.store.create_event_subscription(&wait("w", "a", "wfe.x")).await.unwrap();

@@ -1,4 +1,4 @@
-//! Rows that do not decode, or cannot be: each spoils itself only.
+//! Rows that do not decode, or are impossible: each affects only itself.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by unwrapping it")]
 

@@ -1,4 +1,4 @@
-//! Rows that are gone, or cannot be.
+//! Rows that are missing, or impossible.
 
 use serde_json::json;
 use wfe_core::{
@@ -17,7 +17,7 @@ async fn an_instance_without_pointers_has_not_begun_unless_it_had_some() {
     let mut blank = instance("i");
     blank.execution_pointers.clear();
     place.store.create_new_workflow(&blank).await.unwrap();
-    // Written again, claimed and given back: it has not begun by that.
+    // Written again, claimed and released: that does not make it begin.
     blank.data = json!(2);
     place.store.persist_workflow(&blank).await.unwrap();
     let owner = place.store.register().await.unwrap();
@@ -33,7 +33,7 @@ async fn an_instance_without_pointers_has_not_begun_unless_it_had_some() {
     assert_eq!(place_of(place.store.load("i").await), lost);
     let (_, one) = place.store.load_many(&texts(&["i"])).await.unwrap().pop().unwrap();
     assert_eq!(place_of(one), lost);
-    // Who says by a plain write that it has none, lets it begin anew.
+    // A plain write without pointers lets it begin anew.
     place.store.persist_workflow(&blank).await.unwrap();
     assert_eq!(place.store.load("i").await.unwrap().instance.execution_pointers, []);
     blank.status = WorkflowStatus::Complete;
@@ -56,7 +56,7 @@ async fn pointers_that_were_stored_by_a_start_or_for_a_child_are_missed_too() {
 }
 
 #[tokio::test]
-async fn a_wait_is_void_if_a_caller_closed_it_and_lost_if_nobody_did() {
+async fn a_wait_is_void_if_a_caller_closed_it_and_lost_if_no_caller_did() {
     let mut place = Place::new().await;
     for id in ["i", "j"] {
         place.store.create_new_workflow(&instance(id)).await.unwrap();
@@ -70,7 +70,7 @@ async fn a_wait_is_void_if_a_caller_closed_it_and_lost_if_nobody_did() {
         "DELETE FROM event_subscriptions WHERE id = 'gone'",
         "UPDATE event_subscriptions SET workflow_id = 'j' WHERE id = 'theirs'",
         "UPDATE event_subscriptions SET is_open = 7 WHERE id = 'ajar'",
-        // As version 3 has left it, which did not tell.
+        // The row of a version 3, which did not record that.
         "UPDATE event_subscriptions SET is_open = 0, terminated = NULL WHERE id = 'older'",
     ] {
         place.spoil(spoils).await;
@@ -86,7 +86,7 @@ async fn a_wait_is_void_if_a_caller_closed_it_and_lost_if_nobody_did() {
 }
 
 #[tokio::test]
-async fn a_wait_whose_answer_is_no_stored_event_is_told_by_whoever_loads_its_instance() {
+async fn a_wait_whose_answer_is_no_stored_event_is_reported_by_each_load_of_its_instance() {
     let mut place = Place::new().await;
     for id in ["i", "j"] {
         place.store.create_new_workflow(&instance(id)).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_wait_whose_answer_is_no_stored_event_is_told_by_whoever_loads_its_ins
     let told = ("event_subscriptions", "answer", "i-w".to_owned());
     assert_eq!(place_of(place.store.load("i").await), told);
     for (id, one) in place.store.load_many(&texts(&["i", "j"])).await.unwrap() {
-        // One that takes none has none.
+        // A wait that takes no answer has none.
         if id == "i" { assert_eq!(place_of(one), told) } else { drop(one.unwrap()) }
     }
     place.store.create_event(&Event { id: "nosuch".to_owned(), ..event("", 0) }).await.unwrap();
@@ -105,7 +105,7 @@ async fn a_wait_whose_answer_is_no_stored_event_is_told_by_whoever_loads_its_ins
 }
 
 #[tokio::test]
-async fn a_wait_for_a_child_that_is_gone_or_another_ones_is_told_unless_it_has_ended() {
+async fn a_wait_for_a_missing_child_or_another_instances_child_is_reported_unless_the_child_has_ended() {
     for (spoils, column) in [
         ("DELETE FROM workflows WHERE id = 'kid'", "id"),
         ("UPDATE workflows SET parent = NULL WHERE id = 'kid'", "parent"),

@@ -1,4 +1,4 @@
-//! A store, and somebody who changes its rows by hand.
+//! A store whose rows are changed by hand.
 
 use std::{fmt::Debug, path::Path, sync::Arc};
 
@@ -15,7 +15,7 @@ use wfe_core::{
 use wfe_sqlite::SqlitePersistenceProvider;
 use wfe_testkit::VirtualClock;
 
-/// A file with a store, which keeps no copies, and a connection of somebody who changes its rows by hand.
+/// A file with a store, which keeps no copies, and a connection that changes its rows by hand.
 pub struct Place {
     _folder: TempDir,
     pub clock: Arc<VirtualClock>,
@@ -32,7 +32,7 @@ impl Place {
         Self { _folder: folder, clock, store, hand }
     }
 
-    /// Changes rows in a way in which no statement of the store does.
+    /// Changes rows as no statement of the store does.
     pub async fn spoil(&mut self, statement: &str) {
         let changed = self.hand.execute(sqlx::AssertSqlSafe(statement.to_owned())).await.unwrap();
         assert!(changed.rows_affected() > 0, "{statement}");
@@ -43,7 +43,7 @@ impl Place {
         ids(claimed)
     }
 
-    /// Status and cause, from the row itself.
+    /// The status and the cause, read from the row itself.
     pub async fn row(&mut self, seq: i64) -> (String, Option<Value>) {
         let (status, cause): (String, Option<String>) =
             sqlx::query_as("SELECT status, cause FROM workflows WHERE seq = ?")
@@ -60,7 +60,7 @@ pub async fn open(path: &Path, clock: &Arc<VirtualClock>) -> SqlitePersistencePr
     SqlitePersistenceProvider::file(path).cache_bytes(0).clock(clock).open().await.unwrap()
 }
 
-/// With neither CHECKs nor triggers nor foreign keys: as whoever made the rows before there were any.
+/// A connection without CHECKs, triggers and foreign keys: as a program that stored rows before there were any.
 pub async fn hand(path: &Path) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).foreign_keys(false);
     let mut hand = options.connect().await.unwrap();

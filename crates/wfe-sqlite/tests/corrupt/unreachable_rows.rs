@@ -1,4 +1,4 @@
-//! Rows of waits and events that somebody has made into what nobody would ever find.
+//! Waits and events that were changed so that no query would ever find them.
 
 use wfe_core::{
     Result,
@@ -11,8 +11,8 @@ use crate::support::{Place, event, instance, place_of, texts, wait};
 
 const GIVEN_OUT: &str = "(SELECT seq FROM sqlite_sequence WHERE name = 'events')";
 
-/// One is read alone and with others, and stops its instance only.
-async fn is_told_of_a_alone(place: &Place, column: &'static str, row: &str) {
+/// The instance `a` is read alone and with others; the row stops only this instance.
+async fn is_reported_for_a_alone(place: &Place, column: &'static str, row: &str) {
     let told = ("event_subscriptions", column, row.to_owned());
     assert_eq!(place_of(place.store.load("a").await), told);
     assert_eq!(place_of(place.store.inspect("a").await), told);
@@ -26,7 +26,7 @@ async fn is_told_of_a_alone(place: &Place, column: &'static str, row: &str) {
 }
 
 #[tokio::test]
-async fn an_open_wait_of_another_kind_is_told_and_is_nobodys_work() {
+async fn an_open_wait_of_an_unknown_kind_is_reported_and_cannot_be_claimed() {
     for kind in ["position", "5", ""] {
         let mut place = Place::new().await;
         for id in ["a", "b"] {
@@ -42,7 +42,7 @@ async fn an_open_wait_of_another_kind_is_told_and_is_nobodys_work() {
         assert_eq!(names(store.open_waits("wfe.x", None, 9).await.unwrap().rows), ["wb"]);
         let told = ("event_subscriptions", "kind", "wa".to_owned());
         assert_eq!(place_of(store.get_subscription("wa").await), told);
-        is_told_of_a_alone(&place, "kind", "wa").await;
+        is_reported_for_a_alone(&place, "kind", "wa").await;
         let expiry = now + chrono::TimeDelta::hours(1);
         assert_eq!(store.claim_wait("wfe.x", "t", "w", expiry).await.unwrap().unwrap().id, "wb");
         assert_eq!(store.claim_wait("wfe.x", "t", "w", expiry).await.unwrap(), None);
@@ -50,7 +50,7 @@ async fn an_open_wait_of_another_kind_is_told_and_is_nobodys_work() {
 }
 
 #[tokio::test]
-async fn a_wait_that_was_born_after_all_positions_is_told() {
+async fn a_wait_with_a_start_position_after_all_positions_is_reported() {
     for (is_mended, born) in [(false, "1 + "), (false, "1000000 + "), (false, "-1 - "), (true, "")] {
         let mut place = Place::new().await;
         for id in ["a", "b"] {
@@ -62,17 +62,17 @@ async fn a_wait_that_was_born_after_all_positions_is_told() {
         place.spoil(&born).await;
         if is_mended {
             place.store.load("a").await.unwrap();
-            // Nobody's row is to be blamed for a number that all share.
+            // No single row is reported for a number that all rows share.
             place.spoil("DELETE FROM sqlite_sequence").await;
             place.store.load("a").await.unwrap();
         } else {
-            is_told_of_a_alone(&place, "born", "wa").await;
+            is_reported_for_a_alone(&place, "born", "wa").await;
         }
     }
 }
 
 #[tokio::test]
-async fn an_event_at_a_place_that_was_not_given_out_is_told_and_left_as_it_is() {
+async fn an_event_at_a_position_that_was_not_assigned_is_reported_and_not_changed() {
     for (spoils, column) in [
         ("position = 0", "position"),
         ("position = -1", "position"),
@@ -90,7 +90,7 @@ async fn an_event_at_a_place_that_was_not_given_out_is_told_and_left_as_it_is() 
         assert_eq!(place_of(store.get_event("e1").await), ("events", column, "e1".to_owned()), "{spoils}");
         assert_eq!(store.get_events("paid", "k", now).await.unwrap(), ["e2"]);
         assert_eq!(store.get_runnable_events(now).await.unwrap(), ["e2"]);
-        // Nobody waits for either. Finished, it would not be found again when somebody has mended it.
+        // No instance waits for either. If it were finished, it would not be found again after an operator has repaired it.
         let swept = store.finish_events(None, 9).await.unwrap();
         assert_eq!(swept.finished, 1, "{spoils}");
         place.spoil("UPDATE events SET position = seq, timely = 1 WHERE id = 'e1'").await;
@@ -99,9 +99,9 @@ async fn an_event_at_a_place_that_was_not_given_out_is_told_and_left_as_it_is() 
     }
 }
 
-/// To consume it would hide from the instance all that comes after.
+/// If it were consumed, the instance would miss all later events.
 #[tokio::test]
-async fn an_event_beyond_the_positions_given_out_is_corrupt_for_whoever_would_take_it() {
+async fn an_event_beyond_the_assigned_positions_is_corrupt_for_the_instances_that_would_receive_it() {
     let mut place = Place::new().await;
     for (id, name) in [("a", "paid"), ("b", "sent")] {
         place.store.create_new_workflow(&instance(id)).await.unwrap();

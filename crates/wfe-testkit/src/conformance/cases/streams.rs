@@ -92,13 +92,14 @@ async fn what_is_pending_equals_a_load(bench: Bench) -> Checked<()> {
     for waits in [None, Some(&asked[..]), Some(&[])] {
         let pending = steps(&store)?.pending("i", waits).await?;
         assert_eq!(pending, steps(&store)?.load("i").await?.into_pending(waits));
-        let told: Vec<_> = pending.deliveries.iter().map(|delivery| &*delivery.subscription_id).collect();
+        let delivered: Vec<_> =
+            pending.deliveries.iter().map(|delivery| &*delivery.subscription_id).collect();
         let expected: &[&str] = match waits {
             None => &["w", "v\0"],
             Some([]) => &[],
             Some(_) => &["v\0"],
         };
-        assert_eq!(told, expected);
+        assert_eq!(delivered, expected);
     }
     steps(&store)?.request("i", Control::Suspend).await?;
     let pending = steps(&store)?.pending("i", Some(&[])).await?;
