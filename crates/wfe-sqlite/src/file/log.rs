@@ -2,8 +2,8 @@
 //!
 //! SQLite reads any valid log on top of the database, without a check that it was written for that very state of the file.
 //! If an older copy replaces the database while the log of the newer one stays beside it, the result is a mixture of both:
-//! often "malformed", now or later, and sometimes silently wrong. Two signs show it, and neither occurs in a log that belongs
-//! to its database:
+//! often "malformed", now or later, and sometimes silently wrong. Two signs show it. Neither occurs in a log that belongs to
+//! its database:
 //!
 //! * The change counter in the first page. A transaction that writes this page raises the counter. The database has the
 //!   counter of the last transaction that a checkpoint copied into it: the last one before the log began, or one of the log.

@@ -58,7 +58,8 @@ impl Owners {
         Ok(owner.with_lease(self.lease))
     }
 
-    /// Whether an owner is alive, and if not, how it ended. This removes nothing: see [`remove_lock_file`](Self::remove_lock_file).
+    /// Whether an owner is alive, and if not, how it ended. This removes nothing; see
+    /// [`remove_lock_file`](Self::remove_lock_file).
     pub(crate) fn liveness(&self, id: u64) -> Liveness {
         match &self.backing {
             Backing::Memory(alive) if lock(alive).contains_key(&id) => Liveness::Alive,
@@ -93,7 +94,8 @@ impl Owners {
         }
     }
 
-    /// As [`check_lock_file`](Self::check_lock_file), for all owners of this provider. What is wrong is repaired and reported.
+    /// As [`check_lock_file`](Self::check_lock_file), for all owners of this provider. What is wrong is repaired and
+    /// reported.
     pub(crate) fn check_lock_files(&self) {
         if let Backing::File(files) = &self.backing {
             files.check_lock_files();

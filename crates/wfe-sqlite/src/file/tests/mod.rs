@@ -1,4 +1,5 @@
-//! A database that is copied, removed, renamed, replaced, cut short or overwritten while a process has it open: //! of open file descriptions, and without them.
+//! A database that is copied, removed, renamed, replaced, cut short or overwritten while a process has it open: with locks
+//! of open file descriptions, and without them.
 
 #![allow(
     clippy::unwrap_used,

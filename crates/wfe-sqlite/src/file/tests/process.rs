@@ -53,7 +53,7 @@ pub(super) async fn create(store: &SqlitePersistenceProvider, name: &str) -> Res
     store.create_new_workflow(&instance).await
 }
 
-/// The child's side. Without the variable this is no test of its own.
+/// The child's side. Without the variable this is no separate test.
 #[tokio::test]
 async fn serve() {
     let Some(database) = env::var_os(DATABASE).map(PathBuf::from) else { return };

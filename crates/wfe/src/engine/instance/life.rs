@@ -110,7 +110,9 @@ impl Actor {
                     }
                     self.stale += 1;
                     if self.stale == STALE_AT_MOST && quarantine.is_none() {
-                        let reason = StepError::fatal("its waits in the store are not those that it opens");
+                        let reason = StepError::fatal(format!(
+                            "stored subscriptions do not match the instance's pointers ({STALE_AT_MOST} attempts)"
+                        ));
                         quarantine = Some(Quarantine::whole(reason));
                     }
                     if quarantine.is_some() {
