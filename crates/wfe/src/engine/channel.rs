@@ -145,7 +145,7 @@ impl Drop for Receiver {
         state.is_closed = true;
         let left = (mem::take(&mut state.orders), mem::take(&mut state.notifications));
         drop(state);
-        // Whoever waits for an answer to one of these learns now that none comes.
+        // Callers that wait for an answer to one of these learn now that none comes.
         drop(left);
     }
 }

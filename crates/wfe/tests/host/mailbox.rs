@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use wfe::{
-    Outcome, WorkflowHost,
+    Outcome, Waits, WorkflowHost,
     definition::{Definition, Retry, WorkflowBuilder, event, inline},
     models::WorkflowStatus,
     steps::StepError,
@@ -77,31 +77,61 @@ in_time! {
         until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
     }
 
-    async fn results_that_come_without_pause_keep_no_request_waiting(place: Timed) {
-        let runs = Count::default();
-        let mut builder = WorkflowBuilder::<Tally>::new("busy", 1);
-        builder = builder.parallel("all", |mut all| {
-            for n in 0..8 {
-                let runs = runs.clone();
-                all = all.branch(|branch| {
-                    branch.while_(format!("on{n}"), |tally: &Tally, ()| tally.sum == 0, |on| {
-                        on.then(
-                            format!("step{n}"),
-                            inline(move |_, _: Arc<Tally>| {
-                                runs.up();
-                                async { Ok(()) }
-                            }),
-                        )
-                    })
+    async fn a_request_that_waited_for_results_to_be_stored_comes_before_results_that_came_meanwhile(place: Timed) {
+        let gate = Gate::default();
+        let provider = before_results(place.provider().await, &gate);
+        let go: Vec<_> = (0..3).map(|_| Arc::new(tokio::sync::Notify::new())).collect();
+        let three = WorkflowBuilder::<Tally>::new("three", 1).parallel("all", |mut all| {
+            for (n, go) in go.iter().enumerate() {
+                let go = go.clone();
+                let body = inline(move |_, _: Arc<Tally>| {
+                    let go = go.clone();
+                    async move {
+                        go.notified().await;
+                        Ok(())
+                    }
                 });
+                all = all.branch(|branch| branch.then(format!("step {n}"), body));
             }
             all
         });
-        let host = place.host(&[&builder.build().unwrap()]).await;
-        let id = host.start_workflow("busy", &Tally::default()).await.unwrap();
-        until(async || runs.get() > 100).await;
-        host.terminate(&id).await.unwrap();
-        assert_eq!(ended(&host, &id).await, Outcome::Terminated);
+        let short = WorkflowBuilder::<Tally>::new("short", 1).wait_for("never", event("never", |_: &Tally, ()| "k").output(|(), _| {}));
+        let builder = WorkflowHost::builder_shared(provider)
+            .clock(place.clock.clone())
+            .poll_interval(Duration::from_hours(100_000));
+        let host = started(builder.build(), &[&three.build().unwrap(), &short.build().unwrap()]).await;
+        let id = host.start_workflow("three", &Tally::default()).await.unwrap();
+        // Ends the next body, whose result is mailed to the instance.
+        let end_body = async |n: usize| {
+            go[n].notify_one();
+            until(async || {
+                let status = host.status(&id).await.unwrap();
+                let at = status.positions.iter().find(|at| at.step == format!("step {n}"));
+                !matches!(at.map(|at| &at.waits), Some(Waits::Running { since: Some(_) }))
+            })
+            .await;
+        };
+        // Whatever the engine was notified of before is in the mailbox then.
+        let other = async || {
+            let id = host.start_workflow("short", &Tally::default()).await.unwrap();
+            until(async || host.status(&id).await.unwrap().current_steps == ["never"]).await;
+        };
+        gate.shut();
+        end_body(0).await;
+        until(async || gate.came.get() == 1).await;
+        host.suspend(&id).await.unwrap();
+        end_body(1).await;
+        other().await;
+        // It has a request and a result: the result is stored first.
+        gate.shut_behind();
+        until(async || gate.came.get() == 2).await;
+        end_body(2).await;
+        other().await;
+        gate.shut_behind();
+        until(async || host.status(&id).await.unwrap().status == WorkflowStatus::Suspended).await;
+        gate.open();
+        host.resume(&id).await.unwrap();
+        completed(&host, &id).await;
     }
 
     async fn results_that_come_while_a_commit_is_under_way_go_into_the_next_one_together(place: Timed) {

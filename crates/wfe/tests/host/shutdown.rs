@@ -185,3 +185,28 @@ fn a_host_whose_runtime_is_gone_has_ended_and_says_so_and_another_one_goes_on() 
         assert!(matches!(host.stop().await, Err(WfeError::Closed(_))));
     });
 }
+
+/// A caller whose wait the end of the engine has broken off looks whether the host has ended: it has by then.
+#[test]
+fn callers_that_wait_for_an_end_learn_that_the_host_has_ended_by_itself_whenever_it_does() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let second = runtime();
+    for _ in 0..20 {
+        let (first, go) = (runtime(), Arc::new(Notify::new()));
+        let (runs, store) = (Count::default(), Store::file());
+        let (host, id) = first.block_on(async {
+            let host = store.host(&[&held(&go, &runs, &Count::default())]).await;
+            let id = host.start_workflow("held", &Tally::default()).await.unwrap();
+            until(async || runs.get() == 1).await;
+            (host, id)
+        });
+        let ends = std::thread::spawn(move || drop(first));
+        second.block_on(async {
+            let waits = futures_util::future::join_all((0..8).map(|_| host.outcome::<Tally>(&id)));
+            let ended =
+                tokio::time::timeout(Duration::from_secs(20), waits).await.expect("none goes on waiting");
+            assert!(ended.iter().all(|end| matches!(end, Err(WfeError::Closed(_)))), "{ended:?}");
+        });
+        ends.join().unwrap();
+    }
+}

@@ -56,7 +56,7 @@ pub(in crate::engine) struct Actor {
 /// A body that was handed out.
 pub(in crate::engine) struct Spawned {
     pub token: CancellationToken,
-    pub place: StepExecution,
+    pub execution: StepExecution,
 }
 
 /// Where the state of an instance is when work on it begins.

@@ -224,8 +224,8 @@ impl Actor {
             None => Run::open_again(&definition, loaded, at_work, env),
             Some(quarantine) => quarantine.open(&definition, loaded, env),
         })?;
-        let spawned = self.spawned.iter().map(|(job, body)| (job, &body.place));
-        spawned.chain(&self.others).for_each(|(job, place)| run.still_at_work(*job, place));
+        let spawned = self.spawned.iter().map(|(job, body)| (job, &body.execution));
+        spawned.chain(&self.others).for_each(|(job, execution)| run.still_at_work(*job, execution));
         if let Some(request) = control {
             self.shared.with_env(|env| run.control(request, env))?;
         }
@@ -319,7 +319,7 @@ impl Actor {
     fn begin(&mut self, run: &Run, jobs: Vec<Job>) {
         for job in jobs {
             let begun = run.event(Lifecycle::Started, self.shared.now());
-            let body = Spawned { token: job.token().clone(), place: job.execution() };
+            let body = Spawned { token: job.token().clone(), execution: job.execution() };
             self.spawned.insert(job.number(), body);
             self.bodies.spawn(job, begun, self.ownership(), self.mail.clone());
         }

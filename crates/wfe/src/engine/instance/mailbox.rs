@@ -126,7 +126,7 @@ impl Actor {
                 let job = end.job();
                 self.shared.with_env(|env| run.ended(&pointer, end, env))?;
                 match self.spawned.get(&job).filter(|_| goes_on) {
-                    Some(body) => run.still_at_work(job, &body.place),
+                    Some(body) => run.still_at_work(job, &body.execution),
                     None => drop(self.spawned.remove(&job)),
                 }
             }

@@ -76,7 +76,7 @@ impl BodyStates {
 
 struct Body {
     number: u64,
-    place: StepExecution,
+    execution: StepExecution,
     state: BodyState,
     token: CancellationToken,
     /// The actors that wait for its end beside its own, and as which job.
@@ -96,8 +96,8 @@ impl InFlight {
     /// A body was taken up. Gives the number by which it is known here.
     pub fn add(&self, instance: &Arc<str>, job: &Job) -> u64 {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let (place, token) = (job.execution(), job.token().clone());
-        let body = Body { number, place, state: BodyState::Waits, token, waiting: Vec::new() };
+        let (execution, token) = (job.execution(), job.token().clone());
+        let body = Body { number, execution, state: BodyState::Waits, token, waiting: Vec::new() };
         lock(&self.instances).entry(instance.clone()).or_default().bodies.push(body);
         number
     }
@@ -153,7 +153,7 @@ impl InFlight {
         let Some(of) = instances.get(instance) else { return BodyStates::default() };
         let held = of.held.iter().map(|pointer| (pointer.clone(), BodyState::Held));
         let wanted = of.bodies.iter().filter(|body| !body.token.is_cancelled());
-        let wanted = wanted.map(|body| (body.place.pointer().to_owned(), body.state));
+        let wanted = wanted.map(|body| (body.execution.pointer().to_owned(), body.state));
         BodyStates { of: held.chain(wanted).collect(), is_set_aside: of.is_set_aside }
     }
 
@@ -165,7 +165,7 @@ impl InFlight {
         for host in hosts {
             for body in lock(&host.instances).get_mut(instance).into_iter().flat_map(|of| &mut of.bodies) {
                 body.waiting.push((mail.clone(), job));
-                found.push((job, body.place.clone()));
+                found.push((job, body.execution.clone()));
                 job += 1;
             }
         }

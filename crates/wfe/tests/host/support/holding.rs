@@ -51,6 +51,12 @@ impl Gate {
         self.go.0.add_permits(1);
     }
 
+    /// Lets the one go on that has come, and shuts behind it.
+    pub fn shut_behind(&self) {
+        self.shut();
+        self.open();
+    }
+
     async fn pass(&self) {
         if self.is_shut.swap(false, SeqCst) {
             self.came.up();
