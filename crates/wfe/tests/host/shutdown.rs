@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::Notify;
 use wfe::{
     WfeError,
-    definition::{Definition, WorkflowBuilder, blocking, inline},
+    definition::{Definition, WorkflowBuilder, blocking, event, inline},
     steps::Ctx,
 };
 
@@ -192,12 +192,13 @@ fn callers_that_wait_for_an_end_learn_that_the_host_has_ended_by_itself_whenever
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let second = runtime();
     for _ in 0..20 {
-        let (first, go) = (runtime(), Arc::new(Notify::new()));
-        let (runs, store) = (Count::default(), Store::file());
+        let (first, store) = (runtime(), Store::file());
         let (host, id) = first.block_on(async {
-            let host = store.host(&[&held(&go, &runs, &Count::default())]).await;
-            let id = host.start_workflow("held", &Tally::default()).await.unwrap();
-            until(async || runs.get() == 1).await;
+            let waits = event("never", |_: &Tally, ()| "k").output(|(), _| {});
+            let waits = WorkflowBuilder::<Tally>::new("waits", 1).wait_for("wait", waits).build().unwrap();
+            let host = store.host(&[&waits]).await;
+            let id = host.start_workflow("waits", &Tally::default()).await.unwrap();
+            host.idle().await.unwrap(); // nothing works on it: no end of work ends the wait
             (host, id)
         });
         let ends = std::thread::spawn(move || drop(first));
