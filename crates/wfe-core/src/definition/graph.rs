@@ -7,7 +7,7 @@ use super::draft::Draft;
 use crate::{
     Result, WfeError,
     limits::LONGEST_DEFINITION_ID,
-    models::{ExecutionPointer, WorkflowInstance, WorkflowStatus},
+    models::{ExecutionPointer, WorkflowInstance},
     program::{AnyData, Data, Node},
     steps::{StepError, to_value},
     traits::OWN_NAMES,
@@ -68,21 +68,8 @@ impl Definition {
                 "the data of workflow {id:?} is of type {wanted}, not {given}"
             )));
         }
-        Ok(WorkflowInstance {
-            id: String::new(),
-            name: String::new(),
-            root_workflow_id: None,
-            workflow_definition_id: self.id().to_owned(),
-            version: self.version(),
-            description: None,
-            reference: None,
-            execution_pointers: vec![self.first_pointer()],
-            next_execution: Some(0),
-            status: WorkflowStatus::Runnable,
-            data: to_value(data)?,
-            create_time: now,
-            complete_time: None,
-        })
+        let new = WorkflowInstance::created_at(self.id(), self.version(), to_value(data)?, now);
+        Ok(WorkflowInstance { execution_pointers: vec![self.first_pointer()], ..new })
     }
 
     pub(crate) fn first_pointer(&self) -> ExecutionPointer {

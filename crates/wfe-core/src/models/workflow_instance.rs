@@ -41,8 +41,20 @@ impl WorkflowInstance {
     /// Creates a runnable instance that is due now, with a new id, an empty name, and the current time of the
     /// system clock. A program with its own clock sets `create_time` afterwards.
     pub fn new(definition_id: impl Into<String>, version: u32, data: Value) -> Self {
+        let now = crate::clock::system_time();
+        Self { id: super::fresh_id(), ..Self::created_at(definition_id, version, data, now) }
+    }
+
+    /// Creates a runnable instance that is due now, for a store to give it an id. It has no pointers: only its definition
+    /// knows the first step.
+    pub fn created_at(
+        definition_id: impl Into<String>,
+        version: u32,
+        data: Value,
+        create_time: DateTime<Utc>,
+    ) -> Self {
         Self {
-            id: super::fresh_id(),
+            id: String::new(),
             name: String::new(),
             root_workflow_id: None,
             workflow_definition_id: definition_id.into(),
@@ -53,7 +65,7 @@ impl WorkflowInstance {
             next_execution: Some(0),
             status: WorkflowStatus::Runnable,
             data,
-            create_time: crate::clock::system_time(),
+            create_time,
             complete_time: None,
         }
     }

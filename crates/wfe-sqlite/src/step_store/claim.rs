@@ -10,7 +10,7 @@ use wfe_core::{
     traits::{Claimed, Deaths, Fence, Intervention, Owner, StepFailure},
 };
 
-use super::rows;
+use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, hexadecimal, names, single_int, time, to_integer},

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use wfe_core::{Result, traits::Owner};
 
-use super::rows;
+use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
     codec::{Fields, hexadecimal, time, to_integer},

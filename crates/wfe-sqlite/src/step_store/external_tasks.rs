@@ -8,7 +8,7 @@ use wfe_core::{
     traits::{Cursor, OWN_NAMES, Page},
 };
 
-use super::rows;
+use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, single_int, time},

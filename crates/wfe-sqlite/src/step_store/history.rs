@@ -7,7 +7,7 @@ use wfe_core::{
     traits::{Cursor, ErrorRecord, Finished, Page, StepFailure},
 };
 
-use super::rows;
+use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields},
@@ -90,7 +90,7 @@ pub(super) async fn failures(
         return Ok(Page { rows: Vec::new(), next: None });
     };
     let mut script = Script::default();
-    script.add(&sql::errors::OF_INSTANCE, [id.into(), after.into(), super::rows(limit).into()]);
+    script.add(&sql::errors::OF_INSTANCE, [id.into(), after.into(), rows(limit).into()]);
     let cursor = |row: &SqliteRow| Fields::new(row, "execution_errors", id).number("seq").map(Cursor);
     let (rows, next) = store.page(script, limit, cursor, codec::failure::decode).await?;
     Ok(Page { rows, next })

@@ -12,6 +12,7 @@ mod deaths;
 mod due;
 mod external_tasks;
 mod history;
+mod limit;
 mod load;
 mod owner;
 mod start;
@@ -77,8 +78,3 @@ macro_rules! step_store {
 }
 
 wfe_core::step_store_methods!(step_store);
-
-/// A number of rows as SQLite takes it; a larger number means all rows.
-fn rows(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}

@@ -3,7 +3,7 @@
 
 use wfe_core::{Result, traits::Swept};
 
-use super::rows;
+use super::limit::rows;
 use crate::{
     SqlitePersistenceProvider,
     codec::{self, Fields, time},

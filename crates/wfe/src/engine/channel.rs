@@ -20,8 +20,8 @@ use tokio::sync::{Notify, Semaphore};
 use wfe_core::sync::lock;
 
 use super::{
-    message::{Order, Permit},
-    state::notifications::Notifications,
+    message::Order,
+    state::notifications::{Notifications, Permit},
 };
 
 /// The end of the channel at which it is sent.

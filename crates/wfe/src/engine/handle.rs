@@ -23,11 +23,11 @@ use wfe_core::{
 };
 
 use super::{
-    message::{Order, Permit, Phase},
-    schedule::definition::{Spec, Starter, definitions_for, instance_for},
-    spawn, start,
+    message::{Order, Phase},
+    schedule::definition::{Spec, Starter, definitions_for},
+    start,
     state::{
-        notifications::Notifications,
+        notifications::{Notifications, Permit},
         options::Options,
         outcome::{End, Idle},
         shared::Shared,
@@ -36,6 +36,7 @@ use super::{
         in_flight::BodyStates,
         middleware::{self, WorkflowStart},
     },
+    thread::spawn,
 };
 use crate::store::StoreAccess;
 
@@ -126,7 +127,8 @@ impl Handle {
         let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
             WfeError::DefinitionNotFound { id: spec.definition.clone(), version: spec.version.unwrap_or(0) }
         })?;
-        let mut instance = instance_for(&spec.definition, found.version(), spec.data.clone(), shared.now());
+        let mut instance =
+            WorkflowInstance::created_at(&spec.definition, found.version(), spec.data.clone(), shared.now());
         instance.reference = Some(reference);
         self.start(instance).await
     }

@@ -1,14 +1,10 @@
 //! What goes through the door of the engine: orders, which keep the order of the program and have an answer. What merges
 //! are the [notifications](super::state::notifications).
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use wfe_core::traits::{Claimed, Loaded};
 
-use super::state::{outcome::Idle, shared::AtWork};
-
-/// What a call of the program needs to send something to the engine; it is free for the next one when the engine has
-/// taken that up.
-pub(crate) type Permit = OwnedSemaphorePermit;
+use super::state::{notifications::Permit, outcome::Idle, shared::AtWork};
 
 /// What a caller orders of the engine.
 pub(in crate::engine) enum Order {

@@ -10,8 +10,11 @@ use wfe_core::{
 };
 
 use super::{
-    message::{NewInstance, Order, Permit},
-    state::{notifications::Notifications, shared::Shared},
+    message::{NewInstance, Order},
+    state::{
+        notifications::{Notifications, Permit},
+        shared::Shared,
+    },
     steps::slots::take_slots,
 };
 

@@ -14,7 +14,7 @@ use wfe_core::{
 
 use super::workflow_host::{RESERVED, WorkflowHost};
 use crate::{
-    engine::{CatchUp, LISTED, Spec, TICK, Ticked, Timetable, instance_for, next_tick, own_definition},
+    engine::{CatchUp, LISTED, Spec, TICK, Ticked, Timetable, next_tick, own_definition},
     store::check_own,
 };
 
@@ -161,7 +161,7 @@ impl Schedules {
         };
         let (own, own_version) = own_definition(&definition, version);
         let spec = Spec { id, definition, version, data, timetable, catch_up, created: now };
-        let mut instance = instance_for(&own, own_version, to_value(&spec)?, now);
+        let mut instance = WorkflowInstance::created_at(own, own_version, to_value(&spec)?, now);
         instance.name = name;
         match engine.start(instance).await {
             Ok(_) => Ok(()),

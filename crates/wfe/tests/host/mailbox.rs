@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use wfe::{
-    Outcome, Waits, WorkflowHost,
+    Outcome, WorkflowHost,
     definition::{Definition, Retry, WorkflowBuilder, event, inline},
     models::WorkflowStatus,
     steps::StepError,

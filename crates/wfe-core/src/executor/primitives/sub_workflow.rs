@@ -10,7 +10,7 @@ use crate::{
         CHILD_ENDED, ChildEnd, Fault, Moved, Primitive,
         run::{Env, Run, subscriptions::Expected},
     },
-    models::{ExecutionPointer, WorkflowInstance, WorkflowStatus, attributes, pointer_id},
+    models::{ExecutionPointer, WorkflowInstance, attributes, pointer_id},
     program::SubWorkflow,
     steps::StepError,
     traits::Ending,
@@ -61,21 +61,10 @@ impl Primitive for SubWorkflow {
         let attempt = run.pointer(at)?.retry_count.saturating_add(1);
         let id = pointer_id::child(run.id(), at, attempt);
         let root = run.root().unwrap_or_else(|| run.id()).to_owned();
-        // The child gets its first pointer when it is opened: only its own definition knows the first step.
         run.create_child(WorkflowInstance {
             id: id.clone(),
-            name: String::new(),
             root_workflow_id: Some(root),
-            workflow_definition_id: self.definition.clone(),
-            version,
-            description: None,
-            reference: None,
-            execution_pointers: Vec::new(),
-            next_execution: Some(0),
-            status: WorkflowStatus::Runnable,
-            data,
-            create_time: env.now,
-            complete_time: None,
+            ..WorkflowInstance::created_at(self.definition.clone(), version, data, env.now)
         });
         run.subscribe(at, Expected::own(CHILD_ENDED, Some(id.clone()), None))?;
         run.edit(at)?.set(attributes::CHILD, id);

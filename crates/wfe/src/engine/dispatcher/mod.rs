@@ -4,6 +4,7 @@ pub(in crate::engine) mod event_sweeper;
 mod idling;
 mod inbox;
 mod pace;
+mod retry;
 pub(crate) mod timers;
 mod timing;
 mod unregistered;
@@ -26,8 +27,8 @@ use self::{
     actors::{Actors, Gone},
     inbox::{Inbox, Next, Pending},
     pace::Pace,
+    retry::Retry,
     timers::Timers,
-    timing::Retry,
 };
 use super::{
     channel::Receiver,

@@ -16,7 +16,7 @@
 //!   longer than that and than a closure of the longest kind. Deaths then say nothing of one instance alone, but the one on
 //!   trial comes first in the next process, and waits for twice as long there before it begins beside others.
 
-mod ticket;
+mod wait;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,8 +30,7 @@ use tokio::{
 };
 use wfe_core::{sync::lock, traits::Deaths};
 
-pub(in crate::engine) use self::ticket::Ticket;
-use self::ticket::until;
+use self::wait::{before, until};
 
 /// The one of this process.
 pub(in crate::engine) static PROCESS: Isolation = Isolation::new(Pace {
@@ -318,6 +317,69 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.lock().waiting -= 1;
         self.0.emptied.notify_waiters();
+    }
+}
+
+/// A suspect from the moment it requests its trial until it is no suspect, or this process does not work on it any more.
+pub(in crate::engine) struct Ticket {
+    isolation: &'static Isolation,
+    number: u64,
+    called: Option<oneshot::Receiver<()>>,
+}
+
+impl Ticket {
+    /// By which its bodies [enter](Isolation::enter).
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Waits for the trial to begin: no other body begins from here on. Whether none runs: those that go on for longer than
+    /// `patience` run on beside it; those of instances that are no suspects only if they were waited for as long as the
+    /// process may be closed at a time.
+    pub async fn begin(&mut self, patience: Duration) -> bool {
+        let isolation = self.isolation;
+        if let Some(called) = &mut self.called {
+            // It fails only if the sender is dropped unsent, which never happens.
+            let _called = called.await;
+            self.called = None;
+        }
+        let rest = isolation.lock().rest;
+        if let Some(rest) = rest {
+            before(rest, isolation.has_emptied()).await;
+        }
+        let give_up = Instant::now() + patience;
+        let Pace { first_closure, longest_rest, .. } = isolation.pace;
+        let mut closure = first_closure.min(longest_rest);
+        loop {
+            isolation.close();
+            let closed = Instant::now();
+            let ordinary_ended = until(&isolation.emptied, || (isolation.lock().ordinary == 0).then_some(()));
+            let may_begin = if before(closed + closure, ordinary_ended).await.is_some() {
+                let all_ended = until(&isolation.emptied, || {
+                    let state = isolation.lock();
+                    (state.ordinary == 0 && state.lasting == 0).then_some(())
+                });
+                if before(give_up.min(closed + longest_rest), all_ended).await.is_some() {
+                    return true;
+                }
+                true
+            } else {
+                closure >= longest_rest
+            };
+            if may_begin && Instant::now() >= give_up {
+                return false;
+            }
+            isolation.open(&mut isolation.lock());
+            // For as long, unless what waits has begun and ended, and with it what was waited for.
+            before(Instant::now() + closed.elapsed(), isolation.has_emptied()).await;
+            closure = closure.saturating_mul(2).min(longest_rest);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.isolation.change(self.number, SuspectState::Cleared);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use super::{ticket::before, *};
+use super::*;
 
 const LONG: Duration = Duration::from_mins(10);
 

@@ -13,7 +13,6 @@ use serde_json::Value;
 use wfe_core::{
     Result,
     definition::{Definition, Retry, WorkflowBuilder, activity, inline},
-    models::{WorkflowInstance, WorkflowStatus},
     steps::{Ctx, Next, StepError, StepResult},
 };
 
@@ -81,30 +80,6 @@ pub(crate) fn definitions_for(of: &Definition, starter: &Arc<dyn Starter>) -> Re
         build(own_definition(of.id(), None), starter)?,
         build(own_definition(of.id(), Some(of.version())), starter)?,
     ])
-}
-
-/// An instance that has not begun: only its own definition knows its first step.
-pub(crate) fn instance_for(
-    definition: &str,
-    version: u32,
-    data: Value,
-    create_time: DateTime<Utc>,
-) -> WorkflowInstance {
-    WorkflowInstance {
-        id: String::new(),
-        name: String::new(),
-        root_workflow_id: None,
-        workflow_definition_id: definition.to_owned(),
-        version,
-        description: None,
-        reference: None,
-        execution_pointers: Vec::new(),
-        next_execution: Some(0),
-        status: WorkflowStatus::Runnable,
-        data,
-        create_time,
-        complete_time: None,
-    }
 }
 
 fn build((id, version): (String, u32), starter: &Arc<dyn Starter>) -> Result<Definition> {

@@ -6,10 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::OwnedSemaphorePermit;
 use wfe_core::traits::StepCommit;
 
 use super::unprocessed::{REMEMBERED, Unprocessed};
-use crate::engine::message::Permit;
+
+/// What a call of the program needs to send something to the engine; it is free for the next one when the engine has
+/// taken that up.
+pub(crate) type Permit = OwnedSemaphorePermit;
 
 /// What was stored since the engine last looked, each thing once.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]

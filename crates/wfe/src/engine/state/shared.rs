@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc, Mutex, PoisonError, RwLock,
+    Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -158,8 +158,12 @@ impl Shared {
         self.tasks.subscribe()
     }
 
+    fn registry(&self) -> RwLockReadGuard<'_, Registry> {
+        self.registry.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn definition(&self, id: &str, version: u32) -> Option<Definition> {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner).get(id, version).cloned()
+        self.registry().get(id, version).cloned()
     }
 
     /// Whether this instance can be run here; if not, it is left to others, and that is logged.
@@ -173,7 +177,7 @@ impl Shared {
 
     /// The definition of this id and version, or (`None`) of its newest version.
     pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner).find(id, version).cloned()
+        self.registry().find(id, version).cloned()
     }
 
     pub fn register(&self, definition: Definition) -> Result<()> {
@@ -181,7 +185,7 @@ impl Shared {
     }
 
     pub fn definitions(&self) -> Vec<(String, u32)> {
-        self.registry.read().unwrap_or_else(PoisonError::into_inner).keys()
+        self.registry().keys()
     }
 
     /// An instance as it is stored, if that can be: for the engine.

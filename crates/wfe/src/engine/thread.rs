@@ -1,0 +1,40 @@
+//! The thread of an engine.
+
+use std::sync::Arc;
+
+use tokio::{runtime, sync::watch};
+use wfe_core::{BoxError, Result, WfeError, traits::Owner};
+
+use super::{channel::Receiver, dispatcher, message::Phase, state::shared::Shared};
+
+/// Starts the engine's thread, and gives its runtime. It ends when it is stopped, or when the host or the program's
+/// runtime is dropped.
+pub(super) fn spawn(
+    shared: Arc<Shared>,
+    owner: Arc<Owner>,
+    phase: watch::Sender<Phase>,
+) -> Result<runtime::Handle> {
+    let steps = runtime::Handle::try_current().map_err(|e| WfeError::Other(e.into()))?;
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| failed("the engine's runtime could not be made", e))?;
+    let engine = runtime.handle().clone();
+    let work = move || {
+        let receiver = Receiver::new(shared.channel.clone());
+        let stopped = runtime.block_on(dispatcher::run(shared, owner, receiver, phase, steps));
+        // Nothing of the engine is left when it says so: a program that ends then closes its store by dropping it.
+        drop(runtime);
+        if let Some(answer) = stopped {
+            // It fails only if the caller has gone away.
+            let _gone = answer.send(());
+        }
+    };
+    let thread = std::thread::Builder::new().name("wfe-engine".to_owned()).spawn(work);
+    thread.map(|_| engine).map_err(|e| failed("the engine's thread could not be started", e))
+}
+
+fn failed(message: &str, source: std::io::Error) -> WfeError {
+    let source: BoxError = source.into();
+    WfeError::Storage { message: message.to_owned(), source: Some(source) }
+}
