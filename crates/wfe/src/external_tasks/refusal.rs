@@ -21,10 +21,11 @@ pub(super) async fn refused<T>(
         return Err(WfeError::TaskCompleted(wait.id.clone()));
     }
     let open = store.loss.seen(store.provider.get_subscriptions(name, key, since).await)?;
-    let (now, token) = (host.engine().now(), token.map(str::to_owned));
+    let now = host.engine().now();
     let is_held = |open: &EventSubscription| {
         token.is_none()
-            || (open.external_token == token && open.external_token_expiry.is_some_and(|expiry| expiry > now))
+            || (open.external_token.as_deref() == token
+                && open.external_token_expiry.is_some_and(|expiry| expiry > now))
     };
     Err(match open.iter().find(|open| open.id == wait.id) {
         Some(open) if !is_held(open) => WfeError::LeaseExpired(wait.id.clone()),
