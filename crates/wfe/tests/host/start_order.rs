@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use wfe::{
-    Outcome, WorkflowHost,
+    Outcome, WfeError, WorkflowHost,
     definition::{Definition, WorkflowBuilder, inline},
     models::WorkflowStatus,
     steps::Ctx,
@@ -103,5 +103,26 @@ on_every_native_store! {
         assert!(!stop.is_finished());
         gate.open();
         stop.await.unwrap().unwrap();
+    }
+
+    async fn callers_that_wait_for_an_end_learn_that_the_host_was_stopped_however_the_two_meet(store: Store) {
+        for _ in 0..20 {
+            let begun = Count::default();
+            let builder = store.builder().await.grace(Duration::from_millis(1));
+            let host = started(builder.build(), &[&lasting(&begun, &Count::default())]).await;
+            let id = host.start_workflow("lasts", &Tally::default()).await.unwrap();
+            until(async || begun.get() > 0).await;
+            let waiting: Vec<_> = (0..8)
+                .map(|_| {
+                    let (host, id) = (host.clone(), id.clone());
+                    tokio::spawn(async move { host.outcome::<Tally>(&id).await })
+                })
+                .collect();
+            host.stop().await.unwrap();
+            for waits in waiting {
+                let answer = tokio::time::timeout(Duration::from_secs(20), waits).await.expect("it is told");
+                assert!(matches!(answer.unwrap(), Err(WfeError::Closed(_))));
+            }
+        }
     }
 }
