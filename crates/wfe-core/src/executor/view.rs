@@ -7,7 +7,7 @@ pub use super::events::{activity_event, activity_name};
 
 use super::{
     CHILD_ENDED, USER_TASK,
-    run::{failure, saga::state, windows::Cursor},
+    run::{attempts, saga::state, windows::Cursor},
 };
 use crate::{
     models::{EventSubscription, ExecutionPointer, PointerStatus, attributes, pointer_id},
@@ -56,7 +56,7 @@ pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> 
 /// Whether the last attempt of a pointer's step has failed.
 #[must_use]
 pub fn has_failed_attempt(pointer: &ExecutionPointer) -> bool {
-    failure::failed_in_a_row(pointer) > 0
+    attempts::failed_in_a_row(pointer) > 0
 }
 
 /// The state that a step's body keeps. `None`: it keeps none.

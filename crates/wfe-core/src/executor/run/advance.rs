@@ -99,7 +99,7 @@ impl Run {
         })
     }
 
-    /// Whether nothing can happen before time passes or a request arrives. While a body [lingers](super::attempts), the
+    /// Whether nothing can happen before time passes or a request arrives. While a body [lingers](super::lingering), the
     /// instance stays owned: another owner would begin the next body beside it.
     fn is_idle(&self) -> bool {
         match self.status {

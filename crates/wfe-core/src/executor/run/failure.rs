@@ -1,4 +1,4 @@
-//! Failures of steps: attempts, and what follows the last failed attempt.
+//! What follows the last failed attempt of a step.
 
 use chrono::{DateTime, Utc};
 
@@ -6,61 +6,13 @@ use super::{Env, Run};
 use crate::{
     Result,
     executor::Lifecycle,
-    models::{ExecutionError, ExecutionPointer, PointerChange, PointerStatus, StatusChange, attributes},
+    models::{ExecutionError, PointerChange, PointerStatus, StatusChange, attributes},
     program::OnFailure,
     steps::{ItemFailure, StepError},
     traits::StepFailure,
 };
 
 impl Run {
-    /// Handles a failed attempt: the pointer gets another attempt after its backoff, or the step fails for good.
-    pub(super) fn fail(&mut self, at: &str, error: &StepError, env: &mut Env<'_>) -> Result<()> {
-        let replacement = error.panic_in_messages();
-        let error = replacement.as_ref().unwrap_or(error);
-        let node = self.node_of(at)?;
-        let (policy, step, is_saga) = (node.policy.clone(), node.id.to_string(), node.verb.is_saga());
-        let has_body = node.verb.body().is_some();
-        let attempt = self.pointers.get(at)?.retry_count.saturating_add(1);
-        let failure = self.record_failure(at, step, attempt, error, env);
-        if self.is_in_fallback(at)? {
-            return self.fallback_failed(at, failure, error, env);
-        }
-        if is_saga && self.is_open_saga(at)? {
-            // The saga itself failed (its cancel condition). It is compensated as after a failure inside.
-            return self.saga_failed(at, failure, error, env);
-        }
-        self.cancel_inside(at, env)?;
-        self.wake(at)?;
-        if self.pointers.get(at)?.status == PointerStatus::Running {
-            self.restart(at)?;
-            if has_body {
-                // The body of the container determined what is inside. It does so again.
-                self.pointers.edit(at)?.persistence_data = None;
-            }
-        }
-        let in_a_row = self.count_failure(at)?;
-        if let Some(backoff) = policy.retry.backoff(in_a_row, error, (env.random)()) {
-            return self.sleep(at, backoff, env);
-        }
-        self.fail_for_good(at, failure, error, env)
-    }
-
-    /// Counts a failed attempt, and returns the number of attempts that failed in a row.
-    pub(super) fn count_failure(&mut self, at: &str) -> Result<u32> {
-        let pointer = self.pointers.edit(at)?;
-        pointer.retry_count = pointer.retry_count.saturating_add(1);
-        Ok(failed_in_a_row(pointer))
-    }
-
-    /// Restarts the count of failed attempts in a row.
-    pub(in crate::executor) fn reset_retries(&mut self, at: &str) -> Result<()> {
-        let pointer = self.pointers.edit(at)?;
-        if pointer.retry_count > 0 {
-            pointer.set(attributes::FORGIVEN, pointer.retry_count);
-        }
-        Ok(())
-    }
-
     /// Records a failure in the pending commit, publishes it as a lifecycle event, and returns it.
     pub(in crate::executor) fn record_failure(
         &mut self,
@@ -147,13 +99,6 @@ impl Run {
         }
         Ok(())
     }
-}
-
-/// The number of attempts of this pointer that have failed in a row. A sleeping pointer with a number other than 0
-/// waits for its next attempt.
-pub(in crate::executor) fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
-    let forgiven = pointer.number(attributes::FORGIVEN).unwrap_or(0);
-    pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))
 }
 
 /// Builds the record of a failure.

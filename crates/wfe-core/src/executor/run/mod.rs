@@ -1,7 +1,7 @@
 //! The live state of one instance, and its changes.
 
 mod advance;
-mod attempts;
+pub(super) mod attempts;
 mod bodies;
 pub(super) mod branches;
 mod cancellation;
@@ -10,10 +10,11 @@ mod control;
 mod data;
 mod delivery;
 mod ending;
-pub(super) mod failure;
+mod failure;
 mod fallback;
 mod intervention;
 mod jobs;
+mod lingering;
 mod open;
 mod pending;
 mod pointers;
@@ -26,8 +27,8 @@ mod timing;
 mod waits;
 pub(super) mod windows;
 
-pub use attempts::StepExecution;
 pub use bodies::RunningBodies;
+pub use lingering::StepExecution;
 
 use std::sync::Arc;
 

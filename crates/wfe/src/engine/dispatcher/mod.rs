@@ -1,10 +1,10 @@
 mod actors;
+mod backoff;
 mod claiming;
 pub(in crate::engine) mod event_sweeper;
 mod idling;
 mod inbox;
 mod pace;
-mod retry;
 pub(crate) mod timers;
 mod timing;
 mod unregistered;
@@ -25,9 +25,9 @@ use wfe_core::{logging, traits::Owner};
 
 use self::{
     actors::{Actors, Gone},
+    backoff::Retry,
     inbox::{Inbox, Next, Pending},
     pace::Pace,
-    retry::Retry,
     timers::Timers,
 };
 use super::{

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use wfe_core::{WfeError, logging};
 
-use super::{Dispatcher, retry::Retry};
+use super::{Dispatcher, backoff::Retry};
 use crate::{engine::state::notifications::millis_rounded_up, store::loss::warn_unless_lost};
 
 /// Due times read from the store at once: enough for minutes of a busy store, little enough to hold.
