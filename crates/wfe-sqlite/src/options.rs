@@ -21,8 +21,8 @@ pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// [`lease`](SqliteOptions::lease) is set. It is far longer than a busy machine delays a process, and short
 /// enough that the work of a frozen process is not late by minutes.
 pub const LEASE: Duration = Duration::from_secs(30);
-/// The shortest lease: signs of life come every sixth of it, and a thread may wait for a core for tens of
-/// milliseconds.
+/// The shortest lease that is allowed. A heartbeat is written every sixth of a lease. That interval must be longer than
+/// the tens of milliseconds that a thread may wait for a processor core.
 const SHORTEST_LEASE: Duration = Duration::from_millis(600);
 /// How much memory the copies of stored instances may take, unless [`cache_bytes`](SqliteOptions::cache_bytes)
 /// is set: enough for some ten thousand small instances.

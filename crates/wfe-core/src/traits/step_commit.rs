@@ -104,7 +104,7 @@ pub struct StepCommit {
     pub finished: Vec<ExecutionPointer>,
     /// Items of containers that begin.
     pub items: Vec<Items>,
-    /// New subscriptions. The first due event that one matches becomes unprocessed again.
+    /// New subscriptions. For each of them, the first due event that it matches becomes unprocessed again.
     pub subscribed: Vec<EventSubscription>,
     /// Ids of the new subscriptions that count from a date given by hand, even if that is the creation of the
     /// instance. Other subscriptions whose `subscribe_as_of` is the instance's `create_time` count from its

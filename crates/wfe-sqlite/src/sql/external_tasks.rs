@@ -47,8 +47,8 @@ pub(crate) const CLAIM: Sql<6> = Sql::new(concat!(
     ", seq"
 ));
 
-/// Guard: this subscription is open and unanswered, and a live token that is given (second and third; NULL:
-/// none is) holds it.
+/// Guard: this subscription is open and unanswered, and the given token (second and third; NULL: none is given) holds
+/// it and has not expired.
 pub(crate) const MAY_ANSWER: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1 AND answer IS NULL \
      AND (? IS NULL OR (external_token = ? AND (external_token_expiry IS NULL OR external_token_expiry > ?))))"

@@ -8,7 +8,7 @@
 
 use crate::request::{Own, Sql};
 
-/// The position of the instance of the subscription `s` in its stream; NULL: it has consumed nothing yet.
+/// How far the instance of the subscription `s` has consumed the stream of `s`; NULL: it has consumed nothing yet.
 macro_rules! consumed {
     () => {
         "(SELECT p.consumed FROM event_subscriptions AS p WHERE p.kind = 'position' \
@@ -85,8 +85,8 @@ pub(crate) use consumed;
 pub(crate) use matches;
 pub(crate) use next_position;
 
-/// As `unsatisfiable`; or the row is not a subscription by its kind, or its start position is above all
-/// positions.
+/// True where `unsatisfiable` is. Also true if the row is of another kind than a subscription, or if its start position
+/// is higher than every position that was assigned.
 macro_rules! hopeless {
     () => {
         concat!(

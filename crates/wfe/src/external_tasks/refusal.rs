@@ -1,4 +1,4 @@
-//! Why an answer, a heartbeat or a release was refused: read once the store has said no.
+//! Why an answer, a heartbeat or a release was refused. The reason is read only after the store has refused.
 
 use wfe_core::{Result, WfeError, models::EventSubscription};
 

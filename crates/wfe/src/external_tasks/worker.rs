@@ -72,7 +72,7 @@ impl Worker {
     }
 
     /// Sets the lease: for how long an activity is claimed. Default: 30 s; minimum: 3 ms, which [`run`](Self::run)
-    /// checks. While its body runs, the worker renews the claim three times per lease.
+    /// checks. While the body runs, the worker renews the claim three times per lease.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;

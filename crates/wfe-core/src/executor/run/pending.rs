@@ -53,7 +53,7 @@ pub(super) struct Delta {
     unsubscribed: Vec<String>,
     pub unanswerable: Vec<String>,
     pub consumed: Vec<Consumed>,
-    /// The streams of the consumed events: keys by name.
+    /// The streams of the consumed events, as a map from the name of an event to its keys.
     pub streams: HashMap<String, HashSet<String>>,
     pub created: Vec<WorkflowInstance>,
     pub requested: Vec<(String, Control)>,

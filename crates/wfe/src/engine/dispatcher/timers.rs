@@ -23,7 +23,7 @@ pub(crate) struct Timers {
 pub(crate) struct Due {
     /// Something becomes due soon that was not announced yet.
     pub soon: bool,
-    /// A time has come, and not all that is due was claimed ahead.
+    /// A timer has fired, and some of the instances that are due now were not claimed ahead of time.
     pub now: bool,
     /// More times have to be read from the store.
     pub refill: bool,

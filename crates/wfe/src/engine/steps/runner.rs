@@ -226,7 +226,7 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
 struct Report {
     shared: Arc<Shared>,
     instance: Arc<str>,
-    /// By which the body is known as [in flight](crate::engine::steps::in_flight::InFlight).
+    /// The number under which the body is registered as [in flight](crate::engine::steps::in_flight::InFlight).
     number: u64,
     pointer: String,
     job: u64,
