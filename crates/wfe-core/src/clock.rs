@@ -1,4 +1,4 @@
-//! The source of time. It is injected, so that a test of a thirty-day delay takes milliseconds.
+//! The source of time. The clock is injected, so that a test of a thirty-day delay takes milliseconds.
 
 use std::{
     future::Future,
@@ -12,8 +12,8 @@ use chrono::{DateTime, Utc};
 /// The moment at which [`Clock::monotonic`] is zero.
 static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// A clock: it gives the current time, and waits for a time or a duration. The engine and the stores use no
-/// other time.
+/// A clock, which returns the current time, and waits for a time or a duration. The engine and the stores read
+/// the time only from their clock.
 ///
 /// Due times are compared with the wall clock ([`now`](Self::now)), which people and time servers can set
 /// forward and back. Durations are measured with the monotonic clock ([`monotonic`](Self::monotonic)), so that
@@ -22,8 +22,8 @@ pub trait Clock: Send + Sync + 'static {
     /// The current time of the wall clock.
     fn now(&self) -> DateTime<Utc>;
 
-    /// The time since a fixed moment of this process. It never goes back, even if the wall clock is set back.
-    /// The default is the operating system's monotonic clock.
+    /// The time since a fixed moment of this process. The time never goes back, even if the wall clock is set
+    /// back. The default is the operating system's monotonic clock.
     fn monotonic(&self) -> Duration {
         ORIGIN.elapsed()
     }
@@ -35,7 +35,8 @@ pub trait Clock: Send + Sync + 'static {
         Box::pin(tokio::time::sleep(duration))
     }
 
-    /// Waits until [`now`](Self::now) is `deadline` or later. It returns at once if the deadline has passed.
+    /// Waits until [`now`](Self::now) is `deadline` or later. If the deadline has passed, the wait ends at
+    /// once.
     ///
     /// Dropping the future ends the wait and has no other effect.
     fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
@@ -49,10 +50,11 @@ pub trait Clock: Send + Sync + 'static {
 pub struct SystemClock;
 
 /// The longest time that [`SystemClock`] sleeps without reading the wall clock. One wake-up a second costs
-/// nothing measurable. After the clock was set forward, no timer is later than this.
+/// nothing measurable. After the wall clock was set forward, no timer is late by more than this.
 pub const LONGEST_NAP: Duration = Duration::from_secs(1);
 
-/// The time of the operating system's wall clock. Unlike [`Utc::now`], it does not panic before 1970.
+/// The time of the operating system's wall clock. Unlike [`Utc::now`], this function does not panic if the
+/// clock shows a time before 1970.
 #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected elsewhere")]
 pub(crate) fn system_time() -> DateTime<Utc> {
     SystemTime::now().into()
@@ -65,7 +67,7 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, deadline: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
         Box::pin(async move {
-            // `to_std` fails only for a negative rest: then the deadline has passed.
+            // `to_std` fails only for a negative duration, which means that the deadline has passed.
             while let Ok(rest) = (deadline - self.now()).to_std() {
                 if rest.is_zero() {
                     break;

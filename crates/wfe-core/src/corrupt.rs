@@ -7,15 +7,15 @@ use std::{
 use crate::sync::lock;
 use crate::{WfeError, logging};
 
-/// The largest number of values that are remembered. An operator repairs far fewer one by one, and the memory
-/// is negligible.
+/// The largest number of values that are remembered. An operator would repair far fewer values one by one, and
+/// the memory for this many values is negligible.
 const MOST: usize = 4096;
 
 /// The corrupt values that were already reported. Stores and hosts use it to report a value once, even if many
 /// reads find it.
 ///
-/// It remembers at most 4096 values. When it is full, no further value counts as new; it logs once that it is
-/// full.
+/// The set remembers at most 4096 values. When the set is full, it logs this once, and no further value counts
+/// as new.
 #[derive(Debug, Default)]
 pub struct CorruptValues(Mutex<HashSet<u64>>);
 
@@ -26,7 +26,8 @@ impl CorruptValues {
         let WfeError::Corrupt { table, column, row, .. } = error else { return false };
         let mut hasher = DefaultHasher::new();
         (table, column, row).hash(&mut hasher);
-        // No code panics while it holds the lock; if it did, the set would still be consistent.
+        // No code panics while it holds the lock. Even if such code panicked, the set would still be
+        // consistent.
         let mut known = lock(&self.0);
         let is_new = known.len() < MOST && known.insert(hasher.finish());
         if is_new && known.len() == MOST {

@@ -1,4 +1,5 @@
-//! The core of WFE: definitions of workflows, their execution, and the persistence contract. It does no I/O.
+//! The core of WFE: definitions of workflows, their execution, and the persistence contract. This crate does
+//! no I/O.
 //!
 //! * [`definition`]: the builder of workflow definitions.
 //! * [`steps`]: the traits and types that a program's steps use.
@@ -7,7 +8,7 @@
 //! * [`traits`]: the persistence contract, with all its rules.
 //! * [`WfeError`]: every error of the contract, and what the caller can do about it.
 //! * [`limits`]: the values that a store may refuse.
-//! * [`redact`](redact()): errors without the values that they quote.
+//! * [`redact`](redact()): removes quoted values from errors.
 //! * [`clock`]: the source of time.
 
 pub mod clock;

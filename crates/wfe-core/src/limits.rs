@@ -1,8 +1,9 @@
 //! The limits of stored values: which values a store may refuse.
 //!
-//! A store refuses such a value when it is written ([`WfeError::Unstorable`]). The executor checks the same
-//! limits earlier, when it still knows which step gave the value, so that only this step fails. A time that is
-//! a bound, such as the end of a delay, is replaced by the [nearest one](nearest_time) that can be stored.
+//! A store refuses a value outside of these limits when the value is written ([`WfeError::Unstorable`]). The
+//! executor checks the same limits earlier, when it still knows which step gave the value, so that only this
+//! step fails. A time that is a bound, such as the end of a delay, is replaced by the
+//! [nearest one](nearest_time) that a store can hold.
 
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use serde_json::Value;
 
 use crate::{Result, WfeError};
 
-/// The deepest nesting of JSON that can be stored, in levels. It is the deepest that the parser of `serde_json`
-/// reads. An array or object is one level, and its contents are the next.
+/// The deepest nesting of JSON that can be stored, in levels. It is the deepest nesting that the parser of
+/// `serde_json` reads. An array or object is one level, and its contents are the next.
 pub const DEEPEST_JSON: usize = 127;
 
 /// The longest id of a definition, in bytes. It is limited because a host sends the ids of all its definitions
@@ -35,8 +36,8 @@ pub fn check_json(what: &str, value: &Value) -> Result<()> {
     })
 }
 
-/// Whether the value has at most this many levels. It does not use recursion, so that a value with a million
-/// levels cannot overflow the stack.
+/// Whether the value has at most this many levels. The function does not use recursion, so that a value with
+/// a million levels cannot overflow the stack.
 fn is_nested_within(value: &Value, levels: usize) -> bool {
     let is_container = |value: &&Value| value.is_array() || value.is_object();
     let mut level: Vec<&Value> = Some(value).filter(is_container).into_iter().collect();
@@ -74,9 +75,9 @@ pub fn nanos(what: &str, time: DateTime<Utc>) -> Result<i64> {
     })
 }
 
-/// The time itself if it can be stored, or else the nearest time that can be stored. It is for times that are
-/// bounds, such as the effective date of a wait or the end of a delay. A time within a leap second becomes the
-/// second after it, so that nothing is due early.
+/// The time itself if it can be stored, or otherwise the nearest time that can be stored. This function is
+/// for times that are bounds, such as the effective date of a wait or the end of a delay. A time within a
+/// leap second is rounded up to the next second, so that nothing is due early.
 #[must_use]
 pub fn nearest_time(time: DateTime<Utc>) -> DateTime<Utc> {
     let first = DateTime::from_timestamp_nanos(i64::MIN);
@@ -106,19 +107,21 @@ pub fn later(now: DateTime<Utc>, duration: Duration) -> DateTime<Utc> {
 #[derive(Serialize)]
 pub(crate) struct Inside<'v>(#[serde(with = "inside")] pub &'v Value);
 
-/// Serde functions (`#[serde(with = …)]`) for values of the program that the engine stores inside values of its
-/// own. A value is written as it is, unless the nesting would become too deep; then it is written as its text.
-/// So every value that can be stored by itself can be stored inside another one.
+/// Serde functions (`#[serde(with = …)]`) for values of the program that the engine stores inside values of
+/// its own. A value is written unchanged, unless the nesting would become too deep. In that case, it is
+/// written as a string with its JSON text. So every value that can be stored alone can also be stored inside
+/// another value.
 pub(crate) mod inside {
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
     use serde_json::Value;
 
     use super::{DEEPEST_JSON, is_nested_within};
 
-    /// The only key of the object that holds the text of a value. A value that looks like such an object is
-    /// written as its text too, so that every value is read back unchanged.
+    /// The only key of the object that holds the JSON text of a value. A value that looks like such an object
+    /// is written as JSON text too, so that every value is read back unchanged.
     const TEXT: &str = "wfe.text";
-    /// The most levels that the engine's own value around a value may have: an answer inside an answer has two.
+    /// The maximum number of levels by which the engine's own values may enclose a value. For example, an
+    /// answer inside an answer adds two levels.
     const AROUND: usize = 4;
 
     fn is_text(value: &Value) -> Option<&Value> {

@@ -1,8 +1,10 @@
-//! The `tracing` macros, with panics of the subscriber caught. The engine and the stores log only with these.
+//! The `tracing` macros, wrapped so that panics of the subscriber are caught. The engine and the stores log
+//! only with these macros.
 //!
-//! A subscriber is the program's code, and may panic: one that writes to standard error panics when the disk
-//! behind it is full. Such a panic would end a thread of the engine or of a store. In a destructor that runs
-//! while another panic unwinds, it would end the process. Here, only the one event or span is lost.
+//! A subscriber is the program's code, and may panic. For example, a subscriber that writes to standard error
+//! panics if standard error is a file on a full disk. Such a panic would end a thread of the engine or of a
+//! store. In a destructor that runs while another panic unwinds, the panic would abort the process. With
+//! these macros, only the one event or span is lost.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,7 +26,7 @@ pub use crate::{
     __warn as warn,
 };
 
-/// As [`tracing::error!`].
+/// Like [`tracing::error!`], but catches a panic of the subscriber.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __error {
@@ -33,7 +35,7 @@ macro_rules! __error {
     };
 }
 
-/// As [`tracing::warn!`].
+/// Like [`tracing::warn!`], but catches a panic of the subscriber.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __warn {
@@ -42,7 +44,7 @@ macro_rules! __warn {
     };
 }
 
-/// As [`tracing::info!`].
+/// Like [`tracing::info!`], but catches a panic of the subscriber.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __info {
@@ -51,7 +53,7 @@ macro_rules! __info {
     };
 }
 
-/// As [`tracing::debug!`].
+/// Like [`tracing::debug!`], but catches a panic of the subscriber.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __debug {
@@ -60,7 +62,7 @@ macro_rules! __debug {
     };
 }
 
-/// As [`tracing::trace!`].
+/// Like [`tracing::trace!`], but catches a panic of the subscriber.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __trace {
@@ -69,7 +71,7 @@ macro_rules! __trace {
     };
 }
 
-/// As [`tracing::info_span!`], but returns a [`Span`].
+/// Like [`tracing::info_span!`], but returns a [`Span`].
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __info_span {
@@ -83,7 +85,8 @@ pub fn event(emit: impl FnOnce()) {
     guarded(emit);
 }
 
-/// The result of the call; `None`: it panicked. The program's panic hook has reported the panic.
+/// Returns the result of the call, or `None` if the call panicked. The program's panic hook has already
+/// reported the panic.
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(done) => Some(done),
@@ -124,7 +127,7 @@ impl Span {
         work()
     }
 
-    /// The same future inside this span: each poll runs in the span, and so does the drop.
+    /// Wraps the future so that each poll and the drop of the future run inside this span.
     pub fn instrument<F: Future>(self, future: F) -> Instrumented<F> {
         Instrumented { future: Some(Box::pin(future)), span: self }
     }
@@ -184,10 +187,11 @@ impl<F> Drop for Instrumented<F> {
     }
 }
 
-/// The same future without the program's subscriber, for calls into libraries that log by themselves.
+/// Runs the future without the program's subscriber. It is for calls into libraries that call `tracing`
+/// directly.
 ///
-/// If the program has no subscriber, none is set: setting one could not be reverted, and `tracing` would no
-/// longer pass events on to `log`.
+/// If the program has no subscriber, the empty subscriber is not set either. Setting a subscriber could not
+/// be reverted, and `tracing` would no longer pass events on to `log`.
 pub async fn unlogged<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -266,7 +270,7 @@ mod tests {
         }
     }
 
-    /// A second panic that left a destructor during an unwinding would end the process.
+    /// A second panic that left a destructor during an unwinding would abort the process.
     #[test]
     fn a_panicking_subscriber_stops_neither_the_code_that_logs_nor_an_unwinding() {
         let bomb: &'static Bomb = Box::leak(Box::default());
@@ -291,7 +295,7 @@ mod tests {
     async fn an_unlogged_future_is_in_no_span_and_reaches_no_subscriber() {
         let bomb: &'static Bomb = Box::leak(Box::default());
         let _default = set_default(&Dispatch::new(bomb));
-        // A library that logs by itself.
+        // A library that calls `tracing` directly.
         let library = async {
             tokio::task::yield_now().await;
             tracing::error!("not logged");

@@ -12,11 +12,12 @@ use crate::{BoxError, WfeError};
 /// `invalid type: string "4111 1111 …", expected u32`. Errors are stored with instances, logged, and shown to
 /// people who may not see the data.
 ///
-/// WFE redacts every error of `serde_json` that it gets. A store must redact such an error before it makes the
-/// error the source of a [`WfeError`](crate::WfeError); where `?` converts the error into a `WfeError`, that
-/// happens by itself. WFE also redacts an error inside another one that shows its text as its own: inside an
-/// [`io::Error`], an `Arc`, a `Box`, or [`WfeError::Other`](crate::WfeError::Other). The text of a panic, such
-/// as that of an `.unwrap()` in a step, is not redacted.
+/// WFE redacts every error of `serde_json` that it gets. A store must redact an error of `serde_json` before
+/// it uses the error as the source of a [`WfeError`](crate::WfeError). Where `?` converts the error into a
+/// `WfeError`, the error is redacted automatically. WFE also redacts an error inside a wrapper that shows the
+/// inner error's text as its own text: an [`io::Error`], an `Arc`, a `Box`, or
+/// [`WfeError::Other`](crate::WfeError::Other). The text of a panic, such as the message of a failed
+/// `.unwrap()` in a step, is not redacted.
 ///
 /// ```
 /// let error = serde_json::from_str::<u32>("\n\"secret\"").unwrap_err();
@@ -28,15 +29,17 @@ use crate::{BoxError, WfeError};
 #[must_use]
 pub fn redact(error: serde_json::Error) -> serde_json::Error {
     match error.classify() {
-        // Only these texts come from the types that are read and written.
+        // Only in this category does the text come from the types that are read and written. It can quote
+        // values.
         Category::Data => serde::de::Error::custom(Redacted(&error)),
-        // These texts are constants of `serde_json`, or come from the operating system.
+        // The texts of these errors are constants of `serde_json`, or come from the operating system.
         Category::Io | Category::Syntax | Category::Eof => error,
     }
 }
 
-/// As [`redact`], for an error of any type that shows the text of an error of `serde_json` as its own. The
-/// result is an error of the same type.
+/// Like [`redact`], for an error of any type that shows the text of an error of `serde_json` as its own text.
+/// The result keeps the type if the error is an `Arc<serde_json::Error>`, an [`io::Error`] or a [`WfeError`].
+/// Any other wrapper is replaced by the redacted error of `serde_json`.
 pub(crate) fn redact_boxed(error: BoxError) -> BoxError {
     let Some(json) = shown(&*error).filter(|json| json.classify() == Category::Data) else { return error };
     let redacted: serde_json::Error = serde::de::Error::custom(Redacted(json));
@@ -50,8 +53,8 @@ pub(crate) fn redact_boxed(error: BoxError) -> BoxError {
     if error.is::<WfeError>() { Box::new(WfeError::Other(Box::new(redacted))) } else { Box::new(redacted) }
 }
 
-/// The error of `serde_json` whose text this error shows as its own: this error is one, or wraps one without
-/// adding text.
+/// The error of `serde_json` whose text this error shows as its own text. This error either is the error of
+/// `serde_json`, or wraps it without adding text.
 fn shown<'e>(mut error: &'e (dyn Error + 'static)) -> Option<&'e serde_json::Error> {
     loop {
         error = if let Some(json) = error.downcast_ref() {
@@ -98,7 +101,7 @@ impl fmt::Display for Redacted<'_> {
             return error.fmt(f);
         }
         f.write_str("the value has another type or shape than expected")?;
-        // An error for a value that was not read from a text has no line.
+        // An error about a value that was not parsed from text has no line number.
         if error.line() == 0 {
             return Ok(());
         }

@@ -2,10 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex, also after a thread has panicked while it held the lock.
+/// Locks a mutex, even after a thread has panicked while it held the lock.
 ///
-/// For state that is whole between any two statements: a panic of other code, in a `Drop` or a `Clone` of the user's say,
-/// then leaves nothing half changed, and must not make every later call panic, too.
+/// Use this function for state that is consistent between any two statements. A panic of other code, for example in a
+/// user's `Drop` or `Clone`, then leaves nothing half changed. So the panic must not make every later call panic, too.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

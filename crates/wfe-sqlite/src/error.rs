@@ -17,7 +17,7 @@ const CONSTRAINT: i32 = 19;
 const PROTOCOL: i32 = 15;
 const NOT_A_DATABASE: i32 = 26;
 
-/// For the database file at this path, or a file beside it.
+/// The error of a database file, or of a file beside it, that cannot be used.
 pub(crate) fn unusable(path: &Path, reason: impl Into<String>, source: Option<BoxError>) -> WfeError {
     WfeError::Unusable { path: path.to_owned(), reason: reason.into(), source }
 }
@@ -36,12 +36,12 @@ pub(crate) fn is_not_null_violation(error: &sqlx::Error) -> bool {
     code(error) == Some(NOT_NULL)
 }
 
-/// Whether a rule of the schema forbids it: a CHECK, a UNIQUE, a foreign key, a trigger.
+/// Whether a rule of the schema refused the statement: a CHECK, a UNIQUE, a foreign key or a trigger.
 pub(crate) fn is_constraint_violation(error: &sqlx::Error) -> bool {
     primary(error) == Some(CONSTRAINT)
 }
 
-/// Whether another connection held the database for too long; nothing was done.
+/// Whether another connection held the database for too long. The statement then changed nothing.
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(BUSY | LOCKED | PROTOCOL))
 }
@@ -51,14 +51,15 @@ pub(crate) fn is_damage(error: &sqlx::Error) -> bool {
     matches!(primary(error), Some(CORRUPT | NOT_A_DATABASE))
 }
 
-/// Whether the thread of the connection has ended by a panic: nothing may be sent to it any more.
+/// Whether the thread of the connection has panicked. Nothing may be sent to that thread any more.
 pub(crate) fn is_crash(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::WorkerCrashed)
 }
 
-/// Whether the connection may not be used again: its thread has ended, or may be about to. sqlx resets the
-/// statements of a text once the error of one of them is read. It panics if SQLite could not prepare that
-/// statement anew (because a table or an index was dropped) and has forgotten the error by then.
+/// Whether the connection may not be used again, because its thread has ended or may soon panic. When sqlx has
+/// read the error of one statement, it resets all statements of the query text. sqlx panics if SQLite could
+/// not prepare the failed statement again (because a table or an index was dropped) and SQLite has discarded
+/// the error by then.
 pub(crate) fn ends_connection(error: &sqlx::Error) -> bool {
     is_crash(error) || primary(error) == Some(ERROR)
 }
@@ -68,9 +69,9 @@ pub(crate) fn is_full(error: &sqlx::Error) -> bool {
     primary(error) == Some(FULL)
 }
 
-/// The error of a read, or of a write that certainly left nothing.
+/// The error of a read, or of a write that certainly stored nothing.
 ///
-/// Shared, because one error can answer many requests.
+/// The SQLite error is shared, because it can be the cause of failure for many requests.
 pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     let message = format!("{doing}: {error}");
     let source: Option<BoxError> = Some(Box::new(Arc::clone(error)));
@@ -83,10 +84,10 @@ pub(crate) fn storage(doing: &str, error: &Arc<sqlx::Error>) -> WfeError {
     }
 }
 
-/// The error of a write in which this statement broke a rule of the schema. Values of a caller that break a
-/// rule are refused before, or by a guard: so the cause is in a stored row. If the statement writes only what
-/// belongs to the subject of its script, the error names the subject; SQLite does not say which row it is. A
-/// fault in other rows is not attributed to the subject.
+/// The error of a write in which this statement broke a rule of the schema. The cause is in a stored row,
+/// because values of the caller that break a rule are refused earlier, or by a guard. SQLite does not report
+/// which row it is. If the statement writes only rows that belong to the subject of its script, the error
+/// names the subject. A fault in other rows is not attributed to the subject.
 pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::Error>) -> WfeError {
     let own = script.statements.get(statement).and_then(|statement| statement.own);
     match own.zip(script.subject()) {
@@ -101,8 +102,8 @@ pub(crate) fn broken_rule(script: &Script, statement: usize, error: &Arc<sqlx::E
     }
 }
 
-/// Adds the name of the database to an error. For answers that leave the store: the code below mostly does not
-/// know it.
+/// Adds the name of the database to an error that leaves the store. Most of the code below does not know this
+/// name.
 pub(crate) fn of(location: &str, error: WfeError) -> WfeError {
     let named = |message: String| format!("{location}: {message}");
     match error {
@@ -112,12 +113,12 @@ pub(crate) fn of(location: &str, error: WfeError) -> WfeError {
         WfeError::CommitUnknown { message, source } => {
             WfeError::CommitUnknown { message: named(message), source }
         }
-        // These name it already, or name something that is no file.
+        // The other errors already name the database, or concern something that is not a file.
         other => other,
     }
 }
 
-/// Adds the name of the database if the error is that of a value that does not decode.
+/// Adds the name of the database to the error of a value that does not decode. Other errors stay unchanged.
 pub(crate) fn of_corrupt(location: &str, error: WfeError) -> WfeError {
     match error {
         WfeError::Corrupt { table, column, row, message, source } => {
@@ -127,7 +128,7 @@ pub(crate) fn of_corrupt(location: &str, error: WfeError) -> WfeError {
     }
 }
 
-/// The error of SQLite from which this one was made.
+/// The SQLite error from which this error was made.
 pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     match error {
         WfeError::Storage { source: Some(source), .. } => source.downcast_ref(),
@@ -135,11 +136,11 @@ pub(crate) fn cause(error: &WfeError) -> Option<&Arc<sqlx::Error>> {
     }
 }
 
-/// The error of a write that waited in vain for other processes that hold the database.
+/// The error of a write that waited in vain for the database, which other processes held.
 pub(crate) fn busy(location: &str, waited: Duration, held: &Arc<dyn Error + Send + Sync>) -> WfeError {
     let message = format!(
-        "waited {waited:.1?} for the write lock of {location}, which other processes held ({held}): kill or resume one \
-         that is suspended in a commit, or raise busy_timeout"
+        "waited {waited:.1?} for the write lock of {location}, which other processes held ({held}); if one of them \
+         is stopped during a commit, kill or resume it; otherwise raise busy_timeout"
     );
     WfeError::Busy { message, source: Some(Box::new(Arc::clone(held))) }
 }
@@ -149,7 +150,7 @@ pub(crate) fn commit_unknown(error: &Arc<sqlx::Error>) -> WfeError {
     WfeError::CommitUnknown { message: error.to_string(), source: Some(Box::new(Arc::clone(error))) }
 }
 
-/// The error of a column that is not of the type that the schema promises.
+/// The error of a column whose value does not have the type that the schema requires.
 pub(crate) fn corrupt(
     table: &'static str,
     column: &'static str,
@@ -183,7 +184,7 @@ mod tests {
 
     fn broken<const N: usize>(sql: &Sql<N>, subject: Option<&str>) -> WfeError {
         let mut script = Script::about("a");
-        // Like other arguments of a statement, those of a guard may name the subject.
+        // The arguments of a guard may name the subject, like the arguments of any other statement.
         script.guard(&sql::ownership::EXISTS, [subject.into()]);
         let statement = script.add(sql, std::array::from_fn(|_| Value::Null));
         broken_rule(&script, statement, &Arc::new(sqlx::Error::RowNotFound))
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!(blamed(&sql::pointers::PUT_IN_COMMIT), Some("execution_pointers"));
         assert_eq!(blamed(&sql::subscriptions::CLOSE), Some("event_subscriptions"));
         assert_eq!(blamed(&sql::streams::ADVANCE), Some("event_subscriptions"));
-        // Of several instances, of another one, or shared by all.
+        // These rows belong to several instances, to another instance, or to all instances.
         assert_eq!(blamed(&sql::ownership::FREE), None);
         assert_eq!(blamed(&sql::ownership::JUDGE), None);
         assert_eq!(blamed(&sql::ownership::CLEAR_OWNER), None);

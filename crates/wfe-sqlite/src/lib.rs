@@ -14,7 +14,8 @@ mod schema;
 mod sql;
 mod step_store;
 
-// Named so that a bundled SQLite with the WAL-reset corruption bug fails to resolve; sqlx is the only way to it.
+// The dependency on libsqlite3-sys only excludes versions that bundle an SQLite with the WAL-reset corruption
+// bug. All calls of SQLite go through sqlx.
 use libsqlite3_sys as _;
 
 pub use file::sidecar_names::is_sidecar;

@@ -1,4 +1,4 @@
-//! The location of the database, and how it is used.
+//! The options of a provider: the location of the database, and how the provider uses the database.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,19 +13,19 @@ use wfe_core::{
 
 use crate::SqlitePersistenceProvider;
 
-/// How long a call waits, from its beginning, for other processes that hold the database and for earlier calls,
-/// unless [`busy_timeout`](SqliteOptions::busy_timeout) is set. A commit takes milliseconds; the timeout is for
-/// a process that is suspended in the middle of one.
+/// The default of [`busy_timeout`](SqliteOptions::busy_timeout): how long a call waits, from its beginning, for other
+/// processes that hold the database and for earlier calls. A commit takes milliseconds. The timeout is meant for a
+/// process that is suspended in the middle of a commit.
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an owner may give no sign of life before others take over its instances, unless
-/// [`lease`](SqliteOptions::lease) is set. It is far longer than a busy machine delays a process, and short
-/// enough that the work of a frozen process is not late by minutes.
+/// The default of [`lease`](SqliteOptions::lease): how long an owner may show no sign of life before other hosts take
+/// over its instances. The lease is far longer than the delay of a process on a busy machine, and short enough that the
+/// work of an unresponsive process is not late by minutes.
 pub const LEASE: Duration = Duration::from_secs(30);
 /// The shortest lease that is allowed. A heartbeat is written every sixth of a lease. That interval must be longer than
 /// the tens of milliseconds that a thread may wait for a processor core.
 const SHORTEST_LEASE: Duration = Duration::from_millis(600);
-/// How much memory the copies of stored instances may take, unless [`cache_bytes`](SqliteOptions::cache_bytes)
-/// is set: enough for some ten thousand small instances.
+/// The default of [`cache_bytes`](SqliteOptions::cache_bytes): the memory for copies of stored instances. It is enough
+/// for some ten thousand small instances.
 pub const CACHE_BYTES: usize = 64 << 20;
 
 /// The location of a database.
@@ -36,7 +36,7 @@ pub(crate) enum Location {
 }
 
 impl Location {
-    /// Its name in errors.
+    /// The name of the database in errors.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Memory => ":memory:".to_owned(),
@@ -78,42 +78,42 @@ impl SqliteOptions {
         }
     }
 
-    /// The clock by which tokens expire and events become due. Default: [`SystemClock`].
+    /// The clock that decides when tokens expire and when events become due. Default: [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// How long a call waits, from its beginning, before it fails with [`WfeError::Busy`]: for other processes
-    /// that hold the database, and for a permit of its queue, if the program sends more than the database
-    /// serves ([how much](SqlitePersistenceProvider#how-much-waits)). At most 24 days. With any timeout, a call
-    /// that gets a permit at once is tried once. Default: [`BUSY_TIMEOUT`].
+    /// How long a call waits, from its beginning, before it fails with [`WfeError::Busy`]. A call waits for other
+    /// processes that hold the database. If the program sends more calls than the database serves, a call also waits
+    /// for a permit of its queue ([how much](SqlitePersistenceProvider#how-much-waits)). The maximum is 24 days. With
+    /// any timeout, a call that gets a permit at once is tried once. Default: [`BUSY_TIMEOUT`].
     pub fn busy_timeout(mut self, wait: Duration) -> Self {
         self.busy_timeout = wait.min(Duration::from_millis(i32::MAX as u64));
         self
     }
 
-    /// About how many bytes of memory the copies of stored instances may take. With 0 there are none, so that
-    /// each `persist_workflow` first reads what is stored. Default: [`CACHE_BYTES`].
+    /// The approximate number of bytes of memory for copies of stored instances. With 0, no copies are kept, and each
+    /// `persist_workflow` first reads the stored instance. Default: [`CACHE_BYTES`].
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// How long hosts of this provider may give no sign of life, because they are frozen or hang, before others
-    /// take over their instances. A lease of less than 600 ms counts as 600 ms, and one of less than four polls
-    /// of those others counts as four of their polls. A killed process needs no lease: its instances are free
-    /// at once. Each host keeps the lease that it began with, also for processes with another one. Default:
-    /// [`LEASE`].
+    /// How long hosts of this provider may show no sign of life, because they are stopped or hang, before other hosts
+    /// take over their instances. A lease of less than 600 ms counts as 600 ms. A lease that is shorter than four poll
+    /// intervals of an observing host counts as four of that host's poll intervals. A killed process needs no lease:
+    /// its instances are available at once. Each host keeps the lease with which it began, and processes with a
+    /// different lease respect it. Default: [`LEASE`].
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(SHORTEST_LEASE);
         self
     }
 
-    /// Opens the database; creates it and its tables if they are missing.
+    /// Opens the database. Creates the database and its tables if they are missing.
     ///
     /// # Errors
-    /// As [`SqlitePersistenceProvider::new`].
+    /// Returns the same errors as [`SqlitePersistenceProvider::new`].
     pub async fn open(mut self) -> Result<SqlitePersistenceProvider> {
         let location = std::mem::replace(&mut self.location, Ok(Location::Memory))?;
         SqlitePersistenceProvider::open(location, self).await
@@ -135,8 +135,8 @@ fn unusable(url: &str, reason: impl Into<String>) -> WfeError {
     WfeError::Unusable { path: PathBuf::from(url), reason: reason.into(), source: None }
 }
 
-/// `:memory:`, `sqlite::memory:`, `sqlite:relative.db`, `sqlite:///absolute/path.db`: with percent escapes, as sqlx
-/// reads them.
+/// Parses `:memory:`, `sqlite::memory:`, `sqlite:relative.db` or `sqlite:///absolute/path.db`. Percent escapes are
+/// decoded as in sqlx.
 fn parse(url: &str) -> Result<Location> {
     if url == ":memory:" {
         return Ok(Location::Memory);
@@ -144,13 +144,13 @@ fn parse(url: &str) -> Result<Location> {
     let Some(rest) = url.strip_prefix("sqlite:") else {
         return Err(unusable(
             url,
-            "not a URL of SQLite; use \":memory:\", \"sqlite:file.db\" or \"sqlite:///path/to/file.db\"",
+            "not an SQLite URL; use \":memory:\", \"sqlite:file.db\" or \"sqlite:///path/to/file.db\"",
         ));
     };
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
-        // "Read, write, create" is the default anyway, and users of sqlx write it by habit.
+        // "Read, write, create" is the default, and users of sqlx often write it by habit.
         if parameter != "mode=rwc" {
             return Err(unusable(
                 url,
@@ -168,12 +168,12 @@ fn parse(url: &str) -> Result<Location> {
     }
     let path = path_of(decode(path)).ok_or_else(|| unusable(url, "the path is not valid UTF-8"))?;
     if path.as_os_str().as_encoded_bytes().contains(&0) {
-        return Err(unusable(url, "the path has a NUL in it"));
+        return Err(unusable(url, "the path contains a NUL character"));
     }
     Ok(Location::File(path))
 }
 
-/// Decodes percent escapes; anything else stays as it is.
+/// Decodes percent escapes. All other bytes stay unchanged.
 fn decode(text: &str) -> Vec<u8> {
     let (bytes, mut decoded, mut at) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while at < bytes.len() {

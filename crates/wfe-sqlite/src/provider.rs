@@ -1,4 +1,4 @@
-//! The provider: what is open, and how its parts reach the database.
+//! The provider: its open connections and files, and the calls by which other modules reach the database.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -29,75 +29,82 @@ use crate::{
 
 /// A store of workflows in one SQLite database.
 ///
-/// The effect of a call that returned is durable: the answer comes after the fsync of its commit (in memory
-/// there is none). A dropped future leaves all of its effect or none. Any number of providers, in any number of
-/// processes, may have one file open; their writers take turns.
+/// The effect of a call is durable when the call returns: the call returns after the fsync of its commit. (In
+/// memory there is no fsync.) If a future is dropped, either its whole effect is stored or nothing. Any number
+/// of providers, in any number of processes, may have one file open. Their writers take turns.
 ///
-/// Dropping the provider finishes earlier calls and then closes the database; it blocks for that, usually some
-/// milliseconds and at most two seconds. [`close`](Self::close) waits without blocking, as long as it takes.
+/// Dropping the provider finishes earlier calls and then closes the database. The drop blocks the thread
+/// meanwhile, usually for some milliseconds and at most for two seconds. [`close`](Self::close) waits without
+/// blocking the thread, and without a time limit.
 ///
-/// A call is acknowledged only if its effect is in the file at the path. If a database, `-wal` or `-shm` is
-/// removed, renamed, replaced or truncated while it is open, the call finds that before it answers, and so does
-/// every later call: [`Unusable`](wfe_core::WfeError::Unusable), or
-/// [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) for the commit that was under way. A file that is
-/// overwritten in place is not detected in this way. [The crate's
-/// documentation](crate#when-the-database-file-is-lost) has the limits. To copy a database that is open, use
-/// `VACUUM INTO` on a connection of your own, not a copy of its files.
+/// A call is acknowledged only if its effect is in the file at the path. If the database, its `-wal` or its
+/// `-shm` is removed, renamed, replaced or truncated while it is open, the current call detects this before it
+/// returns. This call and every later call fail with [`Unusable`](wfe_core::WfeError::Unusable). Only the
+/// commit that was under way fails with [`CommitUnknown`](wfe_core::WfeError::CommitUnknown) instead. These
+/// checks do not detect a file that is overwritten in place. [The crate's
+/// documentation](crate#when-the-database-file-is-lost) describes the limits. To copy a database that is open,
+/// use `VACUUM INTO` on a connection of your own. Do not copy its files.
 ///
-/// A file has at most four connections: one writes, and three read, each a snapshot. A database in memory has
-/// one connection for both, and is lost only with its provider: there is no pool, so no connection is recycled
-/// or timed out, and one is reopened only after an error that makes it doubtful.
+/// A provider has at most four connections to its file: one connection writes, and three connections read
+/// snapshots. A database in memory has one connection for writes and reads, and is lost only with its provider.
+/// There is no pool, so no connection is recycled or timed out. A connection is reopened only after an error
+/// that makes its state doubtful.
 ///
 /// # How much waits
-/// Calls wait in two queues, one for writes and one for reads (in memory, one for both). A queue has permits
-/// for 1 024 calls of the program, or for fewer with 64 MiB of arguments together; a call that is larger than
-/// that enters alone. Further calls wait outside the queue, in order, for at most
-/// [`busy_timeout`](SqliteOptions::busy_timeout) from their beginning. Then they fail with
-/// [`Busy`](wfe_core::WfeError::Busy), and nothing was written. A call that is dropped while it waits outside
-/// has no effect; one that is dropped in the queue keeps its permit until the database has served it.
+/// Calls wait in two queues, one for writes and one for reads. A database in memory has one queue for both. A
+/// queue has permits for 1 024 calls of the program, or for fewer calls if they have 64 MiB of arguments
+/// together. A call with more than 64 MiB of arguments enters the queue alone. Further calls wait for a permit
+/// outside the queue, in order, for at most [`busy_timeout`](SqliteOptions::busy_timeout) from their beginning.
+/// Then they fail with [`Busy`](wfe_core::WfeError::Busy), and nothing was written. A call that is dropped
+/// while it waits outside the queue has no effect. A call that is dropped in the queue keeps its permit until
+/// the database has served it.
 ///
-/// Calls of the engine of a host (the commits, claims, loads and the like of
-/// [`StepStore`](wfe_core::traits::StepStore)) need no permit and never wait outside: there is one such call at
-/// a time for each instance in memory.
+/// Calls of a host's engine (the commits, claims, loads and similar calls of
+/// [`StepStore`](wfe_core::traits::StepStore)) need no permit and never wait outside the queue. Each instance
+/// in memory makes only one such call at a time.
 pub struct SqlitePersistenceProvider {
     pub(crate) writer: Writer,
-    /// `None`: a database in memory, read on the writer's connection.
+    /// `None` for a database in memory, which is read on the writer's connection.
     reader: Option<Reader>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) owners: Arc<Owners>,
     pub(crate) change_signal: ChangeSignal,
-    /// `None`: a database in memory, which cannot be removed.
+    /// `None` for a database in memory, which cannot be removed.
     watch: Option<Watch>,
     corrupt: CorruptValues,
     location: Location,
 }
 
 impl SqlitePersistenceProvider {
-    /// Opens a database; creates it and its tables if they are missing.
+    /// Opens a database. Creates the database and its tables if they are missing.
     ///
     /// The URL is `:memory:` (or `sqlite::memory:`), `sqlite:relative.db` or `sqlite:///absolute/path.db`, with
     /// percent escapes if the path has a `?` or `%`.
     ///
     /// # Errors
-    /// * [`Unusable`](wfe_core::WfeError::Unusable), with path and cause; the file is untouched. The causes: a
-    ///   URL of another kind or an unknown parameter; a missing folder; a file that is no database, belongs to
-    ///   another program, or is read-only; a network file system that Linux names; a SQLite older than 3.51.3;
-    ///   a schema that lacks something (because it was changed by hand); a write-ahead log, `-shm` or lock file
-    ///   beside it that does not belong to it or must not be used, as far as that is visible; a file that was
+    /// * [`Unusable`](wfe_core::WfeError::Unusable): if the database cannot be used. The error contains the
+    ///   path and the cause, and the file is unchanged. The causes are: a URL of another kind or an unknown
+    ///   parameter; a missing folder; a file that is not a database, belongs to another program, or is
+    ///   read-only; a network file system that Linux reports as one; an SQLite library older than 3.51.3; a
+    ///   schema that lacks a part because it was changed by hand; a write-ahead log, `-shm` or lock file that
+    ///   does not belong to the database or must not be used, as far as this can be detected; a file that was
     ///   removed while a process still has it open; a clock that shows a time before 1970.
-    /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): a newer version of WFE wrote it; it is untouched.
-    /// * [`Busy`](wfe_core::WfeError::Busy): another process held it for longer than the busy timeout.
+    /// * [`SchemaTooNew`](wfe_core::WfeError::SchemaTooNew): if a newer version of WFE has written the
+    ///   database. The file is unchanged.
+    /// * [`Busy`](wfe_core::WfeError::Busy): if another process held the database for longer than the busy
+    ///   timeout.
     pub async fn new(url: &str) -> Result<Self> {
         Self::builder(url).open().await
     }
 
-    /// As [`new`](Self::new), with options.
+    /// Like [`new`](Self::new), but with options.
     pub fn builder(url: &str) -> SqliteOptions {
         SqliteOptions::url(url)
     }
 
-    /// A file by its path, which may be any path, without escapes.
+    /// Like [`builder`](Self::builder), but for the file at this path. Any path is allowed, and it has no
+    /// percent escapes.
     pub fn file(path: impl AsRef<Path>) -> SqliteOptions {
         SqliteOptions::file(path.as_ref())
     }
@@ -117,7 +124,7 @@ impl SqlitePersistenceProvider {
                 (Writer::start(recovery, open).await?.0, None, owners, change_signal, None)
             }
             Location::File(path) => {
-                // The working directory may change: the database stays at the path where it was found.
+                // The working directory may change, so the path is made absolute now.
                 let path = open::absolute(path)?;
                 let watch = match preflight::check(&path) {
                     Ok(guard) => Watch::new(guard, &path),
@@ -131,7 +138,7 @@ impl SqlitePersistenceProvider {
                 let watched = watch.clone();
                 let reading = open::reading(&path, busy);
                 let open = async move || {
-                    // On the writer's thread, which may wait for a lock.
+                    // This block runs on the writer's thread, which may wait for a lock.
                     let change_signal = ChangeSignal::of_file(
                         LockFiles::join(&sidecars, busy)?,
                         watched.clone(),
@@ -144,7 +151,8 @@ impl SqlitePersistenceProvider {
                 };
                 let (mut writer, (readers, hold, change_signal)) = Writer::start(recovery, open).await?;
                 let reader = Reader::start(readers, reading, hold, busy, location.name())?;
-                // The writer's own thread blocks while other processes hold the database.
+                // The writer's own thread blocks while other processes hold the database, so waits are timed on
+                // the readers' thread.
                 writer.admission.time_on(reader.runtime().clone());
                 (writer, Some(reader), owners, change_signal, Some(watch))
             }
@@ -163,13 +171,13 @@ impl SqlitePersistenceProvider {
         })
     }
 
-    /// Finishes earlier calls, closes the database and waits for it. Every later call is
-    /// [`Closed`](wfe_core::WfeError::Closed). Idempotent.
+    /// Finishes earlier calls, closes the database, and returns when it is closed. Every later call returns
+    /// [`Closed`](wfe_core::WfeError::Closed). Closing twice is harmless.
     pub async fn close(&self) {
         if let Some(reader) = &self.reader {
             reader.close().await;
         }
-        // Last, so that SQLite can merge the WAL into the file.
+        // The writer closes last, so that SQLite can merge the WAL into the file.
         self.writer.close().await;
     }
 
@@ -178,7 +186,7 @@ impl SqlitePersistenceProvider {
         self.read_for(Caller::Program, script).await
     }
 
-    /// As [`read`](Self::read), for any caller.
+    /// Like [`read`](Self::read), but for any caller.
     pub(crate) async fn read_for(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
         match &self.reader {
             Some(reader) => reader.read(caller, script).await,
@@ -186,8 +194,8 @@ impl SqlitePersistenceProvider {
         }
     }
 
-    /// Reads a page of rows for the program: those that decode, and the cursor of the last one if there may be
-    /// more after it.
+    /// Reads a page of rows for the program. Returns the rows that decode, and the cursor of the last row if
+    /// more rows may follow.
     pub(crate) async fn page<T, P>(
         &self,
         script: Script,
@@ -197,26 +205,27 @@ impl SqlitePersistenceProvider {
     ) -> Result<(Vec<T>, Option<P>)> {
         let done = self.read(script).await?;
         let rows = || done.iter().flat_map(|done| &done.rows);
-        // By the last row that was read, whether it decodes or not: the rows after it can be read in either
-        // case.
+        // The cursor belongs to the last row that was read, even if this row does not decode: the rows after it
+        // can be read in either case.
         let last = rows().last().filter(|_| rows().count() == limit);
         Ok((self.sound(rows().map(decode))?, last.map(cursor).transpose()?))
     }
 
-    /// Whether the database file is still the one that was opened: now, or half a second ago.
+    /// Checks that the database file is still the one that was opened. With `at_times`, a check that is less
+    /// than half a second old is enough.
     pub(crate) fn check(&self, at_times: bool) -> Result<()> {
         let Some(watch) = &self.watch else { return Ok(()) };
         let checked = if at_times { watch.check_at_times() } else { watch.check() };
         checked.map_err(|loss| loss.unusable())
     }
 
-    /// Those of many rows that decode. The others are logged and left out: a corrupt row does not affect the
-    /// others.
+    /// Returns the rows that decode. A row that does not decode is logged and left out, so that it does not
+    /// affect the other rows.
     pub(crate) fn sound<T>(&self, rows: impl IntoIterator<Item = Result<T>>) -> Result<Vec<T>> {
         rows.into_iter().filter_map(|row| self.sound_one(row).transpose()).collect()
     }
 
-    /// One of many rows; `None`: it does not decode, and was logged.
+    /// Returns a row that decodes. `None` means that the row does not decode, and was logged.
     pub(crate) fn sound_one<T>(&self, row: Result<T>) -> Result<Option<T>> {
         match row {
             Ok(row) => Ok(Some(row)),
@@ -228,7 +237,7 @@ impl SqlitePersistenceProvider {
         }
     }
 
-    /// Adds the name of the database to the error of a value that does not decode. For answers that leave the
+    /// Adds the name of the database to the error of a value that does not decode, before the result leaves the
     /// store.
     pub(crate) fn named<T>(&self, result: Result<T>) -> Result<T> {
         result.map_err(|error| error::of_corrupt(&self.location.name(), error))
@@ -247,8 +256,8 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Refuses a clock before 1970, as shown by a computer that has lost its time: everything that begins under it,
-/// including the ids of instances, is out of order as soon as the clock is set.
+/// Refuses a clock that shows a time before 1970, as on a computer that has lost its time. Everything that
+/// begins under this clock, including the ids of instances, would be out of order as soon as the clock is set.
 fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     let now = clock.now();
     if now >= DateTime::UNIX_EPOCH {
@@ -261,9 +270,9 @@ fn check_clock(location: &Location, clock: &dyn Clock) -> Result<()> {
     ))
 }
 
-/// How long dropping a provider waits for each of its threads. If a program ended right after, its files would
-/// stay unclosed and its lock files would remain, which does no harm but looks untidy; that is not worth a
-/// longer wait.
+/// How long dropping a provider waits for each of its threads. If the program ends before a thread has
+/// finished, the database is not closed and the lock files remain. This is untidy but harmless, so a longer
+/// wait is not worthwhile.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 impl Drop for SqlitePersistenceProvider {
@@ -288,8 +297,8 @@ mod tests {
     #[tokio::test]
     async fn a_database_in_memory_is_one_connection_that_nothing_can_recycle() {
         let store = SqlitePersistenceProvider::new(":memory:").await.unwrap();
-        // Reads have no connection of their own, and the writer has no options to open another one with. There
-        // is no pool in this crate: no connection ends because of idle time or age.
+        // Reads have no separate connection, and the writer has no options with which it could open another
+        // connection. This crate has no pool, so no connection ends because of idle time or age.
         assert!(store.reader.is_none());
         assert!(!include_str!("file/open.rs").contains(concat!("Sqlite", "Pool")));
         let store = SqlitePersistenceProvider::new("sqlite::memory:").await.unwrap();

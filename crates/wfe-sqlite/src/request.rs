@@ -1,4 +1,4 @@
-//! Requests to the database: constant SQL, its arguments, and what is read from the answer.
+//! Requests to the database: constant SQL, its arguments, and its results.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use wfe_core::WfeError;
 
 /// One constant SQL statement with `N` anonymous parameters.
 ///
-/// Statements are joined into longer texts, across which sqlx numbers anonymous parameters consecutively;
-/// numbered ones would mean other arguments there. `N` is compared with the text at compile time: a missing
-/// argument would silently be NULL.
+/// Statements are joined into longer query texts, in which sqlx numbers anonymous parameters consecutively.
+/// Numbered parameters would refer to wrong arguments there. `N` is compared with the statement's text at
+/// compile time, because a missing argument would silently be NULL.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sql<const N: usize> {
     text: &'static str,
     own: Option<Own>,
 }
 
-/// The table in which a statement writes, if it writes only rows of the instance, or of the subscription, that
-/// its [`Script`] is about.
+/// The table that a statement writes, if it writes only rows of the instance or subscription that is the
+/// subject of its [`Script`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Own {
-    /// In `workflows`.
+    /// The statement writes rows of `workflows`.
     Instance,
-    /// In `execution_pointers`.
+    /// The statement writes rows of `execution_pointers`.
     Pointers,
-    /// In `event_subscriptions`.
+    /// The statement writes rows of `event_subscriptions`.
     Waits,
 }
 
@@ -52,8 +52,8 @@ impl<const N: usize> Sql<N> {
         Self { text, own: None }
     }
 
-    /// The same statement, marked as one that writes only what belongs to the subject of its script. If it
-    /// breaks a rule of the schema, that is reported as a fault of the subject.
+    /// Marks the statement as one that writes only rows of the subject of its script. If the statement breaks
+    /// a rule of the schema, the error is reported as a fault of the subject.
     pub(crate) const fn own(self, own: Own) -> Self {
         Self { own: Some(own), ..self }
     }
@@ -67,7 +67,7 @@ impl<const N: usize> Sql<N> {
     }
 }
 
-/// An argument. Cheap to clone: a request may have to be sent again.
+/// An argument of a statement. It is cheap to clone, because a request may have to be sent again.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -133,14 +133,16 @@ pub(crate) fn text_bytes(values: &[Value]) -> usize {
 pub(crate) struct Statement {
     pub(crate) text: &'static str,
     pub(crate) parameters: usize,
-    /// Violates a NOT NULL constraint on purpose if its condition does not hold.
+    /// Whether the statement is a guard. A guard violates a NOT NULL constraint on purpose if its condition
+    /// does not hold.
     pub(crate) is_guard: bool,
     pub(crate) own: Option<Own>,
 }
 
 impl PartialEq for Statement {
     fn eq(&self, other: &Self) -> bool {
-        // Constants: the same text is nearly always at the same address, and otherwise only speed is lost.
+        // Query texts are constants, so equal texts are nearly always at the same address. If they are not,
+        // only speed is lost.
         std::ptr::eq(self.text, other.text) && self.is_guard == other.is_guard
     }
 }
@@ -153,21 +155,23 @@ impl std::hash::Hash for Statement {
     }
 }
 
-/// Gets the rows of the statement with this index as they arrive, on the thread that reads them, and returns
-/// those to be collected. A row of SQLite takes several times the memory of the value made from it.
+/// Receives each row as it arrives, with the index of its statement, on the thread that reads the rows.
+/// Returns the row if it must be collected. An SQLite row takes several times the memory of the value that is
+/// made from it.
 pub(crate) type Take = Box<dyn FnMut(usize, SqliteRow) -> Option<SqliteRow> + Send>;
 
-/// Statements that belong together: all of their effect, or none.
+/// Statements that belong together: either all of them take effect or none.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) statements: Vec<Statement>,
     pub(crate) values: Vec<Value>,
     refusals: Vec<(usize, WfeError)>,
-    /// Writes of the same key keep their order.
+    /// The hash of the subject. Writes with the same key keep their order.
     pub(crate) key: u64,
-    /// Stores something that concerns other hosts: they are notified once it is durable.
+    /// Whether the script stores a change that concerns other hosts. They are notified once the change is
+    /// durable.
     pub(crate) notifies: bool,
-    /// For a script that reads; `None`: all rows are collected.
+    /// Processes the rows of a script that reads. `None` means that all rows are collected.
     pub(crate) take: Option<Take>,
 }
 
@@ -177,7 +181,7 @@ impl Script {
         Self { key: hash(key), ..Self::default() }
     }
 
-    /// The subject, if it is among the arguments.
+    /// The subject of the script, if it is among the arguments.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.values.iter().find_map(|value| match value {
             Value::Text(text) if hash(text) == self.key => Some(&**text),
@@ -195,7 +199,7 @@ impl Script {
         self.push(sql, values, false)
     }
 
-    /// As [`add`](Self::add), with a model's columns between other arguments.
+    /// Like [`add`](Self::add), but with a model's columns between other arguments.
     pub(crate) fn add_with<const A: usize, const M: usize, const B: usize, const N: usize>(
         &mut self,
         sql: &Sql<N>,
@@ -211,13 +215,13 @@ impl Script {
         self.statements.len() - 1
     }
 
-    /// Adds a guard: if its condition does not hold, nothing of the script is written, and the answer is the
-    /// index of the guard.
+    /// Adds a guard and returns its index. If the guard's condition does not hold, the script writes nothing,
+    /// and its result is the index of the guard.
     pub(crate) fn guard<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N]) -> usize {
         self.push(sql, values, true)
     }
 
-    /// Adds a guard: if its condition does not hold, nothing of the script is written, and the answer is
+    /// Adds a guard. If the guard's condition does not hold, the script writes nothing, and its result is
     /// `error`.
     pub(crate) fn guard_or<const N: usize>(&mut self, sql: &Sql<N>, values: [Value; N], error: WfeError) {
         let index = self.push(sql, values, true);
@@ -230,12 +234,12 @@ impl Script {
         self.statements.len() - 1
     }
 
-    /// The approximate number of bytes of memory that it takes.
+    /// The approximate number of bytes of memory that the script takes.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&*self.statements) + size_of_val(&*self.values) + text_bytes(&self.values)
     }
 
-    /// Takes the errors of the guards, by index.
+    /// Takes the errors of the guards, each with the index of its guard.
     pub(crate) fn take_refusals(&mut self) -> Vec<(usize, WfeError)> {
         std::mem::take(&mut self.refusals)
     }
@@ -251,17 +255,17 @@ fn hash(key: &str) -> u64 {
 /// The result of one statement.
 #[derive(Default)]
 pub(crate) struct Done {
-    /// Rows changed; meaningful only for a statement that changes rows.
+    /// The number of changed rows. It is meaningful only for a statement that changes rows.
     pub(crate) changes: u64,
-    /// Rows returned.
+    /// The returned rows.
     pub(crate) rows: Vec<SqliteRow>,
 }
 
-/// The result of a script that was not refused by an error of its own.
+/// The result of a script that ended without an error.
 pub(crate) enum Written {
     /// The result of every statement.
     Done(Vec<Done>),
-    /// The guard with this index did not hold; nothing was written.
+    /// The condition of the guard with this index did not hold. Nothing was written.
     Refused(usize),
 }
 

@@ -47,12 +47,12 @@ use wfe_core::{
 #[derive(Debug, Clone)]
 pub struct Layered<L>(pub L);
 
-/// The step store of the inner provider, for calls that are made only if it has one.
+/// Returns the step store of the inner provider, for calls that are made only if the provider has one.
 fn steps(inner: &Arc<dyn PersistenceProvider>) -> Result<Arc<dyn StepStore>> {
     inner
         .clone()
         .step_store()
-        .ok_or_else(|| WfeError::Invalid("the store below has no step store".to_owned()))
+        .ok_or_else(|| WfeError::Invalid("the inner store has no step store".to_owned()))
 }
 
 /// Generates the trait, whose methods call the inner store, and the store, whose methods call the trait, from one
@@ -63,18 +63,19 @@ macro_rules! layer {
             $(async fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty;)*
         } and { $($other:tt)* }
     )*) => {
-        /// What a wrapping store does differently from the store that it wraps: makes calls fail, records them, or
-        /// chooses among several stores.
+        /// The behaviour in which a wrapping store differs from the store that it wraps. A layer can make calls fail,
+        /// record them, or choose among several stores.
         ///
-        /// The trait has every method of the contract. By default, each calls [`inner`](Self::inner): implement those
-        /// that should differ. [`Layered`] makes a store of a layer. Calls of [`Management`] go to the inner store
-        /// directly.
+        /// The trait has every method of the contract. By default, each method calls [`inner`](Self::inner). Implement
+        /// the methods that should differ. [`Layered`] turns a layer into a store. Calls of [`Management`] go to the
+        /// inner store directly.
         #[async_trait]
         pub trait Layer: Send + Sync + 'static {
             /// Returns the inner store. Called once for each call that the layer passes on.
             fn inner(&self) -> &Arc<dyn PersistenceProvider>;
 
-            /// Whether the store has a step store. `false` turns any store into one with only the plain traits.
+            /// Whether the store has a step store. `false` turns any store into one that implements only the base
+            /// traits (those of [`PersistenceProvider`]).
             fn has_step_store(&self) -> bool {
                 self.inner().clone().step_store().is_some()
             }
@@ -176,7 +177,7 @@ macro_rules! layer_of_all {
                 }
             }
 
-            // Without the derived methods: so those call the methods that a layer may replace.
+            // The derived methods are left out, so that they call the methods that a layer may replace.
             StepStore of |inner| steps(inner)? => {
                 $($owner)*
                 $($primary)*

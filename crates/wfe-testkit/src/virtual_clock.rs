@@ -30,7 +30,7 @@ struct State {
     passed: Duration,
     /// The sleepers on the wall clock, by deadline, then in the order in which they began to sleep.
     sleepers: BTreeMap<(DateTime<Utc>, u64), Waker>,
-    /// The sleepers on the monotonic clock, ordered likewise.
+    /// The sleepers on the monotonic clock, in the same order.
     pauses: BTreeMap<(Duration, u64), Waker>,
     tickets: u64,
 }

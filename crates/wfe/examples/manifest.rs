@@ -6,7 +6,8 @@
 //!
 //! Each file is a durable step: once its hash is stored, the file is never hashed again, however often the program is
 //! killed and started again. Several processes may run the program at once: one of them works, and the others wait to
-//! take over if it dies. The exit status is 0, or 1 if some files failed, or 2 if the job could not be done.
+//! take over if that process crashes. The exit status is 0, or 1 if some files failed, or 2 if the job could not be
+//! done.
 #![cfg(unix)]
 
 #[path = "manifest/args.rs"]
@@ -42,16 +43,16 @@ use crate::{
     workflow::{Gathered, HASH, Place, Summary},
 };
 
-/// How often the program reads the status of the run. To a person, this is at once; to the store, it costs next to
-/// nothing.
+/// The interval at which the program reads the status of the run. A person does not notice a delay this short, and
+/// reads this rare hardly load the store.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Why the job could not be done, in one line.
+/// The reason why the job could not be done, in one line.
 type Refusal = String;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Shows the warnings of the host and the store. They warn of a full disk, for example, and then try again.
+    // Prints the warnings of the host and the store, for example about a full disk. After a warning, the host retries.
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(io::stderr)
@@ -60,7 +61,7 @@ async fn main() -> ExitCode {
     let args = match args::parse(std::env::args_os()) {
         Ok(Some(args)) => args,
         Ok(None) => {
-            writeln!(io::stdout(), "{}", args::USAGE).ok(); // as in `report`
+            writeln!(io::stdout(), "{}", args::USAGE).ok(); // ignores a closed standard output, like `report`
             return ExitCode::SUCCESS;
         }
         Err(error) => return refuse(&format!("{error}; see --help")),
@@ -84,14 +85,14 @@ fn report(out: &Path, summary: &Summary) -> ExitCode {
         let name = String::from_utf8_lossy(name.as_bytes()).replace('\n', "\\n");
         lines.push(format!("failed: {name}: {cause}"));
     }
-    // If standard output is closed, the exit status still says it.
+    // If standard output is closed, the exit status still reports the result.
     writeln!(io::stdout(), "{}", lines.join("\n")).ok();
     ExitCode::from(u8::from(!summary.failed.is_empty()))
 }
 
 async fn run(args: &Args) -> Result<Summary, Refusal> {
     let dir = directory(&args.dir)?;
-    // Finds out what cannot work before anything is created. If OUT is a symbolic link, its target is replaced.
+    // Detects errors before any file is created. If OUT is a symbolic link, the target of the link is replaced.
     let out = listing::resolve(&args.out).map_err(|e| cannot("write", &args.out, &e))?;
     check_apart(args, &out)?;
     sums::check_writable(&out).map_err(|e| cannot("write", &args.out, &e))?;
@@ -100,7 +101,7 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
         Ok(provider) => Arc::new(provider),
         Err(error) => {
             if let (Some((_, true)), Some(log)) = (&log, &args.log) {
-                // The log was created here, and is empty. If it cannot be removed, it stays so.
+                // This start created the log, so the log is empty. If the log cannot be removed, the empty file stays.
                 fs::remove_file(log).ok();
             }
             return Err(said(error));
@@ -117,14 +118,15 @@ async fn run(args: &Args) -> Result<Summary, Refusal> {
     result
 }
 
-/// Starts the run of this database and directory, or continues it if it exists, and waits for its end.
+/// Starts the run of this directory, or continues the run if the database already contains it. Waits for the end of the
+/// run.
 async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summary, Refusal> {
     let options = StartOptions { reference: Some(run.to_owned()), ..StartOptions::default() };
     let id = host.start_workflow_with(run, &Summary::default(), options).await.map_err(said)?;
     let before = host.status(&id).await.map_err(said)?;
     host.start().await.map_err(said)?;
     if before.status == WorkflowStatus::Suspended {
-        // The directory could not be listed, or OUT could not be written. Perhaps they can be now.
+        // An earlier start could not list the directory or could not write OUT. The resume tries again.
         host.resume(&id).await.map_err(said)?;
     }
     let mut progress = Progress::new(!before.for_each.is_empty());
@@ -137,17 +139,17 @@ async fn work(host: &WorkflowHost, place: &Arc<Place>, run: &str) -> Result<Summ
         return Err("the run was cancelled or terminated; start again with another database".to_owned());
     };
     if before.status == WorkflowStatus::Complete {
-        writeln!(io::stdout(), "this run is complete already").ok(); // as in `report`
+        writeln!(io::stdout(), "this run is complete already").ok(); // ignores a closed standard output
     }
-    // OUT was removed since, or an earlier start of this run had another OUT.
+    // Either OUT was removed after it was written, or an earlier start of this run had another OUT.
     if !place.out.exists() {
         write_again(host, &id, &place.out).await?;
     }
     Ok(summary)
 }
 
-/// Shows the progress of the run, and returns why the run was suspended, once it is. Both are read from the store,
-/// because another process may work on the run.
+/// Shows the progress of the run until the run is suspended, and then returns the reason. Both the progress and the
+/// reason are read from the store, because another process may work on the run.
 async fn watch(host: &WorkflowHost, id: &str, before: &InstanceStatus, progress: &mut Progress) -> Refusal {
     // The reason why the run was suspended before this start is reported only if the run is suspended again.
     let mut known = (before.status == WorkflowStatus::Suspended).then(|| before.cause.clone());
@@ -187,7 +189,7 @@ fn place(args: &Args, dir: PathBuf, out: PathBuf, log: Option<File>) -> Result<P
     Ok(Place { dir, out, own, log, jobs: args.jobs.get() })
 }
 
-/// Checks that the database, OUT and the log are three files: none must overwrite another.
+/// Checks that the database, OUT and the log are three different files, so that none of them overwrites another.
 fn check_apart(args: &Args, out: &Path) -> Result<(), Refusal> {
     let resolved = |path: &Path| listing::resolve(path).map_err(|e| cannot("use", path, &e));
     let (mut database, mut manifest) = (Own::default(), Own::default());
@@ -227,8 +229,9 @@ fn said(error: WfeError) -> Refusal {
     error.to_string()
 }
 
-/// The id of a run within its database, made from the directory. A path that is not UTF-8 is written as its bytes.
-/// The two forms cannot be equal, because every path begins with a slash.
+/// The id of a run within its database, made from the path of the directory. A path that is not UTF-8 is written as a
+/// list of bytes. The text form and the byte form of two paths can never be equal, because every path begins with a
+/// slash.
 fn run_id(dir: &Path) -> String {
     match Name::of(dir) {
         Name::Text(text) => format!("manifest of {text}"),

@@ -13,11 +13,11 @@ type Checked<T> = Result<T, String>;
 /// The index of each step's node, by the step's id.
 pub(super) type IndexById = HashMap<Arc<str>, usize>;
 
-/// The nodes of these drafts, beginning with the first step, and the index of each id. `is_own`: the definition
-/// belongs to the engine, so its waits may have reserved names.
+/// Returns the nodes of these drafts, beginning with the first step, and the index of each id. `is_own` means
+/// that the definition belongs to the engine, so its waits may have reserved names.
 ///
 /// # Errors
-/// The first problem found, naming the step.
+/// The first problem that is found. The message names the step.
 pub(super) fn nodes(drafts: Vec<Draft>, is_own: bool) -> Checked<(Vec<Node>, IndexById)> {
     let mut assembly = Assembly {
         nodes: Vec::new(),
@@ -115,8 +115,8 @@ impl Assembly {
             .ok_or_else(|| format!("{what} of step {id:?} has no steps; add at least one"))
     }
 
-    /// Resolves the targets of all go-tos. A target must be in the go-to's own sequence or in one around it,
-    /// because a go-to cannot enter a container that has not started.
+    /// Resolves the targets of all go-tos. A target must be in the go-to's own sequence or in an enclosing
+    /// sequence, because a go-to cannot enter a container that has not started.
     fn resolve_targets(&mut self) -> Checked<()> {
         for (index, target) in std::mem::take(&mut self.targets) {
             let id = self.nodes[index].id.clone();
@@ -145,12 +145,12 @@ impl Assembly {
             let Some(container) = self.nodes[at].container else {
                 return Err(format!(
                     "step {id:?} goes to {target:?}, which is inside a container that {id:?} is not in; \
-                     a go-to leads to a step of its own sequence or of a sequence around it"
+                     a go-to leads to a step of its own sequence or of an enclosing one"
                 ));
             };
             if self.nodes[container].verb.is_side() {
                 return Err(format!(
-                    "step {id:?} goes to {target:?}, out of a side branch; the instance has already continued there"
+                    "step {id:?} goes to {target:?}, out of a side branch; the instance has already continued after that branch"
                 ));
             }
             at = container;
@@ -158,7 +158,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// Checks that every step can be reached from the first one.
+    /// Checks that every step can be reached from the first step.
     fn check_reachable(&self) -> Checked<()> {
         let (mut reached, mut open) = (HashSet::new(), vec![0]);
         while let Some(index) = open.pop() {
@@ -190,8 +190,8 @@ fn on_failure(policy: &Policy, has_fallback: bool, verb: &Verb, around: Around) 
         Some(behaviour) => behaviour,
         None if has_fallback => OnFailure::Continue,
         None if around.saga => OnFailure::Compensate,
-        // After a saga is compensated, the instance continues. After a compensation fails, the other ones still
-        // run.
+        // After a saga is compensated, the instance continues. After a compensation fails, the other
+        // compensations still run.
         None if verb.is_saga() || around.in_compensation => OnFailure::Continue,
         None => OnFailure::Fail,
     }

@@ -1,6 +1,6 @@
 use crate::program::{Ask, Policy, Verb};
 
-/// A step as the builder collects it. The assembly of the definition makes a node of it.
+/// A step as collected by the builder. When the definition is assembled, each draft becomes a node.
 pub(crate) struct Draft {
     pub id: String,
     pub name: Option<String>,

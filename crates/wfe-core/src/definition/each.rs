@@ -3,12 +3,13 @@ use std::sync::Arc;
 use super::{Data, Inline, Item, OnFailure, Retry, Task, inline_item};
 use crate::program::{Body, Policy};
 
-/// The items of a for-each, and how many of them run at once. [`each`], [`each_in`] and [`each_from`] create
-/// it.
+/// The items of a for-each, and the number of items that run concurrently. [`each`], [`each_in`] and
+/// [`each_from`] create an `Each`.
 ///
-/// By default, one item runs after the other; [`parallel`](Self::parallel) changes that. The items are computed
-/// once, when the for-each starts, and stored: neither a crash nor a retry changes them. `O` is the item of the
-/// for-each around this one (`()` on the main path), and `T` is the item of this one.
+/// By default, the items run one after the other. With [`parallel`](Self::parallel), several items run
+/// concurrently. The items are computed once, when the for-each starts, and stored, so neither a crash nor a
+/// retry changes them. `O` is the item type of the enclosing for-each (`()` on the main path), and `T` is the
+/// item type of this for-each.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -46,8 +47,8 @@ pub fn each<D: Data, O: Item, T: Item>(
     each_in(move |data, _: &O| items(data))
 }
 
-/// Takes the items from the data and the item of the outer for-each, for a for-each inside another one. The
-/// closure must be quick; for longer work, use [`each_from`].
+/// Takes the items of a nested for-each from the data and from the item of the outer for-each. The closure must
+/// be quick; for longer work, use [`each_from`].
 pub fn each_in<D: Data, O: Item, T: Item>(
     items: impl Fn(&D, &O) -> Vec<T> + Send + Sync + 'static,
 ) -> Each<D, O, T> {
@@ -58,8 +59,8 @@ pub fn each_in<D: Data, O: Item, T: Item>(
     }))
 }
 
-/// Computes the items with the body of a task, such as one that lists a folder. The body runs like that of any
-/// step, with the task's retries. Output closures of the task are not called.
+/// Computes the items with the body of a task, such as one that lists a folder. The body runs like the body of
+/// any step, with the task's retry policy. Output closures of the task are not called.
 #[must_use]
 pub fn each_from<D: Data, O: Item, T: Item>(
     items: Task<Vec<T>, D, O, Inline<Vec<T>, D, O>>,
@@ -68,14 +69,14 @@ pub fn each_from<D: Data, O: Item, T: Item>(
 }
 
 impl<D: Data, O: Item, T: Item> Each<D, O, T> {
-    /// Runs up to `limit` items at once. Building the definition refuses a limit of 0.
+    /// Runs up to `limit` items concurrently. Building the definition fails if the limit is 0.
     #[must_use]
     pub fn parallel(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Sets the display name of the for-each. By default, it is the step's id.
+    /// Sets the display name of the for-each. By default, the name is the step's id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.items.name = Some(name.into());
@@ -89,7 +90,7 @@ impl<D: Data, O: Item, T: Item> Each<D, O, T> {
         self
     }
 
-    /// Sets what happens when the items could not be computed. By default, the instance fails.
+    /// Sets what happens when the items cannot be computed. By default, the instance fails.
     #[must_use]
     pub fn on_failure(mut self, behaviour: OnFailure) -> Self {
         self.items.policy.on_failure = Some(behaviour);

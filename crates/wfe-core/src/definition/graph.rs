@@ -50,13 +50,15 @@ impl Definition {
         self.0.nodes.iter().map(|n| &*n.id)
     }
 
-    /// The display name of a step, which is its id by default. `None`: there is no such step.
+    /// The display name of a step, which is the step's id by default. Returns `None` if the definition has no
+    /// step with this id.
     #[must_use]
     pub fn step_name(&self, id: &str) -> Option<&str> {
         self.find(id).map(|n| n.name.as_deref().unwrap_or(&n.id))
     }
 
-    /// Creates an instance with a pointer at the first step. Its id is empty: the store assigns one.
+    /// Creates an instance with a pointer at the first step. The id of the instance is empty until the store
+    /// assigns one.
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): `D` is not the data type of the definition.
@@ -77,20 +79,21 @@ impl Definition {
         first.new_pointer(first.id.to_string())
     }
 
-    /// The data as the definition's type. `Err`: the type cannot read it, or its code panicked.
+    /// Decodes the data into the definition's data type. Fails if the data does not fit the type, or if the
+    /// type's own code panics.
     pub(crate) fn decode(&self, data: &Value) -> std::result::Result<AnyData, StepError> {
         let misfit = |e| StepError::fatal(e).with_code(StepError::DEFINITION);
         std::panic::catch_unwind(AssertUnwindSafe(|| (self.0.decode)(data).map_err(misfit)))
             .unwrap_or_else(|payload| Err(StepError::from_panic("reading the data", payload)))
     }
 
-    /// The reason why the definition's type cannot read this data, which is of the type `given`. `None`: it
-    /// can.
+    /// The reason why this data of the type `given` cannot be read as the definition's data type, or `None` if
+    /// it can be read.
     pub(crate) fn misfit(&self, data: &Value, given: &str) -> Option<String> {
         let error = self.decode(data).err()?;
         let (id, wanted) = (self.id(), self.0.data_name);
         Some(format!(
-            "the data of workflow {id:?} is of type {wanted}, and data of type {given} cannot be read as such: {error}"
+            "the data of workflow {id:?} is of type {wanted}, and data of type {given} cannot be converted to it: {error}"
         ))
     }
 
@@ -106,7 +109,7 @@ impl Definition {
         &self.0.nodes
     }
 
-    /// The name of the type of its data.
+    /// The name of the definition's data type.
     pub(super) fn data_name(&self) -> &'static str {
         self.0.data_name
     }
@@ -126,11 +129,11 @@ impl Definition {
             return Err(invalid("its id is empty".to_owned()));
         }
         if id.len() > LONGEST_DEFINITION_ID {
-            // The message has only the beginning of the id, so that it is not as long as the id itself.
+            // The message quotes only the beginning of the id, because the whole id may be very long.
             return Err(WfeError::InvalidDefinition {
                 definition: id.chars().take(64).chain(['…']).collect(),
                 problem: format!(
-                    "its id has {} bytes; at most {LONGEST_DEFINITION_ID} are allowed, because every claim sends it",
+                    "its id has {} bytes; at most {LONGEST_DEFINITION_ID} are allowed, because every claim sends the id",
                     id.len()
                 ),
             });

@@ -5,12 +5,12 @@ use std::collections::{HashMap, HashSet};
 use super::{Outline, OutlineStep, outline::ESCALATION};
 
 impl Outline {
-    /// Draws the outline as a [Mermaid](https://mermaid.js.org) flowchart, a text that many Markdown viewers
-    /// show as a picture.
+    /// Draws the outline as a [Mermaid](https://mermaid.js.org) flowchart: text that many Markdown viewers
+    /// render as a diagram.
     ///
     /// Steps run from top to bottom. Containers are frames, conditions are diamonds, and waits have round ends.
-    /// Dotted arrows lead to fallbacks, to compensations, and to the targets of go-tos. The text ends with a
-    /// line break. Equal outlines give equal texts.
+    /// Dotted arrows lead to fallbacks, to compensations, and to the targets of go-tos. The returned text ends
+    /// with a line break. Equal outlines produce equal texts.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -53,7 +53,7 @@ struct Picture<'a> {
     /// The index of each step, by its id.
     indices: HashMap<&'a str, usize>,
     /// The ids of the steps that are drawn already, so that drawing ends even if the steps of an outline form a
-    /// circle.
+    /// cycle.
     drawn: HashSet<&'a str>,
     /// The lines that declare nodes.
     nodes: Vec<String>,
@@ -74,13 +74,13 @@ impl From<&str> for End {
     }
 }
 
-/// The shape of a step in the picture.
+/// The shape of a step in the diagram.
 enum Shape {
     /// A box, given by its opening and its closing bracket.
     Box(&'static str, &'static str),
-    /// A box from which the branches lead away. The next step comes after all of them.
+    /// A box with an arrow to each branch. The next step comes after all branches.
     Fork(&'static str, &'static str),
-    /// A frame around the branches.
+    /// A frame that encloses the branches.
     Frame,
 }
 
@@ -102,7 +102,7 @@ impl<'a> Picture<'a> {
         self.arrows.push(format!("    {from} -.->|{}| {to}\n", quoted(label)));
     }
 
-    /// Draws this step and those that follow it. Returns the open ends.
+    /// Draws this step and the steps that follow it. Returns the open ends.
     fn sequence(&mut self, first: &str, mut ends: Vec<End>) -> Vec<End> {
         let mut next = Some(first);
         while let Some(step) = next.and_then(|id| self.step(id))
@@ -168,7 +168,7 @@ impl<'a> Picture<'a> {
         ends
     }
 
-    /// Draws the branches that lead away from a step. Returns the open ends.
+    /// Draws the branches of a step. Returns the open ends.
     fn branches(&mut self, step: &'a OutlineStep, name: &str) -> Vec<End> {
         let mut ends = Vec::new();
         for branch in &step.branches {
@@ -187,7 +187,7 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// The labels of the paths from a step to the next one that run no branch.
+/// The labels of the paths that lead from a step to the next step without running a branch.
 fn bypasses(step: &OutlineStep) -> Vec<Option<String>> {
     let has = |label: &str| step.branches.iter().any(|branch| branch.label == label);
     match &*step.kind {
@@ -230,7 +230,7 @@ fn text(step: &OutlineStep) -> String {
     format!("{name}: {more}")
 }
 
-/// The text in quotation marks, escaped so that Mermaid reads none of it as syntax.
+/// The text in quotation marks, escaped so that Mermaid does not interpret any of it as syntax.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for character in text.chars() {

@@ -38,12 +38,13 @@ pub struct Outline {
     pub id: String,
     /// The definition's version.
     pub version: u32,
-    /// The data of its instances.
+    /// The data of the definition's instances.
     pub data: OutlineData,
-    /// The longest time that an instance may take, in seconds; `None`: no limit.
+    /// The longest time that an instance may take, in seconds. `None` means no limit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub deadline_s: Option<f64>,
-    /// Its steps. Instances begin with the first one. Each container comes before the steps inside it.
+    /// The steps of the definition. Instances begin with the first step. Each container comes before the steps
+    /// inside it.
     pub steps: Vec<OutlineStep>,
 }
 
@@ -62,35 +63,37 @@ pub struct OutlineData {
 pub struct OutlineStep {
     /// The stable id.
     pub id: String,
-    /// The display name; `None`: the step has no name other than its id.
+    /// The display name, or `None` if the step has no name other than its id.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub name: Option<String>,
-    /// The kind of the step: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `after`, `recur`, `delay`,
-    /// `wait-for`, `activity`, `user-task`, `sub-workflow`, `go-to` or `end`.
+    /// The kind of the step: `step`, `for-each`, `if`, `while`, `decide`, `parallel`, `saga`, `after`, `recur`,
+    /// `delay`, `wait-for`, `activity`, `user-task`, `sub-workflow`, `go-to` or `end`.
     pub kind: String,
-    /// The next step in the same sequence; `None`: the sequence ends here.
+    /// The next step in the same sequence, or `None` if this step is the last one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub next: Option<String>,
-    /// The step whose branch, fallback or compensation this step is in; `None`: this step is on the main path.
+    /// The step whose branch, fallback or compensation this step is in, or `None` if this step is on the main
+    /// path.
     #[serde(rename = "in", skip_serializing_if = "Option::is_none", default)]
     pub container: Option<String>,
     /// The branches of the step, in the order of the definition.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub branches: Vec<OutlineBranch>,
-    /// The first step of the fallback; `None`: the step has none.
+    /// The first step of the fallback, or `None` if the step has no fallback.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub fallback: Option<String>,
-    /// The first step of the compensation; `None`: the step has none.
+    /// The first step of the compensation, or `None` if the step has no compensation.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub compensation: Option<String>,
-    /// The target of a go-to; `None`: the step is not a go-to.
+    /// The target of a go-to, or `None` if the step is not a go-to.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<String>,
     /// The name of the event or the activity that the step waits for, or the id of the child's definition.
-    /// `None`: the step waits for none of them.
+    /// `None` means that the step waits for no event, activity or child.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub awaits: Option<String>,
-    /// The version of the child's definition; `None`: the newest one that is registered when the child starts.
+    /// The version of the child's definition. `None` means the newest version that is registered when the child
+    /// starts, or that the step runs no child.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub child_version: Option<u32>,
     /// The options of a user task, including those without a branch.
@@ -99,18 +102,20 @@ pub struct OutlineStep {
     /// When a recurring branch runs: the interval, or the cron expression and its time zone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub every: Option<String>,
-    /// The number of items of a for-each that run at once; `None`: all of them, or the step is not a for-each.
+    /// The number of items of a for-each that run concurrently. `None` means all items, or that the step is not
+    /// a for-each.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub parallel: Option<usize>,
-    /// The retry policy; `None`: the step is not retried.
+    /// The retry policy, or `None` if the step is not retried.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub retry: Option<OutlineRetry>,
-    /// The longest time that one attempt of the body may take, in seconds; `None`: no limit.
+    /// The longest time that one attempt of the body may take, in seconds. `None` means no limit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub timeout_s: Option<f64>,
-    /// What happens when the step has failed for good. If it has a fallback, this happens after the fallback.
+    /// What happens when the step has failed for good. If the step has a fallback, this happens after the
+    /// fallback.
     pub on_failure: OutlineOnFailure,
-    /// Whether the body blocks its thread, and so runs on the blocking pool.
+    /// Whether the body blocks its thread and therefore runs on the blocking pool.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub blocking: bool,
     /// Whether the step has a cancel condition.
@@ -122,14 +127,14 @@ pub struct OutlineStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutlineBranch {
-    /// The label of the branch, which says when it runs:
+    /// The label of the branch, which says when the branch runs:
     ///
     /// * `then` or `else`: the branches of an if.
-    /// * The label given in the definition, else the value, else `condition 1` and so on, or `otherwise`: the
-    ///   branches of a decision.
+    /// * The label given in the definition (by default, the branch's value, or `condition 1` and so on), or
+    ///   `otherwise`: the branches of a decision.
     /// * The option, or `escalation`: the branches of a user task.
-    /// * `timeout`: runs when the time limit of a wait has passed.
-    /// * `each item`, `while`, `tick`, `later` or `all`: the one branch of a for-each, a while, a recurring
+    /// * `timeout`: the branch that runs when the time limit of a wait has passed.
+    /// * `each item`, `while`, `tick`, `later` or `all`: the only branch of a for-each, a while, a recurring
     ///   branch, a delayed branch or a saga.
     /// * The number, from 1: the branches of a parallel step.
     pub label: String,
@@ -140,7 +145,7 @@ pub struct OutlineBranch {
 /// The retry policy of a step.
 ///
 /// The backoff before retry `n` (from 1) is `initial_s * factor^(n-1)`, at most `maximum_s`, shortened by a
-/// random part of up to `jitter`.
+/// random fraction of up to `jitter`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct OutlineRetry {
@@ -150,9 +155,9 @@ pub struct OutlineRetry {
     pub initial_s: f64,
     /// The longest backoff, in seconds.
     pub maximum_s: f64,
-    /// The factor by which each backoff is longer than the one before.
+    /// The factor by which each backoff is longer than the previous backoff.
     pub factor: f64,
-    /// The largest part, from 0 to 1, by which a backoff is shortened at random.
+    /// The largest fraction, from 0 to 1, by which a backoff is shortened at random.
     pub jitter: f64,
     /// Whether code decides which errors are retried.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
@@ -170,7 +175,7 @@ pub enum OutlineOnFailure {
     Suspend,
     /// The instance continues after the step.
     Continue,
-    /// The saga around the step is compensated.
+    /// The enclosing saga is compensated.
     Compensate,
 }
 
@@ -178,7 +183,7 @@ impl Outline {
     /// The current version of the outline's format, as in [`outline`](Self::outline).
     pub const FORMAT: u32 = 1;
 
-    /// The step of this id; `None`: there is none.
+    /// The step with this id, or `None` if the outline has no step with this id.
     #[must_use]
     pub fn step(&self, id: &str) -> Option<&OutlineStep> {
         self.steps.iter().find(|step| step.id == id)
@@ -243,7 +248,8 @@ impl Definition {
     }
 }
 
-/// The name of what a step waits for, and the version of its child's definition.
+/// The name of the event, the activity or the child's definition that a step waits for, and the version of the
+/// child's definition.
 fn awaited(verb: &Verb) -> (Option<String>, Option<u32>) {
     match verb {
         Verb::SubWorkflow(it) => (Some(it.definition.clone()), it.version),

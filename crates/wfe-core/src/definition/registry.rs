@@ -27,13 +27,13 @@ impl Registry {
         Ok(())
     }
 
-    /// The definition of this id and version; `None`: it is not registered.
+    /// The definition with this id and version, or `None` if it is not registered.
     #[must_use]
     pub fn get(&self, id: &str, version: u32) -> Option<&Definition> {
         self.definitions.get(id)?.get(&version)
     }
 
-    /// The definition of this id with the highest version; `None`: no version is registered.
+    /// The definition of this id with the highest version, or `None` if no version is registered.
     #[must_use]
     pub fn newest(&self, id: &str) -> Option<&Definition> {
         self.definitions.get(id)?.values().next_back()

@@ -14,9 +14,9 @@ type Run<S, D, I> = Box<dyn Fn(Ctx, Arc<D>, I) -> Work<S> + Send + Sync>;
 
 /// A step body with its settings: how it reads and writes the data, and what happens when it fails.
 ///
-/// [`step`], [`blocking_step`], [`inline`], [`inline_item`], [`blocking`] and [`blocking_item`] create it. `S`
-/// is the argument of the output closures: the step's struct, or the return value of an inline body. `D` is the
-/// instance's data, and `I` the item of the for-each around the step (`()` on the main path).
+/// [`step`], [`blocking_step`], [`inline`], [`inline_item`], [`blocking`] and [`blocking_item`] create a task.
+/// `S` is the argument of the output closures: the step's struct, or the return value of an inline body. `D` is
+/// the instance's data, and `I` is the item of the enclosing for-each (`()` on the main path).
 pub struct Task<S, D, I, K> {
     kind: K,
     outputs: Vec<Output<S, D>>,
@@ -61,7 +61,7 @@ impl<S, D, I, K> Task<S, D, I, K> {
         self
     }
 
-    /// Sets the display name of the step. By default, it is the step's id.
+    /// Sets the display name of the step. By default, the name is the step's id.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
@@ -84,13 +84,13 @@ impl<S, D, I, K> Task<S, D, I, K> {
 
     /// Limits the time of each attempt, counted from the start of its body. By default, there is no limit.
     ///
-    /// An attempt that takes longer fails with the code `timeout`. Its cancellation token fires, and a later
-    /// answer of the body is ignored. A body that is still running one second later is dropped, unless it
-    /// blocks its thread ([`Ctx::cancellation`]). The failure is stored at once, and the backoff before the
-    /// next attempt begins at once. The body of the next attempt starts only when the earlier body has ended or
-    /// was dropped.
+    /// An attempt that takes longer fails with the code `timeout`. The attempt's cancellation token is
+    /// cancelled, and a result that the body returns later is ignored. A body that is still running one second
+    /// later is dropped, unless it blocks its thread ([`Ctx::cancellation`]). The failure is stored
+    /// immediately, and the backoff before the next attempt begins immediately. The body of the next attempt
+    /// starts only when the earlier body has ended or was dropped.
     ///
-    /// Building the definition refuses a timeout of zero.
+    /// Building the definition fails if the timeout is zero.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.policy.timeout = Some(limit);
@@ -119,8 +119,8 @@ pub fn step<S: Step, D: Data, I: Item>(
     Task::new(Made { make: Box::new(make), inputs: Vec::new(), run }, false)
 }
 
-/// A task whose body is a struct that implements [`BlockingStep`]. The body may block its thread: it runs on
-/// the blocking pool.
+/// A task whose body is a struct that implements [`BlockingStep`]. The body may block its thread, because it
+/// runs on the blocking pool.
 ///
 /// ```
 /// use std::io::Write;
@@ -167,8 +167,8 @@ pub fn blocking_step<S: BlockingStep, D: Data, I: Item>(
 
 /// A task whose body is an asynchronous closure: `inline(|ctx, order: Arc<Order>| async move { Ok(()) })`.
 ///
-/// The closure gets the context and a snapshot of the data. Its return value becomes the step's outcome, and is
-/// passed to the output closures.
+/// The closure gets the context and a snapshot of the data. The closure's return value becomes the step's
+/// outcome and is passed to the output closures.
 pub fn inline<R, D: Data, I: Item, F>(
     body: impl Fn(Ctx, Arc<D>) -> F + Send + Sync + 'static,
 ) -> Task<R, D, I, Inline<R, D, I>>
@@ -178,7 +178,7 @@ where
     inline_item(move |ctx, data, _: I| body(ctx, data))
 }
 
-/// A task whose body is an asynchronous closure, for a step inside a for-each. As [`inline`], but the closure
+/// A task whose body is an asynchronous closure, for a step inside a for-each. Like [`inline`], but the closure
 /// also gets the item.
 pub fn inline_item<R, D: Data, I: Item, F>(
     body: impl Fn(Ctx, Arc<D>, I) -> F + Send + Sync + 'static,
@@ -190,16 +190,16 @@ where
     Task::new(Inline { run: Box::new(run) }, false)
 }
 
-/// A task whose body is a closure that may block its thread. It runs on the blocking pool. Its return value
-/// becomes the step's outcome, and is passed to the output closures.
+/// A task whose body is a closure that may block its thread. The closure runs on the blocking pool. The
+/// closure's return value becomes the step's outcome and is passed to the output closures.
 pub fn blocking<R: 'static, D: Data, I: Item>(
     body: impl Fn(&Ctx, &D) -> Result<R, StepError> + Send + Sync + 'static,
 ) -> Task<R, D, I, Inline<R, D, I>> {
     blocking_item(move |ctx: &Ctx, data: &D, _: I| body(ctx, data))
 }
 
-/// A task whose body is a closure that may block its thread, for a step inside a for-each. As [`blocking`], but
-/// the closure also gets the item.
+/// A task whose body is a closure that may block its thread, for a step inside a for-each. Like [`blocking`],
+/// but the closure also gets the item.
 ///
 /// ```
 /// use std::{fs, path::PathBuf};
@@ -226,8 +226,8 @@ pub fn blocking_item<R: 'static, D: Data, I: Item>(
     Task::new(Inline { run: Box::new(run) }, true)
 }
 
-/// Runs a body and gives its answer, with the argument for its output closures. The trait is public but not
-/// exported, so that programs cannot add kinds of tasks.
+/// Runs a body, and returns its result together with the argument for its output closures. The trait is public
+/// but not exported, so that programs cannot add kinds of tasks.
 pub trait Source<S, D, I>: Send + Sync + 'static {
     fn start(&self, ctx: Ctx, data: Arc<D>, item: I) -> Work<(Next, S)>;
 }
@@ -265,7 +265,7 @@ impl<S: Send + 'static, D: Data, I: Item, K: Source<S, D, I>> Task<S, D, I, K> {
 }
 
 impl<T: Item, D: Data, I: Item> Task<Vec<T>, D, I, Inline<Vec<T>, D, I>> {
-    /// The body of a for-each, whose answer is the items.
+    /// The body of a for-each, which returns the items.
     pub(super) fn into_items(self) -> Body {
         let run = self.kind.run;
         let start = move |ctx: Ctx, data: &AnyData, item: Option<Value>| {

@@ -16,12 +16,13 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Limit {
     pub after: Option<Ask<Duration>>,
-    /// The steps that run when the limit has passed; `None`: the step fails then.
+    /// The steps that run when the limit has passed. If this is `None`, the step fails instead.
     pub branch: Option<Vec<Draft>>,
 }
 
 impl Limit {
-    /// The limit for the verb, and its branch. The branch is the first one of the step.
+    /// Returns the time limit for the verb, and the branch that runs when the limit has passed. This branch is
+    /// the first branch of the step.
     pub fn split(self) -> (Option<TimeLimit>, Vec<Vec<Draft>>) {
         let has_branch = self.branch.is_some();
         let limit = self.after.map(|after| TimeLimit { after, has_branch });
@@ -34,14 +35,14 @@ impl Limit {
 pub(crate) struct Common {
     pub limit: Limit,
     pub outputs: Vec<Receive>,
-    /// The errors found in the steps of its branches.
+    /// The errors found in the steps of the wait's branches.
     problems: Vec<String>,
     /// A setting that was made twice. It becomes an error once the id of the step is known.
     duplicate: Option<&'static str>,
 }
 
 impl Common {
-    /// The errors found; `id` is the id of the step.
+    /// Takes and returns the errors that were found. `id` is the id of the step.
     pub fn problems(&mut self, id: &str) -> Vec<String> {
         let mut problems = std::mem::take(&mut self.problems);
         let problem = |what| format!("step {id:?}: it has two {what}; the first one would have no effect");
@@ -65,14 +66,14 @@ impl Common {
 macro_rules! waits {
     ($($name:ident<D, I>),*) => {
         $(impl<D: Data, I: Item> $name<D, I> {
-            /// Limits the time of the wait. When the limit has passed, the wait is over, and takes nothing that
-            /// arrives later. The steps of `body` run, and then the instance continues after the step.
+            /// Limits the time of the wait. When the limit has passed, the wait ends, and anything that arrives
+            /// later is ignored. The steps of `body` run, and then the instance continues with the next step.
             ///
             /// If the instance is suspended when the limit passes, or no host is running, the limit takes
-            /// effect afterwards. The engine first checks what the store has received in the meantime. An event
-            /// dated at or before the limit is in time, and an event dated after it is too late. The answer of
-            /// a worker or a person, and the end of a child, have no date: each is in time if it is stored
-            /// before the limit takes effect.
+            /// effect when the instance runs again. The engine first checks what the store has received in the
+            /// meantime. An event whose timestamp is at or before the limit is in time, and an event with a
+            /// later timestamp is too late. The answer of a worker or a person, and the end of a child, have no
+            /// timestamp. They are in time if they are stored before the limit takes effect.
             #[must_use]
             pub fn timeout(
                 mut self,
@@ -86,7 +87,7 @@ macro_rules! waits {
 
             /// Limits the time of the wait. When the limit has passed, the step fails with the code `timeout`;
             /// its retry policy and its `on_failure` setting decide what follows. [`timeout`](Self::timeout)
-            /// describes what is in time.
+            /// describes which events and answers are in time.
             #[must_use]
             pub fn fail_after(mut self, after: impl Fn(&D, &I) -> Duration + Send + Sync + 'static) -> Self {
                 self.common.limit(Limit { after: Some(ask(TIME, after)), branch: None });
@@ -119,7 +120,7 @@ macro_rules! outputs {
 const TIME: &str = "the step's time limit";
 const OUTPUT: &str = "the step's output";
 
-/// An event that a step waits for. [`event`] creates it.
+/// An event that a step waits for. [`event`] creates an `Await`.
 pub struct Await<D, I> {
     pub(super) name: String,
     pub(super) key: Ask<String>,
@@ -131,12 +132,12 @@ pub struct Await<D, I> {
 /// A wait for the first event of this name and key that the instance has not consumed yet. The closure computes
 /// the key from the data.
 ///
-/// The event may be published before the wait begins, but not before the instance was created. What was first
-/// is decided by the order in which the store received the instance and the event, and not by the clock. Only
-/// an event that was published with a date of its own is compared by that date.
+/// The event may be published before the wait begins, but not before the instance was created. Which of them
+/// was first is decided by the order in which the store received the instance and the event, not by the clock.
+/// Only an event that was published with an explicit timestamp is compared by that timestamp.
 ///
-/// A child workflow is created when its parent reaches the sub-workflow step. An event published earlier does
-/// not reach the child, unless the wait has an [effective date](Await::effective).
+/// A child workflow is created when its parent reaches the sub-workflow step. The child does not receive events
+/// that were published earlier, unless the wait has an [effective date](Await::effective).
 pub fn event<D: Data, I: Item, K: Into<String>>(
     name: impl Into<String>,
     key: impl Fn(&D, &I) -> K + Send + Sync + 'static,
@@ -151,14 +152,15 @@ pub fn event<D: Data, I: Item, K: Into<String>>(
 }
 
 impl<D: Data, I: Item> Await<D, I> {
-    /// Sets the effective date: events dated earlier are ignored. By default, events published before the
-    /// creation of the instance are ignored.
+    /// Sets the effective date: events with an earlier timestamp are ignored. By default, events published
+    /// before the creation of the instance are ignored.
     ///
-    /// The date has no effect once the instance has consumed an event of this name and key: then the wait gets
-    /// the next event after that one. A date that no store can hold is replaced by the nearest one that a store
-    /// can hold, so `MIN_UTC` accepts all events.
+    /// The effective date has no effect once the instance has consumed an event of this name and key. The wait
+    /// then gets the next event after the consumed event. A date that no store can hold is replaced by the
+    /// nearest date that a store can hold, so `MIN_UTC` accepts all events.
     ///
-    /// If an event may be published before a child workflow is created, the parent gives the child a date:
+    /// If an event may be published before a child workflow is created, the parent can pass an effective date
+    /// to the child in its data:
     ///
     /// ```
     /// use chrono::{DateTime, Utc};
@@ -187,7 +189,7 @@ impl<D: Data, I: Item> Await<D, I> {
     }
 }
 
-/// An activity: work for an external worker. [`activity`] creates it.
+/// An activity: work for an external worker. [`activity`] creates an `Activity`.
 pub struct Activity<D, I> {
     pub(super) name: String,
     pub(super) input: Ask<Value>,
@@ -195,9 +197,11 @@ pub struct Activity<D, I> {
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// An activity of this name. External workers find it by the name, and get the input that the closure computes.
+/// An activity of this name. External workers find the activity by its name, and get the input that the closure
+/// computes.
 ///
-/// Names that begin with `wfe.` are reserved for the engine; building the definition refuses them.
+/// Names that begin with `wfe.` are reserved for the engine, and building the definition fails if an activity
+/// uses one of them.
 pub fn activity<D: Data, I: Item, P: Serialize>(
     name: impl Into<String>,
     input: impl Fn(&D, &I) -> P + Send + Sync + 'static,
@@ -210,7 +214,7 @@ pub fn activity<D: Data, I: Item, P: Serialize>(
     }
 }
 
-/// A child workflow that a step runs. [`child`] creates it.
+/// A child workflow that a step runs. [`child`] creates a `Child`.
 pub struct Child<D, I> {
     pub(super) definition: String,
     pub(super) version: Option<u32>,
@@ -226,8 +230,8 @@ pub struct Child<D, I> {
 /// [`version`](Child::version) is set.
 ///
 /// The step fails with the code [`DEFINITION`](crate::steps::StepError::DEFINITION) in two cases: the
-/// definition is not registered there (a retryable error), or its data type cannot read the data (a fatal
-/// error).
+/// definition is not registered with the host that starts the child (a retryable error), or the definition's
+/// data type cannot read the data (a fatal error).
 pub fn child<D: Data, I: Item, C: Data>(
     definition: impl Into<String>,
     data: impl Fn(&D, &I) -> C + Send + Sync + 'static,
@@ -265,20 +269,20 @@ impl<D: Data, I: Item> Child<D, I> {
     }
 }
 
-/// A user task: a question that a person answers. [`user_task`] creates it.
+/// A user task: a question that a person answers. [`user_task`] creates a `UserTask`.
 pub struct UserTask<D, I> {
     pub(super) prompt: Ask<String>,
     pub(super) assignee: Option<Ask<String>>,
     pub(super) options: Vec<(String, Option<Vec<Draft>>)>,
-    /// The steps that run if there is no answer for this long.
+    /// The escalation: a duration, and the steps that run if there is no answer within this duration.
     pub(super) escalate: Option<(Ask<Duration>, Vec<Draft>)>,
-    /// The new assignee if there is no answer for this long.
+    /// The reassignment: a duration, and the new assignee if there is no answer within this duration.
     pub(super) reassign: Option<(Ask<Duration>, Ask<String>)>,
     pub(super) common: Common,
     types: std::marker::PhantomData<fn(D, I)>,
 }
 
-/// A user task with this prompt, the question that the person sees. It needs at least one
+/// A user task with this prompt: the question that the person sees. A user task needs at least one
 /// [option](UserTask::option).
 pub fn user_task<D: Data, I: Item, P: Into<String>>(
     prompt: impl Fn(&D, &I) -> P + Send + Sync + 'static,
@@ -295,7 +299,7 @@ pub fn user_task<D: Data, I: Item, P: Into<String>>(
 }
 
 impl<D: Data, I: Item> UserTask<D, I> {
-    /// Sets the assignee: the person who is to answer. By default, anyone may.
+    /// Sets the assignee: the person who should answer. By default, anyone may answer.
     #[must_use]
     pub fn assignee<A: Into<String>>(mut self, to: impl Fn(&D, &I) -> A + Send + Sync + 'static) -> Self {
         self.assignee =
@@ -303,7 +307,7 @@ impl<D: Data, I: Item> UserTask<D, I> {
         self
     }
 
-    /// Adds an option: a possible answer, with the steps that run if it is chosen.
+    /// Adds an option: a possible answer, with the steps that run if the option is chosen.
     #[must_use]
     pub fn option(
         mut self,
@@ -315,19 +319,20 @@ impl<D: Data, I: Item> UserTask<D, I> {
         self
     }
 
-    /// Adds an option without steps. If it is chosen, the instance continues after the step.
+    /// Adds an option without steps. If this option is chosen, the instance continues after the step.
     #[must_use]
     pub fn plain_option(mut self, value: impl Into<String>) -> Self {
         self.options.push((value.into(), None));
         self
     }
 
-    /// Sets an escalation: steps that run if there is no answer for this long. The time counts from the start
-    /// of the step.
+    /// Sets an escalation: steps that run if there is no answer within this duration. The duration counts from
+    /// the start of the step.
     ///
     /// The task stays open while the escalation runs, and an answer cancels the rest of the escalation. A task
-    /// can have both an escalation and a [reassignment](Self::reassign), each with its own time. It cannot have
-    /// an escalation and a time limit ([`timeout`](Self::timeout) or [`fail_after`](Self::fail_after)).
+    /// can have both an escalation and a [reassignment](Self::reassign), each with its own time. A task cannot
+    /// have both an escalation and a time limit ([`timeout`](Self::timeout) or
+    /// [`fail_after`](Self::fail_after)).
     #[must_use]
     pub fn escalate(
         mut self,
@@ -341,11 +346,12 @@ impl<D: Data, I: Item> UserTask<D, I> {
         self
     }
 
-    /// Sets a reassignment: if there is no answer for this long, the task gets a new assignee. The time counts
-    /// from the start of the step.
+    /// Sets a reassignment: if there is no answer within this duration, the task gets a new assignee. The
+    /// duration counts from the start of the step.
     ///
     /// The reassigned task is a new task with a new id, so a claim of the first assignee ends. A task cannot
-    /// have a reassignment and a time limit ([`timeout`](Self::timeout) or [`fail_after`](Self::fail_after)).
+    /// have both a reassignment and a time limit ([`timeout`](Self::timeout) or
+    /// [`fail_after`](Self::fail_after)).
     #[must_use]
     pub fn reassign<A: Into<String>>(
         mut self,

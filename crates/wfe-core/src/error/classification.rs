@@ -7,7 +7,7 @@ use super::WfeError;
 pub enum Advice {
     /// Nothing was written; the same call may succeed later.
     Retry,
-    /// What the caller knows is out of date, or may be: read the stored state again before deciding.
+    /// The caller's information is, or may be, out of date. Read the stored state again before deciding.
     Reload,
     /// The same call will fail again until the cause is removed.
     GiveUp,
@@ -21,9 +21,9 @@ pub enum Family {
     Definition,
     /// The store: its file, its rows, its commits.
     Store,
-    /// The host: what it was asked for, and what it owns.
+    /// The host: a request to it, or its ownership of instances.
     Host,
-    /// An activity or a user task that is no longer the caller's to answer.
+    /// An activity or a user task that the caller can no longer complete.
     Worker,
 }
 
@@ -52,7 +52,8 @@ impl WfeError {
         self.classification().1
     }
 
-    /// What the caller can do: retry, reload or give up. An error that is not known to pass is [`Advice::GiveUp`].
+    /// What the caller can do: retry, reload or give up. The advice is [`Advice::GiveUp`] unless a retry or a reload is
+    /// known to help.
     #[must_use]
     pub fn advice(&self) -> Advice {
         self.classification().2
@@ -107,7 +108,7 @@ mod tests {
     use super::*;
     use crate::Kind;
 
-    /// One of each variant, with the same words in it.
+    /// One error of each variant, all with the same text.
     fn all() -> Vec<WfeError> {
         let (text, source) = (|| "x".to_owned(), || None);
         let json = serde_json::from_str::<u8>("x").unwrap_err();
@@ -153,7 +154,8 @@ mod tests {
             assert!(codes.insert(error.code()), "{} twice", error.code());
             assert!(texts.insert(error.to_string()), "{error} twice");
         }
-        // The arms of the match, each of which the compiler demands: a new variant belongs into the list.
+        // The compiler demands a match arm for each variant, so the number of arms shows whether `all` contains every
+        // variant.
         let arms = include_str!("classification.rs")
             .lines()
             .filter(|line| line.trim_start().starts_with("Self::") && line.contains(" => ("));

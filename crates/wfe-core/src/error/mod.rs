@@ -12,10 +12,10 @@ pub(crate) use step::{drop_contained, drop_payload};
 /// A source error of any kind.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What every fallible function of WFE returns.
+/// The result of every fallible function of WFE.
 pub type Result<T> = std::result::Result<T, WfeError>;
 
-/// A kind of stored thing.
+/// A kind of stored object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -48,8 +48,9 @@ impl fmt::Display for Kind {
 
 /// Every error of WFE, in four [families](Self::family): definition, store, host and worker.
 ///
-/// [`code`](Self::code) tells errors apart without reading text, and [`advice`](Self::advice) says what to do: retry, reload
-/// or give up. Unless a variant says otherwise, an error leaves the store as it was before the call.
+/// [`code`](Self::code) identifies an error without parsing its message, and [`advice`](Self::advice) says what the
+/// caller can do: retry, reload or give up. Unless a variant says otherwise, an error leaves the store as it was before
+/// the call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WfeError {
@@ -64,40 +65,41 @@ pub enum WfeError {
     DefinitionNotFound {
         /// The definition's id.
         id: String,
-        /// The requested version; 0: any version.
+        /// The requested version; 0 means any version.
         version: u32,
     },
     /// No event has this id.
     #[error("no event {0:?} in this store")]
     EventNotFound(String),
-    /// No subscription has this id, or the subscription is closed, or another token holds it. The calls of workers and
-    /// people say which: [`TaskCompleted`](Self::TaskCompleted), [`TaskCancelled`](Self::TaskCancelled),
-    /// [`LeaseExpired`](Self::LeaseExpired).
-    #[error("no open subscription {0:?} in this store for this caller")]
+    /// No subscription has this id, or the subscription is closed, or another token holds the subscription. The calls
+    /// of workers and people return a more specific error: [`TaskCompleted`](Self::TaskCompleted),
+    /// [`TaskCancelled`](Self::TaskCancelled) or [`LeaseExpired`](Self::LeaseExpired).
+    #[error("subscription {0:?} does not exist, is closed, or is held by another caller")]
     SubscriptionNotFound(String),
-    /// The activity or user task was answered already; this answer has no effect.
+    /// The activity or user task was already completed, so this answer has no effect.
     #[error("task {0:?} is no longer open: already completed")]
     TaskCompleted(String),
-    /// The instance no longer waits for the activity or user task: its step was cancelled, or its time limit passed. The
-    /// answer has no effect.
+    /// The instance no longer waits for the activity or user task, because its step was cancelled or its time limit
+    /// passed. The answer has no effect.
     #[error("task {0:?} is no longer open: cancelled, or past its time limit")]
     TaskCancelled(String),
-    /// The worker's lease on the activity ran out. Nothing was written. Claim the activity again; another worker may have
-    /// claimed it meanwhile.
+    /// The worker's lease on the activity expired. Nothing was written. Claim the activity again; another worker may
+    /// have claimed it meanwhile.
     #[error("the lease of task {0:?} has expired; claim it again")]
     LeaseExpired(String),
     /// The definition has no step at this position.
     #[error("the definition has no step {0}")]
     StepNotFound(usize),
-    /// A lock could not be taken.
+    /// A lock could not be acquired.
     #[error("could not take the lock {0:?}")]
     LockFailed(String),
-    /// A fault of the store that no other variant describes: for stores that have no source error to give.
-    #[error("fault of the store: {0}")]
+    /// A fault of the store that no other variant describes. Stores use this variant if they have no source error.
+    #[error("store error: {0}")]
     Persistence(String),
-    /// A value could not be converted to JSON or back. The message leaves out the text of the source error, which can quote
-    /// the value; an error made by `?` does not hold it either ([`redact`](crate::redact())).
-    #[error("a value does not fit its type: {}", Redacted(.0))]
+    /// A value could not be converted to JSON or back. The message leaves out the text of the source error, which can
+    /// quote the value; an error that was converted with `?` does not contain the value either
+    /// ([`redact`](crate::redact())).
+    #[error("a value could not be converted to or from JSON: {}", Redacted(.0))]
     Serialization(#[source] serde_json::Error),
     /// The body of a step failed.
     #[error("the step failed: {0}")]
@@ -105,20 +107,20 @@ pub enum WfeError {
     /// The work was cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// An error from elsewhere.
+    /// An error of the program or of another library.
     #[error(transparent)]
     Other(BoxError),
 
-    /// The id or name is taken.
+    /// The id or name is already in use.
     #[error("{kind} {id:?} exists already; choose another id, or read the stored one")]
     AlreadyExists {
-        /// What there is already.
+        /// The kind of object that already exists.
         kind: Kind,
-        /// Its id or name.
+        /// The id or name that is already in use.
         id: String,
     },
-    /// The store was held by others, or had more requests waiting, for longer than the configured wait. Nothing was
-    /// written.
+    /// The store was locked by other processes, or its queue of requests was full, for longer than the configured wait.
+    /// Nothing was written.
     #[error("the store is busy ({message}); try again")]
     Busy {
         /// What the call waited for.
@@ -127,9 +129,10 @@ pub enum WfeError {
         #[source]
         source: Option<BoxError>,
     },
-    /// An I/O error or a deadline interrupted the commit itself, or the store was found to be lost right after it: the
-    /// change **may or may not** become durable, even after a later crash. Reload before deciding. If the store is lost, the
-    /// reload returns [`Unusable`](Self::Unusable), and there is nothing left to decide.
+    /// An I/O error or a deadline interrupted the commit itself, or the store was found to be lost right after the
+    /// commit. The change **may or may not** become durable, even after a later crash. Reload the stored state before
+    /// deciding. If the store is lost, the reload returns [`Unusable`](Self::Unusable), and there is nothing left to
+    /// decide.
     #[error("the outcome of the commit is unknown ({message}); read the stored state before deciding")]
     CommitUnknown {
         /// What interrupted the commit.
@@ -154,39 +157,42 @@ pub enum WfeError {
     Corrupt {
         /// The table.
         table: &'static str,
-        /// The column; `*` if the store cannot tell which one.
+        /// The column, or `*` if the store cannot tell which column is corrupt.
         column: &'static str,
-        /// The row: its id, or its row number. If the column is `*`: the id of the instance (or of the subscription) whose
-        /// rows of that table could not be written.
+        /// The id or the row number of the row. If the column is `*`, this is the id of the instance or the
+        /// subscription whose rows in the table could not be written.
         row: String,
-        /// What is wrong with it.
+        /// What is wrong with the stored value.
         message: String,
         /// The decoder's own error.
         #[source]
         source: Option<BoxError>,
     },
-    /// A newer version of WFE wrote this store; it was left untouched.
-    #[error("{location} has schema version {found}, this program knows up to {supported}; use a newer WFE")]
+    /// A newer version of WFE wrote this store, which was left unchanged.
+    #[error(
+        "{location} has schema version {found}, but this program supports up to {supported}; use a newer WFE"
+    )]
     SchemaTooNew {
-        /// Which store.
+        /// The location of the store.
         location: String,
-        /// The version found.
+        /// The schema version of the store.
         found: i64,
         /// The newest version that this program knows.
         supported: i64,
     },
-    /// The store cannot be opened (a missing folder, not a database, another program's database, a read-only file, …), or an
-    /// open store is lost: its file was removed, renamed, replaced or damaged.
+    /// The store cannot be opened (a missing folder, not a database, another program's database, a read-only file, …),
+    /// or an open store is lost: its file was removed, renamed, replaced or damaged.
     ///
-    /// The loss of an open store is final: the call wrote nothing, and every later call returns the same until the store is
-    /// opened anew. A host whose store returns it ends, so a store must not return it for a condition that can pass.
-    /// [`register`](crate::traits::StepStore::register) and [`heartbeat`](crate::traits::StepStore::heartbeat) can also return
-    /// it for the owner's own file; that does not end the host.
+    /// The loss of an open store is final: the call wrote nothing, and every later call returns the same error until
+    /// the store is opened again. A host ends when its store returns this error, so a store must not return it for a
+    /// temporary condition. [`register`](crate::traits::StepStore::register) and
+    /// [`heartbeat`](crate::traits::StepStore::heartbeat) can also return this error for the owner's lock file. In that
+    /// case, the host does not end.
     #[error("cannot use {}: {reason}", path.display())]
     Unusable {
-        /// Which file or address.
+        /// The file or the address of the store.
         path: PathBuf,
-        /// Why, and what to do.
+        /// Why the store cannot be used, and what to do.
         reason: String,
         /// The underlying error.
         #[source]
@@ -195,9 +201,9 @@ pub enum WfeError {
     /// A value cannot be stored exactly; the store refuses it instead of rounding it.
     #[error("{what} cannot be stored: {reason}")]
     Unstorable {
-        /// Which value.
+        /// Which value cannot be stored.
         what: String,
-        /// Why not.
+        /// Why the value cannot be stored.
         reason: String,
         /// The underlying error.
         #[source]
@@ -212,12 +218,13 @@ pub enum WfeError {
     /// Another owner has taken over the instance: this owner's commit was refused, and its result is discarded.
     #[error("another owner has taken over workflow {0:?}; the result computed here was discarded")]
     LostOwnership(String),
-    /// Other processes can no longer see that this owner lives, or could not at some time, and may take over its instances.
-    /// Nothing was written. Instances under way continue until a commit is refused; new work needs a new owner. The store
-    /// logs this once, as an error. A host registers a new owner by itself and logs nothing more.
-    #[error("other processes may take owner {owner} for dead ({reason}); register a new owner")]
+    /// Other processes cannot see, or could not see for some time, that this owner is alive, so they may take over its
+    /// instances. Nothing was written. Running instances continue until one of their commits is refused. New work needs
+    /// a new owner. The store logs this once, as an error. A host registers a new owner automatically and logs nothing
+    /// more.
+    #[error("other processes may consider owner {owner} dead ({reason}); register a new owner")]
     OwnerLost {
-        /// Which owner.
+        /// The owner whose lock file no longer proves that it is alive.
         owner: u64,
         /// What happened to the owner's lock file.
         reason: String,
@@ -230,7 +237,7 @@ pub enum WfeError {
         /// The requested change.
         change: String,
     },
-    /// The definition contradicts itself.
+    /// The definition is invalid, or its id and version are already registered.
     #[error("workflow definition {definition:?}: {problem}")]
     InvalidDefinition {
         /// The definition's id.
@@ -241,7 +248,7 @@ pub enum WfeError {
     /// The store or host was closed.
     #[error("{0} is closed")]
     Closed(&'static str),
-    /// The store failed, with its own error: an I/O error, a damaged file, exhausted memory, …
+    /// The store failed with an error of its own, such as an I/O error, a damaged file or exhausted memory.
     #[error("the store failed: {message}")]
     Storage {
         /// What the store was doing.

@@ -11,7 +11,7 @@ use crate::{
     redact::{Message, redact_boxed},
 };
 
-/// The longest chain of causes that is followed. Only a chain that forms a circle is longer.
+/// The longest chain of causes that is followed. Only a cyclic chain is longer.
 const LONGEST_CHAIN: usize = 256;
 
 /// The error with which a step fails: its source, its code, and whether another attempt may succeed.
@@ -21,7 +21,7 @@ const LONGEST_CHAIN: usize = 256;
 /// failure. An error of `serde_json` is stored without the value that it quotes ([`redact`](crate::redact())).
 ///
 /// The source is a type of the program, so its `Display`, `source` and `Drop` can panic. The engine catches
-/// such a panic. If it prevents a message from being read, the failure is stored with the code
+/// these panics. If a panic prevents a message from being read, the failure is stored with the code
 /// [`StepError::PANIC`], as if the step's body had panicked.
 pub struct StepError {
     code: Cow<'static, str>,
@@ -30,26 +30,28 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// The default code, of an error that has no code of its own.
+    /// The default code, for errors that have no code of their own.
     pub const ERROR: &'static str = "error";
     /// The code of a panic: in a step's body, in one of its closures, or in the `Display` of its error.
     pub const PANIC: &'static str = "panic";
     /// The code of a value that cannot be stored: JSON cannot represent it, or it exceeds the
-    /// [`limits`](crate::limits) of stores. The step that gave the value fails. The error is fatal, because
-    /// another attempt would give the same value. It is also the code if a store refuses the result of a step
-    /// for a reason of its own.
+    /// [`limits`](crate::limits) of stores. The step that produced the value fails. The error is fatal, because
+    /// another attempt would produce the same value. The code is also used if a store refuses the result of a
+    /// step for a reason of its own.
     pub const UNSTORABLE: &'static str = "unstorable";
     /// The code of an instance that was suspended because its stored state is corrupt: a value cannot be
     /// decoded, or stored values contradict each other. The cause names the table, the column and the row.
     pub const CORRUPT: &'static str = "corrupt";
-    /// The code of anything that does not fit a definition: stored state, after the definition was changed; an
-    /// answer that a step must not give; a child workflow whose definition is not registered.
+    /// The code of a mismatch with a definition. Examples are stored state that does not fit the changed
+    /// definition, a result that a step must not return, and a child workflow whose definition is not
+    /// registered.
     pub const DEFINITION: &'static str = "definition";
     /// The code of a body or a wait that exceeded its time limit.
     pub const TIMEOUT: &'static str = "timeout";
     /// The code of external data (an event's data, a worker's answer) that is not of the expected type.
     pub const UNREADABLE: &'static str = "unreadable";
-    /// The code of the error with which a worker's body gives its activity back instead of answering it.
+    /// The code of the error with which a worker's body gives its activity back, so that another worker can
+    /// claim it.
     pub const GIVEN_BACK: &'static str = "given-back";
     /// The code of a workflow that exceeded its deadline.
     pub const DEADLINE: &'static str = "deadline";
@@ -59,7 +61,7 @@ impl StepError {
     /// The code of an instance that was suspended because its process died ten times in a row while this
     /// instance ran alone in it, with no commit in between ([`Deaths`](crate::traits::Deaths)). Either the
     /// instance kills its process, or the process was killed each time. When the instance is resumed, the count
-    /// of deaths begins at zero.
+    /// of deaths restarts at zero.
     pub const POISON: &'static str = "poison";
     /// The code of a failure that says why an instance could not be continued in the way that an operator
     /// requested.
@@ -83,7 +85,7 @@ impl StepError {
         self
     }
 
-    /// The code of the error; [`StepError::ERROR`] if none was set.
+    /// The code of the error; [`StepError::ERROR`] if no code was set.
     #[must_use]
     pub fn code(&self) -> &str {
         &self.code
@@ -101,7 +103,8 @@ impl StepError {
         &*self.source
     }
 
-    /// The outermost error of type `E` among the source and its causes; `None`: there is none.
+    /// The outermost error of type `E` among the source and its causes, or `None` if there is no error of this
+    /// type.
     #[must_use]
     pub fn find<E: Error + 'static>(&self) -> Option<&E> {
         self.chain().find_map(|e| e.downcast_ref())
@@ -121,7 +124,7 @@ impl StepError {
     }
 
     /// The messages of the source and its causes, outermost first, as they are stored with the failure. There
-    /// is at least one. Errors of `serde_json` come without the values that they quote
+    /// is at least one message. The messages of `serde_json` errors leave out the values that they quote
     /// ([`redact`](crate::redact())). If a `Display` or a `source` panics, the last message says so, and
     /// further causes are missing.
     #[must_use]
@@ -133,14 +136,15 @@ impl StepError {
         causes
     }
 
-    /// The error that replaces this one if reading its messages panics. `None`: the messages can be read.
+    /// The error that replaces this one if reading its messages panics. Returns `None` if the messages can be
+    /// read.
     pub(crate) fn panic_in_messages(&self) -> Option<Self> {
         let mut panicked = self.read_causes(&mut Vec::new()).err()?;
         panicked.retryable = self.retryable;
         Some(panicked)
     }
 
-    /// Reads the messages into `causes`. `Err`: the panic that ended the reading.
+    /// Reads the messages into `causes`. If reading a message panics, returns the panic as an error.
     fn read_causes(&self, causes: &mut Vec<String>) -> Result<(), Self> {
         let read = AssertUnwindSafe(|| {
             for cause in self.chain() {
@@ -152,7 +156,8 @@ impl StepError {
                 causes.push(message);
             }
         });
-        std::panic::catch_unwind(read).map_err(|payload| Self::from_panic("the error's own code", payload))
+        std::panic::catch_unwind(read)
+            .map_err(|payload| Self::from_panic("the error's `Display` or `source`", payload))
     }
 
     /// The error of an external worker or a child workflow, from its code and messages, outermost first.
@@ -164,11 +169,11 @@ impl StepError {
         Self { code: Cow::Owned(code), retryable, source }
     }
 
-    /// The error for a caught panic, with its message. It is retryable and has the code [`StepError::PANIC`].
-    /// `what` names the code that panicked.
+    /// The error for a caught panic, with the panic's message. The error is retryable and has the code
+    /// [`StepError::PANIC`]. `what` names the code that panicked.
     ///
-    /// It takes the payload of the panic, because dropping the payload runs the program's code. If that panics
-    /// too, the second panic is caught here.
+    /// This function takes ownership of the panic's payload, because dropping the payload runs the program's
+    /// code. If the drop panics too, the second panic is caught here.
     #[must_use]
     pub fn from_panic(what: &str, payload: Box<dyn Any + Send>) -> Self {
         let said = payload
@@ -196,10 +201,10 @@ pub(crate) fn drop_contained<T>(value: T) {
     }
 }
 
-/// Drops the payload of a caught panic. That runs the program's code, so it may panic too.
+/// Drops the payload of a caught panic. Dropping the payload runs the program's code, so it may panic too.
 pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(again) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // Each payload's `Drop` could panic again, without end. Leaking a little memory is the smaller loss.
+        // The `Drop` of each new payload could panic again, without end, so the payload is leaked instead.
         std::mem::forget(again);
     }
 }
@@ -311,8 +316,8 @@ mod tests {
     #[test]
     fn an_error_whose_own_code_panics_counts_as_a_panic_of_the_step() {
         for (what, causes) in [
-            ("display", vec!["the error's own code panicked: no words"]),
-            ("source", vec!["rude", "the error's own code panicked: no cause"]),
+            ("display", vec!["the error's `Display` or `source` panicked: no words"]),
+            ("source", vec!["rude", "the error's `Display` or `source` panicked: no cause"]),
         ] {
             let error = StepError::fatal(Rude(what)).with_code("mine");
             assert_eq!(error.causes(), causes);

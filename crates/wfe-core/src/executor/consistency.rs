@@ -1,5 +1,6 @@
-//! Finds contradictions in the rows of an instance: rows were removed or changed behind the engine's back. If the
-//! instance went on from there, it could run finished steps again, leave steps out, or wait for ever.
+//! Finds contradictions in the stored rows of an instance. A contradiction means that rows were removed or changed
+//! without the engine. If the instance continued with contradictory rows, it could run finished steps again, skip
+//! steps, or wait forever.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -13,11 +14,12 @@ use crate::{
     traits::Loaded,
 };
 
-/// Looks for a contradiction in a stored instance that has not ended: a [`Corrupt`](WfeError::Corrupt) that names the
-/// row and the column, or `None` if there is none. With the definition, it finds more.
+/// Looks for a contradiction in a stored instance that has not ended. Returns a [`Corrupt`](WfeError::Corrupt) that
+/// names the row and the column, or `None` if there is no contradiction. If the definition is given, more
+/// contradictions are found.
 ///
-/// A host checks this before it [opens](super::Run::open) an instance, and before it reports the status of one. About
-/// the [`lost_waits`] of the instance, the host has to query the store besides.
+/// A host calls this function before it [opens](super::Run::open) an instance, and before it reports the status of an
+/// instance. In addition, the host must query the store about the [`lost_waits`] of the instance.
 #[must_use]
 pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option<WfeError> {
     let instance = &loaded.instance;
@@ -43,8 +45,8 @@ pub fn contradiction(loaded: &Loaded, definition: Option<&Definition>) -> Option
         .or_else(|| overlooked(loaded, &active))
 }
 
-/// Finds a contradiction between the columns of one pointer: nothing would ever go on at it, or something would happen
-/// twice.
+/// Finds a contradiction between the columns of one pointer. With these columns, the pointer would never continue, or
+/// its work would be done twice.
 fn impossible(
     instance: &str,
     pointer: &ExecutionPointer,
@@ -77,7 +79,8 @@ fn impossible(
         }
         return corrupt_in("active", "the step has not ended, but its pointer is not active", None);
     }
-    // If the step is of another kind now, its state is reported as a mismatch with the definition, not here.
+    // If the definition has changed the kind of the step, the state is reported as a mismatch with the definition, not
+    // here.
     let has_state = pointer.status == Is::Running || pointer.persistence_data.is_some();
     let step = pointer.step_name.as_deref().filter(|_| has_state);
     let node = definition.zip(step).and_then(|(all, step)| all.find(step));
@@ -89,7 +92,7 @@ fn impossible(
         Some(node) => match node.verb.primitive().check_kept(pointer) {
             Ok(kept) => kept == Kept::GoesOn,
             Err(spoilt) => {
-                let message = "the state is not that of such a step";
+                let message = "the state does not fit the kind of the step";
                 return corrupt_in("persistence_data", message, spoilt.into_source());
             }
         },
@@ -114,7 +117,7 @@ fn impossible(
     }
 }
 
-/// Finds a wait that differs from what its pointer waits for.
+/// Finds an open wait that does not match its pointer: the pointer's id, the event's name or the event's key differs.
 fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let mut waiting = active.iter().filter(|p| p.status == PointerStatus::WaitingForEvent).peekable();
     waiting.peek()?;
@@ -136,8 +139,8 @@ fn mistaken(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     })
 }
 
-/// Finds an instance that is not suspended, although one of its steps has failed and waits until a caller resumes it: a
-/// resume would do nothing.
+/// Finds an instance that is not suspended, although one of its steps has failed and waits until a caller resumes the
+/// instance. A resume would do nothing, because the instance is not suspended.
 fn unresumed(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let instance = &loaded.instance;
     if instance.status != WorkflowStatus::Runnable {
@@ -149,9 +152,9 @@ fn unresumed(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> 
     Some(corrupt("workflows", "status", instance.id.clone(), &message))
 }
 
-/// The ids of waits that the instance's pointers need, but that are not among its open ones. If a caller closed a wait
-/// by hand ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)), it is opened
-/// again when the instance is opened. Any other lost wait is a fault of the store's rows.
+/// The ids of waits that the instance's pointers need, but that are not open in the store. If a caller closed a wait
+/// explicitly ([`terminate_subscription`](crate::traits::SubscriptionRepository::terminate_subscription)), the wait is
+/// opened again when the instance is opened. Any other lost wait means that rows of the store are corrupt.
 /// [`StepStore::check_closed_waits`](crate::traits::StepStore::check_closed_waits) tells these cases apart.
 #[must_use]
 pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
@@ -169,8 +172,8 @@ pub fn lost_waits(loaded: &Loaded) -> Vec<String> {
     waits
 }
 
-/// Whether the main path has ended, or a saga was compensated, after which the instance may end. If that happened while
-/// the instance was suspended, it has no active pointer, and ends when it is resumed.
+/// Whether the main path has ended or a saga was compensated, because the instance may end after either of them. If the
+/// instance was suspended at that time, it has no active pointer, and ends when it is resumed.
 fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
     let is_compensated = |pointer: &ExecutionPointer| pointer.status == PointerStatus::Compensated;
     let ends_the_path = |pointer: &ExecutionPointer| {
@@ -181,7 +184,7 @@ fn may_be_over(pointers: &[ExecutionPointer], definition: &Definition) -> bool {
     pointers.iter().any(|pointer| is_compensated(pointer) || ends_the_path(pointer))
 }
 
-/// Finds a pointer without its container, or a container without a branch that it waits for.
+/// Finds a pointer whose container is missing, or a container that waits for a missing branch.
 fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPointer]) -> Option<WfeError> {
     let is_nested = active.iter().any(|pointer| !(pointer.scope.is_empty() && pointer.children.is_empty()));
     if !is_nested {
@@ -217,7 +220,8 @@ fn gone(instance: &str, pointers: &[ExecutionPointer], active: &[&ExecutionPoint
     None
 }
 
-/// Finds an instance that no host would ever claim again, although something in it is due by time alone.
+/// Finds an instance that no host would ever claim again, although one of its pointers needs nothing but time to
+/// continue.
 fn overlooked(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError> {
     let instance = &loaded.instance;
     let is_looked_at = loaded.owner.is_some()
@@ -231,7 +235,7 @@ fn overlooked(loaded: &Loaded, active: &[&ExecutionPointer]) -> Option<WfeError>
         PointerStatus::WaitingForEvent | PointerStatus::Running => pointer.sleep_until.is_some(),
         _ => false,
     };
-    // A deadline of the definition proves nothing: it may have come with a new definition of the same version.
+    // A deadline of the definition proves nothing: it may have been added by a new definition with the same version.
     let due = active.iter().find(|pointer| is_due(pointer))?;
     Some(corrupt(
         "workflows",

@@ -1,38 +1,39 @@
-//! Effects: what the host does after a commit is stored.
+//! Effects: the actions of the host after a commit is stored.
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Job, LifecycleEvent};
 
-/// What the host does after a commit is stored, and not before.
+/// The actions that the host carries out after a commit is stored, and not before.
 #[derive(Default)]
 pub struct Effects {
-    /// Bodies to run. Report the end of each to [`Run::ended`](super::Run::ended); if one is dropped without a result,
-    /// to [`Run::body_over`](super::Run::body_over).
+    /// Bodies to run. Report the end of each body to [`Run::ended`](super::Run::ended). If a body is dropped without a
+    /// result, report that to [`Run::body_over`](super::Run::body_over).
     pub jobs: Vec<Job>,
-    /// Items to read. Hand them to [`Run::items`](super::Run::items).
+    /// Items to read. Pass the items to [`Run::items`](super::Run::items).
     pub requests: Vec<ItemRequest>,
-    /// Whether to look for events: the store may have events for waits that the commit opened, that were passed over
-    /// until now, or whose time limit has passed. If the `Run` goes on, read what the store has and hand its deliveries
-    /// to [`Run::deliver`](super::Run::deliver). If it was released, acquire the instance again (the store refuses if
-    /// no event is there).
+    /// Whether to read events from the store. The store may have events for waits that the commit opened, for waits
+    /// that were skipped until now, or for waits whose time limit has passed. If the `Run` continues, read the
+    /// deliveries from the store and pass them to [`Run::deliver`](super::Run::deliver). If the `Run` was released,
+    /// acquire the instance again; the store refuses this if it has no event for the instance.
     pub listen: bool,
-    /// The open waits for which to look; `None`: all of them.
+    /// The open waits for which to read events. `None` means all open waits.
     pub waits: Option<Vec<String>>,
-    /// Ids of the events that the commit consumed. They can be marked as processed, unless another wait needs them
-    /// ([`finish_event`](crate::traits::StepStore::finish_event)).
+    /// Ids of the events that the commit consumed. These events can be marked as processed, unless another wait needs
+    /// them ([`finish_event`](crate::traits::StepStore::finish_event)).
     pub consumed: Vec<String>,
-    /// Other instances that have something to do now: children that were begun or requested to end, and the parent of a
-    /// child that has ended. The engine finds them without this too, but later.
+    /// Other instances that have work to do now: children that were started or requested to end, and the parent if this
+    /// instance has ended. Without this list, the engine would also find these instances, but later.
     pub wakes: Vec<String>,
-    /// Whether more follows without any input: advance and commit again at once.
+    /// Whether the `Run` can continue without further input. If so, advance and commit again immediately.
     pub again: bool,
-    /// Lifecycle events to publish, in this order: those of the instance, and the starts of its children.
+    /// Lifecycle events to publish, in this order: the events of the instance, and the starts of its children.
     pub events: Vec<LifecycleEvent>,
-    /// Tokens to fire: those of bodies whose results are no longer wanted.
+    /// Tokens to cancel: the tokens of bodies whose results are no longer wanted.
     pub cancelled: Vec<CancellationToken>,
-    /// `Some` if the commit released the instance: the `Run` is done. The inner value is when to look at the instance
-    /// again, in milliseconds; `None`: it waits for something other than time, or has ended.
+    /// `Some` if the commit released the instance; the `Run` is then finished. The inner value is the next due time of
+    /// the instance, in milliseconds since the Unix epoch. An inner `None` means that the instance waits for something
+    /// other than time, or has ended.
     pub released: Option<Option<i64>>,
 }
 

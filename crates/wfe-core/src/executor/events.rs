@@ -9,14 +9,16 @@ use crate::{
     traits::{Ending, StepFailure},
 };
 
-/// Name of the event that reports the end of a child workflow. The key is the child's id.
+/// Name of the event that reports the end of a child workflow. The key of the event is the child's id.
 pub const CHILD_ENDED: &str = "wfe.child-ended";
-/// Prefix of the names of the events that end activities; the activity's name follows. The key is the wait's id.
+/// Prefix of the names of the events that end activities. The activity's name follows the prefix. The key of the event
+/// is the wait's id.
 pub const ACTIVITY: &str = "wfe.activity:";
-/// Name of the events that end user tasks. The key is the wait's id.
+/// Name of the events that end user tasks. The key of the event is the wait's id.
 pub const USER_TASK: &str = "wfe.user-task";
 
-/// The name of the activity whose result is an event of this name. `None`: the event is not the result of an activity.
+/// The name of the activity whose result is an event of this name. Returns `None` if the event is not the result of an
+/// activity.
 #[must_use]
 pub fn activity_name(event_name: &str) -> Option<&str> {
     event_name.strip_prefix(ACTIVITY)
@@ -36,10 +38,10 @@ pub struct ChildEnd {
     /// The child's data at its end.
     #[serde(with = "crate::limits::inside")]
     pub data: Value,
-    /// The failure that ended the child, if one did.
+    /// The failure that ended the child, if the child failed.
     pub cause: Option<StepFailure>,
-    /// Whether that failure is retryable. Events of earlier versions do not say; their failures count as retryable, as
-    /// they did then.
+    /// Whether that failure is retryable. Events that earlier versions stored lack this field. Their failures count as
+    /// retryable, as in those versions.
     #[serde(default = "may_pass")]
     pub retryable: bool,
 }
@@ -49,17 +51,19 @@ fn may_pass() -> bool {
 }
 
 impl ChildEnd {
-    /// The event that reports the end of the instance `child`. Its id depends on the child alone, and no caller can
-    /// give this id to an event of its own. It is dated in the past, so that no clock holds it back.
+    /// The event that reports the end of the instance `child`. The event's id depends on the child alone, and no caller
+    /// can publish an event with this id. The event's timestamp is in the past, so the event is due immediately, even
+    /// if a clock is wrong.
     ///
-    /// Earlier versions gave the event another id. A waiting parent finds it by name and key, whatever its id.
+    /// Earlier versions gave the event another id. A waiting parent finds the event by name and key, so the id does not
+    /// matter.
     #[must_use]
     pub fn event(&self, child: &str) -> Event {
         Event {
             id: format!("{CHILD_ENDED}:{child}"),
             event_name: CHILD_ENDED.to_owned(),
             event_key: child.to_owned(),
-            // The child's data is one level deeper here than where it was stored.
+            // The child's data is nested one level deeper here than in the child's own row.
             event_data: serde_json::json!({
                 "ending": self.ending,
                 "data": Inside(&self.data),

@@ -1,13 +1,13 @@
-//! Faults of the executor's moves, and checks of the state that a step keeps.
+//! Errors of the executor's operations, and checks of the state that a step keeps.
 
 use crate::{BoxError, WfeError, redact, steps::StepError};
 
-/// Why a move of the executor failed.
+/// The reason why an operation of the executor failed.
 #[derive(Debug)]
 pub(crate) enum Fault {
-    /// The user's code failed: the step of the moving pointer has failed.
+    /// The user's code failed, so the step of the current pointer has failed.
     Step(StepError),
-    /// The state contradicts itself.
+    /// The state of the instance contradicts itself.
     State(WfeError),
 }
 
@@ -29,12 +29,12 @@ impl From<serde_json::Error> for Fault {
     }
 }
 
-/// How a step goes on, as shown by the state in its pointer.
+/// How a step continues, according to the state in its pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// The step waits: only its children, an event or a time make it go on.
+    /// The step waits. It continues only when its children end, an event arrives or a time is reached.
     Waits,
-    /// The step has something to begin by itself, so it goes on even without children.
+    /// The step has more work to start, so it continues even without children.
     GoesOn,
 }
 
@@ -44,7 +44,7 @@ impl Kept {
     }
 }
 
-/// Why the state in a pointer cannot be that of its step.
+/// The reason why the state in a pointer cannot belong to the pointer's step.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Spoilt {
     /// The state does not decode. The decoder's error quotes no data.
@@ -71,5 +71,5 @@ impl From<serde_json::Error> for Spoilt {
     }
 }
 
-/// The result of a move.
+/// The result of an operation of the executor.
 pub(crate) type Moved<T = ()> = Result<T, Fault>;

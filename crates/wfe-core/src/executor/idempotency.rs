@@ -1,21 +1,22 @@
-//! Idempotency keys: by them, external systems recognise a repeated request.
+//! Idempotency keys, by which external systems recognise a repeated request.
 
 use crate::models::{ExecutionPointer, attributes, pointer_id};
 
-/// The idempotency key of this execution of a step. Its body
+/// The idempotency key of this execution of a step. The step's body
 /// ([`Ctx::idempotency_key`](crate::steps::Ctx::idempotency_key)) and an external worker get the same key.
 ///
-/// The key is made of what was stored before the work can begin, so it is the same after a crash and over all attempts.
-/// The key of a compensation stays the same also if the compensation was interrupted and another saga continues it.
-/// Waits in a compensation that an earlier version stored lack this information; they have a key of their own.
+/// The key is derived from state that is stored before the work can begin, so the key is the same after a crash and
+/// over all attempts. The key of a compensation stays the same even if the compensation was interrupted and another
+/// saga continues it. A wait in a compensation that was stored by an earlier version lacks this information, so its key
+/// is derived from the pointer's id.
 #[must_use]
 pub fn idempotency_key(instance: &str, pointer: &ExecutionPointer) -> String {
     let named = pointer.text(attributes::KEY);
     pointer_id::idempotency_key(instance, named.unwrap_or(&pointer.id))
 }
 
-/// The idempotency key of a pointer of which only the id is known. `None`: the pointer may belong to a compensation,
-/// whose key only the stored pointer gives ([`idempotency_key`]).
+/// The idempotency key of a pointer, derived from the pointer's id alone. Returns `None` if the pointer may belong to a
+/// compensation. The key of a compensation must be computed from the stored pointer ([`idempotency_key`]).
 #[must_use]
 pub fn idempotency_key_of_path(instance: &str, pointer: &str) -> Option<String> {
     (!pointer_id::is_in_compensation(pointer)).then(|| pointer_id::idempotency_key(instance, pointer))

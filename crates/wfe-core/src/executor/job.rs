@@ -13,7 +13,7 @@ use crate::{
     traits::StepStore,
 };
 
-/// One run of a body, for the host to carry out.
+/// One run of a body, which the host carries out.
 pub struct Job {
     pub(super) execution: Arc<Execution>,
     pub(super) body: Body,
@@ -25,26 +25,27 @@ pub struct Job {
 }
 
 impl Job {
-    /// The job's number, unique within its [`Run`](super::Run). A pointer has several jobs, one after the other.
+    /// The job's number, unique within its [`Run`](super::Run). A pointer can have several jobs, one after the other.
     #[must_use]
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Id of the pointer whose body it runs.
+    /// Id of the pointer whose body the job runs.
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.execution.pointer
     }
 
-    /// The step execution that it belongs to. [`Run::still_at_work`](super::Run::still_at_work) needs it to report to a
-    /// later `Run` that the body has not ended.
+    /// The step execution that the job belongs to. Pass it to [`Run::still_at_work`](super::Run::still_at_work) to
+    /// report to a later `Run` that the body has not ended.
     #[must_use]
     pub fn execution(&self) -> StepExecution {
         StepExecution(self.execution.clone())
     }
 
-    /// Whether its attempt has a time limit. Then report to [`Run::begun`](super::Run::begun) when it begins.
+    /// Whether the job's attempt has a time limit. If so, report the start of the body to
+    /// [`Run::begun`](super::Run::begun).
     #[must_use]
     pub fn is_limited(&self) -> bool {
         self.is_limited
@@ -62,13 +63,13 @@ impl Job {
         self.execution.attempt
     }
 
-    /// Whether the body blocks its thread. Then run it with [`run_blocking`](Self::run_blocking).
+    /// Whether the body blocks its thread. If so, run the job with [`run_blocking`](Self::run_blocking).
     #[must_use]
     pub fn is_blocking(&self) -> bool {
         self.body.blocking
     }
 
-    /// The token that fires when the result is no longer wanted.
+    /// The token that is cancelled when the result of the job is no longer wanted.
     #[must_use]
     pub fn token(&self) -> &CancellationToken {
         &self.token
@@ -80,7 +81,7 @@ impl Job {
         Ctx::new(self.execution.clone(), self.token.child_token(), store)
     }
 
-    /// Runs the body and catches a panic. All of the user's code runs inside the future, none before.
+    /// Runs the body and catches a panic. All of the user's code runs inside the returned future.
     pub async fn run(self, store: Option<Arc<dyn StepStore>>) -> BodyEnd {
         let job = self.number;
         let ended = AssertUnwindSafe(async move {

@@ -1,4 +1,4 @@
-//! Lifecycle events: what happened to an instance, for observers.
+//! Lifecycle events, which report to observers what happened to an instance.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use crate::{
 pub struct LifecycleEvent {
     /// The instance.
     pub instance_id: Arc<str>,
-    /// Id of the definition that it runs. Empty if the instance cannot be read.
+    /// Id of the definition that the instance runs. Empty if the instance cannot be read.
     pub definition_id: Arc<str>,
     /// The version of that definition. 0 if the instance cannot be read.
     pub version: u32,
-    /// When it happened.
+    /// The time at which the event happened.
     pub time: DateTime<Utc>,
-    /// What happened.
+    /// What happened to the instance.
     pub what: Lifecycle,
 }
 
 impl LifecycleEvent {
-    /// The event *started* of this instance, which must have its id.
+    /// The *started* event of this instance. The instance must already have its id.
     #[must_use]
     pub fn started(instance: &WorkflowInstance) -> Self {
         Self {
@@ -42,11 +42,12 @@ impl LifecycleEvent {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Lifecycle {
-    /// The instance was started. The host that stored the start reports it once, after that commit: the host that a
-    /// caller requested to start it, whose schedule it was, or that runs its parent. All other events are reported by
-    /// the hosts that run the instance. A host that reports both reports this one first.
+    /// The instance was started. The host that stored the start reports it once, after the commit. This is the host on
+    /// which a caller started the instance, whose schedule started the instance, or that runs the parent of the
+    /// instance. All other events are reported by the hosts that run the instance. If one host reports the start and
+    /// other events, it reports the start first.
     Started,
-    /// A step's body begins. There is no commit for it, so it may be reported again after a crash.
+    /// A step's body begins. The beginning of a body is not stored, so it may be reported again after a crash.
     StepStarted {
         /// The stable id of the step.
         step: String,

@@ -13,69 +13,76 @@ use crate::{
 /// How one kind of step moves an instance. Each kind has a file in `primitives/`; its fixed properties are in its
 /// [`Verb`].
 ///
-/// A primitive has no state of its own: what it has to remember is in its pointer.
+/// A primitive has no state of its own. The state of a step is in its execution pointer.
 pub(crate) trait Primitive {
-    /// Enters a pending pointer at this step: it is new, its backoff is over, or it was opened from the store.
+    /// Enters a pending pointer at this step. A pointer is pending if it is new, if its sleep or backoff is over, or if
+    /// it was pending when the instance was loaded from the store.
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved;
 
-    /// The body of the pointer `at` succeeded. For kinds with a body.
+    /// Handles the success of the body of the pointer `at`. Called only for kinds of steps that have a body.
     fn ended(&self, run: &mut Run, at: &str, _: Answer, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "a body ended"))
     }
 
-    /// The branch `key` of the container `at` has ended, and is history. For containers.
+    /// Handles the end of the branch `key` of the container `at`. The pointers of the branch are already in the
+    /// history. Called only for containers.
     fn branch_ended(&self, run: &mut Run, at: &str, _key: &str, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "a branch ended"))
     }
 
-    /// Items from position `from` on, requested by the pointer `at`, were read. For kinds that request items.
+    /// Handles the items from position `from` on that the pointer `at` requested. Called only for kinds of steps that
+    /// request items.
     fn items_read(&self, run: &mut Run, at: &str, _from: u64, _: Vec<Value>, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "items were read"))
     }
 
-    /// The pointer `at` receives the event that it waited for, and is pending again. For kinds that wait.
+    /// Handles the event that the pointer `at` waited for. The pointer is pending again. Called only for kinds of steps
+    /// that wait for events.
     fn event_received(&self, run: &mut Run, at: &str, _event: Value, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "an event arrived"))
     }
 
-    /// The timer fires that the pointer `at` set while it waits or has children. For kinds that set one.
+    /// Handles the timer that the pointer `at` set for its wait or for its children. Called only for kinds of steps
+    /// that set such a timer.
     fn timer_fired(&self, run: &mut Run, at: &str, _: &mut Env<'_>) -> Moved {
         Err(unexpected(run, at, "a timer fired"))
     }
 
-    /// Whether [`timer_fired`](Self::timer_fired) closes a wait that a worker or user may answer. Such a wait first
-    /// stops accepting answers. Then the store is checked once more for an answer, and only then the timer fires: an
-    /// answer that was accepted must not be dropped.
+    /// Whether [`timer_fired`](Self::timer_fired) closes a subscription that a worker or user may answer. Before the
+    /// timer of such a subscription fires, the store stops accepting answers for the subscription, and is checked once
+    /// more for an answer. This way, no accepted answer is dropped.
     fn takes_no_answer_after(&self, _: &Run, _at: &str, _: &Env<'_>) -> crate::Result<bool> {
         Ok(false)
     }
 
-    /// The data has changed. For kinds that [watch](Verb::watches_data) it.
+    /// Handles a change of the instance's data. Called only for kinds of steps that [watch](Verb::watches_data) the
+    /// data.
     fn data_changed(&self, _: &mut Run, _at: &str, _: &mut Env<'_>) -> Moved {
         Ok(())
     }
 
-    /// Checks the state in a pointer at this step, and how the step goes on from it. For kinds that keep state.
+    /// Checks the state in a pointer at this step. Returns whether the step continues automatically from this state, or
+    /// waits. Kinds of steps that store state implement this method.
     fn check_kept(&self, _: &ExecutionPointer) -> Result<Kept, Spoilt> {
         Ok(Kept::Waits)
     }
 
-    /// Reopens a pointer at this step that awaited its children when it was stored. `Err`: its state does not decode,
-    /// or this kind has no children.
+    /// Reopens a pointer at this step that was waiting for its children when it was stored. Returns `Err` if the state
+    /// of the pointer does not decode, or if this kind of step has no children.
     fn reopen(&self, run: &mut Run, pointer: &ExecutionPointer) -> Result<(), String> {
         let kind = run.node_of(&pointer.id).map_or("step", |node| node.verb.kind());
         Err(format!("is a {kind} now, but was {}", pointer.status))
     }
 }
 
-/// A fault of the state: this kind of step never gets into this situation.
+/// Builds the error for a call that this kind of step never receives if the state of the instance is valid.
 fn unexpected(run: &Run, at: &str, what: &str) -> Fault {
     let step = run.node_of(at).map_or_else(|_| "no step".to_owned(), |node| node.verb.with_article());
     Fault::State(WfeError::Invalid(format!("{what} at {at:?}, which is {step}")))
 }
 
 impl Verb {
-    /// The implementation that moves an instance at such a step.
+    /// The implementation that moves an instance at a step of this kind.
     pub(crate) fn primitive(&self) -> &dyn Primitive {
         match self {
             Self::RunBody(it) => it,

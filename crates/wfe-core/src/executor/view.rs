@@ -27,27 +27,28 @@ pub fn step_of(pointer: &str) -> &str {
 pub struct ForEachProgress {
     /// The stable id of the for-each.
     pub step: String,
-    /// How many iterations have ended, whether they completed or failed.
+    /// The number of iterations that have ended, whether they completed or failed.
     pub done: u64,
-    /// How many items there are.
+    /// The number of items.
     pub total: u64,
 }
 
 impl ForEachProgress {
-    /// Reads the progress from a stored pointer. `None`: the pointer is not a running for-each whose items are known.
+    /// Reads the progress from a stored pointer. Returns `None` if the pointer is not a running for-each whose items
+    /// are known.
     #[must_use]
     pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
         if pointer.status != PointerStatus::Running {
             return None;
         }
-        let cursor = Cursor::deserialize(pointer.persistence_data.as_ref()?).ok()?; // another kind of container
+        let cursor = Cursor::deserialize(pointer.persistence_data.as_ref()?).ok()?; // not a for-each
         let done = cursor.next.saturating_sub(pointer.children.len() as u64);
         Some(Self { step: pointer.step_name.clone()?, done, total: cursor.total })
     }
 }
 
-/// How an instance with these pointers ends after the compensation of its open sagas. `None`: the instance is not
-/// closing.
+/// How an instance with these pointers ends after the compensation of its open sagas. Returns `None` if the instance is
+/// not closing.
 #[must_use]
 pub fn closing<'p>(pointers: impl IntoIterator<Item = &'p ExecutionPointer>) -> Option<Ending> {
     state::closing(pointers)
@@ -59,7 +60,7 @@ pub fn has_failed_attempt(pointer: &ExecutionPointer) -> bool {
     attempts::failed_in_a_row(pointer) > 0
 }
 
-/// The state that a step's body keeps. `None`: it keeps none.
+/// The state that a step's body has stored, or `None` if there is no stored state.
 ///
 /// # Errors
 /// The state does not decode as a `T`.
@@ -71,20 +72,21 @@ pub fn kept_state<T: DeserializeOwned>(pointer: &ExecutionPointer) -> serde_json
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Sleep {
-    /// For a delay, or for the time that the step's body gave.
+    /// The pointer sleeps for a delay, or until the time that the step's body returned.
     Timer,
-    /// For the backoff after a failed attempt.
+    /// The pointer sleeps for the backoff after a failed attempt.
     Retry {
         /// The number of the next attempt, from 1.
         attempt: u32,
-        /// The failure inside a saga that causes the saga's next round. `None`: the pointer is no such saga, and its
-        /// failures are stored under its own id; or an earlier version of the engine stored the saga.
+        /// The failure inside a saga that causes the saga's next round. For other pointers this is `None`, because
+        /// their failures are stored under their own ids. It is also `None` for a saga that an earlier version of the
+        /// engine stored.
         cause: Option<StepFailure>,
     },
 }
 
 impl Sleep {
-    /// `None`: the pointer does not sleep.
+    /// Reads from a stored pointer why it sleeps. Returns `None` if the pointer does not sleep.
     #[must_use]
     pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
         if pointer.status != PointerStatus::Sleeping {
@@ -115,17 +117,17 @@ pub enum Awaited {
     },
     /// The answer to a user task.
     UserTask {
-        /// The id of the wait.
+        /// The id of the subscription.
         id: String,
     },
     /// The result of an activity.
     Activity {
         /// The activity's name.
         name: String,
-        /// The id of the wait.
+        /// The id of the subscription.
         id: String,
     },
-    /// An event of the program.
+    /// An event that the program publishes.
     Event {
         /// The event's name.
         name: String,
@@ -135,7 +137,7 @@ pub enum Awaited {
 }
 
 impl Awaited {
-    /// `None`: the pointer does not wait for an event.
+    /// Reads from a stored pointer what it waits for. Returns `None` if the pointer does not wait for an event.
     #[must_use]
     pub fn of(pointer: &ExecutionPointer) -> Option<Self> {
         if pointer.status != PointerStatus::WaitingForEvent {
@@ -160,7 +162,7 @@ pub fn activity_input(subscription: &EventSubscription) -> Value {
 /// The user task that a subscription stands for.
 ///
 /// # Errors
-/// The subscription is not that of a user task.
+/// The subscription does not belong to a user task.
 pub fn user_task(subscription: &EventSubscription) -> serde_json::Result<UserTaskView> {
     UserTaskView::deserialize(subscription.subscription_data.as_ref().unwrap_or(&Value::Null))
 }

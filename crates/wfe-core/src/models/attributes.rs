@@ -1,6 +1,6 @@
 //! The names of the extension attributes of execution pointers. The names are stored, so they never change. A
-//! constant has the field's word, even where the stored name is an older one. The names of a store's own
-//! attributes begin with `wfe.`.
+//! constant has the current term as its name, even if the stored name is an older term. The names of a
+//! store's own attributes begin with `wfe.`.
 
 use serde_json::Value;
 
@@ -14,7 +14,7 @@ pub(crate) const FORKED: &str = "forked";
 pub(crate) const START: &str = "time";
 /// On a pointer in an iteration: the position of its item, from 0.
 pub(crate) const INDEX: &str = "index";
-/// On the last pointer of a branch: its outcome is the outcome of the branch.
+/// On the last pointer of a branch: the outcome of this pointer is the outcome of the branch.
 pub(crate) const LAST: &str = "last";
 
 /// On a pointer: the number of subscriptions that it has opened.
@@ -24,8 +24,8 @@ pub(crate) const CHILD: &str = "child";
 /// On a pointer whose child was cancelled for the compensation of a saga: the saga waits for the end of the
 /// child.
 pub(crate) const CHILD_CANCELLED: &str = "leaving";
-/// On a user task: the times of its pending escalation and reassignment. A task that an earlier version opened
-/// has no such attribute: for it, both are pending.
+/// On a user task: the times of its pending escalation and reassignment. A task that an earlier version
+/// opened has no such attribute: its escalation and reassignment are both pending.
 pub(crate) const UNANSWERED: &str = "to-come";
 /// On a user task that an earlier version has escalated: the task is not escalated again.
 pub(crate) const ESCALATED: &str = "escalated";
@@ -57,12 +57,12 @@ impl ExecutionPointer {
         self.extension_attributes.get(attribute)
     }
 
-    /// The attribute as a natural number; `None`: the attribute is missing, or has another type.
+    /// The attribute as a natural number, or `None` if the attribute is missing or has another type.
     pub(crate) fn number(&self, attribute: &str) -> Option<u64> {
         self.attribute(attribute).and_then(Value::as_u64)
     }
 
-    /// The attribute as a text; `None`: the attribute is missing, or has another type.
+    /// The attribute as a string, or `None` if the attribute is missing or has another type.
     pub(crate) fn text(&self, attribute: &str) -> Option<&str> {
         self.attribute(attribute).and_then(Value::as_str)
     }

@@ -14,7 +14,7 @@ pub struct Event {
     pub event_key: String,
     /// The data that the waiting step receives.
     pub event_data: Value,
-    /// The date of the event. An event with a future date is not delivered before that date.
+    /// The timestamp of the event. An event with a future timestamp is not delivered before that time.
     pub event_time: DateTime<Utc>,
     /// Whether every subscription that the event matched has received it.
     pub is_processed: bool,

@@ -17,10 +17,11 @@ pub struct EventSubscription {
     pub event_name: String,
     /// The key of the awaited event.
     pub event_key: String,
-    /// The effective date: events dated earlier do not match.
+    /// The effective date: events with an earlier timestamp do not match.
     ///
-    /// If it equals the `create_time` of the instance, the order in which the store received the instance and
-    /// the event counts instead: see [`StepStore::finish_event`](crate::traits::StepStore::finish_event).
+    /// If the effective date equals the `create_time` of the instance, the order in which the store received
+    /// the instance and the event decides instead: see
+    /// [`StepStore::finish_event`](crate::traits::StepStore::finish_event).
     pub subscribe_as_of: DateTime<Utc>,
     /// The data that the waiting step stored with the subscription. `Some(Value::Null)` and `None` are
     /// different values.
@@ -30,16 +31,17 @@ pub struct EventSubscription {
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub subscription_data: Option<Value>,
-    /// The token of the external worker that has claimed this activity; `None`: it is not claimed.
+    /// The token of the external worker that has claimed this activity, or `None` if the activity is not
+    /// claimed.
     pub external_token: Option<String>,
-    /// The id of the worker that has claimed it.
+    /// The id of the external worker that has claimed this activity.
     pub external_worker_id: Option<String>,
-    /// The time when the claim expires. `None`, if there is a token: it does not expire.
+    /// The time when the claim expires. If there is a token, `None` means that the claim does not expire.
     pub external_token_expiry: Option<DateTime<Utc>>,
 }
 
 impl EventSubscription {
-    /// Creates an open subscription with a new id, which no worker has claimed.
+    /// Creates an open, unclaimed subscription with a new id.
     pub fn new(
         workflow_id: impl Into<String>,
         step_id: usize,

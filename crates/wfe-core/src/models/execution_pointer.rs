@@ -18,7 +18,7 @@ pub struct ExecutionPointer {
     pub active: bool,
     /// The status of the execution.
     pub status: PointerStatus,
-    /// The earliest time at which the engine processes the pointer; `None`: at any time.
+    /// The earliest time at which the engine processes the pointer. `None` means at any time.
     pub sleep_until: Option<DateTime<Utc>>,
     /// The state that the step stored for its next run. `Some(Value::Null)` and `None` are different values,
     /// here and in every other optional value of a pointer.
@@ -28,17 +28,17 @@ pub struct ExecutionPointer {
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub persistence_data: Option<Value>,
-    /// The time when its body first started; `None`: not yet.
+    /// The time when the step's body first started, or `None` if the body has not started.
     pub start_time: Option<DateTime<Utc>>,
-    /// The time when the execution ended; `None`: it has not ended.
+    /// The time when the execution ended, or `None` if it has not ended.
     pub end_time: Option<DateTime<Utc>>,
     /// The name of the event that the step waits for or has waited for.
     pub event_name: Option<String>,
-    /// The key of that event.
+    /// The key of the event that the step waits for or has waited for.
     pub event_key: Option<String>,
-    /// Whether that event has arrived.
+    /// Whether the event that the step waits for has arrived.
     pub event_published: bool,
-    /// The data of that event.
+    /// The data of the event that has arrived.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
@@ -51,14 +51,14 @@ pub struct ExecutionPointer {
     pub retry_count: u32,
     /// The ids of the pointers that a container has started and still waits for.
     pub children: Vec<String>,
-    /// The item of the for-each around this execution.
+    /// The item of the for-each that encloses this execution.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub context_item: Option<Value>,
-    /// The id of the pointer whose end created this one.
+    /// The id of the pointer whose end created this pointer.
     pub predecessor_id: Option<String>,
     /// The outcome of the step.
     #[serde(
@@ -67,7 +67,8 @@ pub struct ExecutionPointer {
         deserialize_with = "super::optional_value::deserialize"
     )]
     pub outcome: Option<Value>,
-    /// The ids of the container pointers around this one, outermost first; empty on the main path.
+    /// The ids of the container pointers that enclose this pointer, outermost first. The list is empty on the
+    /// main path.
     pub scope: Vec<String>,
     /// Further values that the engine or a program stores with the pointer.
     pub extension_attributes: HashMap<String, Value>,

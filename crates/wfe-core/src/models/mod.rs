@@ -1,8 +1,8 @@
 //! The data that a store keeps, with one type in each file.
 //!
-//! Times are in UTC, with nanoseconds. Two fields are in milliseconds since the Unix epoch instead, because the
-//! engine compares them in every pass: [`WorkflowInstance::next_execution`] and
-//! [`ScheduledCommand::execute_time`]. Every `i64` is a valid value of these.
+//! Times are in UTC, with nanoseconds. Two fields are in milliseconds since the Unix epoch instead, because
+//! the engine compares them in every pass: [`WorkflowInstance::next_execution`] and
+//! [`ScheduledCommand::execute_time`]. Every `i64` is a valid value of these two fields.
 
 pub(crate) mod attributes;
 mod event;
@@ -30,13 +30,13 @@ pub use scheduled_command::{CommandName, ScheduledCommand};
 pub use workflow_instance::WorkflowInstance;
 pub use workflow_status::{StatusChange, WorkflowStatus};
 
-/// Creates an id: a UUID of version 7. These are ordered by time, so that rows created together are stored
+/// Creates an id: a UUID of version 7. Such ids are ordered by time, so that rows created together are stored
 /// together.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "an id has to be unique, not repeatable")]
 pub fn fresh_id() -> String {
-    // `now_v7` panics before 1970, because such an id cannot hold the time. Then the id gets the earliest time
-    // that it can hold.
+    // `now_v7` panics if the clock shows a time before 1970, because a UUID of version 7 cannot hold such a
+    // time. In that case, the id gets the earliest time that it can hold.
     if system_time() < DateTime::UNIX_EPOCH {
         return Uuid::new_v7(Timestamp::from_unix(NoContext, 0, 0)).to_string();
     }

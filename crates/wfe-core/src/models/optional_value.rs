@@ -1,5 +1,5 @@
-//! Deserializes `Option<Value>` fields so that `Some(Value::Null)` and `None` stay different. Plain serde reads
-//! both as `None`.
+//! Deserializes `Option<Value>` fields so that `Some(Value::Null)` and `None` stay different. By default,
+//! serde reads both as `None`.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

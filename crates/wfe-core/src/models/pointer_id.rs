@@ -7,8 +7,9 @@
 //! key     = number | `fallback` | `timeout` | `escalation` | `undo` number
 //! ```
 //!
-//! The number in a key is that of a branch, an iteration, a tick, or a run of a saga; after `undo`, it is that of an entry of
-//! the saga's log. Ids of steps contain neither `/` nor `#`: building a definition checks this.
+//! The number in a key is the number of a branch, an iteration, a tick, or a run of a saga. After `undo`, it
+//! is the number of an entry of the saga's log. Ids of steps contain neither `/` nor `#`. This is checked
+//! when a definition is built.
 
 /// The key of the fallback of a step.
 pub(crate) const FALLBACK: &str = "fallback";
@@ -30,7 +31,7 @@ pub(crate) fn is_compensation(key: &str) -> bool {
 }
 
 /// The id of the first pointer in a branch of this container. `start` is the number of the container's start,
-/// if it is not the first one.
+/// or `None` for the first start.
 pub(crate) fn first_in_branch(container: &str, key: &str, start: Option<u64>, step: &str) -> String {
     match start {
         None => format!("{container}/{key}/{step}"),
@@ -48,12 +49,13 @@ pub(crate) fn sequence(pointer: &str) -> &str {
     pointer.rfind('/').map_or("", |end| &pointer[..=end])
 }
 
-/// Whether a pointer is in this [sequence](self::sequence) itself, and not in a container of it.
+/// Whether a pointer is directly in this [sequence](self::sequence), and not inside a container of the
+/// sequence.
 pub(crate) fn is_in_sequence(pointer: &str, sequence: &str) -> bool {
     pointer.strip_prefix(sequence).is_some_and(|rest| !rest.contains('/'))
 }
 
-/// The id for a later execution of a step, from the id of its first one. `number` counts from 2.
+/// The id for a later execution of a step, made from the id of the first execution. `number` counts from 2.
 pub(crate) fn execution(first: &str, number: u64) -> String {
     format!("{first}#{number}")
 }
@@ -85,13 +87,13 @@ pub(crate) fn is_inside(pointer: &str, container: &str) -> bool {
     pointer.strip_prefix(container).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Whether a pointer is in the sequence of `seen_from`, or in a sequence around it.
+/// Whether a pointer is in the sequence of `seen_from`, or in an enclosing sequence.
 pub(crate) fn is_visible_from(pointer: &str, seen_from: &str) -> bool {
     seen_from.starts_with(sequence(pointer))
 }
 
-/// The prefix of the ids of all pointers in the branch of `container` that contains `pointer`. It ends with
-/// `/`. `None`: the pointer is not inside this container.
+/// The prefix of the ids of all pointers in the branch of `container` that contains `pointer`. The prefix
+/// ends with `/`. Returns `None` if the pointer is not inside this container.
 pub(crate) fn branch_path<'p>(container: &str, pointer: &'p str) -> Option<&'p str> {
     let branch = pointer.strip_prefix(container)?.strip_prefix('/')?;
     pointer.get(..container.len() + 1 + branch.find('/')? + 1)
@@ -110,8 +112,8 @@ pub(crate) fn is_in_compensation(pointer: &str) -> bool {
     pointer.split('/').skip(1).step_by(2).any(is_compensation)
 }
 
-/// The path that all attempts of a step have in common. It lacks the numbers of executions, of starts, and of
-/// the rounds of steps that have rounds. Attempts with the same path never overlap.
+/// The attempt path: the path that all attempts of a step have in common. It lacks the numbers of executions,
+/// of starts, and of the rounds of steps that have rounds. Attempts with the same attempt path never overlap.
 pub(crate) fn attempt_place(pointer: &str, has_rounds: impl Fn(&str) -> bool) -> String {
     let mut place = String::with_capacity(pointer.len());
     let mut is_counted = false;
@@ -127,7 +129,7 @@ pub(crate) fn attempt_place(pointer: &str, has_rounds: impl Fn(&str) -> bool) ->
     place
 }
 
-/// Whether the path of an attempt is `around`, or inside it.
+/// Whether the attempt path `place` is equal to the attempt path `around`, or inside it.
 pub(crate) fn is_place_within(place: &str, around: &str) -> bool {
     place == around || is_inside(place, around)
 }
@@ -143,7 +145,7 @@ pub(crate) fn subscription(instance: &str, pointer: &str, count: u64) -> String 
     format!("{instance}//{pointer}//{count}")
 }
 
-/// The id of the child that a pointer begins at this attempt.
+/// The id of the child workflow that a pointer starts at this attempt.
 pub(crate) fn child(instance: &str, pointer: &str, attempt: u32) -> String {
     format!("{instance}//{pointer}//{attempt}")
 }
@@ -153,7 +155,8 @@ pub(crate) fn idempotency_key(instance: &str, pointer: &str) -> String {
     format!("{instance}/{pointer}")
 }
 
-/// The pointer that an [idempotency key](idempotency_key) of this instance names; `None`: it is no such key.
+/// The pointer that an [idempotency key](idempotency_key) of this instance names. Returns `None` if `key` is
+/// not an idempotency key of this instance.
 pub(crate) fn named_by_key<'k>(instance: &str, key: &'k str) -> Option<&'k str> {
     key.strip_prefix(instance)?.strip_prefix('/')
 }

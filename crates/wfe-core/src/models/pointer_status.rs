@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::WfeError;
 
-/// The status of a pointer: of one execution of a step.
+/// The status of a pointer, that is, of one execution of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum PointerStatus {
     /// The step runs as soon as possible.
@@ -39,7 +39,7 @@ pub enum PointerChange {
     Sleep,
     /// The step waits for an event.
     Wait,
-    /// The wait is over: the step is to run.
+    /// The wait is over, and the step can run.
     Wake,
     /// The step is completed.
     Complete,
@@ -54,7 +54,7 @@ pub enum PointerChange {
 }
 
 impl PointerStatus {
-    /// The status after this change. This is the one transition function for the status of pointers.
+    /// The status after this change. This is the only transition function for the status of pointers.
     ///
     /// # Errors
     /// [`WfeError::IllegalTransition`]: the change is not possible in this status.

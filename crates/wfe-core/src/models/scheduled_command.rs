@@ -3,9 +3,9 @@ use serde::{Deserialize, Serialize};
 /// The kind of a scheduled command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CommandName {
-    /// Process an instance; the data is its id.
+    /// Process an instance. The data of the command is the id of the instance.
     ProcessWorkflow,
-    /// Process an event; the data is its id.
+    /// Process an event. The data of the command is the id of the event.
     ProcessEvent,
 }
 

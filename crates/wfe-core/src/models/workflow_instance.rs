@@ -11,11 +11,12 @@ pub struct WorkflowInstance {
     pub id: String,
     /// A second unique name, for people to read. If it is empty, `create_new_workflow` sets it to the id.
     pub name: String,
-    /// The id of the root instance, if this is a child workflow. `None`: this instance is a root itself.
+    /// The id of the root instance if this instance is a child workflow, or `None` if this instance is a root
+    /// itself.
     pub root_workflow_id: Option<String>,
     /// The id of the instance's definition.
     pub workflow_definition_id: String,
-    /// The version of that definition. It never changes.
+    /// The version of the instance's definition. The version never changes.
     pub version: u32,
     /// A description for people to read.
     pub description: Option<String>,
@@ -24,8 +25,8 @@ pub struct WorkflowInstance {
     /// The execution pointers, in order. Pointers that have ended and are no longer needed are in the history
     /// instead.
     pub execution_pointers: Vec<ExecutionPointer>,
-    /// The time when the engine next processes the instance, in milliseconds since the Unix epoch; 0: it is due
-    /// now. `None`: the instance waits for something other than a time.
+    /// The time when the engine next processes the instance, in milliseconds since the Unix epoch. 0 means
+    /// that the instance is due now. `None` means that the instance waits for something other than a time.
     pub next_execution: Option<i64>,
     /// The status of the instance.
     pub status: WorkflowStatus,
@@ -33,7 +34,7 @@ pub struct WorkflowInstance {
     pub data: Value,
     /// The time when the instance was created.
     pub create_time: DateTime<Utc>,
-    /// The time when the instance ended; `None`: it has not ended.
+    /// The time when the instance ended, or `None` if it has not ended.
     pub complete_time: Option<DateTime<Utc>>,
 }
 
@@ -45,8 +46,8 @@ impl WorkflowInstance {
         Self { id: super::fresh_id(), ..Self::created_at(definition_id, version, data, now) }
     }
 
-    /// Creates a runnable instance that is due now, for a store to give it an id. It has no pointers: only its definition
-    /// knows the first step.
+    /// Creates a runnable instance that is due now and has an empty id, so that the store assigns an id. The
+    /// instance has no pointers, because only its definition determines the first step.
     pub fn created_at(
         definition_id: impl Into<String>,
         version: u32,

@@ -7,7 +7,7 @@ use crate::WfeError;
 /// The status of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum WorkflowStatus {
-    /// The instance runs whenever something of it is due.
+    /// The instance runs whenever it is due.
     #[default]
     Runnable,
     /// The instance is suspended: no step starts until it is resumed.
@@ -32,9 +32,9 @@ pub enum StatusChange {
 }
 
 impl WorkflowStatus {
-    /// The status after this change. This is the one transition function for the status of instances.
+    /// The status after this change. This is the only transition function for the status of instances.
     ///
-    /// Suspending a suspended instance changes nothing, and neither does resuming a runnable one.
+    /// Suspending a suspended instance changes nothing. Resuming a runnable instance changes nothing either.
     ///
     /// # Errors
     /// [`WfeError::IllegalTransition`]: the change is not possible in this status. The status of an instance

@@ -18,12 +18,12 @@ impl AnyData {
         Self(Some(Arc::new(data)))
     }
 
-    /// The data as a `D`; `None`: it is of another type.
+    /// The data as a `D`, or `None` if the data is of another type.
     pub fn downcast_ref<D: Any>(&self) -> Option<&D> {
         self.0.as_deref().and_then(<dyn Any + Send + Sync>::downcast_ref)
     }
 
-    /// The data as a shared `D`; `None`: it is of another type.
+    /// The data as a shared `D`, or `None` if the data is of another type.
     pub fn downcast<D: Any + Send + Sync>(&self) -> Option<Arc<D>> {
         self.0.clone()?.downcast().ok()
     }
@@ -35,8 +35,8 @@ impl Drop for AnyData {
     }
 }
 
-/// The output closures of a completed step. They turn the newest data into new data and its JSON. If the step's
-/// result is not needed, they are dropped without a call; a panic in their `Drop` is caught.
+/// The output closures of a completed step. They turn the newest data into new data and its JSON. If the
+/// step's result is not needed, the closures are dropped without a call. A panic in their `Drop` is caught.
 pub(crate) struct Apply(Option<Box<ApplyOnce>>); // `None` only during `drop`
 
 type ApplyOnce = dyn FnOnce(&AnyData) -> Result<(AnyData, Value), StepError> + Send;
@@ -59,16 +59,16 @@ impl Drop for Apply {
     }
 }
 
-/// The answer of a body that succeeded.
+/// The result of a body that succeeded.
 pub(crate) enum Answer {
-    /// The answer of a step, with its output closures (`None`: it has none).
+    /// The result of a step, with its output closures, or `None` if the step has no output closures.
     Step(Next, Option<Apply>),
     /// The items of a for-each.
     Items(Vec<Value>),
 }
 
-/// The end of a body: its answer, or its error. Running a [`Job`](crate::executor::Job) gives it, and the
-/// executor takes it.
+/// The end of a body: its result, or its error. Running a [`Job`](crate::executor::Job) returns a `BodyEnd`,
+/// which is then passed to the executor.
 pub struct BodyEnd {
     /// The number of the job.
     pub(crate) job: u64,
@@ -88,7 +88,7 @@ impl BodyEnd {
         Self { job, answer: Err(error) }
     }
 
-    /// The same end, if the body succeeded.
+    /// Returns this `BodyEnd` if the body succeeded.
     ///
     /// # Errors
     /// The error with which the body failed.

@@ -9,14 +9,15 @@ use serde_json::Value;
 use super::{AnyData, Apply, Data, Item};
 use crate::steps::{StepError, storable};
 
-/// A closure that computes a value from the data and the item of the for-each around the step.
+/// A closure that computes a value from the data and the item of the for-each that encloses the step.
 pub(crate) type Ask<T> = Arc<dyn Fn(&AnyData, Option<&Value>) -> Result<T, StepError> + Send + Sync>;
 
-/// An output closure for external data (an event's data, a worker's answer). It gives the change to make to the
-/// data.
+/// An output closure for external data (an event's data, a worker's answer). It returns the change to make to
+/// the data.
 pub(crate) type Receive = Arc<dyn Fn(&Value) -> Result<Apply, StepError> + Send + Sync>;
 
-/// Erases the types of a closure. `what` names the closure in the error if it panics: *the step's condition*.
+/// Erases the types of a closure. `what` names the closure in the error if the closure panics, for example
+/// *the step's condition*.
 pub(crate) fn ask<D: Data, I: Item, T>(
     what: &'static str,
     f: impl Fn(&D, &I) -> T + Send + Sync + 'static,
@@ -24,7 +25,7 @@ pub(crate) fn ask<D: Data, I: Item, T>(
     try_ask(what, move |data: &D, item: &I| Ok(f(data, item)))
 }
 
-/// As [`ask`], for a closure that returns a result.
+/// Like [`ask`], but for a closure that returns a `Result`.
 pub(crate) fn try_ask<D: Data, I: Item, T>(
     what: &'static str,
     f: impl Fn(&D, &I) -> Result<T, StepError> + Send + Sync + 'static,
@@ -41,7 +42,7 @@ pub(crate) fn try_ask<D: Data, I: Item, T>(
     })
 }
 
-/// As [`ask`], for a closure whose value is stored as JSON.
+/// Like [`ask`], but for a closure whose value is stored as JSON.
 pub(crate) fn ask_value<D: Data, I: Item, T: Serialize>(
     what: &'static str,
     f: impl Fn(&D, &I) -> T + Send + Sync + 'static,
@@ -49,7 +50,8 @@ pub(crate) fn ask_value<D: Data, I: Item, T: Serialize>(
     try_ask(what, move |data: &D, item: &I| storable(what, &f(data, item)))
 }
 
-/// Erases the types of an output closure for external data. `what` names the closure in the error if it panics.
+/// Erases the types of an output closure for external data. `what` names the closure in the error if the
+/// closure panics.
 pub(crate) fn receive<D: Data, T: DeserializeOwned + Send + 'static>(
     what: &'static str,
     f: impl Fn(&T, &mut D) + Send + Sync + 'static,

@@ -41,15 +41,16 @@ impl Every {
     /// counts. `@hourly`, `@daily`, `@weekly`, `@monthly` and `@yearly` are shorthands.
     ///
     /// **Daylight saving time.** An expression with a single hour and a single minute ticks once on the days
-    /// when the clocks change. If the time is skipped in spring, the tick is at the end of the gap. In Berlin,
-    /// `30 2 * * *` then ticks at 03:00. If the time occurs twice in autumn, the tick is at the first one.
+    /// when the clocks change. If the time is skipped in spring, the tick is at the end of the gap. In
+    /// Berlin, `30 2 * * *` then ticks at 03:00. If the time occurs twice in autumn, the tick is at the first
+    /// occurrence.
     ///
-    /// An expression with several hours or minutes (a list, a step, an asterisk) ticks whenever the clock shows
-    /// one of its times. In Berlin, `*/20 2 * * *` does not tick on the day in spring, and ticks six times on
-    /// the day in autumn.
+    /// An expression with several hours or minutes (a list, a step, an asterisk) ticks whenever the clock
+    /// shows one of its times. In Berlin, `*/20 2 * * *` does not tick on the day of the change in spring,
+    /// and ticks six times on the day of the change in autumn.
     ///
-    /// Building the definition refuses an invalid expression, and one that has no time after 1970. An
-    /// expression whose last time has passed, such as one with a past year, is accepted, but never ticks.
+    /// Building the definition refuses an invalid expression, and an expression that has no time after 1970.
+    /// An expression whose last time has passed, such as one with a past year, is accepted, but never ticks.
     #[must_use]
     pub fn cron(expression: &str) -> Self {
         let cron = Cron::from_str(expression).map(Box::new).map_err(|e| e.to_string());
@@ -72,9 +73,9 @@ impl Every {
         })
     }
 
-    /// The reason why this recurrence is invalid; `None`: it is valid. A recurrence that never ticks is
+    /// The reason why this recurrence is invalid, or `None` if it is valid. A recurrence that never ticks is
     /// invalid, such as the 30th of February, or an interval beyond the last year that a time can have. A
-    /// recurrence whose last time has passed is valid: for it, [`next`](Self::next) gives `None`.
+    /// recurrence whose last time has passed is valid, and [`next`](Self::next) returns `None` for it.
     #[must_use]
     pub fn problem(&self) -> Option<String> {
         match &self.0 {
@@ -98,8 +99,8 @@ impl Every {
         self.next(DateTime::UNIX_EPOCH, DateTime::UNIX_EPOCH).is_none()
     }
 
-    /// The first tick after `now`; `None`: there is none. An interval is counted from `previous`, the tick
-    /// before; intervals that were missed are skipped.
+    /// The first tick after `now`, or `None` if no tick follows. An interval is counted from `previous`, the
+    /// tick before. Missed intervals are skipped.
     #[must_use]
     pub fn next(&self, previous: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match &self.0 {
@@ -109,7 +110,7 @@ impl Every {
                 if next > now {
                     return Some(next);
                 }
-                // Skips the missed intervals: as many as it takes to get past `now`.
+                // Skips the missed intervals, so that the next tick is after `now`.
                 let (interval, missed) = (nanos(interval)?, nanos(now - next)?);
                 let whole = (missed / interval).checked_add(1)?.checked_mul(interval)?;
                 next.checked_add_signed(span(whole)?)
@@ -139,7 +140,7 @@ fn nanos(span: chrono::Duration) -> Option<i128> {
     whole.checked_add(i128::from(span.subsec_nanos()))
 }
 
-/// A span of this many nanoseconds; `None`: the type cannot hold it.
+/// A span of this many nanoseconds, or `None` if the type cannot hold it.
 fn span(nanos: i128) -> Option<chrono::Duration> {
     const SECOND: i128 = 1_000_000_000;
     let whole = i64::try_from(nanos.div_euclid(SECOND)).ok()?;

@@ -67,8 +67,8 @@ impl Retry {
         self
     }
 
-    /// Sets the factor by which each backoff is longer than the one before. With a factor of 1, all are equal.
-    /// Building the definition refuses a factor below 1.
+    /// Sets the factor by which each backoff is longer than the one before. With a factor of 1, all backoffs
+    /// are equal. Building the definition refuses a factor below 1.
     #[must_use]
     pub fn factor(mut self, factor: f64) -> Self {
         self.factor = factor;
@@ -76,8 +76,8 @@ impl Retry {
     }
 
     /// Sets the jitter: the largest part, from 0 to 1, by which each backoff is shortened at random. Jitter
-    /// keeps steps that failed together from being retried together. Building the definition refuses other
-    /// values.
+    /// keeps steps that failed together from being retried together. Building the definition refuses a jitter
+    /// outside of this range.
     #[must_use]
     pub fn jitter(mut self, part: f64) -> Self {
         self.jitter = part;
@@ -113,7 +113,8 @@ impl Retry {
         self
     }
 
-    /// The backoff after `failed` failed attempts in a row (from 1), or `None`: no retry. `random` is in 0..1.
+    /// The backoff after `failed` failed attempts in a row (from 1), or `None` if the step is not retried.
+    /// `random` is in 0..1.
     pub(crate) fn backoff(&self, failed: u32, error: &StepError, random: f64) -> Option<Duration> {
         let predicate = if error.is_retryable() { &self.only_if } else { &self.even_if_fatal };
         let is_retried = || match predicate {
@@ -128,13 +129,14 @@ impl Retry {
             return None;
         }
         if self.initial.is_zero() {
-            return Some(Duration::ZERO); // zero times a power that overflowed is not a number
+            return Some(Duration::ZERO); // zero times an infinite power would be NaN
         }
         let power = self.factor.powf(f64::from(failed.saturating_sub(1)));
         let full = Duration::try_from_secs_f64(self.initial.as_secs_f64() * power)
-            .unwrap_or(Duration::MAX) // the power overflowed: any cap is shorter
+            .unwrap_or(Duration::MAX) // the power overflowed, and `max` is shorter
             .min(self.max);
-        // A number of seconds is rounded: it may be a little longer than the duration, or too long for one.
+        // A floating-point number of seconds is rounded. So it may be slightly longer than `full`, or too
+        // long for a `Duration`.
         let backoff = Duration::try_from_secs_f64(full.as_secs_f64() * (1.0 - self.jitter * random));
         Some(backoff.map_or(full, |backoff| backoff.min(full)))
     }
@@ -183,9 +185,11 @@ pub enum OnFailure {
     Fail,
     /// Suspend the instance. When it is resumed, the step runs again, with its full number of retries.
     Suspend,
-    /// Continue after the step; the error is the step's outcome. If the step has a fallback, it runs first.
+    /// Continue after the step; the error is the step's outcome. If the step has a fallback, the fallback
+    /// runs first.
     Continue,
-    /// Compensate the saga around the step. Building the definition refuses this for a step outside of a saga.
+    /// Compensate the saga that encloses the step. Building the definition refuses this for a step outside of
+    /// a saga.
     Compensate,
 }
 
@@ -193,9 +197,10 @@ pub enum OnFailure {
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub retry: Retry,
-    /// `None`: the default, which depends on the surroundings of the step.
+    /// The failure behaviour. `None` stands for the default, which depends on where the step is in the
+    /// definition.
     pub on_failure: Option<OnFailure>,
-    /// The longest time that one attempt of the body may take; `None`: no limit.
+    /// The longest time that one attempt of the body may take, or `None` if there is no limit.
     pub timeout: Option<Duration>,
 }
 

@@ -28,21 +28,22 @@ pub(crate) enum Verb {
     End(End),
 }
 
-/// A plain step. It runs its body, and repeats it as long as the answer asks for that. Then the instance
-/// continues.
+/// A plain step. It runs its body, and runs the body again as long as the returned value requests this. Then
+/// the instance continues.
 pub(crate) struct RunBody {
     pub body: Body,
 }
 
-/// For-each. It computes its items once, then runs its branch for each of them, up to `limit` at once. A step
-/// that may answer with branches is a for-each too: the values of its answer are the items.
+/// For-each. It computes its items once, then runs its branch for each item, with up to `limit` iterations at
+/// the same time. A step that may return `Next::Branch` is a for-each too: the returned values are the items.
 pub(crate) struct ForEach {
     /// The body that computes the items.
     pub step: RunBody,
     pub limit: usize,
 }
 
-/// If, or if and else. It evaluates its condition once, then runs the branch for the result, if there is one.
+/// If, with or without else. It evaluates its condition once, then runs the branch for the result, if the step
+/// has a branch for it.
 pub(crate) struct IfElse {
     pub holds: Ask<bool>,
 }
@@ -52,8 +53,8 @@ pub(crate) struct While {
     pub holds: Ask<bool>,
 }
 
-/// Decide, or branch. It evaluates once which branches match, and runs them at once. If none matches, it runs
-/// the `otherwise` branch.
+/// Decide, or branch. It evaluates once which branches match, and runs the matching branches concurrently. If
+/// no branch matches, it runs the `otherwise` branch.
 pub(crate) struct Decide {
     /// For each branch except `otherwise`, whether it matches.
     pub matches: Ask<Vec<bool>>,
@@ -63,7 +64,7 @@ pub(crate) struct Decide {
     pub has_otherwise: bool,
 }
 
-/// Parallel. It runs all its branches at once, and ends when all of them have ended.
+/// Parallel. It runs all its branches concurrently, and ends when all branches have ended.
 pub(crate) struct Parallel {
     pub branches: usize,
 }
@@ -82,7 +83,7 @@ pub(crate) struct Recur {
     pub until: Ask<bool>,
 }
 
-/// Delay. It waits for a time.
+/// Delay. It waits for a duration, or until a time.
 pub(crate) struct Delay {
     pub until: Until,
 }
@@ -95,7 +96,7 @@ pub(crate) enum Until {
     At(Ask<DateTime<Utc>>),
 }
 
-/// Wait-for. It waits for an event, no longer than its time limit if it has one.
+/// Wait-for. It waits for an event. If it has a time limit, it waits no longer than the limit.
 pub(crate) struct WaitFor {
     pub name: String,
     pub key: Ask<String>,
@@ -133,9 +134,9 @@ pub(crate) struct UserTaskStep {
 
 /// What happens if a user task is not answered in time.
 pub(crate) struct Unanswered {
-    /// After this time, this branch runs while the task stays open.
+    /// The duration after which a branch starts while the task stays open, and the index of that branch.
     pub escalate: Option<(Ask<Duration>, usize)>,
-    /// After this time, the task gets this assignee.
+    /// The duration after which the task gets another assignee, and that assignee.
     pub reassign: Option<(Ask<Duration>, Ask<String>)>,
 }
 
@@ -150,14 +151,14 @@ pub(crate) struct SubWorkflow {
     pub outputs: Arc<Vec<Receive>>,
 }
 
-/// Go-to. The instance continues with another step of the same sequence, or of a sequence around it.
+/// Go-to. The instance continues with another step of the same sequence, or of an enclosing sequence.
 pub(crate) struct GoTo;
 
 /// End. The workflow ends as completed, and everything that still runs is cancelled. A running compensation
 /// finishes first.
 pub(crate) struct End;
 
-/// Stored names of kinds that a reader of stored pointers knows. See [`Verb::kind`].
+/// Stored names of kinds, for code that reads stored pointers. See [`Verb::kind`].
 pub(crate) mod kind {
     pub(crate) const SAGA: &str = "saga";
     pub(crate) const DELAY: &str = "delay";
@@ -165,8 +166,8 @@ pub(crate) mod kind {
 }
 
 impl Verb {
-    /// The name of the kind. It is stored with the pointers of containers and waits. If a changed definition
-    /// has a step of another kind under the same id, the stored name shows it.
+    /// The name of the kind. It is stored with the pointers of containers and waits. The stored name reveals a
+    /// changed definition that has a step of another kind under the same id.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::RunBody(_) => "step",
@@ -188,8 +189,8 @@ impl Verb {
         }
     }
 
-    /// The name of the verb in outlines, which is that of the builder's method. It differs from
-    /// [`kind`](Self::kind) where stored instances have an older name.
+    /// The name of the verb in outlines, which is the name of the builder's method. It differs from
+    /// [`kind`](Self::kind) where stored instances use an older name.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Schedule(_) => "after",
@@ -202,7 +203,7 @@ impl Verb {
         with_article(self.kind())
     }
 
-    /// The first problem of the settings, for the error of building the definition.
+    /// The first problem of the settings, for the error that building the definition returns.
     pub fn problem(&self) -> Option<String> {
         let unless = |is_right: bool, problem: &str| (!is_right).then(|| problem.to_owned());
         match self {
@@ -234,8 +235,8 @@ impl Verb {
         matches!(self, Self::Saga(_))
     }
 
-    /// Whether the branch runs in numbered rounds: the next one starts only when the one before has ended or
-    /// was cancelled.
+    /// Whether the branch runs in numbered rounds: the next round starts only when the previous round has ended
+    /// or was cancelled.
     pub fn has_rounds(&self) -> bool {
         matches!(self, Self::Saga(_) | Self::While(_))
     }
@@ -260,7 +261,7 @@ impl Verb {
         matches!(self, Self::Recur(_))
     }
 
-    /// The body that a pending pointer runs; `None`: the step has no body.
+    /// The body that a pending pointer runs, or `None` if the step has no body.
     pub fn body(&self) -> Option<&Body> {
         match self {
             Self::RunBody(step) | Self::ForEach(ForEach { step, .. }) => Some(&step.body),
@@ -292,7 +293,7 @@ pub(crate) fn with_article(kind: &str) -> String {
     format!("{article} {kind}")
 }
 
-/// The problem of a name that a program gave to an event or an activity; `None`: the name may be used.
+/// The problem of a name that a program gave to an event or an activity, or `None` if the name may be used.
 pub(crate) fn name_problem(name: &str) -> Option<String> {
     name.starts_with(OWN_NAMES).then(|| {
         format!("it waits for {name:?}; names that begin with {OWN_NAMES:?} are reserved for the engine")

@@ -8,7 +8,7 @@ use super::{Compensated, ItemFailure, Results, StepError};
 use crate::traits::StepStore;
 
 /// The context of one attempt of a step: which instance and step the body runs for, its idempotency key, its
-/// stored state, and its cancellation token. Owned, and cheap to clone.
+/// stored state, and its cancellation token. A `Ctx` is owned, and cheap to clone.
 #[derive(Clone)]
 pub struct Ctx {
     execution: Arc<Execution>,
@@ -16,7 +16,8 @@ pub struct Ctx {
     store: Option<Arc<dyn StepStore>>,
 }
 
-/// The instance, the step and the pointer that a body runs for, with what they give it.
+/// The instance, the step and the execution pointer that a body runs for, with the data that the body can read
+/// from them.
 #[derive(Debug, Default)]
 pub(crate) struct Execution {
     pub instance: Arc<str>,
@@ -84,15 +85,15 @@ impl Ctx {
         &self.execution.definition
     }
 
-    /// The version of that definition.
+    /// The version of the definition that the instance runs.
     #[must_use]
     pub fn definition_version(&self) -> u32 {
         self.execution.version
     }
 
-    /// The instance's reference: the key by which its start was idempotent. The caller of the start chose it;
-    /// for an instance that a schedule started, it names the tick. `None`: the instance was started without a
-    /// reference, or it is a child workflow.
+    /// The instance's reference: the key that made its start idempotent. The caller of the start chose the
+    /// reference; for an instance that a schedule started, the reference names the tick. `None` if the instance
+    /// was started without a reference, or is a child workflow.
     #[must_use]
     pub fn reference(&self) -> Option<&str> {
         self.execution.reference.as_deref()
@@ -117,8 +118,8 @@ impl Ctx {
     }
 
     /// The state that the body stored with [`Next::Keep`](super::Next::Keep) or
-    /// [`Next::Persist`](super::Next::Persist) earlier in this execution of the step. `None`: it has stored
-    /// none.
+    /// [`Next::Persist`](super::Next::Persist) earlier in this execution of the step. `None` if the body has
+    /// stored no state in this execution.
     ///
     /// # Errors
     /// The stored state cannot be read as a `T`. The error is fatal.
@@ -127,7 +128,7 @@ impl Ctx {
     }
 
     /// The result of the wait that ended before this run of the body: the event's data, or the worker's result.
-    /// `None`: the body did not wait for an event or an activity before this run.
+    /// `None` if the body did not wait for an event or an activity before this run.
     ///
     /// # Errors
     /// The result cannot be read as a `T`. The error is fatal.
@@ -135,13 +136,13 @@ impl Ctx {
         read(self.execution.event.as_ref())
     }
 
-    /// The completed step that this step compensates. `None`: this step is not part of a compensation.
+    /// The completed step that this step compensates. `None` if this step is not part of a compensation.
     #[must_use]
     pub fn compensated(&self) -> Option<&Compensated> {
         self.execution.compensated.as_ref()
     }
 
-    /// The failure because of which this fallback runs. `None`: this step is not part of a fallback.
+    /// The failure that this fallback handles. `None` if this step is not part of a fallback.
     #[must_use]
     pub fn failure(&self) -> Option<&ItemFailure> {
         self.execution.failure.as_ref()
@@ -153,7 +154,8 @@ impl Ctx {
         self.execution.attempt
     }
 
-    /// The cancellation token of this attempt. It fires when the result of the attempt is no longer needed:
+    /// The cancellation token of this attempt. The host cancels it when the result of the attempt is no longer
+    /// needed:
     ///
     /// * The instance was cancelled or terminated, or it ended in another branch.
     /// * The step was cancelled: by its cancel condition, by a go-to out of its container, or because its saga
@@ -161,27 +163,30 @@ impl Ctx {
     /// * The attempt has reached its [time limit](crate::definition::Task::timeout).
     /// * The host is stopping, and its grace period is over.
     ///
-    /// Side effects of the attempt are not compensated when the token fires, because the step has not
+    /// Side effects of the attempt are not compensated when the token is cancelled, because the step has not
     /// completed. Check the token before a side effect that cannot be reverted, and pass the [idempotency
     /// key](Self::idempotency_key) along with the effect.
     ///
-    /// The instance does not wait for a body whose token has fired, with two exceptions. The next body of the
-    /// same step waits, no matter whether a retry, a go-to or an operator starts it: a process never runs two
-    /// attempts of a step at once. The compensation of the step waits as well.
+    /// The instance does not wait for a body whose token was cancelled, with two exceptions. The next body of
+    /// the same step waits until the cancelled body has ended, no matter whether a retry, a go-to or an
+    /// operator starts the next body. So a process never runs two attempts of a step at once. The compensation
+    /// of the step also waits until the cancelled body has ended.
     ///
-    /// One second (of real time) after the token has fired, the host drops an asynchronous body that is still
-    /// running, with the step's struct and the middleware around it. The body ends at its current `await`, and
-    /// its slot becomes free. A body that never awaits, or that blocks its thread, cannot be dropped: it keeps
-    /// its thread and its slot until it ends. The host logs a warning about such a body.
+    /// One second (of real time) after the token was cancelled, the host drops an asynchronous body that is
+    /// still running, together with the step's struct and the middleware that wraps the body. The body ends at
+    /// its current `await`, and its slot becomes available. A body that never awaits, or that blocks its
+    /// thread, cannot be dropped: it keeps its thread and its slot until it ends. The host logs a warning about
+    /// such a body.
     #[must_use]
     pub fn cancellation(&self) -> &CancellationToken {
         &self.cancelled
     }
 
-    /// The results of a finished for-each of this instance, in order of completion. They are read page by page.
+    /// The results of a finished for-each of this instance, in order of completion. The results are read page
+    /// by page.
     ///
-    /// `for_each` is the stable id of the for-each. It must be on the main path, or precede or contain this
-    /// step within the same iteration.
+    /// `for_each` is the stable id of the for-each. The for-each must be on the main path, or precede or
+    /// contain this step within the same iteration.
     ///
     /// ```
     /// use wfe_core::{

@@ -4,8 +4,8 @@ use serde_json::Value;
 use super::StepError;
 use crate::limits::inside;
 
-/// The answer of an external worker to an activity, or of a person to a user task. It is the data of the event
-/// that ends the step's wait.
+/// The answer of an external worker to an activity, or the answer of a person to a user task. The answer is
+/// the data of the event that ends the step's wait.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum WorkerAnswer {
     /// The work is done, with this result.
@@ -16,7 +16,8 @@ pub enum WorkerAnswer {
         code: String,
         /// The messages of the error and its causes, outermost first.
         causes: Vec<String>,
-        /// Whether another attempt may succeed. The step's retry policy decides whether there is one.
+        /// Whether another attempt may succeed. The step's retry policy decides whether there is another
+        /// attempt.
         retryable: bool,
     },
 }
@@ -48,7 +49,7 @@ impl WorkerAnswer {
 pub struct UserAnswer {
     /// The chosen option of the task.
     pub option: String,
-    /// The person who chose the option; `None`: unknown.
+    /// The person who chose the option, or `None` if the person is unknown.
     #[serde(default)]
     pub user: Option<String>,
     /// Further data of the answer, such as the fields of a form.
@@ -61,9 +62,9 @@ pub struct UserAnswer {
 pub struct UserTaskView {
     /// The stable id of the step.
     pub step: String,
-    /// The question itself.
+    /// The text of the question.
     pub prompt: String,
-    /// The person who is to answer; `None`: anyone may.
+    /// The person who should answer, or `None` if anyone may answer.
     pub assignee: Option<String>,
     /// The possible answers, in the order of the definition.
     pub options: Vec<String>,
@@ -72,16 +73,16 @@ pub struct UserTaskView {
 /// The completed step that a compensating step compensates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Compensated {
-    /// The stable id of that step.
+    /// The stable id of the completed step.
     pub step: String,
-    /// The id of its execution pointer.
+    /// The id of the completed step's execution pointer.
     pub pointer: String,
-    /// The outcome of the step; `None`: it has none. The outcome of a wait is the event's data, that of an
-    /// activity the worker's result. A sub-workflow step has none: the step's output closure gets the child's
-    /// data instead.
+    /// The outcome of the completed step, or `None` if it has no outcome. The outcome of a wait is the event's
+    /// data; the outcome of an activity is the worker's result. A sub-workflow step has no outcome: the step's
+    /// output closure gets the child's data instead.
     #[serde(default, with = "inside::optional")]
     pub outcome: Option<Value>,
-    /// The state that the step stored; `None`: it stored none.
+    /// The state that the completed step stored, or `None` if it stored no state.
     #[serde(default, with = "inside::optional")]
     pub state: Option<Value>,
 }

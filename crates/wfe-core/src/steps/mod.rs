@@ -1,4 +1,4 @@
-//! The traits and types that a program's steps use: bodies, their context, answers and failures.
+//! The traits and types that a program's steps use: bodies, their context, return values and failures.
 
 mod context;
 mod exact;

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use super::{StepError, check, to_value, unstorable};
 
-/// The answer of a body that succeeded: how its instance continues.
+/// The return value of a successful body: how its instance continues.
 ///
-/// `Done`, `Outcome` and `Branch` complete the step and call its output closures. After any other answer the
+/// `Done`, `Outcome` and `Branch` complete the step and call its output closures. After any other value, the
 /// same body runs again. A body can store state for its next run with [`persist`](Self::persist) and
-/// [`keeping`](Self::keeping), and reads it with [`Ctx::state`](super::Ctx::state).
+/// [`keeping`](Self::keeping), and reads that state with [`Ctx::state`](super::Ctx::state).
 ///
 /// ```
 /// use std::time::Duration;
@@ -61,32 +61,32 @@ pub enum Next {
     /// The step is completed; the value is stored as its outcome.
     Outcome(Value),
     /// The branch of the step runs once for each of these values. The step is completed when all of these runs
-    /// have ended. Only a step with a branch ([`then_each`](crate::definition::Sequence::then_each)) may give
-    /// this answer.
+    /// have ended. Only a step with a branch ([`then_each`](crate::definition::Sequence::then_each)) may return
+    /// this value.
     Branch(Vec<Value>),
     /// The body runs again after this duration, counted from the end of this run. Sleeping costs nothing. The
     /// wake-up time is stored, so it survives a crash.
     Sleep(Duration),
     /// The body runs again at this time. Sleeping costs nothing. The time is stored, so it survives a crash.
     ///
-    /// Prefer this to a [`Sleep`](Self::Sleep) that is computed from a time: the body runs neither early nor
-    /// late, even if the clock is set while the body runs or while its answer is stored. If the time has
-    /// already passed, the body runs again at once, so a body that always answers a past time runs forever. A
-    /// time that no store can hold (after the year 2262) fails the step with the fatal error
-    /// [`UNSTORABLE`](StepError::UNSTORABLE).
+    /// Prefer this variant to a [`Sleep`](Self::Sleep) whose duration is computed from a time. Then the body
+    /// runs neither early nor late, even if the clock is set while the body runs or while its return value is
+    /// stored. If the time has already passed, the body runs again at once, so a body that always returns a
+    /// past time runs forever. A time that no store can hold (after the year 2262) fails the step with the
+    /// fatal error [`UNSTORABLE`](StepError::UNSTORABLE).
     SleepUntil(DateTime<Utc>),
     /// The state is stored, and the body runs again at once.
     Persist(Value),
-    /// The body runs again when this event has arrived, and reads its data with
+    /// The body runs again when this event has arrived, and reads the event's data with
     /// [`Ctx::event`](super::Ctx::event). Event names that begin with `wfe.` are reserved for the engine: they
     /// fail the attempt.
     WaitForEvent(EventWait),
-    /// The body runs again when an external worker has done this activity, and reads its result with
+    /// The body runs again when an external worker has done this activity, and reads the worker's result with
     /// [`Ctx::event`](super::Ctx::event). If the worker fails, the attempt of the step fails. Activity names
     /// that begin with `wfe.` are reserved for the engine: they fail the attempt too.
     WaitForActivity(ActivityWait),
-    /// The instance continues as `then` says, and this state is stored for the next run of the body or for the
-    /// step's compensation.
+    /// The instance continues as `then` specifies, and this state is stored for the next run of the body or for
+    /// the step's compensation.
     Keep {
         /// The state to store.
         state: Value,
@@ -102,12 +102,13 @@ pub struct EventWait {
     pub name: String,
     /// The key of the event.
     pub key: String,
-    /// The earliest date of an event that ends the wait. `None`: the event must be published after the creation
-    /// of the instance; a child workflow is created when its parent reaches the sub-workflow step.
+    /// The earliest timestamp of an event that ends the wait. `None` means that the event must be published
+    /// after the creation of the instance. A child workflow is created when its parent reaches the sub-workflow
+    /// step.
     ///
-    /// The date has no effect once the instance has consumed an event of this name and key: then the next event
-    /// after that one ends the wait. A date that no store can hold is replaced by the nearest one that a store
-    /// can hold.
+    /// The timestamp has no effect once the instance has consumed an event of this name and key. Then the next
+    /// event after the consumed event ends the wait. A timestamp that no store can hold is replaced by the
+    /// nearest timestamp that a store can hold.
     pub effective: Option<DateTime<Utc>>,
 }
 
@@ -132,7 +133,7 @@ impl Next {
     /// [`Next::Branch`] with these values.
     ///
     /// # Errors
-    /// As [`outcome`](Self::outcome).
+    /// The same errors as [`outcome`](Self::outcome).
     pub fn branch<T: Serialize>(values: impl IntoIterator<Item = T>) -> Result<Self, StepError> {
         values.into_iter().map(|value| json(&value)).collect::<Result<_, _>>().map(Self::Branch)
     }
@@ -165,7 +166,7 @@ impl Next {
     /// [`Next::Persist`] with any serializable value.
     ///
     /// # Errors
-    /// As [`outcome`](Self::outcome).
+    /// The same errors as [`outcome`](Self::outcome).
     pub fn persist(state: &impl Serialize) -> Result<Self, StepError> {
         json(state).map(Self::Persist)
     }
@@ -178,20 +179,21 @@ impl Next {
     /// [`Next::WaitForActivity`] with any serializable input.
     ///
     /// # Errors
-    /// As [`outcome`](Self::outcome).
+    /// The same errors as [`outcome`](Self::outcome).
     pub fn wait_for_activity(name: impl Into<String>, input: &impl Serialize) -> Result<Self, StepError> {
         Ok(Self::WaitForActivity(ActivityWait { name: name.into(), input: json(input)? }))
     }
 
-    /// The same answer, with state that is stored along with it; see [`Next::Keep`].
+    /// This return value, together with state to store; see [`Next::Keep`].
     ///
     /// # Errors
-    /// As [`outcome`](Self::outcome).
+    /// The same errors as [`outcome`](Self::outcome).
     pub fn keeping(self, state: &impl Serialize) -> Result<Self, StepError> {
         Ok(Self::Keep { state: json(state)?, then: Box::new(self) })
     }
 
-    /// The values of a [`Next::Branch`], also of one inside [`Next::Keep`]. `Err`: any other answer, unchanged.
+    /// The values of a [`Next::Branch`], which may be inside a [`Next::Keep`]. Any other value is returned
+    /// unchanged as `Err`.
     pub(crate) fn branches(self) -> Result<Vec<Value>, Self> {
         match self {
             Self::Branch(values) => Ok(values),
@@ -202,8 +204,8 @@ impl Next {
         }
     }
 
-    /// Refuses values that no store accepts. Programs can fill the variants directly, so the constructors do
-    /// not suffice.
+    /// Refuses values that no store accepts. Programs can construct the variants directly, so checks in the
+    /// constructors would not suffice.
     pub(crate) fn check(&self) -> Result<(), StepError> {
         let mut next = self;
         while let Self::Keep { state, then } = next {
@@ -215,14 +217,14 @@ impl Next {
             Self::Branch(values) => values.iter().try_for_each(|value| check("a value of a branch", value)),
             Self::Persist(state) => check("the state that the step keeps", state),
             Self::WaitForActivity(wait) => check("the activity's input", &wait.input),
-            // A date out of range is replaced by the nearest one that can be stored.
+            // An event timestamp out of range is replaced by the nearest timestamp that can be stored.
             Self::WaitForEvent(_) | Self::Done | Self::Sleep(_) | Self::SleepUntil(_) | Self::Keep { .. } => {
                 Ok(())
             }
         }
     }
 
-    /// The answer without [`Next::Keep`], and the outermost state.
+    /// The return value without [`Next::Keep`], and the outermost state.
     pub(crate) fn split(self) -> (Self, Option<Value>) {
         let (mut next, mut kept) = (self, None);
         loop {
@@ -248,7 +250,7 @@ fn json(value: &impl Serialize) -> Result<Value, StepError> {
 /// The values that an inline step may return: [`Next`], or any serializable value. A serializable value becomes
 /// the step's outcome; `()`, and any other value that serializes to `null`, gives no outcome.
 pub trait IntoNext {
-    /// The answer that this value stands for.
+    /// The [`Next`] that this value represents.
     ///
     /// # Errors
     /// JSON cannot represent the value.

@@ -13,8 +13,8 @@ use crate::{
     traits::{Finished, StepStore},
 };
 
-/// The number of history rows per read. It bounds memory, and one page of small rows fits one answer of the
-/// store.
+/// The number of history rows per read. The number bounds memory, and the store can return a page of small rows
+/// in one response.
 const PAGE: usize = 256;
 
 /// The result of one item of a for-each.
@@ -24,8 +24,8 @@ pub struct ItemResult<T> {
     pub index: u64,
     /// The item.
     pub item: T,
-    /// The outcome of the last step of the item's iteration, or the failure of that step. `Ok(None)`: the step
-    /// gave no outcome, or was skipped or cancelled.
+    /// The outcome of the last step of the item's iteration, or the failure of that step. `Ok(None)` means that
+    /// the step produced no outcome, or was skipped or cancelled.
     ///
     /// A saga that was compensated counts as failed, with the failure that caused the compensation. If a step
     /// failed and its [fallback](crate::definition::Sequence::fallback) completed, the result is the outcome of
@@ -34,7 +34,7 @@ pub struct ItemResult<T> {
     pub result: Result<Option<Value>, ItemFailure>,
 }
 
-/// The final failure of a step, as stored for later steps.
+/// The final failure of a step, as it is stored for later steps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ItemFailure {
     /// The error's code.
@@ -46,14 +46,14 @@ pub struct ItemFailure {
 }
 
 /// The results of a finished for-each, in order of completion. [`Ctx::results`](super::Ctx::results) returns
-/// it.
+/// this type.
 ///
 /// Holds at most one page of 256 results in memory.
 pub struct Results<T> {
     store: Option<Arc<dyn StepStore>>,
     instance: Arc<str>,
-    /// The pointer of the step that reads the results. Empty: the reader is not a step, and sees the main path
-    /// only.
+    /// The pointer of the step that reads the results. The string is empty if the reader is not a step; then
+    /// the reader sees only the main path.
     seen_from: String,
     step: String,
     container: Option<String>,
@@ -92,9 +92,9 @@ impl<T: DeserializeOwned> Results<T> {
     /// The next result; `None` after the last one.
     ///
     /// # Errors
-    /// * There is no finished for-each of this id that this step may read: fatal.
-    /// * An item is not a `T`, or the stored result of an item cannot be decoded: fatal. The next call
-    ///   continues with the next result.
+    /// * There is no finished for-each with this id that this step may read. The error is fatal.
+    /// * An item is not a `T`, or the stored result of an item cannot be decoded. The error is fatal; the next
+    ///   call continues with the next result.
     /// * The store failed. The next call reads the same page again.
     pub async fn next(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
         loop {
@@ -112,10 +112,10 @@ impl<T: DeserializeOwned> Results<T> {
         }
     }
 
-    /// As [`next`](Self::next), for blocking steps.
+    /// Like [`next`](Self::next), for blocking steps.
     ///
     /// # Errors
-    /// As [`next`](Self::next). It also fails if it is not called from a blocking step.
+    /// The same errors as [`next`](Self::next). The call also fails if it is not made from a blocking step.
     pub fn next_blocking(&mut self) -> Result<Option<ItemResult<T>>, StepError> {
         tokio::runtime::Handle::try_current()?.block_on(self.next())
     }
@@ -137,8 +137,8 @@ impl<T: DeserializeOwned> Results<T> {
 
     async fn find_container(&self, store: &dyn StepStore) -> Result<String, StepError> {
         let loaded = store.inspect(&self.instance).await?;
-        // Other iterations may have finished a for-each of the same step. This step may read one whose path, without its
-        // last part, is a prefix of this step's path.
+        // Other iterations may have finished a for-each of the same step. This step may read the for-each whose
+        // path, without its last part, is a prefix of this step's path.
         let visible = |p: &&ExecutionPointer| {
             p.step_name.as_deref() == Some(&*self.step)
                 && p.status.is_final()

@@ -1,5 +1,6 @@
-//! Checks that a value can be stored. A value that fails the check fails only the step that gave it. If the
-//! store refused the value instead, the whole commit would fail, with the results of other steps.
+//! Checks that a value can be stored. A value that fails the check fails only the step that produced the
+//! value. If the store refused the value instead, the whole commit would fail, including the results of other
+//! steps.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -1,17 +1,19 @@
-//! Default bodies of [`StepStore`]: what it makes of other methods where a store leaves it as it is.
+//! Default implementations of methods of [`StepStore`]. They call other methods of the store.
 
 use std::collections::HashMap;
 
 use super::{Claimed, ErrorRecord, Loaded, StepFailure, StepStore};
 use crate::{Result, WfeError, logging};
 
-/// Failures that [`last_failures`] reads at once: each may carry long messages.
+/// The number of failures that [`last_failures`] reads at once. It is limited because each failure may carry long
+/// messages.
 const FAILURES_AT_ONCE: usize = 256;
 
-/// Loads what was claimed, all of it together where there is more than one: many cost little more than one.
+/// Loads the claimed instances. Several instances are loaded with one call, which costs little more than loading
+/// one.
 ///
-/// If that fails, each is loaded alone and has its own answer: a claimed instance must not get lost because
-/// another one does not load.
+/// If that call fails, each instance is loaded separately and has its own result. So a claimed instance does not
+/// get lost because another instance cannot be loaded.
 pub(super) async fn load_claimed<S: StepStore + ?Sized>(
     store: &S,
     claimed: Vec<Claimed>,
@@ -55,7 +57,8 @@ pub(super) async fn ended<S: StepStore + ?Sized>(store: &S, ids: &[String]) -> R
     for id in ids {
         match store.load(id).await {
             Ok(loaded) if !loaded.instance.status.is_final() => {}
-            // Whether it has ended cannot be read. A caller that waits for it loads it alone, and gets the error.
+            // The store cannot tell whether this instance has ended. A caller that waits for the end loads the
+            // instance itself, and gets the error.
             Err(WfeError::Corrupt { .. }) => {}
             Ok(_) | Err(WfeError::WorkflowNotFound(_)) => ended.push(id.clone()),
             Err(error) => return Err(error),

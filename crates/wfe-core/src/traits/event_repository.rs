@@ -3,7 +3,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{Result, models::Event};
 
-/// Events: what is published, and whether the engine still needs it.
+/// Stores published events, and records whether the engine still needs them.
 #[async_trait]
 pub trait EventRepository: Send + Sync {
     /// Stores an event and returns its id. If the id is empty, the store creates one.
@@ -13,19 +13,21 @@ pub trait EventRepository: Send + Sync {
     /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
     async fn create_event(&self, event: &Event) -> Result<String>;
 
-    /// Stores an event that happens now. The store dates it by its own clock at the moment of storing and
-    /// ignores its `event_time`, so that the clock cannot be set in between.
+    /// Stores an event that happens now. The store ignores the event's `event_time` and sets the timestamp
+    /// from its own clock at the moment of storing. So a change of the clock between publishing and storing
+    /// has no effect.
     ///
-    /// For subscriptions that count from the creation of their instances, the date does not matter: the event
-    /// came before or after an instance by the order in which the store stored the two (see
-    /// [`Delivery`](super::Delivery)).
+    /// For subscriptions that count from the creation of their instances, the timestamp does not matter.
+    /// Whether the event came before or after an instance depends on the order in which the store stored the
+    /// event and the instance (see [`Delivery`](super::Delivery)).
     ///
-    /// By default it keeps the event's own date. Then only dates tell before from after, and an event with the
-    /// date of an instance's creation counts as published after it. A store with a
-    /// [`StepStore`](super::StepStore) dates the event itself.
+    /// The default implementation keeps the event's own timestamp. Then only timestamps decide whether an
+    /// event came before or after an instance. An event with the same timestamp as the creation of an instance
+    /// counts as published after the creation. A store that implements [`StepStore`](super::StepStore) sets
+    /// the timestamp of the event itself.
     ///
     /// # Errors
-    /// Those of [`create_event`](Self::create_event).
+    /// The same errors as [`create_event`](Self::create_event).
     async fn create_event_now(&self, event: &Event) -> Result<String> {
         self.create_event(event).await
     }

@@ -1,47 +1,49 @@
 #[cfg(doc)]
 use super::{Claimed, Owner, StepCommit, StepStore};
 
-/// How many times in a row the process of an instance's owner died, without a commit of the instance in
+/// How many times in a row the process of an instance's owner crashed, without a commit of the instance in
 /// between.
 ///
-/// A death is one of the *process* of the owner: it was killed, aborted, or ended without releasing what it
-/// had. It counts for each instance of that owner. Other losses are no deaths: the [`Owner`] was dropped, it
-/// was frozen and taken over, it gave the instance back, it lost its sign of life. Every commit sets the counts
-/// back to zero, except one that stores only [`release`](StepCommit::release) and
-/// [`next_execution`](StepCommit::next_execution).
+/// A crash means that the *process* of the owner was killed, aborted, or ended without releasing its instances.
+/// A crash counts for each instance of the owner. An owner can also lose an instance without a crash: the
+/// [`Owner`] was dropped, it was unresponsive and its instances were taken over, it released the instance, or
+/// it lost its sign of life. These losses do not count. Every commit resets the counts to zero, except a commit
+/// that stores only [`release`](StepCommit::release) and [`next_execution`](StepCommit::next_execution).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Deaths {
-    /// All of them. A store may stop counting at [`SUSPECT`](Self::SUSPECT).
+    /// All crashes in a row. A store may stop counting at [`SUSPECT`](Self::SUSPECT).
     pub in_a_row: u32,
-    /// Deaths while the instance ran alone in its process ([`Isolation::Alone`]).
+    /// Crashes while the instance ran alone in its process ([`Isolation::Alone`]).
     pub alone: u32,
-    /// Deaths while it ran, but not alone ([`Isolation::Turn`] and [`Isolation::Over`]).
+    /// Crashes while the instance ran, but not alone ([`Isolation::Turn`] and [`Isolation::Over`]).
     pub beside: u32,
 }
 
 impl Deaths {
-    /// The number of deaths in a row that makes an instance a suspect, which may be what kills its process. It
-    /// is not 1, because the first death may be the fault of any instance, and running alone costs the others
-    /// their time.
+    /// The number of crashes in a row that makes an instance a suspect: an instance that may be the cause of
+    /// the crashes. The number is not 1, because any instance may have caused the first crash, and a suspect
+    /// that runs alone delays the other instances.
     pub const SUSPECT: u32 = 2;
 
-    /// Whether the instance may be what kills its process.
+    /// Whether the instance may be the cause of the crashes.
     #[must_use]
     pub fn is_suspect(&self) -> bool {
         self.in_a_row >= Self::SUSPECT
     }
 }
 
-/// How a suspect runs in its process, so that a death can be attributed.
+/// How a suspect runs in its process, so that a crash can be attributed to an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Isolation {
-    /// Alone: no body of another instance runs in the process. A death counts as its own.
+    /// The suspect runs alone: no body of another instance runs in the process. A crash counts as
+    /// [`alone`](Deaths::alone).
     Alone,
-    /// It is the suspect's turn, and nothing else begins; but long bodies run beside it, such as those of
-    /// suspects whose turn is [over](Self::Over). A death counts as [`beside`](Deaths::beside), and makes the
-    /// instance due before all others, so that the next process runs it first.
+    /// The suspect has its time slice, and no body of another instance begins. But long bodies may still run at
+    /// the same time, such as the bodies of suspects whose time slice is [over](Self::Over). A crash counts as
+    /// [`beside`](Deaths::beside), and makes the instance due before all others, so that the next process runs
+    /// it first.
     Turn,
-    /// The suspect's turn is over; it still runs, and others begin beside it. A death counts as
-    /// [`beside`](Deaths::beside).
+    /// The suspect's time slice is over. The suspect still runs, and bodies of other instances begin again. A
+    /// crash counts as [`beside`](Deaths::beside).
     Over,
 }

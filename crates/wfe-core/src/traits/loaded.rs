@@ -8,10 +8,10 @@ use crate::models::{Event, EventSubscription, ExecutionPointer, WorkflowInstance
 /// The result of a [`start`](StepStore::start).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
-    /// The instance: the new one, or the one already stored under the reference.
+    /// The id of the new instance, or of the instance that is already stored under the reference.
     pub id: String,
-    /// The fencing token of a new instance that was started with an owner, which may run it at once. `None`:
-    /// claim it first.
+    /// The fencing token of a new instance that was started with an owner; the owner may run the instance at
+    /// once. `None` means that the instance must be claimed first.
     pub fence: Option<Fence>,
     /// Whether this call created the instance.
     pub is_new: bool,
@@ -20,31 +20,33 @@ pub struct Started {
 /// An instance that the caller owns now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
-    /// The instance.
+    /// The id of the instance.
     pub id: String,
     /// The caller's fencing token.
     pub fence: Fence,
-    /// How many times in a row the process of its owner died before this claim: an instance that kills its
-    /// process shows here.
+    /// How many times in a row the process of the instance's owner crashed before this claim. These counts
+    /// reveal an instance that crashes its process.
     pub deaths: Deaths,
 }
 
-/// The event that an open subscription takes next: the first due one that it matches.
+/// The event that an open subscription receives next: the first due event that it matches.
 ///
-/// A subscription matches an event of its name and key that comes after the last one that its instance consumed
-/// from that stream. Before its instance has consumed one:
+/// A subscription matches an event of its name and key that comes after the last event that its instance
+/// consumed from that stream. As long as its instance has not consumed an event from that stream, these rules
+/// apply:
 ///
-/// * A subscription from a date on matches events with `event_time >= subscribe_as_of`.
-/// * A subscription from the creation of its instance on (`subscribe_as_of` is its `create_time`, and its
-///   commit does not call it [`dated`](StepCommit::dated)) goes by the order of storing. Of the events that the
-///   store dated ([`create_event_now`](EventRepository::create_event_now)), it matches those stored after the
-///   instance, whatever their dates: the clock may have been set back in between, or may not have moved on. Of
-///   the events dated by hand, it matches those with `event_time >= subscribe_as_of`, and those that became due
-///   after the instance was stored and were not backdated: their `event_time` was no earlier than the store's
-///   clock when they were stored.
+/// * A subscription that counts from a given time matches events with `event_time >= subscribe_as_of`.
+/// * A subscription that counts from the creation of its instance goes by the order of storing. (Its
+///   `subscribe_as_of` is the instance's `create_time`, and its commit does not list it as
+///   [`dated`](StepCommit::dated).) It matches every event with a timestamp that the store set
+///   ([`create_event_now`](EventRepository::create_event_now)) if the event was stored after the instance. The
+///   timestamp of that event does not matter, because the clock may have been set back in between, or may not
+///   have advanced. An event with a timestamp that the publisher set matches in two cases. In the first case,
+///   `event_time >= subscribe_as_of`. In the second case, the event became due after the instance was stored
+///   and was not backdated: its `event_time` was no earlier than the store's clock when the event was stored.
 ///
-/// *After* means later in the order in which the store commits. Children count from the commit that creates
-/// them, which stores its own events before them.
+/// *After* means later in the order in which the store commits. A child counts from the commit that creates it;
+/// that commit stores its own events before the child.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
     /// The subscription.
@@ -53,45 +55,47 @@ pub struct Delivery {
     pub event: Event,
 }
 
-/// One consistent snapshot of everything that the engine needs to know of an instance.
+/// One consistent snapshot of everything that the engine needs to know about an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// The live instance.
     pub instance: WorkflowInstance,
-    /// Raised by every write of the instance.
+    /// A number that every write of the instance raises.
     pub revision: u64,
     /// The stored fencing token.
     pub fence: Fence,
-    /// Its owner, by [`Owner::id`]; `None`: it has none. The owner may have died.
+    /// The [`Owner::id`] of the instance's owner, or `None` if the instance has no owner. The owner may be
+    /// dead.
     pub owner: Option<u64>,
     /// The pending control request, if there is one.
     pub control: Option<ControlRequest>,
-    /// How it ended; `None`: it has not, or was ended by a plain `persist_workflow`.
+    /// How the instance ended. `None` if the instance has not ended, or if `persist_workflow` ended it.
     pub ending: Option<Ending>,
-    /// The failure that suspended or ended it.
+    /// The failure that suspended or ended the instance.
     pub cause: Option<StepFailure>,
     /// The instance that created this one as its child.
     pub parent: Option<String>,
-    /// Its open subscriptions, oldest first.
+    /// The open subscriptions of the instance, oldest first.
     pub waits: Vec<EventSubscription>,
-    /// What they take next, for those whose event is stored and due.
+    /// The next event of each open subscription, if that event is stored and due.
     pub deliveries: Vec<Delivery>,
 }
 
-/// The part of a [`Loaded`] that others change, from one snapshot: what the owner of an instance has to look at
-/// while it works.
+/// The part of a [`Loaded`] that writers other than the owner change, from one snapshot. The owner of an
+/// instance must read this part again while it works.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pending {
     /// The stored fencing token.
     pub fence: Fence,
     /// The pending control request, if there is one.
     pub control: Option<ControlRequest>,
-    /// What its open subscriptions take next, for those whose event is stored and due.
+    /// The next event of each open subscription, if that event is stored and due.
     pub deliveries: Vec<Delivery>,
 }
 
 impl Loaded {
-    /// The part that others change, with the deliveries to the subscriptions with these ids (`None`: to all).
+    /// The part that writers other than the owner change, with the deliveries to the subscriptions with these
+    /// ids. If `waits` is `None`, it has the deliveries to all subscriptions.
     #[must_use]
     pub fn into_pending(self, waits: Option<&[String]>) -> Pending {
         let Self { fence, control, mut deliveries, .. } = self;
@@ -106,17 +110,18 @@ impl Loaded {
 /// A history row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finished {
-    /// Its completion number: 1, 2, 3 … within its instance.
+    /// The completion number of the pointer: 1, 2, 3 … within its instance.
     pub number: u64,
-    /// The pointer, as it left the live instance.
+    /// The pointer, in the state in which it left the live instance.
     pub pointer: ExecutionPointer,
 }
 
 /// The result of [`finish_events`](StepStore::finish_events).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Swept {
-    /// How many events it marked as processed.
+    /// How many events the call marked as processed.
     pub finished: usize,
-    /// The last event that it looked at, to continue from; `None`: it has looked at all, or that event is gone.
+    /// The last event that the call checked, from which the next call continues. `None` if the call has checked
+    /// all events, or if the last event no longer exists.
     pub next: Option<String>,
 }

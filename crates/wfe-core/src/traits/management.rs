@@ -9,31 +9,31 @@ use crate::{Result, models::WorkflowStatus};
 /// A half-open range of times: `from <= t < until`. `None` leaves that side open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TimeRange {
-    /// The first time inside.
+    /// The first time inside the range.
     pub from: Option<DateTime<Utc>>,
-    /// The first time after.
+    /// The first time after the range.
     pub until: Option<DateTime<Utc>>,
 }
 
 /// Selects instances. The default selects all; every field that is set must match.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct InstanceFilter {
-    /// With one of these statuses; empty: with any.
+    /// Selects instances with one of these statuses. An empty list selects instances with any status.
     pub status: Vec<WorkflowStatus>,
-    /// Of this definition, whatever its version.
+    /// Selects instances of this definition, whatever its version.
     pub definition_id: Option<String>,
-    /// Of this version.
+    /// Selects instances of this version of their definition.
     pub version: Option<u32>,
-    /// With exactly this reference.
+    /// Selects instances with exactly this reference.
     pub reference: Option<String>,
-    /// Started in this range.
+    /// Selects instances that were started in this range.
     pub created: TimeRange,
-    /// Ended in this range.
+    /// Selects instances that ended in this range.
     pub completed: TimeRange,
 }
 
-/// The position of a page's end: pass it to get the next page. Rows that are added or removed in between
-/// neither repeat nor hide others.
+/// The position of a page's end. Pass it to get the next page. Rows that are added or removed between two
+/// calls do not cause other rows to be repeated or skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cursor(pub u64);
 
@@ -42,32 +42,32 @@ pub struct Cursor(pub u64);
 pub struct Page<T> {
     /// The rows.
     pub rows: Vec<T>,
-    /// Where the next page begins; `None`: this was the last page.
+    /// The cursor for the next page, or `None` if this was the last page.
     pub next: Option<Cursor>,
 }
 
 /// An instance without its data and pointers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceSummary {
-    /// Its id.
+    /// The id of the instance.
     pub id: String,
-    /// Its name.
+    /// The name of the instance.
     pub name: String,
-    /// Its definition.
+    /// The id of the instance's definition.
     pub definition_id: String,
-    /// The definition's version.
+    /// The version of the instance's definition.
     pub version: u32,
-    /// The caller's key.
+    /// The key with which the caller made the start idempotent, if there was one.
     pub reference: Option<String>,
-    /// Its status.
+    /// The status of the instance.
     pub status: WorkflowStatus,
-    /// How it ended; `None`: it has not.
+    /// How the instance ended, or `None` if it has not ended.
     pub ending: Option<Ending>,
-    /// When it was started.
+    /// When the instance was started.
     pub create_time: DateTime<Utc>,
-    /// When it ended; `None`: it has not.
+    /// When the instance ended, or `None` if it has not ended.
     pub complete_time: Option<DateTime<Utc>>,
-    /// When it is due, in milliseconds since the Unix epoch; `None`: not scheduled.
+    /// When the instance is due, in milliseconds since the Unix epoch. `None` means that it is not scheduled.
     pub next_execution: Option<i64>,
 }
 
@@ -76,71 +76,74 @@ pub struct InstanceSummary {
 pub struct CountedStatus {
     /// The status.
     pub status: WorkflowStatus,
-    /// How many.
+    /// How many instances have this status.
     pub count: u64,
 }
 
 /// A stored failure.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ErrorRecord {
-    /// Its place among all failures of the store.
+    /// The position of the failure among all failures of the store.
     pub cursor: Cursor,
-    /// The failure. One stored by `persist_errors` has attempt 0, and neither step, code nor causes.
+    /// The failure. A failure that `persist_errors` stored has attempt 0, and has neither step, code nor
+    /// causes.
     pub failure: StepFailure,
 }
 
 /// What a purge or deletion removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PurgeReport {
-    /// Instances, with their pointers, history, subscriptions, errors and commands.
+    /// The number of removed instances. Their pointers, history, subscriptions, errors and commands were
+    /// removed too.
     pub instances: u64,
-    /// Events.
+    /// The number of removed events.
     pub events: u64,
-    /// Whether more remains than one batch may remove: call again.
+    /// Whether more remains than one batch may remove. If so, call again.
     pub more: bool,
 }
 
-/// What an integrity check found.
+/// The result of an integrity check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checkup {
-    /// One line for each fault; empty: the store is sound.
+    /// One line for each fault. The list is empty if the store is sound.
     pub faults: Vec<String>,
 }
 
-/// What a compaction did.
+/// The result of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CompactReport {
-    /// Bytes given back to the file system.
+    /// The number of bytes that were returned to the file system.
     pub freed_bytes: u64,
 }
 
 /// How large the store is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StoreStatistics {
-    /// Instances.
+    /// The number of instances.
     pub instances: u64,
-    /// Live pointers.
+    /// The number of live pointers.
     pub pointers: u64,
-    /// History rows.
+    /// The number of history rows.
     pub history: u64,
-    /// Events, processed or not.
+    /// The number of events, processed or not.
     pub events: u64,
-    /// Open subscriptions.
+    /// The number of open subscriptions.
     pub open_waits: u64,
-    /// Scheduled commands.
+    /// The number of scheduled commands.
     pub commands: u64,
-    /// Stored failures.
+    /// The number of stored failures.
     pub errors: u64,
-    /// Bytes of the store on disk, its log included.
+    /// The size of the store on disk in bytes, including its log.
     pub bytes: u64,
-    /// Bytes in it that are free for reuse.
+    /// The number of bytes in the store that are free for reuse.
     pub free_bytes: u64,
 }
 
-/// A store's management interface, for operators. All of it may run while an engine works on the store.
+/// A store's management interface, for operators. All methods may be called while an engine works on the
+/// store.
 #[async_trait]
 pub trait Management: Send + Sync {
-    /// A page of instances that match, oldest first.
+    /// A page of the instances that match the filter, oldest first.
     async fn list(
         &self,
         filter: &InstanceFilter,
@@ -148,10 +151,11 @@ pub trait Management: Send + Sync {
         limit: usize,
     ) -> Result<Page<InstanceSummary>>;
 
-    /// How many instances match, by status.
+    /// How many instances match the filter, by status.
     async fn count(&self, filter: &InstanceFilter) -> Result<Vec<CountedStatus>>;
 
-    /// A page of the stored failures of one instance (`None`: of all), oldest first.
+    /// A page of the stored failures of one instance, oldest first. `None` selects the failures of all
+    /// instances.
     async fn errors(
         &self,
         id: Option<&str>,
@@ -162,17 +166,17 @@ pub trait Management: Send + Sync {
     /// A page of an instance's whole history, in order of completion.
     async fn history(&self, id: &str, after: Option<Cursor>, limit: usize) -> Result<Page<Finished>>;
 
-    /// Removes an instance with all that belongs to it, in one transaction.
+    /// Removes an instance and everything that belongs to it, in one transaction.
     ///
     /// # Errors
     /// [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id.
     async fn delete(&self, id: &str) -> Result<PurgeReport>;
 
-    /// Removes up to `limit` instances that ended before `before` with one of these statuses (which must be
-    /// final), each with all that belongs to it, in one transaction.
+    /// Removes up to `limit` instances that ended before `before` with one of these statuses, in one
+    /// transaction. Everything that belongs to these instances is removed too. The statuses must be final.
     ///
     /// # Errors
-    /// [`Invalid`](crate::WfeError::Invalid): a status that is not final.
+    /// [`Invalid`](crate::WfeError::Invalid): one of the statuses is not final.
     async fn purge(
         &self,
         status: &[WorkflowStatus],
@@ -180,17 +184,18 @@ pub trait Management: Send + Sync {
         limit: usize,
     ) -> Result<PurgeReport>;
 
-    /// Removes up to `limit` processed events dated before `before`.
+    /// Removes up to `limit` processed events with a timestamp before `before`.
     async fn purge_events(&self, before: DateTime<Utc>, limit: usize) -> Result<PurgeReport>;
 
-    /// Writes a consistent copy of the store to `target`, which must not exist. Use it for every store that is
-    /// in use: a copy of its files may be inconsistent, and copying can release the store's locks.
+    /// Writes a consistent copy of the store to `target`, which must not exist. Use this method for every
+    /// store that is in use: a plain copy of the store's files may be inconsistent, and copying the files can
+    /// release the store's locks.
     ///
     /// # Errors
     /// [`Unusable`](crate::WfeError::Unusable): the target exists, or cannot be written.
     async fn backup(&self, target: &Path) -> Result<()>;
 
-    /// Reads all of the store and reports what is damaged.
+    /// Reads the whole store and reports all damage.
     async fn check(&self) -> Result<Checkup>;
 
     /// Returns free space to the file system, in steps short enough not to delay the engine.

@@ -1,4 +1,5 @@
-//! The persistence contract: what a store must do for the WFE engine. One trait a file, each rule stated once.
+//! The persistence contract: what a store must do for the WFE engine. Each trait has its own file, and each
+//! rule is stated once.
 //!
 //! Every store implements [`PersistenceProvider`] and its four repositories. A store that also implements
 //! [`StepStore`] lets the engine write a step's whole effect in one transaction. [`Management`] is for
@@ -7,20 +8,22 @@
 //! These rules hold for every method:
 //!
 //! * **Exactness.** Values are read back exactly as they were written: every JSON value, every time to the
-//!   nanosecond, `Some(Value::Null)` distinct from `None`, every finite double bit for bit. A value for which
-//!   that is impossible is refused when it is written ([`WfeError::Unstorable`](crate::WfeError::Unstorable)),
-//!   not rounded. [`limits`](crate::limits) lists such values and checks for them.
+//!   nanosecond, `Some(Value::Null)` distinct from `None`, every finite double bit for bit. A value that
+//!   cannot be read back exactly is refused when it is written
+//!   ([`WfeError::Unstorable`](crate::WfeError::Unstorable)), not rounded. [`limits`](crate::limits) lists the
+//!   values that cannot be stored, and checks for them.
 //! * **Bounds.** The bounds of queries (`as_of`, `as_at`) may be any time; beyond what a store can hold, they
 //!   saturate. A time that is compared with milliseconds is rounded so that nothing is ever due early.
-//! * **Reads.** A read answers from one snapshot and writes nothing, so that it is answered while another
-//!   process is in the middle of a commit. These are reads: the getters of the repositories, and of
-//!   [`StepStore`] `load`, `inspect`, `load_many`, `pending`, `requested`, `ended`, `upcoming`,
+//! * **Reads.** A read returns data of one snapshot and writes nothing, so that it succeeds while another
+//!   process is in the middle of a commit. The reads are the getters of the repositories, and these methods of
+//!   [`StepStore`]: `load`, `inspect`, `load_many`, `pending`, `requested`, `ended`, `upcoming`,
 //!   `upcoming_event`, `open_waits`, `finished`, `items`, `failures` and `last_failures`.
 //! * **Errors.** An error leaves the store as it was before the call, with two exceptions:
-//!   [`process_commands`](ScheduledCommandRepository::process_commands), which commits each command by itself,
-//!   and [`WfeError::CommitUnknown`](crate::WfeError::CommitUnknown).
+//!   [`process_commands`](ScheduledCommandRepository::process_commands), which commits each command
+//!   separately, and [`WfeError::CommitUnknown`](crate::WfeError::CommitUnknown).
 //! * **Crashes and dropped futures.** The effect of a call that returned is durable. A call that did not
-//!   return, because the process died or its future was dropped, has left all of its effect or none.
+//!   return, because the process died or its future was dropped, has stored either its whole effect or
+//!   nothing.
 
 mod control;
 mod defaults;

@@ -18,34 +18,36 @@ use crate::{
 /// How an instance came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Ending {
-    /// Its last step ended well.
+    /// The workflow completed.
     Completed,
-    /// A step failed for good, and its error behaviour was to fail the instance.
+    /// A step failed and gets no further attempt, and its error behaviour was to fail the instance.
     Failed,
-    /// [`Control::Cancel`].
+    /// The instance was cancelled by [`Control::Cancel`].
     Cancelled,
-    /// [`Control::Terminate`].
+    /// The instance was terminated by [`Control::Terminate`].
     Terminated,
 }
 
-/// One failure of one step, with what the plain [`ExecutionError`] has no field for.
+/// One failure of one step, with the data for which [`ExecutionError`] has no field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepFailure {
-    /// When, where, and what the outermost error said.
+    /// The time, the instance, the execution pointer, and the message of the outermost error.
     pub error: ExecutionError,
     /// The stable id of the step; empty if no step was running.
     pub step: String,
-    /// Which attempt failed, from 1.
+    /// The number of the failed attempt, from 1.
     pub attempt: u32,
-    /// What kind of failure, for programs: the step's own code, or the engine's (`panic`, `timeout`, …).
+    /// The error code, by which programs distinguish failures: the step's own code, or a code of the engine
+    /// (`panic`, `timeout`, …).
     pub code: String,
     /// The messages of the error and its sources, outermost first.
     pub causes: Vec<String>,
 }
 
 impl StepFailure {
-    /// The failure with which the engine quarantines the instance `id`, because something stored of it is
-    /// corrupt. Its code is [`StepError::CORRUPT`]; its causes name table, column and row.
+    /// The failure with which the engine quarantines the instance `id`, because stored data of the instance is
+    /// corrupt. The failure's code is [`StepError::CORRUPT`]; its causes name the table, the column and the
+    /// row.
     #[must_use]
     pub fn corrupt(id: &str, error: WfeError, time: DateTime<Utc>) -> Self {
         let causes = StepError::fatal(error).causes();
@@ -59,46 +61,48 @@ impl StepFailure {
     }
 }
 
-/// A subscription consumes an event.
+/// A subscription, and the event that it consumes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumed {
-    /// The subscription, which this closes.
+    /// The id of the subscription, which the commit closes.
     pub subscription_id: String,
-    /// The event that it consumes.
+    /// The id of the event that the subscription consumes.
     pub event_id: String,
 }
 
-/// The items of a container, stored once and apart from its cursor, so that the cost of moving the cursor does
-/// not grow with their number.
+/// The items of a container. They are stored once and separately from the container's cursor, so that the cost
+/// of moving the cursor does not grow with the number of items.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Items {
-    /// The container's pointer.
+    /// The id of the container's pointer.
     pub container: String,
     /// The items, in order.
     pub values: Vec<Value>,
 }
 
 /// The whole effect of a pass over an instance, as a *delta*: its size does not grow with the instance. The
-/// default changes nothing.
+/// default value changes nothing.
 #[derive(Debug, Clone, Default)]
 pub struct StepCommit {
-    /// The instance.
+    /// The id of the instance.
     pub instance_id: String,
-    /// The new status; `None`: unchanged.
+    /// The new status. `None` leaves the status unchanged.
     pub status: Option<WorkflowStatus>,
-    /// With a final status: how it ended.
+    /// How the instance ended, if the new status is final.
     pub ending: Option<Ending>,
-    /// With a final status, or with `Suspended`: the failure that caused it, if one did. Any status that a
-    /// commit sets replaces the stored cause.
+    /// The failure that caused the new status, if that status is final or `Suspended` and a failure caused it.
+    /// Every commit that sets a status replaces the stored cause.
     pub cause: Option<StepFailure>,
-    /// When it ended; `None`: unchanged.
+    /// When the instance ended. `None` leaves the stored time unchanged.
     pub complete_time: Option<DateTime<Utc>>,
-    /// When the instance is due next, in milliseconds (`Some(None)`: not scheduled); `None`: unchanged. An
-    /// owned instance keeps a due time while it runs, so that it is due again if its owner dies.
+    /// When the instance is due next, in milliseconds since the Unix epoch. `Some(None)` means that the
+    /// instance is not scheduled; `None` leaves the due time unchanged. An owned instance keeps a due time
+    /// while it runs, so that it is due again if its owner dies.
     pub next_execution: Option<Option<i64>>,
-    /// The new data; `None`: unchanged, and not written.
+    /// The new data. `None` leaves the data unchanged, and nothing is written.
     pub data: Option<Value>,
-    /// Changed and new pointers of the live instance; new ones come after those stored, in this order.
+    /// Changed and new pointers of the live instance; new pointers come after the stored pointers, in this
+    /// order.
     pub upserted: Vec<ExecutionPointer>,
     /// Finished pointers that leave the live instance and become history, in order of completion.
     pub finished: Vec<ExecutionPointer>,
@@ -106,41 +110,43 @@ pub struct StepCommit {
     pub items: Vec<Items>,
     /// New subscriptions. For each of them, the first due event that it matches becomes unprocessed again.
     pub subscribed: Vec<EventSubscription>,
-    /// Ids of the new subscriptions that count from a date given by hand, even if that is the creation of the
-    /// instance. Other subscriptions whose `subscribe_as_of` is the instance's `create_time` count from its
-    /// creation (see [`Delivery`](super::Delivery)).
+    /// Ids of the new subscriptions that count from a time that the program gave, even if that time is the
+    /// creation of the instance. Other subscriptions whose `subscribe_as_of` is the instance's `create_time`
+    /// count from its creation (see [`Delivery`](super::Delivery)).
     pub dated: Vec<String>,
-    /// Ids of subscriptions that a cancel, a timeout or an end closes; unknown ids are ignored.
+    /// Ids of subscriptions that a cancellation, a timeout or the end of the instance closes. Unknown ids are
+    /// ignored.
     pub unsubscribed: Vec<String>,
     /// Ids of subscriptions that can no longer be claimed or [answered](StepStore::answer_wait), because they
-    /// are about to be cancelled. They stay open, and an answer that one already has is still delivered: so a
-    /// load after this commit shows whether an answer was accepted. Unknown ids are ignored.
+    /// will be cancelled next. The subscriptions stay open, and an answer that was accepted before is still
+    /// delivered. So a load after this commit shows whether an answer was accepted. Unknown ids are ignored.
     pub unanswerable: Vec<String>,
-    /// Events that are consumed by this commit: their subscriptions are closed, and the position of (instance,
-    /// name, key) advances.
+    /// Events that this commit consumes. The commit closes their subscriptions, and advances the position of
+    /// (instance, name, key).
     pub consumed: Vec<Consumed>,
-    /// Events to store, with their own dates. An event that exists already, by its id, name and key, is
-    /// ignored.
+    /// Events to store, with their own timestamps. An event is ignored if an event with its id, name and key
+    /// exists already.
     pub published: Vec<Event>,
-    /// Child instances, with ids made from parent and pointer. One that exists already, as a child of this
-    /// instance that runs this definition, is ignored.
+    /// Child instances to create. Their ids are derived from the parent and the pointer. A child is ignored if
+    /// it exists already as a child of this instance that runs the same definition.
     pub created: Vec<WorkflowInstance>,
-    /// Requests to other instances (children of this one), stored as by [`request`](StepStore::request), after
-    /// [`created`](Self::created). Requests to unknown and ended instances are ignored.
+    /// Requests to children of this instance. They are stored as [`request`](StepStore::request) stores them,
+    /// after the children in [`created`](Self::created). Requests to unknown and ended instances are ignored.
     pub requested: Vec<(String, Control)>,
     /// Failures of steps.
     pub failures: Vec<StepFailure>,
-    /// Wake-ups, merged as in [`schedule_command`](super::ScheduledCommandRepository::schedule_command).
+    /// Wake-ups to store. They are merged with stored commands as in
+    /// [`schedule_command`](super::ScheduledCommandRepository::schedule_command).
     pub commands: Vec<ScheduledCommand>,
     /// The number of the control request whose effect this commit stores. The commit clears the request.
     pub applied: Option<u64>,
-    /// Releases the instance: nothing is left to run now.
+    /// Whether the commit releases the instance, because nothing is left to run now.
     pub release: bool,
 }
 
 impl StepCommit {
-    /// Whether it stores nothing but the release of the instance and its next due time. Such a commit is no
-    /// step forward, so the counts of [deaths](super::Deaths) stay.
+    /// Whether the commit stores only the release of the instance and its next due time. This is not progress,
+    /// so the commit does not reset the counts of [crashes](super::Deaths).
     #[must_use]
     pub fn only_gives_back(&self) -> bool {
         let Self {
@@ -180,12 +186,12 @@ impl StepCommit {
 /// The result of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Committed {
-    /// All of it is durable.
+    /// The whole commit is durable.
     Done,
-    /// Nothing was written: the stored fencing token is another one, or the instance is gone. Stop working on
-    /// it.
+    /// Nothing was written: the stored fencing token differs from the caller's token, or the instance no
+    /// longer exists. Stop working on the instance.
     Lost,
-    /// Nothing was written: this control request is pending, and the commit did not name it. Apply it and
-    /// commit again.
+    /// Nothing was written: this control request is pending, and the commit did not name it. Apply the request
+    /// and commit again.
     Control(ControlRequest),
 }

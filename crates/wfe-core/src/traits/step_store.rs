@@ -19,74 +19,79 @@ use crate::{
     models::{Event, EventSubscription, WorkflowInstance},
 };
 
-/// The prefix of event names and event ids that belong to the engine. Subscriptions to such names can be listed
-/// and claimed by the name alone. Applications publish no events with these names or ids.
+/// The prefix of event names and event ids that belong to the engine. Subscriptions to names with this prefix
+/// can be listed and claimed by the name alone. Applications must not publish events with these names or ids.
 pub const OWN_NAMES: &str = "wfe.";
 
 /// The engine's interface to a store: each step's whole effect in one transaction, by one owner at a time.
 ///
 /// Data that the models have no field for (owner, fencing token, control request, parent, ending, reference of
-/// a start) is stored beside them. Only this trait changes it; `persist_workflow` leaves it as it is.
+/// a start) is stored alongside the models. Only this trait changes this data; `persist_workflow` does not
+/// change it.
 ///
-/// Any number of owners, in one process or several, may work on one store; [`Owner`] says when an owner counts
-/// as dead or frozen. An event without a position is invisible to all reads (see
+/// Any number of owners, in one process or several, may work on one store; [`Owner`] defines when an owner
+/// counts as dead or unresponsive. An event without a position is invisible to all reads (see
 /// [`position_due_events`](Self::position_due_events)).
 #[async_trait]
 pub trait StepStore: Send + Sync {
     /// Registers a host as a possible owner.
     ///
-    /// An owner can lose its sign of life while it lives: its lock file is removed, for example. The store
-    /// restores the sign if it can, but others may have taken the owner for dead by then. So the store gives it
-    /// nothing more and returns [`OwnerLost`], and the host registers another owner. The store logs this as an
-    /// error, once for each owner; hosts do not log it again. The lost owner
-    /// keeps the instances that it is working on until another owner takes them over; its next commit for such an
-    /// instance is then refused.
+    /// An owner can lose its sign of life while it lives, for example because its lock file is removed. The
+    /// store restores the sign of life if it can, but other owners may have treated the owner as dead by then.
+    /// So the store gives the owner no more instances and returns [`OwnerLost`], and the host registers another
+    /// owner. The store logs the loss as an error, once for each owner; hosts do not log it again. The lost
+    /// owner keeps the instances that it is working on until another owner takes them over. After the takeover
+    /// of an instance, the lost owner's next commit for this instance is refused.
     async fn register(&self) -> Result<Owner>;
 
     /// Stores a new instance, atomically across processes.
     ///
-    /// With a `reference`, the start is idempotent: if an instance was started before with the same definition
-    /// id and reference, its id is returned and nothing is written, whatever its version or status. With an
-    /// owner, a new instance belongs to it from the start. Ids and names as in
-    /// [`create_new_workflow`](WorkflowRepository::create_new_workflow).
+    /// With a `reference`, the start is idempotent. If an instance was started before with the same definition
+    /// id and reference, the id of that instance is returned and nothing is written, whatever its version or
+    /// status. If the call names an owner, the new instance belongs to this owner from the beginning. Empty ids
+    /// and names are handled as in [`create_new_workflow`](WorkflowRepository::create_new_workflow).
     ///
     /// # Errors
-    /// * Those of [`create_new_workflow`](WorkflowRepository::create_new_workflow).
+    /// * The errors of [`create_new_workflow`](WorkflowRepository::create_new_workflow).
     /// * [`OwnerLost`], already logged by the store: see [`register`](Self::register).
     async fn start(&self, owner: Option<&Owner>, instance: &WorkflowInstance) -> Result<Started>;
 
     /// Stores a step's whole effect in one transaction, or nothing; see [`Committed`].
     ///
-    /// A pending control request that the commit does not name is reported instead; so is a newer one than it
-    /// names.
+    /// If a control request is pending that the commit does not name, nothing is written and the request is
+    /// returned instead. A pending request that is newer than the request that the commit names is returned in
+    /// the same way.
     ///
     /// # Errors
     /// * [`Unstorable`]: a value cannot be stored exactly. The engine stays within [`limits`](crate::limits).
-    ///   If a store with narrower limits refuses a commit, the engine repeats what began to wait in it one by
-    ///   one, so that the step at fault fails. If that does not help, it suspends the instance, and the steps
-    ///   finished since its last commit run again after a resume.
-    /// * [`AlreadyExists`]: the id of a new subscription is taken, or that of a published event with another
-    ///   name or key, or that of a child by an instance that is no child of this one or runs another
-    ///   definition.
-    /// * [`SubscriptionNotFound`]: a consumed subscription is unknown, closed, or of another instance.
-    /// * [`EventNotFound`]: a consumed event is unknown, not due, of another stream, or was delivered before.
-    /// * [`Corrupt`]: a stored row of the instance prevents this write or contradicts it; rows that it does not
-    ///   own alone are never reported so. Nothing was written. The engine suspends the instance by a commit
-    ///   without pointers, subscriptions and data. The conformance suite does not test this: a store that can
-    ///   hold such rows tests it itself.
-    /// * [`CommitUnknown`]: keep the result, [`load`](Self::load), and compare.
+    ///   If a store with narrower limits refuses a commit, the engine begins the waits of this commit again,
+    ///   one by one, so that the step at fault fails. If the store still refuses, the engine suspends the
+    ///   instance, and the steps that finished since the last commit run again after a resume.
+    /// * [`AlreadyExists`]: the id of a new subscription is taken; or the id of a published event is taken by
+    ///   an event with another name or key; or the id of a child is taken by an instance that is not a child of
+    ///   this instance or runs another definition.
+    /// * [`SubscriptionNotFound`]: a consumed subscription is unknown or closed, or belongs to another
+    ///   instance.
+    /// * [`EventNotFound`]: a consumed event is unknown or not due, belongs to another stream, or was delivered
+    ///   before.
+    /// * [`Corrupt`]: a stored row of the instance prevents this write or contradicts it. Nothing was written.
+    ///   A row that does not belong to this instance alone is never reported as this error. After this error,
+    ///   the engine suspends the instance with a commit without pointers, subscriptions and data. The
+    ///   conformance suite does not test this error: a store that can hold corrupt rows must have its own test.
+    /// * [`CommitUnknown`]: the outcome of the commit is unknown. Keep the result, [`load`](Self::load) the
+    ///   instance, and compare.
     async fn commit_step(&self, fence: Fence, step: &StepCommit) -> Result<Committed>;
 
     /// Claims up to `limit` unowned instances of these definitions (id and version) that have something to do:
     /// they are due, a control request is pending, or an open subscription matches a stored, due event.
     ///
-    /// An instance of a dead or frozen owner counts as unowned, and as due if it was running. Suspended and
-    /// ended instances are claimed only for their control requests. First it gives positions to due events, as
-    /// [`position_due_events`](Self::position_due_events) does; if it finds no instances, it writes nothing
-    /// else.
+    /// An instance of a dead or unresponsive owner counts as unowned, and as due if it was running. Suspended
+    /// and ended instances are claimed only for their control requests. The call first assigns positions to due
+    /// events, as [`position_due_events`](Self::position_due_events) does. If it finds no instances, it writes
+    /// nothing else.
     ///
-    /// A dropped future and [`CommitUnknown`] can leave instances with `owner` that its host does not know of.
-    /// Others can claim them once that owner is dropped.
+    /// After a dropped future or [`CommitUnknown`], `owner` may own instances that its host is not aware of.
+    /// Other owners can claim these instances once `owner` is dropped.
     ///
     /// # Errors
     /// [`OwnerLost`], already logged by the store: see [`register`](Self::register).
@@ -98,12 +103,12 @@ pub trait StepStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Claimed>>;
 
-    /// Claims one instance by its id. `None`: it is unknown, another owner has it, or it has nothing to do.
-    /// Only [`claim`](Self::claim) judges whether an owner is frozen.
+    /// Claims one instance by its id. `None` means that the instance is unknown, that another owner has it, or
+    /// that it has nothing to do. Only [`claim`](Self::claim) checks whether an owner is unresponsive.
     ///
     /// # Errors
     /// * [`DefinitionNotFound`]: the instance could be acquired, but runs none of these definitions. The error
-    ///   names the one that it runs. Nothing was written.
+    ///   names the definition that the instance runs. Nothing was written.
     /// * [`OwnerLost`], already logged by the store: see [`register`](Self::register).
     async fn acquire(
         &self,
@@ -115,11 +120,12 @@ pub trait StepStore: Send + Sync {
 
     /// Claims instances as [`claim`](Self::claim) does, and loads each of them as its owner.
     ///
-    /// An instance that cannot be loaded is claimed all the same, and comes with the error of its load; the
-    /// others are not affected. By default [`claim`](Self::claim), then [`load_many`](Self::load_many).
+    /// An instance that cannot be loaded is claimed all the same, and is returned with the error of its load;
+    /// the other instances are not affected. The default implementation calls [`claim`](Self::claim), then
+    /// [`load_many`](Self::load_many).
     ///
     /// # Errors
-    /// Those of [`claim`](Self::claim).
+    /// The same errors as [`claim`](Self::claim).
     async fn claim_loaded(
         &self,
         owner: &Owner,
@@ -132,11 +138,11 @@ pub trait StepStore: Send + Sync {
 
     /// Claims one instance as [`acquire`](Self::acquire) does, and loads it as its owner.
     ///
-    /// An instance that cannot be loaded is claimed all the same, and comes with the error of its load. By
-    /// default [`acquire`](Self::acquire), then [`load`](Self::load).
+    /// An instance that cannot be loaded is claimed all the same, and is returned with the error of its load.
+    /// The default implementation calls [`acquire`](Self::acquire), then [`load`](Self::load).
     ///
     /// # Errors
-    /// Those of [`acquire`](Self::acquire).
+    /// The same errors as [`acquire`](Self::acquire).
     async fn acquire_loaded(
         &self,
         owner: &Owner,
@@ -149,101 +155,109 @@ pub trait StepStore: Send + Sync {
         Ok(Some((claimed, loaded)))
     }
 
-    /// One consistent snapshot of everything that the engine needs to know of an instance.
+    /// One consistent snapshot of everything that the engine needs to know about an instance.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`]: no instance has this id.
-    /// * [`Corrupt`]: a stored value does not decode; or the instance has not ended and had live pointers once,
-    ///   but has none any more, so that it would begin anew; or an open subscription waits for what can never
-    ///   come: its accepted answer, or the child whose end it waits for, is not stored.
+    /// * [`Corrupt`]: a stored value does not decode; or the instance has not ended, but has lost all its live
+    ///   pointers, so that it would begin anew; or an open subscription can never receive its event, because
+    ///   its accepted answer, or the child whose end it waits for, is not stored.
     async fn load(&self, id: &str) -> Result<Loaded>;
 
-    /// As [`load`](Self::load), for the program instead of the engine. A store with a bounded queue for the
-    /// program's calls lets this call wait for a permit. By default [`load`](Self::load).
+    /// Like [`load`](Self::load), but called for the program instead of the engine. A store with a bounded
+    /// queue for the program's calls lets this call wait for a permit. The default implementation calls
+    /// [`load`](Self::load).
     ///
     /// # Errors
-    /// Those of [`load`](Self::load); [`Busy`]: the call got no permit in time.
+    /// The same errors as [`load`](Self::load), and [`Busy`] if the call got no permit in time.
     async fn inspect(&self, id: &str) -> Result<Loaded> {
         self.load(id).await
     }
 
-    /// What others have stored for an instance: its fencing token, control request and deliveries, for the
-    /// owner that works on it already. It is less than a [`load`](Self::load), which reads all pointers and
-    /// subscriptions.
+    /// The data that other writers have stored for an instance: its fencing token, control request and
+    /// deliveries. The owner calls this method while it already works on the instance. The method reads less
+    /// than a [`load`](Self::load), which reads all pointers and subscriptions.
     ///
-    /// It has the deliveries to the subscriptions with these ids; `None`: to all that are open. By default
-    /// taken from a [`load`](Self::load).
+    /// The result has the deliveries to the subscriptions with the ids in `waits`, or to all open subscriptions
+    /// if `waits` is `None`. The default implementation takes the data from a [`load`](Self::load).
     ///
     /// # Errors
-    /// Those of [`load`](Self::load).
+    /// The same errors as [`load`](Self::load).
     async fn pending(&self, id: &str, waits: Option<&[String]>) -> Result<Pending> {
         Ok(self.load(id).await?.into_pending(waits))
     }
 
     /// Loads several instances, in any order, each with its id. Unknown ids are left out.
     ///
-    /// Each instance is consistent in itself; one that is [`Corrupt`] does not affect the others. It is for
-    /// stores that read many for little more than one. By default one [`load`](Self::load) after the other.
+    /// Each instance is consistent in itself, and an instance that is [`Corrupt`] does not affect the others.
+    /// The method is for stores that can read many instances for little more than the cost of one. The default
+    /// implementation calls [`load`](Self::load) for one instance after the other.
     async fn load_many(&self, ids: &[String]) -> Result<Vec<(String, Result<Loaded>)>> {
         defaults::load_many(self, ids).await
     }
 
-    /// Checks why these subscriptions are not open although pointers of the instance `id` wait at them. `Ok`:
-    /// each was closed by [`terminate_subscription`](SubscriptionRepository::terminate_subscription), or may
-    /// have been, and the instance opens others instead. By default `Ok`, for a store that cannot tell.
+    /// Checks why these subscriptions are not open although pointers of the instance `id` wait for them. `Ok`
+    /// means that each of them was, or may have been, closed by
+    /// [`terminate_subscription`](SubscriptionRepository::terminate_subscription); then the instance opens new
+    /// subscriptions instead. The default implementation returns `Ok`, for a store that cannot tell.
     ///
     /// # Errors
-    /// [`Corrupt`]: the row of one of them is missing, belongs to another instance, or was closed in a way in which no subscription is closed while its pointer waits at it.
+    /// [`Corrupt`]: the row of one of the subscriptions is missing, belongs to another instance, or was closed
+    /// in a way that is impossible while its pointer waits for it.
     async fn check_closed_waits(&self, _id: &str, _waits: &[String]) -> Result<()> {
         Ok(())
     }
 
-    /// Stores a control request beside the instance, where no later write of its owner overwrites it.
+    /// Stores a control request alongside the instance, where no later write of the owner overwrites it.
     ///
     /// A newer request replaces an older one that is still pending, with two exceptions: nothing replaces
-    /// `Terminate`, and only `Terminate` replaces `Cancel`. After the end of the instance it changes nothing.
+    /// `Terminate`, and only `Terminate` replaces `Cancel`. After the end of the instance, a request changes
+    /// nothing.
     ///
     /// # Errors
     /// [`WorkflowNotFound`]: no instance has this id.
     async fn request(&self, id: &str, control: Control) -> Result<()>;
 
-    /// Stores a request to resume the instance in a particular way. It replaces other requests, and is replaced
-    /// by them, as [`Control::Resume`] is.
+    /// Stores a request to resume the instance in a particular way. It replaces other requests, and other
+    /// requests replace it, by the same rules as for [`Control::Resume`].
     ///
     /// # Errors
     /// * [`WorkflowNotFound`]: no instance has this id.
-    /// * [`Unsupported`]: the store does not offer it, which is the default.
+    /// * [`Unsupported`]: the store does not support this call, which is the default.
     async fn intervene(&self, _id: &str, _intervention: &Intervention) -> Result<()> {
         Err(WfeError::Unsupported("interventions in suspended instances"))
     }
 
-    /// Marks an event as processed if no open subscription matches it ([`Delivery`] has the rule), in one
-    /// statement, so that no subscription can open in between. `false`: a subscription still needs it, or it is
-    /// not due yet; nothing was written.
+    /// Marks an event as processed if no open subscription matches it; [`Delivery`] defines when a subscription
+    /// matches. The check and the write are one statement, so that no subscription can open in between. Returns
+    /// `false` and writes nothing if a subscription still needs the event, or if the event is not due yet.
     ///
     /// # Errors
     /// [`EventNotFound`]: no event has this id.
     async fn finish_event(&self, event_id: &str) -> Result<bool>;
 
-    /// Marks many events as processed, as [`finish_event`](Self::finish_event) does, in one transaction: of the
-    /// next `limit` unprocessed events that have positions, by date, those that no open subscription matches.
-    /// It begins after the event `after` (`None`: with the first), and writes nothing if there are none.
+    /// Marks many events as processed, as [`finish_event`](Self::finish_event) does, in one transaction. The
+    /// call checks the next `limit` unprocessed events that have positions, in the order of their timestamps,
+    /// and marks the events that no open subscription matches. It begins after the event `after`, or with the
+    /// first event if `after` is `None`. If there is no event to mark, it writes nothing.
     ///
-    /// A host that continues with [`next`](Swept::next), and begins again from time to time, keeps the number
-    /// of unprocessed events down to those that are needed. The cost of a call grows with `limit` and with the
-    /// open subscriptions to these names and keys, not with the number of events that remain unprocessed.
+    /// A host that continues with [`next`](Swept::next), and starts over from time to time, leaves only those
+    /// events unprocessed that subscriptions still need. The cost of a call grows with `limit` and with the
+    /// number of open subscriptions to the names and keys of the checked events. The cost does not grow with
+    /// the number of events that remain unprocessed.
     ///
     /// # Errors
-    /// [`Unsupported`]: the store does not offer it, which is the default.
+    /// [`Unsupported`]: the store does not support this call, which is the default.
     async fn finish_events(&self, _after: Option<&str>, _limit: usize) -> Result<Swept> {
         Err(WfeError::Unsupported("to finish many events at once"))
     }
 
-    /// Up to `limit` history rows of the pointers in one container (its pointer's id; empty: the main path), in
-    /// order of completion: those with a number above `after`, each with its number.
+    /// Up to `limit` history rows of the pointers in one container, in order of completion, each with its
+    /// number. `container` is the id of the container's pointer, or an empty string for the main path. Only
+    /// rows with a number above `after` are returned.
     ///
-    /// An unknown instance has none. A row that does not decode is [`Corrupt`] in its place, and does not
-    /// affect the others.
+    /// An unknown instance has no history rows. A row that does not decode is returned as [`Corrupt`] at its
+    /// position, and does not affect the other rows.
     async fn finished(
         &self,
         id: &str,
@@ -252,16 +266,17 @@ pub trait StepStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(u64, Result<Finished>)>>;
 
-    /// The items of a container from position `from` (the first is 0), in order: at least one if there are any,
-    /// and at most `limit`. A store may give fewer when they are large. An unknown container has none.
+    /// The items of a container from index `from` (the first item has index 0), in order. The result has at
+    /// most `limit` items, and at least one item if there are any. A store may return fewer items when they are
+    /// large. An unknown container has no items.
     ///
     /// # Errors
     /// [`Corrupt`]: a stored value does not decode.
     async fn items(&self, id: &str, container: &str, from: u64, limit: usize) -> Result<Vec<Value>>;
 
-    /// The next runnable, unowned instances of these definitions that become due after `after`: due time in
-    /// milliseconds and id, earliest first, at most `limit`. The engine feeds its timer queue with them; a
-    /// listed instance is not owned.
+    /// The next runnable, unowned instances of these definitions that become due after `after`, earliest first,
+    /// at most `limit`. Each instance is returned as its due time in milliseconds since the Unix epoch and its
+    /// id. The engine fills its timer queue with these instances. Listing an instance does not claim it.
     async fn upcoming(
         &self,
         definitions: &[(String, u32)],
@@ -269,98 +284,101 @@ pub trait StepStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<(i64, String)>>;
 
-    /// Gives a sign of life for an owner that works on something long. By default it does nothing, for stores
-    /// whose owners have no [`lease`](Owner::lease).
+    /// Gives a sign of life for an owner while it does long work. The default implementation does nothing, for
+    /// stores whose owners have no [`lease`](Owner::lease).
     ///
-    /// It does not write to the database, so that it succeeds while another process holds that.
+    /// A heartbeat does not write to the database, so that it succeeds while another process holds the write
+    /// lock.
     ///
     /// # Errors
     /// * [`OwnerLost`], already logged by the store: see [`register`](Self::register).
-    /// * Any other: the sign could not be given; try again well before the lease ends.
+    /// * Any other error: the sign of life could not be given. Try again well before the lease ends.
     async fn heartbeat(&self, _owner: &Owner) -> Result<()> {
         Ok(())
     }
 
-    /// Notes how an owned instance runs from now on, so that the death of its process can be judged
-    /// ([`Deaths`]). The note holds as long as the fencing token, or until the next commit. The engine calls
-    /// this before it runs a suspect. `false`: the stored token is another one, or the instance is gone;
-    /// nothing was written.
+    /// Records how an owned instance runs from now on, so that a crash of its process can be attributed
+    /// ([`Deaths`]). The record is valid until the fencing token changes, or until the next commit. The engine
+    /// calls this method before it runs a suspect. Returns `false` and writes nothing if the stored fencing
+    /// token differs from `fence`, or if the instance no longer exists.
     ///
-    /// By default nothing is noted. A store that does not count deaths alone never has an instance suspended as
-    /// poison.
+    /// The default implementation records nothing. In a store that does not count the crashes of instances that
+    /// ran alone, no instance is ever suspended as poison.
     async fn isolate(&self, _id: &str, _fence: Fence, _isolation: Isolation) -> Result<bool> {
         Ok(true)
     }
 
-    /// The instances of `owner` that have something to do for others: a control request is pending, or an open
-    /// subscription matches a stored, due event. By default none: such a store reports requests at the next
-    /// commit only.
+    /// The instances of `owner` for which other writers have stored work: a control request is pending, or an
+    /// open subscription matches a stored, due event. The default implementation returns no instances; a store
+    /// with this default reports requests only at the next commit.
     async fn requested(&self, _owner: &Owner) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
 
-    /// Those of these instances that have ended or do not exist, in any order. By default each is loaded.
+    /// The ids of the given instances that have ended or do not exist, in any order. The default implementation
+    /// loads each instance.
     async fn ended(&self, ids: &[String]) -> Result<Vec<String>> {
         defaults::ended(self, ids).await
     }
 
-    /// A page of the stored failures of one instance, oldest first. An unknown instance has none.
+    /// A page of the stored failures of one instance, oldest first. An unknown instance has no failures.
     ///
-    /// A failure that does not decode is logged and left out: so a page may be shorter than `limit` although
-    /// more follow, as its `next` shows.
+    /// A failure that does not decode is logged and left out. So a page may be shorter than `limit` although
+    /// more failures follow; the page's `next` shows whether more failures follow.
     ///
     /// # Errors
-    /// [`Unsupported`]: the store does not offer it, which is the default.
+    /// [`Unsupported`]: the store does not support this call, which is the default.
     async fn failures(&self, _id: &str, _after: Option<Cursor>, _limit: usize) -> Result<Page<ErrorRecord>> {
         Err(WfeError::Unsupported("to read the failures of an instance"))
     }
 
-    /// The last stored failure of each of these pointers of one instance, in any order. A pointer without
-    /// failures has none, and so has an unknown instance.
+    /// The last stored failure of each of these pointers of one instance, in any order. The result has nothing
+    /// for a pointer without failures, and is empty for an unknown instance.
     ///
-    /// By default it reads all failures of the instance, one page in memory at a time. A store that can look
-    /// them up by pointer reads only what it returns.
+    /// The default implementation reads all failures of the instance, with one page in memory at a time. A
+    /// store that can look up failures by pointer reads only the failures that it returns.
     ///
     /// # Errors
-    /// Those of [`failures`](Self::failures).
+    /// The same errors as [`failures`](Self::failures).
     async fn last_failures(&self, id: &str, pointers: &[String]) -> Result<Vec<StepFailure>> {
         defaults::last_failures(self, id, pointers).await
     }
 
-    /// The date of the next stored event that is dated after `after` and not due yet, so that a host can look
-    /// for it in time. `None`: there is none; or the store cannot tell, which is the default, and the host
-    /// finds such events when it polls.
+    /// The due time of the next stored event that has a timestamp after `after` and is not due yet, so that a
+    /// host can deliver it in time. `None` means that there is no such event, or that the store cannot tell.
+    /// The default implementation returns `None`; then the host finds such events when it polls.
     async fn upcoming_event(&self, _after: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
         Ok(None)
     }
 
-    /// Gives positions to the stored events whose dates have come since the last write that did so: in the
-    /// order of their dates, after all positions given before. `false`: there were none, and nothing was
-    /// written.
+    /// Assigns positions to the stored events that have become due since the last write that assigned
+    /// positions. The new positions follow the order of the events' timestamps, and come after all positions
+    /// assigned before. Returns `false` and writes nothing if there are no such events.
     ///
-    /// These writes give positions too, each before its own effect: a start, the storing of an event, a commit
-    /// that concerns events or children, a claim, and [`finish_event`](Self::finish_event). Reads do not. A
-    /// host calls this when the time of [`upcoming_event`](Self::upcoming_event) has come, and at each poll; if
-    /// it fails, it calls it again. By default `false`, for a store in which an event needs no write to become
-    /// deliverable.
+    /// These writes assign positions too, each before its own effect: a start, the storing of an event, a
+    /// commit that concerns events or children, a claim, and [`finish_event`](Self::finish_event). Reads do not
+    /// assign positions. A host calls this method when the time of [`upcoming_event`](Self::upcoming_event) has
+    /// come, and at each poll. If the call fails, the host repeats it. The default implementation returns
+    /// `false`, for a store in which an event needs no write to become deliverable.
     ///
     /// # Errors
-    /// Those of a write. Nothing is lost then: the next write gives the positions.
+    /// The errors of a write. Nothing is lost in this case: the next write assigns the positions.
     async fn position_due_events(&self) -> Result<bool> {
         Ok(false)
     }
 
-    /// A page of the open subscriptions to a name that take an answer and have none yet, whatever their keys,
-    /// in the order in which they were stored: work for external workers, with its current holder in the fields
-    /// of its token. The name is one of the engine's [`OWN_NAMES`].
+    /// A page of the open subscriptions to a name that accept an answer and have no answer yet, whatever their
+    /// keys, in the order in which they were stored. These subscriptions are work for external workers; the
+    /// token fields of each subscription show its current holder. The name must begin with the engine's prefix
+    /// [`OWN_NAMES`].
     ///
-    /// A subscription that does not decode is logged and left out: so a page may be shorter than `limit`
-    /// although more follow, as its `next` shows.
+    /// A subscription that does not decode is logged and left out. So a page may be shorter than `limit`
+    /// although more subscriptions follow; the page's `next` shows whether more subscriptions follow.
     ///
     /// # Errors
-    /// * [`Invalid`]: a name of another kind.
-    /// * [`Unsupported`]: the store does not offer it, which is the default; the same holds for
-    ///   [`claim_wait`](Self::claim_wait) and [`answer_wait`](Self::answer_wait).
+    /// * [`Invalid`]: the name does not begin with [`OWN_NAMES`].
+    /// * [`Unsupported`]: the store does not support work for external workers, which is the default. Then
+    ///   [`claim_wait`](Self::claim_wait) and [`answer_wait`](Self::answer_wait) return this error too.
     async fn open_waits(
         &self,
         _name: &str,
@@ -370,18 +388,21 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for external workers"))
     }
 
-    /// Gives the oldest of these subscriptions that no live token holds to this token, until `expiry` by the
-    /// store's clock. Of two workers one gets it. `None`: there is none.
+    /// Claims a subscription to this name for a token, until `expiry` by the store's clock. The call claims the
+    /// oldest subscription that [`open_waits`](Self::open_waits) lists and that no live token holds. If two
+    /// workers call at the same time, only one of them gets the subscription. `None` means that there is no
+    /// such subscription.
     ///
-    /// A subscription that does not decode is skipped; it may have been given the token, and is skipped by
-    /// others until that expires. A worker extends and returns its claim by
+    /// A subscription that does not decode is skipped. The skipped subscription may have received the token;
+    /// then other workers skip it until the token expires. A worker extends and releases its claim by
     /// [`set_subscription_token`](SubscriptionRepository::set_subscription_token) and
     /// [`clear_subscription_token`](SubscriptionRepository::clear_subscription_token). A dropped future and
-    /// [`CommitUnknown`] can leave a subscription with the token; it is free when that expires.
+    /// [`CommitUnknown`] can leave a subscription with the token; the subscription becomes available when the
+    /// token expires.
     ///
     /// # Errors
-    /// * [`Invalid`]: a name of another kind.
-    /// * [`Unstorable`]: an expiry that cannot be kept.
+    /// * [`Invalid`]: the name does not begin with [`OWN_NAMES`].
+    /// * [`Unstorable`]: the expiry cannot be stored exactly.
     async fn claim_wait(
         &self,
         _name: &str,
@@ -392,43 +413,44 @@ pub trait StepStore: Send + Sync {
         Err(WfeError::Unsupported("work for external workers"))
     }
 
-    /// Stores the event that answers a subscription, in one transaction and unprocessed. From then on the
-    /// subscription can be neither claimed nor answered by another event, though it stays open until its
-    /// instance consumes this one.
+    /// Stores the event that answers a subscription, in one transaction and as an unprocessed event. From then
+    /// on, the subscription can neither be claimed nor be answered by another event. It stays open until its
+    /// instance consumes the stored event.
     ///
-    /// The subscription has to be open, without an answer, and not [`unanswerable`](StepCommit::unanswerable).
-    /// If a token is given, it has to hold the subscription and must not have expired: so the late answer of a
-    /// worker is refused even before another worker claims it.
+    /// The subscription must be open, without an answer, and not [`unanswerable`](StepCommit::unanswerable). If
+    /// a token is given, the token must hold the subscription and must not have expired. So the late answer of
+    /// a worker is refused even if no other worker has claimed the subscription.
     ///
-    /// `false`: this event, by its id, was accepted as the answer before, whatever became of it since; nothing
-    /// was written.
+    /// Returns `false` and writes nothing if an event with this id was accepted as the answer before, whatever
+    /// happened to that event since.
     ///
     /// # Errors
     /// * [`SubscriptionNotFound`]: the subscription is unknown, closed, answered by another event or
-    ///   unanswerable, or the token does not hold it, or no longer does.
-    /// * [`Invalid`]: the event is not due, has another name or key than the subscription (even if an event of
-    ///   its id was accepted before), or is dated before it.
-    /// * [`AlreadyExists`]: an event of this id exists and is no answer to this subscription.
+    ///   unanswerable, or the token does not hold the subscription or has expired.
+    /// * [`Invalid`]: the event is not due, has another name or key than the subscription (even if an event
+    ///   with its id was accepted before), or has a timestamp before the subscription's `subscribe_as_of`.
+    /// * [`AlreadyExists`]: an event with this id exists and is not the answer to this subscription.
     async fn answer_wait(&self, _wait_id: &str, _token: Option<&str>, _event: &Event) -> Result<bool> {
         Err(WfeError::Unsupported("work for external workers"))
     }
 
-    /// Checks whether everything that this store has acknowledged is still there, as far as it can tell at
-    /// once: its file was not removed or damaged. A host calls it when it stops, so that it does not end well
-    /// on a lost store. By default `Ok`.
+    /// Checks whether everything that this store has acknowledged is still there, as far as the store can tell
+    /// at once: its file was not removed or damaged. A host calls this method when it stops, so that it does
+    /// not report success on a lost store. The default implementation returns `Ok`.
     ///
     /// # Errors
-    /// [`Unusable`]: the store is lost. That is final: every later call returns the same error.
+    /// [`Unusable`]: the store is lost. The loss is final: every later call returns the same error.
     async fn verify(&self) -> Result<()> {
         Ok(())
     }
 
-    /// A stream with an item each time that a process, this one or another, may have stored something that a
-    /// host has to look at: a start, an event, a control request, a due time, an end. By default it has none.
+    /// A stream that yields an item each time that a process, this one or another, may have stored something
+    /// that concerns a host: a start, an event, a control request, a due time, an end. The default stream
+    /// yields no items.
     ///
-    /// Items may be merged, and may come without need. What was stored before this call brings none. A crash of
-    /// the process that stored something can swallow its item, so a host polls besides. The stream keeps
-    /// nothing of the store open, and ends when the store was dropped.
+    /// Items may be merged, and an item may come although nothing was stored. Data that was stored before this
+    /// call yields no item. If the process that stored something crashes, the item can get lost, so a host also
+    /// polls. The stream keeps no resource of the store open, and ends when the store is dropped.
     fn news(&self) -> BoxStream<'static, ()> {
         stream::pending().boxed()
     }

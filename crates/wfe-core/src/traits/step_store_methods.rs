@@ -1,13 +1,15 @@
-//! The methods of [`StepStore`](super::StepStore) as one table, for stores that answer each of them in one way: a layer over
-//! another store, a store that observes the answers of another one. Without it, each of them would repeat the trait.
+//! The methods of [`StepStore`](super::StepStore) as one table, for stores that implement all methods in the same way:
+//! a layer over another store, or a store that observes the results of another store. Without the table, each of these
+//! stores would repeat the trait.
 
-/// Calls the macro `$with` with the table. Its three parts:
+/// Calls the macro `$with` with the table. The table has three parts:
 ///
-/// * `owner`: what concerns the caller's own owner. An error of these may mean a file of the owner's alone.
-/// * `primary`: what a store answers from what it keeps.
-/// * `derived`: what the trait makes of other methods where a store leaves it as it is.
+/// * `owner`: the methods that concern the caller's own owner. An error of these methods may concern only a file of
+///   that owner.
+/// * `primary`: the methods that a store implements with its own data.
+/// * `derived`: the methods that the trait implements by calling other methods, unless a store overrides them.
 ///
-/// [`news`](crate::traits::StepStore::news), which is not asynchronous, is not in it.
+/// The table does not contain [`news`](crate::traits::StepStore::news), because it is not asynchronous.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! step_store_methods {

@@ -12,8 +12,8 @@ pub trait WorkflowRepository: Send + Sync {
     /// Stores a new instance and its pointers in one transaction, and returns its id.
     ///
     /// If the id is empty, the store creates one (a time-ordered UUID). If the name is empty, the id serves as
-    /// the name. References need not be unique here; an idempotent start is
-    /// [`StepStore::start`](super::StepStore::start).
+    /// the name. References need not be unique here; use [`StepStore::start`](super::StepStore::start) for an
+    /// idempotent start.
     ///
     /// # Errors
     /// * [`AlreadyExists`](crate::WfeError::AlreadyExists): the id or the name is taken, or two pointers share
@@ -21,11 +21,12 @@ pub trait WorkflowRepository: Send + Sync {
     /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
     async fn create_new_workflow(&self, workflow: &WorkflowInstance) -> Result<String>;
 
-    /// Makes the stored instance equal to the argument, in one transaction: its fields, and exactly its
-    /// pointers in its order.
+    /// Makes the stored instance equal to the argument, in one transaction. The stored instance then has the
+    /// argument's fields, and exactly the argument's pointers in the same order.
     ///
     /// Pointers are added, changed and removed as needed. An empty name leaves the stored name as it is.
-    /// History rows and the data beside the model (see [`StepStore`](super::StepStore)) do not change.
+    /// History rows and the data stored alongside the model (see [`StepStore`](super::StepStore)) do not
+    /// change.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](crate::WfeError::WorkflowNotFound): no instance has this id; nothing was written.
@@ -34,15 +35,17 @@ pub trait WorkflowRepository: Send + Sync {
     /// * [`Unstorable`](crate::WfeError::Unstorable): a value cannot be stored exactly.
     async fn persist_workflow(&self, workflow: &WorkflowInstance) -> Result<()>;
 
-    /// As [`persist_workflow`](Self::persist_workflow), and stores the subscriptions in the same transaction.
+    /// Like [`persist_workflow`](Self::persist_workflow), but also stores the subscriptions in the same
+    /// transaction.
     ///
-    /// In that transaction too, the oldest stored event that a new subscription matches (same name and key,
-    /// `event_time >= subscribe_as_of`), and only that one, becomes unprocessed again: so a subscription
-    /// receives an event that was stored before it.
+    /// For each new subscription, the oldest stored event that the subscription matches becomes unprocessed
+    /// again in the same transaction; no other event does. An event matches if it has the same name and key,
+    /// and if `event_time >= subscribe_as_of`. So a subscription receives an event that was stored before the
+    /// subscription.
     ///
     /// # Errors
-    /// Those of [`persist_workflow`](Self::persist_workflow); [`AlreadyExists`](crate::WfeError::AlreadyExists)
-    /// also for a subscription's id.
+    /// The same errors as [`persist_workflow`](Self::persist_workflow).
+    /// [`AlreadyExists`](crate::WfeError::AlreadyExists) is also returned if the id of a subscription is taken.
     async fn persist_workflow_with_subscriptions(
         &self,
         workflow: &WorkflowInstance,
@@ -50,7 +53,7 @@ pub trait WorkflowRepository: Send + Sync {
     ) -> Result<()>;
 
     /// Ids of the runnable instances with `next_execution <= as_at`, earliest first. The cost grows with the
-    /// answer, not with the table.
+    /// number of returned ids, not with the size of the table.
     async fn get_runnable_instances(&self, as_at: DateTime<Utc>) -> Result<Vec<String>>;
 
     /// One consistent snapshot of an instance: its fields and its pointers, in order, from the same commit.
@@ -60,16 +63,18 @@ pub trait WorkflowRepository: Send + Sync {
     /// * [`Corrupt`](crate::WfeError::Corrupt): a stored value does not decode.
     async fn get_workflow_instance(&self, workflow_id: &str) -> Result<WorkflowInstance>;
 
-    /// As [`get_workflow_instance`](Self::get_workflow_instance), by name.
+    /// Like [`get_workflow_instance`](Self::get_workflow_instance), but by name.
     ///
     /// # Errors
-    /// Those of [`get_workflow_instance`](Self::get_workflow_instance).
+    /// The same errors as [`get_workflow_instance`](Self::get_workflow_instance).
     async fn get_workflow_instance_by_name(&self, name: &str) -> Result<WorkflowInstance>;
 
-    /// The instances with these ids, in the order asked, missing ones skipped; one consistent snapshot each,
-    /// and a bounded number of statements however many ids. One that does not decode is left out, and reported.
+    /// The instances with these ids, in the order of the ids; unknown ids are skipped. Each instance is one
+    /// consistent snapshot. The number of statements is bounded, however many ids there are. An instance that
+    /// does not decode is logged and left out.
     async fn get_workflow_instances(&self, workflow_ids: &[String]) -> Result<Vec<WorkflowInstance>>;
 
-    /// 1, 2, 3 … for each definition id: atomic across processes, and never reused, even after a purge.
+    /// The next number of the sequence 1, 2, 3 … for this definition id. The call is atomic across processes,
+    /// and a number is never reused, even after a purge.
     async fn next_definition_sequence(&self, definition_id: &str) -> Result<u64>;
 }

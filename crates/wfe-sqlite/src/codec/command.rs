@@ -1,4 +1,4 @@
-//! `scheduled_commands`.
+//! Conversion of rows of the table `scheduled_commands`.
 
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::ScheduledCommand};
@@ -11,7 +11,7 @@ pub(crate) fn encode(command: &ScheduledCommand) -> [Value; 3] {
     [names::command(command.command_name).into(), (&command.data).into(), command.execute_time.into()]
 }
 
-/// The place of a command in the order in which commands are due: its time and its row number.
+/// The position of a command in the order of due times: its time and its row number.
 pub(crate) fn cursor(row: &SqliteRow) -> Result<(i64, i64)> {
     let mut fields = Fields::new(row, "scheduled_commands", "");
     let seq = fields.int("seq")?;

@@ -1,4 +1,4 @@
-//! `events`.
+//! Conversion of rows of the table `events`.
 
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
@@ -7,8 +7,9 @@ use wfe_core::{Result, models::Event};
 use super::{Fields, json, time};
 use crate::request::Value;
 
-/// The columns of an event, as `sql::events::INSERT` takes them: first whether it is due and how it was dated,
-/// as of now. Without a date it happens now.
+/// The columns of an event, in the order of `sql::events::INSERT`. The first three columns say whether the
+/// event is due at `now`, whether it is not backdated, and whether its timestamp comes from the store's clock.
+/// Without a `date`, the event happens now.
 pub(crate) fn encode(
     event: &Event,
     id: &str,
@@ -30,7 +31,7 @@ pub(crate) fn encode(
     ])
 }
 
-/// Checks the column `fault` of an event, which comes next.
+/// Checks the column `fault` of an event, which is the next column of the row.
 pub(crate) fn check(fields: &mut Fields<'_>) -> Result<()> {
     match fields.optional_text("fault")? {
         None => Ok(()),
@@ -50,7 +51,7 @@ pub(crate) fn id(row: &SqliteRow) -> Result<String> {
     Ok(id.to_owned())
 }
 
-/// An event, after `skip` other columns.
+/// Decodes an event from a row, after `skip` other columns.
 pub(crate) fn decode(row: &SqliteRow, skip: usize) -> Result<Event> {
     let mut fields = Fields::new(row, "events", "");
     for _ in 0..skip {

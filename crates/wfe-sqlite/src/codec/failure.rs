@@ -1,4 +1,4 @@
-//! `execution_errors`.
+//! Conversion of rows of the table `execution_errors`.
 
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{
@@ -10,7 +10,7 @@ use wfe_core::{
 use super::{Fields, time};
 use crate::request::Value;
 
-/// The plain columns of a failure.
+/// The columns that every failure has: those of its `ExecutionError`.
 pub(crate) fn encode_plain(error: &ExecutionError) -> Result<[Value; 4]> {
     Ok([
         time::nanos("an error's time", error.error_time)?.into(),
@@ -56,9 +56,9 @@ pub(crate) fn decode(row: &SqliteRow) -> Result<ErrorRecord> {
     Ok(ErrorRecord { cursor, failure })
 }
 
-/// A failure as the JSON that is stored beside the instance that it suspended or ended.
+/// A failure as the JSON that is stored alongside the instance that it suspended or ended.
 pub(crate) fn cause(failure: &StepFailure) -> Result<String> {
-    // It must be read back unchanged: the same times are refused as in a column.
+    // The failure must be read back unchanged, so a time that a column would refuse is refused here too.
     time::nanos("an error's time", failure.error.error_time)?;
     Ok(serde_json::to_string(failure)?)
 }

@@ -1,4 +1,5 @@
-//! Texts in JSON arguments, as hexadecimal digits: SQLite's JSON functions end a text at a NUL.
+//! Encodes strings in JSON arguments as hexadecimal digits, because SQLite's JSON functions end a string at a
+//! NUL.
 
 use std::fmt::Write;
 
@@ -7,7 +8,7 @@ pub(crate) fn ids(ids: &[String]) -> String {
     list(ids, |list, id| push(list, id))
 }
 
-/// Definitions as a JSON list of [id, version].
+/// Definitions as a JSON list of `[id, version]`.
 pub(crate) fn definitions(definitions: &[(String, u32)]) -> String {
     list(definitions, |list, (id, version)| {
         list.push('[');

@@ -1,26 +1,27 @@
-//! JSON as text: a value is refused when it is written if it could not be read back. `wfe_core::limits` says
-//! how deep it may be.
+//! JSON as text. A value that could not be read back is refused when it is written. `wfe_core::limits` defines
+//! how deep a value may be nested.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, value::RawValue};
 use wfe_core::{Result, limits::check_json};
 
-/// The text of a value.
+/// The JSON text of a value.
 ///
 /// # Errors
-/// [`Unstorable`](wfe_core::WfeError::Unstorable): it is nested deeper than can be read back.
+/// [`Unstorable`](wfe_core::WfeError::Unstorable): the value is nested deeper than can be read back.
 pub(crate) fn text(what: &str, value: &Value) -> Result<String> {
     check_json(what, value)?;
     Ok(serde_json::to_string(value)?)
 }
 
-/// The text of an optional value: `Some(Value::Null)` is the text `null`, `None` is no text.
+/// The JSON text of an optional value. `Some(Value::Null)` becomes the text `null`; `None` becomes no text.
 pub(crate) fn optional_text(what: &str, value: Option<&Value>) -> Result<Option<String>> {
     value.map(|value| text(what, value)).transpose()
 }
 
-/// The text of a map of values. Each may be as deep as one that stands alone, for [`map`] parses it by itself.
+/// The JSON text of a map of values. Each value may be nested as deep as a single value, because [`map`]
+/// parses each value separately.
 pub(crate) fn map_text(what: &str, values: &HashMap<String, Value>) -> Result<String> {
     if values.is_empty() {
         return Ok("{}".to_owned());
@@ -31,14 +32,14 @@ pub(crate) fn map_text(what: &str, values: &HashMap<String, Value>) -> Result<St
     Ok(serde_json::to_string(values)?)
 }
 
-/// Reads what [`map_text`] wrote.
+/// Decodes the values of a map that [`map_text`] wrote.
 pub(crate) fn map(raw: HashMap<String, Box<RawValue>>) -> serde_json::Result<HashMap<String, Value>> {
     raw.into_iter().map(|(key, value)| Ok((key, serde_json::from_str(value.get())?))).collect()
 }
 
-/// Whether two values are the same in every bit: `==` takes `-0.0` for `0.0`.
+/// Whether two values are the same in every bit. The operator `==` does not distinguish `-0.0` from `0.0`.
 ///
-/// Recursion is bounded: one of the two was stored, so it is not deep.
+/// The recursion is bounded: one of the two values was stored, so that value is not nested deep.
 pub(crate) fn same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
@@ -101,7 +102,7 @@ mod tests {
     fn a_very_deep_value_is_refused_without_overflowing_the_stack() {
         let mut value = nested(1_000_000);
         assert!(text("data", &value).is_err());
-        // Dropping it recursively would overflow: taken apart level by level.
+        // A recursive drop would overflow the stack, so the test dismantles the value level by level.
         while let Value::Array(_) | Value::Object(_) = value {
             value = match value {
                 Value::Array(mut inner) => inner.pop().unwrap(),

@@ -1,5 +1,5 @@
-//! Converts columns to models and back. A value that does not decode is [`WfeError::Corrupt`], with table,
-//! column and row.
+//! Converts columns to models and back. A value that does not decode is reported as [`WfeError::Corrupt`], with
+//! table, column and row.
 
 pub(crate) mod command;
 pub(crate) mod event;
@@ -21,18 +21,18 @@ use wfe_core::{BoxError, Result, WfeError, redact};
 
 use crate::error;
 
-/// Reads a row's columns from left to right; the names are for errors.
+/// Reads a row's columns from left to right. The column names are used only in errors.
 pub(crate) struct Fields<'r> {
     row: &'r SqliteRow,
     table: &'static str,
     id: &'r str,
     next: usize,
-    /// Bytes of text read so far.
+    /// The number of bytes of text that were read so far.
     text_bytes: usize,
 }
 
 impl<'r> Fields<'r> {
-    /// The row in errors.
+    /// Begins with the first column. Errors name the row by `table` and `id`.
     pub(crate) fn new(row: &'r SqliteRow, table: &'static str, id: &'r str) -> Self {
         Self { row, table, id, next: 0, text_bytes: 0 }
     }
@@ -42,8 +42,8 @@ impl<'r> Fields<'r> {
         self.next += 1;
     }
 
-    /// Reads the column that names the row in errors, from here on. If it does not decode, the row is named by
-    /// its readable part.
+    /// Reads the column that names the row in errors from here on. If the column does not decode, the error
+    /// names the row by the readable part of the column.
     pub(crate) fn key(&mut self, column: &'static str) -> Result<&'r str> {
         let at = self.next;
         match self.text(column) {
@@ -83,7 +83,7 @@ impl<'r> Fields<'r> {
         Ok(text)
     }
 
-    /// Bytes of text read so far.
+    /// The number of bytes of text that were read so far.
     pub(crate) fn text_bytes(&self) -> usize {
         self.text_bytes
     }
@@ -155,13 +155,13 @@ impl<'r> Fields<'r> {
         serde_json::from_str(text).map_err(|source| self.not_json(column, source))
     }
 
-    /// A column that a list of names decodes.
+    /// A column whose value must be one of a list of names, which `of` decodes.
     pub(crate) fn name<T>(&mut self, column: &'static str, of: impl Fn(&str) -> Option<T>) -> Result<T> {
         let text = self.text(column)?;
         of(text).ok_or_else(|| self.corrupt(column, "it is not one of the allowed names", None))
     }
 
-    /// A nullable column that a list of names decodes.
+    /// A nullable column whose value must be one of a list of names, which `of` decodes.
     pub(crate) fn optional_name<T>(
         &mut self,
         column: &'static str,
@@ -190,10 +190,10 @@ impl<'r> Fields<'r> {
     }
 }
 
-/// An unsigned number for its column.
+/// Converts an unsigned number for its column.
 ///
 /// # Errors
-/// [`WfeError::Unstorable`]: it is too large for that.
+/// [`WfeError::Unstorable`]: the number is too large for the column.
 pub(crate) fn to_integer<N>(what: &str, number: N) -> Result<i64>
 where
     N: Copy + std::fmt::Display + TryInto<i64>,
@@ -205,8 +205,8 @@ where
     })
 }
 
-/// The first column of the first row, as the integer it must be; `None`: there is no row. (No other type can come: the
-/// tables are STRICT.)
+/// The first column of the first row, which must be an integer, or `None` if there is no row. (The column
+/// cannot have another type, because the tables are STRICT.)
 pub(crate) fn single_int(done: Option<&crate::request::Done>) -> Option<i64> {
     done?.rows.first()?.try_get(0).ok()
 }

@@ -1,11 +1,11 @@
-//! Enumerations as the texts in the tables.
+//! The names under which the tables store enumeration values.
 
 use wfe_core::{
     models::{CommandName, PointerStatus, WorkflowStatus},
     traits::{Control, Ending, Isolation},
 };
 
-/// Two functions from one list of names, so that writing and reading agree.
+/// Generates two functions from one list of names, so that writing and reading agree.
 macro_rules! names {
     ($write:ident, $read:ident, $type:ident: $($name:ident),+) => {
         pub(crate) fn $write(value: $type) -> &'static str {
@@ -27,7 +27,7 @@ names!(command, as_command, CommandName: ProcessWorkflow, ProcessEvent);
 names!(control, as_control, Control: Suspend, Resume, Cancel, Terminate);
 names!(ending, as_ending, Ending: Completed, Failed, Cancelled, Terminated);
 
-/// Only SQL reads it.
+/// The stored name of an isolation, which only SQL reads.
 pub(crate) fn isolation(value: Isolation) -> &'static str {
     match value {
         Isolation::Alone => "Alone",

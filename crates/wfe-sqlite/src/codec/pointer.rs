@@ -1,4 +1,4 @@
-//! `execution_pointers`.
+//! Conversion of rows of the table `execution_pointers`.
 
 use serde_json::value::RawValue;
 use sqlx::{Row, sqlite::SqliteRow};
@@ -60,13 +60,14 @@ pub(crate) fn encode(pointer: &ExecutionPointer) -> Result<[Value; 21]> {
     ])
 }
 
-/// Most lists are empty: those need no serializer.
+/// The JSON text of a list. Most lists are empty, and an empty list needs no serializer.
 fn list(values: &[String]) -> Result<String> {
     if values.is_empty() { Ok("[]".to_owned()) } else { Ok(serde_json::to_string(values)?) }
 }
 
-/// A pointer of `instance`, from a row with `skip` other columns, then an integer (position or number), then the model's
-/// columns: the integer, the pointer, and the bytes of its texts.
+/// Decodes a pointer of `instance` from a row. The row has `skip` other columns, then an integer (position or
+/// number), then the model's columns. Returns the integer, the pointer, and the number of bytes of the
+/// pointer's text columns.
 pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i64, ExecutionPointer, usize)> {
     let mut fields = Fields::new(row, TABLE, instance);
     for _ in 0..skip {
@@ -85,8 +86,8 @@ pub(crate) fn decode(row: &SqliteRow, skip: usize, instance: &str) -> Result<(i6
     Ok((number, pointer, fields.text_bytes()))
 }
 
-/// The same error; or that of a column which shows that the row cannot be a live pointer: then its name is at
-/// `at`.
+/// Returns the same error, unless another column shows that the row cannot be a live pointer. The name of that
+/// column is then stored at `at`, and the returned error names that column.
 fn unlike_live(row: &SqliteRow, at: usize, error: WfeError) -> WfeError {
     let column = match row.try_get(at) {
         Ok("number") => "number",
@@ -139,7 +140,7 @@ fn strings(fields: &mut Fields<'_>, column: &'static str) -> Result<Vec<String>>
 
 /// Whether two pointers are the same in every bit.
 pub(crate) fn same(one: &ExecutionPointer, other: &ExecutionPointer) -> bool {
-    // Without `..`: a field that is added must be compared.
+    // The pattern has no `..`, so that a field that is added later must be compared too.
     let ExecutionPointer {
         id,
         step_id,

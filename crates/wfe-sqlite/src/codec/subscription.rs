@@ -1,4 +1,4 @@
-//! `event_subscriptions`.
+//! Conversion of rows of the table `event_subscriptions`.
 
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, WfeError, models::EventSubscription};
@@ -32,7 +32,7 @@ pub(crate) fn instance(row: &SqliteRow) -> Result<&str> {
     fields.text("workflow_id")
 }
 
-/// A subscription.
+/// Decodes a subscription.
 pub(crate) fn decode(row: &SqliteRow) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, TABLE, "");
     let wait = model(&mut fields)?;
@@ -43,8 +43,8 @@ fn no_wait(fields: &Fields<'_>) -> WfeError {
     fields.corrupt("kind", "the row is a subscription, so it must be 'wait'", None)
 }
 
-/// An open subscription of an instance, with the column after the model that says why it can never be
-/// satisfied.
+/// Decodes an open subscription of an instance. The column after the model's columns is set if the
+/// subscription can never receive its event, and says why.
 pub(crate) fn decode_open(row: &SqliteRow) -> Result<EventSubscription> {
     let mut fields = Fields::new(row, TABLE, "");
     let wait = model(&mut fields)?;

@@ -1,15 +1,17 @@
-//! Times as integers: nanoseconds since the Unix epoch where the model has a time, milliseconds where it has those.
+//! Times as integers: nanoseconds since the Unix epoch where the model has a time, and milliseconds where the
+//! model has milliseconds.
 
 use chrono::{DateTime, Timelike, Utc};
 use wfe_core::Result;
 pub(crate) use wfe_core::limits::nanos;
 
-/// An optional time to be stored.
+/// An optional time in nanoseconds, for storing.
 pub(crate) fn optional_nanos(what: &str, time: Option<DateTime<Utc>>) -> Result<Option<i64>> {
     time.map(|time| nanos(what, time)).transpose()
 }
 
-/// The bound of a query `stored <= bound`, saturated: `None` is below all that can be stored.
+/// The saturated bound of a query `stored <= bound`. `None` means that the bound is below every time that can
+/// be stored.
 pub(crate) fn bound(time: DateTime<Utc>) -> Option<i64> {
     match before_leap(time).timestamp_nanos_opt() {
         Some(nanos) => Some(nanos),
@@ -18,13 +20,13 @@ pub(crate) fn bound(time: DateTime<Utc>) -> Option<i64> {
     }
 }
 
-/// The bound of a query `stored milliseconds <= bound`: rounded down, so that nothing is due early.
+/// The bound of a query `stored milliseconds <= bound`, rounded down so that nothing is due early.
 pub(crate) fn millis_bound(time: DateTime<Utc>) -> i64 {
     if time == DateTime::<Utc>::MAX_UTC { i64::MAX } else { before_leap(time).timestamp_millis() }
 }
 
-/// A leap second counts as the last nanosecond before it: what is stored can be no time within it, and the second
-/// after it is not due yet.
+/// A leap second counts as the last nanosecond before it. No stored time can be within a leap second, and the
+/// second after the leap second is not due yet.
 fn before_leap(time: DateTime<Utc>) -> DateTime<Utc> {
     if time.nanosecond() < 1_000_000_000 { time } else { time.with_nanosecond(999_999_999).unwrap_or(time) }
 }

@@ -1,4 +1,4 @@
-//! `workflows`.
+//! Conversion of rows of the table `workflows`.
 
 use sqlx::sqlite::SqliteRow;
 use wfe_core::{Result, models::WorkflowInstance};
@@ -26,7 +26,7 @@ pub(crate) fn encode(instance: &WorkflowInstance) -> Result<[Value; 12]> {
     ])
 }
 
-/// The row number and the id of a row as below.
+/// The row number and the id of a row that [`decode`] can read.
 pub(crate) fn key(row: &SqliteRow) -> Result<(i64, &str)> {
     let mut fields = Fields::new(row, TABLE, "");
     let seq = fields.int("seq")?;
@@ -34,8 +34,8 @@ pub(crate) fn key(row: &SqliteRow) -> Result<(i64, &str)> {
     Ok((seq, fields.key("id")?))
 }
 
-/// An instance without its pointers, from a row of `seq`, `revision` and the model's columns: these two, the instance,
-/// and the bytes of its texts.
+/// Decodes an instance without its pointers, from a row of `seq`, `revision` and the model's columns. Returns
+/// `seq`, `revision`, the instance, and the number of bytes of the instance's text columns.
 pub(crate) fn decode(row: &SqliteRow) -> Result<(i64, i64, WorkflowInstance, usize)> {
     let mut fields = Fields::new(row, TABLE, "");
     let (seq, revision) = (fields.int("seq")?, fields.int("revision")?);

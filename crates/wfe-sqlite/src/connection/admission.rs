@@ -3,16 +3,17 @@
 //! A program can send requests (starts, events, control requests, queries) faster than a disk serves them, and
 //! each request that waits in a queue takes memory. So a request of the program enters a queue only with a
 //! permit of that queue, and returns the permit when it is done. A request without a permit waits outside the
-//! queue, as long as calls may wait at all ([`busy_timeout`](crate::SqliteOptions::busy_timeout)), and is then
-//! refused as `Busy`, with nothing written.
+//! queue for at most [`busy_timeout`](crate::SqliteOptions::busy_timeout). Then the request is refused as
+//! `Busy`, and nothing is written.
 //!
-//! Requests of workers about their claims (heartbeats, answers, releases) have permits of their own. There are
-//! as many of them, and the program's other requests cannot take them: otherwise a program that floods its
-//! store would make its workers lose their claims.
+//! Requests of workers about their claims (heartbeats, answers, releases) have their own permits, in the same
+//! number. The program's other requests cannot take these permits. Otherwise a program that floods its store
+//! would make its workers lose their claims.
 //!
 //! Requests of the engine (commits, claims, loads, the sweep of events) need no permit. There is at most one
 //! such call at a time for each instance in memory, and a few for the host, so they are bounded without
-//! permits. If they waited for the program, a queue of the program that waits for the engine could never empty.
+//! permits. If the engine's requests waited for the program's requests, a queue of program requests that wait
+//! for the engine could never empty.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,11 +25,13 @@ use tokio::{
 };
 use wfe_core::{Result, WfeError};
 
-/// Permits of a queue: that many small requests. It is four of the writer's transactions, so that the writer
-/// never waits for the next requests, and less than a tenth of a second of its work.
+/// The number of permits of a queue, which is the number of small requests that fit. These requests fill four
+/// of the writer's transactions, so that the writer never waits for the next requests. They are less than a
+/// tenth of a second of the writer's work.
 const PERMITS: u32 = 1024;
-/// A request takes one permit for each this many bytes of its arguments, rounded up. So the program's requests
-/// in a queue have at most 64 MiB together; a larger one enters when it is the only one.
+/// A request takes one permit, and one more permit for each full block of this many bytes of its arguments. So
+/// the arguments of the program's requests in a queue have at most 64 MiB together. A larger request enters
+/// only when no other request holds a permit.
 const BYTES: usize = 64 << 10;
 
 /// The caller of a request to the store.
@@ -36,22 +39,23 @@ const BYTES: usize = 64 << 10;
 pub(crate) enum Caller {
     /// The program. It may have to wait.
     Program,
-    /// A worker of the program, about its claims. It may have to wait, but only for other workers.
+    /// A worker of the program, with a request about its claims. It may have to wait, but only for requests of
+    /// other workers.
     Worker,
     /// The engine. It never has to wait.
     Engine,
 }
 
-/// Lets a request into a queue; released when dropped. `None`: a request of the engine.
+/// Admits a request to a queue. A permit is released when it is dropped. `None` is for a request of the engine.
 pub(crate) type Permit = Option<OwnedSemaphorePermit>;
 
-/// The entrance of one queue.
+/// The admission control of one queue.
 pub(crate) struct Admission {
     permits: Arc<Semaphore>,
     workers: Arc<Semaphore>,
-    /// The runtime on which waits are timed: that of the caller need not have a clock.
+    /// The runtime whose timer limits the waits, because the caller's runtime may have no timer.
     timer: Handle,
-    /// How long a call may wait, from its beginning.
+    /// How long a call may wait, counted from the beginning of the call.
     longest: Duration,
     /// The name of the database in errors.
     location: String,
@@ -63,13 +67,14 @@ impl Admission {
         Self { permits: permits(), workers: permits(), timer, longest, location }
     }
 
-    /// Times waits on this runtime instead, whose thread never blocks.
+    /// Limits the waits with the timer of this runtime instead, because the thread of this runtime never
+    /// blocks.
     pub(crate) fn time_on(&mut self, timer: Handle) {
         self.timer = timer;
     }
 
-    /// Waits for the permits of a request with this many bytes of arguments, made by a call that began then. A
-    /// dropped future leaves no permit taken.
+    /// Waits for the permits of a request with this many bytes of arguments, made by a call that began at
+    /// `since`. A dropped future keeps no permit.
     pub(crate) async fn enter(&self, caller: Caller, bytes: usize, since: Instant) -> Result<Permit> {
         let free = match caller {
             Caller::Program => &self.permits,
@@ -83,7 +88,7 @@ impl Admission {
             Err(TryAcquireError::Closed) => return Err(WfeError::Closed("store")),
         }
         let rest = self.longest.saturating_sub(since.elapsed());
-        // Created there, not here, where there may be no clock.
+        // The sleep is created on the other runtime, because this runtime may have no timer.
         let mut timer = Timer(self.timer.spawn(async move { tokio::time::sleep(rest).await }));
         tokio::select! {
             biased;
@@ -93,13 +98,13 @@ impl Admission {
             },
             of_writer = &mut timer.0 => Err(match of_writer {
                 Ok(()) => self.busy(since.elapsed()),
-                // The thread has ended.
+                // The thread of the timer's runtime has ended.
                 Err(_) => WfeError::Closed("store"),
             }),
         }
     }
 
-    /// Admits no more requests; those that wait get the error that the store is closed.
+    /// Admits no more requests. Requests that wait fail with the error that the store is closed.
     pub(crate) fn close(&self) {
         self.permits.close();
         self.workers.close();
@@ -120,7 +125,7 @@ impl Admission {
     }
 }
 
-/// So that a dropped wait leaves nothing behind.
+/// Aborts its task when it is dropped, so that a dropped wait leaves no task behind.
 struct Timer(JoinHandle<()>);
 
 impl Drop for Timer {
@@ -144,7 +149,7 @@ mod tests {
         (Admission::new(runtime.handle().clone(), longest, "x.db".to_owned()), runtime)
     }
 
-    /// On a runtime without a clock, as programs may have.
+    /// Runs the work on a runtime without a timer, because programs may have such a runtime.
     fn on_no_clock<T>(work: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work)
     }

@@ -1,7 +1,7 @@
-//! The one place where a text is sent to SQLite.
+//! The only place where query texts are sent to SQLite.
 //!
-//! sqlx takes a text of several statements with the arguments of all of them, and answers with each statement's rows
-//! and end, in order. The tests below pin what the writer relies on.
+//! sqlx accepts a query text of several statements with the arguments of all statements, and returns each
+//! statement's rows and end, in order. The tests below verify the behaviour on which the writer relies.
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -14,30 +14,32 @@ use wfe_core::logging;
 
 use crate::request::{Done, Value};
 
-/// The result of a text: the results of the statements that ended, and the error that stopped the next one.
+/// The result of a query text: the results of the statements that ended, and the error that stopped the next
+/// statement.
 #[derive(Default)]
 pub(crate) struct Sent {
     pub(crate) done: Vec<Done>,
     pub(crate) error: Option<sqlx::Error>,
 }
 
-/// With at most this many expected results, they are awaited one by one …
+/// If at most this many results are still expected, the caller awaits them one by one.
 const FEW: usize = 8;
-/// … with more, the caller's thread sleeps this long for each of them: most statements take twice as long, so
-/// it does not sleep too long.
+/// If more results than [`FEW`] are still expected, the caller's thread sleeps this long for each of them. Most
+/// statements take twice as long, so the thread does not sleep too long.
 const NAP: Duration = Duration::from_micros(3);
 
-/// Sends one text with the arguments of all of its statements.
+/// Sends one query text with the arguments of all its statements.
 ///
 /// SQLite's thread sends each statement's result separately, and waking a thread that waits for it costs as
-/// much as the statement. So a caller that has a thread of its own says how many statements are `expected`, and
-/// sleeps while many of them are still to come; a caller whose thread has other work says 0.
+/// much as the statement. So a caller that has its own thread passes the number of `expected` results, and the
+/// thread sleeps while many results are still outstanding. A caller whose thread has other work passes 0.
 ///
-/// The text has `count` statements. If SQLite's thread panics, sqlx ends the results early, and a text that is
-/// sent while the thread unwinds is never answered. Then the error is [`is_crash`](crate::error::is_crash), and
-/// the connection must not be used again, not even to close it.
+/// The text has `count` statements. If SQLite's thread panics, sqlx ends the results early. Then the returned
+/// error is one for which [`is_crash`](crate::error::is_crash) is true, and the connection must not be used
+/// again, not even to close it: a query text that is sent while the thread unwinds never gets a result.
 ///
-/// Must not be dropped before it ends: a transaction that the text opened would stay open.
+/// The future must not be dropped before it completes: a transaction that the query text opened would stay
+/// open.
 pub(crate) async fn send<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
@@ -48,8 +50,8 @@ pub(crate) async fn send<'v>(
     send_taking(connection, text, values, count, expected, |_, row| Some(row)).await
 }
 
-/// As [`send`]; `take` gets the rows of the statement with this index as they arrive, and returns those to be
-/// collected.
+/// Like [`send`], but `take` gets each row as it arrives, with the index of the row's statement. If `take`
+/// returns the row, the row is collected.
 pub(crate) async fn send_taking<'v>(
     connection: &mut SqliteConnection,
     text: Arc<str>,
@@ -58,7 +60,7 @@ pub(crate) async fn send_taking<'v>(
     expected: usize,
     take: impl FnMut(usize, SqliteRow) -> Option<SqliteRow>,
 ) -> Sent {
-    // A subscriber that panics in SQLite's thread would end that thread.
+    // A logging subscriber that panics in SQLite's thread would end that thread.
     let mut sent = logging::unlogged(fetch(connection, text, values, expected, take)).await;
     if sent.error.is_none() && sent.done.len() < count {
         sent.error = Some(sqlx::Error::WorkerCrashed);
@@ -84,14 +86,15 @@ async fn fetch<'v>(
             return Sent { done: Vec::new(), error: Some(sqlx::Error::Encode(error)) };
         }
     }
-    // Safe: texts are joined from this crate's constants only; values travel as arguments.
+    // This is safe: query texts are joined only from this crate's constants, and values are passed as
+    // arguments.
     let query = sqlx::query_with(AssertSqlSafe(text), arguments).persistent(true);
     let mut stream = connection.fetch_many(query);
     let (mut sent, mut rows) = (Sent::default(), Vec::new());
     loop {
         let next = match stream.try_next().now_or_never() {
             Some(next) => next,
-            // The first result may have to wait for another process, or for its text to be prepared.
+            // The first result may have to wait for another process, or for the query text to be prepared.
             None if !sent.done.is_empty() && expected > sent.done.len() + FEW => {
                 thread::sleep(NAP * u32::try_from(expected - sent.done.len()).unwrap_or(u32::MAX));
                 continue;

@@ -1,10 +1,10 @@
 //! Runs the requests of one batch as one transaction.
 //!
-//! Requests of the same shape (the same statements) are joined into texts of 32, 16, … 1 of them, so that texts
-//! repeat and stay prepared. Each text has one savepoint. If one of its requests fails, the text is rolled back
-//! and sent again with a savepoint for each request, so that the failure affects no other request. Failures are
-//! rare, and a savepoint for each request from the start would cost two statements and a copy of each page that
-//! the request changes.
+//! Requests of the same shape (the same statements) are joined into query texts of 32, 16, … 1 requests, so
+//! that texts repeat and stay prepared. Each text has one savepoint. If one of its requests fails, the text is
+//! rolled back and sent again with a savepoint for each request, so that the failure affects no other request.
+//! Failures are rare, and a savepoint for each request from the start would cost two statements and a copy of
+//! each page that the request changes.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -21,22 +21,23 @@ use crate::{
     request::{Done, Script, Statement, Written},
 };
 
-/// The most requests in one text …
+/// The maximum number of requests in one query text.
 const COPIES: usize = 32;
-/// … and the most statements: a text is prepared once, statement by statement, and a longer one would take too
-/// long the first time.
+/// The maximum number of statements in one query text. A text is prepared once, statement by statement, and the
+/// preparation of a longer text would take too long.
 const STATEMENTS: usize = 256;
-/// A longer request is not sent as one text, which would hardly repeat, but as runs of equal statements.
+/// A request with more statements is sent as runs of equal statements, because a query text of the whole
+/// request would hardly ever repeat.
 const LONG: usize = 40;
-/// Takes the write lock at once: a transaction that begins with a read cannot wait for it later.
+/// Takes the write lock at once, because a transaction that begins with a read cannot wait for the lock later.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
-/// The answer to one request.
+/// The result of one request.
 pub(crate) type Answer = Result<Written, WfeError>;
 
 /// The outcome of a batch.
 pub(crate) enum Batch {
-    /// One answer for each request; what was written is durable.
+    /// One result for each request. Everything that was written is durable.
     Answered(Vec<Answer>),
     /// Nothing was written: the write lock was not available.
     NotBegun(Arc<sqlx::Error>),
@@ -95,8 +96,9 @@ struct Work<'a> {
 impl Work<'_> {
     async fn all(&mut self) -> Result<(), Stop> {
         let mut chunks = chunks(self.scripts);
-        // Usually there is one chunk. A separate text for the BEGIN or the COMMIT costs little beside several
-        // chunks, and otherwise texts with and without them would all have to be prepared.
+        // Usually there is one chunk. A separate text for the BEGIN or the COMMIT costs little compared to
+        // several chunks. Otherwise each text would have to be prepared both with and without the BEGIN and the
+        // COMMIT.
         let is_alone = chunks.len() == 1 && !self.is_long(&chunks[0]);
         if !is_alone {
             self.begin().await?;
@@ -136,8 +138,9 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Sends these requests of one shape as one text. If one of them fails, returns what is still to be sent:
-    /// all of them again, each with a savepoint; or, if they had savepoints, those after it.
+    /// Sends these requests of one shape as one query text. If one of the requests fails, returns the requests
+    /// that must still be sent: all of them again, each with a savepoint; or, if each request had a savepoint
+    /// already, the requests after the failed request.
     async fn together(&mut self, requests: Vec<usize>, frame: Frame) -> Result<Vec<Chunk>, Stop> {
         let scripts = self.scripts;
         let statements = &scripts[requests[0]].statements;
@@ -167,14 +170,15 @@ impl Work<'_> {
         }
         let (whole, statement) = ((ended - frame.before()) / step, (ended - frame.before()) % step);
         self.answer(&requests[..whole], sent.done, frame);
-        // With savepoints, the first statement of each copy is its SAVEPOINT and the last its RELEASE.
+        // With savepoints, the first statement of each copy is its SAVEPOINT, and the last statement is its
+        // RELEASE.
         let statement = statement.checked_sub(usize::from(frame.savepoints == Savepoints::Each));
         self.refuse(requests[whole], statement, error).await?;
         let rest = sized(requests[whole + 1..].to_vec(), statements.len()).into_iter();
         Ok(rest.map(|chunk| Chunk { savepoints: frame.savepoints, ..chunk }).collect())
     }
 
-    /// Answers requests whose statements have all ended.
+    /// Stores the results of requests whose statements have all ended.
     fn answer(&mut self, requests: &[usize], done: Vec<Done>, frame: Frame) {
         let mut results = done.into_iter().skip(frame.before());
         for &index in requests {
@@ -214,7 +218,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Rolls back a failed request and answers it.
+    /// Rolls back a failed request and stores its result.
     async fn refuse(
         &mut self,
         index: usize,
@@ -222,7 +226,7 @@ impl Work<'_> {
         error: sqlx::Error,
     ) -> Result<(), Stop> {
         if error::is_damage(&error) || error::ends_connection(&error) {
-            // The other results of the batch are as doubtful.
+            // The other results of the batch are not reliable either.
             return Err(Stop::Ended(Arc::new(error)));
         }
         let guard = statement.filter(|&at| {
@@ -245,10 +249,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Rolls back to the savepoint; if that does not exist any more, this error has ended the transaction.
+    /// Rolls back to the savepoint. If the savepoint no longer exists, the given error has ended the
+    /// transaction.
     async fn take_back(&mut self, error: &Arc<sqlx::Error>) -> Result<(), Stop> {
         self.plain("ROLLBACK TO r").await.map_err(|stop| match stop {
-            // The error that ended the thread counts: nothing may be sent to it.
+            // The error that ended SQLite's thread takes precedence, because nothing may be sent to that thread
+            // any more.
             Stop::Ended(crash) if error::is_crash(&crash) => Stop::Ended(crash),
             _ => Stop::Ended(Arc::clone(error)),
         })?;
@@ -266,11 +272,12 @@ impl Work<'_> {
 
     async fn roll_back(&mut self, after: &sqlx::Error) {
         self.is_open = false;
-        // With its connection, the transaction ends.
+        // The transaction ends with its connection.
         if error::ends_connection(after) {
             return;
         }
-        // Fails exactly if SQLite has ended the transaction by itself: then there is nothing to roll back.
+        // The ROLLBACK fails exactly if SQLite has already ended the transaction. Then there is nothing to roll
+        // back.
         let _ = execute::send(self.connection, "ROLLBACK".into(), [], 1, 0).await;
     }
 
@@ -282,8 +289,8 @@ impl Work<'_> {
     }
 }
 
-/// A commit that failed because of a full disk (or of the lock) certainly wrote nothing: its last frame is what
-/// counts.
+/// A COMMIT that failed because of a full disk, or because of the lock, certainly wrote nothing: only its last
+/// WAL frame makes a transaction valid.
 fn failed_commit(error: sqlx::Error) -> Stop {
     let is_certain = error::is_full(&error) || error::is_busy(&error);
     let error = Arc::new(error);
@@ -302,8 +309,8 @@ impl Chunk {
     }
 }
 
-/// Groups requests by shape, and cuts the groups into sizes that repeat. Requests of one key stay in their
-/// order: the second one of a key comes in a later wave.
+/// Groups requests by shape, and cuts the groups into sizes that repeat. Requests with the same key keep their
+/// order: the second request with a key comes in a later wave.
 fn chunks(scripts: &[&Script]) -> VecDeque<Chunk> {
     use std::collections::HashMap;
     let mut waves: Vec<Vec<Vec<usize>>> = Vec::new();
@@ -332,7 +339,8 @@ fn chunks(scripts: &[&Script]) -> VecDeque<Chunk> {
     all
 }
 
-/// How many of `count` requests of `length` statements to send at once: the largest of 32, 16, … 1 that fits.
+/// How many of `count` requests of `length` statements to send in one query text: the largest of 32, 16, … 1
+/// that fits.
 fn size(count: usize, length: usize) -> usize {
     let most = COPIES.min(STATEMENTS / length.max(1)).min(count).max(1);
     1 << most.ilog2()

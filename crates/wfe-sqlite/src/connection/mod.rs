@@ -1,4 +1,5 @@
-//! From a request to the disk and back: the writer's thread, its batches, the readers, and the text that SQLite gets.
+//! Sends requests to SQLite and returns their results: the writer's thread, its batches, the readers, and the query
+//! text.
 
 pub(crate) mod admission;
 pub(crate) mod execute;

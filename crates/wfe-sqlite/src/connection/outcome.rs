@@ -1,4 +1,4 @@
-//! Answers the requests of a batch: when, and with what.
+//! Sends the outcome of a batch to each of its requests.
 
 use std::time::Instant;
 
@@ -15,10 +15,10 @@ use crate::{
     request::{Script, Written},
 };
 
-/// A script to be run in a transaction, and the channel for its answer.
+/// A script that runs in a transaction, and the channel for its result.
 pub(crate) struct Request {
     pub(crate) script: Script,
-    /// When the call began: its time runs from here, however many attempts it takes.
+    /// When the call began. The time limit of the call counts from this instant, over all attempts.
     pub(crate) since: Instant,
     pub(crate) permit: Permit,
     pub(crate) reply: oneshot::Sender<Answer>,
@@ -27,7 +27,7 @@ pub(crate) struct Request {
 /// The requests of one batch.
 pub(crate) type Waiting = Vec<Request>;
 
-/// The state of a batch after the check whether the database is still in place.
+/// Checks that the database is still in place, and returns the outcome of the batch after this check.
 pub(crate) fn guarded(watch: &Watch, outcome: Batch) -> Batch {
     match outcome {
         Batch::Answered(answers) => match watch.check() {
@@ -42,7 +42,7 @@ pub(crate) fn guarded(watch: &Watch, outcome: Batch) -> Batch {
     }
 }
 
-/// Whether the batch may have stored something that other hosts have to look at.
+/// Whether the batch may have stored a change of which other hosts must be notified.
 pub(crate) fn is_news(batch: &Waiting, outcome: &Batch) -> bool {
     match outcome {
         Batch::Answered(answers) => {
@@ -78,8 +78,8 @@ fn fail(batch: Waiting, error: impl Fn() -> WfeError) {
 }
 
 fn send(Request { permit, reply, .. }: Request, answer: Answer) {
-    // First: a caller that has its answer may send its next request at once.
+    // Release the permit first: a caller that receives its result may send its next request at once.
     drop(permit);
-    // It fails if the caller no longer waits.
+    // The send fails if the caller no longer waits.
     let _ = reply.send(answer);
 }

@@ -1,5 +1,5 @@
-//! Snapshot reads. Each runs to its end in a task of its own, on a separate thread, whether its caller waits or
-//! not: a dropped future leaves no transaction open.
+//! Snapshot reads. Each read has its own task on a separate thread, and runs to its end even if its caller
+//! stops waiting. A dropped future therefore leaves no transaction open.
 
 use std::{
     sync::Arc,
@@ -40,8 +40,8 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Starts the readers' thread on these connections; it keeps `hold` until they are closed. They are plain
-    /// connections, not a pool: nothing opens, recycles or times them out.
+    /// Starts the readers' thread, which keeps `hold` until these connections are closed. The connections are
+    /// not a pool: they are never recycled and have no timeout.
     pub(crate) fn start(
         connections: Vec<SqliteConnection>,
         options: SqliteConnectOptions,
@@ -70,11 +70,12 @@ impl Reader {
         answer.await.map_err(|_| WfeError::Closed("store"))?
     }
 
-    /// As [`close`](Self::close), but blocks this thread until it is done, at most for this time.
+    /// Like [`close`](Self::close), but blocks the calling thread until the connections are closed, at most for
+    /// `longest`. Returns whether the connections were closed in that time.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
         self.admission.close();
         let (reply, _) = oneshot::channel();
-        // An error: the thread has ended by itself.
+        // An error means that the thread has already ended.
         let _ = self.jobs.send(Job::Close(reply));
         self.ended.wait(longest)
     }
@@ -84,7 +85,7 @@ impl Reader {
         self.admission.close();
         let (reply, closed) = oneshot::channel();
         if self.jobs.send(Job::Close(reply)).is_ok() {
-            // An error: the thread has ended by itself.
+            // An error means that the thread has already ended.
             let _ = closed.await;
         }
     }
@@ -102,7 +103,7 @@ async fn serve(
     let (back, mut idle) = mpsc::unbounded_channel();
     let mut closing = None;
     for connection in connections {
-        // Cannot fail: the receiver lives as long as this function.
+        // The send cannot fail: the receiver lives as long as this function.
         let _ = back.send((Some(connection), Texts::default()));
     }
     while let Some(job) = queue.recv().await {
@@ -112,7 +113,8 @@ async fn serve(
                 let (back, watch, location) = (back.clone(), hold.watch().clone(), Arc::clone(&location));
                 let options = options.clone();
                 tokio::spawn(async move {
-                    // A connection is opened anew only if it is certain which files it will find.
+                    // Without a connection, a new connection is opened. It needs a check of the files at this
+                    // moment.
                     let looked = if connection.is_some() { watch.check_at_times() } else { watch.check() };
                     let result = match looked {
                         Ok(()) => read_anew(&mut connection, &options, &mut texts, &mut script)
@@ -126,8 +128,8 @@ async fn serve(
                             }),
                         Err(loss) => Err(loss.unusable()),
                     };
-                    // The connection first: a caller with its answer may send its next request at once. Either
-                    // receiver may be gone.
+                    // Return the connection first: a caller that receives its result may send its next request
+                    // at once. Each of the two sends fails if its receiver is gone.
                     let _ = back.send((connection, texts));
                     drop(permit);
                     let _ = reply.send(result);
@@ -150,14 +152,15 @@ async fn serve(
     }
     drop(hold);
     if let Some(reply) = closing {
-        // The caller of the close may no longer wait.
+        // The send fails if the caller of the close no longer waits.
         let _ = reply.send(());
     }
-    // Not earlier: requests sent meanwhile, a second close included, are answered once everything is closed.
+    // Drop the queue last: requests that were sent meanwhile, including a second close, must not return before
+    // everything is closed.
     drop(queue);
 }
 
-/// As [`read`], on a new connection if the thread of the previous one has ended.
+/// Like [`read`], but opens a new connection if the thread of the previous connection has ended.
 async fn read_anew(
     connection: &mut Option<SqliteConnection>,
     options: &SqliteConnectOptions,
@@ -170,13 +173,13 @@ async fn read_anew(
     };
     let result = read(open, texts, script).await;
     if result.as_ref().is_err_and(|error| error::ends_connection(error)) {
-        // Not closed: its thread would not answer.
+        // The connection is not closed, because its thread would not respond.
         *connection = None;
     }
     result
 }
 
-/// Runs a script of reads: several of them in one transaction, so that all see the same commit.
+/// Runs a script of reads. Several reads run in one transaction, so that they all see the same commit.
 pub(crate) async fn read(
     connection: &mut SqliteConnection,
     texts: &mut Texts,
@@ -198,7 +201,7 @@ pub(crate) async fn read(
     let mut done = sent.done;
     if let Some(error) = sent.error {
         if together && !error::ends_connection(&error) {
-            // Fails only if the transaction was not begun, or has ended by itself.
+            // The rollback fails only if the transaction did not begin, or has already ended.
             let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
         }
         return Err(Arc::new(error));
@@ -223,7 +226,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.db");
         let hold = Watch::new(preflight::check(&path).unwrap(), &path).enter().unwrap();
-        // Without a connection, the thread takes one job from the queue and never ends it.
+        // Without a connection, the thread takes one job from the queue and never finishes it.
         let busy = Duration::from_millis(50);
         let reader = Reader::start(Vec::new(), open::in_memory(), hold, busy, "a.db".to_owned()).unwrap();
         let mut entered = 0;
@@ -232,7 +235,7 @@ mod tests {
             entered += 1;
         }
         assert!(entered > 100, "{entered}");
-        // Their callers are gone, but they still wait in the queue.
+        // The callers of these reads are gone, but the reads still wait in the queue.
         let refused = reader.read(Caller::Program, Script::default()).await;
         assert!(matches!(refused, Err(WfeError::Busy { .. })));
         for _ in 0..entered {

@@ -1,39 +1,39 @@
-//! Joins statements into the texts that are sent.
+//! Joins statements into the query texts that are sent to SQLite.
 
 use std::{collections::HashMap, sync::Arc};
 
 use crate::request::Statement;
 
-/// The most texts that are kept; the cache of prepared statements in sqlx is smaller still.
+/// The maximum number of cached query texts. The cache of prepared statements in sqlx is even smaller.
 const KEPT: usize = 1024;
 
 pub(crate) const SAVEPOINT: &str = "SAVEPOINT r";
 pub(crate) const RELEASE: &str = "RELEASE r";
 
-/// What an error in a text rolls back.
+/// The scope that an error in a query text rolls back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) enum Savepoints {
-    /// The transaction.
+    /// An error rolls back the transaction.
     #[default]
     None,
-    /// The text.
+    /// An error rolls back the whole query text.
     Whole,
-    /// The copy in which it occurs.
+    /// An error rolls back the copy of the statements in which it occurs.
     Each,
 }
 
-/// The statements around those of the requests.
+/// The statements before and after the statements of the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Frame {
-    /// The text begins with this statement.
+    /// The query text begins with this statement.
     pub(crate) opens: Option<&'static str>,
     pub(crate) savepoints: Savepoints,
-    /// The text ends with COMMIT.
+    /// The query text ends with COMMIT.
     pub(crate) closes: bool,
 }
 
 impl Frame {
-    /// The number of statements before those of the copies.
+    /// The number of statements before the first copy.
     pub(crate) fn before(self) -> usize {
         usize::from(self.opens.is_some()) + usize::from(self.savepoints == Savepoints::Whole)
     }
@@ -43,21 +43,21 @@ impl Frame {
         length + if self.savepoints == Savepoints::Each { 2 } else { 0 }
     }
 
-    /// The number of statements in the text.
+    /// The number of statements in the query text.
     pub(crate) fn text(self, copies: usize, length: usize) -> usize {
         let after = usize::from(self.savepoints == Savepoints::Whole) + usize::from(self.closes);
         self.before() + copies * self.copy(length) + after
     }
 }
 
-/// The texts joined so far.
+/// The query texts that were joined so far.
 #[derive(Default)]
 pub(crate) struct Texts {
     joined: HashMap<(Vec<Statement>, usize, Frame), Arc<str>>,
 }
 
 impl Texts {
-    /// `copies` times these statements within `frame`.
+    /// The query text with `copies` copies of these statements within `frame`.
     pub(crate) fn get(&mut self, statements: &[Statement], copies: usize, frame: Frame) -> Arc<str> {
         let key = (statements.to_vec(), copies, frame);
         if let Some(text) = self.joined.get(&key) {

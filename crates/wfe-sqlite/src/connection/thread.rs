@@ -1,4 +1,4 @@
-//! Threads of the store, each with its own runtime: what runs there does not depend on the caller's runtime.
+//! Threads of the store. Each thread has its own runtime, so its work does not depend on the caller's runtime.
 
 use std::{
     convert::Infallible,
@@ -18,30 +18,30 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// The thread's runtime, which has a clock.
+    /// The thread's runtime, with timers enabled.
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// Waits for the end of the thread, at most for this time. `false`: it still runs.
+    /// Waits until the thread ends, at most for `longest`. `false` means that the thread still runs.
     pub(crate) fn wait(&self, longest: Duration) -> bool {
-        // No holder can panic.
+        // No holder of this lock can panic.
         let end = lock(&self.end);
         matches!(end.recv_timeout(longest), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 }
 
-/// Waits for this time. On a separate thread: the caller's runtime need not have a clock, and its clock may be
-/// virtual.
+/// Waits for this time on a separate thread, because the caller's runtime may have no timer, or a virtual
+/// clock.
 pub(crate) async fn pause(time: Duration) {
     let (passed, has_passed) = oneshot::channel();
     let sleep = move || {
         thread::sleep(time);
-        // The caller may no longer wait.
+        // The send fails if the caller no longer waits.
         let _ = passed.send(());
     };
     match thread::Builder::new().name("wfe-sqlite-pause".to_owned()).spawn(sleep) {
-        // An error: the thread has ended by itself, and the wait with it.
+        // An error of the channel means that the thread has already ended, which also ends the wait.
         Ok(_) => drop(has_passed.await),
         // Blocking this thread is better than not waiting.
         Err(_) => thread::sleep(time),

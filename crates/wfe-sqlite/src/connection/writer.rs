@@ -1,12 +1,12 @@
-//! The writer: it takes all requests that arrived during the last commit, runs them in one transaction, and
-//! answers them once that is durable.
+//! The writer takes all requests that arrived during the last commit, runs them in one transaction, and returns
+//! their results once the transaction is durable.
 //!
-//! It has its own thread and runtime: a step of the program that never yields cannot delay a commit, and the
-//! provider outlives the runtime that opened it. A request that was sent runs to its end, whether its caller
-//! waits or not.
+//! The writer has its own thread and runtime. A step of the program that never yields cannot delay a commit,
+//! and the provider outlives the runtime that opened it. A request that was sent runs to its end even if its
+//! caller stops waiting.
 //!
-//! Writers of several processes take turns. While another process holds the database, the writer tries again,
-//! each time with all requests that have arrived meanwhile, and gives up requests whose time is over.
+//! The writers of several processes take turns. While another process holds the database, the writer tries
+//! again, each time with all requests that have arrived meanwhile. A request whose time limit is over fails.
 
 mod attempt;
 
@@ -37,11 +37,12 @@ use crate::{
     schema,
 };
 
-/// The most requests in one transaction. Far fewer arrive during a commit; where they do not, the bound keeps
-/// the time to the first answer short.
+/// The maximum number of requests in one transaction. Usually far fewer requests arrive during a commit. If
+/// more arrive, the limit keeps the time to the first result short.
 const BATCH: usize = 256;
 
-/// How long to wait at least between two attempts, where SQLite gives up at once instead of waiting.
+/// The minimum time between two attempts, for the case that SQLite fails at once instead of waiting for its
+/// lock.
 const PAUSE: Duration = Duration::from_millis(2);
 
 enum Job {
@@ -51,7 +52,7 @@ enum Job {
     Close(oneshot::Sender<()>),
 }
 
-/// Sends requests to the writer. The thread finishes its queue and ends when the last one is dropped.
+/// Sends requests to the writer. The thread finishes its queue and ends when the `Writer` is dropped.
 pub(crate) struct Writer {
     jobs: mpsc::UnboundedSender<Job>,
     ended: Ended,
@@ -59,9 +60,9 @@ pub(crate) struct Writer {
     pub(crate) admission: Admission,
 }
 
-/// What the writer needs to continue after an I/O error: how to reopen its connection, the files beside the
-/// database (`None`: a database in memory, which is lost with its connection), and the cached instances, which
-/// a commit of unknown outcome makes invalid.
+/// What the writer needs to continue after an I/O error. `options` contains the options of its connection and
+/// the files beside the database. It is `None` for a database in memory, which is lost with its connection. A
+/// commit of unknown outcome makes the instances in `cache` invalid.
 pub(crate) struct Recovery {
     pub(crate) options: Option<(SqliteConnectOptions, Sidecars)>,
     pub(crate) cache: Arc<Cache>,
@@ -72,8 +73,8 @@ pub(crate) struct Recovery {
 }
 
 impl Recovery {
-    /// Adds the name of the database to an error. A database in memory was in the thread that has ended, and is
-    /// lost with it; for a file, another connection is opened.
+    /// Adds the name of the database to an error. If the thread of a database in memory has ended, the database
+    /// is lost, and the error says so. For a file, another connection is opened.
     fn named(&self, error: WfeError) -> WfeError {
         match error::cause(&error) {
             Some(cause) if self.options.is_none() && error::is_crash(cause) => WfeError::Unusable {
@@ -88,8 +89,8 @@ impl Recovery {
 }
 
 impl Writer {
-    /// Starts the writer's thread, which opens the database with `open` first. It leaves the lock files when it
-    /// ends, after the connection is closed.
+    /// Starts the writer's thread, which first opens the database with `open`. When the thread ends, it closes
+    /// the connection and then unregisters from the lock files.
     pub(crate) async fn start<F, R>(recovery: Recovery, open: F) -> Result<(Self, R)>
     where
         F: AsyncFnOnce() -> Result<(SqliteConnection, Option<Hold>, ChangeSignal, R)> + Send + 'static,
@@ -100,7 +101,8 @@ impl Writer {
         let (busy, location) = (recovery.busy, recovery.location.clone());
         let ended = thread::start("wfe-sqlite-write", async move || match open().await {
             Ok((connection, hold, change_signal, more)) => {
-                // The caller has dropped the future of the opening, and the queue with it.
+                // The send fails if the caller has dropped the future that opens the store. The queue is then
+                // dropped as well.
                 let _ = opened.send(Ok(more));
                 let fair_lock = change_signal.lock_files().cloned().map(FairLock::new);
                 let waiting = VecDeque::new();
@@ -119,12 +121,13 @@ impl Writer {
         Ok((Self { jobs, ended, admission }, more))
     }
 
-    /// Runs a script of the program in a transaction; returns when it is durable, or refused.
+    /// Runs a script of the program in a transaction. Returns when the transaction is durable, or when a guard
+    /// has refused it.
     pub(crate) async fn write(&self, script: Script) -> Result<Written> {
         self.write_for(Caller::Program, script).await
     }
 
-    /// As [`write`](Self::write), for any caller.
+    /// Like [`write`](Self::write), but for any caller.
     pub(crate) async fn write_for(&self, caller: Caller, mut script: Script) -> Result<Written> {
         let since = Instant::now();
         let permit = self.admission.enter(caller, script.bytes(), since).await?;
@@ -138,12 +141,12 @@ impl Writer {
         }
     }
 
-    /// Runs a script all of whose guards have their own error.
+    /// Runs a script in which each guard has its own error.
     pub(crate) async fn run(&self, script: Script) -> Result<Vec<Done>> {
         self.run_for(Caller::Program, script).await
     }
 
-    /// As [`run`](Self::run), for any caller.
+    /// Like [`run`](Self::run), but for any caller.
     pub(crate) async fn run_for(&self, caller: Caller, script: Script) -> Result<Vec<Done>> {
         match self.write_for(caller, script).await? {
             Written::Done(done) => Ok(done),
@@ -166,20 +169,21 @@ impl Writer {
         self.ask(|reply| Job::Ensure(since, permit, reply)).await?
     }
 
-    /// As [`close`](Self::close), but blocks this thread until it is done, at most for this time.
+    /// Like [`close`](Self::close), but blocks the calling thread until the writer is closed, at most for
+    /// `longest`. Returns whether the writer was closed in that time.
     pub(crate) fn close_within(&self, longest: Duration) -> bool {
         self.admission.close();
         let (reply, _) = oneshot::channel();
-        // An error: the writer is closed already.
+        // An error means that the writer is already closed.
         let _ = self.jobs.send(Job::Close(reply));
         self.ended.wait(longest)
     }
 
-    /// Finishes earlier requests, closes the connection and ends the thread. Does nothing if it is closed
-    /// already.
+    /// Finishes earlier requests, closes the connection and ends the thread. Does nothing if the writer is
+    /// already closed.
     pub(crate) async fn close(&self) {
         self.admission.close();
-        // An error: the writer is closed already.
+        // An error means that the writer is already closed.
         let _ = self.ask(Job::Close).await;
     }
 
@@ -191,13 +195,14 @@ impl Writer {
 }
 
 struct Thread {
-    /// `None`: its thread has ended, and another connection could not be opened yet.
+    /// `None` means that the connection's thread has ended, and that another connection could not be opened
+    /// yet.
     connection: Option<SqliteConnection>,
-    /// Kept until the connection is closed; `None`: a database in memory.
+    /// Kept until the connection is closed. `None` for a database in memory.
     hold: Option<Hold>,
     recovery: Recovery,
     texts: Texts,
-    /// `None`: a database in memory, which no other process has.
+    /// `None` for a database in memory, which no other process can open.
     fair_lock: Option<FairLock>,
     change_signal: ChangeSignal,
     /// Requests that were taken from the queue and are not done yet, in order.
@@ -215,7 +220,7 @@ impl Thread {
                 Some(Job::Read(mut script, permit, reply)) => {
                     let result = self.read(&mut script).await;
                     drop(permit);
-                    // A caller that no longer waits gets no answer.
+                    // The send fails if the caller no longer waits.
                     let named = |error| self.recovery.named(error::storage("reading", &error));
                     let _ = reply.send(result.map_err(named));
                 }
@@ -245,24 +250,25 @@ impl Thread {
         }
         drop(self.hold);
         if let Some(reply) = closing {
-            // The caller of the close may no longer wait.
+            // The send fails if the caller of the close no longer waits.
             let _ = reply.send(());
         }
-        // Not earlier: requests sent meanwhile, a second close included, are answered once everything is
-        // closed.
+        // Drop the queue last: requests that were sent meanwhile, including a second close, must not return
+        // before everything is closed.
         drop((self.waiting, queue));
     }
 
-    /// Waits for this process's turn and uses it for the first requests, with all that have arrived meanwhile.
+    /// Acquires the fair lock, and runs the first requests together with all that have arrived meanwhile.
     async fn take_turn(&mut self, queue: &mut mpsc::UnboundedReceiver<Job>) {
         if let Some(hold) = &self.hold
             && let Err(loss) = hold.watch().check_at_times()
         {
-            // No turn is needed for that.
+            // The refusal does not need the fair lock.
             return self.refuse(&loss);
         }
         if let Some(fair_lock) = &mut self.fair_lock {
-            // The time of the first one is over first, and this thread has nothing to do before its turn.
+            // The time limit of the first request ends first. This thread has nothing to do before it has the
+            // fair lock.
             let Some(Job::Write(Request { since, .. }) | Job::Ensure(since, ..)) = self.waiting.front()
             else {
                 return;
@@ -281,7 +287,8 @@ impl Thread {
         if let Some(fair_lock) = &mut self.fair_lock {
             fair_lock.release();
         }
-        // Before the answers: a caller with an answer may rely on that others were notified.
+        // Notify before the results are sent: a caller that has its result may assume that other processes were
+        // notified.
         if answered.iter().any(|(batch, outcome)| is_news(batch, outcome)) {
             self.change_signal.notify();
         }
@@ -291,13 +298,13 @@ impl Thread {
         if let Some(held) = held {
             self.give_up(&held);
             if !self.waiting.is_empty() {
-                // Nothing else runs on this thread's runtime.
+                // The thread may sleep, because nothing else runs on its runtime.
                 sleep(PAUSE.saturating_sub(began.elapsed()));
             }
         }
     }
 
-    /// Creates or upgrades the schema. `Some`: another process holds the database.
+    /// Creates or upgrades the schema. `Some` means that another process holds the database.
     async fn ensure(&mut self) -> Option<Held> {
         let Some(Job::Ensure(since, permit, reply)) = self.waiting.pop_front() else { return None };
         if self.connection.is_none() {
@@ -308,7 +315,7 @@ impl Thread {
             Some(connection) => logging::unlogged(schema::ensure(connection, &self.recovery.location)).await,
             None => crashed(),
         };
-        // The schema returns a row for each check: without one, the thread has ended.
+        // Each check of the schema returns a row. If the row is missing, the connection's thread has ended.
         let is_over =
             |error: &Arc<sqlx::Error>| error::is_crash(error) || matches!(**error, sqlx::Error::RowNotFound);
         if ensured.as_ref().err().and_then(error::cause).is_some_and(is_over) {
@@ -325,20 +332,20 @@ impl Thread {
                 Some(Arc::from(source.unwrap_or_else(|| message.into())))
             }
             result => {
-                // A caller that no longer waits gets no answer.
+                // The send fails if the caller no longer waits.
                 let _ = reply.send(result.map_err(|error| self.recovery.named(error)));
                 None
             }
         }
     }
 
-    /// Answers requests whose time is over, wherever they are in the queue.
+    /// Fails all requests whose time limit is over, at any position in the queue.
     fn give_up(&mut self, held: &Held) {
         let (now, busy) = (Instant::now(), self.recovery.busy);
         let location = &self.recovery.location;
         let error = |since| error::busy(location, now.duration_since(since), held);
         for job in std::mem::take(&mut self.waiting) {
-            // A caller that no longer waits gets no answer.
+            // The send fails if the caller no longer waits.
             match job {
                 Job::Write(Request { since, reply, .. }) if since + busy <= now => {
                     let _ = reply.send(Err(error(since)));
@@ -356,10 +363,10 @@ impl Thread {
         self.hold.as_ref().map_or(Ok(()), |hold| hold.watch().check())
     }
 
-    /// Answers all waiting requests that the database is lost.
+    /// Fails all waiting requests with the error that the database is lost.
     fn refuse(&mut self, loss: &Loss) {
         for job in std::mem::take(&mut self.waiting) {
-            // A caller that no longer waits gets no answer.
+            // The send fails if the caller no longer waits.
             match job {
                 Job::Write(Request { reply, .. }) => {
                     let _ = reply.send(Err(loss.unusable()));

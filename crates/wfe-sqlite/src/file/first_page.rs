@@ -1,8 +1,10 @@
-//! What the first page of a database says before SQLite touches the file: which program it belongs to, and its version.
+//! Reads the first page of a database before SQLite touches the file. The page identifies the program that the database
+//! belongs to, and the version.
 //!
-//! A power cut during a transaction with a rollback journal leaves any part of what was written: the first page may be
-//! missing while others are there. The journal beside the file contains the earlier page, and SQLite rolls the transaction
-//! back from it. So where the file itself says nothing, the page after the rollback counts.
+//! After a power cut during a transaction with a rollback journal, any part of the written pages may be on the disk:
+//! the first page may be missing while other pages are present. The journal beside the file contains the earlier page,
+//! and SQLite rolls the transaction back from it. If the file itself does not identify the database, the first page
+//! after the rollback decides.
 
 use std::{
     fs::File,
@@ -18,8 +20,8 @@ use crate::{
     schema,
 };
 
-/// How much of the page is read. The first 100 bytes of a database say which program it belongs to, the next 8 whether its
-/// table of contents is empty.
+/// The number of bytes of the page that are read. The first 100 bytes identify the program that the database belongs
+/// to. The next 8 bytes show whether the schema table is empty.
 const LENGTH: usize = 108;
 /// The first bytes of a journal (<https://www.sqlite.org/fileformat2.html#the_rollback_journal>).
 const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
@@ -33,8 +35,8 @@ enum Restored {
     Page(Vec<u8>),
 }
 
-/// Refuses a file that is no database, belongs to another program, or has a newer version. SQLite itself would already
-/// create files beside it, or write into it when it closes it.
+/// Refuses a file that is not a database, belongs to another program, or has a newer version. This check runs before
+/// SQLite opens the file, because SQLite would create files beside it, or write into it when it closes it.
 pub(crate) fn check(path: &Path, file: &mut File, sidecars: &Sidecars) -> Result<()> {
     let mut page = Vec::with_capacity(LENGTH);
     let not_read = |error| not_read(path, error);
@@ -45,14 +47,14 @@ pub(crate) fn check(path: &Path, file: &mut File, sidecars: &Sidecars) -> Result
         Ok(false) => {}
     }
     match restored(sidecars).map_err(|error| not_read_of(sidecars, error))? {
-        // Only where nothing is lost: pages of the interrupted transaction may be missing, which read as zeros.
+        // Accept the file only if nothing would be lost. Missing pages of the interrupted transaction read as zeros.
         Some(Restored::Empty) if page.len() < LENGTH || page.iter().all(|byte| *byte == 0) => Ok(()),
         Some(Restored::Page(page)) if identified(path, &page)? => Ok(()),
         _ => Err(unusable(path, "it is not a database; choose another file", None)),
     }
 }
 
-/// Whether the file is a store, or an empty database that may become one. `false`: it is no database.
+/// Whether the file is a store, or an empty database that may become a store. `false` means that it is not a database.
 fn identified(path: &Path, page: &[u8]) -> Result<bool> {
     if page.is_empty() {
         return Ok(true);
@@ -70,13 +72,14 @@ fn identified(path: &Path, page: &[u8]) -> Result<bool> {
     }
 }
 
-/// A number in a file of SQLite, which is big-endian. `None`: the file ends before it.
+/// Reads a number from the bytes of an SQLite file, which are big-endian. `None` means that the bytes end before the
+/// number.
 pub(crate) fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// The first page as the journal beside the database restores it. `None`: there is no journal, SQLite would not use it,
-/// or it does not contain that page.
+/// The first page as the journal beside the database restores it. `None` if there is no journal, SQLite would not use
+/// the journal, or the journal does not contain the first page.
 fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     let mut journal = match sidecars.open(&sidecars.path(JOURNAL)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -99,12 +102,13 @@ fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     if pages == 0 {
         return Ok(Some(Restored::Empty));
     }
-    // A record: the page's number, the page, a checksum. If the number of records is all ones, the file's length decides.
+    // A record consists of the page's number, the page and a checksum. If all bits of the number of records are set,
+    // the length of the file decides how many records there are.
     let mut record = vec![0; size as usize + 8];
     let mut at = u64::from(sector);
     for _ in 0..records {
         journal.seek(SeekFrom::Start(at))?;
-        // Only one page is of interest. Of the others, the number is enough.
+        // Only the first page is needed. Of each other page, only the number is read.
         match journal.read_exact(&mut record[..4]) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read?,
@@ -125,7 +129,7 @@ fn restored(sidecars: &Sidecars) -> io::Result<Option<Restored>> {
     Ok(None)
 }
 
-/// The nonce plus every 200th byte, from the end on.
+/// The nonce plus every 200th byte, counted from the end of the page.
 fn checksum(page: &[u8], nonce: u32) -> u32 {
     let bytes = (1..).map_while(|step| page.len().checked_sub(step * 200)).filter(|at| *at > 0);
     bytes.fold(nonce, |sum, at| sum.wrapping_add(u32::from(page[at])))

@@ -1,19 +1,19 @@
-//! Guards the files of an open database: keeps its log from being removed, and finds out when a file was removed all the
-//! same.
+//! Guards the files of an open database: prevents the removal of its log, and detects when a file was removed
+//! nevertheless.
 //!
-//! * *Prevention*, on Linux: locks of the open file description, in addition to SQLite's own (see
-//!   [`locks`](super::locks)). They keep every SQLite, also that of this process, from acting as the last one. They are
-//!   released before the last connection closes.
-//! * *Detection*: the guard compares device and inode of the database, its log and its `-shm`, and checks that database and
-//!   log are complete (see [`wal_index`](super::wal_index)). It does so before each batch and after its COMMIT, and from
-//!   time to time for readers and idle hosts. Where locks of the open file description are missing, it first takes SQLite's
-//!   own locks again.
-//! * *After a loss* every call returns the loss as an error. No connection is opened beside the open ones: it would share
-//!   the old `-shm`, but have another log. The connection that closes last writes nothing, unless no other process can have
-//!   opened the database since.
+//! * *Prevention*, on Linux: the guard holds locks of the open file description, in addition to SQLite's own locks (see
+//!   [`locks`](super::locks)). They prevent every SQLite connection, including those of this process, from acting as
+//!   the last connection. They are released before the last connection closes.
+//! * *Detection*: the guard compares device and inode of the database, its log and its `-shm`, and checks that database
+//!   and log are complete (see [`wal_index`](super::wal_index)). It checks before each batch, after the batch's COMMIT,
+//!   and from time to time for readers and idle hosts. On systems without locks of the open file description, the guard
+//!   first takes SQLite's own locks again.
+//! * *After a loss*: every call returns the loss as an error. No connection is opened while others are open: the new
+//!   connection would share their old `-shm`, but have another log. The connection that closes last writes nothing,
+//!   unless no other process can have opened the database since the loss.
 //!
-//! A file that is removed after a check is found by the next check. A file that is overwritten in place keeps its inode
-//! and its length: it is found when SQLite reports that it is damaged.
+//! If a file is removed after a check, the next check detects it. A file that is overwritten in place keeps its inode
+//! and its length. This loss is detected when SQLite reports that the file is damaged.
 #![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
@@ -33,15 +33,16 @@ use super::loss::Loss;
 use super::open_files::{self, OpenFiles};
 use crate::error;
 
-/// Readers and idle hosts check at most this often. They find a loss within a second, even if one check comes late.
+/// The minimum time between two checks by readers and idle hosts. They find a loss within a second, even if one check
+/// is late.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// The guard of one database file that this process has open. All providers of the file share it.
 pub(crate) struct Guard {
-    /// Closed only after SQLite's last descriptor of the file: closing it earlier would release SQLite's locks. `None` once
-    /// it is closed.
+    /// The guard's descriptor of the database. It is closed only after SQLite's last descriptor of the file, because
+    /// closing it earlier would release SQLite's locks. `None` once it is closed.
     database: Option<File>,
-    /// The path with links followed: log and `-shm` lie beside that file.
+    /// The path with symbolic links resolved. The log and the `-shm` are beside this file.
     real: PathBuf,
     state: Mutex<State>,
     /// When the files were last checked, in milliseconds since [`STARTED`].
@@ -50,12 +51,12 @@ pub(crate) struct Guard {
 
 #[derive(Default)]
 struct State {
-    /// How many groups of connections are open, or about to be.
+    /// The number of groups of connections that are open or being opened.
     open: usize,
-    /// How many of them are active: opened, and not yet released.
+    /// The number of groups of connections that are active: opened, and not yet released.
     working: usize,
     lost: Option<Loss>,
-    /// Connections were left open for ever: this process must not open others beside them.
+    /// Whether connections were left open for ever. This process must then open no other connections to the file.
     abandoned: bool,
     #[cfg(unix)]
     files: Option<OpenFiles>,
@@ -67,12 +68,12 @@ struct State {
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Guard {
-    /// The guard of an open database file. SQLite has not opened the file yet, or only through this guard.
+    /// Creates the guard of an open database file. SQLite must not have opened the file yet, except through this guard.
     pub(crate) fn new(database: File, real: PathBuf) -> Self {
         Self { database: Some(database), real, state: Mutex::default(), checked: AtomicU64::new(0) }
     }
 
-    /// The path of the database, links followed.
+    /// The path of the database, with symbolic links resolved.
     pub(crate) fn real(&self) -> &Path {
         &self.real
     }
@@ -104,8 +105,8 @@ impl Drop for Guard {
 pub(crate) struct Watch {
     guard: Arc<Guard>,
     given: Arc<Path>,
-    /// The loss that was found first. It stays when all connections are closed, while the guard forgets it for the next
-    /// provider that opens the file.
+    /// The loss that was found first. It stays set when all connections are closed. The guard itself clears its loss
+    /// then, for the next provider that opens the file.
     found: Arc<OnceLock<Loss>>,
 }
 
@@ -114,7 +115,7 @@ impl Watch {
         Self { guard, given: given.into(), found: Arc::default() }
     }
 
-    /// The path of the database, links followed.
+    /// The path of the database, with symbolic links resolved.
     pub(crate) fn real(&self) -> &Path {
         self.guard.real()
     }
@@ -122,7 +123,7 @@ impl Watch {
     /// Announces that connections will be opened.
     ///
     /// # Errors
-    /// The file was lost, and this process has not closed all of its connections yet.
+    /// Fails if the file was lost, and this process has not closed all connections to the lost file yet.
     pub(crate) fn enter(&self) -> Result<Hold, Loss> {
         let mut state = self.guard.state();
         self.check_files(&mut state)?;
@@ -130,12 +131,12 @@ impl Watch {
         Ok(Hold { watch: self.clone(), is_working: false })
     }
 
-    /// Checks that all files are at their paths, now. An error is final.
+    /// Checks now that all files are at their paths. An error is final.
     pub(crate) fn check(&self) -> Result<(), Loss> {
         self.check_files(&mut self.guard.state())
     }
 
-    /// As [`check`](Self::check), but does nothing if the last check was less than half a second ago.
+    /// Like [`check`](Self::check), but returns the result of the last check if it was less than half a second ago.
     pub(crate) fn check_at_times(&self) -> Result<(), Loss> {
         if let Some(loss) = self.found.get() {
             return Err(loss.clone());
@@ -148,7 +149,8 @@ impl Watch {
         self.check_files(&mut state)
     }
 
-    /// Whether the file is lost, after this error of SQLite: SQLite reports damage, or it failed because the file is gone.
+    /// Checks after an SQLite error whether the file is lost: SQLite may report damage, or may have failed because the
+    /// file is gone.
     pub(crate) fn judge(&self, error: &Arc<sqlx::Error>) -> Result<(), Loss> {
         let mut state = self.guard.state();
         if state.lost.is_none() && error::is_damage(error) {
@@ -157,7 +159,8 @@ impl Watch {
         self.check_files(&mut state)
     }
 
-    /// As [`judge`](Self::judge), for an error that was made from SQLite's: returns the loss, or else the error itself.
+    /// Like [`judge`](Self::judge), but for an error that was made from an SQLite error. Returns the loss if there is
+    /// one, otherwise the error itself.
     pub(crate) fn judged(&self, error: WfeError) -> WfeError {
         match error::cause(&error).map_or(Ok(()), |cause| self.judge(cause)) {
             Ok(()) => error,
@@ -182,7 +185,7 @@ impl Watch {
     }
 }
 
-/// Stands for a group of open connections; dropped when they are closed.
+/// Represents a group of open connections. It is dropped when they are closed.
 pub(crate) struct Hold {
     watch: Watch,
     is_working: bool,
@@ -193,10 +196,10 @@ impl Hold {
         &self.watch
     }
 
-    /// Starts the checks. The connections are open, and one of them has read in WAL mode.
+    /// Starts the checks. The connections must be open, and one of them must have read in WAL mode.
     ///
     /// # Errors
-    /// A file was removed meanwhile. Close the connections then.
+    /// Fails if a file was removed meanwhile. The caller must then close the connections.
     pub(crate) fn activate(&mut self) -> Result<(), Loss> {
         let guard = &self.watch.guard;
         let mut state = guard.state();
@@ -211,7 +214,7 @@ impl Hold {
         Ok(())
     }
 
-    /// Another hold, for connections that were opened together with those of this one.
+    /// Returns another hold, for connections that were opened together with the connections of this hold.
     pub(crate) fn share(&self) -> Self {
         let mut state = self.watch.guard.state();
         state.open += 1;
@@ -219,22 +222,22 @@ impl Hold {
         Self { watch: self.watch.clone(), is_working: self.is_working }
     }
 
-    /// Ends the checks, since the connections are about to be closed. `false`: leave the connections open for ever, since
-    /// nothing else would keep SQLite from writing an old log over what other processes have stored.
+    /// Ends the checks before the connections are closed. `false` means that the caller must leave the connections open
+    /// for ever. Otherwise SQLite could write an old log over data that other processes have stored.
     #[must_use]
     pub(crate) fn release(&mut self) -> bool {
         if !std::mem::take(&mut self.is_working) {
             return true;
         }
         let mut state = self.watch.guard.state();
-        // This finds also a loss that no check has found yet.
+        // This check also finds a loss that no earlier check has found.
         let is_lost = self.watch.check_files(&mut state).is_err();
         state.working -= 1;
         let may_close = state.working > 0 || self.watch.release_last(&state, is_lost);
         state.abandoned |= !may_close;
         #[cfg(unix)]
         if state.working == 0 {
-            // The checks end: SQLite may have other locks from now on, and remove the log.
+            // The checks end here. From now on, SQLite may take other locks, and remove the log.
             state.files = None;
         }
         may_close
@@ -242,7 +245,7 @@ impl Hold {
 }
 
 impl Watch {
-    /// Whether the last connection here may be closed.
+    /// Whether the last connection of this process may be closed.
     #[cfg(unix)]
     fn release_last(&self, state: &State, is_lost: bool) -> bool {
         let (Some(files), Some(database), Some(shm)) = (&state.files, &self.guard.database, &state.shm)
@@ -272,7 +275,7 @@ impl Watch {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // A hold that is dropped without a release belongs to connections that close by themselves.
+        // A hold that is dropped without a release belongs to connections that close automatically.
         let _ = self.release();
         let mut state = self.watch.guard.state();
         state.open -= 1;
@@ -283,7 +286,7 @@ impl Drop for Hold {
             // This process must never open the file beside the abandoned connections.
             std::mem::forget(Arc::clone(&self.watch.guard));
         } else {
-            // The next provider that opens the file sees its state at that time.
+            // The next provider that opens the file checks the state of the file at that time.
             state.lost = None;
         }
     }

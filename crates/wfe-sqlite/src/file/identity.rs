@@ -1,4 +1,4 @@
-//! The identity of a file, its number of names, and how a file is created.
+//! The identity of a file, the number of its hard links, and the creation of a file.
 
 use std::{
     fs::{File, Metadata, OpenOptions},
@@ -6,32 +6,33 @@ use std::{
     path::Path,
 };
 
-/// Device and inode.
+/// The device and the inode of a file.
 #[cfg(unix)]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
 pub(crate) fn inode(file: &Metadata) -> Option<(u64, u64)> {
     Some(super::stat::inode(file))
 }
 
-/// Outside Unix, locks belong to a handle, and closing another handle does not affect them.
+/// Returns `None`. Outside Unix, locks belong to a handle, and closing another handle does not affect them.
 #[cfg(not(unix))]
 pub(crate) fn inode(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// How many names (hard links) the file has.
+/// The number of hard links of the file.
 #[cfg(unix)]
 pub(crate) fn links(file: &Metadata) -> u64 {
     std::os::unix::fs::MetadataExt::nlink(file)
 }
 
-/// Outside Unix, the standard library does not say.
+/// Outside Unix, the standard library does not report the number of hard links.
 #[cfg(not(unix))]
 pub(crate) fn links(_: &Metadata) -> u64 {
     1
 }
 
-/// Creates a file that only its owner can read. SQLite gives the files that it creates beside it the same mode.
+/// Creates a file that only its owner can read. SQLite creates the files beside the database with the same
+/// mode.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);

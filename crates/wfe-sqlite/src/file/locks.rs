@@ -1,10 +1,10 @@
 //! Locks on bytes of a file, as SQLite uses them.
 //!
-//! In WAL mode, each connection of SQLite has a read lock on the SHARED bytes of the database, and one on the byte DMS of
-//! its `-shm`. A connection that closes, and gets a write lock on the SHARED bytes, acts as the last one: it removes the
-//! log. SQLite's locks are POSIX locks. They belong to the process, and `close` of *any* descriptor of the file releases all
-//! of them. Locks of an *open file description* (Linux) belong to one descriptor, and only its own `close` releases them.
-//! For other processes they look like one more reader.
+//! In WAL mode, each SQLite connection has a read lock on the SHARED bytes of the database, and a read lock on the DMS
+//! byte of its `-shm`. A closing connection that gets a write lock on the SHARED bytes acts as the last connection: it
+//! removes the log. SQLite's locks are POSIX locks. They belong to the process, and `close` of *any* descriptor of the
+//! file releases all of them. Locks of an *open file description* (Linux) belong to one descriptor, and only its own
+//! `close` releases them. To other processes, the locks of an open file description look like one more reader.
 
 use std::{fs::File, io};
 
@@ -14,20 +14,21 @@ use nix::{
     libc,
 };
 
-/// A range of bytes: the first one, and how many.
+/// A range of bytes: the offset of the first byte, and the length.
 type Bytes = (libc::off_t, libc::off_t);
 
-/// SQLite's `SHARED_FIRST` and `SHARED_SIZE`, of a database.
+/// SQLite's `SHARED_FIRST` and `SHARED_SIZE`: the SHARED bytes of a database.
 pub(super) const SHARED: Bytes = (0x4000_0002, 510);
-/// SQLite's `UNIX_SHM_DMS`, of a `-shm`.
+/// SQLite's `UNIX_SHM_DMS`: the DMS byte of a `-shm`.
 pub(super) const DMS: Bytes = (128, 1);
 
-/// What a lock belongs to.
+/// The owner of a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// The lock belongs to the open file description.
     Description,
-    /// The lock belongs to the process. It is taken again before each check, since the program may have lost it.
+    /// The lock belongs to the process. It is taken again before each check, since a `close` in the program may have
+    /// released it.
     Posix,
 }
 
@@ -39,7 +40,7 @@ pub(super) enum Lock {
 }
 
 impl Kind {
-    /// The better kind that this system may offer.
+    /// The better kind of lock that this system may support.
     pub(super) fn best() -> Self {
         #[cfg(test)]
         if POSIX_ONLY.load(std::sync::atomic::Ordering::Relaxed) {
@@ -84,12 +85,12 @@ impl Kind {
     }
 }
 
-/// Whether another process has locked the bytes.
+/// Whether the error means that another process has locked the bytes.
 pub(super) fn is_taken(error: &io::Error) -> bool {
     matches!(errno(error), Errno::EAGAIN | Errno::EACCES)
 }
 
-/// Whether the kernel is too old, or the file system lacks locks of open file descriptions.
+/// Whether the error means that the kernel or the file system does not support locks of open file descriptions.
 pub(super) fn is_unknown(error: &io::Error) -> bool {
     matches!(errno(error), Errno::EINVAL | Errno::ENOLCK | Errno::ENOSYS | Errno::EOPNOTSUPP)
 }
@@ -98,6 +99,6 @@ fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
 }
 
-/// Set in a process that a test starts: act as on a system without locks of open file descriptions.
+/// Set in a process that a test starts. The process then acts as on a system without locks of open file descriptions.
 #[cfg(test)]
 pub(super) static POSIX_ONLY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

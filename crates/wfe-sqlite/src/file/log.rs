@@ -1,16 +1,17 @@
 //! Checks that a write-ahead log belongs to the database beside it.
 //!
-//! SQLite reads any valid log on top of the database, without a check that it was written for that very state of the file.
-//! If an older copy replaces the database while the log of the newer one stays beside it, the result is a mixture of both:
-//! often "malformed", now or later, and sometimes silently wrong. Two signs show it. Neither occurs in a log that belongs to
-//! its database:
+//! SQLite applies any valid log to the database beside it. It does not check that the log was written for this state of
+//! the file. If an older copy replaces the database while the log of the newer database stays beside it, SQLite reads a
+//! mixture of both. The mixture is often "malformed", immediately or later, and sometimes silently wrong. Two signs
+//! show the mixture. Neither sign occurs if the log belongs to the database:
 //!
-//! * The change counter in the first page. A transaction that writes this page raises the counter. The database has the
-//!   counter of the last transaction that a checkpoint copied into it: the last one before the log began, or one of the log.
-//! * Pages. Each page is in the log, or was copied into the database before the log began.
+//! * The change counter in the first page is not in the expected range. A transaction that writes this page raises the
+//!   counter. The counter in the database is that of the last transaction that a checkpoint copied into it: the last
+//!   transaction before the log began, or a transaction of the log.
+//! * A page is missing. Each page of the database is in the log, or was copied into the file before the log began.
 //!
-//! A copy of the same length with the same counter cannot be recognised. If everything since the copy is still in the log,
-//! nothing is mixed, and nothing is refused.
+//! An older copy with the same length and the same counter cannot be recognised. If all commits since the copy are
+//! still in the log, nothing is mixed, and the database is not refused.
 
 use std::{
     collections::BTreeSet,
@@ -37,41 +38,41 @@ const VERSION: u32 = 3_007_000;
 pub(crate) const HEADER: usize = 32;
 /// The length of the header of each frame.
 pub(crate) const FRAME: usize = 24;
-/// The offset, in the first page, of the write mode: with a log, or without.
+/// The offset of the write mode in the first page. The mode says whether the database uses a log.
 const MODE: usize = 18;
 /// The offset of the change counter in the first page.
 const COUNTER: usize = 24;
-/// No page contains this byte: SQLite's locks are there.
+/// The offset of the bytes that SQLite uses for its locks. The page that contains this offset is never stored.
 const LOCKS: u64 = 0x4000_0000;
 
-/// What the log says of its database, as of its last commit.
+/// The facts that a log contains about its database, as of the last commit in the log.
 #[derive(Debug, PartialEq, Eq)]
 struct Log {
-    /// Random; new whenever the log starts again from its beginning.
+    /// Random numbers that change whenever the log starts again from its beginning.
     salts: Vec<u8>,
     /// The checksum up to the last commit.
     sum: (u32, u32),
     /// The size of a page in bytes.
     page: u32,
-    /// The pages in the log.
+    /// The numbers of the pages in the log.
     held: BTreeSet<u32>,
-    /// How many pages the database has.
+    /// The number of pages of the database.
     pages: u32,
     /// The change counters of the first and the last copy of the first page in the log.
     counters: Option<(u32, u32)>,
 }
 
-/// Refuses a database if the log beside it does not belong to it. Both stay as they are.
+/// Refuses a database if the log beside it does not belong to it. The check changes neither file.
 pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Result<()> {
     match unfit(database, sidecars) {
         Ok(None) => Ok(()),
         Ok(Some(why)) => {
             let [log, shm] = names(sidecars);
             let reason = format!(
-                "it does not belong to the write-ahead log {log} beside it ({why}). Either another copy of the database replaced \
-                 it, or the log is of a database that was removed. Stop all programs that have it open. To continue with \
-                 this file, move {log} and {shm} to another folder: the last commits of the earlier file are in them. To \
-                 keep those commits, put the earlier file back"
+                "the write-ahead log {log} beside it does not belong to it ({why}). Either this file replaced the database that \
+                 the log belongs to, or that database was removed. Stop all programs that have the database open. To \
+                 continue with this file, move {log} and {shm}, which contain the last commits of the earlier database, \
+                 to another folder. To keep those commits, put the earlier database back"
             );
             Err(unusable(path, reason, None))
         }
@@ -86,10 +87,10 @@ pub(crate) fn check(path: &Path, database: &mut File, sidecars: &Sidecars) -> Re
 pub(crate) fn damaged(path: &Path, sidecars: &Sidecars, error: sqlx::Error) -> WfeError {
     let [log, shm] = names(sidecars);
     let reason = format!(
-        "SQLite reports damage ({error}) when it reads the database with the write-ahead log {log}. If an older copy of \
-         the database replaced it, the log does not belong to it: stop all programs that have it open, and either move \
-         {log} and {shm}, which contain the last commits, to another folder, or put the earlier file back. Otherwise \
-         restore a backup"
+        "SQLite reports damage ({error}) when it reads the database with the write-ahead log {log}. If an older copy has \
+         replaced the database, the log does not belong to that copy: stop all programs that have the database open, and \
+         either move {log} and {shm}, which contain the last commits, to another folder, or put the replaced file back. \
+         If it was not replaced, restore a backup"
     );
     unusable(path, reason, Some(Box::new(error)))
 }
@@ -98,14 +99,15 @@ fn names(sidecars: &Sidecars) -> [String; 2] {
     [WAL, SHM].map(|suffix| sidecars.path(suffix).display().to_string())
 }
 
-/// What is known of a database without its log.
+/// The parts of a database file that are compared with the log.
 struct Database {
     length: u64,
-    /// The beginning of its first page, as far as needed here.
+    /// The beginning of the first page, up to the change counter.
     page: Vec<u8>,
 }
 
-/// Why the log does not belong to the database; `None`: no sign against it was found, or there is no log.
+/// Why the log does not belong to the database. `None` if there is no log, or no sign that it belongs to another
+/// database.
 fn unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<String>> {
     match seems_unfit(database, sidecars)? {
         Some((log, why)) if is_unchanged(&log, sidecars)? => Ok(Some(why)),
@@ -122,14 +124,14 @@ fn seems_unfit(database: &mut File, sidecars: &Sidecars) -> io::Result<Option<(L
     Ok(why.map(|why| (log, why)))
 }
 
-/// Whether the log has not changed. If other processes have the database open, log and database were read at different
-/// times. A log can look unfit only because another process has written to it meanwhile, or has checkpointed and deleted
-/// it. So the log is looked up by its name again.
+/// Whether the log has not changed since it was read. The log and the database are read at different times. Meanwhile
+/// another process may have written to the log, or may have checkpointed and deleted it. The log can then look as if it
+/// did not belong to the database. So this function opens the log by its name again.
 fn is_unchanged(log: &Log, sidecars: &Sidecars) -> io::Result<bool> {
     Ok(found(sidecars)?.as_ref() == Some(log))
 }
 
-/// What the log beside the database says. `None`: there is none.
+/// Reads the log beside the database. `None` if there is no log, or no complete commit in the log.
 fn found(sidecars: &Sidecars) -> io::Result<Option<Log>> {
     match sidecars.open(&sidecars.path(WAL)) {
         Ok(mut log) => read(&mut log),
@@ -141,18 +143,18 @@ fn found(sidecars: &Sidecars) -> io::Result<Option<Log>> {
 impl Log {
     fn unfit(&self, database: &Database) -> Option<String> {
         if database.length == 0 {
-            // SQLite starts a new database, and treats the log as the remains of a removed one.
+            // SQLite starts a new database, and treats the log as the remains of a removed database.
             return None;
         }
-        // If there is a log, the mode is 2 before the first commit in it.
+        // SQLite sets the mode to 2 before the first commit in a log.
         if let Some(1) = database.page.get(MODE) {
-            return Some("it was set up for use without a log".to_owned());
+            return Some("its header does not set WAL mode".to_owned());
         }
         if let (Some((first, last)), Some(counter)) = (self.counters, number(&database.page, COUNTER)) {
             let before = first.wrapping_sub(1);
             // The counters may have wrapped around to zero.
             if counter.wrapping_sub(before) > last.wrapping_sub(before) {
-                return Some(format!("its change counter is {counter}, and the log continues from {before}"));
+                return Some(format!("its change counter is {counter}, but the log continues from {before}"));
             }
         }
         let page = u64::from(self.page);
@@ -165,8 +167,8 @@ impl Log {
     }
 }
 
-/// The first page of a database of `pages` pages that is neither among the first `there` nor in the log. `page_size` is
-/// in bytes.
+/// The first missing page of a database that has `pages` pages. A page is missing if it is neither among the first
+/// `there` pages of the file nor in the log. `page_size` is in bytes.
 pub(crate) fn missing(there: u64, pages: u32, page_size: u64, in_log: &BTreeSet<u32>) -> Option<u64> {
     let is_nowhere = |number: &u64| {
         *number != LOCKS / page_size + 1
@@ -175,7 +177,8 @@ pub(crate) fn missing(there: u64, pages: u32, page_size: u64, in_log: &BTreeSet<
     (there + 1..=u64::from(pages)).find(is_nowhere)
 }
 
-/// Reads a log as SQLite does: up to the last commit before the first incomplete frame. `None`: there is none.
+/// Reads a log as SQLite does, up to the last commit before the first incomplete or invalid frame. `None` if the log
+/// has no complete commit.
 fn read(log: &mut File) -> io::Result<Option<Log>> {
     let mut header = Vec::with_capacity(HEADER);
     log.seek(SeekFrom::Start(0))?;
@@ -217,7 +220,7 @@ fn read(log: &mut File) -> io::Result<Option<Log>> {
     Ok(committed.map(|(pages, counters, sum)| Log { salts, sum, page, held, pages, counters }))
 }
 
-/// Fills the buffer; `false`: the file ends before.
+/// Fills the buffer. `false` means that the file ends before the buffer is full.
 fn whole(log: &mut impl Read, frame: &mut [u8]) -> io::Result<bool> {
     match log.read_exact(frame) {
         Ok(()) => Ok(true),

@@ -1,4 +1,5 @@
-//! A loss: what happened to a file of the database. Every later call of the store returns it.
+//! A loss describes what happened to a file of the database. Every later call of the store returns the loss as an
+//! error.
 #![cfg_attr(not(unix), allow(dead_code, reason = "there, a file that is open can only be damaged"))]
 
 use std::{
@@ -10,8 +11,8 @@ use std::{
 
 use wfe_core::WfeError;
 
-/// The file at the path is no longer the database that was opened, or cannot be read: no call may claim that anything is
-/// stored.
+/// The file at the path is no longer the database that was opened, or it cannot be read. From then on, no call may
+/// report that anything was stored.
 #[derive(Clone, Debug)]
 pub(crate) struct Loss {
     path: PathBuf,
@@ -32,7 +33,7 @@ enum LossKind {
     #[cfg(unix)]
     NotLocked(Arc<io::Error>),
     Inaccessible(Arc<io::Error>),
-    /// SQLite reports that the file is damaged or no database.
+    /// SQLite reports that the file is damaged or is not a database.
     Damaged(Arc<sqlx::Error>),
 }
 
@@ -41,12 +42,12 @@ impl Loss {
         Self { path: path.to_owned(), kind }
     }
 
-    /// The loss after this error of a check of the database file.
+    /// Converts an error of a check of the database file to a loss.
     pub(crate) fn database(path: &Path, error: io::Error) -> Self {
         Self::of_error(path, error, LossKind::Removed)
     }
 
-    /// The loss after this error of a check of the log or the `-shm`.
+    /// Converts an error of a check of the log or the `-shm` to a loss.
     pub(crate) fn sidecar(path: &Path, error: io::Error) -> Self {
         Self::of_error(path, error, LossKind::SidecarRemoved)
     }
@@ -95,11 +96,11 @@ impl Loss {
         WfeError::CommitUnknown { message, source: Some(Box::new(self.clone())) }
     }
 
-    /// What happened, and what to do.
+    /// The text of the error: what happened, and what the operator can do.
     fn reason(&self) -> String {
         let advice = match self.kind {
             LossKind::SidecarRemoved => {
-                "stop all programs that have the database open, and start them again; the last one to close writes the \
+                "stop all programs that have the database open, and start them again; the last program to close it writes the \
                  commits of the removed log into the database, unless another process has created a new log meanwhile"
             }
             LossKind::Damaged(_) | LossKind::Truncated => {

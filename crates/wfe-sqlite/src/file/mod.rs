@@ -1,4 +1,4 @@
-//! The database file: how it is checked and opened, and how it is guarded while it is open.
+//! Checks and opens the database file, and guards it while it is open.
 
 pub(crate) mod first_page;
 mod guard;

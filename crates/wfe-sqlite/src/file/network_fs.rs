@@ -1,13 +1,14 @@
-//! Refuses network file systems, where Linux names them.
+//! Refuses databases on network file systems, as far as Linux reports the type of the file system.
 //!
 //! "WAL does not work over a network filesystem": the index of the write-ahead log is memory that all processes share
 //! (<https://www.sqlite.org/wal.html>), and on many of these file systems a lock does not exclude other machines
 //! (<https://www.sqlite.org/useovernet.html>,
-//! <https://www.sqlite.org/howtocorrupt.html#_filesystems_with_broken_or_missing_lock_implementations>). The effects come
-//! late: lost commits or a damaged file. So a network file system is refused before any file is created.
+//! <https://www.sqlite.org/howtocorrupt.html#_filesystems_with_broken_or_missing_lock_implementations>). The effects
+//! (lost commits or a damaged file) appear late. Therefore a database on a network file system is refused before any
+//! file is created.
 //!
-//! An unrecognised file system is accepted: an unknown type, a system without `/proc`, a device that no mount is listed
-//! with (btrfs gives each subvolume one), another operating system.
+//! A database is accepted if its file system is not recognised: the type is unknown, there is no `/proc`, no mount is
+//! listed for the device (btrfs gives each subvolume its own device), or the operating system is not Linux.
 
 use std::{fs::Metadata, path::Path};
 
@@ -15,11 +16,11 @@ use wfe_core::Result;
 
 use crate::error::unusable;
 
-/// The types as `/proc/self/mountinfo` names them, without the `fuse.` before those of FUSE. The shared folders of
-/// hypervisors (`virtiofs`, `vboxsf`) are not among them: only one kernel may use them.
+/// The types of network file systems as `/proc/self/mountinfo` names them, without the prefix `fuse.` of FUSE types.
+/// The shared folders of hypervisors (`virtiofs`, `vboxsf`) are not in the list, because only one kernel may use them.
 const NETWORK: [&str; 32] = [
-    // What systemd counts as network file systems (`fstype_is_network`): on a server, or on a disk that several machines
-    // mount.
+    // The types that systemd treats as network file systems (`fstype_is_network`). The data is on a server, or on a
+    // disk that several machines mount.
     "afs",
     "ceph",
     "cifs",
@@ -38,17 +39,19 @@ const NETWORK: [&str; 32] = [
     "smb3",
     "smbfs",
     "sshfs",
-    // What util-linux adds (`mnt_fstype_is_netfs`).
+    // The types that util-linux adds (`mnt_fstype_is_netfs`).
     "9p",
     "curlftpfs",
-    // What gnulib adds (`ME_REMOTE`), and so `df --local`, except for what a single machine mounts as well.
+    // The types that gnulib adds (`ME_REMOTE`, used by `df --local`), except for types that a single machine also
+    // mounts.
     "auristorfs",
     "coda",
     "fhgfs",
     "gpfs",
     "ibrix",
-    // The same kinds under the names that their own programs mount them with: the newer fhgfs, the FUSE clients of
-    // ceph and davfs, and object stores, which have neither locks nor shared memory.
+    // Further file systems of these kinds, under the names that their own programs use when they mount them: the
+    // successor of fhgfs, the FUSE clients of ceph and davfs, and object stores, which have neither locks nor shared
+    // memory.
     "beegfs",
     "ceph-fuse",
     "gcsfuse",
@@ -58,12 +61,14 @@ const NETWORK: [&str; 32] = [
     "s3fs",
 ];
 
-/// Refuses a database if `place`, which is its folder or the file itself, is on a network file system.
+/// Refuses a database if `place` is on a network file system. `place` is the folder of the database, or the database
+/// file.
 pub(crate) fn refuse(path: &Path, place: &Path, found: &Metadata) -> Result<()> {
     let Some(device) = device(found) else { return Ok(()) };
-    // Without this file, nothing can be recognised.
+    // Without this file, no file system can be recognised.
     let Ok(mounts) = std::fs::read("/proc/self/mountinfo") else { return Ok(()) };
-    // Needed only if one file system has several mounts, and then the path as written is nearly always enough.
+    // The real path matters only if one file system has several mounts. Even then, the path as written is nearly always
+    // enough.
     let real = place.canonicalize().unwrap_or_else(|_| place.to_owned());
     match mount(&String::from_utf8_lossy(&mounts), device, &real) {
         Some(mount) if is_network(&mount.kind) => Err(unusable(
@@ -83,7 +88,7 @@ fn is_network(kind: &str) -> bool {
     NETWORK.contains(&kind.strip_prefix("fuse.").unwrap_or(kind))
 }
 
-/// The device number of a file; `None`: this operating system gives none.
+/// The device number of a file. `None` if the operating system is not Linux.
 #[cfg(target_os = "linux")]
 #[expect(clippy::unnecessary_wraps, reason = "elsewhere there is none")]
 fn device(found: &Metadata) -> Option<(u64, u64)> {
@@ -96,7 +101,7 @@ fn device(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// Major and minor number of a `st_dev`, as glibc and musl pack it (`gnu_dev_major`, `gnu_dev_minor`).
+/// The major and the minor number in a `st_dev`, as glibc and musl pack them (`gnu_dev_major`, `gnu_dev_minor`).
 #[cfg(target_os = "linux")]
 fn unpacked(packed: u64) -> (u64, u64) {
     let major = (packed >> 32 & 0xffff_f000) | (packed >> 8 & 0xfff);
@@ -110,8 +115,9 @@ struct Mount {
     point: String,
 }
 
-/// The mount of a device in a text of `/proc/self/mountinfo`. If the device is mounted several times, the innermost mount
-/// around `place` counts; if there are several of these, the last one, which hides the others.
+/// The mount of a device in the content of `/proc/self/mountinfo`. If the device has several mounts, the innermost
+/// mount that contains `place` is returned. If there are several innermost mounts, the last one is returned, because it
+/// hides the others.
 fn mount(mountinfo: &str, device: (u64, u64), place: &Path) -> Option<Mount> {
     let depth = |mount: &Mount| {
         let point = Path::new(&mount.point);
@@ -125,9 +131,9 @@ fn mount(mountinfo: &str, device: (u64, u64), place: &Path) -> Option<Mount> {
         .max_by_key(depth)
 }
 
-/// Parses a line such as `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`. The device is
-/// the third field and the mount point the fifth. Any number of optional fields come before the `-`, and the type after
-/// it (`proc_pid_mountinfo(5)`).
+/// Parses a line such as `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`. The device
+/// is the third field, and the mount point is the fifth. Any number of optional fields come before the `-`. The type
+/// comes after the `-` (`proc_pid_mountinfo(5)`).
 fn line(line: &str) -> Option<((u64, u64), Mount)> {
     let mut fields = line.split(' ');
     let (major, minor) = fields.nth(2)?.split_once(':')?;
@@ -142,7 +148,7 @@ fn unescaped(field: &str) -> String {
     let mut parts = field.split('\\');
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        // Anything else stays as it is.
+        // A backslash without a valid escape stays unchanged.
         let byte = part.get(..3).and_then(|octal| u8::from_str_radix(octal, 8).ok()).filter(u8::is_ascii);
         if let Some(byte) = byte {
             text.push(byte.into());
@@ -236,7 +242,7 @@ nonsense
         assert_eq!(unpacked(0x1f), (0, 31));
         assert_eq!(unpacked(0x1034_5602), (0x456, 0x1_0302));
         assert_eq!(unpacked(0xabcd_e123_4567_89ef), (0xabcd_e789, 0x1234_56ef));
-        // What this kernel says of a file system that every Linux has.
+        // The test compares with this kernel's entry for a file system that every Linux has.
         let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let proc = std::fs::metadata("/proc").unwrap();
         let found = mount(&text, device(&proc).unwrap(), Path::new("/proc")).unwrap();

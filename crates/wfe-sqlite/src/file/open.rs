@@ -15,25 +15,26 @@ use crate::{
     schema,
 };
 
-/// Makes SQLite open the log and the `-shm`, if it has read nothing in WAL mode before. So it happens now, while it is
-/// certain which files are there.
+/// Makes SQLite open the log and the `-shm`, if it has not read in WAL mode before. SQLite then opens these files now,
+/// while it is certain which files are at their paths.
 const FIRST_READ: &str = "PRAGMA schema_version";
 
 /// Makes SQLite read the whole schema.
 const READ_SCHEMA: &str = "SELECT count(*) FROM sqlite_schema";
 
-/// The number of connections that read; with the one that writes, there are four.
+/// The number of reading connections. Together with the writing connection, there are four.
 pub(crate) const READERS: usize = 3;
-/// How many texts stay prepared on a connection. One text of 32 requests holds some 200 statements.
+/// The number of query texts that stay prepared on a connection. One query text of 32 requests contains about 200
+/// statements.
 const PREPARED: usize = 256;
-/// How many results may be on their way from SQLite's thread: enough for a whole text, so that the thread does not wait
-/// for the receiver.
+/// The capacity of the channel for results from SQLite's thread. It is enough for a whole query text, so that the
+/// thread does not wait for the receiver.
 const ROWS: usize = 1024;
-/// How long to wait between two attempts while several processes create the file at once. Creating it takes a few of
-/// these intervals.
+/// The wait between two attempts to open the file while several processes create it at the same time. Creating the file
+/// takes a few of these intervals.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long SQLite itself waits for the write lock in one attempt. A request is given up at most this much after its time,
-/// and requests that came meanwhile wait this long to join the transaction.
+/// How long SQLite itself waits for the write lock in one attempt. A request fails at most this long after its time
+/// limit. Requests that arrive meanwhile wait this long before they join the transaction.
 const SLICE: Duration = Duration::from_millis(100);
 
 /// Opens the one connection of a database in memory. The database exists as long as the connection.
@@ -53,13 +54,13 @@ fn common(options: SqliteConnectOptions) -> SqliteConnectOptions {
         .pragma("temp_store", "MEMORY")
 }
 
-/// A new database in memory.
+/// The options of a new database in memory.
 pub(crate) fn in_memory() -> SqliteConnectOptions {
     SqliteConnectOptions::new().filename(":memory:").in_memory(true)
 }
 
-/// How the writing connection of a file is opened. It waits in short attempts, so that the writer can answer requests whose
-/// time is over in between.
+/// The options of the writing connection of a file. The connection waits for its lock in short attempts. Between two
+/// attempts, the writer can fail requests whose time limit is over.
 pub(crate) fn writing(path: &Path, busy: Duration) -> SqliteConnectOptions {
     common(SqliteConnectOptions::new())
         .filename(path)
@@ -95,7 +96,8 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
     let writer = loop {
         match logging::unlogged(prepare(path, busy)).await {
             Ok(connection) => break connection,
-            // Other processes create the same file at this moment. SQLite's own waiting does not cover the change to WAL.
+            // Other processes create the same file at this moment. SQLite's busy timeout does not cover the change to
+            // WAL mode.
             Err(WfeError::Busy { .. }) if Instant::now() < end => tokio::time::sleep(PAUSE).await,
             Err(error) => return Err(named(path, error)),
         }
@@ -113,7 +115,7 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
         Ok(()) => Ok(Opened { writer, readers, hold }),
         Err(loss) => {
             for connection in readers.into_iter().chain([writer]) {
-                // Only the loss matters.
+                // An error of the close is ignored: the caller gets the loss.
                 let _ = logging::unlogged(connection.close()).await;
             }
             Err(loss.unusable())
@@ -121,8 +123,8 @@ pub(crate) async fn file(path: &Path, watch: &Watch, sidecars: &Sidecars, busy: 
     }
 }
 
-/// Reads a database that has a log, with a connection that cannot write. A writing connection would checkpoint the log into
-/// the file when it closes, and delete the log, whether or not they belong together.
+/// Reads a database that has a log, with a connection that cannot write. A writing connection would checkpoint the log
+/// into the file and delete the log when it closes, even if the log does not belong to the file.
 async fn probe(path: &Path, sidecars: &Sidecars, busy: Duration) -> Result<()> {
     if std::fs::symlink_metadata(sidecars.path(WAL)).map_or(0, |log| log.len()) == 0 {
         return Ok(());
@@ -145,7 +147,8 @@ fn opening(error: sqlx::Error) -> WfeError {
     error::storage("opening the database", &Arc::new(error))
 }
 
-/// Adds the path to an error that keeps a file from being opened. An error that has the path stays as it is.
+/// Adds the path to an error that prevents the opening of a file. An error that already contains the path stays
+/// unchanged.
 fn named(path: &Path, error: WfeError) -> WfeError {
     match error {
         error @ (WfeError::Unusable { .. } | WfeError::SchemaTooNew { .. }) => error,
@@ -165,15 +168,16 @@ async fn prepare(path: &Path, busy: Duration) -> Result<SqliteConnection> {
     match settle(&mut connection, path).await {
         Ok(()) => Ok(connection),
         Err(error) => {
-            // Only the first error matters.
+            // An error of the close is ignored: the caller gets the first error.
             let _ = connection.close().await;
             Err(error)
         }
     }
 }
 
-/// Sets up the database. The order matters: auto-vacuum before there is any table; the schema, which marks the file as a
-/// store, before the WAL, so that the mark is in the file itself.
+/// Sets up the database. The order matters. Auto-vacuum must be set before there is any table. The schema marks the
+/// file as a store. It is created before the change to WAL mode, so that the mark is in the database file and not in
+/// the log.
 async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     let location = path.display().to_string();
     let pages = connection.fetch_one("PRAGMA page_count").await.map_err(opening)?;
@@ -183,16 +187,17 @@ async fn settle(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     schema::ensure(connection, &location).await?;
     let mode = connection.fetch_one("PRAGMA journal_mode = WAL").await.map_err(opening)?;
     if mode.try_get::<&str, _>(0).map_err(opening)? != "wal" {
-        return Err(unusable(path, "its file system has no shared memory, which the WAL needs", None));
+        return Err(unusable(path, "its file system lacks the shared memory that WAL mode needs", None));
     }
     connection.fetch_one(FIRST_READ).await.map_err(opening)?;
     Ok(())
 }
 
-/// The path of an existing file with links followed: all processes find the sidecars beside that file.
+/// The path of an existing file, with symbolic links resolved. All processes find the sidecars beside the file at this
+/// path.
 pub(crate) fn real(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|error| {
-        unusable(path, format!("its links cannot be followed ({error})"), Some(Box::new(error)))
+        unusable(path, format!("its symbolic links cannot be resolved ({error})"), Some(Box::new(error)))
     })
 }
 

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::file::sidecar_names::sidecar_path;
 
-/// How often a check starts again while other processes write. Where the WAL index cannot be read, once is enough.
+/// The maximum number of attempts of a check while other processes write. Where the WAL index cannot be read, one
+/// attempt is enough.
 const ATTEMPTS: usize = if cfg!(target_os = "openbsd") { 1 } else { 8 };
 
 /// The files of an open database as they were when it was opened.
@@ -28,17 +29,17 @@ pub(super) struct OpenFiles {
     database: Inode,
     /// The log and the `-shm`.
     sidecars: [(PathBuf, Inode); 2],
-    /// The log. SQLite has no locks on it, so closing this descriptor releases none.
+    /// The log. SQLite has no locks on the log, so closing this descriptor releases no lock.
     log: File,
-    /// When the database was last found complete: its length in bytes, and the checkpoint at that time.
+    /// The length of the database in bytes, and the checkpoint, when the database was last found complete.
     complete: Option<(u64, Checkpoint)>,
 }
 
 impl OpenFiles {
-    /// Locks the files and records their identities. Call it when SQLite has opened all three.
+    /// Locks the files and records their identities. Call this function after SQLite has opened all three files.
     ///
-    /// `given` is the path by which the database was opened, `real` the same path with links followed. `shm` keeps this
-    /// process's descriptor of the `-shm`, which must stay open while SQLite has that file open.
+    /// `given` is the path by which the database was opened. `real` is the same path with symbolic links resolved.
+    /// `shm` keeps this process's descriptor of the `-shm`, which must stay open while SQLite has that file open.
     pub(super) fn open(
         database: &File,
         shm: &mut Option<File>,
@@ -47,7 +48,8 @@ impl OpenFiles {
     ) -> Result<Self, Loss> {
         let [wal_path, shm_path] = ["-wal", "-shm"].map(|suffix| sidecar_path(real, suffix));
         let opened = match shm.take() {
-            // A descriptor of the same file stays open: another connection of this process may have locks on the file.
+            // The existing descriptor of this file stays open: another connection of this process may have locks on the
+            // file.
             Some(opened)
                 if inode_of_sidecar(&shm_path)?
                     == inode_of(&opened).map_err(|error| Loss::sidecar(&shm_path, error))? =>
@@ -64,7 +66,7 @@ impl OpenFiles {
             locked = lock(kind, database, shm);
         }
         locked.map_err(|error| not_locked(given, error))?;
-        // With the locks, no process removes these files: the files at the paths are the open ones.
+        // Because of the locks, no process removes these files. The files at the paths are therefore the open files.
         let inodes = (inode_of_sidecar(&wal_path)?, inode_of_sidecar(&shm_path)?);
         let log = read_only(&wal_path)?;
         let sidecars = [(wal_path, inodes.0), (shm_path, inodes.1)];
@@ -74,7 +76,7 @@ impl OpenFiles {
         Ok(files)
     }
 
-    /// Checks that SQLite, too, has these files open, and not files that were at the paths before.
+    /// Checks that SQLite has these same files open, and not earlier files of the same paths.
     fn are_open_here(&self, database: &File, shm: &File, given: &Path) -> Result<(), Loss> {
         let [(wal_path, wal_inode), (shm_path, shm_inode)] = &self.sidecars;
         if inode_of(database).map_err(|error| Loss::database(given, error))? != self.database {
@@ -84,7 +86,7 @@ impl OpenFiles {
             return Err(Loss::replaced(shm_path));
         }
         let Some(open) = descriptors() else { return Ok(()) };
-        // This process has one descriptor of each, and SQLite at least one more.
+        // In this process, WFE has one descriptor of each file, and SQLite has at least one more.
         let all = [(given, self.database), (wal_path, *wal_inode), (shm_path, *shm_inode)];
         for (path, inode) in all {
             if open.iter().filter(|other| **other == inode).count() < 2 {
@@ -94,11 +96,11 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Checks that all three files are at their paths, unchanged.
+    /// Checks that all three files are still at their paths, and complete.
     ///
-    /// Where the locks belong to the process, it takes them again first. There are three cases: another process refuses
-    /// the locks; or a file is gone; or no process has acted as the last one until now, and a process that does so later
-    /// finds in the log what was committed before.
+    /// If the locks belong to the process (POSIX locks), the check takes them again first. There are three cases.
+    /// Another process may have locks that conflict with these locks. A file may be gone. Otherwise no process has
+    /// acted as the last one until now, and a process that does so later finds all earlier commits in the log.
     pub(super) fn check(&mut self, database: &File, shm: &File, given: &Path) -> Result<(), Loss> {
         if self.kind == Kind::Posix {
             lock(self.kind, database, shm).map_err(|error| not_locked(given, error))?;
@@ -106,8 +108,9 @@ impl OpenFiles {
         self.check_paths(shm, given)
     }
 
-    /// Checks that the files are at their paths, and complete. What the WAL index says of the files counts only if it says
-    /// the same afterwards. Otherwise other processes write, and the check starts again, or is left to the next one.
+    /// Checks that the files are at their paths, and complete. A file counts as truncated only if the WAL index has not
+    /// changed during the check. Otherwise other processes write, and the check starts again. After the last attempt,
+    /// the decision is left to the next check.
     fn check_paths(&mut self, shm: &File, given: &Path) -> Result<(), Loss> {
         for _ in 0..ATTEMPTS {
             let index = self.wal_index(shm)?;
@@ -141,7 +144,7 @@ impl OpenFiles {
         })
     }
 
-    /// The loss if the database or the log, of these lengths in bytes, was truncated.
+    /// Returns a loss if the database or the log was truncated. `database` and `log` are their lengths in bytes.
     fn truncated(
         &self,
         index: &WalIndex,
@@ -155,7 +158,7 @@ impl OpenFiles {
             return Ok(Some(Loss::truncated(wal_path)));
         }
         let before = self.complete.map(|(length, _)| length);
-        // Without a checkpoint, a database that was complete and has not become shorter is complete.
+        // If there was no checkpoint since, a database that was complete and has not become shorter is still complete.
         if self.complete.is_some_and(|(length, at)| length <= database && at == index.checkpoint()) {
             return Ok(None);
         }
@@ -164,11 +167,12 @@ impl OpenFiles {
         Ok(is_truncated.then(|| Loss::truncated(given)))
     }
 
-    /// Releases this process's own locks before its last connection is closed, so that SQLite may checkpoint the log into
-    /// the database. SQLite has its own locks for that. The program may have lost them, so they are taken again first.
+    /// Releases WFE's own locks before the last connection of this process is closed, so that SQLite may checkpoint the
+    /// log into the database. SQLite needs its own locks for the checkpoint. The program may have lost them, so they
+    /// are taken again first.
     ///
     /// # Errors
-    /// The locks stay: the log is not checkpointed, which loses nothing.
+    /// If the call fails, the locks stay, and SQLite does not checkpoint the log. No data is lost.
     pub(super) fn unlock(&self, database: &File, shm: &File) -> io::Result<()> {
         lock(Kind::Posix, database, shm)?;
         if self.kind == Kind::Description {
@@ -178,23 +182,24 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// After a loss, before the last connection here is closed: whether closing it may write back what only this process
+    /// Whether the close of this process's last connection, after a loss, may write back commits that only this process
     /// still has.
     ///
-    /// It may if the log or the `-shm` was removed, and no process has made another one: a process that opened the
-    /// database since would have made one. `false`: it must not write. It would overwrite what other processes have stored
-    /// since, and remove their log.
+    /// The close may write if the log or the `-shm` was removed, and no process has created a new one. A process that
+    /// opened the database since the removal would have created a new one. `false` means that the close must not write:
+    /// it would overwrite data that other processes have stored since, and remove their log.
     pub(super) fn may_write_back(&self, database: &File, shm: &File, given: &Path) -> bool {
         if !self.is_in_place(given) || self.unlock(database, shm).is_err() {
             return false;
         }
-        // SQLite takes the same lock when it closes. With it, no other process can open the database from now on.
+        // SQLite takes the same lock when it closes the database. While this process has the lock, no other process can
+        // open the database.
         if Kind::Posix.set(database, SHARED, Lock::Write).is_ok() && self.is_in_place(given) {
             return true;
         }
-        // Another process has the database open. With this process's locks again, neither that process nor SQLite here is
-        // the last one. Taking them cannot fail while the other process has read locks; if it does, the database is closed
-        // without writing all the same.
+        // Another process has the database open. This process takes its locks again, so that neither the other process
+        // nor SQLite in this process acts as the last one. Taking the locks cannot fail while the other process has
+        // read locks. If it fails nevertheless, the database is still closed without writing.
         let again =
             Kind::Posix.set(database, SHARED, Lock::Read).and_then(|()| lock(self.kind, database, shm));
         if let Err(error) = again {
@@ -203,12 +208,12 @@ impl OpenFiles {
         false
     }
 
-    /// Whether the locks keep SQLite in this process, too, from checkpointing the log when it closes.
+    /// Whether the locks also prevent SQLite in this process from checkpointing the log when it closes the database.
     pub(super) fn keeps_log(&self) -> bool {
         self.kind == Kind::Description
     }
 
-    /// Whether the database is at its path, and the log and the `-shm` are at theirs or missing.
+    /// Whether the database is at its path, and the log and the `-shm` are at their paths or missing.
     fn is_in_place(&self, given: &Path) -> bool {
         let is_missing = |path: &Path| {
             fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -233,8 +238,8 @@ fn inode_of(file: &File) -> io::Result<Inode> {
     file.metadata().map(|found| inode(&found))
 }
 
-/// The file at the path of the database, which may be a link. An empty file is a truncated one: a database has at least
-/// one page.
+/// The file at the path of the database. A symbolic link at this path is followed. An empty file counts as truncated,
+/// because a database has at least one page.
 fn stat_database(path: &Path) -> Result<Found, Loss> {
     match stat::followed(path).map_err(|error| Loss::database(path, error))? {
         Found { length: 0, .. } => Err(Loss::truncated(path)),
@@ -242,7 +247,7 @@ fn stat_database(path: &Path) -> Result<Found, Loss> {
     }
 }
 
-/// The file at the path of the log or the `-shm`. A link there is not followed.
+/// The file at the path of the log or the `-shm`. A symbolic link at this path is not followed.
 fn stat_sidecar(path: &Path) -> Result<Found, Loss> {
     stat::unfollowed(path).map_err(|error| Loss::sidecar(path, error))
 }
@@ -251,15 +256,15 @@ fn inode_of_sidecar(path: &Path) -> Result<Inode, Loss> {
     stat_sidecar(path).map(|found| found.inode)
 }
 
-/// Opens the log or the `-shm` for reading. A link there is not followed.
+/// Opens the log or the `-shm` for reading. A symbolic link at this path is not followed.
 ///
-/// Reading leaves the file's time of last access alone where the system allows that. Otherwise the first check after each
-/// commit would change the inode of the log, and the next fsync of the log would write that inode, too.
+/// Reading does not change the file's time of last access, where the system allows this. Otherwise the first check
+/// after each commit would change the inode of the log, and the next fsync of the log would also write that inode.
 fn read_only(path: &Path) -> Result<File, Loss> {
     let open = |flags| OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | flags).open(path);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let opened = open(libc::O_NOATIME).or_else(|error| match error.kind() {
-        // The file belongs to another user, who allows this one to write to it.
+        // The file belongs to another user, but the user of this process may write to it.
         io::ErrorKind::PermissionDenied => open(0),
         _ => Err(error),
     });
@@ -268,8 +273,8 @@ fn read_only(path: &Path) -> Result<File, Loss> {
     opened.map_err(|error| Loss::sidecar(path, error))
 }
 
-/// The files that this process has open; `None`: the system does not list them. It takes some microseconds for each
-/// descriptor.
+/// The files that this process has open. `None` means that the system does not list them. The call takes some
+/// microseconds for each descriptor.
 fn descriptors() -> Option<Vec<Inode>> {
     let all = fs::read_dir("/proc/self/fd").ok()?;
     // A descriptor that was closed meanwhile is left out.
@@ -281,8 +286,9 @@ fn descriptors() -> Option<Vec<Inode>> {
     )
 }
 
-/// Closes descriptors of files on which no other part of this process has locks. Where another part has (a connection of
-/// the program's own, say), closing the descriptor would release these locks: it stays open to the end of the process.
+/// Closes the descriptors of files that no other part of this process has open. Another part, for example a connection
+/// of the program, may have locks on its file, and closing the descriptor here would release them. In this case the
+/// descriptor stays open until the process ends.
 pub(super) fn close(files: impl Iterator<Item = File>) {
     let open = descriptors().unwrap_or_default();
     for file in files {

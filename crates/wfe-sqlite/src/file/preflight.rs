@@ -16,24 +16,25 @@ use super::identity;
 use crate::error::unusable;
 use crate::file::{Guard, first_page, log, network_fs, open, sidecars::Sidecars};
 
-/// How long the last process that has a removed database open may take to leave, usually some ten microseconds; and how
-/// long to wait between two checks.
+/// How long the last process that has a removed database open may take to close it. The close usually takes some ten
+/// microseconds. `PAUSE` is the wait between two checks.
 const HANDOVER: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The database files that this process has open, by device and inode.
 ///
-/// On Unix, closing *any* descriptor of a file releases all locks that the process holds on it, SQLite's among them. So a
-/// file that this process uses is not opened again to check it, and two providers that open one file check it one after
-/// the other.
+/// On Unix, closing *any* descriptor of a file releases all locks that the process holds on it, including SQLite's
+/// locks. Therefore a file that this process uses is not opened again for a check, and two providers that open the same
+/// file check it one after the other.
 static FILES: Mutex<Files> = Mutex::new(Files::new());
 
 type Files = BTreeMap<(u64, u64), Weak<Guard>>;
 
-/// Checks a database file. Creates a missing file for its owner alone, and refuses a file that is unusable, as far as can
-/// be seen before SQLite touches it.
+/// Checks a database file before SQLite opens it. Creates a missing file that only its owner can read. Refuses a file
+/// if this check already shows that it is unusable.
 ///
-/// Keep the returned guard as long as SQLite has the file open: meanwhile, this function does not open the file again.
+/// The caller must keep the returned guard while SQLite has the file open. As long as the guard exists, this function
+/// does not open the file again.
 pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     if path.to_str().is_none() {
         return Err(unusable(path, "its path is not UTF-8, which SQLite needs; choose another name", None));
@@ -67,15 +68,16 @@ pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     if !found.is_file() {
         return Err(unusable(path, "it is not a regular file", None));
     }
-    // Links may have led to another file system than that of the folder.
+    // Symbolic links may lead to a file system other than that of the folder.
     network_fs::refuse(path, path, &found)?;
     if found.permissions().readonly() {
         return Err(unusable(path, "it is read-only; make it writable", None));
     }
     if identity::links(&found) > 1 {
-        // The name of the write-ahead log follows the name of the database: a process that uses another name misses it.
+        // The name of the write-ahead log is derived from the name of the database. A process that uses another name
+        // does not find the log.
         let reason = "it has more than one hard link, and SQLite loses data if a database is opened by two names; \
-                      remove the others, or make them symbolic links";
+                      remove the other links, or replace them with symbolic links";
         return Err(unusable(path, reason, None));
     }
     let real = open::real(path)?;
@@ -85,7 +87,7 @@ pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     }
     if files.values().filter_map(Weak::upgrade).any(|guard| is_another(&guard)) {
         // The new file would share the log and the `-shm` of the earlier one.
-        let reason = "this program still has the earlier file of this path open; close it first";
+        let reason = "this program still has an earlier file open under this path; close that file first";
         return Err(unusable(path, reason, None));
     }
     let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| {
@@ -98,21 +100,22 @@ pub(crate) fn check(path: &Path) -> Result<Arc<Guard>> {
     put(&mut files, &found, file, path)
 }
 
-/// Refuses to create a database in the place of a removed one that a process still has open. That process would continue
-/// with the removed file until its next check.
+/// Refuses to create a database at the path of a removed database that a process still has open. That process would
+/// continue with the removed file until its next check.
 fn refuse_removed(path: &Path) -> Result<()> {
     let end = Instant::now() + HANDOVER;
     loop {
         let is_held =
             crate::file::sidecars::is_open_elsewhere(path).map_err(|error| inaccessible(path, error))?;
-        // The order matters: a process that holds a lock beside the database has created it or found it there before.
+        // The lock is checked before the path: a process that holds the lock has created or found the database before
+        // it took the lock.
         if !is_held || path.try_exists().map_err(|error| inaccessible(path, error))? {
             return Ok(());
         }
-        // The last process may be about to leave.
+        // The last process may be closing the database at this moment.
         if Instant::now() >= end {
-            let reason = "it was removed while another process, or this one, has it open; stop all processes that have it \
-                          open, put the file back if it is still wanted, and try again";
+            let reason = "it was removed while a process (perhaps this one) has it open; stop all processes that have it \
+                          open, put the file back if you still need it, and try again";
             return Err(unusable(path, reason, None));
         }
         thread::sleep(PAUSE);

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// The suffixes of the files that WFE keeps beside a database; an owner's id follows the last one. They are spelled only
-/// here, so that [`is_sidecar`] recognises every file that WFE makes.
+/// The suffixes of the files that WFE keeps beside a database. The suffix of an owner's lock file is followed by the
+/// owner's id. The suffixes are defined only here, so that [`is_sidecar`] recognises every file that WFE creates.
 pub(crate) const ENTRY_LOCK: &str = "-gate";
 pub(crate) const WRITER_LOCK: &str = "-turn";
 pub(crate) const CHANGE_SIGNAL: &str = "-bell";
@@ -25,12 +25,12 @@ pub(crate) fn sidecar_path(database: &Path, suffix: &str) -> PathBuf {
 /// Returns `true` if `other` is a file that SQLite or WFE keeps beside the database at `database`.
 ///
 /// These sidecars are SQLite's write-ahead log, shared memory and rollback journal, the lock files of owners, the two
-/// locks of the writers (`-gate`, `-turn`) and the change signal (`-bell`). The database itself is none of its sidecars.
+/// locks of the writers (`-gate`, `-turn`) and the change signal (`-bell`). The database itself is not a sidecar.
 ///
-/// Paths are compared as they are written: give both in the same form. If the database's path is a symbolic link, give the
-/// path of the file that it leads to, since the sidecars lie beside that file.
+/// Paths are compared as they are written, so pass both in the same form. If the database's path is a symbolic link,
+/// pass the path of its target, because the sidecars are beside the target.
 ///
-/// For programs that walk over folders, copy or clean them: a sidecar belongs to its database.
+/// Use this function in programs that traverse, copy or clean folders: a sidecar belongs to its database.
 ///
 /// ```
 /// use std::path::Path;

@@ -1,13 +1,14 @@
 //! Opens the files beside a database, and refuses unsafe ones.
 //!
-//! Any user who may write to the folder can put anything there under the names of these files: a link to another user's
-//! file, a pipe without a reader, a file that the user has locked. So no symbolic link is followed, and a file is used only
-//! if it is a regular file with one name that belongs to the owner of the database. New files belong to that owner, too,
-//! even if another user's process creates them: an administrator who opens the database once must not lock the service out.
+//! Any user who may write to the folder can create something else under the names of these files: a link to another
+//! user's file, a pipe without a reader, or a file that the user has locked. Therefore no symbolic link is followed,
+//! and a file is used only if it is a regular file with one hard link that belongs to the owner of the database. New
+//! files also belong to that owner, even if another user's process creates them. Otherwise an administrator who opens
+//! the database once would lock the service out.
 //!
-//! SQLite opens its own three files by their names. It follows no symbolic link either, but uses anything else that is
-//! there: a second name of another file, a pipe, a journal that another program has written. So these files are checked
-//! before.
+//! SQLite opens its own three files by their names. It does not follow symbolic links, but it uses any other file at
+//! these paths: a hard link to another file, a pipe, or a journal that another program has written. Therefore these
+//! files are checked before SQLite opens them.
 
 use std::{
     error::Error,
@@ -29,8 +30,8 @@ use crate::{
     },
 };
 
-/// How long a file of another user is checked again. An administrator's process may be about to give the file to the
-/// owner of the database, which takes it some ten microseconds.
+/// How long the check of another user's file is repeated. The process of an administrator may have created the file,
+/// and needs some ten microseconds to give it to the owner of the database.
 const HANDOVER: Duration = Duration::from_millis(100);
 /// How long to wait between two of these checks.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -38,13 +39,13 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// The files beside one database.
 #[derive(Debug, Clone)]
 pub(crate) struct Sidecars {
-    /// The path with links followed: the sidecars lie beside the real file.
+    /// The path with symbolic links resolved. The sidecars are beside the file at this path.
     database: PathBuf,
     owner: User,
 }
 
 impl Sidecars {
-    /// The sidecars of the database at this path, whose links are already followed.
+    /// The sidecars of the database at this path, in which symbolic links are already resolved.
     pub(crate) fn of(database: &Path) -> Result<Self> {
         let found = fs::metadata(database).map_err(|error| {
             unusable(database, format!("it cannot be checked ({error})"), Some(Box::new(error)))
@@ -60,11 +61,12 @@ impl Sidecars {
     /// Opens an existing file.
     ///
     /// # Errors
-    /// The operating system's, and one for which [`is_refusal`] returns `true`: the file must not be used.
+    /// Returns the errors of the operating system. Returns an error for which [`is_refusal`] is `true` if the file must
+    /// not be used.
     pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
         self.check(&fs::symlink_metadata(path)?)?;
         match open_unfollowed(path) {
-            // A file that took its place meanwhile is checked, too.
+            // The opened file is checked as well: it may have replaced the checked file meanwhile.
             Ok(file) => self.check(&file.metadata()?).map(|()| file),
             Err(error) => self.check(&fs::symlink_metadata(path)?).and(Err(error)),
         }
@@ -73,14 +75,14 @@ impl Sidecars {
     /// Creates a missing file that only the owner of the database can read.
     ///
     /// # Errors
-    /// The operating system's.
+    /// Returns the errors of the operating system.
     pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
-        // It fails if anything is at the path, even a link.
+        // The creation fails if anything is at the path, even a symbolic link.
         let file = identity::create(path)?;
         match self.owner.give(&file) {
             Ok(()) => Ok(file),
             Err(error) => {
-                // Only the first error matters.
+                // An error of the removal is ignored: the caller gets the first error.
                 let _ = remove(&file, path);
                 Err(error)
             }
@@ -90,7 +92,7 @@ impl Sidecars {
     /// Opens a file, or creates it if it is missing.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Returns the same errors as [`open`](Self::open).
     pub(crate) fn open_or_create(&self, path: &Path) -> io::Result<File> {
         let end = Instant::now() + HANDOVER;
         loop {
@@ -103,14 +105,15 @@ impl Sidecars {
                 result => return result,
             }
             match self.create(path) {
-                // Another process was faster.
+                // Another process has created the file first.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => return result,
             }
         }
     }
 
-    /// Refuses the database if one of SQLite's own files beside it must not be used. Called before each connection.
+    /// Refuses the database if one of SQLite's own files beside it must not be used. Called before each connection is
+    /// opened.
     pub(crate) fn check_files_of_sqlite(&self) -> Result<()> {
         for suffix in OF_SQLITE {
             let path = self.path(suffix);
@@ -126,10 +129,10 @@ impl Sidecars {
         Ok(())
     }
 
-    /// Refuses anything but a regular file with one name that belongs to the owner of the database.
+    /// Refuses anything but a regular file with one hard link that belongs to the owner of the database.
     fn check(&self, found: &Metadata) -> io::Result<()> {
         let reason = if found.is_symlink() {
-            "it is a symbolic link, which WFE does not follow there; remove it".to_owned()
+            "it is a symbolic link, and WFE follows none beside a database; remove the link".to_owned()
         } else if !found.is_file() {
             "it is not a regular file; remove it".to_owned()
         } else if identity::links(found) > 1 {
@@ -160,8 +163,8 @@ impl fmt::Display for Refusal {
 
 impl Error for Refusal {}
 
-/// Whether the path still leads to this open file itself, and not through a link. Outside Unix an open file cannot be
-/// removed.
+/// Whether this open file is still at the path itself, and not behind a symbolic link. Outside Unix, an open file
+/// cannot be removed.
 pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) => Ok(!found.is_symlink() && identity::inode(&found) == identity::inode(&file.metadata()?)),
@@ -170,8 +173,8 @@ pub(crate) fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Removes this open file if it is still the one at the path; returns whether it was. A file that another process has put
-/// there stays.
+/// Removes this open file if it is still at the path, and returns whether it was. If another process has put a file at
+/// the path, that file stays.
 pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
     if !is_same(file, path)? {
         return Ok(false);
@@ -182,7 +185,8 @@ pub(crate) fn remove(file: &File, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Opens a file, but not through a symbolic link. Opening a pipe does not wait either, so check what was opened.
+/// Opens a file, but not through a symbolic link. Opening a pipe does not block, so the caller must check the kind of
+/// the opened file.
 #[cfg(unix)]
 pub(crate) fn open_unfollowed(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -212,17 +216,17 @@ impl User {
         Self { user: found.uid(), group: found.gid() }
     }
 
-    /// Why another user's file must not be used beside a file of this user; `None`: it is the same user.
+    /// Why another user's file must not be used beside a file of this user. `None` if both files have the same user.
     fn differs(self, other: Self) -> Option<String> {
         (self.user != other.user).then(|| {
             format!(
-                "it belongs to user {}, and the database to user {}; remove it, or give it to the database's owner",
+                "it belongs to user {}, but the database belongs to user {}; remove it, or change its owner to that of the database",
                 other.user, self.user
             )
         })
     }
 
-    /// Gives this user a new file that another user's process has created; root can.
+    /// Makes this user the owner of a new file that another user's process has created. Root is allowed to do this.
     fn give(self, file: &File) -> io::Result<()> {
         let maker = Self::of(&file.metadata()?);
         if maker.user == self.user {
@@ -230,8 +234,8 @@ impl User {
         }
         std::os::unix::fs::fchown(file, Some(self.user), Some(self.group)).map_err(|error| {
             let reason = format!(
-                "the database belongs to user {}, for whom user {} cannot create a file beside it ({error}); run the program \
-                 as that user, or as root",
+                "the database belongs to user {}, and user {} cannot create files for that owner ({error}); run \
+                 the program as the owner of the database, or as root",
                 self.user, maker.user
             );
             io::Error::new(error.kind(), reason)
@@ -239,7 +243,7 @@ impl User {
     }
 }
 
-/// Outside Unix, the standard library does not say.
+/// Outside Unix, the standard library does not report the owner of a file.
 #[cfg(not(unix))]
 #[derive(Debug, Clone, Copy)]
 struct User;
@@ -261,10 +265,11 @@ impl User {
 }
 
 #[cfg(unix)]
-/// Whether a process has the database at this path open, as far as its lock shows; also while the last process leaves.
+/// Whether a process has the database at this path open, according to the lock of the change signal. The result is also
+/// `true` while the last process closes the database.
 pub(crate) fn is_open_elsewhere(database: &Path) -> io::Result<bool> {
     let path = sidecar_names::sidecar_path(database, sidecar_names::CHANGE_SIGNAL);
-    // A file that must not be used is refused later, when this process joins.
+    // A file that must not be used is refused later, when this process opens the lock files.
     let change_signal = match fs::symlink_metadata(&path) {
         Ok(found) if found.is_file() => open_unfollowed(&path),
         Ok(_) => return Ok(false),

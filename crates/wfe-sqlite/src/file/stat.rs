@@ -1,4 +1,4 @@
-//! Which file is at a path.
+//! Identifies the file at a path.
 
 use std::{
     fs::{self, Metadata},
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-/// Device and inode. As long as a process has a file open, no other file gets the same ones.
+/// Device and inode. While a process has a file open, no other file gets the same pair of numbers.
 pub(super) type Inode = (u64, u64);
 
 pub(super) fn inode(found: &Metadata) -> Inode {
@@ -16,11 +16,11 @@ pub(super) fn inode(found: &Metadata) -> Inode {
 
 pub(super) struct Found {
     pub(super) inode: Inode,
-    /// In bytes.
+    /// The length of the file in bytes.
     pub(super) length: u64,
 }
 
-/// The file at a path; a link there is followed.
+/// The file at a path. A symbolic link at the path is followed.
 pub(super) fn followed(path: &Path) -> io::Result<Found> {
     #[cfg(target_os = "linux")]
     if let Some(found) = timeless::stat(path, timeless::FOLLOWED) {
@@ -29,7 +29,7 @@ pub(super) fn followed(path: &Path) -> io::Result<Found> {
     fs::metadata(path).map(|found| Found { inode: inode(&found), length: found.len() })
 }
 
-/// The file at a path; a link there is not followed.
+/// The file at a path. A symbolic link at the path is not followed.
 pub(super) fn unfollowed(path: &Path) -> io::Result<Found> {
     #[cfg(target_os = "linux")]
     if let Some(found) = timeless::stat(path, timeless::UNFOLLOWED) {
@@ -38,9 +38,10 @@ pub(super) fn unfollowed(path: &Path) -> io::Result<Found> {
     fs::symlink_metadata(path).map(|found| Found { inode: inode(&found), length: found.len() })
 }
 
-/// Reads no times of a file. Since Linux 6.13, the next write after a process has read them gives the inode a time of its
-/// own (<https://docs.kernel.org/filesystems/multigrain-ts.html>), and then each fsync of the log writes that inode, too:
-/// a commit took a tenth longer.
+/// Reads the identity and the length of a file, but not its timestamps. Since Linux 6.13, the next write after a
+/// process has read the timestamps gives the inode a new timestamp
+/// (<https://docs.kernel.org/filesystems/multigrain-ts.html>). Each fsync of the log then also writes that inode: a
+/// commit took a tenth longer.
 #[cfg(target_os = "linux")]
 mod timeless {
     use std::{io, path::Path};
@@ -55,7 +56,7 @@ mod timeless {
     pub(super) const FOLLOWED: AtFlags = AtFlags::empty();
     pub(super) const UNFOLLOWED: AtFlags = AtFlags::SYMLINK_NOFOLLOW;
 
-    /// `None`: the system does not have this call.
+    /// Returns `None` if the system does not have the call `statx`.
     pub(super) fn stat(path: &Path, flags: AtFlags) -> Option<io::Result<Found>> {
         let asked = StatxFlags::INO | StatxFlags::SIZE;
         match statx(CWD, path, flags, asked) {

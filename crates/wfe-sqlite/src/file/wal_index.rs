@@ -1,38 +1,40 @@
-//! What the WAL index (`-shm`) says of the log and the database: which parts of them there must be.
+//! Reads the WAL index (`-shm`), which shows which parts of the log and the database must exist.
 //!
-//! SQLite keeps in its header how many frames of the log are valid, and how many pages the database has
-//! (<https://www.sqlite.org/walformat.html#the_wal_index_header>). SQLite writes the log before it updates the header, and
-//! updates the header before it truncates the log (`TRUNCATE` checkpoint). After the header follows how many frames a
-//! checkpoint has copied into the database; SQLite updates this number when these pages are there. So while the WAL index
-//! does not change, two rules hold:
+//! The header of the WAL index contains the number of valid frames of the log, and the number of pages of the database
+//! (<https://www.sqlite.org/walformat.html#the_wal_index_header>). SQLite writes the log before it updates the header,
+//! and updates the header before it truncates the log (`TRUNCATE` checkpoint). The header is followed by the number of
+//! frames that a checkpoint has copied into the database. SQLite updates this number after it has written these pages.
+//! So two rules hold while the WAL index does not change:
 //!
 //! * The log begins with the salts that the header repeats, and reaches to the end of the last valid frame.
 //! * Each page is in the database file, or in a valid frame of the log that was not copied yet.
 //!
-//! The WAL index is read from the file, which SQLite has mapped into memory. On systems where a read does not see what is
-//! written to a mapping (OpenBSD), it is not used.
+//! The WAL index is read from its file, which SQLite maps into memory. On OpenBSD, a read does not see data that was
+//! written to a mapping, so the WAL index is not used there.
 
 use std::{collections::BTreeSet, fs::File, io, os::unix::fs::FileExt};
 
 use crate::file::log;
 
 const VERSION: u32 = 3_007_000;
-/// The length of the header, which is there twice; the offsets of the number of copied frames and of the page numbers.
+/// The length of the header, which is stored twice. `BACKFILLED` is the offset of the number of copied frames, and
+/// `PAGES` the offset of the page numbers.
 const HEADER: usize = 48;
 const BACKFILLED: usize = 2 * HEADER;
 const PAGES: usize = 136;
-/// The WAL index consists of blocks: the page numbers of this many frames, and a hash table of the same length.
+/// The length of a block of the WAL index. A block contains the page numbers of `FRAMES` frames, and a hash table of
+/// the same length.
 const BLOCK: usize = 32_768;
 const FRAMES: usize = 4_096;
 /// The offset of the salts in the header of the log.
 const SALTS: u64 = 16;
 
-/// What precedes the page numbers, at one moment.
+/// The part of the WAL index before the page numbers, as it was at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct WalIndex([u8; BACKFILLED + 4]);
 
-/// Which log it is, and how many of its frames were copied into the database. As long as a checkpoint stays the same, the
-/// database file has no reason to grow, nor to become shorter than the pages that were copied.
+/// The identity of a log, and the number of its frames that were copied into the database. While the checkpoint stays
+/// the same, SQLite has no reason to make the database file longer, or shorter than the copied pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Checkpoint {
     salts: [u8; 8],
@@ -40,10 +42,11 @@ pub(super) struct Checkpoint {
 }
 
 impl WalIndex {
-    /// Reads the WAL index. `None`: SQLite is just writing it, or this system does not show what is written to a mapping.
+    /// Reads the WAL index. `None` means that SQLite is writing it at this moment, or that a read on this system does
+    /// not see data that was written to a mapping.
     ///
     /// # Errors
-    /// The file cannot be read, or is too short (`UnexpectedEof`).
+    /// Fails if the file cannot be read, or is too short (`UnexpectedEof`).
     pub(super) fn read(file: &File) -> io::Result<Option<Self>> {
         if cfg!(target_os = "openbsd") {
             return Ok(None);
@@ -68,7 +71,7 @@ impl WalIndex {
         u32::from_ne_bytes(bytes)
     }
 
-    /// The size of a page in bytes. The largest size does not fit in its field, where 1 stands for it.
+    /// The size of a page in bytes. The largest size does not fit in the field, so the value 1 represents it.
     fn page_size(&self) -> u64 {
         match u16::from_ne_bytes([self.0[14], self.0[15]]) {
             1 => 65_536,
@@ -76,13 +79,13 @@ impl WalIndex {
         }
     }
 
-    /// How many frames of the log are valid.
+    /// The number of valid frames of the log.
     fn frames(&self) -> u32 {
         self.number(16)
     }
 
-    /// How many pages the database has, with those that are only in the log. `None`: there was no commit since a process
-    /// opened the database and found an empty log; then the length of the file counts.
+    /// The number of pages of the database, including pages that are only in the log. `None` means that there was no
+    /// commit since a process opened the database and found an empty log. The length of the file decides then.
     fn pages(&self) -> Option<u32> {
         Some(self.number(20)).filter(|pages| *pages > 0)
     }
@@ -90,7 +93,7 @@ impl WalIndex {
     /// Whether a log of this length in bytes lacks a part of its valid frames.
     ///
     /// # Errors
-    /// The log cannot be read.
+    /// Fails if the log cannot be read.
     pub(super) fn is_log_truncated(&self, log: &File, length: u64) -> io::Result<bool> {
         let frames = u64::from(self.frames());
         if frames == 0 {
@@ -107,11 +110,11 @@ impl WalIndex {
         }
     }
 
-    /// Whether a database file of this length lacks a page that is not in the log either. `before` is its length when it
-    /// was last found complete, if known. Both are in bytes.
+    /// Whether a database file of this length lacks a page that is not in the log either. `before` is the length of the
+    /// file when it was last found complete, if known. Both lengths are in bytes.
     ///
     /// # Errors
-    /// The `-shm` cannot be read.
+    /// Fails if the `-shm` cannot be read.
     pub(super) fn is_database_truncated(
         &self,
         shm: &File,

@@ -1,7 +1,8 @@
 //! Copies of stored instances, each verified by the `seq` and `revision` of its row.
 //!
-//! A copy is never trusted by itself: a read gives its stamp and gets the rows only if another one is stored,
-//! and a write is guarded by it. So an outdated copy costs a reload, but never causes a wrong answer.
+//! A copy is never used without this check. A read passes the `seq` and `revision` of the copy, and gets the
+//! rows only if the stored values differ. A write has a guard on the same values. So an outdated copy costs a
+//! reload, but never causes a wrong result.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,11 +15,11 @@ use wfe_core::sync::lock;
 pub(crate) struct Stored {
     pub(crate) seq: i64,
     pub(crate) revision: i64,
-    /// Without its pointers.
+    /// The instance without its pointers.
     pub(crate) instance: Arc<WorkflowInstance>,
-    /// In order.
+    /// The live pointers, in the order of their positions.
     pub(crate) pointers: Vec<StoredPointer>,
-    /// Estimated bytes of the instance without its pointers.
+    /// The estimated size of the instance without its pointers, in bytes.
     pub(crate) weight: usize,
 }
 
@@ -27,12 +28,12 @@ pub(crate) struct Stored {
 pub(crate) struct StoredPointer {
     pub(crate) position: i64,
     pub(crate) pointer: Arc<ExecutionPointer>,
-    /// Estimated bytes.
+    /// The estimated size of the pointer in bytes.
     pub(crate) weight: usize,
 }
 
 impl Stored {
-    /// The model.
+    /// The instance with its pointers, as a model of `wfe-core`.
     pub(crate) fn to_instance(&self) -> WorkflowInstance {
         let mut instance = WorkflowInstance::clone(&self.instance);
         instance.execution_pointers =
@@ -45,13 +46,14 @@ impl Stored {
     }
 }
 
-/// The estimated size of a decoded value for each byte of its text: a JSON tree is several times larger than
-/// its text, and an estimate that is too high only makes the cache smaller.
+/// The estimated size of a decoded value for each byte of its JSON text. A decoded JSON value is several
+/// times larger than its text. An estimate that is too high only makes the cache smaller.
 pub(crate) const WEIGHT_OF_TEXT: usize = 6;
-/// The estimated size of a pointer or an instance without its texts.
+/// The estimated size in bytes of a pointer or an instance without its text values.
 pub(crate) const WEIGHT_OF_ROW: usize = 640;
 
-/// The copies; the least recently used ones are dropped when their estimated size exceeds the bound.
+/// The cached copies. The least recently used copies are dropped when the total estimated size exceeds the
+/// bound.
 pub(crate) struct Cache {
     state: Mutex<State>,
     bound: usize,
@@ -63,7 +65,7 @@ struct State {
 }
 
 impl Cache {
-    /// A cache of about `bound` bytes; 0 keeps nothing.
+    /// Creates a cache of about `bound` bytes. A bound of 0 keeps no copies.
     pub(crate) fn new(bound: usize) -> Self {
         Self { state: Mutex::new(State { copies: LruCache::unbounded(), weight: 0 }), bound }
     }
@@ -73,7 +75,7 @@ impl Cache {
         self.with(|state| state.copies.get(id).map(|(_, stored)| Arc::clone(stored)))
     }
 
-    /// Keeps a copy, unless a newer one is there: a slow caller may have read an older one.
+    /// Keeps a copy, unless the cache has a newer copy. A slow caller may have read an older revision.
     pub(crate) fn put(&self, stored: Arc<Stored>) {
         let weight = stored.total();
         if weight > self.bound {

@@ -1,4 +1,5 @@
-//! Stored instances: read, with the cached copy if that is up to date, and compared with what is to be stored.
+//! Reads stored instances, from the cached copy if it is up to date, and compares them with the instance to
+//! store.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -19,13 +20,14 @@ use crate::{
     sql,
 };
 
-/// The position of a pointer is the revision that stored it, times this, plus its index among those stored
-/// then: so a new one comes after all existing ones, without reading their positions.
+/// The number of pointer positions in one revision. The position of a pointer is the revision that stored it,
+/// times this number, plus the index of the pointer among those stored in that revision. So a new pointer
+/// comes after all existing pointers, and their positions need not be read.
 const POSITIONS: i64 = 1 << 20;
 
 /// The revision after `previous`, raised further if one revision does not have enough positions.
 pub(crate) fn next_revision(previous: i64, new_pointers: usize) -> i64 {
-    // The second term is far below 2^63 / POSITIONS: so many pointers do not fit into memory.
+    // The second term is far below 2^63 / POSITIONS, because so many pointers do not fit into memory.
     previous + 1 + i64::try_from(new_pointers).unwrap_or(i64::MAX) / POSITIONS
 }
 
@@ -34,7 +36,7 @@ pub(crate) fn first_position(previous: i64) -> i64 {
     (previous + 1) * POSITIONS
 }
 
-/// Refuses two pointers with one id.
+/// Refuses two pointers with the same id.
 pub(crate) fn check_pointers(pointers: &[ExecutionPointer]) -> Result<()> {
     let mut ids = HashSet::with_capacity(pointers.len());
     match pointers.iter().find(|pointer| !ids.insert(pointer.id.as_str())) {
@@ -51,7 +53,8 @@ fn weight(text_bytes: usize) -> usize {
 pub(crate) const INSTANCE: usize = 1;
 pub(crate) const POINTERS: usize = 2;
 
-/// Adds the reads of [`SqlitePersistenceProvider::stored`]: three statements, the first ones of its script.
+/// Adds the three read statements of [`SqlitePersistenceProvider::stored`]. They must be the first statements
+/// of the script.
 pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
     let stamp = || [id.into(), copy.map(|copy| copy.seq).into(), copy.map(|copy| copy.revision).into()];
     script.add(&sql::workflows::STAMP, [id.into()]);
@@ -59,7 +62,8 @@ pub(crate) fn add_reads(script: &mut Script, id: &str, copy: Option<&Stored>) {
     script.add(&sql::pointers::LOAD, stamp());
 }
 
-/// The result of these three statements; `None`: no such instance.
+/// Decodes the results of the three statements of [`add_reads`]. `None` means that the instance does not
+/// exist.
 fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Option<Arc<Stored>>> {
     let [stamp, instance, pointers, ..] = done else {
         return Err(WfeError::Persistence(
@@ -88,14 +92,15 @@ fn from_reads(done: &[Done], id: &str, copy: Option<Arc<Stored>>) -> Result<Opti
     })))
 }
 
-/// Instances by their ids, each with its revision, or with the error of what does not decode.
+/// Instances by their ids, each with its revision. The value is an error if the instance or one of its
+/// pointers does not decode.
 pub(crate) type Found = HashMap<String, Result<(i64, WorkflowInstance)>>;
 
 /// The results of `workflows::LOAD_MANY` and `pointers::LOAD_MANY`.
 pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
     let (mut found, mut ids) = (HashMap::new(), HashMap::new());
     for row in &instances.rows {
-        // It was found by its id, which is a text of the caller.
+        // The id decodes: the row was found by its id, which is a string of the caller.
         let (seq, id) = codec::workflow::key(row)?;
         ids.insert(seq, id.to_owned());
         let decoded = codec::workflow::decode(row);
@@ -103,7 +108,8 @@ pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
     }
     for row in &pointers.rows {
         let seq = Fields::new(row, "execution_pointers", "").int("workflow")?;
-        // Both statements read the same snapshot, and the foreign key holds.
+        // The instance of each pointer was found: both statements read the same snapshot, and there is a
+        // foreign key.
         if let Some(id) = ids.get(&seq)
             && let Some(one) = found.get_mut(id)
             && let Ok((_, instance)) = one
@@ -118,7 +124,7 @@ pub(crate) fn decode_many(instances: &Done, pointers: &Done) -> Result<Found> {
 }
 
 impl SqlitePersistenceProvider {
-    /// An instance as it is stored now; `None`: no such instance.
+    /// An instance as it is stored now. `None` means that the instance does not exist.
     pub(crate) async fn stored(&self, id: &str) -> Result<Option<Arc<Stored>>> {
         let copy = self.cache.get(id);
         let mut script = Script::default();
@@ -133,7 +139,8 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// A new instance (with its id and name) and its pointers as columns. The row number comes with the answer.
+/// A new instance (with its id and name) and its pointers, encoded as columns. The result of the insert
+/// contains the row number.
 pub(crate) struct New {
     pub(crate) revision: i64,
     pub(crate) columns: [Value; 12],
@@ -154,12 +161,12 @@ impl New {
         })
     }
 
-    /// Whether it has pointers.
+    /// Whether the instance has pointers.
     pub(crate) fn begun(&self) -> Value {
         begun(self.pointers.len())
     }
 
-    /// The copy to keep once it is stored as row `seq`.
+    /// The copy to cache once the instance is stored as row `seq`.
     pub(crate) fn stored(&self, seq: i64, mut instance: WorkflowInstance) -> Stored {
         let pointers = std::mem::take(&mut instance.execution_pointers)
             .into_iter()
@@ -175,14 +182,14 @@ impl New {
         Stored { seq, revision: self.revision, instance: Arc::new(instance), pointers, weight }
     }
 
-    /// The pointers' rows, for an instance that the script has inserted before.
+    /// Adds the rows of the pointers, for an instance that an earlier statement of the script has inserted.
     pub(crate) fn add_pointers(&self, script: &mut Script, id: &str) {
         for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
             script.add_with(&sql::pointers::PUT_NEW, [id.into(), position.into()], columns, []);
         }
     }
 
-    /// The rows of the pointers, for a child that the script creates unless it exists.
+    /// Adds the rows of the pointers, for a child instance that the script creates unless it exists.
     pub(crate) fn add_pointers_of_child(&self, script: &mut Script, id: &Value) {
         for (columns, position) in self.pointers.iter().zip(first_position(0)..) {
             script.add_with(&sql::pointers::PUT_IN_CHILD, [position.into()], columns, [id.clone()]);
@@ -190,8 +197,9 @@ impl New {
     }
 }
 
-/// Adds to `script` what makes `stored` equal to `instance`, and returns the copy to keep once that is done.
-/// The first statement is a guard without an error: if it refuses, the stored state has changed.
+/// Adds the statements to `script` that change the stored instance to `instance`, and returns the copy to
+/// cache after they have run. The first statement is a guard without its own error. If the guard refuses the
+/// script, the stored state has changed.
 pub(crate) fn add_difference(
     script: &mut Script,
     stored: &Stored,
@@ -205,7 +213,8 @@ pub(crate) fn add_difference(
     Ok(Stored { seq: stored.seq, revision, instance, pointers, weight })
 }
 
-/// Whether an instance with this many pointers has begun; without pointers, it begins at its first step.
+/// Whether an instance with this many pointers has begun. An instance without pointers begins later, at its
+/// first step.
 fn begun(pointers: usize) -> Value {
     (pointers > 0).then_some(1_i64).into()
 }
@@ -232,11 +241,12 @@ fn instance_difference(
         && new.create_time == old.create_time;
     let (seq, revision) = (Value::from(stored.seq), Value::from(revision));
     if same_state && same_rest && same_data {
-        // The usual case of a step: nothing is copied, however large the data is.
+        // This is the usual case after a step. Nothing is copied, whatever the size of the data.
         script.add(&sql::workflows::TOUCH, [revision, begun, seq]);
         return Ok((Arc::clone(&stored.instance), stored.weight));
     }
-    // Before it is cloned, which would overflow the stack.
+    // The check comes before the clone, because cloning data that is nested too deeply would overflow the
+    // stack.
     if !same_data {
         check_json("a workflow's data", &new.data)?;
     }
@@ -295,14 +305,15 @@ fn instance_difference(
     Ok((Arc::new(kept), weight))
 }
 
-/// Pointers keep their positions as long as these grow along the new order. From the first one that would not,
-/// or the first new one, on, all get new positions above all stored ones.
+/// Pointers keep their positions while the positions increase in the new order. The first pointer that is new
+/// or breaks this order gets a new position above all stored positions. All pointers after it get new
+/// positions as well.
 fn pointer_difference(
     script: &mut Script,
     stored: &Stored,
     new: &[ExecutionPointer],
 ) -> Result<Vec<StoredPointer>> {
-    // The usual case needs no map: the stored ones are in their order, and new ones follow.
+    // The usual case needs no map: the stored pointers are in their order, and new pointers follow.
     let in_place = stored.pointers.len() <= new.len()
         && stored.pointers.iter().zip(new).all(|(old, new)| old.pointer.id == new.id);
     let mut by_id: HashMap<&str, &StoredPointer> = HashMap::new();
@@ -339,7 +350,7 @@ fn pointer_difference(
         });
         puts.push((position, columns));
     }
-    // In the stored order, so that equal changes make equal scripts.
+    // Pointers are removed in the stored order, so that equal changes make equal scripts.
     for old in stored.pointers.iter().filter(|old| by_id.contains_key(old.pointer.id.as_str())) {
         script.add(&sql::pointers::REMOVE, [stored.seq.into(), (&old.pointer.id).into()]);
     }

@@ -1,4 +1,5 @@
-//! An instance in memory: the copy that was read, and the difference to what is to be stored.
+//! Instances in memory: the cached copy of a stored instance, and the difference between it and the instance
+//! to store.
 
 pub(crate) mod cache;
 pub(crate) mod diff;

@@ -1,10 +1,10 @@
-//! How hosts are notified of what other processes store: after such a commit, and before it answers, the writer changes
-//! the *change signal*.
+//! Notifies hosts of commits of other processes. After a commit that concerns other hosts, and before the writer
+//! returns the result, it changes the *change signal*.
 //!
-//! The change signal of a file is a few bytes beside it (`-bell`, see [`LockFiles`]). A thread polls it as long as there
-//! is a subscriber. Polling is one read of a page in memory, and works the same on every system. A notification by the
-//! operating system would be some milliseconds quicker, but would flood the subscribers while a process stores without
-//! pause.
+//! The change signal of a database file is a few bytes in a file beside it (`-bell`, see [`LockFiles`]). A thread polls
+//! the change signal as long as there is a subscriber. A poll is one read of a page in memory, and works in the same
+//! way on every system. A notification by the operating system would be some milliseconds quicker, but would flood the
+//! subscribers while a process stores without pause.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, Weak},
@@ -22,10 +22,10 @@ use crate::{
 };
 use wfe_core::sync::lock;
 
-/// The interval of polling the change signal of a file. Work that another process stored begins after 25 ms on average
-/// and 50 ms at the latest, a quarter and a half of the 100 ms that are allowed. Each poll wakes a core that may be
-/// asleep, which took some 80 µs where it was measured (a small virtual machine): twenty in a second take a sixth of a
-/// percent of a core.
+/// The interval between two polls of the change signal of a file. Work that another process stored begins after 25 ms
+/// on average and 50 ms at the latest, a quarter and a half of the 100 ms that are allowed. Each poll may wake a
+/// sleeping core, which took some 80 µs on a small virtual machine. Twenty polls in a second take a sixth of a percent
+/// of a core.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Notifies the subscribers of changes.
@@ -33,7 +33,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct ChangeSignal {
     /// Counts the changes for the subscribers of this provider.
     changes: Arc<watch::Sender<u64>>,
-    /// `None`: a database in memory; all subscribers share the process.
+    /// `None` for a database in memory: all subscribers are in this process.
     file: Option<Arc<FileSignal>>,
 }
 
@@ -48,9 +48,9 @@ struct FileSignal {
 struct Watched {
     /// The signal that was last read.
     last: [u8; 16],
-    /// The thread runs.
+    /// Whether the polling thread runs.
     has_thread: bool,
-    /// Reading failed, which was reported.
+    /// Whether the last read failed. The failure was reported.
     is_unreadable: bool,
 }
 
@@ -64,16 +64,16 @@ impl ChangeSignal {
         Self { file: Some(Arc::new(FileSignal { lock_files, watch, owners, watched })), ..Self::in_memory() }
     }
 
-    /// The lock files of the database; `None`: a database in memory.
+    /// The lock files of the database. `None` for a database in memory.
     pub(crate) fn lock_files(&self) -> Option<&Arc<LockFiles>> {
         self.file.as_ref().map(|file| &file.lock_files)
     }
 
-    /// Notifies all subscribers, of all processes.
+    /// Notifies all subscribers in all processes.
     pub(crate) fn notify(&self) {
         let Some(file) = &self.file else { return notify_subscribers(&self.changes) };
         if let Err(error) = file.lock_files.signal_change() {
-            logging::warn!(%error, "cannot notify other processes of a commit; their next polls find it");
+            logging::warn!(%error, "cannot notify other processes of a commit; they notice it at their next poll");
         }
     }
 
@@ -84,7 +84,7 @@ impl ChangeSignal {
             Some(file) => {
                 let mut watched = file.lock();
                 if watched.has_thread {
-                    // What changed before is for the earlier subscribers.
+                    // Earlier changes concern only the earlier subscribers.
                     file.check(&mut watched, &self.changes);
                 } else {
                     watched.last = file.last_signal(&mut watched).unwrap_or(watched.last);
@@ -94,20 +94,21 @@ impl ChangeSignal {
             }
         };
         stream::unfold(changes, async |mut changes| {
-            // An error: the store is closed, and no item can come any more.
+            // An error means that the store is closed and that no further item can come.
             changes.changed().await.ok()?;
             Some(((), changes))
         })
         .boxed()
     }
 
-    /// Starts the thread, which ends when there is no subscriber or the store is closed. `false`: it could not be started.
+    /// Starts the polling thread, which ends when there is no subscriber or the store is closed. `false` means that the
+    /// thread could not be started.
     fn start_thread(&self, file: &Arc<FileSignal>) -> bool {
         let (changes, file) = (Arc::downgrade(&self.changes), Arc::downgrade(file));
         let started =
             thread::Builder::new().name("wfe-sqlite-signal".to_owned()).spawn(move || poll(&changes, &file));
         if let Err(error) = &started {
-            logging::warn!(%error, "cannot start the thread that reads the change signal; polls find what other processes store");
+            logging::warn!(%error, "cannot start the thread that reads the change signal; only polls notice the commits of other processes");
         }
         started.is_ok()
     }
@@ -152,7 +153,8 @@ impl FileSignal {
         }
     }
 
-    /// The signal in the file; `None`: reading failed. That is reported once; polls find what is stored.
+    /// The signal in the file. `None` means that reading failed. The failure is reported once, and the hosts find
+    /// changes by polling the store.
     fn last_signal(&self, watched: &mut Watched) -> Option<[u8; 16]> {
         match self.lock_files.last_signal() {
             Ok(signal) => {
@@ -161,7 +163,7 @@ impl FileSignal {
             }
             Err(error) => {
                 if !std::mem::replace(&mut watched.is_unreadable, true) {
-                    logging::warn!(%error, "cannot read the change signal; polls find what other processes store");
+                    logging::warn!(%error, "cannot read the change signal; only polls notice the commits of other processes");
                 }
                 None
             }

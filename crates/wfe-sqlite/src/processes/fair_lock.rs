@@ -1,16 +1,16 @@
 //! A fair lock for the writers of several processes.
 //!
-//! SQLite gives its write lock to waiting processes in no order: of two processes that write without pause, one can get
+//! SQLite gives its write lock to waiting processes in no order. Of two processes that write without pause, one can get
 //! every transaction and the other none. So a writer takes two locks on files before a transaction. It takes the *entry
-//! lock* (`-gate`), then the *writer lock* (`-turn`), releases the entry lock, and runs its transaction. At any time one
-//! writer writes, one waits for the writer lock, and all others wait for the entry lock, which becomes free once for each
-//! transaction, whichever process wrote. Transactions are correct because of SQLite's own lock; these files only make
-//! them fair.
+//! lock* (`-gate`), then the *writer lock* (`-turn`), releases the entry lock, and runs its transaction. At any time
+//! one writer writes, one waits for the writer lock, and all others wait for the entry lock. The entry lock is released
+//! once for each transaction, whichever process wrote. Transactions are correct because of SQLite's own lock. The two
+//! locks on files only make the order of transactions fair.
 //!
 //! The locks are polled, because a blocked thread could not stop waiting when the holder has been stopped (SIGSTOP).
-//! Waiting writers have to tell a long queue apart from a stopped holder. So a writer that had to wait writes a new stamp
-//! into each lock file that it gets. If a stamp does not change for [`STALL`], waiting writers bypass this lock until the
-//! stamp changes again.
+//! Waiting writers have to distinguish a long queue from a stopped holder. So a writer that had to wait writes a new
+//! stamp into the file of each lock that it gets. If a stamp does not change for [`STALL`], waiting writers bypass this
+//! lock until the stamp changes again.
 
 use std::{
     fs::TryLockError,
@@ -25,46 +25,47 @@ use wfe_core::logging;
 use crate::processes::lock_files::{LockFile, LockFiles};
 
 /// How long the stamp of a lock must stay unchanged, while a writer waits, before the writer bypasses the lock. This is
-/// much longer than a transaction takes, checkpoint included, and bearable for processes that share a database with a
-/// stopped one.
+/// much longer than a transaction with its checkpoint takes. It is an acceptable delay for processes that share a
+/// database with a stopped process.
 const STALL: Duration = Duration::from_secs(1);
-/// How often a waiting writer reads the stamps: rarely enough to cost nothing, and often enough for [`STALL`] to be exact
-/// within a few hundredths.
+/// The interval at which a waiting writer reads the stamps. At this interval, the reads cost practically nothing, and
+/// [`STALL`] is exact within a few hundredths.
 const OBSERVE_EVERY: Duration = Duration::from_millis(20);
-/// The shortest sleep between two attempts. A thread's timer is some 50 µs late in any case, so less gains nothing.
+/// The shortest sleep between two attempts. A thread's timer is some 50 µs late in any case, so a shorter sleep gains
+/// nothing.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
-/// The longest sleep between two attempts: on the slowest disk, a free lock stays unnoticed for at most this time.
+/// The longest sleep between two attempts. On the slowest disk, a released lock stays unnoticed for at most this time.
 const LONGEST_SLEEP: Duration = Duration::from_millis(5);
-/// The estimate of a transaction's time and of a wait's until the first one was measured.
+/// The estimated time of a transaction and of a wait, until the first one was measured.
 const FIRST_ESTIMATE: Duration = Duration::from_micros(500);
 
-/// One writer's side of the fair lock.
+/// The fair lock as one writer uses it.
 pub(crate) struct FairLock {
     lock_files: Arc<LockFiles>,
     entry: LockState,
     writer: LockState,
     /// The moving average of the times of this writer's transactions.
     transaction_time: Duration,
-    /// The moving average of the waits for the entry lock when it is not free at once: it grows with the number of
-    /// writers. The lock's file holds it for all writers, after the stamp. If each writer went by its own waits, one that
-    /// was lucky once would stay so.
+    /// The moving average of the waits for the entry lock when it is not available at once. The average grows with the
+    /// number of writers. It is stored in the lock's file, after the stamp, for all writers. If each writer used only
+    /// its own waits, a writer that was lucky once would stay lucky.
     entry_wait: Duration,
     acquired: Instant,
-    /// Another writer waited, too, not long ago.
+    /// Whether this writer recently found a lock that another writer held.
     is_contended: bool,
-    /// Writing a stamp failed, which was reported.
+    /// Whether writing a stamp failed. The failure was reported.
     is_stamp_failing: bool,
-    /// The locks cannot be used at all. This was reported, and they are not tried again.
+    /// Whether the locks cannot be used at all. The failure was reported, and the locks are not tried again.
     is_broken: bool,
 }
 
-/// What a writer knows of one of the two locks.
+/// The state of one of the two locks, as one writer knows it.
 #[derive(Default)]
 struct LockState {
     is_held: bool,
     /// The last stamp that was read.
     stamp: [u8; 8],
-    /// How long this writer has waited, in all, since the stamp last changed.
+    /// The total time that this writer has waited since the stamp last changed.
     unchanged_for: Duration,
 }
 
@@ -74,7 +75,7 @@ enum Which {
     Writer,
 }
 
-/// The waiting of one acquisition; it begins when a lock is not free at once.
+/// The wait of one acquisition. It begins when a lock is not available at once.
 struct Wait {
     until: Instant,
     since: Option<Instant>,
@@ -96,8 +97,8 @@ impl FairLock {
         }
     }
 
-    /// Waits until this writer may write, at most until the given time. In any case the caller then takes SQLite's lock,
-    /// and calls [`release`](Self::release) when its transaction is over.
+    /// Waits until this writer may write, at most until the given time. In either case, the caller then takes SQLite's
+    /// lock, and calls [`release`](Self::release) when its transaction is over.
     pub(crate) fn acquire(&mut self, until: Instant) {
         if !self.is_broken
             && let Err(error) = self.lock_both(until)
@@ -107,7 +108,7 @@ impl FairLock {
         self.acquired = Instant::now();
     }
 
-    /// Lets the next writer in.
+    /// Releases the locks, so that the next writer can take them.
     pub(crate) fn release(&mut self) {
         if self.writer.is_held {
             self.transaction_time = average(self.transaction_time, self.acquired.elapsed());
@@ -119,8 +120,8 @@ impl FairLock {
 
     fn lock_both(&mut self, until: Instant) -> io::Result<()> {
         let mut wait = Wait { until, since: None, observed: Instant::now() };
-        // A writer that comes back just when the entry lock is free would be faster than all sleeping writers, again and
-        // again. As long as other writers got the entry lock since, it sleeps first, as they do.
+        // A writer that returns while the entry lock is available would repeatedly be faster than all sleeping writers.
+        // If another writer has taken the entry lock since, this writer therefore sleeps first, like the others.
         if self.is_contended && self.has_changed(Which::Entry, Duration::ZERO)? {
             let now = Instant::now();
             wait = Wait { since: Some(now), observed: now, ..wait };
@@ -129,11 +130,13 @@ impl FairLock {
             self.is_contended = false;
         }
         self.lock(Which::Entry, &mut wait)?;
-        // If the writer lock was bypassed, the entry lock is kept instead: alone, it still provides some order.
+        // If the writer lock was bypassed, the entry lock is kept instead. The entry lock alone still provides some
+        // order.
         if self.lock(Which::Writer, &mut wait)? { self.unlock(Which::Entry) } else { Ok(()) }
     }
 
-    /// Takes one of the locks. `false`: it is bypassed, since its holder makes no progress or the time is over.
+    /// Takes one of the locks. `false` means that the lock is bypassed, because its holder makes no progress or the
+    /// time limit is over.
     fn lock(&mut self, which: Which, wait: &mut Wait) -> io::Result<bool> {
         loop {
             match self.file(which).file.try_lock() {
@@ -166,7 +169,7 @@ impl FairLock {
                 Which::Entry => {
                     self.read(Which::Entry)?;
                     self.entry_wait = average(self.entry_wait, since.elapsed());
-                    // The average is a matter of seconds, so its nanoseconds fit.
+                    // The average is at most some seconds, so its nanoseconds fit into 64 bits.
                     let wait = u64::try_from(self.entry_wait.as_nanos()).unwrap_or(u64::MAX).to_ne_bytes();
                     self.stamp(which, [stamp, wait].as_flattened());
                 }
@@ -176,8 +179,8 @@ impl FairLock {
         Ok(true)
     }
 
-    /// Writes a stamp into a lock's file. On a full disk this may fail: other writers may then not see that the lock
-    /// changes hands, but this writer keeps the lock.
+    /// Writes a stamp into a lock's file. The write may fail on a full disk. Other writers may then not see that the
+    /// lock has a new holder, but this writer keeps the lock.
     fn stamp(&mut self, which: Which, bytes: &[u8]) {
         match self.file(which).put(bytes) {
             Ok(()) => self.is_stamp_failing = false,
@@ -196,7 +199,8 @@ impl FairLock {
         Ok(())
     }
 
-    /// Returns `true` if the stamp of this lock has changed since it was last read; `waited` is the time since then.
+    /// Returns `true` if the stamp of this lock has changed since it was last read. `waited` is the time since the last
+    /// read.
     fn has_changed(&mut self, which: Which, waited: Duration) -> io::Result<bool> {
         let stamp = self.read(which)?;
         let state = self.state_mut(which);
@@ -206,13 +210,14 @@ impl FairLock {
         Ok(has_changed)
     }
 
-    /// Reads the stamp in a lock's file, and in that of the entry lock also the average wait.
+    /// Reads the stamp in a lock's file. For the entry lock, also reads the average wait.
     fn read(&mut self, which: Which) -> io::Result<[u8; 8]> {
         let mut halves = [[0; 8]; 2];
         halves.as_flattened_mut().copy_from_slice(&self.file(which).get::<16>()?);
         let [stamp, wait] = halves;
         if let Which::Entry = which {
-            // An average that was never measured is zero. One that another program has written is bounded.
+            // An average that was never measured is zero. The limit protects against a value that another program has
+            // written.
             let wait = Duration::from_nanos(u64::from_ne_bytes(wait)).min(STALL);
             self.entry_wait = if wait.is_zero() { FIRST_ESTIMATE } else { wait };
         }
@@ -221,11 +226,11 @@ impl FairLock {
 
     /// How long to sleep before the next attempt.
     ///
-    /// Only one writer waits for the writer lock, and it must be quick: until it has the lock, no process writes. For the
-    /// entry lock, the newest writer tries about eight times in an average wait (once in a transaction, if eight processes
-    /// write), and then the more often the longer it has waited. So the writers that came first mostly get in first: with
-    /// eight processes, the longest wait was about 7 medians, against 10 where all try equally often, and 19 where they try
-    /// less and less often.
+    /// Only one writer waits for the writer lock, and it must be quick, because no process writes until it has the
+    /// lock. For the entry lock, a writer at first tries about eight times in an average wait (once in a transaction,
+    /// if eight processes write). The longer it has waited, the more often it tries. So the writers that came first
+    /// mostly get the lock first. With eight processes, the longest wait was about 7 times the median wait. It was 10
+    /// times the median where all writers tried equally often, and 19 times where they tried less and less often.
     fn sleep_time(&self, which: Which, waited: Duration) -> Duration {
         let pause = match which {
             Which::Writer => self.transaction_time / 16,
@@ -274,13 +279,13 @@ impl FairLock {
 }
 
 impl Drop for FairLock {
-    /// A writer that ends by a panic blocks no other, although its provider still has the files open.
+    /// A writer that ends by a panic does not block other writers, although its provider still has the files open.
     fn drop(&mut self) {
         self.release();
     }
 }
 
-/// A moving average that one long transaction or wait changes little.
+/// A moving average on which one long transaction or wait has little effect.
 fn average(before: Duration, new: Duration) -> Duration {
     (before * 7 + new.min(before * 8)) / 8
 }

@@ -1,16 +1,16 @@
-//! Which owners are frozen: alive, but without a sign of life for their lease.
+//! Finds frozen owners: their process is alive, but has shown no sign of life for the owner's lease.
 //!
-//! Signs of life are what an owner stores (any claim, commit or release of its instances) and its heartbeats. The observer
-//! compares them from one observation to the next, by its own monotonic clock alone: neither the clock of the other
-//! process nor a wall clock matters.
+//! The signs of life of an owner are its writes (any claim, commit or release of its instances) and its heartbeats. The
+//! observer compares them from one observation to the next. It measures time only with its own monotonic clock, so
+//! neither the clock of the other process nor a wall clock matters.
 
 use std::{collections::HashMap, time::Duration};
 
 use crate::options::LEASE;
 
-/// What an owner owns, as sums over its instances: the sum of their row numbers, which are never used twice, and the sums
-/// of what every claim and commit raises. Two observations are equal only if nothing has happened, or by a coincidence
-/// that no workload repeats.
+/// The progress of an owner, as sums over its instances: the sum of their row numbers, which are never used twice, and
+/// the sums of their fencing tokens and revisions, which claims and commits raise. Two observations are equal only if
+/// nothing has happened, or by a coincidence that no workload repeats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) owner: u64,
@@ -24,17 +24,18 @@ pub(crate) struct Progress {
 pub(crate) struct Sign {
     /// The owner's own lease, which may differ from the observer's.
     pub(crate) lease: Duration,
-    /// Grows with every heartbeat.
+    /// A number that grows with every heartbeat.
     pub(crate) beat: u64,
 }
 
-/// Observations in one lease: a frozen owner is found at most one of these intervals late.
+/// The number of observations in one lease. A frozen owner is found late by at most the interval between two
+/// observations.
 const OBSERVATIONS: u32 = 16;
-/// The time between two observations counts as at most this fraction of a lease. An observer that was frozen itself,
-/// perhaps with all other processes, has not last the others make no progress.
+/// The time between two observations counts as at most a lease divided by this number. If the observer itself was
+/// frozen, perhaps with all other processes, the time of that freeze does not show that other owners made no progress.
 const COUNTED: u32 = 4;
 
-/// Remembers the last observation.
+/// Finds frozen owners. Keeps the last observation, to compare it with the next one.
 pub(crate) struct Observer {
     every: Duration,
     observed: Option<Duration>,
@@ -48,8 +49,8 @@ struct Observed {
 }
 
 impl Observer {
-    /// An observer whose interval suits both its own lease and the default one. If its own lease is longer, it must still
-    /// find other owners that are frozen.
+    /// Creates an observer. Its interval is derived from its own lease or the default lease, whichever is shorter. An
+    /// observer with a long lease must still find other owners that are frozen.
     pub(crate) fn new(lease: Duration) -> Self {
         Self { every: lease.min(LEASE) / OBSERVATIONS, observed: None, last: HashMap::new() }
     }
@@ -59,7 +60,7 @@ impl Observer {
         self.observed.is_none_or(|observed| now.saturating_sub(observed) >= self.every)
     }
 
-    /// Observes all living owners that own something; returns those that are frozen.
+    /// Observes all living owners that own instances, and returns the progress of the frozen owners.
     pub(crate) fn find_frozen(&mut self, now: Duration, owners: Vec<(Progress, Sign)>) -> Vec<Progress> {
         let passed = now.saturating_sub(self.observed.unwrap_or(now));
         let mut before = std::mem::take(&mut self.last);

@@ -1,10 +1,10 @@
 //! The files beside a database for the processes that share it: the two locks of the writers (`<database>-gate` and
 //! `<database>-turn`, see [`FairLock`](crate::processes::fair_lock::FairLock)), and the change signal
-//! (`<database>-bell`), a few bytes that change after a commit that concerns other hosts.
+//! (`<database>-bell`). The change signal is a few bytes that change after a commit that concerns other hosts.
 //!
-//! Every provider holds a shared lock on the change signal as long as it is open. A provider that closes, and can take
-//! that lock exclusively, is the last one: it removes all three files. The files of a killed process are used again, and
-//! removed by the next last provider.
+//! Every provider holds a shared lock on the change signal as long as it is open. If a closing provider can take that
+//! lock exclusively, it is the last provider and removes all three files. The files of a killed process are used again.
+//! The next provider that closes last removes them.
 
 use std::{
     fs::{File, TryLockError},
@@ -29,8 +29,8 @@ use crate::{
     },
 };
 
-/// How long to wait between two checks of whether the previous last provider has removed its files, which takes it some
-/// ten microseconds.
+/// The wait between two checks whether the last provider has removed its files. The removal takes some ten
+/// microseconds.
 const PAUSE: Duration = Duration::from_micros(200);
 
 /// The lock files of one database, held by one provider.
@@ -38,7 +38,7 @@ pub(crate) struct LockFiles {
     entry_lock: LockFile,
     writer_lock: LockFile,
     change_signal: LockFile,
-    /// Tells this provider's signals and stamps apart from those of all others.
+    /// A number that distinguishes this provider's signals and stamps from those of all other providers.
     tag: u64,
     count: AtomicU64,
     has_left: AtomicBool,
@@ -51,9 +51,10 @@ pub(crate) struct LockFile {
 }
 
 impl LockFiles {
-    /// Joins the providers of the database. Waits at most `patience` for a provider that is about to remove the files.
+    /// Opens the lock files and registers this provider by its shared lock. Waits at most `patience` for a provider
+    /// that is removing the files.
     pub(crate) fn join(sidecars: &Sidecars, patience: Duration) -> Result<Arc<Self>> {
-        // The change signal first: while a provider holds it, no other provider removes any of the files.
+        // Lock the change signal first: while a provider holds it, no other provider removes any of the files.
         let change_signal = hold_signal(sidecars, patience)?;
         let entry_lock = match open(sidecars, ENTRY_LOCK) {
             Ok(lock) => lock,
@@ -81,16 +82,17 @@ impl LockFiles {
         &self.writer_lock
     }
 
-    /// A number that no other provider has, and that this one did not have before (except with a chance of 1 in 2^64).
+    /// A number that no other provider uses, and that this provider has not used before (except with a chance of 1 in
+    /// 2^64).
     pub(crate) fn stamp(&self) -> u64 {
         self.tag.wrapping_add(self.count.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Signals a change to all providers of the database: [`last_signal`](Self::last_signal) then returns a value that it
-    /// never returned before.
+    /// Signals a change to all providers of the database. [`last_signal`](Self::last_signal) then returns a value that
+    /// it has never returned before.
     ///
     /// # Errors
-    /// The operating system's.
+    /// Returns the errors of the operating system.
     pub(crate) fn signal_change(&self) -> io::Result<()> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.tag.to_ne_bytes());
@@ -98,18 +100,18 @@ impl LockFiles {
         self.change_signal.put(&bytes)
     }
 
-    /// The last signal, of any provider; zeros: there was none yet.
+    /// The last signal of any provider. All bytes are zero if there was no signal yet.
     ///
     /// # Errors
-    /// The operating system's.
+    /// Returns the errors of the operating system.
     pub(crate) fn last_signal(&self) -> io::Result<[u8; 16]> {
         self.change_signal.get()
     }
 
-    /// Leaves the providers of the database; the last one removes the files. Leaving twice is harmless.
+    /// Unregisters this provider. The last provider of the database removes the files. A second call does nothing.
     pub(crate) fn leave(&self) {
         if !self.has_left.swap(true, Ordering::Relaxed) {
-            // The change signal last: it is the first file that a joining provider looks at.
+            // The change signal is removed last, because it is the first file that a new provider opens.
             leave(&[&self.entry_lock, &self.writer_lock, &self.change_signal]);
         }
     }
@@ -122,12 +124,12 @@ impl Drop for LockFiles {
 }
 
 impl LockFile {
-    /// Writes these bytes at the beginning.
+    /// Writes these bytes at the beginning of the file.
     pub(crate) fn put(&self, bytes: &[u8]) -> io::Result<()> {
         write_at_start(&self.file, bytes)
     }
 
-    /// The first bytes; zeros where nothing was written yet.
+    /// The first bytes of the file. Bytes that were not written yet are zero.
     pub(crate) fn get<const N: usize>(&self) -> io::Result<[u8; N]> {
         let mut bytes = [0; N];
         read_at_start(&self.file, &mut bytes)?;
@@ -135,7 +137,8 @@ impl LockFile {
     }
 }
 
-/// Leaves the providers of the database; the last one removes these files, of which the change signal comes last.
+/// Unregisters this provider. The last provider of the database removes these files. The change signal must be the last
+/// of `files`.
 fn leave(files: &[&LockFile]) {
     let Some(signal) = files.last() else { return };
     if let Err(error) = clear(signal, files) {
@@ -144,8 +147,9 @@ fn leave(files: &[&LockFile]) {
 }
 
 fn clear(signal: &LockFile, files: &[&LockFile]) -> io::Result<()> {
-    // Not every system turns a shared lock into an exclusive one, so the shared one is released first. If several
-    // providers leave at once, the one that cannot lock met another that tries later, or that is removing the files.
+    // Not every system can convert a shared lock to an exclusive lock, so the shared lock is released first. If several
+    // providers leave at once and one of them cannot lock, another provider tries later or is already removing the
+    // files.
     signal.file.unlock()?;
     match signal.file.try_lock() {
         Ok(()) => {}
@@ -160,7 +164,7 @@ fn clear(signal: &LockFile, files: &[&LockFile]) -> io::Result<()> {
     signal.file.unlock()
 }
 
-/// Leaves the providers after this error kept this one from joining.
+/// Unregisters this provider after an error prevented it from opening the lock files, and returns the error.
 fn left(files: &[&LockFile], error: WfeError) -> WfeError {
     leave(files);
     error
@@ -197,8 +201,8 @@ fn hold_signal(sidecars: &Sidecars, patience: Duration) -> Result<LockFile> {
     }
 }
 
-/// Takes the shared lock on the change signal. `false`: the last provider is removing the file, or has removed it before
-/// it was locked here.
+/// Takes the shared lock on the change signal. `false` means that the last provider is removing the file, or removed it
+/// before this provider locked it.
 fn is_held(signal: &File, path: &Path) -> io::Result<bool> {
     match signal.try_lock_shared() {
         Ok(()) => sidecars::is_same(signal, path),
@@ -221,7 +225,7 @@ fn read_at_start(file: &File, bytes: &mut [u8]) -> io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, bytes, 0)
 }
 
-/// Outside Unix, the position in a file belongs to the open file: one access at a time.
+/// Outside Unix, the read and write position belongs to the open file, so only one access at a time is allowed.
 #[cfg(not(unix))]
 static POSITION: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
@@ -276,7 +280,7 @@ mod tests {
             (LockFiles::join(&sidecars, PATIENCE).unwrap(), LockFiles::join(&sidecars, PATIENCE).unwrap());
         one.leave();
         assert_eq!(names(folder.path()), ALL);
-        // A provider that left can still use the files that it has open; that harms no other.
+        // A provider that has left can still use the files that it has open, which does not affect other providers.
         one.leave();
         one.signal_change().unwrap();
         drop(one);

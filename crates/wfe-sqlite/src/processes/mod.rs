@@ -1,5 +1,5 @@
-//! How processes share one database file: which owners are alive, which process writes next, and how hosts are notified of
-//! commits.
+//! Coordinates the processes that share one database file: finds out which owners are alive, decides which process
+//! writes next, and notifies hosts of commits.
 
 pub(crate) mod change_signal;
 pub(crate) mod fair_lock;

@@ -1,18 +1,19 @@
-//! The lock files of owners, `<database>-owner-<id>`: how an owner of a file shows that it is alive.
+//! The lock files of owners, `<database>-owner-<id>`. An owner shows by its lock file that it is alive.
 //!
-//! An owner holds an exclusive lock on its file as long as it is alive. The operating system releases the lock at the
-//! moment the process dies, so nothing has to be written for that. An owner that is dropped removes its file. So an
-//! unlocked file belongs to an owner whose process died; the process that has counted that death removes it. The file holds
-//! the owner's lease and its heartbeats, by which a frozen owner is found (see
+//! An owner holds an exclusive lock on its file as long as it is alive. The operating system releases the lock when the
+//! process ends, so the owner does not have to write anything. An owner that is dropped removes its file. So an
+//! unlocked file belongs to an owner whose process died. The process that has counted this crash removes the file. The
+//! file contains the owner's lease and its heartbeats, by which a frozen owner is found (see
 //! [`freeze_detector`](super::freeze_detector)).
 //!
-//! A program that cleans folders, or an operator, can remove the file of a living owner. Other processes then take the
-//! owner for dead. So its own provider checks the file, every 50 ms while a host listens and at each claim, and puts it
-//! back. A process that finds no file checks once more a little later ([`SECOND_CHECK`]), so the work of the owner goes on
-//! undisturbed.
+//! A program that cleans folders, or an operator, can remove the file of a living owner. Other processes then consider
+//! the owner dead. So the owner's provider checks the file every 50 ms while a host listens, and at each claim. If the
+//! file was removed, the provider puts it back. A process that finds no file checks once more a little later
+//! ([`SECOND_CHECK`]), so the owner's work continues undisturbed.
 //!
-//! The owner counts as lost for all later claims all the same. Another process may already have decided that it is dead,
-//! and would release everything that the owner has by the time this decision is carried out. A new owner is not affected.
+//! Nevertheless the owner counts as lost for all later claims. Another process may already have decided that the owner
+//! is dead. When that process carries out its decision, it releases everything that the owner has at that time. A new
+//! owner is not affected.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,30 +37,31 @@ use crate::{
 
 /// How long to wait for another process that holds the lock on an owner's file.
 const HANDOVER: Duration = Duration::from_millis(200);
-/// How much later a process checks again for the missing file of an owner: three of the checks that put it back.
+/// The time after which a process checks again for the missing file of an owner. It is three times the interval of the
+/// checks that put the file back.
 pub(crate) const SECOND_CHECK: Duration = Duration::from_millis(150);
 
-/// What an owner's file says of its owner.
+/// The state of an owner, according to its lock file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Liveness {
     /// A process holds the lock.
     Alive,
     /// No process holds the lock: the owner's process died.
     Dead,
-    /// The file is missing, or no owner has written it: how its owner ended, if it did, is unknown.
+    /// The file is missing, or was not written by an owner. It is unknown whether and how the owner ended.
     Missing,
-    /// In memory, where there are no files: the owner was dropped.
+    /// The owner of a database in memory, which has no lock files, was dropped.
     Left,
 }
 
 /// The lock files of the owners of one database, as one provider sees them.
 pub(crate) struct OwnerFiles {
     sidecars: Sidecars,
-    /// What the names of the files begin with.
+    /// The common prefix of the paths of all lock files of owners.
     prefix: PathBuf,
     /// The files that this provider holds.
     held: Mutex<HashMap<u64, Weak<OwnerFile>>>,
-    /// Other owners whose files could not be read, which was reported.
+    /// Other owners whose files could not be read. Each failure was reported.
     unreadable: Mutex<HashSet<u64>>,
 }
 
@@ -74,9 +76,9 @@ pub(crate) struct OwnerFile {
 struct Held {
     file: File,
     sign: Sign,
-    /// The file was found missing, now or before.
+    /// Whether the file was found missing, at the last check or earlier.
     is_lost: bool,
-    /// Why the file could not be put back.
+    /// The error if the file could not be put back.
     not_put_back: Option<String>,
 }
 
@@ -107,7 +109,7 @@ impl OwnerFiles {
         lock(&self.held).get(&id)?.upgrade()
     }
 
-    /// Checks the file of an owner. One that another provider holds is that provider's concern.
+    /// Checks the file of an owner if this provider holds it. Does nothing if another provider holds the file.
     pub(crate) fn check_lock_file(&self, id: u64) -> Result<()> {
         self.held(id).map_or(Ok(()), |file| file.check_lock_file())
     }
@@ -121,7 +123,7 @@ impl OwnerFiles {
         }
     }
 
-    /// Whether an owner is alive. If that cannot be found out, the owner keeps its instances, and other work goes on.
+    /// Whether an owner is alive. If the check fails, the owner counts as alive and keeps its instances.
     pub(crate) fn liveness(&self, id: u64) -> Liveness {
         liveness(&self.sidecars, &self.path(id)).unwrap_or_else(|error| {
             self.report_unreadable(id, &error);
@@ -142,12 +144,13 @@ impl OwnerFiles {
         }
         let path = self.path(id);
         let file = self.sidecars.open(&path).map_err(|error| failed("open", &path, error))?;
-        // Only the owner writes its file. One that is incomplete says nothing that still counts.
+        // Only the owner writes its file. An incomplete sign of life contains nothing that must be kept.
         let sign = read_sign(&file, &path)?.unwrap_or(Sign { lease, beat: 0 });
         write_sign(&file, &path, Sign { beat: sign.beat.wrapping_add(1), ..sign })
     }
 
-    /// The sign of life of an owner; `None`: it is dead, or has just registered, or reading failed.
+    /// The sign of life of an owner. `None` means that the owner is dead or has just registered, or that reading
+    /// failed.
     pub(crate) fn sign(&self, id: u64) -> Option<Sign> {
         let path = self.path(id);
         let sign = match self.sidecars.open(&path) {
@@ -161,7 +164,7 @@ impl OwnerFiles {
         })
     }
 
-    /// The owners whose processes died, even those that owned nothing.
+    /// The owners whose processes died, including owners without instances.
     pub(crate) fn dead(&self) -> Result<Vec<u64>> {
         let (Some(folder), Some(name)) = (self.prefix.parent(), self.prefix.file_name()) else {
             return Ok(Vec::new());
@@ -180,9 +183,9 @@ impl OwnerFiles {
             match unlocked(&self.sidecars, &entry.path()) {
                 Ok(Unlocked::Yes(_)) => dead.push(id),
                 Ok(Unlocked::No | Unlocked::Missing) => {}
-                // It must not keep a host from starting.
+                // The failure must not prevent a host from starting.
                 Err(error) => {
-                    logging::warn!(%error, "cannot check what may be the lock file of a dead owner; it stays where it is");
+                    logging::warn!(%error, "cannot check whether a file is the lock file of a dead owner; the file is kept");
                 }
             }
         }
@@ -198,7 +201,8 @@ impl OwnerFiles {
 }
 
 impl OwnerFile {
-    /// Checks that other processes still find this file. If not, the file is put back, and the owner is lost all the same.
+    /// Checks that other processes still find this file. If they do not, the file is put back, but the owner counts as
+    /// lost nevertheless.
     fn check_lock_file(&self) -> Result<()> {
         let held = self.checked_file()?;
         if held.is_lost { Err(self.lost(&held)) } else { Ok(()) }
@@ -208,7 +212,7 @@ impl OwnerFile {
         let mut held = self.checked_file()?;
         held.sign.beat = held.sign.beat.wrapping_add(1);
         write_sign(&held.file, &self.path, held.sign)?;
-        // A file that was put back shows that the owner still owns what it runs.
+        // If the file was put back, it shows that the owner still owns its running instances.
         if held.not_put_back.is_some() { Err(self.lost(&held)) } else { Ok(()) }
     }
 
@@ -249,8 +253,8 @@ impl OwnerFile {
 
 impl Drop for OwnerFile {
     fn drop(&mut self) {
-        // A file that another process has put there stays. If the file cannot be removed, the next process finds it
-        // unlocked, which has the same meaning as a missing one.
+        // A file that another process has put at this path stays. If this file cannot be removed, the next process
+        // finds it unlocked and considers the owner dead.
         let held = self.held.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Err(error) = sidecars::remove(&held.file, &self.path) {
             logging::debug!(%error, file = %self.path.display(), "cannot remove the lock file of an owner that ended");
@@ -258,10 +262,11 @@ impl Drop for OwnerFile {
     }
 }
 
-/// Locks the file at this path and writes this sign of life into it; creates the file if it is missing.
+/// Locks the file at this path and writes this sign of life into it. Creates the file if it is missing.
 fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
-    // Before the file is locked here, a process that looks for dead owners can lock and remove it; then this starts again.
-    // That takes microseconds. A process that holds the lock for longer is an owner of a deleted database of the same name.
+    // Before this process locks the file, a process that checks for dead owners can lock and remove it. The loop then
+    // starts again. The other process needs microseconds. A process that holds the lock for longer is an owner of a
+    // deleted database of the same name.
     let end = Instant::now() + HANDOVER;
     loop {
         let file = sidecars.open_or_create(path).map_err(|error| failed("create", path, error))?;
@@ -279,8 +284,8 @@ fn take(sidecars: &Sidecars, path: &Path, sign: Sign) -> Result<File> {
     }
 }
 
-/// What this file says of its owner. A file that must not be used is no sign of life, and neither is one that no owner
-/// has written: another program has put it there in place of the owner's.
+/// The state of an owner, according to this file. The file counts as missing if it must not be used, or if another
+/// program wrote it in place of the owner's file.
 fn liveness(sidecars: &Sidecars, path: &Path) -> Result<Liveness> {
     Ok(match unlocked(sidecars, path)? {
         Unlocked::No => Liveness::Alive,
@@ -289,7 +294,7 @@ fn liveness(sidecars: &Sidecars, path: &Path) -> Result<Liveness> {
     })
 }
 
-/// Whether no process holds the lock on a file.
+/// Whether a file exists and no process holds its lock.
 enum Unlocked {
     Yes(File),
     No,
@@ -301,12 +306,13 @@ fn unlocked(sidecars: &Sidecars, path: &Path) -> Result<Unlocked> {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Unlocked::Missing),
         Err(error) if is_refusal(&error) => {
-            logging::debug!(%error, file = %path.display(), "a file with the name of an owner's lock file is none");
+            logging::debug!(%error, file = %path.display(), "a file is named like an owner's lock file, but is not one");
             return Ok(Unlocked::Missing);
         }
         Err(error) => return Err(failed("open", path, error)),
     };
-    // A shared lock, so that two processes that check at once do not take each other for the owner.
+    // The check takes a shared lock, so that two processes that check at the same time do not mistake each other for
+    // the owner.
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Ok(Unlocked::No),
         Err(TryLockError::Error(error)) => Err(failed("lock", path, error)),
@@ -327,8 +333,8 @@ fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => return Ok(()),
             Err(TryLockError::Error(error)) => return Err(failed("lock", path, error)),
-            // As long as the path leads to the locked file, no other process removes it. Otherwise there may be a new
-            // file by now, whose owner is alive.
+            // While the path leads to the locked file, no other process removes that file. If there is a new file at
+            // the path, its owner may be alive, so the loop starts again.
             Ok(()) if sidecars::remove(&file, path).map_err(|error| failed("remove", path, error))? => {
                 return Ok(());
             }
@@ -337,17 +343,17 @@ fn remove_unlocked(sidecars: &Sidecars, path: &Path) -> Result<()> {
     }
 }
 
-/// Writes lease and heartbeat as text that an operator can read. The length is always the same, so the new text replaces
-/// the old one.
+/// Writes lease and heartbeat as text that an operator can read. The text always has the same length, so it completely
+/// replaces the old text.
 fn write_sign(mut file: &File, path: &Path, sign: Sign) -> Result<()> {
-    // A lease of more milliseconds than that never expires in practice.
+    // A lease of more than `u64::MAX` milliseconds never expires in practice.
     let lease = u64::try_from(sign.lease.as_millis()).unwrap_or(u64::MAX);
     let text = format!("lease {lease:>20} ms, heartbeat {:>20}\n", sign.beat);
-    // In one write, so that no process reads half of it.
+    // The text is written in one call, so that no process reads half of it.
     file.rewind().and_then(|()| file.write_all(text.as_bytes())).map_err(|error| failed("write", path, error))
 }
 
-/// The sign of life in this file; `None`: there is none yet.
+/// The sign of life in this file. `None` if the file does not contain a complete sign of life.
 fn read_sign(file: &File, path: &Path) -> Result<Option<Sign>> {
     let mut text = String::new();
     file.take(128).read_to_string(&mut text).map_err(|error| failed("read", path, error))?;

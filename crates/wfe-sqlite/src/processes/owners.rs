@@ -1,7 +1,8 @@
-//! The owners of instances, and whether they are still alive.
+//! Registers the owners of instances, and finds out whether they are still alive.
 //!
-//! An owner of a file holds a lock on a small file beside it (see [`owner_files`](crate::processes::owner_files)). In
-//! memory, where owner and store share a process, a list does the same.
+//! An owner of a database file holds a lock on a small file beside the database (see
+//! [`owner_files`](crate::processes::owner_files)). For a database in memory, whose owners are all in this process, a
+//! list serves the same purpose.
 
 use std::{
     collections::HashMap,
@@ -22,13 +23,13 @@ use crate::{
 /// The owners of one store, as one provider sees them.
 pub(crate) struct Owners {
     backing: Backing,
-    /// The lease of the owners that are registered here.
+    /// The lease of the owners that this provider registers.
     lease: Duration,
     observer: Mutex<Observer>,
 }
 
 enum Backing {
-    /// Each owner's heartbeats.
+    /// The number of heartbeats of each living owner.
     Memory(Arc<Mutex<HashMap<u64, u64>>>),
     File(OwnerFiles),
 }
@@ -58,7 +59,7 @@ impl Owners {
         Ok(owner.with_lease(self.lease))
     }
 
-    /// Whether an owner is alive, and if not, how it ended. This removes nothing; see
+    /// Whether an owner is alive, and if not, how it ended. This function does not remove the owner's lock file; see
     /// [`remove_lock_file`](Self::remove_lock_file).
     pub(crate) fn liveness(&self, id: u64) -> Liveness {
         match &self.backing {
@@ -86,7 +87,8 @@ impl Owners {
     /// Checks that other processes can still see that an owner of this provider is alive.
     ///
     /// # Errors
-    /// [`OwnerLost`](wfe_core::WfeError::OwnerLost): they cannot see it, or could not at some earlier time.
+    /// [`OwnerLost`](wfe_core::WfeError::OwnerLost): if other processes cannot see this, or could not at some earlier
+    /// time.
     pub(crate) fn check_lock_file(&self, id: u64) -> Result<()> {
         match &self.backing {
             Backing::Memory(_) => Ok(()),
@@ -94,8 +96,8 @@ impl Owners {
         }
     }
 
-    /// As [`check_lock_file`](Self::check_lock_file), for all owners of this provider. What is wrong is repaired and
-    /// reported.
+    /// Like [`check_lock_file`](Self::check_lock_file), but for all owners of this provider. Missing lock files are
+    /// put back and reported.
     pub(crate) fn check_lock_files(&self) {
         if let Backing::File(files) = &self.backing {
             files.check_lock_files();
@@ -120,14 +122,15 @@ impl Owners {
         lock(&self.observer).is_due(now)
     }
 
-    /// Observes all owners that own something; returns those that are alive, but frozen.
+    /// Observes all owners that own instances, and returns those that are alive but frozen.
     pub(crate) fn find_frozen(&self, now: Duration, owners: Vec<Progress>) -> Vec<Progress> {
         let with_sign = |progress: Progress| Some((progress, self.sign(progress.owner)?));
         let signs = owners.into_iter().filter_map(with_sign).collect();
         lock(&self.observer).find_frozen(now, signs)
     }
 
-    /// The sign of life of an owner; `None`: it is dead, or has just registered, or reading failed.
+    /// The sign of life of an owner. `None` means that the owner is dead or has just registered, or that reading
+    /// failed.
     fn sign(&self, id: u64) -> Option<Sign> {
         match &self.backing {
             Backing::Memory(alive) => {
@@ -155,7 +158,7 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(16);
 
-    /// A folder with a database, and owners in memory and beside it.
+    /// A folder with a database, and owners in memory and beside the database.
     fn both_backings() -> (tempfile::TempDir, [Owners; 2]) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.db"), "").unwrap();

@@ -1,4 +1,4 @@
-//! [`ScheduledCommandRepository`].
+//! Implements [`ScheduledCommandRepository`].
 
 use std::{collections::HashSet, future::Future, pin::Pin};
 
@@ -15,7 +15,8 @@ use crate::{
     sql,
 };
 
-/// Commands read at a time: so that memory does not grow with their number.
+/// The number of commands that are read at a time. The limit keeps memory from growing with the number of due
+/// commands.
 const PAGE: u32 = 256;
 
 #[async_trait]
@@ -39,10 +40,11 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
          ),
     ) -> Result<()> {
         let as_of = time::millis_bound(as_of);
-        // A command that its own handler scheduled again, due at once, waits for the next call.
+        // If a handler schedules its own command again, and that command is due at once, the command waits for
+        // the next call.
         let (mut seen, mut after, mut first_error) = (HashSet::new(), (i64::MIN, i64::MIN), None);
-        // The end of the previous command is written together with the taking of the next: one commit for each
-        // command.
+        // The end of a command is written together with the claim of the next command. So there is one commit
+        // for each command.
         let mut pending = Script::default();
         loop {
             let mut due = Script::default();
@@ -83,7 +85,8 @@ impl ScheduledCommandRepository for SqlitePersistenceProvider {
     }
 }
 
-/// Generation and time of a command that was just taken; `None`: it is gone, or no longer due.
+/// The generation and the due time of a command that was just claimed. `None` means that it is gone, or no
+/// longer due.
 fn taken(done: Option<&Done>, seq: i64) -> Result<Option<(i64, i64)>> {
     let Some(row) = done.and_then(|done| done.rows.first()) else { return Ok(None) };
     let column = |at: usize, name| {

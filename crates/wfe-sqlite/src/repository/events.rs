@@ -1,4 +1,4 @@
-//! [`EventRepository`].
+//! Implements [`EventRepository`].
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -64,7 +64,7 @@ impl SqlitePersistenceProvider {
         self.sound(done.iter().flat_map(|done| &done.rows).map(codec::event::id))
     }
 
-    /// Without a date it happens now.
+    /// Stores an event. Without a `date`, the event happens now.
     async fn store_event(&self, event: &Event, date: Option<DateTime<Utc>>) -> Result<String> {
         let (id, now) = (id_or_fresh(&event.id), self.clock.now());
         let columns = codec::event::encode(event, &id, date, now)?;
@@ -91,13 +91,13 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// The event must exist.
+/// Adds a guard that the event exists.
 pub(crate) fn add_event_existence(script: &mut Script, event_id: &str) {
     let missing = WfeError::EventNotFound(event_id.to_owned());
     script.guard_or(&sql::events::EXISTS, [event_id.into()], missing);
 }
 
-/// Gives positions to the events that have become due by now.
+/// Adds statements that give positions to the events that have become due by now.
 pub(crate) fn add_positions(script: &mut Script, now: DateTime<Utc>) {
     let now = time::bound(now);
     script.add(&sql::events::DRAW_POSITIONS, [now.into(), now.into()]);

@@ -1,4 +1,5 @@
-//! The plain traits, one file each: they validate, encode and send.
+//! Implements the base traits (those of `PersistenceProvider`), one file for each trait. They validate and
+//! encode their arguments, and send requests.
 
 mod commands;
 mod events;
@@ -12,7 +13,7 @@ pub(crate) use workflows::{add_guards, with_id_and_name};
 
 use wfe_core::models::fresh_id;
 
-/// The id to store: that of the caller, or a new one if it is empty.
+/// The id to store: the caller's id, or a new id if the caller's id is empty.
 pub(crate) fn id_or_fresh(id: &str) -> String {
     if id.is_empty() { fresh_id() } else { id.to_owned() }
 }

@@ -1,4 +1,4 @@
-//! [`PersistenceProvider`].
+//! Implements [`PersistenceProvider`].
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! [`SubscriptionRepository`].
+//! Implements [`SubscriptionRepository`].
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -69,7 +69,8 @@ impl SubscriptionRepository for SqlitePersistenceProvider {
         if let Some(first) = self.sound_one(codec::subscription::decode(row))? {
             return Ok(Some(first));
         }
-        // Rare, so it may read all: the oldest of those that decode.
+        // The first subscription does not decode, which is rare. So this call may read all open
+        // subscriptions, and returns the oldest available one that decodes.
         let (open, now) = (self.get_subscriptions(event_name, event_key, as_of).await?, self.clock.now());
         let is_free = |wait: &EventSubscription| {
             wait.external_token.is_none() || wait.external_token_expiry.is_some_and(|expiry| expiry <= now)
@@ -126,7 +127,8 @@ fn not_found(id: &str) -> WfeError {
     WfeError::SubscriptionNotFound(id.to_owned())
 }
 
-/// New open subscriptions, and the early-event rule for each.
+/// Adds new open subscriptions. If the oldest event that matches a new subscription was already processed,
+/// the event becomes unprocessed again (the early-event rule).
 pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubscription]) -> Result<()> {
     for subscription in subscriptions {
         let id = id_or_fresh(&subscription.id);
@@ -140,14 +142,15 @@ pub(crate) fn add_subscriptions(script: &mut Script, subscriptions: &[EventSubsc
     Ok(())
 }
 
-/// No subscription may have this id.
+/// Adds a guard that no subscription has this id.
 pub(crate) fn add_subscription_guard(script: &mut Script, id: String) {
     let taken = WfeError::AlreadyExists { kind: Kind::Subscription, id: id.clone() };
     script.guard_or(&sql::subscriptions::ID_IS_FREE, [id.into()], taken);
 }
 
-/// A new open subscription, by its columns. One that counts from a date given by hand does so even if that is
-/// the creation of its instance.
+/// Adds a new open subscription with these columns. `is_dated` means that the caller gave the timestamp from
+/// which the subscription counts. It then counts from this timestamp, even if the timestamp is the creation
+/// time of its instance.
 pub(crate) fn add_subscription_row(script: &mut Script, columns: &[Value; 11], is_dated: bool) {
     let [_, workflow, _, _, _, _, as_of, ..] = columns.clone();
     let start_position_of = if is_dated { Value::Null } else { workflow };

@@ -1,4 +1,4 @@
-//! [`WorkflowRepository`].
+//! Implements [`WorkflowRepository`].
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -67,7 +67,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
                     self.cache.put(Arc::new(new));
                     return Ok(());
                 }
-                // It was written by others since the copy was made.
+                // Another writer has changed the instance since the copy was made.
                 Written::Refused(_) => self.cache.remove(id),
             }
         }
@@ -92,7 +92,7 @@ impl WorkflowRepository for SqlitePersistenceProvider {
             script.add(&sql::workflows::ID_OF_NAME, [name.into()]);
             let ids = self.ids(script, "workflows").await?;
             let Some(id) = ids.first() else { return Err(WfeError::WorkflowNotFound(name.to_owned())) };
-            // It was renamed or deleted between the two reads: then once more.
+            // If the instance was renamed or deleted between the two reads, the loop reads again.
             if let Some(stored) = self.named(self.stored(id).await)?
                 && stored.instance.name == name
             {
@@ -130,12 +130,12 @@ impl WorkflowRepository for SqlitePersistenceProvider {
 }
 
 impl SqlitePersistenceProvider {
-    /// The first column of each row, an id; ids that are not text are left out. For the program.
+    /// Reads ids for the program: the first column of each row. Ids that are not text are left out.
     pub(crate) async fn ids(&self, script: Script, table: &'static str) -> Result<Vec<String>> {
         self.ids_for(Caller::Program, script, table).await
     }
 
-    /// As [`ids`](Self::ids), for any caller.
+    /// Like [`ids`](Self::ids), but for any caller.
     pub(crate) async fn ids_for(
         &self,
         caller: Caller,
@@ -159,9 +159,10 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// The instance with its id and name.
+/// A copy of the instance. An empty id is replaced with a new id, and an empty name with the id.
 ///
-/// Its values are checked first: cloning a value that is nested too deeply would overflow the stack.
+/// The values are checked before the copy is made, because cloning a value that is nested too deeply would
+/// overflow the stack.
 pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowInstance> {
     check_json("a workflow's data", &workflow.data)?;
     for pointer in &workflow.execution_pointers {
@@ -179,7 +180,7 @@ pub(crate) fn with_id_and_name(workflow: &WorkflowInstance) -> Result<WorkflowIn
     Ok(instance)
 }
 
-/// Id and name must be free.
+/// Adds guards that no instance has this id or this name yet.
 pub(crate) fn add_guards(script: &mut Script, instance: &WorkflowInstance) {
     script.guard_or(
         &sql::workflows::ID_IS_FREE,

@@ -1,4 +1,4 @@
-//! The six tables, their version, and the way from earlier versions to this one.
+//! The six tables, their schema version, and the upgrades from earlier versions.
 
 pub(crate) mod sequences;
 
@@ -17,15 +17,17 @@ use wfe_core::{Result, WfeError, logging, sync::lock};
 
 use crate::error;
 
-/// `PRAGMA application_id` of a WFE store: "WFE1" in ASCII, so that no other program's file is taken for a
-/// store.
+/// The `PRAGMA application_id` of a WFE store: "WFE1" in ASCII. It distinguishes a store from the files of
+/// other programs.
 pub(crate) const APPLICATION_ID: i64 = 0x5746_4531;
 /// `PRAGMA user_version` of the newest schema that this program knows.
 pub(crate) const VERSION: i64 = 4;
-/// The oldest supported SQLite: earlier ones can lose commits when a WAL is reset (fixed in 3.51.3).
+/// The oldest supported version of SQLite. Earlier versions can lose commits when a WAL is reset (fixed in
+/// 3.51.3).
 pub(crate) const OLDEST_SQLITE: [u32; 3] = [3, 51, 3];
 
-/// The upgrades: the one at an index leads to the version of that index plus one. Existing ones never change.
+/// The upgrade scripts. The script at index `n` upgrades a schema of version `n` to version `n + 1`. Existing
+/// scripts never change.
 const UPGRADES: [&str; 4] = [
     include_str!("../sql/schema.sql"),
     include_str!("../sql/version_2.sql"),
@@ -33,13 +35,13 @@ const UPGRADES: [&str; 4] = [
     include_str!("../sql/version_4.sql"),
 ];
 
-/// Everything that identifies a database.
+/// Reads all values that identify a database.
 const IDENTITY: &str = "SELECT sqlite_version() AS sqlite, \
     (SELECT application_id FROM pragma_application_id) AS application, \
     (SELECT user_version FROM pragma_user_version) AS version, \
     (SELECT count(*) FROM sqlite_schema) AS things";
 
-/// Creates or upgrades the schema in one transaction, and repairs the counters of its tables; a database that
+/// Creates or upgrades the schema in one transaction, and repairs the counters of its tables. A database that
 /// is up to date and sound is only read.
 pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
@@ -56,14 +58,15 @@ pub(crate) async fn ensure(connection: &mut SqliteConnection, location: &str) ->
     sequences::mend(connection, location).await
 }
 
-/// Inside the transaction: another process may have been faster, so the version is read again.
+/// Upgrades the schema inside the transaction. Another process may have upgraded it first, so the version is
+/// read again.
 async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("preparing the schema", &Arc::new(error));
     let found = found(connection, location).await?;
     let Ok(done) = usize::try_from(found) else { return Err(not_ours(APPLICATION_ID, found, location)) };
     check_whole(connection, found, location).await?;
-    // For a new column, SQLite checks all rows of its table, and fails if one of them breaks a CHECK. Such a
-    // row must only affect itself, when it is read.
+    // When a column is added, SQLite checks all rows of its table, and fails if one of them breaks a CHECK. A
+    // row that breaks a CHECK must not prevent the upgrade. It may only affect itself, when it is read.
     connection.execute("PRAGMA ignore_check_constraints = ON").await.map_err(failed)?;
     let mut result = Ok(());
     for upgrade in UPGRADES.iter().skip(done) {
@@ -79,10 +82,10 @@ async fn upgrade(connection: &mut SqliteConnection, location: &str) -> Result<()
     Ok(())
 }
 
-/// Marks the database as ours; the numbers are [`APPLICATION_ID`] and [`VERSION`], which a test compares.
+/// Marks the database as a WFE store. A test compares the numbers with [`APPLICATION_ID`] and [`VERSION`].
 const IDENTIFY: &str = "PRAGMA application_id = 1464223025; PRAGMA user_version = 4";
 
-/// The version of a WFE store, 0 for an empty database; everything else is refused.
+/// The schema version of a WFE store, or 0 for an empty database. Every other database is refused.
 async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64> {
     let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
     let row = connection.fetch_one(IDENTITY).await.map_err(failed)?;
@@ -97,15 +100,15 @@ async fn found(connection: &mut SqliteConnection, location: &str) -> Result<i64>
     Ok(version)
 }
 
-/// The parts of a schema: tables, columns and indexes, each with its table. Parts of SQLite itself are not
-/// among them, nor are triggers: those keep bad values out, and nothing fails without them; corrupt values are
-/// reported row by row.
+/// Reads the parts of a schema: tables, columns and indexes, each with its table. SQLite's internal tables and
+/// indexes are left out. Triggers are left out as well: they keep bad values out, but no statement fails
+/// without them. Corrupt values are reported row by row.
 const PARTS: &str = "SELECT type, name, tbl_name FROM sqlite_schema \
     WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
     UNION ALL SELECT 'column', c.name, t.name FROM sqlite_schema AS t JOIN pragma_table_info(t.name) AS c \
     WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
 
-/// A part of a schema; in the order in which missing parts are reported.
+/// A part of a schema. The order of parts is the order in which missing parts are reported.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Part {
     table: String,
@@ -133,18 +136,18 @@ impl fmt::Display for Part {
 
 type Parts = BTreeSet<Part>;
 
-/// The parts that the scripts create up to each version, once they are known.
+/// A cache of the parts that the upgrade scripts create up to each version.
 static DEMANDED: Mutex<BTreeMap<i64, Arc<Parts>>> = Mutex::new(BTreeMap::new());
 
-/// Refuses a database that lacks a part of its version: the first statement that needs the part would fail,
-/// perhaps only after a long time. Additional parts do no harm.
+/// Refuses a database that lacks a part of its schema version. Otherwise the first statement that needs the
+/// part would fail, perhaps only after a long time. Additional parts are accepted.
 async fn check_whole(connection: &mut SqliteConnection, version: i64, location: &str) -> Result<()> {
     let failed = |error: sqlx::Error| error::storage("reading the schema", &Arc::new(error));
     let (found, demanded) =
         (parts(connection).await.map_err(failed)?, demanded(version).await.map_err(failed)?);
     let lacks = |part: &&Part| !found.contains(part);
     let tables: BTreeSet<_> = demanded.iter().filter(lacks).filter(|part| part.kind == Kind::Table).collect();
-    // If a whole table is missing, that is enough to report.
+    // If a whole table is missing, its columns and indexes are not reported as well.
     let is_told =
         |part: &&Part| part.kind == Kind::Table || !tables.iter().any(|table| table.name == part.table);
     let missing: Vec<_> = demanded.iter().filter(lacks).filter(is_told).map(Part::to_string).collect();
@@ -154,24 +157,25 @@ async fn check_whole(connection: &mut SqliteConnection, version: i64, location: 
     Err(WfeError::Unusable {
         path: PathBuf::from(location),
         reason: format!(
-            "its schema is of version {version}, but lacks {}: it was changed by hand; restore what is missing, or restore a \
-             backup",
+            "it has schema version {version}, but lacks {}: the schema was changed by hand; restore the missing parts, or \
+             restore a backup",
             missing.join(", ")
         ),
         source: None,
     })
 }
 
-/// The only way to open a connection. It logs nothing: a subscriber of the program that panics would end
-/// SQLite's thread, where [`logging::unlogged`] has no effect.
+/// Opens a connection, without sqlx's log of statements. Every connection must be opened by this function. A
+/// log subscriber of the program that panics would end SQLite's thread, where [`logging::unlogged`] has no
+/// effect.
 pub(crate) async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
     let options = options.clone().disable_statement_logging();
     logging::unlogged(options.connect()).await
 }
 
-/// The parts of a schema of this version; 0: none.
+/// The parts of a schema of this version. Version 0 has no parts.
 async fn demanded(version: i64) -> std::result::Result<Arc<Parts>, sqlx::Error> {
-    // No holder can panic in the middle of a change.
+    // No holder of the lock can panic in the middle of a change.
     let known = || lock(&DEMANDED);
     if let Some(parts) = known().get(&version) {
         return Ok(Arc::clone(parts));
@@ -199,7 +203,7 @@ async fn parts(connection: &mut SqliteConnection) -> std::result::Result<Parts, 
     rows.iter().map(part).collect()
 }
 
-/// Refuses another program's database and one of a newer WFE.
+/// Refuses a database of another program, or of a newer version of WFE.
 pub(crate) fn check_identity(application: i64, version: i64, location: &str) -> Result<()> {
     if application != APPLICATION_ID || version < 1 {
         return Err(not_ours(application, version, location));
@@ -238,12 +242,12 @@ fn not_ours(application: i64, version: i64, location: &str) -> WfeError {
     }
 }
 
-/// A better error for a file that was refused: if it only lacks the mark of a store and has all parts, the
-/// error says how to continue. SQLite's `.dump` omits the mark. The file is only read.
+/// Returns a better error for a file that was refused. If the file has all parts of a store and lacks only the
+/// mark of a store, the error says how to continue. SQLite's `.dump` omits the mark. The file is only read.
 pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
     let WfeError::Unusable { source: Some(source), .. } = &error else { return error };
     let Some(&mark) = source.downcast_ref::<Unmarked>() else { return error };
-    // Another program's mark is not to be replaced.
+    // The mark of another program must not be replaced.
     if ![0, APPLICATION_ID].contains(&mark.application) {
         return error;
     }
@@ -258,12 +262,12 @@ pub(crate) async fn explained(path: &Path, error: WfeError) -> WfeError {
             ),
             source: Some(Box::new(mark)),
         },
-        // The first error stays, whatever is found.
+        // In all other cases, the first error is returned.
         Ok(_) | Err(_) => error,
     }
 }
 
-/// The text about parts that no known version of a store has.
+/// The sentence of the error message about parts that no known version of a store has.
 fn of_others(others: &[String]) -> String {
     const NAMED: usize = 3;
     if others.is_empty() {
@@ -272,21 +276,21 @@ fn of_others(others: &[String]) -> String {
     let more = others.len().saturating_sub(NAMED);
     let and_more = if more == 0 { String::new() } else { format!(" and {more} more") };
     format!(
-        "It also has {}{and_more}: unless that was added by hand, it is a copy of a store of a newer WFE. Then only that \
-         version can open it; do not mark it as described below. ",
+        "It also has {}{and_more}: if that was not added by hand, the file is a copy of a store of a newer WFE. Only that \
+         newer version can open such a copy; do not mark it as described below. ",
         others.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ")
     )
 }
 
-/// The newest version all of whose parts are in this file, and the additional parts: they were added by hand,
-/// or by a newer version.
+/// The newest version whose parts are all in this file, and the additional parts of the file. Additional parts
+/// were added by hand, or by a newer version.
 async fn version_by_parts(path: &Path) -> std::result::Result<Option<(i64, Vec<String>)>, sqlx::Error> {
-    // No file is created beside the database, and a log beside it is not touched.
+    // SQLite then creates no file beside the database, and does not touch a log beside it.
     //
     // Opening the file once more releases no lock of this process. A file that is in use in this process is not
-    // checked, so it is not refused either. If another call opens the file meanwhile, because it was marked by
-    // then, SQLite knows both connections, and closes the descriptor of this one only once the other has no
-    // lock.
+    // checked, so it is not refused and does not reach this function. Another call may open the file meanwhile,
+    // because it was marked by then. SQLite then knows both connections, and closes the descriptor of this
+    // connection only when the other connection has no lock.
     let options = SqliteConnectOptions::new().filename(path).read_only(true).immutable(true);
     let mut connection = connect(&options).await?;
     let found = parts(&mut connection).await;
@@ -297,7 +301,8 @@ async fn version_by_parts(path: &Path) -> std::result::Result<Option<(i64, Vec<S
         let demanded = demanded(version).await?;
         if demanded.is_subset(&found) {
             let others: Vec<&Part> = found.difference(&demanded).collect();
-            // Parts of a known newer version are no additions: of that version, something is missing.
+            // If the file has parts of a known newer version, they are not additions: the file is an incomplete
+            // store of that version.
             let is_whole = others.iter().all(|part| !newer.contains(*part));
             let is_told = |part: &&&Part| {
                 part.kind == Kind::Table
@@ -312,7 +317,7 @@ async fn version_by_parts(path: &Path) -> std::result::Result<Option<(i64, Vec<S
     Ok(None)
 }
 
-/// Refuses a run-time SQLite older than [`OLDEST_SQLITE`].
+/// Refuses an SQLite library that is older than [`OLDEST_SQLITE`].
 fn check_sqlite(found: &str, location: &str) -> Result<()> {
     let numbers: Vec<u32> = found.split('.').map_while(|part| part.parse().ok()).collect();
     if numbers[..] >= OLDEST_SQLITE[..] {
@@ -322,7 +327,7 @@ fn check_sqlite(found: &str, location: &str) -> Result<()> {
     Err(WfeError::Unusable {
         path: PathBuf::from(location),
         reason: format!(
-            "this program runs on SQLite {found}, which can lose commits; link {major}.{minor}.{patch} or newer"
+            "this program uses SQLite {found}, which can lose commits; link SQLite {major}.{minor}.{patch} or newer"
         ),
         source: None,
     })

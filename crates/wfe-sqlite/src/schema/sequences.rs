@@ -1,5 +1,5 @@
-//! SQLite's counters of the tables, repaired when a store is opened: without them no event is stored and no row
-//! gets a number.
+//! Repairs the counters that SQLite keeps for the tables, when a store is opened. Without these counters, no
+//! event is stored and no row gets a number.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use wfe_core::{Result, WfeError, logging};
 
 use crate::{error, request::Sql, sql::sequences as sql};
 
-/// Each table with the statement that rebuilds its counter, and the one that renumbers a row at the end of all
-/// numbers.
+/// Each table with the statement that rebuilds its counter. Some tables also have a statement that renumbers a
+/// row whose number leaves no next number.
 const TABLES: [(&str, Sql<0>, Option<Sql<0>>); 4] = [
     ("workflows", sql::MAKE_WORKFLOWS, None),
     ("events", sql::MAKE_EVENTS, None),
@@ -17,7 +17,7 @@ const TABLES: [(&str, Sql<0>, Option<Sql<0>>); 4] = [
     ("execution_errors", sql::MAKE_ERRORS, Some(sql::RENUMBER_ERROR)),
 ];
 
-/// Repairs counters that were changed by hand; sound ones are only read.
+/// Repairs counters that were changed by hand. If all counters are sound, nothing is written.
 pub(crate) async fn mend(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     if broken(connection).await?.is_empty() {
         return Ok(());
@@ -38,7 +38,8 @@ async fn broken(connection: &mut SqliteConnection) -> Result<Vec<String>> {
     rows.iter().map(|row| row.try_get("name").map_err(failed)).collect()
 }
 
-/// Inside the transaction: another process may have been faster, so what is broken is read again.
+/// Repairs the counters inside the transaction. Reads again which counters are broken, because another process
+/// may have repaired them first.
 async fn mend_all(connection: &mut SqliteConnection, location: &str) -> Result<()> {
     let broken = broken(connection).await?;
     for (table, make, renumber) in TABLES.iter().filter(|(table, ..)| broken.iter().any(|one| one == table)) {

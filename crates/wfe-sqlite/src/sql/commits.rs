@@ -2,8 +2,8 @@
 
 use crate::request::{Own, Sql};
 
-/// A new instance with the data beside the model (owner, fencing token, reference, parent, and whether it has
-/// pointers: 1 or NULL), then revision and model.
+/// Inserts a new instance. The first arguments are the columns outside the model: owner, fencing token,
+/// reference, parent, and whether the instance has pointers (1 or NULL). Then follow revision and model.
 pub(crate) const INSERT: Sql<18> = Sql::new(concat!(
     "INSERT INTO workflows (owner, fence, start_key, parent, begun, revision, id, name, root_workflow_id, \
      workflow_definition_id, version, description, reference, next_execution, status, create_time, complete_time, \
@@ -17,8 +17,8 @@ pub(crate) const ID_IS_FREE_FOR_CHILD: Sql<3> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND (parent IS NOT ? OR workflow_definition_id <> ?))"
 ));
 
-/// A child; nothing is inserted if its id (last) exists. The owner -1 marks it as new until the same script has
-/// stored its pointers: no other transaction ever sees that.
+/// Inserts a child, unless its id (last) exists. The owner -1 marks the child as new until the same script has
+/// stored its pointers. No other transaction ever sees this owner.
 pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
     "INSERT INTO workflows (owner, parent, begun, revision, id, name, root_workflow_id, workflow_definition_id, \
      version, description, reference, next_execution, status, create_time, complete_time, data, born) \
@@ -27,7 +27,7 @@ pub(crate) const INSERT_CHILD: Sql<16> = Sql::new(concat!(
     " WHERE NOT EXISTS (SELECT 1 FROM workflows WHERE id = ?)"
 ));
 
-/// The child and its pointers are stored.
+/// Removes the mark of a new child, once the child and its pointers are stored.
 pub(crate) const UNMARK_CHILD: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE id = ? AND owner = -1");
 
@@ -36,7 +36,7 @@ pub(crate) const START_IS_FREE: Sql<2> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM workflows WHERE workflow_definition_id = ? AND start_key = ?)"
 ));
 
-/// The instance that was started with them.
+/// The instance that was started with this definition and reference.
 pub(crate) const STARTED: Sql<2> =
     Sql::new("SELECT id FROM workflows WHERE workflow_definition_id = ? AND start_key = ?");
 
@@ -46,22 +46,23 @@ pub(crate) const MAY_COMMIT: Sql<3> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE id = ? AND fence = ? AND (control IS NULL OR control_number = ?))"
 ));
 
-/// Why that guard failed.
+/// Reads the columns that show why the guard `MAY_COMMIT` failed.
 pub(crate) const FENCE_AND_CONTROL: Sql<1> = Sql::new(concat!(
     "SELECT fence, control, control_number, ",
     intervention!(),
     " FROM workflows WHERE id = ?"
 ));
 
-/// The part of every commit that stores live pointers: by how much the revision and the number of completions
-/// grow.
+/// The update that is part of every commit with live pointers. The first two arguments are the amounts by which
+/// the revision and the number of completions grow.
 pub(crate) const COMMIT: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1 WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// The stored value that prevents sound commits of this instance (twice): the column and the row of a value
-/// that no version stores. Read once a commit has broken a rule of the schema.
+/// Finds a stored value that prevents sound commits of this instance (bound twice), and returns its column and
+/// its row. No version of the program writes values of this kind. The statement runs after a commit has broken
+/// a rule of the schema.
 pub(crate) const OBSTACLES: Sql<2> = Sql::new(
     "SELECT iif(p.kind = 'live' AND p.number = 0, 'item_values', 'number'), p.id || ' of ' || w.id \
        FROM workflows AS w CROSS JOIN execution_pointers AS p ON p.workflow = w.seq WHERE w.id = ? \
@@ -71,43 +72,45 @@ pub(crate) const OBSTACLES: Sql<2> = Sql::new(
        WHERE kind = 'position' AND workflow_id = ? AND consumed IS NULL LIMIT 1",
 );
 
-/// As `COMMIT`, for a commit without live pointers, which does not begin the instance.
+/// Like `COMMIT`, but for a commit without live pointers, which does not begin the instance.
 pub(crate) const COMMIT_WITHOUT_POINTERS: Sql<3> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0 WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// As `COMMIT`, for a commit after which nothing is left to run now: the next due time, and the release. One
-/// statement instead of three, because each of them would touch `workflows_due`.
+/// Like `COMMIT`, but for a commit after which no step can run now: also sets the next due time and releases
+/// the instance. This is one statement instead of three, because each of the three would write to the index
+/// `workflows_due`.
 pub(crate) const COMMIT_AND_PARK: Sql<4> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// As `COMMIT_AND_PARK`, for the commit that ends the instance: status, ending, cause and time too.
+/// Like `COMMIT_AND_PARK`, but for the commit that ends the instance: also sets status, ending, cause and
+/// completion time.
 pub(crate) const COMMIT_AND_END: Sql<8> = Sql::new(
     "UPDATE workflows SET revision = revision + ?, completions = completions + ?, claims = 0, begun = 1, \
        next_execution = ?, owner = NULL, status = ?, ending = ?, cause = ?, complete_time = ? WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// A new status, with the ending and the cause.
+/// Sets the status, the ending and the cause.
 pub(crate) const SET_STATUS: Sql<4> =
     Sql::new("UPDATE workflows SET status = ?, ending = ?, cause = ? WHERE id = ?").own(Own::Instance);
 
-/// The next due time.
+/// Sets the next due time.
 pub(crate) const SET_NEXT_EXECUTION: Sql<2> =
     Sql::new("UPDATE workflows SET next_execution = ? WHERE id = ?").own(Own::Instance);
 
-/// When it ended.
+/// Sets the time at which the instance ended.
 pub(crate) const SET_COMPLETE_TIME: Sql<2> =
     Sql::new("UPDATE workflows SET complete_time = ? WHERE id = ?").own(Own::Instance);
 
-/// New data.
+/// Sets the data.
 pub(crate) const SET_DATA: Sql<2> = Sql::new("UPDATE workflows SET data = ? WHERE id = ?").own(Own::Instance);
 
-/// The control request was carried out.
+/// Clears the control request, which was carried out.
 pub(crate) const CLEAR_CONTROL: Sql<1> =
     Sql::new("UPDATE workflows SET control = NULL, control_detail = NULL WHERE id = ?").own(Own::Instance);
 
@@ -115,15 +118,15 @@ pub(crate) const CLEAR_CONTROL: Sql<1> =
 pub(crate) const RELEASE: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE id = ?").own(Own::Instance);
 
-/// As `COMMIT`, for a commit that only releases the instance: that is no step forward, so the counts of its
-/// deaths stay.
+/// Like `COMMIT`, but for a commit that only releases the instance. The instance has made no progress, so its
+/// counts of process crashes stay.
 pub(crate) const GIVE_BACK: Sql<3> = Sql::new(
     "UPDATE workflows SET owner = NULL, revision = revision + ?, \
        deaths_at = iif(deaths_at = revision, revision + ?, deaths_at) WHERE id = ?",
 )
 .own(Own::Instance);
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("INSERT", INSERT.text()),

@@ -1,18 +1,18 @@
-//! Named counters, kept in SQLite's own `sqlite_sequence`, which survives VACUUM and needs no table of ours. A name of
-//! ours has a colon in it, so that it never meets a table's.
+//! Named counters in SQLite's own table `sqlite_sequence`. This table survives VACUUM, so WFE needs no table of its own
+//! for counters. The name of each counter contains a colon, so that it never equals the name of a table.
 
 use crate::request::Sql;
 
-/// Makes a counter, if it is not there. (`sqlite_sequence` can have no unique index; the writer's transaction makes
-/// this safe.)
+/// Creates a counter, if it does not exist. (`sqlite_sequence` can have no unique index; the writer's transaction
+/// prevents duplicates.)
 pub(crate) const MAKE: Sql<2> = Sql::new(
     "INSERT INTO sqlite_sequence (name, seq) SELECT ?, 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?)",
 );
 
-/// Draws the next number.
+/// Increments a counter and returns the new number.
 pub(crate) const NEXT: Sql<1> =
     Sql::new("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = ? RETURNING seq");
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[("MAKE", MAKE.text()), ("NEXT", NEXT.text())];

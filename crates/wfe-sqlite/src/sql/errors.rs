@@ -2,12 +2,12 @@
 
 use crate::request::Sql;
 
-/// A failure of which only the plain part is known.
+/// Inserts a failure for which only time, instance, pointer and message are known.
 pub(crate) const INSERT_PLAIN: Sql<4> = Sql::new(
     "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message) VALUES (?, ?, ?, ?)",
 );
 
-/// A failure of a step.
+/// Inserts a failure of a step.
 pub(crate) const INSERT: Sql<8> = Sql::new(
     "INSERT INTO execution_errors (error_time, workflow_id, execution_pointer_id, message, step, attempt, code, causes) \
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -19,14 +19,15 @@ pub(crate) const OF_INSTANCE: Sql<3> = Sql::new(
      FROM execution_errors WHERE workflow_id = ? AND seq > ? ORDER BY seq LIMIT ?",
 );
 
-/// The last failure of one pointer. The failures of its instance are walked through from the newest one: a pointer that waits
-/// to be tried again has failed not long ago, so an index by pointer would cost each failure more than it saves here.
+/// The last failure of one pointer. The statement reads the failures of the pointer's instance, beginning with the
+/// newest one. A pointer that waits for its next attempt has failed recently, so an index by pointer would cost more at
+/// each failure than it saves here.
 pub(crate) const LAST_OF_POINTER: Sql<2> = Sql::new(
     "SELECT seq, error_time, workflow_id, execution_pointer_id, message, step, attempt, code, causes \
      FROM execution_errors WHERE workflow_id = ? AND execution_pointer_id = ? ORDER BY seq DESC LIMIT 1",
 );
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("INSERT_PLAIN", INSERT_PLAIN.text()),

@@ -1,14 +1,16 @@
 //! Statements on `events`.
 //!
-//! The events of one name and key are a stream, in the order in which they become due. `position` is that
-//! order. It is drawn from the counter of `events.seq`, so that it only grows and is never reused: either when
-//! the event is stored (if it is due already), or by the first write after its date: `DRAW_POSITIONS` and
-//! `GIVE_POSITIONS`, which nearly always find nothing to do, through the index `events_unripe`.
+//! The events of one name and key form a stream, in the order in which they become due. The column `position`
+//! stores this order. Positions are drawn from the counter of `events.seq`, so they only grow and are never
+//! reused. An event that is due already gets its position when it is stored. Any other event gets its position
+//! from the first write after its due time (`DRAW_POSITIONS` and `GIVE_POSITIONS`). These two statements nearly
+//! always find nothing to do, and the index `events_unripe` shows this quickly.
 //!
-//! The column `wanted` is 1 for events that an open subscription may need: it keeps the search for matching
-//! events from scanning the others. It is 1 for every processed event too, so that marking one as unprocessed
-//! needs nothing more. The column `timely` is 1 for events that were not backdated. (Names of columns and
-//! indexes are in every database file; the docs say what they mean.)
+//! The column `wanted` is 1 for events that an open subscription may need, so that the search for matching
+//! events does not scan all other events. The column is also 1 for every processed event, so that marking a
+//! processed event as unprocessed requires no further change. The column `timely` is 1 for events that were not
+//! backdated. (The names of columns and indexes are stored in every database file; the documentation explains
+//! what they mean.)
 
 use crate::request::Sql;
 
@@ -19,7 +21,7 @@ macro_rules! model {
     };
 }
 
-/// The column of the event `e` with an impossible value; NULL: none.
+/// The name of the column of the event `e` that holds an impossible value, or NULL if no column does.
 macro_rules! fault {
     () => {
         concat!(
@@ -32,7 +34,7 @@ macro_rules! fault {
 
 pub(crate) use fault;
 
-/// A new row, with its number and its position.
+/// Inserts a new event, with its number and its position.
 macro_rules! new {
     () => {
         concat!(
@@ -49,14 +51,14 @@ macro_rules! new {
     };
 }
 
-/// Draws a position for each event that has become due by this time (twice).
+/// Draws a position for each event that has become due by this time (bound twice).
 pub(crate) const DRAW_POSITIONS: Sql<2> = Sql::new(
     "UPDATE sqlite_sequence SET seq = seq + (SELECT count(*) FROM events WHERE position IS NULL AND event_time <= ?) \
      WHERE name = 'events' AND EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)",
 );
 
-/// Gives them out, in order of time. From now on such an event is `wanted` only if an open subscription has its
-/// name and key.
+/// Assigns the positions that were drawn, in order of time. From then on, an unprocessed event is `wanted` only
+/// if an open subscription has its name and key.
 pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
     "UPDATE events SET position = due.position, wanted = is_processed OR EXISTS (\
        SELECT 1 FROM event_subscriptions AS s WHERE s.is_open = 1 \
@@ -71,7 +73,7 @@ pub(crate) const GIVE_POSITIONS: Sql<1> = Sql::new(
 pub(crate) const HAS_UNPOSITIONED: Sql<1> =
     Sql::new("SELECT EXISTS (SELECT 1 FROM events WHERE position IS NULL AND event_time <= ?)");
 
-/// The date, after a time, of the next event that is not due yet.
+/// The earliest timestamp after this time of an event that is not due yet.
 pub(crate) const NEXT_UPCOMING: Sql<1> =
     Sql::new("SELECT min(event_time) FROM events WHERE position IS NULL AND event_time > ?");
 
@@ -83,12 +85,13 @@ pub(crate) const ID_IS_FREE_FOR: Sql<3> = Sql::new(guard!(
     "NOT EXISTS (SELECT 1 FROM events WHERE id = ? AND (event_name <> ? OR event_key <> ?))"
 ));
 
-/// A new event: first whether it is due, whether it was not backdated, and whether it was undated, then the
-/// model. It comes after the two statements that give positions to events that were due before it. One that is
-/// not due counts as `wanted` until it is.
+/// Inserts a new event. The first three arguments say whether the event is due, whether it was not backdated,
+/// and whether it was published without a timestamp. Then follows the model. This statement runs after the two
+/// that give positions to events that became due earlier. An event that is not due yet counts as `wanted` until
+/// it becomes due.
 pub(crate) const INSERT: Sql<9> = Sql::new(new!());
 
-/// As `INSERT`; nothing is inserted if the id (last) exists.
+/// Like `INSERT`, but inserts nothing if the id (last) exists.
 pub(crate) const INSERT_UNLESS: Sql<10> =
     Sql::new(concat!(new!(), " WHERE NOT EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
@@ -96,14 +99,14 @@ pub(crate) const INSERT_UNLESS: Sql<10> =
 pub(crate) const LOAD: Sql<1> =
     Sql::new(concat!("SELECT ", model!(), ", ", fault!(), " FROM events AS e WHERE id = ?"));
 
-/// Ids of unprocessed events up to a time, oldest first, and the faults of these.
+/// The ids of the unprocessed events up to a time, oldest first, each with its `fault`.
 pub(crate) const UNPROCESSED: Sql<1> = Sql::new(concat!(
     "SELECT id, ",
     fault!(),
     " FROM events AS e WHERE is_processed = 0 AND event_time <= ? ORDER BY event_time, seq"
 ));
 
-/// Ids of the events of a name and key up to a time, oldest first, and the faults of these.
+/// The ids of the events of a name and key up to a time, oldest first, each with its `fault`.
 pub(crate) const OF_STREAM: Sql<3> = Sql::new(concat!(
     "SELECT id, ",
     fault!(),
@@ -113,17 +116,17 @@ pub(crate) const OF_STREAM: Sql<3> = Sql::new(concat!(
 /// Guard: an event has this id.
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM events WHERE id = ?)"));
 
-/// Marks an event; one that is marked already is not written.
+/// Marks an event as processed or unprocessed. An event that already has this mark is not written.
 pub(crate) const MARK: Sql<3> =
     Sql::new("UPDATE events SET is_processed = ?, wanted = 1 WHERE id = ? AND is_processed <> ?");
 
-/// The early-event rule: the oldest event of a name and key from a time on becomes unprocessed again.
+/// The early-event rule: marks the oldest event of a name and key, from a time on, as unprocessed again.
 pub(crate) const REVIVE_OLDEST: Sql<3> = Sql::new(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE is_processed = 1 AND seq = (SELECT seq FROM events \
      WHERE event_name = ? AND event_key = ? AND event_time >= ? ORDER BY event_time, seq LIMIT 1)",
 );
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("DRAW_POSITIONS", DRAW_POSITIONS.text()),

@@ -1,8 +1,8 @@
-//! Statements on subscriptions as external tasks: listed and claimed by name, answered by one event.
+//! Statements on subscriptions that are external tasks: they are listed and claimed by name, and answered by one event.
 
 use crate::request::{Own, Sql};
 
-/// The columns of the model, in the order in which the codec reads them, and those that mark the row as a
+/// The columns of the model, in the order in which the codec reads them, and the column that marks the row as a
 /// subscription.
 macro_rules! model {
     () => {
@@ -28,15 +28,16 @@ pub(crate) const LIST: Sql<3> = Sql::new(concat!(
     " AND event_name = ? AND seq > ? ORDER BY seq LIMIT ?"
 ));
 
-/// Whether one of them is held by no token at this time (last). Tested before `CLAIM`, so that workers without
-/// work do not wait for the write lock.
+/// Whether a subscription to this name is held by no token at this time (last). The statement runs before `CLAIM`, so
+/// that workers do not wait for the write lock if there is no work.
 pub(crate) const IS_ANY_FREE: Sql<2> = Sql::new(concat!(
     "SELECT EXISTS (SELECT 1 FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
     is_work!(),
     " AND event_name = ? AND (external_token IS NULL OR external_token_expiry <= ?))"
 ));
 
-/// Gives the oldest of them after a row (fifth) to a token, with worker and expiry; last, the time.
+/// Gives the oldest unclaimed subscription to a name to a token, with worker and expiry. Only subscriptions after a row
+/// (fifth) are considered. The last argument is the time.
 pub(crate) const CLAIM: Sql<6> = Sql::new(concat!(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE seq = (SELECT seq FROM event_subscriptions INDEXED BY event_subscriptions_work WHERE ",
@@ -47,8 +48,8 @@ pub(crate) const CLAIM: Sql<6> = Sql::new(concat!(
     ", seq"
 ));
 
-/// Guard: this subscription is open and unanswered, and the given token (second and third; NULL: none is given) holds
-/// it and has not expired.
+/// Guard: this subscription is open and unanswered. If a token is given (second and third; NULL if none is given), this
+/// token holds the subscription and has not expired.
 pub(crate) const MAY_ANSWER: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ? AND is_open = 1 AND answer IS NULL \
      AND (? IS NULL OR (external_token = ? AND (external_token_expiry IS NULL OR external_token_expiry > ?))))"
@@ -60,20 +61,21 @@ pub(crate) const TAKES: Sql<4> = Sql::new(guard!(
      WHERE id = ? AND event_name = ? AND event_key = ? AND subscribe_as_of <= ?)"
 ));
 
-/// This event (first) answers this subscription.
+/// Stores this event (first) as the answer to this subscription.
 pub(crate) const ANSWER: Sql<2> =
     Sql::new("UPDATE event_subscriptions SET answer = ? WHERE id = ?").own(Own::Waits);
 
-/// This subscription can no longer be answered, and has no answer: no event has an empty id.
+/// Marks this subscription as no longer answerable, if it has no answer. The mark is an empty string, because no event
+/// has an empty id.
 pub(crate) const TAKE_NO_ANSWER: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET answer = '' WHERE id = ? AND answer IS NULL").own(Own::Waits);
 
-/// Whether this subscription (third), which the event of this id (last) has answered, is of this name and key.
-/// No row: another event has answered it, or none.
+/// Whether this subscription (third), which the event with this id (last) has answered, has this name and key. Returns
+/// no row if the subscription has no answer, or if another event has answered it.
 pub(crate) const IS_ANSWERED_BY: Sql<4> =
     Sql::new("SELECT event_name = ? AND event_key = ? FROM event_subscriptions WHERE id = ? AND answer = ?");
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("LIST", LIST.text()),

@@ -1,11 +1,11 @@
-//! All statements, one file a subject, with the reasons for their form. The schema is `schema.sql`, upgraded by
-//! `version_2.sql`, `version_3.sql` and `version_4.sql`.
+//! All SQL statements, one file for each subject, with the reasons for their form. The schema is `schema.sql`, upgraded
+//! by `version_2.sql`, `version_3.sql` and `version_4.sql`.
 //!
-//! A *guard* is a statement that inserts a NULL into a NOT NULL column exactly if its condition does not hold:
-//! so a script of many statements stops at an expected miss without a round trip, and SQLite rolls back only
-//! the script.
+//! A *guard* is a statement that inserts a NULL into a NOT NULL column if its condition does not hold, and otherwise
+//! does nothing. A script of many statements therefore stops at an expected miss without a round trip, and SQLite rolls
+//! back only that script.
 
-/// A guard: fails unless `$condition` holds. It would insert into the table with the fewest indexes.
+/// A guard, which fails unless `$condition` holds. Its INSERT names the table with the fewest indexes.
 macro_rules! guard {
     ($condition:expr) => {
         concat!("INSERT INTO execution_errors (error_time) SELECT NULL WHERE NOT (", $condition, ")")
@@ -19,15 +19,15 @@ macro_rules! last_position {
     };
 }
 
-/// As `last_position`, for reports of rows that are beyond it. NULL: the counter is missing, so no single row
-/// is at fault.
+/// Like `last_position`, but for reports of rows that are beyond it. The result is NULL if the counter is missing,
+/// because then no single row is at fault.
 macro_rules! given_out {
     () => {
         "max((SELECT seq FROM sqlite_sequence WHERE name = 'events'), coalesce((SELECT max(seq) FROM events), 0))"
     };
 }
 
-/// How the pending request is to be carried out; NULL: in the plain way.
+/// The intervention of the pending request, or NULL if the request has no intervention.
 macro_rules! intervention {
     () => {
         "iif(control = 'Resume' AND control_detail GLOB control_number || ' *', \
@@ -87,17 +87,18 @@ mod tests {
         rows.iter().map(|row| row.get("detail")).collect()
     }
 
-    /// Steps of a plan that read a whole table or sort: allowed is only what a statement names.
+    /// Checks that no plan reads a whole table or sorts, except for the steps that are allowed for a statement.
     #[tokio::test]
     async fn no_statement_scans_a_table_or_sorts_but_where_the_answer_is_bounded() {
         let allowed: &[(&str, &[&str])] = &[
-            // The few events that have just become due.
+            // The few events that have just become due are sorted.
             ("GIVE_POSITIONS", &["SCAN sqlite_sequence", "SCAN due", "SCAN (subquery", "USE TEMP B-TREE"]),
-            // One row for each definition and table; in memory, and there can be no index on it.
+            // `sqlite_sequence` has one row for each definition and table. It is in memory, and it can have no
+            // index.
             ("MAKE", &["SCAN sqlite_sequence"]),
             ("NEXT", &["SCAN sqlite_sequence"]),
             ("BROKEN", &["SCAN t", "SCAN s"]),
-            // Only if that table was damaged by hand.
+            // The counters are rebuilt only if `sqlite_sequence` was damaged by hand.
             ("MAKE_WORKFLOWS", &["SCAN sqlite_sequence"]),
             (
                 "MAKE_EVENTS",
@@ -110,7 +111,7 @@ mod tests {
             ("INSERT", &["SCAN sqlite_sequence", "SCAN (subquery"]),
             ("INSERT_UNLESS", &["SCAN sqlite_sequence", "SCAN (subquery"]),
             ("INSERT_CHILD", &["SCAN sqlite_sequence"]),
-            // As many as the list asked for, sorted by instance.
+            // As many rows as the list names instances, sorted by instance.
             ("LOAD_MANY", &["SCAN json_each", "USE TEMP B-TREE FOR"]),
             ("ENGINE_COLUMNS_OF_MANY", &["SCAN json_each"]),
             ("WAITS_OF_MANY", &["SCAN json_each", "SCAN sqlite_sequence", "USE TEMP B-TREE FOR ORDER BY"]),
@@ -119,16 +120,16 @@ mod tests {
                 "DELIVERIES_OF_MANY",
                 &["SCAN json_each", "SCAN sqlite_sequence", "USE TEMP B-TREE FOR ORDER BY"],
             ),
-            // An instance's pointers and waits, sorted.
+            // The pointers or subscriptions of one instance, sorted.
             ("LOAD", &["USE TEMP B-TREE FOR ORDER BY", "SCAN sqlite_sequence"]),
             ("WAITS", &["USE TEMP B-TREE FOR ORDER BY", "SCAN sqlite_sequence"]),
             ("DELIVERIES", &["USE TEMP B-TREE FOR ORDER BY", "SCAN sqlite_sequence"]),
-            // Events of the very same time, by when they were stored.
+            // Events with equal timestamps, sorted by the order in which they were stored.
             ("OF_STREAM", &["USE TEMP B-TREE FOR LAST TERM OF ORDER BY", "SCAN sqlite_sequence"]),
             ("UNPROCESSED", &["SCAN sqlite_sequence"]),
             ("UNFINISHED", &["SCAN sqlite_sequence"]),
             ("REVIVE_OLDEST", &["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"]),
-            // Partial indexes that hold only what is owned, asked for or unprocessed.
+            // Partial indexes that contain only rows with an owner or a control request, or unprocessed events.
             (
                 "CLAIMABLE",
                 &[
@@ -141,17 +142,17 @@ mod tests {
                 ],
             ),
             ("UPCOMING", &["SCAN json_each"]),
-            // A page, by row number.
+            // One page of events, by row number.
             ("FINISH_LISTED", &["SCAN json_each"]),
             ("WANT_LISTED", &["SCAN json_each"]),
             (
                 "REQUESTED",
                 &["SCAN workflows USING INDEX workflows_control", "SCAN e USING INDEX events_wanted"],
             ),
-            // As many as the list asks after.
+            // As many rows as the list has ids.
             ("ENDED", &["SCAN json_each"]),
             ("FATES", &["SCAN json_each"]),
-            // As many as were claimed at once.
+            // As many rows as instances were claimed at once.
             ("DEATHS", &["SCAN json_each"]),
         ];
         let (mut connection, mut costly) = (open::memory().await.unwrap(), Vec::new());
@@ -286,8 +287,8 @@ mod tests {
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
-    /// SQLite builds a table in memory, and drops it, for each `IN` of three and more constants and for whatever it keeps
-    /// before it writes: as dear as the rest of the statement.
+    /// SQLite builds a table in memory, and drops it again, for each `IN` of three or more constants, and for all rows
+    /// that it must keep before it writes. Each of these tables costs as much as the rest of the statement.
     #[tokio::test]
     async fn the_statements_of_a_commit_build_no_tables() {
         use super::{commits, errors, ownership, pointers, subscriptions, workflows};

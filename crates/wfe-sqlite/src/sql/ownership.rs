@@ -1,9 +1,10 @@
-//! Statements on the data of `workflows` beside the model: owner, fencing token (the column `fence`), control
-//! request.
+//! Statements on the columns of `workflows` that are not part of the model: owner, fencing token (the column
+//! `fence`), control request.
 
 use crate::request::{Own, Sql};
 
-/// Whether a row of `workflows` runs one of these definitions: a JSON list of [id in hexadecimal, version].
+/// Whether a row of `workflows` runs one of these definitions, which are given as a JSON list of [id in
+/// hexadecimal, version].
 macro_rules! is_of_definitions {
     () => {
         "(workflow_definition_id, version) IN \
@@ -11,23 +12,23 @@ macro_rules! is_of_definitions {
     };
 }
 
-/// The highest fencing token that a row may have: below it, each change of owner raises it. (The schema's
-/// CHECKs have the same bounds.)
+/// The highest fencing token that a row may have. Each change of owner raises a token that is below this limit.
+/// (The schema's CHECKs have the same bounds.)
 macro_rules! last_fence {
     () => {
         "4611686018427387904"
     };
 }
 
-/// The highest revision that a row may have. Positions of pointers go up to a million times that.
+/// The highest revision that a row may have. The positions of pointers can be a million times as high.
 macro_rules! last_revision {
     () => {
         "4398046511104"
     };
 }
 
-/// The number of a new request. A stored number that is out of bounds stops neither the caller nor other writes
-/// of the transaction; the next claim of that row finds it.
+/// The number of a new request. If the stored number is out of bounds, neither the caller nor other writes of
+/// the transaction fail. The next claim of this row reports the number.
 macro_rules! next_request {
     () => {
         concat!("(min(max(control_number, 0), ", last_fence!(), " - 1) + 1)")
@@ -39,7 +40,7 @@ pub(crate) const LAST_FENCE: i64 = 1 << 62;
 /// See `last_revision`.
 pub(crate) const LAST_REVISION: i64 = 1 << 42;
 
-/// The columns that a claim needs of an instance.
+/// The columns of an instance that a claim needs.
 macro_rules! candidate {
     () => {
         concat!(
@@ -50,8 +51,8 @@ macro_rules! candidate {
     };
 }
 
-/// What the owner of an instance has to look at while it works. A request that came before the end and was not
-/// carried out is void.
+/// The columns that the owner of an instance reads while it works. A request that was stored before the
+/// instance ended, but was not carried out, is void.
 pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
     "SELECT fence, iif(status = 'Runnable' OR status = 'Suspended', control, NULL) AS control, control_number, ",
     intervention!(),
@@ -62,7 +63,7 @@ pub(crate) const PENDING: Sql<1> = Sql::new(concat!(
 pub(crate) const EXISTS: Sql<1> = Sql::new(guard!("EXISTS (SELECT 1 FROM workflows WHERE id = ?)"));
 
 /// Stores a control request (first and last) and its detail (second), unless a stronger one is pending or the
-/// instance has ended. It may be for another instance than the one that the script is about.
+/// instance has ended. This need not be the instance that the script is about.
 pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
     "UPDATE workflows SET control = ?, control_detail = ",
     next_request!(),
@@ -72,44 +73,47 @@ pub(crate) const REQUEST: Sql<4> = Sql::new(concat!(
      AND control IS NOT 'Terminate' AND (control IS NOT 'Cancel' OR ? = 'Terminate')",
 ));
 
-/// The data beside the model that a load returns.
+/// The columns outside the model that a load returns.
 pub(crate) const ENGINE_COLUMNS: Sql<1> = Sql::new(concat!(
     "SELECT fence, owner, control, control_number, ",
     intervention!(),
     ", ending, cause, parent FROM workflows WHERE id = ?"
 ));
 
-/// The same for several instances, by a JSON list of their ids (in hexadecimal), each with its id.
+/// Like `ENGINE_COLUMNS`, but for several instances, which are given as a JSON list of ids in hexadecimal. Each
+/// row also has the id.
 pub(crate) const ENGINE_COLUMNS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, fence, owner, control, control_number, ",
     intervention!(),
     ", ending, cause, parent FROM workflows WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))"
 ));
 
-/// The owners of any instances, except this one.
+/// All owners of instances, except this owner.
 pub(crate) const OWNERS: Sql<1> = Sql::new(
     "SELECT DISTINCT owner FROM workflows INDEXED BY workflows_owned WHERE owner IS NOT NULL AND owner <> ?",
 );
 
-/// The progress of every owner except this one: which instances it has, and how far each is. The first sum
-/// (`seq` is never reused) distinguishes an owner that runs one short instance after the other from one without
-/// progress. Only the lowest 32 bits of each number count, so that no sum overflows, whatever a row contains.
+/// The progress of every owner except this one: which instances the owner has, and how far each instance is.
+/// The first sum is that of `seq`, which is never reused. It distinguishes an owner that runs one short
+/// instance after another from an owner without progress. Only the lowest 32 bits of each number count, so that
+/// no sum overflows, whatever a row contains.
 pub(crate) const PROGRESS: Sql<1> = Sql::new(
     "SELECT owner, sum(seq & 4294967295), sum(fence & 4294967295), sum(revision & 4294967295) \
      FROM workflows INDEXED BY workflows_owned WHERE owner > 0 AND owner <> ? GROUP BY owner",
 );
 
-/// Guard: this owner has made no progress.
+/// Guard: this owner has made no progress since these sums were read.
 pub(crate) const STANDS: Sql<4> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE owner = ? GROUP BY owner HAVING sum(seq & 4294967295) = ? \
      AND sum(fence & 4294967295) = ? AND sum(revision & 4294967295) = ?)"
 ));
 
-/// Frees the instances of a dead or frozen owner (last). It was working on them, so they are due now (four
-/// times), even if the clock was set back since. The third argument is 1 if the owner's process died, which
-/// counts for all its instances, up to 2: no host needs more, and a program of version 3 suspends what it
-/// claims at 9. What is known of a suspect stays. A value that is out of bounds in one row keeps no other row
-/// from being freed; the next claim of that row finds it.
+/// Frees the instances of a dead or unresponsive owner (last). The owner was working on them, so they become
+/// due now (bound four times), even if the clock was set back since. The third argument is 1 if the owner's
+/// process died. This death counts for all of its instances, up to 2. No host needs a higher count, and a
+/// program of version 3 suspends an instance that it claims with a count of 9. The recorded deaths of a suspect
+/// stay. If a value of one row is out of bounds, the other rows are freed all the same, and the next claim of
+/// that row reports the value.
 pub(crate) const FREE: Sql<6> = Sql::new(concat!(
     "UPDATE workflows SET owner = NULL, fence = min(max(fence, 0), ",
     last_fence!(),
@@ -124,28 +128,30 @@ pub(crate) const FREE: Sql<6> = Sql::new(concat!(
      WHERE owner = ?"
 ));
 
-/// The instances that have not ended of a number that cannot be an owner, as candidates, and that number.
+/// Finds the instances that have not ended and whose owner is this number, which cannot be the id of an owner.
+/// Returns them as candidates, with this number.
 pub(crate) const OF_OWNER: Sql<1> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
     ", owner FROM workflows INDEXED BY workflows_owned WHERE owner = ? AND status IN ('Runnable', 'Suspended')"
 ));
 
-/// An instance that has ended has no owner, whatever the row says.
+/// Clears the owner of instances that have ended. An instance that has ended has no owner, whatever its row
+/// says.
 pub(crate) const CLEAR_OWNER: Sql<1> =
     Sql::new("UPDATE workflows SET owner = NULL WHERE owner = ? AND status NOT IN ('Runnable', 'Suspended')");
 
-/// Guard: an instance that has not ended is unchanged since it was read: `seq`, fencing token, claims,
+/// Guard: this instance has not ended, and is unchanged since it was read: `seq`, fencing token, claims,
 /// revision, owner.
 pub(crate) const IS_AS_READ: Sql<5> = Sql::new(guard!(
     "EXISTS (SELECT 1 FROM workflows WHERE seq = ? AND fence = ? AND claims = ? AND revision = ? AND owner IS ? \
      AND status IN ('Runnable', 'Suspended'))"
 ));
 
-/// Quarantines the instance with this `seq` (last) for a cause. Values that only the engine uses, and that are
-/// out of bounds, are set such that a host can claim the instance again, to end it or to resume it when it is
-/// repaired. Of its pending requests, only one to end it stays: an earlier resume did not mean the repaired
-/// instance.
+/// Quarantines the instance with this `seq` (last) for a cause. Values that only the engine uses are reset if
+/// they are out of bounds. A host can then claim the instance again, to end it, or to resume it after the
+/// repair. A pending request stays only if it ends the instance, because an earlier request to resume was not
+/// meant for the repaired instance.
 pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
     "UPDATE workflows SET status = 'Suspended', ending = NULL, cause = ?, next_execution = NULL, owner = NULL, \
        claims = 0, fence = iif(fence BETWEEN 0 AND ",
@@ -168,9 +174,9 @@ pub(crate) const QUARANTINE: Sql<2> = Sql::new(concat!(
        control_detail = NULL WHERE seq = ?"
 )).own(Own::Instance);
 
-/// Before `FREE`, if the owner's process died: attributes that death to the suspects that ran then. A suspect
-/// that died on its turn beside others is due before everything else: so the next process runs it first, while
-/// nothing else runs there.
+/// Runs before `FREE` if the owner's process died: attributes this death to the suspects that were running. A
+/// suspect whose process died in the suspect's own time slice (`Turn`), while other instances ran, becomes due
+/// before everything else. The next process then runs this suspect first, while no other instance runs there.
 pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     "UPDATE workflows SET \
        deaths_alone = min(max(iif(deaths_at = revision, deaths_alone, 0), 0) + (isolation = 'Alone'), 4294967295), \
@@ -182,19 +188,20 @@ pub(crate) const JUDGE: Sql<1> = Sql::new(concat!(
     last_revision!()
 ));
 
-/// Notes how a suspect (`id`, fencing token) runs from now on.
+/// Stores how a suspect (`id`, fencing token) runs from now on.
 pub(crate) const ISOLATE: Sql<3> =
     Sql::new("UPDATE workflows SET isolation = ?, isolation_fence = fence WHERE id = ? AND fence = ?")
         .own(Own::Instance);
 
-/// What is known of those suspects, by a JSON list of their `seq`s; nothing of those without deaths at their
-/// revision.
+/// The recorded deaths of these suspects, which are given as a JSON list of their `seq`s. Suspects without
+/// deaths at their current revision are left out.
 pub(crate) const DEATHS: Sql<1> = Sql::new(
     "SELECT seq, deaths_alone, deaths_beside FROM workflows \
      WHERE seq IN (SELECT value FROM json_each(?)) AND deaths_at = revision",
 );
 
-/// The instances of an owner (twice) with a pending request or a matching event: as `CLAIMABLE`, but owned.
+/// The instances of this owner (bound twice) that have a pending request or a matching event. Like `CLAIMABLE`,
+/// but for instances with an owner.
 pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     "SELECT id FROM workflows INDEXED BY workflows_control \
        WHERE control IS NOT NULL AND owner = ? AND status IN ('Runnable', 'Suspended') \
@@ -206,22 +213,23 @@ pub(crate) const REQUESTED: Sql<2> = Sql::new(concat!(
     super::streams::matches!()
 ));
 
-/// Whether this instance has not ended, had live pointers once, and has none now.
+/// Whether this instance has lost its live pointers: it has not ended, once had live pointers, and has no live
+/// pointers now.
 pub(crate) const HAS_LOST_POINTERS: Sql<1> = Sql::new(
     "SELECT EXISTS (SELECT 1 FROM workflows WHERE id = ? AND begun = 1 AND status IN ('Runnable', 'Suspended') \
        AND NOT EXISTS (SELECT 1 FROM execution_pointers AS p WHERE p.workflow = workflows.seq AND p.kind = 'live'))",
 );
 
-/// The ids of a JSON list (in hexadecimal) without an instance that may still run.
+/// Those ids of a JSON list (in hexadecimal) for which there is no instance that may still run.
 pub(crate) const ENDED: Sql<1> = Sql::new(
     "SELECT wanted.id FROM (SELECT CAST(unhex(value) AS TEXT) AS id FROM json_each(?)) AS wanted WHERE NOT EXISTS \
      (SELECT 1 FROM workflows WHERE workflows.id = wanted.id AND status IN ('Runnable', 'Suspended'))",
 );
 
-/// Unowned instances of some definitions that are due, have a control request, or have an open subscription
-/// that a due, unprocessed event matches: earliest due first. The event that a subscription takes next is
-/// unprocessed and `wanted`, unless it was marked by hand: so the search begins with these few events, not with
-/// the many subscriptions.
+/// Unowned instances of some definitions, earliest due first. An instance is claimable if it is due, has a
+/// control request, or has an open subscription that matches a due, unprocessed event. The event that a
+/// subscription takes next is unprocessed and `wanted`, unless it was marked by hand. The search therefore
+/// begins with these few events, not with the many subscriptions.
 pub(crate) const CLAIMABLE: Sql<8> = Sql::new(concat!(
     "SELECT ",
     candidate!(),
@@ -261,7 +269,7 @@ pub(crate) const ACQUIRABLE: Sql<2> = Sql::new(concat!(
 ));
 
 /// Gives an unowned instance to the caller (first), if it is unchanged since it was read: `seq`, fencing token,
-/// revision, number of the last control request.
+/// revision, and the number of the last control request.
 pub(crate) const CLAIM: Sql<5> = Sql::new(
     "UPDATE workflows SET owner = ?, fence = fence + 1 \
      WHERE seq = ? AND owner IS NULL AND fence = ? AND revision = ? AND control_number = ?",
@@ -275,7 +283,7 @@ pub(crate) const UPCOMING: Sql<3> = Sql::new(concat!(
     " ORDER BY next_execution, seq LIMIT ?"
 ));
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("PENDING", PENDING.text()),

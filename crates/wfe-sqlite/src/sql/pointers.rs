@@ -11,7 +11,7 @@ macro_rules! model {
     };
 }
 
-/// The same columns, and the container, each with a new value.
+/// The assignments of an UPDATE: the model's columns and the container, each with a new value.
 macro_rules! assigned {
     () => {
         "id = ?, step_id = ?, active = ?, status = ?, sleep_until = ?, persistence_data = ?, start_time = ?, \
@@ -21,7 +21,8 @@ macro_rules! assigned {
     };
 }
 
-/// The same columns, from the row that was to be inserted.
+/// The assignments of an upsert: the model's columns except the id, and the container, each with its value in the row
+/// that was to be inserted.
 macro_rules! excluded {
     () => {
         "step_id = excluded.step_id, active = excluded.active, status = excluded.status, \
@@ -35,14 +36,14 @@ macro_rules! excluded {
     };
 }
 
-/// The position of a live pointer, or the name of a column that keeps it from becoming history.
+/// The position of a live pointer, or the name of the column that prevents the pointer from becoming history.
 macro_rules! position {
     () => {
         "iif(number <> 0, 'number', iif(item_values IS NULL, position, 'item_values'))"
     };
 }
 
-/// A live pointer of the instance with this `seq`, new or changed, at this position.
+/// Inserts or changes a live pointer of the instance with this `seq`, at this position.
 pub(crate) const PUT: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -52,7 +53,8 @@ pub(crate) const PUT: Sql<23> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// The pointers of a new instance, by its id: its `seq` is not known before it is stored.
+/// Inserts a pointer of a new instance. The instance is given by its id, because its `seq` is not known before it is
+/// stored.
 pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -61,9 +63,9 @@ pub(crate) const PUT_NEW: Sql<23> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// A live pointer of the instance with this id (last), new or changed; one that is stored keeps its position.
-/// First: the difference between the revision that this commit gives and the one that counts the positions, and
-/// the index among the new ones.
+/// Inserts or changes a live pointer of the instance with this id (last). A pointer that is stored already keeps its
+/// position. The first argument is the difference between the revision that this commit gives and the revision from
+/// which positions are computed. The second argument is the index of the pointer within the commit.
 pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -74,7 +76,8 @@ pub(crate) const PUT_IN_COMMIT: Sql<24> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// A pointer of a child that the same script has made (see `commits::INSERT_CHILD`); its id comes last.
+/// Inserts a pointer of a child that the same script has inserted (see `commits::INSERT_CHILD`). The child's id comes
+/// last.
 pub(crate) const PUT_IN_CHILD: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -82,8 +85,8 @@ pub(crate) const PUT_IN_CHILD: Sql<23> = Sql::new(concat!(
      FROM workflows WHERE id = ? AND owner = -1"
 ));
 
-/// A live pointer becomes history, with its last values: first how many of the same commit complete after it; last its
-/// instance's id, and its own.
+/// Turns a live pointer into history, with its last values. The first argument is how many pointers of the same commit
+/// complete after it. The last two arguments are the id of its instance and its own id.
 pub(crate) const FINISH: Sql<24> = Sql::new(concat!(
     "UPDATE execution_pointers SET kind = 'history', \
        number = (SELECT completions FROM workflows WHERE workflows.seq = execution_pointers.workflow) - ?, ",
@@ -92,7 +95,7 @@ pub(crate) const FINISH: Sql<24> = Sql::new(concat!(
 ))
 .own(Own::Pointers);
 
-/// Right after `FINISH`: the same for a pointer that was never stored as a live one.
+/// Runs right after `FINISH`, and inserts the history row of a pointer that was never stored as live.
 pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -100,8 +103,9 @@ pub(crate) const FINISH_AT_ONCE: Sql<23> = Sql::new(concat!(
      ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM workflows WHERE id = ? AND changes() = 0"
 )).own(Own::Pointers);
 
-/// The same, not right after it. Last: the id of the instance, that of the pointer, and how many of the same
-/// commit complete after it. It is more expensive, because it reads the table that it writes.
+/// Like `FINISH_AT_ONCE`, but need not run right after `FINISH`. The last arguments are the id of the instance, the id
+/// of the pointer, and how many pointers of the same commit complete after it. This statement is more expensive,
+/// because it reads the table that it writes.
 pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
     "INSERT INTO execution_pointers (workflow, position, kind, number, ",
     model!(),
@@ -111,7 +115,8 @@ pub(crate) const FINISH_AT_ONCE_LATER: Sql<25> = Sql::new(concat!(
       AND p.number = workflows.completions - ?)"
 )).own(Own::Pointers);
 
-/// A page of history: the instance, the container, the number before the first, and how many.
+/// A page of history. The arguments are the instance, the container, the number after which the page begins, and the
+/// maximum number of rows.
 pub(crate) const HISTORY: Sql<4> = Sql::new(concat!(
     "SELECT number, ",
     model!(),
@@ -127,7 +132,8 @@ pub(crate) const REMOVE_ITEMS: Sql<2> = Sql::new(
 )
 .own(Own::Pointers);
 
-/// A chunk of a container's items: index of the first, the container, a JSON list, the instance.
+/// Inserts a chunk of a container's items. The arguments are the index of the first item, the container, a JSON list,
+/// and the instance.
 pub(crate) const PUT_ITEMS: Sql<4> = Sql::new(
     "INSERT INTO execution_pointers (workflow, kind, number, id, item_values, position, step_id, active, status, \
        event_published, retry_count, children, scope, extension_attributes, container) \
@@ -135,8 +141,8 @@ pub(crate) const PUT_ITEMS: Sql<4> = Sql::new(
 )
 .own(Own::Pointers);
 
-/// The chunks that hold a container's items from one index (third, and sixth) on, below another (seventh), at most so
-/// many (last).
+/// The chunks that hold a container's items from one index (third and sixth) up to, but not including, another index
+/// (seventh). The last argument is the maximum number of chunks.
 pub(crate) const ITEMS: Sql<8> = Sql::new(
     "SELECT number, item_values FROM execution_pointers \
      WHERE workflow = (SELECT seq FROM workflows WHERE id = ?) AND kind = 'items' AND id = ? AND number >= ( \
@@ -160,7 +166,7 @@ pub(crate) const LOAD: Sql<3> = Sql::new(concat!(
      (SELECT seq FROM workflows WHERE id = ? AND (seq, revision) IS NOT (?, ?)) ORDER BY position"
 ));
 
-/// The live pointers of several instances (see `workflows::LOAD_MANY`), each one's in order.
+/// The live pointers of several instances (see `workflows::LOAD_MANY`), in order within each instance.
 pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
     "SELECT workflow, ",
     position!(),
@@ -171,7 +177,7 @@ pub(crate) const LOAD_MANY: Sql<1> = Sql::new(concat!(
      ORDER BY workflow, position"
 ));
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("PUT", PUT.text()),

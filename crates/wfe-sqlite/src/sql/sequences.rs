@@ -1,24 +1,26 @@
-//! Statements on `sqlite_sequence`, where SQLite keeps the highest number of each table: numbers and positions
-//! are drawn from it. Any program may write to it, and it can have no CHECK.
+//! Statements on `sqlite_sequence`, in which SQLite keeps the highest number of each table. Row numbers and
+//! event positions are drawn from it. Any program may write to this table, and it can have no CHECK.
 
 use crate::request::Sql;
 
-/// The highest number that a row may have: far below the limit of SQLite, so that there is always a next one.
+/// The highest number that a row may have. It is far below the limit of SQLite, so that there is always a next
+/// number.
 macro_rules! most {
     () => {
         "4611686018427387904"
     };
 }
 
-/// The usable numbers in `sqlite_sequence` for this table.
+/// The condition for a usable counter of this table in `sqlite_sequence`.
 macro_rules! sound {
     ($table:expr) => {
         concat!("name = ", $table, " AND typeof(seq) = 'integer' AND seq BETWEEN 0 AND ", most!())
     };
 }
 
-/// The tables whose counter is missing, duplicated, not a number, or lower than that of a row; and the tables
-/// whose rows may be renumbered and have one that leaves no next number. One look-up at the end of each table.
+/// The tables that need a repair. One reason is a counter that is missing, duplicated, not a number, or lower
+/// than the number of a row. The other reason is a row that may be renumbered and whose number leaves no next
+/// number. The statement makes one look-up at the end of each table.
 pub(crate) const BROKEN: Sql<0> = Sql::new(concat!(
     "SELECT name FROM (\
        SELECT 'workflows' AS name, (SELECT max(seq) FROM workflows WHERE seq <= ",
@@ -46,7 +48,8 @@ pub(crate) const BROKEN: Sql<0> = Sql::new(concat!(
     "))"
 ));
 
-/// Renumbers the first failure whose number leaves no next one, after the others.
+/// Renumbers the first failure whose number leaves no next number. Its new number comes after all other
+/// failures.
 pub(crate) const RENUMBER_ERROR: Sql<0> = Sql::new(concat!(
     "UPDATE execution_errors SET seq = 1 + (SELECT coalesce(max(seq), 0) FROM execution_errors WHERE seq < ",
     most!(),
@@ -55,8 +58,8 @@ pub(crate) const RENUMBER_ERROR: Sql<0> = Sql::new(concat!(
     ")"
 ));
 
-/// As `RENUMBER_ERROR`, for commands. A caller that runs such a command does not find it afterwards, so it runs
-/// once more.
+/// Like `RENUMBER_ERROR`, but for commands. A caller that is running a command while it is renumbered does not
+/// find the command afterwards, so the command runs once more.
 pub(crate) const RENUMBER_COMMAND: Sql<0> = Sql::new(concat!(
     "UPDATE scheduled_commands SET seq = 1 + (SELECT coalesce(max(seq), 0) FROM scheduled_commands WHERE seq < ",
     most!(),
@@ -65,9 +68,9 @@ pub(crate) const RENUMBER_COMMAND: Sql<0> = Sql::new(concat!(
     ")"
 ));
 
-/// Rebuilds the counter of a table: the highest known number. For events, positions count too: those that
-/// subscriptions have reached, and the start positions of instances and subscriptions. The next position must
-/// come after all of them.
+/// Rebuilds the counter of a table from the highest known number. For events, positions count too: those of
+/// events, those that subscriptions have reached, and the start positions of instances and subscriptions. The
+/// next position must come after all of these positions.
 macro_rules! make {
     ($table:literal, $others:expr) => {
         Sql::new(concat!(
@@ -109,7 +112,7 @@ pub(crate) const CLEAR: Sql<2> = Sql::new(
     "DELETE FROM sqlite_sequence WHERE name = ? AND rowid < (SELECT max(rowid) FROM sqlite_sequence WHERE name = ?)",
 );
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("BROKEN", BROKEN.text()),

@@ -3,12 +3,13 @@
 //! The position of an instance in a stream is a row of kind `position` in `event_subscriptions`, which outlives
 //! its subscriptions.
 //!
-//! Two macros define what a subscription matches: `matches` tests one event, `next_position` finds the first of
-//! all.
+//! Two macros define which events a subscription matches: `matches` tests one event, and `next_position` finds the
+//! first event that matches.
 
 use crate::request::{Own, Sql};
 
-/// How far the instance of the subscription `s` has consumed the stream of `s`; NULL: it has consumed nothing yet.
+/// The position up to which the instance of the subscription `s` has consumed the stream of `s`, or NULL if it has
+/// consumed nothing yet.
 macro_rules! consumed {
     () => {
         "(SELECT p.consumed FROM event_subscriptions AS p WHERE p.kind = 'position' \
@@ -16,9 +17,10 @@ macro_rules! consumed {
     };
 }
 
-/// Whether the subscription `s` matches the event `e` of its name and key. The column `born` is the start
-/// position: a subscription that has one counts from the creation of its instance, and an undated event is
-/// before or after that by its position alone. Without `born` the dates decide.
+/// Whether the subscription `s` matches the event `e`, which has the same name and key. The column `born` is the start
+/// position. A subscription with a start position counts from the creation of its instance. An event without a
+/// timestamp of its own (`undated`) came after the creation if its position is higher than the start position. Without
+/// `born`, the timestamps decide.
 macro_rules! matches {
     () => {
         concat!(
@@ -30,10 +32,10 @@ macro_rules! matches {
     };
 }
 
-/// The position of the event that the subscription `s` takes next, or NULL. The `+` keeps SQLite from scanning
-/// a whole stream in order of position to find the first event of a time: `events_time` and `events_dated` lead
-/// there directly. All undated events are `timely` (not backdated). The number, which no position reaches,
-/// stands for none: the least of NULL and a position would be NULL.
+/// The position of the event that the subscription `s` takes next, or NULL. The `+` keeps SQLite from scanning a whole
+/// stream in order of position to find the first event from a time on. The indexes `events_time` and `events_dated`
+/// lead there directly. All `undated` events are `timely` (not backdated). The number 9223372036854775807, which no
+/// position reaches, stands for no event, because the minimum of NULL and a position would be NULL.
 macro_rules! next_position {
     () => {
         concat!(
@@ -68,9 +70,10 @@ macro_rules! is_needed {
     };
 }
 
-/// The column that shows that the open subscription `s` can never be satisfied; NULL: it can, as far as rows
-/// show. Either its answer is an event that is not stored; or it waits for the end of a child that is missing
-/// (`id`) or belongs to another instance (`parent`), and has not ended.
+/// The column that shows that the open subscription `s` can never be satisfied, or NULL if no row shows this. The
+/// column is `answer` if the answer is an event that is not stored. If the subscription waits for the end of a child
+/// that has not ended, the column is `id` if the child is missing, and `parent` if the child belongs to another
+/// instance.
 macro_rules! unsatisfiable {
     () => {
         "CASE WHEN s.answer <> '' AND NOT EXISTS (SELECT 1 FROM events AS a WHERE a.id = s.answer) THEN 'answer' \
@@ -85,8 +88,8 @@ pub(crate) use consumed;
 pub(crate) use matches;
 pub(crate) use next_position;
 
-/// True where `unsatisfiable` is. Also true if the row is of another kind than a subscription, or if its start position
-/// is higher than every position that was assigned.
+/// Like `unsatisfiable`, but also reports a row that is not a subscription (`kind`), and a start position that is
+/// negative or higher than every assigned position (`born`).
 macro_rules! hopeless {
     () => {
         concat!(
@@ -112,7 +115,7 @@ pub(crate) const MATCHES: Sql<2> = Sql::new(guard!(concat!(
     ")"
 )));
 
-/// The instance of this subscription has consumed this event.
+/// Stores that the instance of this subscription has consumed this event.
 pub(crate) const ADVANCE: Sql<2> = Sql::new(
     "INSERT INTO event_subscriptions (kind, workflow_id, step_id, execution_pointer_id, event_name, event_key, \
        subscribe_as_of, is_open, consumed) \
@@ -123,7 +126,7 @@ pub(crate) const ADVANCE: Sql<2> = Sql::new(
 )
 .own(Own::Waits);
 
-/// The event that a new subscription takes next becomes unprocessed again.
+/// Marks the event that a new subscription takes next as unprocessed again.
 pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -132,8 +135,9 @@ pub(crate) const REVIVE_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
-/// After an instance has consumed an event by one subscription (this one): if it has more open subscriptions in
-/// that stream, the event that they take next becomes unprocessed again; otherwise `claim` would not find it.
+/// Runs after an instance has consumed an event through this subscription. If the instance has more open subscriptions
+/// in that stream, marks the event that they take next as unprocessed again. Otherwise `claim` would not find the
+/// instance.
 pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
     "UPDATE events SET is_processed = 0, wanted = 1 WHERE (is_processed = 1 OR wanted = 0) AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -143,8 +147,8 @@ pub(crate) const REVIVE_FOR_OTHERS: Sql<1> = Sql::new(concat!(
          AND o.workflow_id = s.workflow_id AND o.event_name = s.event_name AND o.event_key = s.event_key))"
 ));
 
-/// The event that a new subscription takes next is `wanted`, if it is unprocessed. (Subscriptions of the plain
-/// traits make only the oldest one of their stream unprocessed again.)
+/// Marks the event that a new subscription takes next as `wanted`, if it is unprocessed. (A subscription that is
+/// created through the base traits makes only the oldest event of its stream unprocessed again.)
 pub(crate) const WANT_NEXT: Sql<1> = Sql::new(concat!(
     "UPDATE events SET wanted = 1 WHERE is_processed = 0 AND wanted = 0 AND seq = (\
        SELECT e.seq FROM event_subscriptions AS s JOIN events AS e ON e.event_name = s.event_name \
@@ -153,7 +157,7 @@ pub(crate) const WANT_NEXT: Sql<1> = Sql::new(concat!(
     " WHERE s.id = ?)"
 ));
 
-/// Marks an event as processed if it is due and no open subscription matches it: in one statement, so that no
+/// Marks an event as processed if it is due and no open subscription matches it. This is one statement, so that no
 /// subscription opens in between.
 pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
     "UPDATE events AS e SET is_processed = 1, wanted = 1 \
@@ -161,11 +165,11 @@ pub(crate) const FINISH_EVENT: Sql<1> = Sql::new(concat!(
     is_needed!()
 ));
 
-/// The place of an event in the order of the sweep, by date.
+/// The position of an event in the order of the sweep: its timestamp and its row number.
 pub(crate) const SWEEP_POSITION: Sql<1> = Sql::new("SELECT event_time, seq FROM events WHERE id = ?");
 
-/// A page of the unprocessed events that are due, after a place (first and second) up to a time (third):
-/// whether each is needed, whether it is marked as `wanted`, and its fault.
+/// A page of the unprocessed events that are due, from after a sweep position (first and second) up to a time (third).
+/// Each row says whether the event is needed, whether it is marked as `wanted`, and which `fault` it has.
 pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
     "SELECT e.event_time, e.seq, e.wanted, ",
     is_needed!(),
@@ -175,15 +179,15 @@ pub(crate) const UNFINISHED: Sql<4> = Sql::new(concat!(
      AND (e.event_time, e.seq) > (?, ?) AND e.event_time <= ? ORDER BY e.event_time, e.seq LIMIT ?"
 ));
 
-/// As `FINISH_EVENT`, for those of a JSON list of row numbers that are still unprocessed.
+/// Like `FINISH_EVENT`, but for the events of a JSON list of row numbers that are still unprocessed.
 pub(crate) const FINISH_LISTED: Sql<1> = Sql::new(concat!(
     "UPDATE events AS e SET is_processed = 1, wanted = 1 WHERE e.seq IN (SELECT value FROM json_each(?)) \
      AND e.is_processed = 0 AND e.position IS NOT NULL AND NOT ",
     is_needed!()
 ));
 
-/// Marks those of a JSON list of row numbers as `wanted`: a program of version 1 has opened a subscription for
-/// them.
+/// Marks the events of a JSON list of row numbers as `wanted`. A program of version 1, which does not set this mark,
+/// has opened a subscription for them.
 pub(crate) const WANT_LISTED: Sql<1> =
     Sql::new("UPDATE events SET wanted = 1 WHERE wanted = 0 AND seq IN (SELECT value FROM json_each(?))");
 
@@ -195,8 +199,9 @@ pub(crate) const WAITS: Sql<1> = Sql::new(concat!(
     " FROM event_subscriptions AS s WHERE is_open = 1 AND workflow_id = ? ORDER BY subscribe_as_of, seq",
 ));
 
-/// What they take next, for those whose event is stored. If an instance has thousands of subscriptions, most
-/// are in streams without any event: that is tested first, because it is fast.
+/// The stored events that the open subscriptions of an instance take next. If an instance has thousands of
+/// subscriptions, most of them are in streams without any event. The statement tests this first, because the test is
+/// fast.
 pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
     crate::sql::events::fault!(),
@@ -207,7 +212,7 @@ pub(crate) const DELIVERIES: Sql<1> = Sql::new(concat!(
        WHERE any.event_name = s.event_name AND any.event_key = s.event_key) ORDER BY s.subscribe_as_of, s.seq"
 ));
 
-/// As `DELIVERIES`, for the subscriptions of the instance that a JSON list names, in hexadecimal.
+/// Like `DELIVERIES`, but only for those subscriptions of the instance that a JSON list names, in hexadecimal.
 pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
     crate::sql::events::fault!(),
@@ -217,7 +222,7 @@ pub(crate) const DELIVERIES_TO: Sql<2> = Sql::new(concat!(
     " WHERE s.is_open = 1 AND s.workflow_id = ? ORDER BY s.subscribe_as_of, s.seq"
 ));
 
-/// As `WAITS`, for several instances: a JSON list of their ids, in hexadecimal.
+/// Like `WAITS`, but for several instances, which are given as a JSON list of ids in hexadecimal.
 pub(crate) const WAITS_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT id, workflow_id, step_id, execution_pointer_id, event_name, event_key, subscribe_as_of, \
      subscription_data, external_token, external_worker_id, external_token_expiry, ",
@@ -226,7 +231,7 @@ pub(crate) const WAITS_OF_MANY: Sql<1> = Sql::new(concat!(
        (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?)) ORDER BY subscribe_as_of, seq",
 ));
 
-/// As `DELIVERIES`, for several instances.
+/// Like `DELIVERIES`, but for several instances.
 pub(crate) const DELIVERIES_OF_MANY: Sql<1> = Sql::new(concat!(
     "SELECT s.id, e.id, e.event_name, e.event_key, e.event_data, e.event_time, e.is_processed, ",
     crate::sql::events::fault!(),
@@ -237,7 +242,7 @@ pub(crate) const DELIVERIES_OF_MANY: Sql<1> = Sql::new(concat!(
      ORDER BY s.subscribe_as_of, s.seq"
 ));
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("IS_WAITING", IS_WAITING.text()),

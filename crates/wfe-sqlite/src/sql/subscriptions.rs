@@ -10,7 +10,7 @@ macro_rules! model {
     };
 }
 
-/// With the columns that mark it as a subscription.
+/// The columns of the model, and the column that marks the row as a subscription.
 macro_rules! wait {
     () => {
         concat!(model!(), ", kind")
@@ -21,9 +21,9 @@ macro_rules! wait {
 pub(crate) const ID_IS_FREE: Sql<1> =
     Sql::new(guard!("NOT EXISTS (SELECT 1 FROM event_subscriptions WHERE id = ?)"));
 
-/// A new open subscription; then its instance (NULL: it counts from a date in any case) and `subscribe_as_of`
-/// again. If that is the creation of the instance, the subscription gets the start position of the instance
-/// (`born`).
+/// Inserts a new open subscription. After the model come its instance (NULL if the subscription counts from a
+/// timestamp in any case) and `subscribe_as_of` again. If `subscribe_as_of` is the creation time of the
+/// instance, the subscription gets the start position of the instance (`born`).
 pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
     "INSERT INTO event_subscriptions (kind, is_open, terminated, ",
     model!(),
@@ -32,11 +32,11 @@ pub(crate) const INSERT: Sql<13> = Sql::new(concat!(
 ))
 .own(Own::Waits);
 
-/// One subscription, open or not. A position has no id and is never found.
+/// One subscription, open or not. A row of kind `position` has no id and is never found.
 pub(crate) const LOAD: Sql<1> =
     Sql::new(concat!("SELECT ", wait!(), " FROM event_subscriptions WHERE id = ?"));
 
-/// The open subscriptions to a name and key from before a time, oldest first.
+/// The open subscriptions to a name and key that begin at a time or earlier, oldest first.
 pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
     "SELECT ",
     wait!(),
@@ -44,7 +44,7 @@ pub(crate) const OPEN: Sql<3> = Sql::new(concat!(
      ORDER BY subscribe_as_of, seq"
 ));
 
-/// The oldest of them that no token holds at this time (last).
+/// The oldest open subscription to a name and key that no token holds at this time (last).
 pub(crate) const FIRST_FREE: Sql<4> = Sql::new(concat!(
     "SELECT ",
     wait!(),
@@ -64,7 +64,7 @@ pub(crate) const TERMINATE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0, terminated = 1 WHERE id = ? AND is_open = 1")
         .own(Own::Waits);
 
-/// Whether and how some subscriptions were closed: a JSON list of their ids, in hexadecimal.
+/// Whether and how some subscriptions were closed. They are given as a JSON list of ids in hexadecimal.
 pub(crate) const FATES: Sql<1> = Sql::new(
     "SELECT id, workflow_id, is_open, terminated FROM event_subscriptions \
      WHERE id IN (SELECT CAST(unhex(value) AS TEXT) FROM json_each(?))",
@@ -74,9 +74,9 @@ pub(crate) const FATES: Sql<1> = Sql::new(
 pub(crate) const CLOSE: Sql<1> =
     Sql::new("UPDATE event_subscriptions SET is_open = 0 WHERE id = ? AND is_open = 1").own(Own::Waits);
 
-/// Sets a token (with worker and expiry) on an open subscription, if it has none, an expired one (by the last
-/// argument) or the same one; an answered subscription takes none. One statement, so that of two workers one
-/// gets it.
+/// Sets a token (with worker and expiry) on an open, unanswered subscription. The subscription must have no
+/// token, an expired token (by the last argument) or the same token. This is one statement, so that only one of
+/// two workers gets the subscription.
 pub(crate) const SET_TOKEN: Sql<6> = Sql::new(
     "UPDATE event_subscriptions SET external_token = ?, external_worker_id = ?, external_token_expiry = ? \
      WHERE id = ? AND is_open = 1 \
@@ -95,7 +95,7 @@ pub(crate) const CLEAR_TOKEN: Sql<2> = Sql::new(
 )
 .own(Own::Waits);
 
-/// All of them, for the tests.
+/// All statements of this file, for the tests.
 #[cfg(test)]
 pub(crate) const ALL: &[(&str, &str)] = &[
     ("ID_IS_FREE", ID_IS_FREE.text()),

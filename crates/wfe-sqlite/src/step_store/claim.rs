@@ -1,5 +1,5 @@
-//! Claims: they read first, so that a claim without candidates writes nothing; then they take the candidates
-//! that are unchanged.
+//! Claims. A claim reads first, so that it writes nothing if there are no candidates. Then it takes the
+//! candidates that are unchanged.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(super) struct Candidate {
     control_number: i64,
 }
 
-/// One instance, and what may prevent its claim.
+/// One instance, with the facts that may prevent its claim.
 struct One {
     candidate: Candidate,
     owner: Option<u64>,
@@ -95,7 +95,7 @@ pub(super) async fn claim(
         let (candidates, corrupt) = candidates(done.get(2))?;
         store.quarantine(corrupt).await?;
         let claimed = store.take(owner, candidates).await?;
-        // Others took all of them, or they were quarantined: there may be more.
+        // Other owners took all candidates, or the candidates were quarantined. There may be more candidates.
         if !claimed.is_empty() || !found_some {
             return Ok(claimed);
         }
@@ -124,7 +124,7 @@ pub(super) async fn acquire(
             Err(error) => {
                 let owner = owner_of(row)?;
                 store.quarantine(vec![Corrupt { stamp: stamp(row, owner)?, error }]).await?;
-                // A request to end the instance is still pending.
+                // Try again, because a request to end the instance may still be pending.
                 continue;
             }
         };
@@ -160,8 +160,8 @@ impl SqlitePersistenceProvider {
         Ok(true)
     }
 
-    /// Frees the instances of dead owners among these, and quarantines those of a number that cannot be an
-    /// owner. Returns whether there were any.
+    /// Frees the instances of those owners that are dead. Quarantines the instances whose owner is a number
+    /// that cannot be the id of an owner. Returns whether there were any of either kind.
     async fn free_dead(&self, owners: Option<&Done>) -> Result<bool> {
         let (mut known, mut is_mended) = (Vec::new(), false);
         for row in owners.into_iter().flat_map(|done| &done.rows) {
@@ -178,7 +178,7 @@ impl SqlitePersistenceProvider {
         Ok(is_mended || !dead.is_empty())
     }
 
-    /// Quarantines all instances of a number that no owner has.
+    /// Quarantines all instances whose stored owner is this number, which cannot be the id of an owner.
     async fn quarantine_owned(&self, owner: i64) -> Result<()> {
         let mut script = Script::default();
         script.add(&sql::ownership::OF_OWNER, [owner.into()]);
@@ -196,8 +196,9 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// Quarantines instances that cannot be claimed because of values in their rows, and reports that there and
-    /// in the log. Instances that have changed since they were read are left to the next claim.
+    /// Quarantines instances that cannot be claimed because of values in their rows. Stores a failure for each
+    /// of them, and writes it to the log. Instances that have changed since they were read are left to the next
+    /// claim.
     async fn quarantine(&self, corrupt: Vec<Corrupt>) -> Result<()> {
         for Corrupt { stamp: Stamp { seq, fence, claims, revision, owner }, error } in corrupt {
             let WfeError::Corrupt { row: id, .. } = &error else { return Err(error) };
@@ -221,8 +222,8 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// The dead owners among these. An owner without a file is checked again a little later: if it lives, it
-    /// restores its file.
+    /// Returns those owners that are dead. An owner without a lock file is checked again a little later,
+    /// because a living owner restores its file.
     async fn find_dead(&self, owners: &[u64]) -> Result<Vec<(u64, Liveness)>> {
         let (mut dead, mut missing) = (Vec::new(), Vec::new());
         for &owner in owners {
@@ -240,8 +241,9 @@ impl SqlitePersistenceProvider {
         Ok(dead)
     }
 
-    /// Frees the instances of owners that live, but gave no sign of life for their lease. Returns whether there
-    /// were any. An owner that continues in this very moment keeps its instances.
+    /// Frees the instances of owners whose process is alive, but that gave no sign of life for the length of
+    /// their lease. Returns whether there were any. An owner that makes progress again before this write keeps
+    /// its instances.
     async fn take_from_frozen(&self, looked: Duration, progress: Option<&Done>) -> Result<bool> {
         let Some(progress) = progress else { return Ok(false) };
         let progress = self.sound(progress.rows.iter().map(read_progress))?;
@@ -305,7 +307,7 @@ struct Corrupt {
     error: WfeError,
 }
 
-/// Identifies the state in which such a row was read.
+/// Identifies the state in which a corrupt row was read.
 struct Stamp {
     seq: i64,
     fence: i64,
@@ -314,7 +316,7 @@ struct Stamp {
     owner: Option<i64>,
 }
 
-/// The rows that can be claimed, and those that cannot.
+/// Returns the rows that can be claimed, and the rows that cannot be claimed.
 fn candidates(done: Option<&Done>) -> Result<(Vec<Candidate>, Vec<Corrupt>)> {
     let (mut sound, mut corrupt) = (Vec::new(), Vec::new());
     for row in done.into_iter().flat_map(|done| &done.rows) {
@@ -360,13 +362,14 @@ fn stamp(row: &SqliteRow, owner: Option<i64>) -> Result<Stamp> {
     Ok(Stamp { seq, fence, claims, revision, owner })
 }
 
-/// Whether an instance runs one of these definitions. A definition that does not decode is none of them.
+/// Whether an instance runs one of these definitions. A definition that does not decode counts as a different
+/// one.
 fn runs_one_of(row: &SqliteRow, definitions: &[(String, u32)]) -> bool {
     definition(row).is_ok_and(|(id, version)| definitions.iter().any(|(of, at)| of == id && *at == version))
 }
 
-/// The answer to a caller that does not have the definition of an instance: the instance is left to others, and
-/// nothing changes.
+/// The result for a caller that does not have the definition of an instance. The instance is left to other
+/// hosts, and nothing changes.
 fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
     match (one(row), definition(row)) {
         (Ok(One { owner: None, has_work: true, .. }), Ok((id, version))) => {
@@ -376,14 +379,14 @@ fn not_for_caller(row: &SqliteRow) -> Result<Option<Claimed>> {
     }
 }
 
-/// The definition after the columns of [`One`].
+/// Reads the definition, whose columns follow the columns of [`One`].
 fn definition(row: &SqliteRow) -> Result<(&str, u32)> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..ONE).for_each(|_| fields.skip());
     Ok((fields.text("workflow_definition_id")?, fields.number("version")?))
 }
 
-/// The owner after the columns of a candidate.
+/// Reads the owner, whose column follows the columns of a candidate.
 fn owner_of(row: &SqliteRow) -> Result<Option<i64>> {
     let mut fields = Fields::new(row, "workflows", "");
     (0..CANDIDATE).for_each(|_| fields.skip());

@@ -1,4 +1,4 @@
-//! Stores a step's whole effect as one script: its guards, then the parts of the delta.
+//! Stores the whole effect of a step as one script: first its guards, then the parts of the delta.
 
 use std::collections::HashSet;
 
@@ -23,12 +23,13 @@ use crate::{
     sql,
 };
 
-/// A script with more finished pointers than this is long: it groups equal statements, because those are sent
-/// together.
+/// A script with more finished pointers than this counts as long. A long script groups equal statements,
+/// because equal statements in a row are sent together.
 const FEW_FINISHED: usize = 8;
-/// A chunk of items ends at this many items …
+/// The highest number of items in a chunk.
 const ITEMS_IN_CHUNK: usize = 256;
-/// … or at this many bytes: so that moving a cursor over large items reads little more than the next one.
+/// The size in bytes above which no item is added to a chunk. Moving a cursor over large items therefore reads
+/// little more than the next item.
 const BYTES_IN_CHUNK: usize = 64 << 10;
 
 pub(super) async fn commit_step(
@@ -51,7 +52,8 @@ pub(super) async fn commit_step(
                 return Ok(Committed::Done);
             }
             Written::Refused(_) => {
-                // Neither any more: the request was carried out meanwhile, so the commit is tried again.
+                // No reason for a refusal is left, because the control request was carried out meanwhile. The
+                // commit is tried again.
                 if let Some(answer) = store.why_not(stored_fence, step).await? {
                     return Ok(answer);
                 }
@@ -61,11 +63,12 @@ pub(super) async fn commit_step(
 }
 
 impl SqlitePersistenceProvider {
-    /// The error of a commit that broke a rule of the schema, with the row if that can be found.
+    /// Returns the error of a commit that broke a rule of the schema. The error names the row, if the row can
+    /// be found.
     async fn located(&self, id: &str, error: WfeError) -> WfeError {
         let mut script = Script::default();
         script.add(&sql::commits::OBSTACLES, [id.into(), id.into()]);
-        // If this fails too, the error that names the table and the instance stays.
+        // If this read fails too, the original error remains, which names the table and the instance.
         let Ok(done) = self.read_for(Caller::Engine, script).await else { return error };
         let Some(row) = done.first().and_then(|done| done.rows.first()) else { return error };
         let (Ok(found), Ok(at)) = (row.try_get::<&str, _>(0), row.try_get::<&str, _>(1)) else {
@@ -102,8 +105,8 @@ impl SqlitePersistenceProvider {
     fn script(&self, fence: i64, step: &StepCommit) -> Result<Script> {
         let id = Value::from(&step.instance_id);
         let mut script = Script::about(&step.instance_id);
-        // A released instance has ended, or has a due time that others must know in case this host dies. A step
-        // that is followed by the next one does not concern other hosts.
+        // A released instance has ended, or has a due time that other hosts must know in case this host
+        // crashes. A step that is followed by the next step does not concern other hosts.
         let concerns_others =
             !(step.published.is_empty() && step.created.is_empty() && step.requested.is_empty());
         script.notifies = step.release || concerns_others;
@@ -156,8 +159,8 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// All guards first: subscriptions in one commit may share an event, so no guard may see what another one has
-/// changed. Equal statements are grouped, because in a long script those are sent together.
+/// Adds all guards first. Subscriptions in one commit may share an event, so no guard may see what another
+/// subscription has changed. Equal statements are grouped, because in a long script they are sent together.
 fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     let mut waits = HashSet::new();
     for Consumed { subscription_id, .. } in &step.consumed {
@@ -188,7 +191,8 @@ fn add_consumed(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// Equal statements are grouped, as above; so no guard sees a subscription of the same commit.
+/// Adds the new subscriptions. Equal statements are grouped, as in `add_consumed`, so no guard sees a
+/// subscription of the same commit.
 fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
     let dated: HashSet<&String> = step.dated.iter().collect();
     let (mut ids, mut rows) = (HashSet::new(), Vec::with_capacity(step.subscribed.len()));
@@ -209,7 +213,7 @@ fn add_waits(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// The two usual forms of a release have statements of their own.
+/// Adds the changes of the instance's row. The two usual forms of a release have their own statements.
 fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     if step.status.is_none() && (step.ending.is_some() || step.cause.is_some()) {
         return Err(WfeError::Invalid("an ending or a cause needs a new status".to_owned()));
@@ -268,12 +272,12 @@ fn add_instance(script: &mut Script, step: &StepCommit) -> Result<()> {
     Ok(())
 }
 
-/// By how much the revision grows. Only pointers that stay live get positions.
+/// Returns by how much the revision grows. Only pointers that stay live get positions.
 fn raise(step: &StepCommit) -> i64 {
     next_revision(0, step.upserted.len())
 }
 
-/// Status, ending and cause.
+/// Encodes the status, the ending and the cause.
 fn new_status(step: &StepCommit, status: WorkflowStatus) -> Result<[Value; 3]> {
     let ending = step.ending.map(names::ending);
     let cause = step.cause.as_ref().map(codec::failure::cause).transpose()?;
@@ -337,8 +341,9 @@ fn item_text(value: &Json) -> Result<String> {
     json::text("an item", value)
 }
 
-/// A child that exists is left out, with its pointers; an instance with its id that is no child of this parent
-/// is an error. Equal statements are grouped, as above; so no guard sees a child of the same commit.
+/// Adds the children of the instance. A child that exists already is left out, with its pointers. If an
+/// instance has the id of a child, but is not a child of this parent, the commit fails. Equal statements are
+/// grouped, as in `add_consumed`, so no guard sees a child of the same commit.
 fn add_children(script: &mut Script, parent: &Value, children: &[WorkflowInstance]) -> Result<()> {
     let (mut ids, mut names, mut rows) = (HashSet::new(), HashSet::new(), Vec::with_capacity(children.len()));
     for child in children {

@@ -1,4 +1,4 @@
-//! Control requests, which are stored beside the instance and read with it.
+//! Control requests, which are stored in the row of the instance and read with it.
 
 use wfe_core::{
     Result, WfeError,
@@ -31,7 +31,7 @@ impl SqlitePersistenceProvider {
         control: Control,
         intervention: Option<&Intervention>,
     ) -> Result<()> {
-        // JSON contains no NUL, at which SQLite's own functions would end it.
+        // JSON contains no NUL. SQLite's own functions would end the text at a NUL.
         let detail = intervention.map(serde_json::to_string).transpose()?;
         let mut script = Script::about(id).notifying();
         let missing = WfeError::WorkflowNotFound(id.to_owned());
@@ -49,7 +49,7 @@ pub(super) fn add_request(script: &mut Script, sql: &Sql<4>, id: &str, control: 
     script.add(sql, [control.into(), detail, id.into(), control.into()]);
 }
 
-/// The pending request, from the columns control, number and detail.
+/// Decodes the pending request from the columns control, number and detail.
 pub(super) fn decode(fields: &mut Fields<'_>) -> Result<Option<ControlRequest>> {
     let control = fields.optional_name("control", names::as_control)?;
     let number = fields.number("control_number")?;

@@ -1,4 +1,4 @@
-//! Frees the instances of dead owners, and attributes their deaths.
+//! Frees the instances of dead owners, and attributes the deaths of their processes to instances.
 
 use wfe_core::{
     Result, logging,
@@ -30,8 +30,8 @@ pub(super) async fn isolate(
 }
 
 impl SqlitePersistenceProvider {
-    /// Frees the instances of these owners. The file of a dead process is removed after its death was counted,
-    /// so that each death is counted once.
+    /// Frees the instances of these owners. The lock file of a dead process is removed after the process's
+    /// death was counted, so that each death is counted once.
     pub(super) async fn free_owned(&self, dead: &[(u64, Liveness)]) -> Result<()> {
         let mut script = Script::default();
         for (owner, ended) in dead {
@@ -56,8 +56,8 @@ impl SqlitePersistenceProvider {
         script.add(&sql::ownership::FREE, [now(), now(), died.into(), now(), now(), owner.into()]);
     }
 
-    /// Removes the files of dead processes that owned nothing. Other files are removed when the instances of
-    /// their owners are freed.
+    /// Removes the lock files of dead processes that owned no instances. Other lock files are removed when the
+    /// instances of their owners are freed.
     pub(super) async fn remove_dead_files(&self, own: u64) -> Result<()> {
         let mut dead = self.owners.dead()?;
         if dead.is_empty() {
@@ -75,8 +75,8 @@ impl SqlitePersistenceProvider {
         Ok(())
     }
 
-    /// Reads what more is known of the suspects among them, before they are taken: a claim that was made must
-    /// be reported.
+    /// Reads the recorded deaths of the suspects among the candidates. This happens before the claim, because a
+    /// claim that was made must be reported, even if this read fails.
     pub(super) async fn add_deaths(&self, candidates: &mut [Candidate]) -> Result<()> {
         let suspects = candidates.iter().filter(|candidate| candidate.deaths.is_suspect());
         let suspects: Vec<_> = suspects.map(|candidate| candidate.seq).collect();

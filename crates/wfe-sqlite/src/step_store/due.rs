@@ -36,8 +36,8 @@ pub(super) async fn upcoming_event(
     after: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>> {
     let mut script = Script::default();
-    // A bound below all times that can be stored counts as the first of them: no event is dated after a time
-    // and due before it.
+    // A bound before all times that can be stored counts as the earliest time that can be stored. No event has
+    // a timestamp after the bound and becomes due before that earliest time.
     let after = time::bound(after).unwrap_or(i64::MIN);
     script.add(&sql::events::NEXT_UPCOMING, [after.into()]);
     let done = store.read_for(Caller::Engine, script).await?;

@@ -64,7 +64,8 @@ pub(super) async fn claim_wait(
         if let Some(wait) = store.sound_one(codec::subscription::decode(row))? {
             return Ok(Some(wait));
         }
-        // It keeps this token until that expires, and the next one after it is claimed.
+        // The subscription does not decode. It keeps this token until the token expires, and the next
+        // subscription after it is claimed.
         after = seq(row).int("seq")?;
     }
 }
@@ -79,7 +80,7 @@ pub(super) async fn answer_wait(
     // A caller without a token is not a worker.
     let caller = if token.is_some() { Caller::Worker } else { Caller::Program };
     if event.event_time > now {
-        return Err(WfeError::Invalid(format!("the answer {id:?} is dated in the future")));
+        return Err(WfeError::Invalid(format!("the answer {id:?} has a timestamp in the future")));
     }
     let unprocessed = Event { is_processed: false, ..event.clone() };
     let columns = codec::event::encode(&unprocessed, &id, Some(event.event_time), now)?;
@@ -88,7 +89,7 @@ pub(super) async fn answer_wait(
     let misfit =
         || WfeError::Invalid(format!("the subscription {wait_id:?} does not accept the answer {id:?}"));
     let mut script = Script::about(wait_id).notifying();
-    // Without an error of its own: the reason is read afterwards.
+    // This guard has no error of its own, because the reason is read afterwards.
     script.guard(&sql::external_tasks::MAY_ANSWER, [wait.clone(), token.clone(), token, store.now().into()]);
     script.guard_or(&sql::external_tasks::TAKES, [wait.clone(), name.clone(), key.clone(), at], misfit());
     script.guard_or(
@@ -102,7 +103,7 @@ pub(super) async fn answer_wait(
     if let Written::Done(_) = store.writer.write_for(caller, script).await? {
         return Ok(true);
     }
-    // An answer is never withdrawn: what is read now was true then.
+    // An answer is never withdrawn, so the result of this read was already true when the guard failed.
     let mut script = Script::default();
     script.add(&sql::external_tasks::IS_ANSWERED_BY, [name, key, wait, id_value]);
     match single_int(store.read_for(caller, script).await?.first()) {
@@ -112,14 +113,14 @@ pub(super) async fn answer_wait(
     }
 }
 
-/// The row's number, after the columns of the model.
+/// Reads the row's number, which follows the columns of the model.
 fn seq(row: &SqliteRow) -> Fields<'_> {
     let mut fields = Fields::new(row, "event_subscriptions", "");
     (0..MODEL).for_each(|_| fields.skip());
     fields
 }
 
-/// Only these names are indexed without their keys.
+/// Checks that subscriptions to this name are indexed by the name alone.
 fn check_name(name: &str) -> Result<()> {
     if name.starts_with(OWN_NAMES) {
         return Ok(());

@@ -16,7 +16,8 @@ use crate::{
     sql,
 };
 
-/// The most chunks of items read at a time; each is up to 64 KiB, unless one item is larger.
+/// The highest number of chunks of items that are read at once. Each chunk has up to 64 KiB, unless one item is
+/// larger.
 const CHUNKS: i64 = 16;
 
 pub(super) async fn finished(
@@ -32,7 +33,7 @@ pub(super) async fn finished(
     let done = store.read(script).await?;
     let rows = done.iter().flat_map(|done| &done.rows);
     rows.map(|row| {
-        // Above `after`, which is not negative.
+        // The number is greater than `after`, which is not negative.
         let number = Fields::new(row, "execution_pointers", id).number("number")?;
         let pointer = codec::pointer::decode(row, 0, id).map(|(_, pointer, _)| pointer);
         Ok((number, store.named(pointer.map(|pointer| Finished { number, pointer }))))

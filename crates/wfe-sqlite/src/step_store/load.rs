@@ -1,4 +1,4 @@
-//! Loads everything that the engine needs to know of an instance, from one commit.
+//! Loads everything that the engine needs to know about an instance, as of one commit.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -54,7 +54,8 @@ pub(super) async fn pending(
     })
 }
 
-/// Uses a bounded number of statements, however many ids there are.
+/// Loads several instances with five statements, however many ids there are, and one more statement for each
+/// instance that has not ended and has no live pointers.
 pub(super) async fn load_many(
     store: &SqlitePersistenceProvider,
     ids: &[String],
@@ -64,7 +65,7 @@ pub(super) async fn load_many(
     }
     let list = Value::from(hexadecimal::ids(ids));
     let mut script = Script::default();
-    // In this order: later statements refer to rows of earlier ones.
+    // The order matters, because later statements refer to rows of earlier statements.
     script.add(&sql::workflows::LOAD_MANY, [list.clone()]);
     script.add(&sql::pointers::LOAD_MANY, [list.clone()]);
     script.add(&sql::ownership::ENGINE_COLUMNS_OF_MANY, [list.clone()]);
@@ -111,20 +112,20 @@ pub(super) async fn check_closed_waits(
         let mut fields = Fields::new(row, "event_subscriptions", "");
         gone.remove(fields.key("id")?);
         if fields.text("workflow_id")? != id {
-            let message = format!("a pointer of {id:?} waits at it, but it belongs to another instance");
+            let message = format!("a pointer of {id:?} waits for it, but it belongs to another instance");
             return Err(fields.corrupt("workflow_id", message, None));
         }
-        // Open by now: the row was repaired.
+        // If the subscription is open now, its row was repaired meanwhile.
         if !fields.flag("is_open")? && fields.optional_int("terminated")? == Some(0) {
             let message =
-                format!("a pointer of {id:?} waits at it, but it is closed although nothing has closed it");
+                format!("a pointer of {id:?} waits for it, but it is closed, although WFE has not closed it");
             return Err(fields.corrupt("is_open", message, None));
         }
     }
     match gone.first() {
         None => Ok(()),
         Some(wait) => {
-            let message = format!("a pointer of {id:?} waits at it, but the row is missing");
+            let message = format!("a pointer of {id:?} waits for it, but the row is missing");
             Err(error::corrupt("event_subscriptions", "id", wait, message, None))
         }
     }
@@ -138,7 +139,7 @@ impl SqlitePersistenceProvider {
         let columns = script.add(&sql::ownership::ENGINE_COLUMNS, [id.into()]);
         let waits = script.add(&sql::streams::WAITS, [id.into()]);
         let deliveries = script.add(&sql::streams::DELIVERIES, [id.into()]);
-        // There may be thousands of these.
+        // An instance may have thousands of pointers, subscriptions and deliveries.
         let parts = Arc::new(Mutex::new(Parts::default()));
         let (taken, of) = (Arc::clone(&parts), id.to_owned());
         script.take = Some(Box::new(move |at, row| {
@@ -175,13 +176,14 @@ impl SqlitePersistenceProvider {
         self.with_pointers(caller, loaded).await
     }
 
-    /// Checks that its pointers are not missing: otherwise it would begin anew.
+    /// Checks that the live pointers of the instance are not missing. Without its pointers, the instance would
+    /// begin anew.
     async fn with_pointers(&self, caller: Caller, loaded: Loaded) -> Result<Loaded> {
         let instance = &loaded.instance;
         if instance.status.is_final() || !instance.execution_pointers.is_empty() {
             return Ok(loaded);
         }
-        // A separate read, because it only concerns instances without pointers.
+        // This is a separate read, because it concerns only instances without pointers.
         let mut script = Script::default();
         script.add(&sql::ownership::HAS_LOST_POINTERS, [(&instance.id).into()]);
         if single_int(self.read_for(caller, script).await?.first()) == Some(1) {
@@ -192,10 +194,10 @@ impl SqlitePersistenceProvider {
     }
 }
 
-/// Several instances, assembled row by row: one of them may have thousands of rows.
+/// Several instances, assembled row by row, because one of them may have thousands of rows.
 #[derive(Default)]
 struct Several {
-    /// By row number, and then by id.
+    /// The instances by row number. Later, `instances` holds them by id.
     found: HashMap<i64, (String, Result<(i64, WorkflowInstance)>)>,
     instances: HashMap<String, Result<(i64, WorkflowInstance)>>,
     loaded: HashMap<String, Result<Loaded>>,
@@ -208,14 +210,14 @@ impl Several {
     fn add(&mut self, at: usize, row: &SqliteRow) -> Result<()> {
         match at {
             0 => {
-                // It was found by its id, which is a text of the caller.
+                // The row was found by its id, which the caller gave as a string.
                 let (seq, id) = codec::workflow::key(row)?;
                 let decoded = codec::workflow::decode(row);
                 let found = decoded.map(|(_, revision, instance, _)| (revision, instance));
                 self.found.insert(seq, (id.to_owned(), found));
             }
             1 => {
-                // Both statements read the same snapshot, and the foreign key holds.
+                // The instance is found: both statements read the same snapshot, and the foreign key holds.
                 let seq = Fields::new(row, "execution_pointers", "").int("workflow")?;
                 let Some((id, one)) = self.found.get_mut(&seq) else { return Ok(()) };
                 let pointer = codec::pointer::decode(row, 1, id).map(|(_, pointer, _)| pointer);
@@ -253,7 +255,7 @@ impl Several {
     }
 }
 
-/// A part that does not decode makes its instance corrupt, and no other.
+/// Adds a part to an instance. A part that does not decode makes only its own instance corrupt.
 fn spoil<W, T>(one: &mut Result<W>, part: Result<T>, add: impl FnOnce(&mut W, T)) {
     match (&mut *one, part) {
         (Ok(whole), Ok(part)) => add(whole, part),
@@ -262,7 +264,7 @@ fn spoil<W, T>(one: &mut Result<W>, part: Result<T>, add: impl FnOnce(&mut W, T)
     }
 }
 
-/// The parts of an instance that may be many.
+/// The parts of an instance that may have many rows.
 #[derive(Default)]
 struct Parts {
     pointers: Vec<Result<ExecutionPointer>>,
@@ -270,12 +272,12 @@ struct Parts {
     deliveries: Vec<Result<Delivery>>,
 }
 
-/// The results of one snapshot do not match.
+/// Returns the error for results of one snapshot that do not match.
 fn short() -> WfeError {
     WfeError::Persistence("a read returned fewer rows than expected: a bug in wfe-sqlite".to_owned())
 }
 
-/// From the columns after `skip`.
+/// Combines an instance with the columns after the first `skip` columns.
 fn with_engine_columns(
     row: &SqliteRow,
     skip: usize,
@@ -291,7 +293,7 @@ fn with_engine_columns(
     let parent = fields.optional_string("parent")?;
     let revision = u64::try_from(revision)
         .map_err(|source| fields.corrupt("revision", "it is negative", Some(Box::new(source))))?;
-    // A request that came before the end and was not carried out is void.
+    // A request that was stored before the instance ended, but was not carried out, is void.
     let control = control.filter(|_| !instance.status.is_final());
     Ok(Loaded {
         instance,

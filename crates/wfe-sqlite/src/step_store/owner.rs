@@ -1,4 +1,4 @@
-//! Owners: how they register, and show that they live.
+//! Owners: how they register, and how they show that they are alive.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -6,7 +6,7 @@ use wfe_core::{Result, traits::Owner};
 
 use crate::{SqlitePersistenceProvider, connection::admission::Caller};
 
-/// The counter of owners.
+/// The name of the counter of owners.
 const OWNERS: &str = "wfe:owner";
 
 pub(super) async fn register(store: &SqlitePersistenceProvider) -> Result<Owner> {
@@ -15,11 +15,11 @@ pub(super) async fn register(store: &SqlitePersistenceProvider) -> Result<Owner>
     store.owners.register(id)
 }
 
-/// The id of the owner with this number: the number, so that no other owner has it, and 32 random bits. The
-/// lock file has the id in its name, so that no user who may write to the folder can create that file before
-/// the owner does.
+/// Returns the id of the owner with this number. The id contains the number, so that no other owner has the
+/// same id, and 32 random bits. The name of the lock file contains the id. Because of the random bits, no user
+/// who may write to the folder can create that file before the owner does.
 fn owner_id(number: u64) -> u64 {
-    // With random keys each time.
+    // The hash keys are random each time.
     let chance = RandomState::new().hash_one(number) >> 32;
     (number & 0x7fff_ffff) << 32 | chance
 }

@@ -55,7 +55,7 @@ pub(super) async fn start(
             Written::Refused(_) => {
                 let mut script = Script::default();
                 script.add(&sql::commits::STARTED, [definition, key]);
-                // Deleted since: then this start is the first one again.
+                // If that instance was deleted meanwhile, this start becomes the first one again.
                 if let Some(id) = store.ids(script, "workflows").await?.pop() {
                     return Ok(Started { id, fence: None, is_new: false });
                 }

@@ -1,5 +1,5 @@
-//! Finishes many events that no subscription needs: it reads first, so that a sweep that finds none writes
-//! nothing.
+//! Finishes many events that no subscription needs. A sweep reads first, so that it writes nothing if
+//! there is nothing to finish.
 
 use wfe_core::{Result, traits::Swept};
 
@@ -28,7 +28,7 @@ pub(super) async fn finish_events(
     limit: usize,
 ) -> Result<Swept> {
     let Some((mut at, mut seq)) = store.position_after(after).await? else { return Ok(Swept::default()) };
-    // An event with a position is due by the clock that gave it, unless that was set back since.
+    // An event with a position is due, unless the clock was set back after the event got its position.
     let until = time::bound(store.clock.now());
     let mut finished = 0;
     loop {
@@ -41,7 +41,8 @@ pub(super) async fn finish_events(
             (at, seq) = (fields.int("event_time")?, fields.int("seq")?);
             let (is_wanted, is_needed) = (fields.int("wanted")? != 0, fields.flag("is_processed")?);
             (last, looked_at) = (store.sound_one(fields.key("id"))?, looked_at + 1);
-            // Once it is repaired, it is checked like any other.
+            // An event with an impossible value is skipped. Once it is repaired, it is checked like any other
+            // event.
             let is_sound = last.is_none() || store.sound_one(codec::event::check(&mut fields))?.is_some();
             match (is_wanted, is_needed) {
                 (_, false) if is_sound => free.push(seq),
@@ -50,7 +51,7 @@ pub(super) async fn finish_events(
             }
         }
         finished += store.finish_listed(&free, &missed).await?;
-        // If the last event has no readable id, the sweep continues after it by itself.
+        // If the last event has no readable id, the caller cannot continue after it, so this loop continues.
         if looked_at == 0 || looked_at < limit || last.is_some() {
             let next = last.filter(|_| looked_at == limit).map(str::to_owned);
             return Ok(Swept { finished, next });
@@ -59,7 +60,7 @@ pub(super) async fn finish_events(
 }
 
 impl SqlitePersistenceProvider {
-    /// Where to continue; `None`: that event is gone.
+    /// Returns the sweep position after which to continue, or `None` if the event with this id is gone.
     async fn position_after(&self, after: Option<&str>) -> Result<Option<(i64, i64)>> {
         let Some(id) = after else { return Ok(Some((i64::MIN, 0))) };
         let mut script = Script::default();

@@ -18,7 +18,7 @@ use crate::VirtualClock;
 /// An open store.
 pub(super) type Store = Arc<dyn PersistenceProvider>;
 
-/// What one case runs on: its own empty place and its own clock.
+/// The environment of one case: its own empty place and its own clock.
 pub(super) struct Bench {
     pub clock: Arc<VirtualClock>,
     place: Box<dyn AnyPlace>,
@@ -44,7 +44,7 @@ impl Bench {
         Ok(self.open().await?)
     }
 
-    /// Opens one more provider beside those that are open. Skips the case if providers cannot share a place.
+    /// Opens another provider while the others stay open. Skips the case if providers cannot share a place.
     pub async fn open_another(&self) -> Checked<Store> {
         self.must_be_shared()?;
         Ok(self.open().await?)
@@ -59,7 +59,7 @@ impl Bench {
         }
     }
 
-    /// Simulates the death of this owner's process. Skips the case if the harness cannot.
+    /// Simulates a crash of this owner's process. Skips the case if the harness cannot do this.
     pub async fn kill(&self, owner: Owner) -> Checked<()> {
         if self.place.kill(owner).await? {
             Ok(())
@@ -68,7 +68,7 @@ impl Bench {
         }
     }
 
-    /// Skips the case if the store does not notify hosts of changes by others.
+    /// Skips the case if the store does not notify hosts of changes by other hosts.
     pub fn must_tell_news(&self) -> Checked<()> {
         if self.place.tells_news() {
             Ok(())
@@ -87,7 +87,7 @@ pub(super) fn steps(store: &Store) -> Checked<Arc<dyn StepStore>> {
     store.clone().step_store().ok_or(Stop::Skipped("the store has no step store"))
 }
 
-/// The answer of an optional method. Skips the case if the store does not support the method.
+/// The result of an optional method. Skips the case if the store does not support the method.
 pub(super) fn offered<T>(answer: Result<T>) -> Checked<T> {
     match answer {
         Err(WfeError::Unsupported(_)) => {
@@ -106,7 +106,8 @@ pub(super) fn must_keep_commands(store: &Store) -> Checked<()> {
     }
 }
 
-/// A started instance, and the fencing token to write it, which is valid as long as the owner lives.
+/// Starts an instance. Returns its owner, and the fencing token for writes to it, which is valid while the
+/// owner lives.
 pub(super) async fn owned(store: &Store, instance: &WorkflowInstance) -> Checked<(Owner, Fence)> {
     let steps = steps(store)?;
     let owner = steps.register().await?;
@@ -121,7 +122,7 @@ pub(super) async fn done(store: &Store, fence: Fence, commit: StepCommit) -> Che
     Ok(())
 }
 
-/// A page of history, all of whose rows decode, each under its own number.
+/// Reads a page of history. Asserts that each row decodes and has the number under which it was returned.
 pub(super) async fn finished_rows(
     store: &Store,
     id: &str,
@@ -138,7 +139,8 @@ pub(super) async fn finished_rows(
     Ok(rows)
 }
 
-/// A harness with one of its places, without its type: so cases are compiled once, and not once for each store.
+/// A harness with one of its places. The trait hides their types, so that cases are compiled once, and not once
+/// for each store.
 trait AnyPlace: Send + Sync {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
     fn kill(&self, owner: Owner) -> BoxFuture<'_, Result<bool>>;

@@ -18,7 +18,7 @@ pub trait Harness: Send + Sync + 'static {
     /// Creates a new, empty place that no other case uses.
     ///
     /// # Errors
-    /// Any error: the place could not be created. The case fails with it.
+    /// Any error, if the place could not be created. The case fails with this error.
     async fn place(&self) -> Result<Self::Place>;
 
     /// Opens the store in this place, and creates it if the place is empty. The store must take its time from
@@ -27,7 +27,7 @@ pub trait Harness: Send + Sync + 'static {
     /// It is called once for each place, unless [`lasts`](Self::lasts) or [`is_shared`](Self::is_shared) is true.
     ///
     /// # Errors
-    /// Any error: the store could not be opened. The case fails with it.
+    /// Any error, if the store could not be opened. The case fails with this error.
     async fn open(
         &self,
         place: &Self::Place,
@@ -40,25 +40,25 @@ pub trait Harness: Send + Sync + 'static {
         false
     }
 
-    /// Whether several providers, which stand for several processes, may be open in one place at once. If so, the
-    /// suite also opens several and lets them compete.
+    /// Whether several providers may be open in one place at once, each of which represents a process. If so, the suite
+    /// also opens several providers and lets them compete.
     fn is_shared(&self) -> bool {
         false
     }
 
-    /// Simulates that the process of this owner has just been killed: the process has left its files behind, and
-    /// holds no locks. (A dropped owner would have cleaned up.) Returns false if the harness cannot simulate this,
-    /// which is the default; the cases about deaths are then skipped.
+    /// Simulates that the process of this owner has just been killed: the process has left its files behind, and holds
+    /// no locks. (A dropped owner would have cleaned up.) Returns false if the harness cannot simulate this, which is
+    /// the default. The cases about deaths of processes are then skipped.
     ///
     /// # Errors
-    /// Any error: the death could not be simulated. The case fails with it.
+    /// Any error, if the death could not be simulated. The case fails with this error.
     async fn kill(&self, _place: &Self::Place, owner: Owner) -> Result<bool> {
         drop(owner);
         Ok(false)
     }
 
-    /// Whether the store notifies hosts of what others have stored ([`news`](wfe_core::traits::StepStore::news) and
-    /// [`requested`](wfe_core::traits::StepStore::requested)), so that they need not poll for it.
+    /// Whether the store notifies hosts of changes by other hosts ([`news`](wfe_core::traits::StepStore::news) and
+    /// [`requested`](wfe_core::traits::StepStore::requested)), so that hosts need not poll for them.
     fn tells_news(&self) -> bool {
         false
     }

@@ -19,11 +19,11 @@ pub struct CaseReport {
 /// The outcome of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The store keeps the rule.
+    /// The store follows the rule.
     Passed,
-    /// The store does not have an optional part that the case needs. Holds what is missing.
+    /// The store does not have an optional part that the case needs. Holds the name of the missing part.
     Skipped(String),
-    /// The store breaks the rule. Holds how.
+    /// The store breaks the rule. Holds a description of the failure.
     Failed(String),
 }
 

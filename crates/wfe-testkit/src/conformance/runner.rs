@@ -23,8 +23,8 @@ pub async fn run<H: Harness>(harness: H) -> Report {
     run_only(harness, |_| true).await
 }
 
-/// Runs only the cases whose name is `wanted`; otherwise like [`run`]. Names are like `events: marking an event twice
-/// is fine`.
+/// Runs only the cases for whose name `wanted` returns true; otherwise like [`run`]. An example of a name is
+/// `events: marking an event twice is fine`.
 pub async fn run_only<H: Harness>(harness: H, wanted: impl Fn(&str) -> bool + Send) -> Report {
     let harness = Arc::new(harness);
     let chosen: Vec<_> = cases::all().filter(|case| wanted(&case.name())).collect();
@@ -39,7 +39,7 @@ pub async fn run_only<H: Harness>(harness: H, wanted: impl Fn(&str) -> bool + Se
     Report { cases }
 }
 
-/// The suite as separate tests, for one or more stores; for [`main`].
+/// The suite as separate tests, for one or more stores. Pass it to [`main`].
 #[derive(Default)]
 pub struct Trials {
     trials: Vec<Trial>,
@@ -73,7 +73,7 @@ async fn outcome<H: Harness>(harness: Arc<H>, case: &'static Case) -> Outcome {
     .await
 }
 
-/// A test of its own, on a runtime of its own.
+/// Creates a separate test, which runs on its own runtime.
 pub(crate) fn trial<F: Future<Output = Outcome>>(
     name: String,
     check: impl FnOnce() -> F + Send + 'static,
@@ -108,7 +108,7 @@ async fn judge_within(limit: Duration, check: impl Future<Output = Checked<()>> 
         Err(_) => {
             task.abort();
             Outcome::Failed(format!(
-                "did not end within {limit:?}: a call of the store does not return, or each answer of it asks for a further one"
+                "did not end within {limit:?}: a call of the store does not return, or each result leads to a further call"
             ))
         }
     }

@@ -1,4 +1,4 @@
-//! Models for the cases: plain ones, and ones with every field filled.
+//! Model values for the cases: minimal values, and values with every field filled.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
@@ -20,17 +20,17 @@ pub(super) fn definitions() -> Vec<(String, u32)> {
     vec![(DEFINITION.to_owned(), 1)]
 }
 
-/// Seconds after the moment at which a case's clock starts.
+/// The time this many seconds after the time at which a case's clock starts.
 pub(super) fn second(seconds: i64) -> DateTime<Utc> {
     VirtualClock::default().now() + TimeDelta::seconds(seconds)
 }
 
-/// The same in milliseconds since the Unix epoch.
+/// Like `second`, but in milliseconds since the Unix epoch.
 pub(super) fn second_ms(seconds: i64) -> i64 {
     second(seconds).timestamp_millis()
 }
 
-/// A runnable instance, due now, without pointers; the id is its name.
+/// A runnable instance, due now, without pointers. Its name is the same as its id.
 pub(super) fn instance(id: &str) -> WorkflowInstance {
     let mut instance = WorkflowInstance::new(DEFINITION, 1, json!({ "of": id }));
     id.clone_into(&mut instance.id);
@@ -39,12 +39,12 @@ pub(super) fn instance(id: &str) -> WorkflowInstance {
     instance
 }
 
-/// The same, but not scheduled: only an event or a request wakes it.
+/// Like `instance`, but not scheduled: only an event or a request wakes it.
 pub(super) fn parked(id: &str) -> WorkflowInstance {
     WorkflowInstance { next_execution: None, ..instance(id) }
 }
 
-/// The same, with pointers that have these ids.
+/// Like `instance`, but with pointers that have these ids.
 pub(super) fn instance_with(id: &str, pointers: &[&str]) -> WorkflowInstance {
     WorkflowInstance { execution_pointers: pointers.iter().map(|id| pointer(id)).collect(), ..instance(id) }
 }
@@ -158,7 +158,7 @@ pub(super) fn failure(workflow: &str, message: &str) -> StepFailure {
     }
 }
 
-/// A commit that changes nothing of an instance.
+/// A commit that changes nothing in an instance.
 pub(super) fn commit(id: &str) -> StepCommit {
     StepCommit { instance_id: id.to_owned(), ..StepCommit::default() }
 }

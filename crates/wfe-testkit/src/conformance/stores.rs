@@ -42,7 +42,7 @@ impl InMemory {
         Self { open: Box::new(move |clock| boxed(open(clock))), tells_news: false }
     }
 
-    /// Sets whether the store notifies hosts of changes ([`Harness::tells_news`]). Default: it does not.
+    /// Sets whether the store notifies hosts of changes ([`Harness::tells_news`]). The default is false.
     #[must_use]
     pub fn tells_news(mut self, tells: bool) -> Self {
         self.tells_news = tells;
@@ -91,22 +91,24 @@ impl InFile {
         }
     }
 
-    /// Lets several providers open the file at once ([`Harness::is_shared`]). Default: only one may.
+    /// Lets several providers open the file at once ([`Harness::is_shared`]). By default, only one provider may open
+    /// it.
     #[must_use]
     pub fn shared(mut self) -> Self {
         self.is_shared = true;
         self
     }
 
-    /// Sets whether the store notifies hosts of changes ([`Harness::tells_news`]). Default: it does not.
+    /// Sets whether the store notifies hosts of changes ([`Harness::tells_news`]). The default is false.
     #[must_use]
     pub fn tells_news(mut self, tells: bool) -> Self {
         self.tells_news = tells;
         self
     }
 
-    /// Sets the function that names the file which a killed process leaves behind, from the path of the store and the
-    /// id of the owner. With it, [`Harness::kill`] can simulate a death. Default: none.
+    /// Sets the function that returns the path of the file which a killed process leaves behind. The function receives
+    /// the path of the store and the id of the owner. With it, [`Harness::kill`] can simulate a crash. By default,
+    /// there is no such function, and crashes are not simulated.
     #[must_use]
     pub fn owner_file(mut self, named: fn(&Path, u64) -> PathBuf) -> Self {
         self.owner_file = Some(named);
@@ -138,7 +140,7 @@ impl Harness for InFile {
         self.is_shared
     }
 
-    /// A dropped owner removes its file; a killed process leaves it, without the lock.
+    /// A dropped owner removes its lock file. A killed process leaves the file behind, without the lock.
     async fn kill(&self, folder: &TempDir, owner: Owner) -> Result<bool> {
         let Some(owner_file) = self.owner_file else {
             drop(owner);

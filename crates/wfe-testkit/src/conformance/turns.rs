@@ -12,8 +12,8 @@ use wfe_core::{
 use super::Harness;
 use crate::{Layer, Layered, VirtualClock};
 
-/// A harness whose stores consist of two providers that are open in the same place and take turns: each call goes to
-/// the other provider than the call before.
+/// A harness whose stores consist of two providers that are open in the same place. Calls alternate between them: each
+/// call goes to the provider that did not receive the previous call.
 ///
 /// The suite then fails if one provider keeps something in memory that the other one needs, such as a counter, an
 /// owner, or a copy that may be out of date. The wrapped harness must open [shared](Harness::is_shared) stores.
@@ -66,7 +66,7 @@ impl Layer for InTurn {
         &self.providers[self.calls.fetch_add(1, Ordering::Relaxed) % 2]
     }
 
-    // Called before each call: it must not use up the turn of that call.
+    // This method is called before each call, so it must not advance the alternation.
     fn has_step_store(&self) -> bool {
         self.providers.iter().all(|provider| provider.clone().step_store().is_some())
     }

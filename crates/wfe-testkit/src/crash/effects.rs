@@ -16,14 +16,14 @@ struct Seen {
     counts: BTreeMap<String, usize>,
     /// The idempotency keys of the steps that are stored as completed: their effects must not happen again.
     settled: BTreeSet<String>,
-    /// The effects that happened again all the same.
+    /// The effects that happened again although their steps were stored as completed.
     again: BTreeSet<String>,
 }
 
 impl Effects {
     /// Records the side effect of the body that runs with this context. Effects are counted by the definition and the
-    /// path of the step (of a child workflow, also the path in its parent), because the ids of instances differ from
-    /// run to run.
+    /// path of the step, because the ids of instances differ from run to run. For a step of a child workflow, the path
+    /// in its parent counts too.
     pub fn happen(&self, ctx: &Ctx) {
         let key = ctx.idempotency_key();
         let place = key.split_once('/').map_or("", |(_, place)| place);
@@ -50,8 +50,8 @@ impl Effects {
         self.lock().counts.clone()
     }
 
-    /// Asserts that each effect happened as often as undisturbed, or up to once more per death, and that none
-    /// happened after its step was stored as completed.
+    /// Asserts that each effect happened as often as in the undisturbed run, or up to once more per crash. Also asserts
+    /// that no effect happened after its step was stored as completed.
     pub(super) fn must_equal(&self, whole: &Self, deaths: usize, after: usize) {
         let again = self.lock().again.clone();
         assert!(
@@ -70,7 +70,7 @@ impl Effects {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        // Nothing panics while holding it.
+        // No code panics while it holds this lock.
         lock(&self.0)
     }
 }

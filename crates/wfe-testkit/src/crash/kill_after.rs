@@ -21,7 +21,7 @@ use crate::{Layer, Layered};
 /// The environment variable that [`KillAfter::from_env`] reads: after how many commits (from 1) the process dies.
 pub const KILL_AFTER: &str = "WFE_KILL_AFTER";
 
-/// A store whose process dies right after its n-th commit: the commit is stored, but its caller gets no answer.
+/// A store whose process dies right after its n-th commit. The commit is stored, but its caller gets no response.
 ///
 /// Every change of the store by the engine counts as a commit: a start, a step's commit, a claim, an event, a control
 /// request, a worker's claim, heartbeat, release or answer, marking an event as processed, and giving positions to
@@ -50,9 +50,9 @@ pub struct KillAfter {
 }
 
 impl KillAfter {
-    /// Puts a store over `inner` that calls `death` after this many commits (from 1), from within the call that made
-    /// the last of them. If `death` returns, the store behaves as if it were closed: that call and all further calls
-    /// fail.
+    /// Wraps `inner` in a store that calls `death` after this many commits (from 1), from within the call that made the
+    /// last of these commits. If `death` returns, the store behaves as if it were closed: that call and all further
+    /// calls fail.
     pub fn new(
         inner: Arc<dyn PersistenceProvider>,
         commits: usize,
@@ -62,8 +62,8 @@ impl KillAfter {
         Self { inner, left, is_dead, death: Box::new(death), gone: None, effects: None }
     }
 
-    /// Puts a store over `inner` that aborts the process, as if it were killed, after as many commits as the
-    /// environment variable [`KILL_AFTER`] says. Returns `inner` itself if the variable is not set or not a number.
+    /// Wraps `inner` in a store that aborts the process, as if it were killed, after as many commits as the environment
+    /// variable [`KILL_AFTER`] says. Returns `inner` itself if the variable is not set or not a number.
     #[must_use]
     pub fn from_env(inner: Arc<dyn PersistenceProvider>) -> Arc<dyn PersistenceProvider> {
         match std::env::var(KILL_AFTER).ok().and_then(|commits| commits.parse().ok()) {
@@ -78,13 +78,13 @@ impl KillAfter {
         Arc::new(Layered(self))
     }
 
-    /// Drops `gone` when this store and all of its owners are dropped, which its receiver notices.
+    /// Drops `gone` when this store and all of its owners are dropped. The receiver of `gone` notices this.
     pub(super) fn until_gone(mut self, gone: mpsc::Sender<()>) -> Self {
         self.gone = Some(gone);
         self
     }
 
-    /// Records in `effects` which steps are stored as completed, so that it detects effects that happen again.
+    /// Records in `effects` which steps are stored as completed, so that `effects` detects effects that happen again.
     pub(super) fn recording(mut self, effects: Effects) -> Self {
         self.effects = Some(effects);
         self
@@ -97,14 +97,15 @@ impl KillAfter {
         self.inner.clone().step_store().ok_or(WfeError::Unsupported("the engine's own trait"))
     }
 
-    /// Returns the answer of the inner store if the process is still alive, and counts it as a commit if `changed`.
+    /// Returns the result of the inner store if the process is still alive. Counts the call as a commit if `changed`
+    /// returns true.
     fn answer<T>(&self, answer: Result<T>, changed: impl FnOnce(&T) -> bool) -> Result<T> {
         if self.is_dead.load(Ordering::SeqCst) {
             return Err(WfeError::Closed("the store"));
         }
         if answer.as_ref().is_ok_and(changed) {
             let one_less = |left: usize| Some(left.saturating_sub(1));
-            // It cannot fail: there is always a next value.
+            // The update cannot fail, because there is always a next value.
             let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).unwrap_or(0);
             if before <= 1 {
                 self.is_dead.store(true, Ordering::SeqCst);

@@ -1,9 +1,8 @@
-//! Crash tests: does a workflow reach the same end, no matter after which commit its process dies?
+//! Crash tests check that a workflow reaches the same end, no matter after which commit its process dies.
 //!
 //! [`at_every_commit`] plays a story inside the test's process: once undisturbed, and once for each commit, with a
-//! simulated death of the process right after that commit. [`processes_at_every_commit`] runs a separate program,
-//! which really dies. That program opens its store through [`KillAfter::from_env`], and the test runs it again and
-//! again.
+//! simulated crash of the process right after that commit. [`processes_at_every_commit`] runs a separate program, which
+//! really dies. That program opens its store through [`KillAfter::from_env`], and the test runs it again and again.
 
 mod effects;
 mod kill_after;
@@ -19,10 +18,10 @@ use wfe::{Result, WfeError, traits::PersistenceProvider};
 
 use crate::{VirtualClock, conformance::Harness};
 
-/// How long the remains of a life may take to end, in real time.
+/// How long the bodies and the host of a life may take to end, in real time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The arguments of a story. A story has one life, and one more after each death of its process.
+/// The arguments of a story. A story has one life, and one more life after each crash of its process.
 pub struct Life {
     /// The store, which is the same in all lives of the story.
     pub store: Arc<dyn PersistenceProvider>,
@@ -32,17 +31,17 @@ pub struct Life {
     pub effects: Effects,
 }
 
-/// Plays a story once undisturbed, and then once for each of its commits with a death of the process right after that
-/// commit. To the store, it looks as if the process had died. After the death, the story is played again from its
-/// beginning on the same store. Returns the number of commits after which the process died.
+/// Plays a story once undisturbed, and then once for each of its commits, with a simulated crash of the process right
+/// after that commit. To the store, it looks as if the process had died. After the crash, the story is played again
+/// from its beginning on the same store. Returns the number of commits after which a crash was simulated.
 ///
-/// Each time, the story must have the same result as undisturbed. Each effect of its steps must happen as often as
-/// undisturbed, or once more, because a step that runs when its process dies is run again. A step must not run again
-/// once the commit in which it completed is stored.
+/// Each time, the story must have the same result as in the undisturbed run. Each effect of its steps must happen as
+/// often as in the undisturbed run, or once more, because a step that is running during the crash is run again. A step
+/// must not run again once the commit in which it completed is stored.
 ///
-/// A story does what a program does: it creates a host (a [`TestHost`](crate::TestHost), because the clock is
-/// virtual), starts instances, publishes events, and returns a result that describes the final state. Since it is
-/// played again after a death, it must start instances with a reference and publish events with an id.
+/// A story does what a program does: it creates a host (a [`TestHost`](crate::TestHost), because the clock is virtual),
+/// starts instances, publishes events, and returns a result that describes the final state. Since the story is played
+/// again after a crash, it must start instances with a reference and publish events with an id.
 ///
 /// The function creates its own runtimes: call it in a plain test, not on a tokio runtime.
 ///
@@ -133,7 +132,7 @@ where
             let life = Life { store: provider, clock: clock.clone(), effects: effects.clone() };
             tokio::select! {
                 biased;
-                // An error: the store was dropped, but its process did not die.
+                // `wait_for` returns an error if the store was dropped without a simulated crash.
                 Ok(_) = death.wait_for(|died| *died) => Ok(None),
                 result = story(life) => if *is_dead.borrow() { Ok(None) } else { result.map(Some) },
             }
@@ -142,7 +141,7 @@ where
         runtime.shutdown_timeout(PATIENCE);
         if all_gone.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
             return Err(WfeError::Invalid(
-                "the host of a story did not end within 30 s: it was kept by a clone, or a body still runs"
+                "the host of a story did not end within 30 s: a clone keeps it alive, or a body still runs"
                     .to_owned(),
             ));
         }

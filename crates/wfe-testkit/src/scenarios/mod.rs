@@ -43,7 +43,7 @@ impl Scenario {
     }
 }
 
-/// The suite as separate tests, for one or more stores; for [`main`].
+/// The suite as separate tests, for one or more stores. Pass it to [`main`].
 #[derive(Default)]
 pub struct Trials {
     trials: Vec<Trial>,
@@ -85,8 +85,8 @@ pub async fn run<H: Harness>(harness: H, hosts: usize) -> Report {
     run_only(harness, hosts, |_| true).await
 }
 
-/// Plays only the scenarios whose name is `wanted`; otherwise like [`run`]. Names are like `events: only an event of
-/// its key reaches a wait`.
+/// Plays only the scenarios for whose name `wanted` returns true; otherwise like [`run`]. An example of a name is
+/// `events: only an event of its key reaches a wait`.
 pub async fn run_only<H: Harness>(harness: H, hosts: usize, wanted: impl Fn(&str) -> bool + Send) -> Report {
     let harness = Arc::new(harness);
     let chosen: Vec<_> = cases::all().filter(|scenario| wanted(&scenario.name())).collect();

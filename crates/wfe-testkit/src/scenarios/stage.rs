@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// What one scenario runs on: its own empty place, its own clock, and one or more hosts.
+/// The environment of one scenario: its own empty place, its own clock, and one or more hosts.
 pub(super) struct Stage {
     pub clock: Arc<VirtualClock>,
     place: Box<dyn AnyPlace>,
@@ -38,7 +38,8 @@ impl Stage {
     }
 
     /// Starts the hosts for a scenario in which instances wait for something external; otherwise like
-    /// [`host`](Self::host). Skips the scenario if the store implements only the plain traits.
+    /// [`host`](Self::host). Skips the scenario if the store implements only the base traits (those of
+    /// `PersistenceProvider`).
     pub async fn host_that_waits<const N: usize>(&self, definitions: [Definition; N]) -> Checked<TestHost> {
         let host = self.host(definitions).await?;
         if host.store().clone().step_store().is_none() {
@@ -47,7 +48,7 @@ impl Stage {
         Ok(host)
     }
 
-    /// Starts the hosts with these settings, and with another store laid over each store; otherwise like
+    /// Starts the hosts with these settings, and with another store that wraps each store; otherwise like
     /// [`host`](Self::host).
     pub async fn host_with<const N: usize>(
         &self,
@@ -66,7 +67,8 @@ impl Stage {
         Ok(builder.start().await?)
     }
 
-    /// Skips the scenario if a host notices only by polling what another host has stored: the hosts here never poll.
+    /// Skips the scenario if a host detects changes by other hosts only by polling, because the hosts of scenarios
+    /// never poll.
     pub fn must_be_notified(&self) -> Checked<()> {
         if self.hosts == 1 || self.place.tells_news() {
             Ok(())
@@ -104,7 +106,8 @@ pub(super) fn words<'a>(host: &'a TestHost, id: &'a str) -> impl Future<Output =
     async move { Ok(story.await?.words.join(" ")) }
 }
 
-/// A harness with one of its places, without its type: so scenarios are compiled once, and not once for each store.
+/// A harness with one of its places. The trait hides their types, so that scenarios are compiled once, and not once for
+/// each store.
 trait AnyPlace: Send + Sync {
     fn open(&self, clock: Arc<VirtualClock>) -> BoxFuture<'_, Result<Store>>;
     fn lasts(&self) -> bool;

@@ -17,7 +17,7 @@ use crate::{
 /// The data of the scenarios' workflows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Story {
-    /// What the steps wrote, in the order in which they ended.
+    /// The words that the steps wrote, in the order in which the steps ended.
     pub words: Vec<String>,
     pub n: u64,
     pub text: String,
@@ -51,7 +51,7 @@ pub(super) fn flaky<I: Item>(failures: u32, word: &'static str) -> Plain<(), I> 
     fail_times(failures).output(move |(), story: &mut Story| story.words.push(word.to_owned()))
 }
 
-/// Panics, as users' code does.
+/// Panics, as user code can.
 pub(super) fn explode<T>() -> T {
     crate::conformance::checked::unmet("meant to happen")
 }
@@ -78,7 +78,7 @@ impl Gate {
         })
     }
 
-    /// Counts a body that was entered: that of the step, or another one.
+    /// Counts that a body was entered: the body of this step, or another body.
     pub fn enter(&self) {
         self.entered.send_modify(|entered| *entered += 1);
     }
@@ -95,7 +95,7 @@ impl Gate {
         debug_assert!(met, "the gate outlives the borrow of it");
     }
 
-    /// Lets one body finish: one that waits, or else the next one.
+    /// Lets one body finish: a body that waits now, or else the next body that waits.
     pub fn open(&self) {
         self.go.notify_one();
     }

@@ -8,8 +8,8 @@ use wfe::{HostBuilder, Result, WorkflowHost, definition::Definition, traits::Per
 use super::{Received, TestHost};
 use crate::VirtualClock;
 
-/// A poll interval longer than any test lasts. A host must notice everything without polling; a poll would hide that
-/// it does not.
+/// A poll interval longer than any test lasts. A host must notice every change without polling, and a poll would hide a
+/// change that the host did not notice.
 const NEVER: Duration = Duration::from_hours(24 * 365 * 1000);
 
 /// Configures and starts a [`TestHost`].
@@ -36,7 +36,7 @@ impl TestHost {
 }
 
 impl TestHostBuilder {
-    /// Adds a host on this provider, which is the same store opened once more, as another process would open it.
+    /// Adds a host on this provider, which must be the same store, opened once more as another process would open it.
     /// Instances then move between the hosts.
     #[must_use]
     pub fn beside(mut self, provider: Arc<dyn PersistenceProvider>) -> Self {

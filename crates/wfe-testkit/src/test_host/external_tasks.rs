@@ -1,4 +1,4 @@
-//! What external workers and people do in a test.
+//! The actions of external workers and people in a test.
 
 use std::time::Duration;
 
@@ -47,9 +47,9 @@ impl TestHost {
         }
     }
 
-    /// Acts as an external worker: claims the oldest open activity with this name, and answers with what `work`
-    /// returns for its input. Returns the id of the instance that waited for the activity, or `None` if no activity
-    /// was free.
+    /// Acts as an external worker: claims the oldest open activity with this name, and answers it with the result of
+    /// `work` for its input. Returns the id of the instance that waited for the activity, or `None` if no activity was
+    /// available.
     ///
     /// # Errors
     /// The errors of [`Activities::claim`](wfe::Activities::claim) and

@@ -1,4 +1,4 @@
-//! What a test can read.
+//! Methods with which a test reads the state of instances.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,7 +28,7 @@ impl TestHost {
         if host.status(id).await?.status.is_final() { host.outcome(id).await.map(Some) } else { Ok(None) }
     }
 
-    /// Returns where an instance stands and what it waits for.
+    /// Returns the current state of an instance, and what it waits for.
     ///
     /// # Errors
     /// The errors of [`WorkflowHost::status`](wfe::WorkflowHost::status).
@@ -36,7 +36,7 @@ impl TestHost {
         self.host().status(id).await
     }
 
-    /// Returns the stable ids of the steps at which an instance stands.
+    /// Returns the stable ids of the current steps of an instance.
     ///
     /// # Errors
     /// The errors of [`status`](Self::status).
@@ -60,11 +60,12 @@ impl TestHost {
         Ok(self.store.get_workflow_instance(id).await?.execution_pointers)
     }
 
-    /// Returns the finished execution pointers of an instance inside this container (an empty string: on the main
-    /// path), in order of completion.
+    /// Returns the finished execution pointers of an instance inside this container, in order of completion. An empty
+    /// string as the container means the main path.
     ///
     /// # Errors
-    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
+    ///   [`PersistenceProvider`](wfe_core::traits::PersistenceProvider)).
     /// * The errors of the store.
     pub async fn history(&self, id: &str, container: &str) -> Result<Vec<Finished>> {
         let (steps, mut all) = (self.steps()?, Vec::<Finished>::new());
@@ -95,12 +96,13 @@ impl TestHost {
     }
 }
 
-/// The visible state of an instance without what differs from run to run, for comparing two runs of the same story.
+/// The visible state of an instance, without the parts that differ from run to run. Use it to compare two runs of the
+/// same story.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinalState {
     /// The status of the instance.
     pub status: WorkflowStatus,
-    /// How the instance ended. `None`: it has not ended.
+    /// How the instance ended. `None` means that it has not ended.
     pub ending: Option<Ending>,
     /// The data of the instance.
     pub data: Value,
@@ -111,7 +113,7 @@ pub struct FinalState {
 }
 
 impl TestHost {
-    /// Returns the state of an instance for comparing it with that of another run.
+    /// Returns the state of an instance, to compare it with that of another run.
     ///
     /// # Errors
     /// The errors of [`status`](Self::status) and [`failures`](Self::failures).

@@ -25,9 +25,9 @@ use crate::VirtualClock;
 
 /// A host under a virtual clock. A test advances the time and never waits for it.
 ///
-/// After each action of the test, [`idle`](Self::idle) lets the host run until it has nothing left to do; the host
+/// After each action of the test, [`idle`](Self::idle) lets the host run until it has nothing left to do. The host
 /// reports this itself, so that no test has to guess how long to wait. [`advance`](Self::advance) lets time pass and
-/// runs everything that becomes due in that time. A delay of thirty days thus takes milliseconds:
+/// runs everything that becomes due in that time. A delay of thirty days therefore takes milliseconds:
 ///
 /// ```
 /// use std::{sync::Arc, time::Duration};
@@ -72,8 +72,8 @@ use crate::VirtualClock;
 /// # }
 /// ```
 ///
-/// A `TestHost` may consist of several hosts on one store, which stand for several processes
-/// ([`beside`](TestHostBuilder::beside)). Its calls then go to each of them in turn.
+/// A `TestHost` may consist of several hosts on one store, each of which represents a process
+/// ([`beside`](TestHostBuilder::beside)). Calls of the `TestHost` then go to each host in turn.
 pub struct TestHost {
     hosts: Vec<WorkflowHost>,
     store: Arc<dyn PersistenceProvider>,
@@ -96,7 +96,7 @@ impl TestHost {
         &self.clock
     }
 
-    /// Returns the host; of several hosts, each in turn.
+    /// Returns the host. If there are several hosts, returns each of them in turn.
     pub fn host(&self) -> &WorkflowHost {
         &self.hosts[self.turns.fetch_add(1, Ordering::Relaxed) % self.hosts.len()]
     }
@@ -175,7 +175,7 @@ impl TestHost {
 
     /// Receives the lifecycle events that the hosts have sent since the last call.
     fn gather(&self) -> MutexGuard<'_, Received> {
-        // Nothing panics while holding it.
+        // No code panics while it holds this lock.
         let mut received = lock(&self.received);
         let Received { receivers, events, missed } = &mut *received;
         for receiver in receivers {

@@ -8,15 +8,15 @@ use wfe::{Outcome, Result, WfeError, clock::Clock};
 
 use super::TestHost;
 
-/// How long to wait in real time. A body that has not ended by then waits for something that never comes.
+/// How long to wait in real time. A body that has not ended by then waits for something that never happens.
 const PATIENCE: Duration = Duration::from_secs(50);
 
 /// A workflow that has not ended after this many due times recurs for ever.
 const DUE_TIMES: usize = 100_000;
 
 impl TestHost {
-    /// Lets the host run until it is idle: until nothing happens before time passes or an external call, event or
-    /// answer arrives. Returns the earliest due time, or `None` if nothing is scheduled. See
+    /// Lets the host run until it is idle. An idle host does nothing until time passes, or until an external call,
+    /// event or answer arrives. Returns the earliest due time, or `None` if nothing is scheduled. See
     /// [`WorkflowHost::idle`](wfe::WorkflowHost::idle).
     ///
     /// # Errors
@@ -34,7 +34,7 @@ impl TestHost {
         })
     }
 
-    /// Waits until all hosts are idle at the same time: each was idle twice, and none has worked in between.
+    /// Waits until all hosts are idle at the same time: each host was idle twice, and no host has worked in between.
     async fn all_idle(&self) -> Result<Option<DateTime<Utc>>> {
         let mut before = Vec::new();
         loop {
@@ -51,7 +51,7 @@ impl TestHost {
         }
     }
 
-    /// Lets this much time pass. Everything that becomes due in this time happens, each at its own time, and so does
+    /// Lets this much time pass. Everything that becomes due in this time happens at its own due time, together with
     /// everything that follows from it. Afterwards the host is idle.
     ///
     /// # Errors
@@ -103,9 +103,9 @@ impl TestHost {
         Err(WfeError::Invalid(format!("instance {id:?} has not ended after {DUE_TIMES} due times")))
     }
 
-    /// Waits until `holds` returns true. It is called now, and again after each lifecycle event. Use this to wait for
-    /// stored changes while a body still runs, because the host is not idle then. It does not notice what a body does
-    /// that causes no lifecycle event; the body has to signal that to the test itself.
+    /// Waits until `holds` returns true. `holds` is called now, and again after each lifecycle event. Use this to wait
+    /// for stored changes while a body still runs, because the host is not idle then. A change that a body makes
+    /// without a lifecycle event is not noticed; the body has to signal this change to the test itself.
     ///
     /// # Errors
     /// [`Invalid`](WfeError::Invalid): `holds` did not return true within 50 s of real time.

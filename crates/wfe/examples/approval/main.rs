@@ -4,7 +4,8 @@
 //! cargo run -p wfe --example approval -- [--db FILE]
 //! ```
 //!
-//! With a database file, the program may be killed at any moment. Started again, it continues where it was.
+//! With a database file, the program may be killed at any moment. After a restart, the program continues where it
+//! stopped.
 
 #[path = "../common/attend.rs"]
 mod attend;

@@ -6,12 +6,12 @@ use wfe::{Position, Waits, WorkflowHost};
 
 use crate::common::Failure;
 
-/// How often the status of the instance is read. To a person, this is at once.
+/// The interval at which the status of the instance is read. A person does not notice a delay this short.
 pub const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Follows an instance until it has ended. Whenever the instance waits for something new, this prints it and calls
-/// `act`, which may publish an event, answer a task, or advance the clock. `act` must be idempotent: a process that
-/// died may have done the same before.
+/// `act`, which may publish an event, answer a task, or advance the clock. `act` must be idempotent, because a process
+/// that crashed may already have called it.
 pub async fn attend(
     host: &WorkflowHost,
     id: &str,
@@ -35,7 +35,8 @@ pub async fn attend(
     }
 }
 
-/// What the instance waits for, in words. `None`: it does not wait, or continues by itself.
+/// Describes what the instance waits for. Returns `None` if the instance does not wait, or waits only for the engine or
+/// for a child workflow.
 fn why(waits: &Waits) -> Option<String> {
     let or_until = |until: &Option<_>| until.map_or_else(String::new, |until| format!(", or until {until}"));
     Some(match waits {

@@ -1,5 +1,5 @@
-//! A clock for examples in which days pass: it moves only when the example advances it. Your own program needs no
-//! such clock: the system's clock is the default.
+//! A virtual clock for examples that cover several days. It moves only when the example advances it. Your own program
+//! does not need this clock: a host uses the system clock by default.
 
 use std::{
     ffi::OsString,
@@ -14,13 +14,14 @@ use wfe_testkit::VirtualClock;
 
 pub struct Calendar {
     clock: Arc<VirtualClock>,
-    /// The file that keeps the time when the process ends. A real clock does not stop either.
+    /// The file that stores the clock's time while no process runs, so that a restarted process does not go back in
+    /// time.
     file: Option<PathBuf>,
 }
 
 impl Calendar {
-    /// Opens the calendar of this database, which shows the time that it showed last. A new calendar shows the New
-    /// Year of 2030.
+    /// Opens the calendar of this database. The calendar continues at the time that it last showed. A new calendar
+    /// starts at New Year 2030.
     pub fn open(db: Option<&Path>) -> io::Result<Self> {
         let (clock, file) = (VirtualClock::default(), db.map(|db| beside(db, ".calendar")));
         let shown = match file.as_deref().map(fs::read_to_string) {
@@ -42,11 +43,11 @@ impl Calendar {
         self.clock.now()
     }
 
-    /// Lets time pass until this time. Does nothing if the time is in the past.
+    /// Advances the clock to this time. Does nothing if the time is in the past.
     pub fn turn_to(&self, time: DateTime<Utc>) -> io::Result<()> {
         let Ok(step) = (time - self.now()).to_std() else { return Ok(()) };
         if let Some(file) = &self.file {
-            // By rename: if the process dies, the file holds the old time or the new one.
+            // The file is replaced by a rename: after a crash, it holds either the old time or the new time.
             let new = beside(file, ".new");
             fs::write(&new, time.to_rfc3339())?;
             fs::rename(&new, file)?;

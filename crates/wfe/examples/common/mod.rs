@@ -1,4 +1,4 @@
-//! What the examples share: their command line, their store, and their exit status.
+//! The code that the examples share: command line, store, and exit status.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use wfe_testkit::crash::KillAfter;
 /// The error with which an example fails.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// The options of the command line: the values by their names.
+/// The command-line options, as a map from names to values.
 #[derive(Debug, Default)]
 pub struct Options(BTreeMap<&'static str, OsString>);
 
@@ -28,7 +28,7 @@ impl Options {
         self.0.get(name).map(PathBuf::from)
     }
 
-    /// Parses the command line. `known` are the names of the options, each of which takes a value. Returns `None` if
+    /// Parses the command line. `known` lists the names of the options, each of which takes a value. Returns `None` if
     /// the user asks for help.
     fn parse(known: &'static [&'static str]) -> Result<Option<Self>, lexopt::Error> {
         let (mut parser, mut options) = (Parser::from_env(), Self::default());
@@ -54,7 +54,7 @@ pub async fn main<F: Future<Output = Result<(), Failure>>>(
     known: &'static [&'static str],
     run: impl FnOnce(Options) -> F,
 ) -> ExitCode {
-    // Shows the warnings of the host and the store. They warn of a full disk, for example, and then try again.
+    // Prints the warnings of the host and the store, for example about a full disk. After a warning, the host retries.
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::WARN)
         .with_writer(io::stderr)
@@ -71,12 +71,13 @@ pub async fn main<F: Future<Output = Result<(), Failure>>>(
         }
         Err(error) => (2, format!("{error}; see --help")),
     };
-    // Always one line, even if the message has several.
+    // The message is printed as one line, even if it contains line feeds.
     eprintln!("{name}: {}", refusal.replace('\n', "\\n"));
     ExitCode::from(status)
 }
 
-/// Opens the store of an example: in this file, or in memory. The tests kill the process after each of its commits.
+/// Opens the store of an example, either in this file or in memory. The tests kill the process after each commit of the
+/// store.
 pub async fn open(db: Option<&Path>, clock: Arc<dyn Clock>) -> wfe::Result<Arc<dyn PersistenceProvider>> {
     let options = match db {
         Some(file) => SqlitePersistenceProvider::file(file),

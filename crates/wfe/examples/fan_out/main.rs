@@ -5,7 +5,8 @@
 //! cargo run -p wfe --example fan_out -- [--db FILE]
 //! ```
 //!
-//! With a database file, the program may be killed at any moment. Started again, it continues where it was.
+//! With a database file, the program may be killed at any moment. After a restart, the program continues where it
+//! stopped.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -27,7 +28,7 @@ Counts regions, each in a child workflow: one census completes, one is cancelled
 
   --db FILE    the database, created if missing; by default in memory";
 
-/// How often the program reads the status of an instance. To a person, this is at once.
+/// The interval at which the program reads the status of an instance. A person does not notice a delay this short.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[tokio::main]
@@ -51,10 +52,10 @@ async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The registry of this example. For the south, its first call fails.
+/// The registry of this example. Its first call for the south fails.
 struct Books {
-    /// A file that exists once that first call was made. Like a real registry, it remembers this after a crash of the
-    /// program.
+    /// A file that the first call for the south creates. The file lets the registry remember this call after a crash of
+    /// the program, as a real registry would.
     woken: PathBuf,
 }
 
@@ -97,7 +98,7 @@ async fn count(host: &WorkflowHost) -> Result<(), Failure> {
 
 async fn cancel(host: &WorkflowHost) -> Result<(), Failure> {
     let id = start(host, "census-2", &["west", "islands"]).await?;
-    // The registry does not know the children's regions: each child waits for an event.
+    // The registry does not know the children's regions, so each child waits for an event.
     let mut children = Vec::new();
     while !host.status(&id).await?.status.is_final() {
         children = waiting_children(host, &id).await?;
@@ -127,7 +128,7 @@ async fn start(host: &WorkflowHost, name: &str, regions: &[&str]) -> Result<Stri
     Ok(host.start_workflow_with(CENSUS, &census, options).await?)
 }
 
-/// The children of an instance that wait for an event.
+/// Returns the ids of the children of this instance that wait for an event.
 async fn waiting_children(host: &WorkflowHost, id: &str) -> Result<Vec<String>, Failure> {
     let mut waiting = Vec::new();
     for position in host.status(id).await?.positions {

@@ -79,6 +79,6 @@ pub trait Registry: Send + Sync {
     /// Returns the count of a region, or `None` if the registry does not know it.
     ///
     /// # Errors
-    /// The registry does not answer now.
+    /// Fails if the registry does not respond at the moment.
     fn count(&self, region: &str) -> std::result::Result<Option<u64>, StepError>;
 }

@@ -47,7 +47,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Option<Args>, lexop
     Ok(Some(Args { dir: need(dir, "dir")?, db: need(db, "db")?, out: need(out, "out")?, jobs, log }))
 }
 
-/// A few jobs per core, because hashing small files waits for the disk more than for a core.
+/// The default is four jobs per core, because the disk limits the hashing of small files more than the CPU does.
 fn default_jobs() -> NonZeroUsize {
     available_parallelism().unwrap_or(NonZeroUsize::MIN).saturating_mul(NonZeroUsize::MIN.saturating_add(3))
 }

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use crate::{name::Name, sums};
 
-/// The program's own files, which are left out wherever they are.
+/// The program's own files. The manifest never contains them, wherever they are.
 #[derive(Debug, Clone, Default)]
 pub struct Own {
     files: Vec<PathBuf>,
@@ -29,7 +29,7 @@ impl Own {
         Ok(())
     }
 
-    /// Adds the database and the files that SQLite and WFE keep beside it.
+    /// Adds the database and the files that SQLite and WFE keep next to it.
     pub fn add_database(&mut self, path: &Path) -> io::Result<()> {
         self.databases.push(resolve(path)?);
         Ok(())
@@ -43,7 +43,7 @@ impl Own {
     }
 }
 
-/// Resolves a path to the form in which a walk below a resolved directory names it. The file need not exist yet.
+/// Resolves a path to the form in which a walk of a resolved directory returns it. The file need not exist yet.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     if let Ok(real) = fs::canonicalize(path) {
         return Ok(real);

@@ -1,4 +1,4 @@
-//! A path relative to the directory, as bytes: names need not be UTF-8.
+//! A path relative to the directory, kept as bytes because file names need not be UTF-8.
 
 use std::{
     ffi::OsStr,
@@ -8,7 +8,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A name. It is stored as text if it is UTF-8, so that the database is readable, and as bytes if not.
+/// A file name. It is stored as text if it is valid UTF-8, which keeps the database readable. Otherwise it is stored as
+/// bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Name {

@@ -1,4 +1,4 @@
-//! The progress of the run: a bar on a terminal, or else a line now and then.
+//! Shows the progress of the run: as a bar on a terminal, otherwise as a line from time to time.
 
 use std::{
     io::{IsTerminal, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The shortest time between two lines: often enough to see progress, seldom enough for a log file.
+/// The minimum time between two lines: short enough to show progress, long enough not to flood a log file.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Prints a line on standard error. If standard error is closed, the line is lost and the work continues.
@@ -15,12 +15,12 @@ pub fn say(line: &str) {
     writeln!(std::io::stderr(), "{line}").ok();
 }
 
-/// Shows the stored progress, whichever process made it.
+/// Shows the progress that is stored in the database, no matter which process made it.
 pub struct Progress {
     bar: Option<ProgressBar>,
     /// Whether the run had begun before this process started.
     continues: bool,
-    /// The last number of files shown, and when it was shown. `None`: nothing was shown yet.
+    /// The last number of files that was shown, and when it was shown. `None` means that nothing was shown yet.
     shown: Option<(u64, Instant)>,
 }
 
@@ -44,7 +44,7 @@ impl Progress {
                 bar.set_length(total);
                 bar.set_position(done);
                 if shown.is_none() {
-                    // Files that were done before say nothing about the speed.
+                    // Files that were hashed before this process started say nothing about its speed.
                     bar.reset_eta();
                 }
                 None

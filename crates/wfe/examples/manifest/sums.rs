@@ -1,4 +1,4 @@
-//! The format of `sha256sum`, and a file that is replaced as a whole or not at all.
+//! The format of `sha256sum`, and the atomic replacement of a file.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -38,7 +38,7 @@ pub fn line(name: &Name, hash: &str) -> Vec<u8> {
     line
 }
 
-/// The ending of the temporary file beside OUT. If several processes write at once, a number follows.
+/// The suffix of the temporary file next to OUT. If several processes write at once, a number follows the suffix.
 const TEMPORARY: &str = ".manifest-partial";
 
 /// Whether `other` is a temporary file of OUT. A file with such a name may be overwritten.
@@ -51,7 +51,7 @@ pub fn is_temporary(out: &Path, other: &Path) -> bool {
     })
 }
 
-/// Creates an empty temporary file beside OUT and locks it. As long as it is locked, no other process of this program
+/// Creates an empty temporary file next to OUT and locks it. As long as it is locked, no other process of this program
 /// writes, renames or removes it. The temporary file of a killed process is reused.
 fn temporary(out: &Path) -> io::Result<(PathBuf, File)> {
     let mut taken = 0;
@@ -74,7 +74,7 @@ fn temporary(out: &Path) -> io::Result<(PathBuf, File)> {
                 file.set_len(0)?;
                 return Ok((path, file));
             }
-            // Before it was locked, the file was renamed to OUT or removed.
+            // The file was renamed to OUT or removed before this process locked it.
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => taken += 1,
             Err(TryLockError::Error(error)) => return Err(error),
@@ -115,14 +115,15 @@ pub fn open_to_append(path: &Path) -> io::Result<(File, bool)> {
     }
 }
 
-/// Replaces `out` with these lines by temporary file, fsync and rename. After a crash, `out` is the old file or the
-/// new one.
+/// Replaces the contents of `out` with these lines: writes a temporary file, syncs it, and renames it to `out`. After a
+/// crash, `out` has either its old contents or the new contents.
 pub fn replace(out: &Path, lines: impl Iterator<Item = Vec<u8>>) -> io::Result<()> {
     let cannot_write =
         |error: io::Error| io::Error::new(error.kind(), format!("cannot write {}: {error}", out.display()));
     let (partial, file) = temporary(out).map_err(cannot_write)?;
     write_and_rename(&partial, &file, out, lines).map_err(|error| {
-        // The temporary file may keep a full disk full. If removing it fails too, the first error says more.
+        // The temporary file may keep a full disk full. If removing the file fails too, the first error is more
+        // informative.
         if is_at(&partial, &file).unwrap_or(false) {
             fs::remove_file(&partial).ok();
         }

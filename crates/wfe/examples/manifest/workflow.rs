@@ -25,14 +25,15 @@ use crate::{
 /// The for-each over the files.
 pub const HASH: &str = "hash";
 
-/// The data of the instance. The results of its steps are stored apart.
+/// The data of the instance. The results of the steps are stored separately.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Summary {
     pub files: u64,
     pub failed: Vec<(Name, String)>,
 }
 
-/// What may differ from start to start, and is therefore not stored in the instance.
+/// The settings that may differ from one start of the program to the next, and are therefore not stored in the
+/// instance.
 pub struct Place {
     pub dir: PathBuf,
     pub out: PathBuf,
@@ -42,8 +43,8 @@ pub struct Place {
 }
 
 /// Builds the definition of the run. Each directory has its own definition. A host claims only instances whose
-/// definition is registered on it, so that one database can hold the runs of many directories, and each process works
-/// on its own run.
+/// definition is registered with that host. One database can therefore hold the runs of many directories, while each
+/// process works on its own run.
 pub fn definition(place: &Arc<Place>, id: &str) -> wfe::Result<Definition> {
     let (lister, hasher, writer) = (Arc::clone(place), Arc::clone(place), Arc::clone(place));
     // The list is computed once and stored. After a kill, the run continues with the same list.
@@ -79,10 +80,10 @@ impl Place {
     fn hash(&self, name: &Name) -> Result<String, StepError> {
         let hash = hash_file(&name.below(&self.dir))?;
         if let Some(mut log) = self.log.as_ref() {
-            // One write to a file opened to append, so that the lines of several jobs do not mix.
+            // The line is appended with a single write, so that the lines of several jobs do not mix.
             if let Err(error) = log.write_all(&sums::line(name, &hash)) {
-                // The hashed file must not count as failed for this. The program may be killed at any moment, so it
-                // may also end here.
+                // A failure to write the log must not mark the hashed file as failed. The program exits instead, which
+                // is safe because it may be killed at any moment.
                 say(&format!("manifest: cannot write the log: {error}"));
                 std::process::exit(2);
             }
@@ -92,7 +93,7 @@ impl Place {
 }
 
 fn hash_file(path: &Path) -> io::Result<String> {
-    // The file may have become a pipe since it was listed. Opening a pipe would wait for ever.
+    // The file may have become a pipe since it was listed. Opening a pipe would block for ever.
     if !fs::symlink_metadata(path)?.is_file() {
         return Err(io::Error::other("no longer a regular file"));
     }
@@ -109,7 +110,7 @@ fn hash_file(path: &Path) -> io::Result<String> {
     Ok(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect())
 }
 
-/// The results of all files, for OUT.
+/// The results of all files, gathered for writing OUT.
 #[derive(Default)]
 pub struct Gathered {
     hashes: Vec<(u64, Name, String)>,
@@ -126,7 +127,8 @@ impl Gathered {
         Ok(())
     }
 
-    /// Writes OUT in the order of the sorted list. The results come in the order in which the files were done.
+    /// Writes OUT in the order of the sorted list. The store returns the results in the order in which the files were
+    /// hashed.
     pub fn write(mut self, out: &Path) -> io::Result<Summary> {
         self.hashes.sort_unstable_by_key(|(index, ..)| *index);
         self.failed.sort_unstable_by_key(|(index, ..)| *index);

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! It processes three orders: one is delivered, one is not approved in time, and one cannot be shipped and is
-//! compensated. With a database file, the program may be killed at any moment. Started again, it continues where it
-//! was.
+//! compensated. With a database file, the program may be killed at any moment. After a restart, the program continues
+//! where it stopped.
 
 #[path = "../common/attend.rs"]
 mod attend;
@@ -55,7 +55,7 @@ async fn run(options: Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The orders, each with the person who approves it.
+/// The orders, each with the person who approves the order, if any.
 fn orders() -> [(Order, Option<&'static str>); 3] {
     let order = |id: &str, cents, address: &str| Order {
         id: id.to_owned(),

@@ -1,5 +1,5 @@
-//! The workflow of an order. A large order needs an approval. Then a saga reserves, charges and ships: all of it or
-//! nothing.
+//! The workflow of an order. A large order needs an approval. Then a saga reserves, charges and ships. If one of these
+//! steps fails, the saga compensates the completed steps.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::shop::Shop;
 pub const ORDER: &str = "order";
 pub const APPROVED: &str = "order-approved";
 
-/// Orders from this many cents on need an approval.
+/// Orders of this many cents or more need an approval.
 const LARGE: u64 = 10_000;
 const APPROVE_WITHIN: Duration = Duration::from_hours(48);
 
@@ -79,8 +79,8 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
                         order.receipt = Some(charge.receipt.clone());
                         order.log.push("charged".to_owned());
                     })
-                    // The bank is busy at times, which is worth a retry. A refused card would be a fatal error, which
-                    // is not retried.
+                    // A busy bank is a temporary error, so the step is retried. A refused card would be a fatal error,
+                    // which is not retried.
                     .retry(Retry::up_to(5).initial(Duration::from_mins(1)).jitter(0.0)),
                 )
                 .compensate_with(|undo| undo.then("refund", refund(shop)))
@@ -109,7 +109,8 @@ pub fn order(shop: &Arc<Shop>) -> Result<Definition> {
         .build()
 }
 
-/// A step as a struct. Its fields hold its inputs, its outputs, and what it needs from the program.
+/// A step that is implemented as a struct. The fields hold the step's inputs and outputs, and the objects of the
+/// program that the step needs.
 struct Charge {
     shop: Arc<Shop>,
     order: String,

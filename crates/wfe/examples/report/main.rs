@@ -5,7 +5,8 @@
 //! cargo run -p wfe --example report -- [--db FILE] [--out DIR]
 //! ```
 //!
-//! With a database file, the program may be killed at any moment. Started again, it continues where it was.
+//! With a database file, the program may be killed at any moment. After a restart, the program continues where it
+//! stopped.
 
 #[path = "../common/calendar.rs"]
 mod calendar;
@@ -39,7 +40,7 @@ Lets ten days pass and writes a report each morning.
   --out DIR    the folder for the reports, created if missing; by default one that is removed at the end";
 
 const SCHEDULE: &str = "daily";
-/// How often the program checks whether a report was written. To a person, this is at once.
+/// The interval at which the program checks whether a report was written. A person does not notice a delay this short.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[tokio::main]
@@ -65,11 +66,12 @@ struct Office {
 }
 
 impl Office {
-    /// Plays the days one after the other. After a kill, the program continues with the day that the calendar shows.
+    /// Simulates the days one after the other. After a crash, the program continues with the day that the calendar
+    /// shows.
     async fn ten_days(&self) -> Result<(), Failure> {
         let mut host = self.open().await?;
         if self.calendar.now() < day(2, 6) {
-            let at_six = Timetable::cron("0 6 * * *"); // UTC; `.in_zone("Europe/Berlin")` follows a zone's clock
+            let at_six = Timetable::cron("0 6 * * *"); // in UTC; `.in_zone("Europe/Berlin")` sets a time zone
             let daily = NewSchedule::new(SCHEDULE, REPORT, at_six).catch_up(CatchUp::One);
             match host.schedules().create(daily, &"Sales".to_owned()).await {
                 Ok(()) | Err(WfeError::AlreadyExists { .. }) => {}
@@ -150,7 +152,7 @@ fn read(file: &Path) -> Result<String, Failure> {
     Ok(fs::read_to_string(file)?.trim_end().to_owned())
 }
 
-/// This hour of this day of January 2030.
+/// Returns the time of this hour on this day of January 2030.
 fn day(day: i64, hour: i64) -> DateTime<Utc> {
     /// The first of January 2030, in seconds since the Unix epoch.
     const NEW_YEAR: i64 = 1_893_456_000;

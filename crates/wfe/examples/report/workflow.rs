@@ -17,16 +17,17 @@ use wfe::{
 pub const REPORT: &str = "report";
 
 /// Builds the workflow that writes the report of a day into a folder. The data of an instance is the subject of the
-/// report. The day is that of the schedule's tick and not that of the clock, because a missed tick is caught up late,
-/// and a retry is later still.
+/// report. The day of the report is the day of the schedule's tick, not the current day. A missed tick is caught up
+/// late, and a retry runs even later.
 pub fn report(folder: &Path, clock: Arc<dyn Clock>) -> Result<Definition> {
     let folder = folder.to_owned();
     WorkflowBuilder::<String>::new(REPORT, 1)
         .then(
             "write",
-            // Writing a file blocks: `blocking` keeps it off the threads on which other steps run.
+            // Writing a file blocks the thread. `blocking` runs the body on a separate thread, so that it does not
+            // delay other steps.
             blocking(move |ctx: &Ctx, about: &String| {
-                // A report that was triggered by hand has no tick; its time is now.
+                // A report that was triggered by hand has no tick; it uses the current time.
                 let time = Tick::of(ctx).map_or_else(|| clock.now(), |tick| tick.time);
                 Ok(write(&folder, about, time)?)
             })
@@ -35,7 +36,7 @@ pub fn report(folder: &Path, clock: Arc<dyn Clock>) -> Result<Definition> {
         .build()
 }
 
-/// Writes the report. If it is written again after a crash, the result is the same file.
+/// Writes the report. A second write after a crash produces the same file.
 fn write(folder: &Path, about: &str, time: DateTime<Utc>) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(file(folder, time), format!("{about}, {}\n", time.format("%A at %H:%M")))

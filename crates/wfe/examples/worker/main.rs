@@ -1,13 +1,13 @@
-//! Activities: work that is done by workers in processes of their own, with claims, leases and heartbeats.
+//! Activities: external workers, each in its own process, do work for a workflow, with claims, leases and heartbeats.
 //!
 //! ```text
 //! cargo run -p wfe --example worker -- [--db FILE]
 //! ```
 //!
-//! Workers make thumbnails of three pictures. The first picture is claimed by a worker that works as it should, the
-//! second by a worker that dies, and the third by a worker that is too slow, so that its answer is refused. The
-//! program starts itself as each of the workers. It may be killed at any moment. Started again on the same file, it
-//! continues where it was.
+//! Workers make thumbnails of three pictures. The first picture is claimed by a worker that works as it should, and the
+//! second by a worker that crashes. The third is claimed by a worker that is too slow, so that its result is refused.
+//! The program starts itself as each of the workers. The program may be killed at any moment. After a restart with the
+//! same file, it continues where it stopped.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -39,7 +39,7 @@ Makes thumbnails of three pictures with workers in other processes.
   --db FILE       the database, created if missing; by default one that is removed at the end
   --work MANNER   runs as a worker until the standard input ends; MANNER is steady, hasty or slow";
 
-/// How often the program reads the status of an instance. To a person, this is at once.
+/// The interval at which the program reads the status of an instance. A person does not notice a delay this short.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 #[tokio::main]
@@ -95,8 +95,8 @@ async fn make(host: &WorkflowHost, db: &Path, file: &str, first: Option<Manner>)
     Ok(())
 }
 
-/// Waits until a worker has claimed the activity of this instance, and returns its name. `None`: the instance has
-/// ended.
+/// Waits until a worker has claimed the activity of this instance, and returns the name of the worker. Returns `None`
+/// if the instance has ended.
 async fn claimant(host: &WorkflowHost, id: &str) -> Result<Option<String>, Failure> {
     loop {
         let status = host.status(id).await?;
@@ -140,11 +140,11 @@ impl Process {
         Ok(())
     }
 
-    /// Closes the worker's standard input after `word`, which makes it end; shows what it still prints, and waits for
-    /// its end.
+    /// Writes `word` to the worker's standard input and closes the input, which makes the worker end. Prints the
+    /// remaining output of the worker, and waits until its process has exited.
     fn end(&mut self, word: &str) -> Result<(), Failure> {
         if let Some(mut input) = self.input.take() {
-            // Fails if the worker has died.
+            // The write fails if the worker's process has exited.
             input.write_all(word.as_bytes()).ok();
         }
         for line in self.output.by_ref() {

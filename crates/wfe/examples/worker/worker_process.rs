@@ -1,4 +1,4 @@
-//! The process of a worker. Of the workflow, it only needs the store and the name of the activity.
+//! The process of a worker. A worker needs only the store and the name of the activity, not the workflow.
 
 use std::{
     io::{self, Read},
@@ -18,21 +18,21 @@ use crate::{
     workflow::{THUMBNAIL, Thumbnail},
 };
 
-/// The lease of the hasty and the slow worker. It is short, so that the next worker need not wait long. The steady
-/// worker has the default lease of 30 s.
+/// The lease of the hasty worker and of the slow worker. The lease is short, so that the next worker need not wait
+/// long. The steady worker has the default lease of 30 s.
 const LEASE: Duration = Duration::from_millis(300);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// How many times a worker tries to claim an activity before it gives up.
 const ATTEMPTS: usize = 500;
 
-/// How a worker works.
+/// How a worker behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Claims an activity, does it, and answers.
+    /// Claims an activity, does the work, and reports the result.
     Steady,
-    /// Claims an activity, and dies.
+    /// Claims an activity, and then crashes.
     Hasty,
-    /// Claims an activity, and answers after its lease has expired.
+    /// Claims an activity, and reports the result after the lease has expired.
     Slow,
 }
 
@@ -89,8 +89,8 @@ pub async fn work(db: &Path, manner: Manner) -> Result<(), Failure> {
     }
 }
 
-/// Does activities until the standard input ends, then finishes the running ones. However long an activity takes,
-/// heartbeats renew its lease.
+/// Does activities until the standard input ends, and then finishes the activities that are running. Heartbeats renew
+/// the lease of an activity for as long as it runs.
 async fn steady(host: &WorkflowHost, input: oneshot::Receiver<bool>) -> Result<(), Failure> {
     let worker = host.activities().worker(THUMBNAIL, Manner::Steady.name());
     let work = worker.run_until(input, |file: String, _ctx| async move {
@@ -100,7 +100,7 @@ async fn steady(host: &WorkflowHost, input: oneshot::Receiver<bool>) -> Result<(
     Ok(work.await?)
 }
 
-/// Claims the next free activity, and tries again while there is none.
+/// Claims the next activity that no other worker has claimed. Tries again as long as there is no such activity.
 async fn claim(host: &WorkflowHost, manner: Manner) -> Result<Option<ActivityClaim>, Failure> {
     for _ in 0..ATTEMPTS {
         if let Some(claim) = host.activities().claim(THUMBNAIL, manner.name(), LEASE).await? {
@@ -115,15 +115,16 @@ fn thumbnail(file: &str, manner: Manner) -> Thumbnail {
     Thumbnail { file: file.replace(".jpg", "-small.jpg"), by: manner.name().to_owned() }
 }
 
-/// Resolves when the standard input ends. The value says whether the input had any content: it has none if the parent
-/// process has died.
+/// Resolves when the standard input ends. The value says whether the input had any content. The input has no content if
+/// the parent process has died.
 fn input_end() -> oneshot::Receiver<bool> {
     let (sender, receiver) = oneshot::channel();
-    // On a thread of its own and not on the runtime, which would wait for it when the process ends.
+    // This runs on a separate thread and not on the runtime, because the runtime would wait for the read when the
+    // process ends.
     thread::spawn(move || {
         let mut input = String::new();
         let has_content = io::stdin().read_to_string(&mut input).is_ok() && !input.is_empty();
-        // Fails if the receiver was dropped.
+        // Sending fails if the receiver was dropped.
         sender.send(has_content).ok();
     });
     receiver

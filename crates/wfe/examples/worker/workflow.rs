@@ -18,7 +18,7 @@ pub struct Picture {
     pub thumbnail: Option<Thumbnail>,
 }
 
-/// What a worker answers.
+/// The result that a worker reports.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Thumbnail {
     pub file: String,
@@ -33,7 +33,7 @@ pub fn picture() -> Result<Definition> {
                 .output(|made: &Thumbnail, picture| picture.thumbnail = Some(made.clone()))
                 .fail_after(|_, ()| Duration::from_hours(1)),
         )
-        // Retried if a worker answers with a failure, or if no answer comes within an hour.
+        // The activity is retried if a worker reports a failure, or if no result arrives within an hour.
         .retry(Retry::up_to(3))
         .build()
 }

@@ -1,14 +1,15 @@
-//! The one channel into the engine.
+//! The only channel into the engine.
 //!
-//! Two kinds of things go through it. *Orders* are queued, and taken up in the order in which they were sent.
-//! *Notifications* say that something in the store may have changed; they merge with those that the engine has not taken up
-//! yet. Both are taken together, and orders first: a notification never comes before an order that was sent before it.
+//! The channel carries two kinds of messages. *Orders* are queued, and the engine executes them in the order in which
+//! they were sent. *Notifications* say that something in the store may have changed. A new notification merges with the
+//! notifications that the engine has not received yet. The engine receives orders and notifications together, and
+//! executes the orders first. A notification is therefore never handled before an order that was sent before it.
 //!
-//! The channel is bounded. Whatever a caller of the program sends that does not merge needs a permit, and callers wait for
-//! one ([`Channel::permit`]). The permit is free again when the engine has taken up what was sent. The engine itself (its
-//! instances notify it of what their commits hold for others) needs no permit and never waits: it sends notifications only,
-//! which merge. So no circle of waiting can come about: the engine takes up what was sent whatever the program does, and
-//! asks nothing of the program for that.
+//! The channel is bounded. A call of the program needs a permit for each message that does not merge, and waits until a
+//! permit is available ([`Channel::permit`]). The permit is released when the engine has handled the message. The
+//! engine itself needs no permit and never waits: its instances send only notifications, which merge. These
+//! notifications announce what a commit holds for other instances. A deadlock is therefore impossible: the engine never
+//! waits for the program before it handles a message.
 
 use std::{
     collections::VecDeque,
@@ -24,10 +25,10 @@ use super::{
     state::notifications::{Notifications, Permit},
 };
 
-/// The end of the channel at which it is sent.
+/// The sending end of the channel.
 pub(in crate::engine) struct Channel {
     state: Mutex<State>,
-    /// Something was sent that was not taken up.
+    /// Notified when something was sent that the engine has not received yet.
     arrived: Notify,
     permits: Arc<Semaphore>,
 }
@@ -36,26 +37,26 @@ pub(in crate::engine) struct Channel {
 struct State {
     orders: VecDeque<Order>,
     notifications: Notifications,
-    /// The host was dropped: nothing is sent any more.
+    /// The host was dropped: no more messages are sent.
     is_left: bool,
-    /// The engine has ended: nothing is taken up any more.
+    /// The engine has ended: no more messages are received.
     is_closed: bool,
 }
 
 impl Channel {
-    /// For so many orders and requests of the program at once.
+    /// Creates a channel that holds this many orders and requests of the program at once.
     pub fn new(permits: usize) -> Self {
         let permits = Arc::new(Semaphore::new(permits));
         Self { state: Mutex::default(), arrived: Notify::new(), permits }
     }
 
-    /// What a caller needs to send an order or to name an instance; waits while the engine has enough to take up. `None`:
-    /// the engine has ended.
+    /// Returns the permit that a caller needs to send an order or to request something for an instance. Waits while all
+    /// permits are in use. Returns `None` if the engine has ended.
     pub async fn permit(&self) -> Option<Permit> {
         self.permits.clone().acquire_owned().await.ok()
     }
 
-    /// `Err`: the engine has ended.
+    /// Sends an order. Returns the order as an error if the engine has ended.
     pub fn order(&self, order: Order) -> std::result::Result<(), Order> {
         let mut state = self.lock();
         if state.is_closed {
@@ -67,7 +68,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Has the engine look after what this notes. Once the engine has ended, nothing: the next one finds it in the store.
+    /// Notifies the engine of what `note` records. Does nothing once the engine has ended, because the next engine
+    /// finds the change in the store.
     pub fn notify(&self, note: impl FnOnce(&mut Notifications)) {
         let mut state = self.lock();
         if state.is_closed {
@@ -78,13 +80,13 @@ impl Channel {
         self.arrived.notify_one();
     }
 
-    /// The host was dropped.
+    /// Notifies the engine that the host was dropped.
     pub fn leave(&self) {
         self.lock().is_left = true;
         self.arrived.notify_one();
     }
 
-    /// The engine has ended.
+    /// Whether the engine has ended.
     pub fn is_closed(&self) -> bool {
         self.lock().is_closed
     }
@@ -94,19 +96,19 @@ impl Channel {
     }
 }
 
-/// The engine's end of the channel. Dropped, it closes the channel.
+/// The receiving end of the channel, which the engine holds. Dropping it closes the channel.
 pub(in crate::engine) struct Receiver {
     channel: Arc<Channel>,
-    /// Empty between two calls: its memory is used again.
+    /// Empty between two calls of `receive`; kept to reuse its memory.
     orders: VecDeque<Order>,
 }
 
-/// What has come out of the channel at once.
+/// All messages that one call of [`Receiver::receive`] has taken from the channel.
 pub(in crate::engine) struct Received<'a> {
-    /// To be taken up first.
+    /// The orders, which the engine executes before it handles the notifications.
     pub orders: &'a mut VecDeque<Order>,
     pub notifications: Notifications,
-    /// The host was dropped: this is the last that comes.
+    /// The host was dropped: no more messages follow.
     pub is_last: bool,
 }
 
@@ -115,7 +117,7 @@ impl Receiver {
         Self { channel, orders: VecDeque::new() }
     }
 
-    /// Waits until something was sent, and takes all of it.
+    /// Waits until a message was sent, and takes all messages that the channel holds.
     pub async fn receive(&mut self) -> Received<'_> {
         self.channel.arrived.notified().await;
         self.orders.clear();
@@ -126,7 +128,7 @@ impl Receiver {
         Received { orders: &mut self.orders, notifications, is_last }
     }
 
-    /// Whether nothing is there for now.
+    /// Whether the channel holds no messages at the moment.
     pub fn is_empty(&self) -> bool {
         let state = self.channel.lock();
         state.orders.is_empty() && state.notifications.is_empty()
@@ -145,7 +147,7 @@ impl Drop for Receiver {
         state.is_closed = true;
         let left = (mem::take(&mut state.orders), mem::take(&mut state.notifications));
         drop(state);
-        // Callers that wait for an answer to one of these learn now that none comes.
+        // Dropping these messages also ends the wait of the callers that expect a reply to one of them.
         drop(left);
     }
 }

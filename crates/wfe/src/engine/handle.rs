@@ -1,5 +1,5 @@
-//! The door into the engine. What a program's calls want of it goes through here, and through one [channel](super::channel)
-//! behind it.
+//! The only entry point into the engine. Every call of the program that needs the engine goes through this handle, and
+//! through one [channel](super::channel) behind it.
 
 use std::{
     fmt,
@@ -40,13 +40,14 @@ use super::{
 };
 use crate::store::StoreAccess;
 
-/// A host's engine: not started yet, running, or ended. Cheap to clone. When the last clone is dropped, the engine ends as
-/// if the process had died.
+/// A host's engine, which is not started yet, running, or ended. The handle is cheap to clone. When the last clone is
+/// dropped, the engine ends as after a crash of the process.
 ///
-/// *Orders* ([`start`](Self::start), [`wait_idle`](Self::wait_idle), [`stop`](Self::stop)) are taken up in the order in
-/// which they are given, and have an answer. *Notifications* ([`wake`](Self::wake), [`event_stored`](Self::event_stored) and
-/// their like) follow a write to the store; they merge, and have none. Calls that do not merge wait for a permit while the
-/// engine has much to take up. The engine never waits for a program's call.
+/// *Orders* ([`start`](Self::start), [`wait_idle`](Self::wait_idle), [`stop`](Self::stop)) are executed in the order in
+/// which they are sent, and the engine replies to them. *Notifications* ([`wake`](Self::wake),
+/// [`event_stored`](Self::event_stored) and similar calls) follow a write to the store; they merge, and have no reply.
+/// Calls that do not merge wait for a permit while the engine has many messages to handle. The engine never waits for a
+/// program's call.
 #[derive(Clone)]
 pub(crate) struct Handle(Arc<Door>);
 
@@ -73,10 +74,11 @@ impl Handle {
         Self(Arc::new(Door { shared, stage: Mutex::new(Stage::New) }))
     }
 
-    /// Starts the engine's thread. Bodies run on the runtime that this is called in.
+    /// Starts the engine's thread. Bodies run on the runtime from which this is called.
     ///
     /// # Errors
-    /// [`Invalid`](WfeError::Invalid): it was launched before. [`Closed`](WfeError::Closed): it has ended. Those of the store.
+    /// [`Invalid`](WfeError::Invalid) if the engine was launched before. [`Closed`](WfeError::Closed) if the engine has
+    /// ended. Also the errors of the store.
     pub async fn launch(&self) -> Result<()> {
         let shared = &self.0.shared;
         self.check_new(&self.stage())?;
@@ -91,9 +93,10 @@ impl Handle {
         Ok(())
     }
 
-    /// Stores a new instance and has the engine run it, once the [middleware](WorkflowStart) lets it; gives its id. If the
-    /// engine does not run, or has no room for it, the instance waits in the store. Dropped, the call has started nothing as
-    /// long as it waits for the middleware or for its permit; after that, the start may still come about.
+    /// Stores a new instance and has the engine run it, once the [middleware](WorkflowStart) allows the start. Returns
+    /// the id of the instance. If the engine does not run or has no capacity, the instance waits in the store. If the
+    /// future is dropped while it waits for the middleware or for its permit, nothing was started. If it is dropped
+    /// later, the start may still happen.
     pub async fn start(&self, instance: WorkflowInstance) -> Result<String> {
         let shared = &self.0.shared;
         if self.has_ended() {
@@ -109,10 +112,10 @@ impl Handle {
         let Some(engine) = self.runtime() else {
             return start::store_new(shared, instance, None).await;
         };
-        // After the middleware: that may start instances, too.
+        // The permit is requested after the middleware has run, because a middleware may itself start instances.
         let Some(permit) = shared.channel.permit().await else { return Err(shared.store.loss.or_closed()) };
-        // In a task of its own, which goes on if the caller drops its future: an instance that this host owns, but
-        // never runs, would wait until the next start.
+        // The start runs in a separate task, which continues if the caller drops its future. Otherwise an instance
+        // could be left that this host owns but does not run; it would wait until the next start of the host.
         let shared = shared.clone();
         let stored = engine.spawn(async move { start::store_new(&shared, instance, Some(permit)).await });
         stored.await.unwrap_or_else(|ended| {
@@ -121,7 +124,7 @@ impl Handle {
         })
     }
 
-    /// Starts an instance of a schedule; gives its id.
+    /// Starts an instance for a tick of a schedule, and returns its id.
     pub async fn start_scheduled(&self, spec: &Spec, reference: String) -> Result<String> {
         let shared = &self.0.shared;
         let found = shared.find_definition(&spec.definition, spec.version).ok_or_else(|| {
@@ -133,22 +136,23 @@ impl Handle {
         self.start(instance).await
     }
 
-    /// What a request needs to be handed to the engine; to be had before the request is stored. Waits while the engine has
-    /// much to take up. `None`: it does not run.
+    /// Returns the permit that is needed to pass a request to the engine. Call this before the request is stored. Waits
+    /// while the engine has many messages to handle. Returns `None` if the engine does not run.
     pub async fn permit(&self) -> Option<Permit> {
         if self.is_running() { self.0.shared.channel.permit().await } else { None }
     }
 
-    /// A request of this instance is stored: its actor looks, or the engine acquires it. If the engine does not run, the next
-    /// one finds the request in the store.
+    /// Notifies the engine that a request for this instance is stored. The instance's actor reads the request, or the
+    /// engine acquires the instance. If the engine does not run, the next engine finds the request in the store.
     pub fn wake(&self, id: &str, permit: Option<Permit>) {
         if self.is_running() {
             self.0.shared.channel.notify(|all| all.request(id, permit));
         }
     }
 
-    /// An event is stored, which is `due` then; `None`: now. It is delivered, and marked as processed when no instance
-    /// needs it. `false`: the engine does not run.
+    /// Notifies the engine that an event is stored, which becomes due at `due`, or is due now if `due` is `None`. The
+    /// engine delivers the event, and marks it as processed when no instance needs it. Returns `false` if the engine
+    /// does not run.
     pub fn event_stored(&self, id: &str, due: Option<DateTime<Utc>>) -> bool {
         let runs = self.is_running();
         if runs {
@@ -157,37 +161,40 @@ impl Handle {
         runs
     }
 
-    /// An answer to an external task is stored. The instance that takes it marks it as processed.
+    /// Notifies the engine that an answer to an external task is stored. The instance that receives the answer marks it
+    /// as processed.
     pub fn answer_stored(&self) {
         self.0.shared.channel.notify(Notifications::deliverable);
     }
 
-    /// An event may have been stored whose id is not known.
+    /// Notifies the engine that an event with an unknown id may have been stored.
     pub fn event_in_doubt(&self) {
         self.0.shared.channel.notify(Notifications::event_in_doubt);
     }
 
-    /// There may be external tasks that are free.
+    /// Notifies the watchers that unclaimed external tasks may exist.
     pub fn tasks_changed(&self) {
         self.0.shared.tasks_changed();
     }
 
-    /// Changes whenever external tasks may have become free, and when the engine has ended.
+    /// Returns a watch that changes whenever external tasks may have become available, and when the engine has ended.
     pub fn watch_tasks(&self) -> watch::Receiver<()> {
         self.0.shared.watch_tasks()
     }
 
-    /// Makes a definition known, and what a schedule of it needs. Stored instances may have waited for it.
+    /// Registers a definition, and the engine's own definitions for schedules that start it. Stored instances may have
+    /// waited for this definition.
     ///
     /// # Errors
-    /// [`InvalidDefinition`](WfeError::InvalidDefinition): one of this id and version is registered already.
+    /// [`InvalidDefinition`](WfeError::InvalidDefinition) if a definition with this id and version is already
+    /// registered.
     pub fn register(&self, definition: Definition) -> Result<()> {
         let shared = &self.0.shared;
         let starter: Arc<dyn Starter> = Arc::new(Ticks(Arc::downgrade(&self.0)));
         let all_own = definitions_for(&definition, &starter)?;
         shared.register(definition)?;
         for own in all_own {
-            // One is for all versions: then it is there already.
+            // One of the engine's own definitions serves all versions, so it may already be registered.
             let is_there = || shared.definition(own.id(), own.version()).is_some();
             if !is_there()
                 && let Err(error) = shared.register(own.clone())
@@ -203,14 +210,15 @@ impl Handle {
     /// Waits for the end of an instance, whichever host runs it.
     ///
     /// # Errors
-    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id. What [`has_ended`](Self::has_ended)
-    /// answers, if the engine ends before. Those of the store.
+    /// [`WorkflowNotFound`](WfeError::WorkflowNotFound) if no instance has this id. [`Closed`](WfeError::Closed) or
+    /// [`Unusable`](WfeError::Unusable) if the engine has ended or ends before the instance does. Also the errors of
+    /// the store.
     pub async fn wait_end(&self, id: &str) -> Result<End> {
         let shared = &self.0.shared;
         let _tidy = shared.completions.tidy(id);
         let mut shall_look = false;
         loop {
-            // Asked before the wait begins: an engine that ends later ends this wait, too.
+            // This is checked before the wait begins: an engine that ends later also ends this wait.
             let has_ended = self.has_ended();
             let (end, comes) = shared.completions.wait(id);
             if (shall_look || !comes)
@@ -223,21 +231,22 @@ impl Handle {
             }
             let runs = self.is_running();
             tokio::select! {
-                // An error: the engine has ended, or it is time to look.
+                // An error means that the engine has ended, or that the end must be read from the store.
                 end = end => match end {
                     Ok(end) => return Ok(Arc::unwrap_or_clone(end)),
                     Err(_) => shall_look = true,
                 },
-                // An engine that runs looks for all who wait.
+                // A running engine checks the store for all waiting callers, so only a host without an engine polls
+                // here.
                 () = shared.options.clock.sleep(shared.options.poll_interval), if !runs => {}
             }
         }
     }
 
-    /// Waits until nothing can happen before time passes or something comes from outside.
+    /// Waits until the host is idle: nothing can happen before time passes or an external event arrives.
     ///
     /// # Errors
-    /// The engine does not run, or ends meanwhile.
+    /// Fails if the engine does not run, or if it ends during the wait.
     pub async fn wait_idle(&self) -> Result<Idle> {
         let closed = || self.0.shared.store.loss.or_closed();
         let Some(permit) = self.permit().await else { return Err(closed()) };
@@ -246,11 +255,13 @@ impl Handle {
         idle.await.map_err(|_| closed())
     }
 
-    /// Lets running bodies end within the grace time, and ends the engine. `beside` is awaited, too. The store is verified
-    /// last: a host that ends well says that what it has answered is stored.
+    /// Waits for running bodies within the grace time, and ends the engine. The future that `beside` returns is awaited
+    /// concurrently. The store is verified last, so that a successful return confirms that all acknowledged writes are
+    /// stored.
     ///
     /// # Errors
-    /// [`Closed`](WfeError::Closed): it has ended before. [`Unusable`](WfeError::Unusable): the store is lost.
+    /// [`Closed`](WfeError::Closed) if the engine has already ended. [`Unusable`](WfeError::Unusable) if the store is
+    /// lost.
     pub async fn stop<F: Future<Output = ()>>(&self, beside: impl FnOnce() -> F) -> Result<()> {
         let shared = &self.0.shared;
         let stage = std::mem::replace(&mut *self.stage(), Stage::Stopped);
@@ -270,7 +281,7 @@ impl Handle {
         if is_stopped { shared.store.verify().await } else { Err(shared.store.loss.or_closed()) }
     }
 
-    /// It was stopped, or has ended by itself. It never runs again.
+    /// Whether the engine was stopped or has ended for another reason. An engine that has ended never runs again.
     pub fn has_ended(&self) -> bool {
         self.stage().has_ended(&self.0.shared)
     }
@@ -279,7 +290,7 @@ impl Handle {
         self.runtime().is_some()
     }
 
-    /// The engine's own runtime; `None`: it does not run.
+    /// Returns the engine's own runtime, or `None` if the engine does not run.
     fn runtime(&self) -> Option<runtime::Handle> {
         match &*self.stage() {
             Stage::Running { engine, .. } if !self.0.shared.channel.is_closed() => Some(engine.clone()),
@@ -300,7 +311,7 @@ impl Handle {
     }
 }
 
-/// What can be seen of it.
+/// Read access to the state of the engine.
 impl Handle {
     pub fn store(&self) -> &Arc<StoreAccess> {
         &self.0.shared.store
@@ -314,7 +325,7 @@ impl Handle {
         self.0.shared.now()
     }
 
-    /// The definition of this id and version, or (`None`) of its newest version.
+    /// Returns the definition with this id and version, or with the newest version if `version` is `None`.
     pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
         self.0.shared.find_definition(id, version)
     }
@@ -323,12 +334,12 @@ impl Handle {
         self.0.shared.definitions()
     }
 
-    /// An instance as it is stored, if that can be.
+    /// Reads an instance from the store, and checks that its state is consistent.
     pub async fn inspect(&self, id: &str) -> Result<Loaded> {
         self.0.shared.inspect(id).await
     }
 
-    /// How far the bodies of the instance have come that this engine has taken up.
+    /// Returns the states of those bodies of the instance that this engine has queued or started.
     pub fn bodies_of(&self, id: &str) -> BodyStates {
         self.0.shared.in_flight.of(id)
     }
@@ -348,7 +359,7 @@ impl Stage {
     }
 }
 
-/// Starts instances for ticks, as long as the host is there.
+/// Starts instances for ticks, as long as the host exists.
 struct Ticks(Weak<Door>);
 
 impl Starter for Ticks {

@@ -1,18 +1,18 @@
-//! What goes through the door of the engine: orders, which keep the order of the program and have an answer. What merges
-//! are the [notifications](super::state::notifications).
+//! The orders to the engine: messages that keep the order in which the program sent them, and that get a reply.
+//! Messages that merge are [notifications](super::state::notifications) instead.
 
 use tokio::sync::{oneshot, watch};
 use wfe_core::traits::{Claimed, Loaded};
 
 use super::state::{notifications::Permit, outcome::Idle, shared::AtWork};
 
-/// What a caller orders of the engine.
+/// An order of a caller to the engine.
 pub(in crate::engine) enum Order {
-    /// Run this instance, which was stored just now.
+    /// Runs this new instance, which is already stored.
     Start(Box<NewInstance>),
-    /// Answer when nothing can happen any more by itself.
+    /// Sends a reply when the host is idle: when nothing more can happen automatically.
     Idle(oneshot::Sender<Idle>, Permit),
-    /// End: let running bodies end within the grace time, then answer. Sent in [`Phase::Draining`].
+    /// Ends the engine: waits for running bodies within the grace time, and then replies. Sent in [`Phase::Draining`].
     Stop(oneshot::Sender<()>),
 }
 
@@ -24,12 +24,12 @@ pub(in crate::engine) struct NewInstance {
     pub permit: Permit,
 }
 
-/// How far the host is on its way to the end.
+/// The phase of the host between its start and its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) enum Phase {
-    /// It runs.
+    /// The host runs.
     Running,
-    /// No body begins any more; those that run may end.
+    /// No more bodies start; running bodies may finish.
     Draining,
     /// The grace time is over.
     Closing,

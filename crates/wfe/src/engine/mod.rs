@@ -1,8 +1,9 @@
-//! The engine's own thread: which instances are at work, when to look at others, and each one's actor.
+//! The engine, which has its own thread. It decides which instances this host works on and when it claims more, and
+//! runs an actor for each of them.
 //!
-//! Of what a user writes, only what is quick runs here: output closures, retry predicates, and the data's and errors' own
-//! `Clone`, `Serialize` and the like. Bodies, inputs and factories do not, so that a step which never yields stops
-//! neither commits nor timers.
+//! Only short user code runs on the engine's thread: output closures, retry predicates, and the `Clone`, `Serialize`
+//! and similar implementations of data and errors. Bodies, inputs and factories run elsewhere, so that a step that
+//! never yields stops neither commits nor timers.
 
 mod channel;
 mod dispatcher;

@@ -1,4 +1,4 @@
-//! How an instance is started: stored, published, and handed to the engine.
+//! Starts an instance: stores it, publishes its start, and passes it to the engine.
 
 use std::sync::Arc;
 
@@ -18,28 +18,28 @@ use super::{
     steps::slots::take_slots,
 };
 
-/// Stores a new instance and, with a permit, has the engine run it. On a host that does not run (`None`), it waits in the
-/// store.
+/// Stores a new instance and, with a permit, has the engine run it. Without a permit (`None`), the host does not run,
+/// and the instance waits in the store.
 ///
-/// The start is published before the order is sent, and so before anything else of the instance. Before the id is known to
-/// the caller, the instance counts as at work here: a caller that waits for its end then gets it without a look into the
-/// store, and the host is not idle before it has run.
+/// The start is published before the order is sent, and therefore before any other event of the instance. The instance
+/// counts as at work here before the caller knows its id. A caller that waits for its end therefore gets the end
+/// without reading the store, and the host is not idle before the instance has run.
 pub(super) async fn store_new(
     shared: &Arc<Shared>,
     mut instance: WorkflowInstance,
     permit: Option<Permit>,
 ) -> Result<String> {
-    // Without room in memory the instance waits in the store, and is claimed later.
+    // If there is no capacity in memory, the instance waits in the store and is claimed later.
     let limited = shared.options.limits.instances(&instance.workflow_definition_id);
     let slot = limited.and_then(|slots| take_slots(slots, 1));
     let has_room = permit.is_some() && shared.room() > 0 && slot.is_some() == limited.is_some();
     let mut owner = if has_room { shared.owner() } else { None };
-    // Without an owner any host may claim it, this one too, as soon as it is stored.
+    // An instance without an owner may be claimed by any host, including this one, as soon as it is stored.
     let pending_start = || shared.start_barrier.of_definition(&instance.workflow_definition_id);
     let mut _pending_start = owner.is_none().then(pending_start);
     let mut started = shared.store.start(owner.as_deref(), &instance).await;
     if let Err(WfeError::OwnerLost { .. }) = started {
-        // Nothing was stored. The engine's next look finds that it needs another owner.
+        // Nothing was stored. The engine's next claim detects that the host needs a new owner.
         (owner, _pending_start) = (None, Some(pending_start()));
         started = shared.store.start(None, &instance).await;
     }
@@ -65,16 +65,16 @@ pub(super) async fn store_new(
         let loaded = just_started(instance, fence, owner.id());
         let work = shared.begin(&started.id, owner, slot);
         let new = NewInstance { claimed, loaded, work, permit };
-        // It fails only if the engine has ended; then the next start sees the instance.
+        // Sending fails only if the engine has ended. The instance is then found after the next start.
         let _later = shared.channel.order(Order::Start(Box::new(new)));
     } else {
-        // Also on a host that does not run: it may have been started meanwhile.
+        // This also happens on a host that does not run, because it may have been started meanwhile.
         shared.channel.notify(Notifications::unowned_instance);
     }
     Ok(started.id)
 }
 
-/// What the store has of an instance that was started just now. Revision 0: it was never changed since.
+/// The stored state of an instance that was started a moment ago. Revision 0 means that the instance was never changed.
 fn just_started(instance: WorkflowInstance, fence: Fence, owner: u64) -> Loaded {
     Loaded {
         instance,

@@ -7,8 +7,8 @@ use wfe_core::{BoxError, Result, WfeError, traits::Owner};
 
 use super::{channel::Receiver, dispatcher, message::Phase, state::shared::Shared};
 
-/// Starts the engine's thread, and gives its runtime. It ends when it is stopped, or when the host or the program's
-/// runtime is dropped.
+/// Starts the engine's thread and returns its runtime. The thread ends when the engine is stopped, or when the host
+/// or the program's runtime is dropped.
 pub(super) fn spawn(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
@@ -23,10 +23,11 @@ pub(super) fn spawn(
     let work = move || {
         let receiver = Receiver::new(shared.channel.clone());
         let stopped = runtime.block_on(dispatcher::run(shared, owner, receiver, phase, steps));
-        // Nothing of the engine is left when it says so: a program that ends then closes its store by dropping it.
+        // The engine's runtime is dropped before `stop` returns: a program that ends after `stop` closes its store by
+        // dropping the store.
         drop(runtime);
         if let Some(answer) = stopped {
-            // It fails only if the caller has gone away.
+            // Sending fails only if the caller no longer waits.
             let _gone = answer.send(());
         }
     };

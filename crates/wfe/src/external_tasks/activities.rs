@@ -16,7 +16,8 @@ use crate::{
     store::{StoreAccess, check_own},
 };
 
-/// Lists and claims activities, which external workers do for workflows; from [`WorkflowHost::activities`].
+/// Lists and claims activities, which external workers do for workflows. [`WorkflowHost::activities`] returns this
+/// type.
 ///
 /// The host need not be started, and the process of a worker needs no definitions. A worker claims an activity by its
 /// name, does it, and answers it before the lease of the claim expires. Once the lease has expired, another worker
@@ -69,17 +70,17 @@ pub struct OpenActivity {
     /// [`resume_from`](WorkflowHost::resume_from). It equals the step's
     /// [`Ctx::idempotency_key`](wfe_core::steps::Ctx::idempotency_key).
     pub idempotency_key: String,
-    /// The current claim. `None`: no worker has claimed the activity.
+    /// The current claim. `None` means that no worker has claimed the activity.
     pub held: Option<Held>,
 }
 
 impl OpenActivity {
-    /// The activities behind these waits.
+    /// The activities to which these subscriptions belong.
     async fn of_all(store: &StoreAccess, waits: &[EventSubscription]) -> Result<Vec<Self>> {
         let key =
             |wait: &EventSubscription| idempotency_key_of_path(&wait.workflow_id, &wait.execution_pointer_id);
-        // The keys of compensations are in the instance. Compensations are rare: a page costs one more read at most,
-        // and mostly none.
+        // The idempotency keys of compensations are stored in the instance. Compensations are rare: most pages need no
+        // further read, and no page needs more than one.
         let mut unknown: Vec<String> =
             waits.iter().filter(|wait| key(wait).is_none()).map(|wait| wait.workflow_id.clone()).collect();
         unknown.sort();
@@ -95,7 +96,8 @@ impl OpenActivity {
             let pointer = pointers.find(|pointer| pointer.id == wait.execution_pointer_id)?;
             Some(idempotency_key(&instance.id, pointer))
         };
-        // An instance without the pointer waits no longer: no worker is to start on the activity.
+        // If the pointer no longer exists, the instance does not wait any more, and no worker should start the
+        // activity.
         Ok(waits
             .iter()
             .filter_map(|wait| Some(Self::of(wait, key(wait).or_else(|| stored(wait))?)))
@@ -146,12 +148,13 @@ impl Activities {
         Ok(Page { rows: OpenActivity::of_all(store, &waits).await?, next: page.next })
     }
 
-    /// Claims the oldest activity with this name that is free: not claimed, or claimed with a lease that has expired.
-    /// Returns `None` if there is none now. An activity whose stored row contradicts itself is skipped and logged
-    /// once, as in [`open`](Self::open). `worker` is shown to people who look up who holds the claim.
+    /// Claims the oldest available activity with this name. An activity is available if it is not claimed, or if the
+    /// lease of its claim has expired. Returns `None` if no activity is available now. An activity whose stored row
+    /// contradicts itself is skipped and logged once, as in [`open`](Self::open). `worker` is shown to people who
+    /// look up who holds the claim.
     ///
-    /// If the future is dropped or the store fails, the activity may be claimed all the same. It is free again when
-    /// the lease expires.
+    /// If the future is dropped or the store fails, the activity may be claimed all the same. It is available again
+    /// when the lease expires.
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is reserved for the engine; or the lease
@@ -163,7 +166,8 @@ impl Activities {
             return Err(WfeError::Invalid("the lease of a claim is 0; it must be longer".to_owned()));
         }
         let (name, store) = (event_name(name)?, self.0.store());
-        // Not from the host's own source of randomness: hosts with the same seed must not have the same tokens.
+        // The token does not come from the host's own random number generator: hosts with the same seed must not have
+        // the same tokens.
         let token = format!("{:032x}", fastrand::u128(..));
         let expiry = later(self.0.engine().now(), lease);
         let mut skipped = HashSet::new();
@@ -183,10 +187,10 @@ impl Activities {
                     expiry,
                 )));
             }
-            // The row contradicts itself, so that an answer would never reach the instance; or the instance cannot be
-            // read, or does not wait for the activity any more. The claim stays until its lease expires, so that the
-            // loop gets the next activity. If the store gives the same activity again, the lease has already expired:
-            // give up.
+            // Either the row contradicts itself, so that an answer would never reach the instance, or the instance
+            // cannot be read, or the instance does not wait for the activity any more. The claim stays until its lease
+            // expires, so that the loop gets the next activity. If the store returns the same activity again, its lease
+            // has already expired: give up.
             if !skipped.insert(wait.id) {
                 break;
             }

@@ -1,4 +1,4 @@
-//! How a worker's answer is stored, also by a store that fails for a while.
+//! Stores a worker's answer, and tries again if the store fails for a while.
 
 use std::time::Duration;
 
@@ -10,19 +10,20 @@ use wfe_core::{Advice, Family, WfeError, limits::later, logging, steps::StepErro
 use super::ActivityClaim;
 use crate::store::loss::warn_unless_lost;
 
-/// The initial backoff before an answer is stored again. In real time: a store is no faster under a virtual clock.
+/// The initial backoff before an answer is stored again. It is real time, because a store is no faster under a
+/// virtual clock.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(100);
-/// The maximum backoff. It grows only while the store reports an error that does not pass by itself.
+/// The maximum backoff. The backoff grows only while the store reports an error that retries do not resolve.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// How much the store's clock may be behind the host's.
+/// The time by which the store's clock may be behind the host's clock.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_millis(10);
 
-/// What a body has answered, as it is stored.
+/// The answer of a body, in the form in which it is stored.
 pub(super) type Answer = std::result::Result<Value, StepError>;
 
-/// Stores the answer, again and again if the store fails, until the grace time is `over`. Returns whether the claim
-/// is done with: the answer was stored, or the store refused it. `false`: the answer is not stored, and the activity
-/// is to be given back.
+/// Stores the answer. If the store fails, this tries again until the grace time is `over`. Returns `true` if the
+/// answer was stored, or if the store refused it. Returns `false` if the answer is not stored and the caller has to
+/// give the activity back.
 pub(super) async fn store(
     claim: &ActivityClaim,
     mut answer: Answer,
@@ -63,7 +64,7 @@ pub(super) async fn store(
                 host.store().loss,
                 activity,
                 %error,
-                "an answer was refused; the activity is free for other workers when the lease expires"
+                "an answer was refused; the activity becomes available to other workers when the lease expires"
             );
             return true;
         }

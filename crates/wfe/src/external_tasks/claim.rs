@@ -181,7 +181,8 @@ impl ActivityClaim {
             Ok(false) => {
                 let stored = store.loss.seen(store.provider.get_event(&event.id).await)?;
                 if stored.event_data != event.event_data {
-                    // Another answer was accepted before, and stays. `Ok` would hide that this one has no effect.
+                    // Another answer was accepted before and stays stored. `Ok` would hide that the new answer has no
+                    // effect.
                     return Err(WfeError::TaskCompleted(self.wait.id.clone()));
                 }
             }

@@ -12,7 +12,7 @@ use crate::{host::claim_count::Counted, store::loss::warn_unless_lost};
 /// workers need not wait until the lease expires.
 pub(in crate::external_tasks) struct HeldClaim {
     pub claim: Arc<ActivityClaim>,
-    /// When the claim was requested, by the monotonic clock: its lease counts from then.
+    /// When the claim was requested, by the monotonic clock. Its lease counts from this time.
     pub since: Duration,
     counted: Option<Counted>,
     runtime: Handle,
@@ -25,7 +25,7 @@ impl HeldClaim {
         Self { claim: Arc::new(claim), since, counted: Some(counted), runtime: Handle::current() }
     }
 
-    /// Keeps the claim from being given back: it was answered, or another worker has it now.
+    /// Ends this value without giving the activity back, because the activity was answered or the claim was lost.
     pub fn forget(mut self) {
         self.counted = None;
     }
@@ -51,7 +51,7 @@ impl HeldClaim {
                     claim.loss(),
                     activity = claim.activity().name,
                     %error,
-                    "a claim could not be given back; the activity is free for other workers when the lease expires"
+                    "a claim could not be released; the activity becomes available to other workers when the lease expires"
                 ),
             }
             drop(counted);

@@ -3,8 +3,8 @@ use wfe_core::steps::StepError;
 
 use super::OpenActivity;
 
-/// The context of an activity's body: the activity, and whether the worker is stopping; from
-/// [`Worker::run`](super::Worker::run). Cheap to clone.
+/// The context of an activity's body: the activity, and whether the worker is stopping.
+/// [`Worker::run`](super::Worker::run) passes it to the body. It is cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ActivityCtx {
     activity: OpenActivity,
@@ -28,18 +28,18 @@ impl ActivityCtx {
         &self.activity.idempotency_key
     }
 
-    /// Returns a token that fires when the worker stops: its host stops, or the `stop` future of
-    /// [`run_until`](super::Worker::run_until) has resolved. The body may still finish within the grace time; its
-    /// answer is stored. When the grace time is over, the body is dropped. A body that needs longer should return
-    /// [`give_back`](Self::give_back) as soon as the token fires.
+    /// Returns a token that is cancelled when the worker stops. The worker stops when its host stops or when the
+    /// `stop` future of [`run_until`](super::Worker::run_until) has resolved. The body may still finish within
+    /// the grace time, and its answer is then stored. When the grace time is over, the body is dropped. A body
+    /// that needs longer should return [`give_back`](Self::give_back) as soon as the token is cancelled.
     #[must_use]
     pub fn stopping(&self) -> &CancellationToken {
         &self.stopping
     }
 
     /// Returns an error that gives the activity back instead of answering it. If the body returns this error, the
-    /// activity is free at once for the next worker, and the step's attempt is not counted as failed. Unless this
-    /// worker is stopping, it may claim the same activity again.
+    /// activity is available at once for the next worker, and the step's attempt is not counted as failed. Unless
+    /// this worker is stopping, it may claim the same activity again.
     ///
     /// ```
     /// use wfe::{ActivityCtx, steps::StepError};

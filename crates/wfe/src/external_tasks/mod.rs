@@ -19,8 +19,9 @@ use wfe_core::models::{Event, EventSubscription};
 
 use crate::host::RESERVED;
 
-/// The event that answers the wait of an activity or a user task. It is dated in the past, so that it is due under
-/// every clock. `nonce` tells the answers to one wait apart: the same answer, given again, is the same event.
+/// The event that answers the wait of an activity or a user task. Its event time is the time from which the wait
+/// subscribes, so that it is already due under every clock. `nonce` distinguishes the answers to one wait: if the
+/// same answer is given again, it is the same event.
 fn answer_to(wait: &EventSubscription, nonce: &str, answer: serde_json::Value) -> Event {
     Event {
         id: format!("{RESERVED}answer:{}//{nonce}", wait.id),

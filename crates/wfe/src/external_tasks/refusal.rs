@@ -1,14 +1,17 @@
-//! Why an answer, a heartbeat or a release was refused. The reason is read only after the store has refused.
+//! Finds out why an answer, a heartbeat or a release was refused. The reason is read only after the store has
+//! refused the call.
 
 use wfe_core::{Result, WfeError, models::EventSubscription};
 
 use crate::WorkflowHost;
 
-/// The error of a call for this subscription that the store has refused, with this token if a worker made the call.
+/// Returns the error for a call that the store has refused. The call was for this subscription, and carried this
+/// token if a worker made it.
 ///
-/// A store says only that the subscription is not open for the caller. The reason is read afterwards, from the plain
-/// traits that each store has. It cannot change back: an answer stays, a closed subscription stays closed, and a
-/// token that has expired or was replaced does not return.
+/// A store reports only that the subscription is not open for the caller. The reason is read afterwards, through the
+/// base traits (those of `PersistenceProvider`), which every store implements. The reason does not change in the
+/// meantime: an answer stays stored, a closed subscription stays closed, and a token that has expired or was
+/// replaced does not become valid again.
 pub(super) async fn refused<T>(
     host: &WorkflowHost,
     wait: &EventSubscription,
@@ -29,7 +32,7 @@ pub(super) async fn refused<T>(
     };
     Err(match open.iter().find(|open| open.id == wait.id) {
         Some(open) if !is_held(open) => WfeError::LeaseExpired(wait.id.clone()),
-        // Closed without an answer, or past its time limit: it takes no answer any more.
+        // The subscription was closed without an answer, or is past its time limit: it accepts no answer any more.
         _ => WfeError::TaskCancelled(wait.id.clone()),
     })
 }

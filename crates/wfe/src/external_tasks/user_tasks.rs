@@ -11,12 +11,12 @@ use wfe_core::{
 use super::{answer_to, refusal::refused};
 use crate::{WorkflowHost, store::check_own};
 
-/// How many tasks are read at once when those of one assignee are searched: enough for few reads, few enough for
-/// memory.
+/// How many tasks are read at once when the tasks of one assignee are searched. More tasks at once would need more
+/// memory; fewer would need more reads.
 const SCANNED_TASKS: usize = 256;
 
-/// Lists and answers user tasks, the questions that workflows ask people; from [`WorkflowHost::user_tasks`]. The host
-/// need not be started.
+/// Lists and answers user tasks, the questions that workflows ask people. [`WorkflowHost::user_tasks`] returns this
+/// type. The host need not be started.
 ///
 /// ```
 /// use wfe::{Outcome, WorkflowHost, definition::{WorkflowBuilder, user_task}, steps::UserAnswer};
@@ -99,8 +99,8 @@ impl WorkflowHost {
 }
 
 impl UserTasks {
-    /// Returns a page of the open tasks of this assignee (`None`: of all assignees), oldest first. The page has fewer
-    /// than `limit` rows only if no more follow.
+    /// Returns a page of the open tasks of this assignee, oldest first. If `assignee` is `None`, the page has the
+    /// tasks of all assignees. The page has fewer than `limit` rows only if no more tasks follow.
     ///
     /// To fill a page for one assignee, this reads the open tasks of all assignees. The time that it takes grows with
     /// the number of other tasks in between; the memory that it needs does not. A task whose stored row does not
@@ -127,7 +127,8 @@ impl UserTasks {
         Ok(Page { rows, next })
     }
 
-    /// Reads once and returns at most `limit` tasks of the assignee: perhaps none, although more follow.
+    /// Reads one batch of tasks and returns at most `limit` tasks of the assignee. The result may be empty although
+    /// more tasks of the assignee follow.
     async fn scan(
         &self,
         assignee: Option<&str>,
@@ -140,15 +141,15 @@ impl UserTasks {
             let page = store.open_waits(USER_TASK, after, size).await?;
             let mut found = Vec::new();
             for (at, wait) in page.rows.iter().enumerate() {
-                // A row that is not a user task cannot be answered. It must not hide the others.
+                // A row that is not a user task cannot be answered. It must not hide the other tasks.
                 let Some(open) = store.sound(OpenTask::of(wait))? else { continue };
                 if assignee.is_some() && open.task.assignee.as_deref() != assignee {
                     continue;
                 }
                 if found.len() == limit {
-                    // The next page has to begin with this task: read again, up to just before it, to get that
-                    // cursor. If tasks were answered and others created meanwhile, `size` may have to shrink once
-                    // more.
+                    // The next page has to begin with this task. Read again, up to just before this task, to get the
+                    // cursor for that page. If tasks were answered and other tasks created meanwhile, `size` may have
+                    // to shrink once more.
                     size = at;
                     break;
                 }
@@ -167,7 +168,7 @@ impl UserTasks {
     /// * [`TaskCompleted`](WfeError::TaskCompleted): the task has already been answered.
     /// * [`TaskCancelled`](WfeError::TaskCancelled): the instance does not wait for the task any more, or the task
     ///   was reassigned, which has given it a new id.
-    /// * [`Invalid`](WfeError::Invalid): the task has no such option, or the id is not that of a user task.
+    /// * [`Invalid`](WfeError::Invalid): the task has no such option, or the id does not belong to a user task.
     /// * [`Corrupt`](WfeError::Corrupt): the stored row of the task does not decode, or contradicts its own id.
     /// * [`Unsupported`](WfeError::Unsupported): the store does not support answers.
     /// * [`CommitUnknown`](WfeError::CommitUnknown): the answer may or may not be stored. Check whether the task is
@@ -186,7 +187,7 @@ impl UserTasks {
                 "the task has no option {option:?}; choose one of {options:?}"
             )));
         }
-        // Each answer is an event with an id of its own.
+        // Each answer is an event with its own id.
         let answer = to_value(&WorkerAnswer::Success(to_value(answer)?))?;
         let event = answer_to(&wait, &format!("{:032x}", fastrand::u128(..)), answer);
         match store.answer_wait(id, None, &event).await {

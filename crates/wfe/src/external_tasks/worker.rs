@@ -18,19 +18,19 @@ use super::{
 };
 use crate::store::loss::warn_unless_lost;
 
-/// The default lease. Long enough that a worker on a busy machine does not lose its claim, short enough that the
-/// activity of a worker that died is soon free again.
+/// The default lease. It is long enough that a worker on a busy machine does not lose its claim, and short enough
+/// that the activity of a crashed worker is soon available again.
 const LEASE: Duration = Duration::from_secs(30);
-/// How many heartbeats are sent per lease: two may be lost.
+/// How many heartbeats are sent per lease. Two heartbeats per lease may be lost.
 const HEARTBEATS: u32 = 3;
-/// Timers have a resolution of 1 ms: with a shorter lease, heartbeats would follow each other without a break, and be
-/// late.
+/// The minimum lease. Timers have a resolution of 1 ms: with a shorter lease, the heartbeats would follow each other
+/// without a break, and would still be late.
 const MIN_LEASE: Duration = Duration::from_millis(HEARTBEATS as u64);
 /// How many claimed activities are read to find the lease that expires first.
 const SCANNED_ACTIVITIES: usize = 256;
 
-/// Does the activities with one name in this process; from [`Activities::worker`]. The worker is notified of new
-/// activities and need not poll for them; it polls at the host's
+/// Does the activities with one name in this process. [`Activities::worker`] creates a worker. The worker is notified
+/// of new activities and need not poll for them; it polls at the host's
 /// [`poll_interval`](crate::HostBuilder::poll_interval) in case a notification was lost.
 #[derive(Debug, Clone)]
 pub struct Worker {
@@ -41,7 +41,7 @@ pub struct Worker {
     concurrent: usize,
 }
 
-/// How far the shutdown of a worker has come.
+/// The progress of a worker's shutdown.
 #[derive(Default)]
 struct Shutdown {
     /// The worker claims nothing further. Running bodies may finish.
@@ -53,7 +53,7 @@ struct Shutdown {
 /// The result of an attempt to claim an activity.
 enum Found {
     One(HeldClaim),
-    /// No activity is free. Holds the time at which the first lease of another worker expires.
+    /// No activity is available. Holds the time at which the first lease of another worker expires.
     None(Option<DateTime<Utc>>),
 }
 
@@ -86,7 +86,7 @@ impl Worker {
         self
     }
 
-    /// Does activities until the host ends; otherwise like [`run_until`](Self::run_until).
+    /// Does activities until the host ends. Otherwise, this is like [`run_until`](Self::run_until).
     ///
     /// # Errors
     /// The errors of [`run_until`](Self::run_until).
@@ -130,7 +130,7 @@ impl Worker {
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid) and [`Unsupported`](WfeError::Unsupported): as for [`Activities::claim`].
-    ///   `Invalid` also if the [lease](Self::lease) is shorter than 3 ms.
+    ///   `Invalid` is also returned if the [lease](Self::lease) is shorter than 3 ms.
     /// * [`Unusable`](WfeError::Unusable): the store is lost. Running bodies are dropped.
     ///
     /// Other errors of the store are logged, and the worker tries again.
@@ -153,8 +153,8 @@ impl Worker {
         let mut news = store.news().chain(stream::pending());
         let (mut stop, shutdown, mut grace) = (pin!(stop), Shutdown::default(), None);
         let (mut busy, mut claiming) = (FuturesUnordered::new(), None);
-        // Whether an activity may be free that this worker has not tried to claim, and when the first lease of
-        // another worker expires.
+        // `may_be`: an activity may be available that this worker has not tried to claim. `again`: when the first
+        // lease of another worker expires.
         let (mut may_be, mut again, mut failed) = (true, None, None);
         loop {
             if host.engine().has_ended() {
@@ -165,7 +165,7 @@ impl Worker {
                 return failed.map_or(Ok(()), Err);
             }
             let grace = stops.then(|| {
-                // Real time, like the grace time of the host.
+                // The grace time is real time, as it is for the host.
                 grace.get_or_insert_with(|| Box::pin(tokio::time::sleep(options.grace)))
             });
             let has_slot = !stops && busy.len() < self.concurrent;
@@ -183,7 +183,7 @@ impl Worker {
                 Some(()) = busy.next() => may_be = true,
                 found = or_pending(claiming.as_mut()) => {
                     claiming = None;
-                    // An error of the task: the store panicked in it.
+                    // The task fails only if the store has panicked in it.
                     match found.unwrap_or_else(|panicked| Err(WfeError::Other(panicked.into()))) {
                         Ok(Found::One(held)) => {
                             busy.push(self.work_on(held, &work, &shutdown));
@@ -204,7 +204,7 @@ impl Worker {
                         }
                     }
                 }
-                // An error cannot come: this worker keeps the sender alive.
+                // `changed` does not fail, because this worker keeps the sender alive.
                 _ = tasks.changed() => may_be = true,
                 Some(()) = news.next(), if has_slot => may_be = true,
                 () = async { options.clock.sleep_until(again.unwrap_or_default()).await }, if is_idle && again.is_some() => {
@@ -215,7 +215,7 @@ impl Worker {
         }
     }
 
-    /// Claims the next activity, in a task of its own: a busy store may take long, and a claim must be known, and
+    /// Claims the next activity in a separate task. A busy store may be slow, and a claim must be counted, and be
     /// given back, even if the caller's future is dropped.
     fn claim_next(&self, shutdown: &Shutdown) -> JoinHandle<Result<Found>> {
         let (this, stopping) = (self.clone(), shutdown.stopping.clone());
@@ -236,8 +236,8 @@ impl Worker {
         })
     }
 
-    /// When the first lease of the claimed activities expires. Never now, but a little later: the store's clock may
-    /// be behind.
+    /// Returns when the first lease of the claimed activities expires. The time is at least [`CLOCK_SKEW`] in the
+    /// future, because the store's clock may be behind the host's clock.
     async fn first_expiry(&self) -> Option<DateTime<Utc>> {
         let open = self.activities.open(&self.name, None, SCANNED_ACTIVITIES).await.ok()?; // the poll tries again
         let first = open.rows.into_iter().filter_map(|open| open.held?.until).min()?;
@@ -259,11 +259,11 @@ impl Worker {
             logging::warn!(
                 activity = self.name,
                 lease = ?self.lease,
-                "the store confirmed a claim after its lease had expired; the activity is given back"
+                "the store confirmed a claim after its lease had expired; the activity is released"
             );
             return held.give_back().await;
         }
-        // The body's future is dropped before another worker can get the claim.
+        // The body's future is dropped before another worker can claim the activity.
         match self.body(&held, work, shutdown, &mut expiry).await {
             Worked::Answer(Err(error)) if error.code() == StepError::GIVEN_BACK => held.give_back().await,
             Worked::Answer(answer) => {
@@ -286,7 +286,7 @@ impl Worker {
             Worked::GraceOver => {
                 logging::warn!(
                     activity = self.name,
-                    "the grace time is over; an activity that was not finished is given back"
+                    "the grace time is over; an unfinished activity is released"
                 );
                 held.give_back().await;
             }
@@ -327,8 +327,8 @@ impl Worker {
         }
     }
 
-    /// Renews the claim again and again, until it is lost. The lease counts from when the renewal was requested: if
-    /// the store took long to renew it, the next heartbeat follows sooner.
+    /// Renews the claim again and again until it is lost. The lease counts from the time at which the renewal was
+    /// requested. If the store was slow to renew the claim, the next heartbeat follows sooner.
     async fn heartbeats(&self, held: &HeldClaim, expiry: &mut DateTime<Utc>) -> WfeError {
         let clock = &self.activities.host().engine().options().clock;
         let mut since = held.since;
@@ -354,7 +354,7 @@ impl Worker {
     }
 }
 
-/// Awaits the future; never resolves if there is none.
+/// Awaits the future. If there is no future, this never resolves.
 async fn or_pending<F: Future + Unpin>(future: Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,

@@ -31,7 +31,7 @@ use crate::{
 pub struct HostBuilder {
     provider: Arc<dyn PersistenceProvider>,
     options: Options,
-    /// `None`: the default, which depends on the clock.
+    /// `None` means the default, which depends on the clock.
     claim_ahead: Option<Duration>,
 }
 
@@ -51,8 +51,8 @@ impl HostBuilder {
     }
 
     /// Sets how many step bodies run at once. Default: 256; minimum: 1. A body that was cancelled or timed out keeps
-    /// its slot for at most one more second, unless it blocks its thread: then it keeps its slot until it returns
-    /// ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
+    /// its slot for at most one more second, unless it blocks its thread. A body that blocks its thread keeps its
+    /// slot until it returns ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
     #[must_use]
     pub fn concurrent_steps(mut self, limit: usize) -> Self {
         self.options.concurrent_steps = limit.max(1);
@@ -72,10 +72,11 @@ impl HostBuilder {
     /// [clock](Self::clock): zero, which means that nothing is claimed ahead.
     ///
     /// Instances claimed ahead count towards [`concurrent_instances`](Self::concurrent_instances) and may take up to
-    /// half of its slots. While there are any, the host is not [idle](WorkflowHost::idle). Instances of a definition
-    /// with its own [limit](Self::concurrent_instances_of) are not claimed ahead; while such a definition is
-    /// registered, the host queries the store again at each due time. If this process is killed, another host takes
-    /// over the instances that were claimed ahead, late by at most its poll interval.
+    /// half of its slots. While an instance is claimed ahead, the host is not [idle](WorkflowHost::idle). Instances
+    /// of a definition with its own [limit](Self::concurrent_instances_of) are not claimed ahead; while such a
+    /// definition is registered, the host queries the store again at each due time. If this process is killed,
+    /// another host takes over the instances that were claimed ahead. They are then late by at most the poll interval
+    /// of that host.
     #[must_use]
     pub fn claim_ahead(mut self, time: Duration) -> Self {
         self.claim_ahead = Some(time);
@@ -122,7 +123,7 @@ impl HostBuilder {
     }
 
     /// Sets how often the host polls the store. Default: 1 s; minimum: 1 ms; measured on the monotonic clock. The
-    /// poll finds the instances of processes that died. On a store without
+    /// poll finds the instances of processes that have crashed. On a store without
     /// [`news`](wfe_core::traits::StepStore::news) it also finds what other processes have stored. The host's own
     /// work does not depend on the poll.
     #[must_use]

@@ -20,21 +20,21 @@ pub(crate) struct Claims(watch::Sender<Counts>);
 struct Counts {
     /// Whether the host has ended: workers may claim nothing further.
     is_closed: bool,
-    /// The claims that are being made, that are worked on, or that are being given back.
+    /// The number of claims that are being made, that are worked on, or that are being given back.
     all: usize,
-    /// The claims that are worked on. Their workers have to give them back, which a worker that blocks its thread
-    /// never does.
+    /// The number of claims that are worked on. A worker has to give back its claims itself, and a worker that
+    /// blocks its thread never does so.
     worked_on: usize,
 }
 
-/// One counted claim. Dropping it ends the count.
+/// One counted claim. Dropping this value removes the claim from the count.
 pub(crate) struct Counted {
     claims: Arc<Claims>,
     is_worked_on: bool,
 }
 
 impl Claims {
-    /// Counts a claim that is about to be made. `None`: the host has ended.
+    /// Counts a claim before it is made. Returns `None` if the host has ended.
     pub(crate) fn begin(self: &Arc<Self>) -> Option<Counted> {
         let begins = self.0.send_if_modified(|counts| {
             counts.all += usize::from(!counts.is_closed);
@@ -53,8 +53,8 @@ impl Claims {
     }
 
     /// Waits until all claims are answered or given back. The workers notice that the host ends, and give their
-    /// claims back when the grace time is over. A worker that does not is left behind. In real time, because a
-    /// service manager that stops the process waits in real time too.
+    /// claims back when the grace time is over. If a worker does not give its claims back, this stops waiting for
+    /// it. The grace time is real time, because a service manager that stops the process waits in real time too.
     pub async fn drain(&self, grace: Duration) {
         let began = Instant::now();
         let mut counts = self.0.subscribe();
@@ -68,7 +68,7 @@ impl Claims {
             logging::warn!(
                 claims,
                 ?waited,
-                "workers did not stop within the grace time; their activities are free again when the leases expire"
+                "workers did not stop within the grace time; their activities become available to other workers when the leases expire"
             );
         }
         // The remaining claims are being made or given back, and end as soon as the store answers.

@@ -7,7 +7,7 @@ use super::workflow_host::WorkflowHost;
 
 impl WorkflowHost {
     /// Suspends an instance: no further steps start. Running steps finish, and their results are stored, while
-    /// [`status`](Self::status) already shows `Suspended`. The cancellation tokens of running steps do not fire.
+    /// [`status`](Self::status) already shows `Suspended`. The cancellation tokens of running steps are not cancelled.
     /// Children of the instance are not suspended.
     ///
     /// Returns once the request is stored; from then on, the request takes effect no matter which host runs the
@@ -58,9 +58,9 @@ impl WorkflowHost {
     }
 
     /// Resumes a suspended instance and skips its failed steps. The instance continues after each failed step as if
-    /// that step had completed without an outcome. The outputs of a skipped step are not applied, and its failure
-    /// stays stored. If the saga around a skipped step is compensated later, the compensation of the skipped step
-    /// does not run. [`Intervention::Skip`] has the details.
+    /// that step had completed without an outcome. The outputs of a skipped step are not applied, and its failure stays
+    /// stored. If the enclosing saga is compensated later, the compensation of the skipped step does not run.
+    /// [`Intervention::Skip`] has the details.
     ///
     /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
     /// instance is not suspended when the request is applied. If no step of the suspended instance has failed, the
@@ -70,7 +70,7 @@ impl WorkflowHost {
     /// # Errors
     /// * [`WorkflowNotFound`](wfe_core::WfeError::WorkflowNotFound): no instance has this id.
     /// * [`Unsupported`](wfe_core::WfeError::Unsupported): the store cannot store this request. Stores that implement
-    ///   only the plain traits cannot.
+    ///   only the base traits (those of `PersistenceProvider`) cannot.
     ///
     /// # Examples
     /// ```
@@ -107,9 +107,9 @@ impl WorkflowHost {
         self.intervene(id, &Intervention::Skip).await
     }
 
-    /// Resumes a suspended instance from the step with this stable id, which starts over. The step must be on the
-    /// main path, in the sequence in which a step has failed, or in a sequence around that one. Everything else that
-    /// is active in the step's sequence is cancelled first; a saga among it is not compensated.
+    /// Resumes a suspended instance from the step with this stable id, which starts over. The step must be on the main
+    /// path, in the sequence in which a step has failed, or in an enclosing sequence. All other active steps in the
+    /// step's sequence are cancelled first. A saga that is cancelled in this way is not compensated.
     /// [`Intervention::ResumeFrom`] has the details.
     ///
     /// No step needs to have failed: the call also resumes an instance that an operator suspended, or that the engine
@@ -126,8 +126,8 @@ impl WorkflowHost {
     }
 
     /// Cancels an instance: its open sagas are compensated, then it ends. Its children are cancelled too. The
-    /// cancellation tokens of running steps fire, but the cancellation does not wait for these steps to return. A
-    /// step that ignores its token may still cause side effects that are not compensated
+    /// cancellation tokens of running steps are cancelled, but the cancellation of the instance does not wait for these
+    /// steps to return. A step that ignores its token may still cause side effects that are not compensated
     /// ([`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation)).
     ///
     /// The request is stored and takes effect as described for [`suspend`](Self::suspend). It changes nothing if the
@@ -144,8 +144,8 @@ impl WorkflowHost {
     }
 
     /// Terminates an instance: it ends at once, and nothing is compensated. Its children and their children are
-    /// terminated too, except a child that is already being cancelled: that child still finishes its compensations.
-    /// The cancellation tokens of running steps fire, as for [`cancel`](Self::cancel).
+    /// terminated too. A child that is already being cancelled is not terminated: it still finishes its compensations.
+    /// The cancellation tokens of running steps are cancelled, as for [`cancel`](Self::cancel).
     ///
     /// The request is stored and takes effect as described for [`suspend`](Self::suspend).
     ///
@@ -156,7 +156,7 @@ impl WorkflowHost {
     }
 
     async fn intervene(&self, id: &str, intervention: &Intervention) -> Result<()> {
-        // Before the request is stored: a call that is dropped while it waits has requested nothing.
+        // The permit comes before the request is stored: a call that is dropped while it waits has requested nothing.
         let permit = self.engine().permit().await;
         self.store().intervene(id, intervention).await?;
         self.engine().wake(id, permit);

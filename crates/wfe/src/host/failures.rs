@@ -5,12 +5,13 @@ use wfe_core::{
     traits::{Cursor, ErrorRecord, StepFailure, StepStore},
 };
 
-/// How many failures are read at once. Each may carry long messages.
+/// How many failures are read at once. Each failure may carry long messages.
 const PAGE: usize = 256;
 
-/// The stored failures of an instance, oldest first; from [`WorkflowHost::failures`](crate::WorkflowHost::failures).
+/// The stored failures of an instance, oldest first. [`WorkflowHost::failures`](crate::WorkflowHost::failures)
+/// returns this type.
 ///
-/// At most one page of failures is in memory. Failures that are stored while this reads are found too.
+/// At most one page of failures is in memory. Failures that are stored while the list is read are found too.
 pub struct Failures {
     store: Arc<dyn StepStore>,
     instance: String,

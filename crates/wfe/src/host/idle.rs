@@ -9,7 +9,8 @@ impl WorkflowHost {
     /// arrives. The host determines this exactly, not by waiting for a while, so that tests know when to advance
     /// their virtual clock.
     ///
-    /// A body that waits for something external keeps the host from being idle. So does a store that fails.
+    /// A body that waits for an external system keeps the host from being idle. A store that fails also keeps the
+    /// host from being idle.
     ///
     /// # Errors
     /// * [`Closed`](wfe_core::WfeError::Closed): the host was not started, or it ended (by [`stop`](Self::stop), or

@@ -26,24 +26,25 @@ use crate::{
 pub struct PublishOptions {
     /// The caller's own id for the event. It makes publishing idempotent: a second call with the same id, name and
     /// key succeeds and has no effect, even if its data differs. A second call with the same id, but another name or
-    /// key, is refused. The id must not begin with `wfe.`, which is reserved for the engine's own events. `None`: the
-    /// store generates an id.
+    /// key, is refused. The id must not begin with `wfe.`, which is reserved for the engine's own events. If it is
+    /// `None`, the store generates an id.
     pub id: Option<String>,
-    /// When the event happened, or will happen. No instance receives an event before its effective time. If the event
-    /// is dated before the start of an instance, the instance's first wait does not receive it, unless that wait has
-    /// an earlier effective date.
+    /// When the event happened, or will happen. No instance receives an event before its effective time. If the
+    /// effective time is before the start of an instance, the instance's first wait does not receive the event,
+    /// unless that wait has an earlier effective date.
     ///
-    /// `None`: now. Such an event comes after every start that was stored before it, and before every start that is
-    /// stored later. The order does not depend on the clock, which may be set back in between, or not move at all.
+    /// `None` means now. An event without an effective time comes after every start that was stored before it, and
+    /// before every start that is stored later. The order does not depend on the clock, which may be set back in
+    /// between, or not move at all.
     pub effective: Option<DateTime<Utc>>,
 }
 
 impl WorkflowHost {
-    /// Publishes an event. Every instance that waits for an event with this name and key receives it once. So does
-    /// every instance that already exists and starts to wait for it later. Returns the event's id once the event is
-    /// stored. From then on the event is neither lost nor delivered twice, even if processes die.
+    /// Publishes an event. Every instance that waits for an event with this name and key receives the event once. An
+    /// instance that already exists and starts to wait later also receives it once. Returns the event's id once the
+    /// event is stored. From then on, the event is neither lost nor delivered twice, even if processes crash.
     ///
-    /// An instance that is started after the event was published receives it only if its wait asks for earlier events
+    /// An instance that is started after the event was published receives it only if its wait requests earlier events
     /// ([`effective`](wfe_core::definition::Await::effective)). The same holds for a child workflow that its parent
     /// starts after the event was published.
     ///
@@ -51,8 +52,8 @@ impl WorkflowHost {
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the name begins with `wfe.`, which is reserved for the engine.
-    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits, which do not support
-    ///   waiting for events.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
+    ///   `PersistenceProvider`), which do not support waiting for events.
     /// * [`Serialization`](WfeError::Serialization): the data cannot be represented as JSON.
     /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the event may or may not be
     ///   stored. If the caller gave an id ([`PublishOptions`]), it is safe to publish the event again.
@@ -65,7 +66,7 @@ impl WorkflowHost {
         self.publish_event_with(name, key, data, PublishOptions::default()).await
     }
 
-    /// Publishes an event with options; otherwise like [`publish_event`](Self::publish_event).
+    /// Publishes an event with options. Otherwise, this is like [`publish_event`](Self::publish_event).
     ///
     /// # Errors
     /// The errors of [`publish_event`](Self::publish_event), and:
@@ -120,7 +121,7 @@ impl WorkflowHost {
                             return Ok(event.id);
                         }
                         Ok(_) => return Err(taken),
-                        // The event was removed since: storing it can succeed now.
+                        // The event was removed meanwhile: storing it can succeed now.
                         Err(WfeError::EventNotFound(_)) => {}
                         Err(error) => return Err(error),
                     }
@@ -130,7 +131,7 @@ impl WorkflowHost {
         }
     }
 
-    /// Refuses calls that need events if the store implements only the plain traits.
+    /// Refuses calls that need events if the store implements only the base traits (those of `PersistenceProvider`).
     pub(crate) fn require_events(&self) -> Result<()> {
         match self.guarantees() {
             Guarantees::OneTransactionPerStep => Ok(()),
@@ -143,15 +144,15 @@ impl WorkflowHost {
         self.engine().answer_stored();
     }
 
-    /// Notifies the engine that an event was stored: it delivers the event to the instances that wait for it, and
-    /// marks it as processed once no instance does.
+    /// Notifies the engine that an event was stored. The engine delivers the event to the instances that wait for it,
+    /// and marks the event as processed once no instance waits for it any more.
     async fn event_was_stored(&self, id: &str, effective: Option<DateTime<Utc>>) {
         let due = effective.filter(|time| *time > self.engine().now());
         if !self.engine().event_stored(id, due)
             && due.is_none()
             && let Err(error) = self.store().finish_event(id).await
         {
-            // The event stays unprocessed until the next host starts: its sweeper marks it.
+            // The event stays unprocessed until the next host starts. The sweeper of that host marks it as processed.
             logging::debug!(event = id, %error, "the published event could not be marked as processed");
         }
     }
@@ -168,8 +169,8 @@ async fn store_event(engine: &Handle, event: &Event, is_dated: bool) -> Result<S
     loss.seen(created)
 }
 
-/// Has the event sweeper look through all events if an event may have been stored whose id is not known here: the
-/// call was dropped, or its commit is unknown.
+/// Makes the event sweeper check all events if an event may be stored whose id is not known here. This happens if the
+/// call was dropped, or if it is unknown whether its commit succeeded.
 struct InDoubt<'a>(Option<&'a Handle>);
 
 impl Drop for InDoubt<'_> {

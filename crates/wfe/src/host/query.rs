@@ -10,7 +10,7 @@ use crate::{
 impl WorkflowHost {
     /// Waits until an instance has ended, and returns how it ended. The instance may have ended long ago, and another
     /// host on the same store may run it. The call keeps waiting while the instance is suspended;
-    /// [`status`](Self::status) shows whether it is.
+    /// [`status`](Self::status) shows whether the instance is suspended.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
@@ -22,7 +22,7 @@ impl WorkflowHost {
         self.engine().wait_end(id).await?.typed(id)
     }
 
-    /// Returns where an instance stands and what it waits for.
+    /// Returns the status of an instance: at which steps it is, and what it waits for.
     ///
     /// # Errors
     /// * [`WorkflowNotFound`](WfeError::WorkflowNotFound): no instance has this id.
@@ -58,7 +58,7 @@ impl WorkflowHost {
 
     /// Returns the stored failures of an instance, oldest first, read page by page. They include the failures of
     /// attempts that were retried. Each failure has its code and its chain of causes. The failures stay readable
-    /// after the instance has ended. An unknown instance has none.
+    /// after the instance has ended. An unknown instance has no failures.
     #[must_use]
     pub fn failures(&self, id: &str) -> Failures {
         Failures::new(self.store().steps.clone(), id)

@@ -18,11 +18,11 @@ use crate::{
     store::check_own,
 };
 
-/// Creates and controls schedules, which start workflows at set times; from [`WorkflowHost::schedules`].
+/// Creates and controls schedules, which start workflows at set times. [`WorkflowHost::schedules`] returns this type.
 ///
 /// A schedule is kept in the store. Any running host on which the schedule's definition is registered runs it; if the
 /// schedule names a version, that version must be registered. Each tick of a schedule starts exactly one instance,
-/// even if processes die meanwhile. The steps of the instance learn its tick from [`Tick::of`](crate::Tick::of).
+/// even if processes crash meanwhile. The steps of the instance can read the tick with [`Tick::of`](crate::Tick::of).
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable, WorkflowHost, definition::{WorkflowBuilder, inline}};
@@ -51,7 +51,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Schedules(WorkflowHost);
 
-/// The settings of a new schedule; for [`Schedules::create`].
+/// The settings of a new schedule, for [`Schedules::create`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSchedule {
     id: String,
@@ -69,7 +69,7 @@ impl NewSchedule {
         Self { id, definition, version: None, timetable, catch_up: CatchUp::default() }
     }
 
-    /// Sets the version of the definition to start, in place of the newest one.
+    /// Sets the version of the definition to start, in place of the newest version.
     #[must_use]
     pub fn version(mut self, version: u32) -> Self {
         self.version = Some(version);
@@ -84,7 +84,7 @@ impl NewSchedule {
     }
 }
 
-/// The status of a schedule; from [`Schedules::get`] and [`Schedules::list`].
+/// The status of a schedule. [`Schedules::get`] and [`Schedules::list`] return this type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScheduleStatus {
@@ -92,22 +92,23 @@ pub struct ScheduleStatus {
     pub id: String,
     /// The id of the definition whose instances the schedule starts.
     pub definition: String,
-    /// The version of the definition. `None`: the newest version that is registered at each tick.
+    /// The version of the definition. `None` means the newest version that is registered at each tick.
     pub version: Option<u32>,
     /// When the schedule starts instances.
     pub timetable: Timetable,
-    /// What the schedule does about missed ticks.
+    /// How the schedule handles missed ticks.
     pub catch_up: CatchUp,
     /// Whether the schedule is paused.
     pub is_paused: bool,
-    /// The last tick. `None`: there was no tick yet.
+    /// The last tick. `None` means that there was no tick yet.
     pub last: Option<DateTime<Utc>>,
-    /// The next tick; of a paused schedule, the tick at which it was paused. A time in the past means that no host
-    /// has processed this tick yet. `None`: a host is processing the tick now, or no further tick comes.
+    /// The next tick. For a paused schedule, this is the tick that was next when the schedule was paused. A time in
+    /// the past means that no host has processed this tick yet. `None` means that a host is processing the tick now,
+    /// or that no further tick follows.
     pub next: Option<DateTime<Utc>>,
     /// Why the last attempt to start an instance failed: an error of the store, a middleware that refused the start,
-    /// or a definition that was not registered. The start is retried with a backoff of up to 5 min. `None`: the last
-    /// attempt did not fail.
+    /// or a definition that was not registered. The start is retried with a backoff of up to 5 min. `None` means that
+    /// the last attempt did not fail.
     pub last_failure: Option<Box<StepFailure>>,
     /// The id of the engine's own instance that runs the schedule.
     pub instance_id: String,
@@ -133,7 +134,8 @@ impl Schedules {
     /// * [`Invalid`](WfeError::Invalid): the id is empty; the timetable is not valid, or has no tick in the future;
     ///   or the definition has another data type.
     /// * [`Unstorable`](WfeError::Unstorable): the clock shows a time that no store can hold.
-    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
+    /// * [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
+    ///   `PersistenceProvider`).
     pub async fn create<D: Data>(&self, schedule: NewSchedule, data: &D) -> Result<()> {
         self.0.require_events()?;
         let (engine, NewSchedule { id, definition, version, timetable, catch_up }) =
@@ -165,8 +167,8 @@ impl Schedules {
         instance.name = name;
         match engine.start(instance).await {
             Ok(_) => Ok(()),
-            // Another caller created it first. Only the name can conflict: the instance has no reference, and the
-            // store chooses its id.
+            // Another caller created the schedule first. Only the name can conflict: the instance has no reference,
+            // and the store chooses its id.
             Err(WfeError::AlreadyExists { .. }) => {
                 Err(WfeError::AlreadyExists { kind: Kind::Schedule, id: spec.id })
             }
@@ -186,8 +188,8 @@ impl Schedules {
     async fn status_of(&self, mut instance: WorkflowInstance) -> Result<ScheduleStatus> {
         let store = self.0.store();
         let mut is_claimed = false;
-        // The sleep is over, but its end is stored only together with its result: either a host is processing the
-        // tick now, or no host runs.
+        // The sleep is over, but the end of a sleep is stored only together with the result of the tick. Either a
+        // host is processing the tick now, or no host runs.
         if instance.status == WorkflowStatus::Runnable
             && tick_of(&instance)
                 .and_then(|tick| tick.sleep_until)
@@ -210,12 +212,13 @@ impl Schedules {
     }
 
     /// Returns a page of all schedules, oldest first. A new schedule is listed as soon as a host on which its
-    /// definition is registered has taken it up. A page may have fewer than `limit` rows although more follow;
-    /// [`Page::next`] shows whether more follow. A schedule that this version of the program cannot read is left out
-    /// and logged once.
+    /// definition is registered has processed it for the first time. A page may have fewer than `limit` rows although
+    /// more follow; [`Page::next`] shows whether more follow. A schedule that this version of the program cannot read
+    /// is left out and logged once.
     ///
     /// # Errors
-    /// [`Unsupported`](WfeError::Unsupported): the store implements only the plain traits.
+    /// [`Unsupported`](WfeError::Unsupported): the store implements only the base traits (those of
+    /// `PersistenceProvider`).
     pub async fn list(&self, after: Option<Cursor>, limit: usize) -> Result<Page<ScheduleStatus>> {
         let store = self.0.store();
         let page = store.open_waits(&view::activity_event(LISTED), after, limit).await?;
@@ -246,8 +249,8 @@ impl Schedules {
         self.0.engine().start_scheduled(&spec, reference).await
     }
 
-    /// Pauses a schedule. Instances that it has started continue. Ticks that are due while it is paused count as
-    /// missed: [`CatchUp`] says what happens to them when the schedule is resumed.
+    /// Pauses a schedule. Instances that it has started continue. Ticks that are due while the schedule is paused
+    /// count as missed. [`CatchUp`] decides what happens to them when the schedule is resumed.
     ///
     /// # Errors
     /// [`ScheduleNotFound`](WfeError::ScheduleNotFound): no schedule has this id.
@@ -297,7 +300,7 @@ impl Schedules {
 
 enum Found {
     There(Box<WorkflowInstance>),
-    /// No schedule has the id. Holds the name for the instance of a new one.
+    /// No schedule has the id. Holds the name for the instance of a new schedule with this id.
     Free(String),
 }
 
@@ -331,7 +334,7 @@ impl ScheduleStatus {
             not_of_a_schedule("execution_pointers", "persistence_data", row, source)
         })?;
         let asleep = tick.filter(|tick| tick.status == PointerStatus::Sleeping);
-        // The first sleep counts from when the schedule was created, which is no tick.
+        // Before the first tick, `last` is the time at which the schedule was created, which is not a tick.
         let last = ticked.map(|ticked| ticked.last).filter(|last| *last != spec.created);
         Ok(Self {
             id: spec.id,

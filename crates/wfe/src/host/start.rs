@@ -34,12 +34,12 @@ use super::workflow_host::{RESERVED, WorkflowHost};
 pub struct StartOptions {
     /// The caller's own key for the instance. It makes the start idempotent: a second start with the same definition
     /// id and reference starts nothing and returns the id of the stored instance, whatever its version and status.
-    /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). `None`: every start
-    /// creates an instance.
+    /// Steps can read the reference with [`Ctx::reference`](wfe_core::steps::Ctx::reference). If it is `None`, every
+    /// start creates an instance.
     pub reference: Option<String>,
-    /// The version of the definition to run. `None`: the newest registered version.
+    /// The version of the definition to run. `None` means the newest registered version.
     pub version: Option<u32>,
-    /// A human-readable name, unique among all instances. `None`: the id.
+    /// A human-readable name, unique among all instances. If it is `None`, the instance's id becomes its name.
     pub name: Option<String>,
     /// A human-readable description. The engine does not use it.
     pub description: Option<String>,
@@ -58,14 +58,14 @@ impl WorkflowHost {
     /// * [`Invalid`](WfeError::Invalid): the definition has another data type; or the given name begins with `wfe.`,
     ///   which is reserved for the engine.
     /// * [`Closed`](WfeError::Closed): the host was stopped, or has ended with the runtime on which it was started.
-    /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or is about to end.
+    /// * [`Unusable`](WfeError::Unusable): the store is lost, and the host has ended or will end soon.
     /// * The errors of the store. After [`CommitUnknown`](WfeError::CommitUnknown) the instance may or may not be
     ///   stored. If the caller gave a reference ([`StartOptions`]), it is safe to start the instance again.
     pub async fn start_workflow<D: Data>(&self, definition: &str, data: &D) -> Result<String> {
         self.start_workflow_with(definition, data, StartOptions::default()).await
     }
 
-    /// Starts an instance with options; otherwise like [`start_workflow`](Self::start_workflow).
+    /// Starts an instance with options. Otherwise, this is like [`start_workflow`](Self::start_workflow).
     ///
     /// # Errors
     /// * The errors of [`start_workflow`](Self::start_workflow).

@@ -9,8 +9,8 @@ use wfe_core::{
 
 use crate::engine::{BodyState, BodyStates};
 
-/// The status of an instance: where it stands and what it waits for; from
-/// [`WorkflowHost::status`](crate::WorkflowHost::status).
+/// The status of an instance: at which steps it is, and what it waits for.
+/// [`WorkflowHost::status`](crate::WorkflowHost::status) returns this type.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct InstanceStatus {
@@ -19,37 +19,39 @@ pub struct InstanceStatus {
     /// The version of the definition with which the instance was started.
     pub version: u32,
     /// Whether this version of the definition is registered on this host. If not, the instance waits for a host on
-    /// which it is.
+    /// which this version is registered.
     pub is_registered: bool,
     /// The stored status: runnable, suspended or ended.
     pub status: WorkflowStatus,
-    /// The pending control request; `None`: no request is pending. A busy instance applies it with its next commit.
+    /// The pending control request. `None` means that no request is pending. A busy instance applies the request with
+    /// its next commit.
     pub request: Option<ControlRequest>,
-    /// How the instance will end once its open sagas are compensated. `None`: the instance is not ending.
+    /// How the instance will end once its open sagas are compensated. `None` means that the instance is not ending.
     pub closing: Option<Ending>,
-    /// How the instance ended. `None`: it has not ended, or was ended by a plain write of the instance.
+    /// How the instance ended. `None` means that it has not ended, or that a direct write of the whole instance ended
+    /// it.
     pub ending: Option<Ending>,
-    /// The failure that suspended or ended the instance. `None`: no failure did.
+    /// The failure that suspended or ended the instance. `None` means that no failure has suspended or ended it.
     pub cause: Option<StepFailure>,
     /// What keeps all steps of the instance from starting. Bodies that already ran when the instance was suspended
-    /// still finish. `None`: the instance has ended, or each of its [`positions`](Self::positions) has its own reason
-    /// to wait.
+    /// still finish. `None` means that the instance has ended, or that each of its [`positions`](Self::positions) has
+    /// its own reason to wait.
     pub blocked: Option<Blocked>,
-    /// When the instance is due, in milliseconds since the Unix epoch. `None`: it waits for something other than
-    /// time, or has ended.
+    /// When the instance is due, in milliseconds since the Unix epoch. `None` means that the instance has ended, or
+    /// that it does not wait for a point in time.
     pub next_execution: Option<i64>,
-    /// The stable ids of the steps at which the instance stands.
+    /// The stable ids of the steps at which the instance is.
     pub current_steps: Vec<String>,
-    /// The execution pointers of the instance, oldest first, each with what it waits for. Containers that only wait
-    /// for their contents are left out. A child instance that has not begun has no positions yet.
+    /// The execution pointers of the instance, oldest first. Each entry states what the pointer waits for. Containers
+    /// that only wait for their contents are left out. A child instance that has not begun has no positions yet.
     pub positions: Vec<Position>,
-    /// The progress of all running for-each containers, outer ones first.
+    /// The progress of all running for-each containers, outer containers first.
     pub for_each: Vec<ForEachProgress>,
-    /// The id of the parent instance. `None`: the instance is not a child workflow.
+    /// The id of the parent instance. `None` means that the instance is not a child workflow.
     pub parent: Option<String>,
     /// When the instance was created.
     pub create_time: DateTime<Utc>,
-    /// When the instance ended. `None`: it has not ended.
+    /// When the instance ended. `None` means that it has not ended.
     pub complete_time: Option<DateTime<Utc>>,
 }
 
@@ -57,14 +59,14 @@ pub struct InstanceStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Blocked {
-    /// The instance's definition is not registered on this host. It may be registered on others.
+    /// The instance's definition is not registered on this host. It may be registered on other hosts.
     DefinitionMissing {
         /// The definition's id.
         id: String,
         /// The version with which the instance was started.
         version: u32,
     },
-    /// The instance is suspended: by this failure, or (`None`) by a request.
+    /// The instance is suspended by this failure. `None` means that a request suspended it.
     Suspended(Option<Box<StepFailure>>),
 }
 
@@ -77,7 +79,7 @@ pub struct Position {
     /// The id of the execution pointer. It is the path to the step, which includes the number of each iteration and
     /// how many times the step was entered before.
     pub pointer: String,
-    /// The current item of the for-each around the step. `None`: there is no for-each around it.
+    /// The current item of the enclosing for-each. `None` means that no for-each encloses the step.
     pub item: Option<Value>,
     /// What the execution pointer waits for.
     pub waits: Waits,
@@ -87,9 +89,9 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Waits {
-    /// Nothing: the step's body runs now.
+    /// Nothing, because the step's body runs now.
     Running {
-        /// When the body started. `None`: it runs on another host, or is about to start.
+        /// When the body started. `None` means that the body runs on another host, or has not started yet.
         since: Option<DateTime<Utc>>,
     },
     /// A free slot. This host is ready to run the step's body, but may not start it yet. Either the limit on bodies
@@ -97,12 +99,12 @@ pub enum Waits {
     /// process or waits to run alone.
     Slot,
     /// The end of an earlier body of the same step, which still runs although its attempt timed out or was cancelled.
-    /// When the earlier body has returned or has been dropped, the next body of the step starts, or (in a saga) the
-    /// step's compensation.
+    /// When the earlier body has returned or has been dropped, the next body of the step or (in a saga) the step's
+    /// compensation starts.
     AttemptBefore,
-    /// A host: the step is due, and a host claims the instance as soon as it can.
+    /// A host. The step is due, and a host claims the instance as soon as it can.
     Due,
-    /// A time: the end of a delay, or of a sleep that the step's body asked for.
+    /// A time: the end of a delay, or the end of a sleep that the step's body requested.
     Timer {
         /// When the step continues.
         until: DateTime<Utc>,
@@ -118,7 +120,8 @@ pub enum Waits {
         at: DateTime<Utc>,
         /// The number of the next attempt, from 1.
         attempt: u32,
-        /// Why the last attempt failed; for a saga, the failure inside it. `None`: the store cannot look it up.
+        /// Why the last attempt failed. For a saga, this is the failure inside the saga. `None` means that the store
+        /// cannot look up the failure.
         last: Option<Box<StepFailure>>,
     },
     /// An event.
@@ -127,7 +130,7 @@ pub enum Waits {
         name: String,
         /// The key of the event.
         key: String,
-        /// When the wait times out. `None`: never.
+        /// When the wait times out. `None` means never.
         until: Option<DateTime<Utc>>,
     },
     /// The answer of an external worker.
@@ -136,30 +139,30 @@ pub enum Waits {
         name: String,
         /// The id of the activity.
         id: String,
-        /// The worker's claim. `None`: no worker has claimed the activity.
+        /// The worker's claim. `None` means that no worker has claimed the activity.
         held: Option<Held>,
-        /// When the wait times out. `None`: never.
+        /// When the wait times out. `None` means never.
         until: Option<DateTime<Utc>>,
     },
     /// The answer of a person.
     UserTask {
         /// The id of the task, by which it is answered.
         id: String,
-        /// The question and its assignee. `None`: the stored task does not decode.
+        /// The question and its assignee. `None` means that the stored task does not decode.
         task: Option<UserTaskView>,
-        /// The claim of the task. `None`: the task is not claimed.
+        /// The claim of the task. `None` means that the task is not claimed.
         held: Option<Held>,
-        /// When the task is escalated, is reassigned or times out. `None`: never.
+        /// When the task is escalated, is reassigned or times out. `None` means never.
         until: Option<DateTime<Utc>>,
     },
     /// The end of a child workflow.
     Child {
         /// The id of the child instance.
         id: String,
-        /// When the wait times out. `None`: never.
+        /// When the wait times out. `None` means never.
         until: Option<DateTime<Utc>>,
     },
-    /// A request to resume the instance: the step has failed, is not retried any more, and has suspended the
+    /// A request to resume the instance, because the step has failed, is not retried any more, and has suspended the
     /// instance.
     Resume,
 }
@@ -167,10 +170,10 @@ pub enum Waits {
 /// A worker's claim of an activity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// The name of the worker. `None`: the claim has no name.
+    /// The name of the worker. `None` means that no worker's name is stored with the claim.
     pub worker: Option<String>,
-    /// When the lease expires. Once this time has passed, the next worker that asks gets the activity. `None`: the
-    /// claim lasts until it is given back.
+    /// When the lease expires. After this time, the next worker that requests an activity gets this activity. `None`
+    /// means that the claim lasts until the worker gives it back.
     pub until: Option<DateTime<Utc>>,
 }
 
@@ -195,7 +198,7 @@ impl InstanceStatus {
         };
         let active: Vec<&ExecutionPointer> =
             instance.execution_pointers.iter().filter(|p| p.active).collect();
-        // A running container stands where its contents stand, and has no entry of its own.
+        // A running container has no entry here, because the steps inside it have their own entries.
         let here = active.iter().filter(|p| p.status != PointerStatus::Running);
         Self {
             current_steps: here.filter_map(|p| p.step_name.clone()).collect(),
@@ -219,7 +222,7 @@ impl InstanceStatus {
 }
 
 impl InstanceStatus {
-    /// The pointers that wait for a retry and whose last failure is to be looked up.
+    /// The pointers that wait for a retry, if the caller still has to look up their last failure.
     pub(crate) fn retries(&mut self) -> impl Iterator<Item = (&str, &mut Option<Box<StepFailure>>)> {
         self.positions.iter_mut().filter_map(|position| match &mut position.waits {
             Waits::Retry { last, .. } if last.is_none() => Some((&*position.pointer, last)),
@@ -236,7 +239,8 @@ impl Position {
         now: DateTime<Utc>,
     ) -> Option<Self> {
         let body = bodies.at(&pointer.id);
-        // The end of a sleep is stored only together with its result. A suspended instance goes on sleeping.
+        // The end of a sleep is stored only together with the result of the step. A suspended instance continues to
+        // sleep.
         let is_awake = body.is_some()
             || (loaded.instance.status == WorkflowStatus::Runnable
                 && pointer.sleep_until.is_some_and(|until| until <= now));

@@ -17,7 +17,7 @@ pub(crate) use wfe_core::traits::OWN_NAMES as RESERVED;
 
 /// Runs workflows on a store. Cheap to clone: every clone is the same host.
 ///
-/// Dropping the last clone ends the host as if the process had died: nothing that was stored is lost, and the next
+/// Dropping the last clone ends the host as if the process had crashed: nothing that was stored is lost, and the next
 /// host runs the interrupted steps again. Call [`stop`](Self::stop) to let running steps finish first.
 ///
 /// A step or a middleware that captures a clone keeps the host alive, because the host owns the step and the
@@ -42,7 +42,8 @@ impl WorkflowHost {
         Self::builder_shared(Arc::new(provider))
     }
 
-    /// Configures a host on a store that the program also uses itself; otherwise like [`builder`](Self::builder).
+    /// Configures a host on a store that the program also uses itself. Otherwise, this is like
+    /// [`builder`](Self::builder).
     #[must_use]
     pub fn builder_shared(provider: Arc<dyn PersistenceProvider>) -> HostBuilder {
         HostBuilder::new(provider)
@@ -88,14 +89,15 @@ impl WorkflowHost {
     /// Starts the host: it resumes interrupted instances and runs steps from now on. Steps run on the tokio runtime
     /// on which this is called. The engine has its own thread.
     ///
-    /// The host ends when that runtime is dropped, as if the process had died: other hosts take over its instances,
-    /// and further calls to this host fail as after [`stop`](Self::stop). If several runtimes share a host (tests,
-    /// for example, each of which has its own runtime), start the host on a runtime that outlives them.
+    /// The host ends when that runtime is dropped, as if the process had crashed: other hosts take over its
+    /// instances, and further calls to this host fail as after [`stop`](Self::stop). If several runtimes share a
+    /// host, start the host on a runtime that outlives them. This concerns tests, for example, because each test has
+    /// its own runtime.
     ///
     /// The host also ends when its store reports that it is lost ([`Unusable`](WfeError::Unusable)): the database was
     /// removed, replaced or damaged while it was open. No further steps start, the cancellation tokens of running
-    /// steps fire, and the host logs one error. All further calls to the host return the store's error. To recover,
-    /// open the store again and create a new host on it.
+    /// steps are cancelled, and the host logs one error. All further calls to the host return the store's error. To
+    /// recover, open the store again and create a new host on it.
     ///
     /// # Errors
     /// * [`Invalid`](WfeError::Invalid): the host was started before.
@@ -110,8 +112,8 @@ impl WorkflowHost {
     ///
     /// A host reports the start of the instances that it starts, including children of instances that it runs. It
     /// reports all later events only for instances that it runs itself. With several hosts on a store, one host may
-    /// report the start of an instance, and another host the rest. If a process dies between a commit and its event,
-    /// that event is never sent.
+    /// report the start of an instance, and another host the rest. If a process crashes between a commit and its
+    /// event, that event is never sent.
     ///
     /// A receiver that falls far behind gets [`RecvError::Lagged`](broadcast::error::RecvError::Lagged) with the
     /// number of events that it missed.
@@ -148,11 +150,11 @@ impl WorkflowHost {
 
     /// Stops the host. No further steps start. Running steps may finish within the [grace
     /// time](crate::HostBuilder::grace), and their results are stored. When the grace time is over, the cancellation
-    /// tokens of the steps that still run fire, and `stop` no longer waits for them; a second later they are dropped,
-    /// unless they block their thread. The next host runs these steps again. Everything else stays in the store for
-    /// the next start.
+    /// tokens of the steps that still run are cancelled, and `stop` no longer waits for these steps. A second later
+    /// the steps are dropped, unless they block their thread. The next host runs the interrupted steps again.
+    /// Everything else stays in the store for the next start.
     ///
-    /// The [workers](crate::Worker) of the host stop too, even if the host was never started: they claim nothing
+    /// The [workers](crate::Worker) of the host stop too, even if the host was never started. They claim nothing
     /// further, and may finish their activities within the same grace time. Activities that are not answered by then
     /// are dropped and given back, so that workers of other hosts get them at once.
     ///

@@ -7,16 +7,17 @@ use wfe_core::{
 
 use super::{Guarantees, engine_store::EngineStore, loss::Loss};
 
-/// The store of a host, and what has become known of it. It dereferences to the engine's trait.
+/// The store of a host, together with its known loss and its reported corrupt rows. It dereferences
+/// to [`StepStore`], the trait that the engine uses.
 pub(crate) struct StoreAccess {
-    /// The plain traits, for calls that the engine's trait does not have. Their answers go through
-    /// [`Loss::seen`].
+    /// The provider, for calls that [`StepStore`] does not have. Callers pass the results of these
+    /// calls to [`Loss::seen`].
     pub provider: Arc<dyn PersistenceProvider>,
-    /// The engine's trait.
+    /// The store as a [`StepStore`], the trait that the engine uses.
     pub steps: Arc<dyn StepStore>,
     pub loss: Arc<Loss>,
     pub guarantees: Guarantees,
-    /// Which corrupt rows were logged.
+    /// The corrupt rows that were already logged.
     corrupt: CorruptValues,
 }
 
@@ -27,7 +28,8 @@ impl StoreAccess {
         Self { provider, steps: Arc::new(store), loss, guarantees, corrupt: CorruptValues::default() }
     }
 
-    /// One of many rows; `None`: it does not decode, and was logged, once.
+    /// Returns a row that decodes. If the row is corrupt, this logs the error once and returns
+    /// `None`, so that the other rows can still be used.
     pub fn sound<T>(&self, row: Result<T>) -> Result<Option<T>> {
         match row {
             Ok(row) => Ok(Some(row)),

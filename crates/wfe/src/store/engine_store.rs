@@ -9,16 +9,16 @@ use wfe_core::{
 
 use super::{Guarantees, loss::Loss, plain::PlainStore};
 
-/// The store that the engine works on: the provider's own step store, or one made of its plain traits. It notes
-/// every answer which says that the store is lost. Callers that use the provider directly note their answers
-/// with [`Loss::seen`].
+/// The store that the engine uses: the provider's own step store, or a [`PlainStore`], which uses only the
+/// provider's base traits. This type records every error that reports the loss of the store. Callers that
+/// use the provider directly pass the results of their calls to [`Loss::seen`].
 pub(crate) struct EngineStore {
     store: Arc<dyn StepStore>,
     loss: Arc<Loss>,
 }
 
 impl EngineStore {
-    /// Returns it with what the store guarantees.
+    /// Returns the engine's store for this provider, and the guarantees of that store.
     pub fn new(provider: Arc<dyn PersistenceProvider>, loss: Arc<Loss>) -> (Self, Guarantees) {
         let (store, guarantees): (Arc<dyn StepStore>, _) = match provider.clone().step_store() {
             Some(store) => (store, Guarantees::OneTransactionPerStep),
@@ -27,7 +27,8 @@ impl EngineStore {
         (Self { store, loss }, guarantees)
     }
 
-    /// Notes an answer. A commit of unknown outcome may be the first sign of a loss.
+    /// Records whether the result of a call reports that the store is lost. After an unknown commit outcome,
+    /// this also checks the store, because the unknown outcome may be the first sign of a loss.
     async fn seen<T: Send>(&self, answer: Result<T>) -> Result<T> {
         let answer = self.loss.seen(answer);
         if let Err(WfeError::CommitUnknown { .. }) = answer {
@@ -41,7 +42,7 @@ impl EngineStore {
     /// which does not end the host.
     async fn seen_of_owner<T: Send>(&self, answer: Result<T>) -> Result<T> {
         if answer.is_err() {
-            // The answer is noted.
+            // `seen` records the loss; the result itself is not needed.
             let _noted = self.loss.seen(self.store.verify().await);
         }
         answer

@@ -6,12 +6,12 @@ use std::fmt;
 pub enum Guarantees {
     /// Everything that a step changes is one transaction. Any number of processes may share the store.
     OneTransactionPerStep,
-    /// The store implements only the plain traits.
+    /// The store implements only the base traits (those of `PersistenceProvider`).
     ///
     /// * The process of this host must be the only one on the store.
     /// * The changes of a step are one transaction, but its failures are stored after that transaction.
     /// * Control requests that have not been applied yet are lost when the process ends.
-    /// * Each further item of a long for-each costs more than the one before.
+    /// * Each further item of a long for-each costs more than the item before it.
     SingleProcess,
 }
 

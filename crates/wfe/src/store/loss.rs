@@ -7,15 +7,16 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use wfe_core::{Result, WfeError};
 
-/// Whether the store is lost ([`WfeError::Unusable`]). That is final, and the host ends.
+/// Whether the store is lost ([`WfeError::Unusable`]). A lost store never becomes usable again, and its host
+/// ends.
 #[derive(Default)]
 pub(crate) struct Loss {
     found: OnceLock<Found>,
     told: CancellationToken,
 }
 
-/// As `logging::warn!`, for a failure of the store. Once the store is lost, the host logs that as it ends, and
-/// each further failure is logged at debug level only.
+/// Like `logging::warn!`, but for a failure of the store. Once the store is lost, this logs further failures
+/// at debug level only, because the host logs the loss itself when it ends.
 macro_rules! warn_unless_lost {
     ($loss:expr, $($event:tt)+) => {
         if $loss.has_come() {
@@ -28,7 +29,7 @@ macro_rules! warn_unless_lost {
 
 pub(crate) use warn_unless_lost;
 
-/// An error that can be returned any number of times.
+/// The parts of the error that reported the loss. The error can be built from them any number of times.
 struct Found {
     path: PathBuf,
     reason: String,
@@ -46,13 +47,13 @@ impl Found {
 }
 
 impl Loss {
-    /// Notes an answer of the store.
+    /// Records the loss if this result of a call to the store reports it, and returns the result.
     pub fn seen<T>(&self, answer: Result<T>) -> Result<T> {
         match answer {
             Err(WfeError::Unusable { path, reason, source }) => {
                 let found = Found { path, reason, source: source.map(Arc::from) };
                 let error = found.error();
-                // The first error stays.
+                // Only the first error is recorded.
                 self.found.get_or_init(|| found);
                 self.told.cancel();
                 Err(error)
@@ -61,7 +62,7 @@ impl Loss {
         }
     }
 
-    /// The error of the lost store; `None`: it is not known to be lost.
+    /// The error of the lost store. `None` means that the store is not known to be lost.
     pub fn error(&self) -> Option<WfeError> {
         self.found.get().map(Found::error)
     }

@@ -2,12 +2,13 @@
 
 use wfe_core::{Result, WfeError, models::EventSubscription};
 
-/// Compares an open subscription of an external task or a schedule with its id, which names the instance and
-/// the pointer that opened it, and is the key of the event that ends it. If they do not agree, the instance
-/// would never receive that event.
+/// Compares an open subscription of an external task or a schedule with its id. The id contains the ids of
+/// the instance and of the pointer that opened the subscription, and it is the key of the event that ends
+/// the subscription. If the columns of the subscription do not agree with its id, the instance would never
+/// receive that event.
 ///
 /// # Errors
-/// [`Corrupt`](WfeError::Corrupt): they do not agree.
+/// [`Corrupt`](WfeError::Corrupt): the columns of the subscription do not agree with its id.
 pub(crate) fn check_own(wait: &EventSubscription) -> Result<()> {
     let behind = |id: &str, part: &str| id.strip_prefix(part)?.strip_prefix("//").map(str::to_owned);
     let column = match behind(&wait.id, &wait.workflow_id) {
@@ -16,7 +17,7 @@ pub(crate) fn check_own(wait: &EventSubscription) -> Result<()> {
         Some(_) if wait.event_key != wait.id => "event_key",
         Some(_) => return Ok(()),
     };
-    let message = "it is not what the id of the wait says".to_owned();
+    let message = "it does not agree with the id of the subscription".to_owned();
     Err(WfeError::Corrupt {
         table: "event_subscriptions",
         column,

@@ -110,7 +110,7 @@ on_every_store! {
         let (mut failures, mut told) = (host.failures(&id), Vec::new());
         while let Some(failure) = failures.next().await.unwrap() {
             assert_eq!(failure.code, StepError::PANIC);
-            assert_eq!(failure.causes, ["the error's own code panicked: no words"]);
+            assert_eq!(failure.causes, ["the error's `Display` or `source` panicked: no words"]);
             told.push(failure.step);
         }
         assert_eq!(told, ["async", "blocking", "guarded", "asked", "worked"]);

@@ -79,7 +79,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.container(id, Verb::While(While { holds: ask(CONDITION, holds) }), body)
     }
 
-    /// Runs all branches at once. The instance continues when every branch has ended.
+    /// Runs all branches concurrently. The instance continues when every branch has ended.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -106,9 +106,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(draft)
     }
 
-    /// Runs the branches whose value equals the result of `value`. Several such branches run at once. If there
-    /// is none, the [`otherwise`](Decision::otherwise) branch runs; without that branch, the instance
-    /// continues.
+    /// Runs the branches whose value equals the result of `value`. If several branches match, they run
+    /// concurrently. If no branch matches, the [`otherwise`](Decision::otherwise) branch runs. If there is no
+    /// `otherwise` branch either, the instance continues.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -138,8 +138,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.decision(id, pick, labels, drafts, otherwise)
     }
 
-    /// Runs the branches whose condition holds. Several such branches run at once. If there is none, the
-    /// [`otherwise`](Choice::otherwise) branch runs; without that branch, the instance continues.
+    /// Runs the branches whose condition holds. If several conditions hold, their branches run concurrently. If
+    /// no condition holds, the [`otherwise`](Choice::otherwise) branch runs. If there is no `otherwise` branch
+    /// either, the instance continues.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};
@@ -244,8 +245,8 @@ impl<D: Data, I: Item, V: fmt::Debug> Decision<D, I, V> {
         self
     }
 
-    /// Sets the label of the last added branch, which outlines and pictures show. By default, it is the
-    /// branch's value.
+    /// Sets the label of the last added branch. Outlines and diagrams show this label. By default, the label is
+    /// the branch's value.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         match self.labels.last_mut() {
@@ -255,7 +256,7 @@ impl<D: Data, I: Item, V: fmt::Debug> Decision<D, I, V> {
         self
     }
 
-    /// Adds a branch that runs if the value equals that of no other branch.
+    /// Adds a branch that runs if no other branch has the computed value.
     #[must_use]
     pub fn otherwise(mut self, body: impl FnOnce(Sequence<D, I>) -> Sequence<D, I>) -> Self {
         let body = body(Sequence::inside());
@@ -302,8 +303,8 @@ impl<D: Data, I: Item> Choice<D, I> {
         self
     }
 
-    /// Sets the label of the last added branch, which outlines and pictures show. By default, it is `condition`
-    /// and the branch's number.
+    /// Sets the label of the last added branch. Outlines and diagrams show this label. By default, the label is
+    /// `condition` and the branch's number.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
         match self.labels.last_mut() {

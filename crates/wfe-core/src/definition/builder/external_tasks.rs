@@ -8,8 +8,8 @@ use crate::{
 
 /// Steps whose work an external worker, a person or a child workflow does.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Waits until an external worker has done this activity. If the worker fails, the step fails; if the step
-    /// has a retry policy, the activity is then offered to workers again.
+    /// Waits until an external worker has completed this activity. If the worker fails, the step fails; if the
+    /// step has a retry policy, the activity is then offered to workers again.
     ///
     /// ```
     /// use wfe_core::definition::{Retry, WorkflowBuilder, activity};
@@ -85,22 +85,23 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// Runs a child workflow. The instance continues when the child has completed.
     ///
-    /// **Start.** The child is created when the instance reaches the step. An event published before that does
-    /// not reach a wait of the child, unless the wait has an [effective
+    /// **Start.** The child is created when the instance reaches the step. A wait of the child does not receive
+    /// events that were published before the child was created, unless the wait has an [effective
     /// date](crate::definition::Await::effective).
     ///
-    /// **Cancellation.** If the step is cancelled, the child is cancelled, and compensates its open sagas. If
-    /// the instance is terminated, the child is terminated, and compensates nothing. A saga around the step
-    /// starts its compensation only when the child has ended, however long that takes; nothing else waits for
-    /// the end of a cancelled child. Suspending an instance does not suspend its children.
+    /// **Cancellation.** If the step is cancelled, the child is cancelled and compensates its open sagas. If
+    /// the instance is terminated, the child is terminated and compensates nothing. If the step is inside a
+    /// saga, the compensation of the saga starts only when the child has ended, however long the child takes.
+    /// Nothing else waits for the end of a cancelled child. Suspending an instance does not suspend its
+    /// children.
     ///
-    /// **Failure.** If the child fails, the step fails with the error of the child: with its code, its causes,
-    /// and whether it is retryable. After a retryable error, the step's [retry policy](Self::retry) starts a
-    /// new child. This includes a child that has used up its own retries and one that has missed its deadline.
-    /// A fatal error of the child is fatal for the step too. A child that an operator cancelled or terminated
-    /// fails the step with the fatal error [`CHILD_ENDED`](crate::steps::StepError::CHILD_ENDED). After a fatal
-    /// error, no new child starts, unless [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal)
-    /// says so.
+    /// **Failure.** If the child fails, the step fails with the child's error: the code, the causes and the
+    /// retryability are the same. After a retryable error, the step's [retry policy](Self::retry) starts a new
+    /// child. A new child is also started if the failed child has used up its own retries or has missed its
+    /// deadline. A fatal error of the child is fatal for the step too. A child that an operator cancelled or
+    /// terminated fails the step with the fatal error [`CHILD_ENDED`](crate::steps::StepError::CHILD_ENDED).
+    /// After a fatal error, a new child starts only if
+    /// [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal) allows it.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, child};

@@ -6,13 +6,13 @@ use crate::{
 
 /// Jumps, and the early end of a workflow.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Continues with the step `target`. The target is an earlier or later step of the same sequence, or of a
-    /// sequence around it. Inside a compensation, the target must belong to the same compensation.
+    /// Continues with the step `target`. The target is an earlier or later step of the same sequence or of an
+    /// enclosing sequence. Inside a compensation, the target must belong to the same compensation.
     ///
     /// Containers that the go-to leaves are cancelled, with all their steps. A saga that is left in this way is
     /// not compensated.
     ///
-    /// A step that is reached again runs again. It then has a new execution pointer and a new [idempotency
+    /// A step that is reached again runs again, with a new execution pointer and a new [idempotency
     /// key](crate::steps::Ctx::idempotency_key).
     ///
     /// ```
@@ -31,12 +31,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.leaf(id, Verb::GoTo(GoTo)).modify_last(|draft| draft.target = Some(target))
     }
 
-    /// Ends the workflow as completed. Everything of the instance that still runs is cancelled. Sagas are not
+    /// Ends the workflow as completed. Steps that are still running are cancelled, and sagas are not
     /// compensated.
     ///
-    /// A saga that is already being compensated in another branch finishes its compensation first. The workflow
-    /// is completed after that. Until then no other steps start, and neither a cancel request nor the deadline
-    /// has an effect.
+    /// If a saga in another branch is already being compensated, the workflow is completed only after that
+    /// compensation has finished. While the compensation runs, no other steps start, and neither a cancel
+    /// request nor the deadline has an effect.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, inline};

@@ -1,4 +1,4 @@
-//! The builder of definitions. Each file has the verbs of one subject.
+//! The builder of definitions. Each file contains the builder methods of one subject.
 
 mod branching;
 mod external_tasks;
@@ -15,16 +15,15 @@ use crate::{Result, WfeError, program::Verb};
 
 pub use branching::{Branches, Choice, Decision};
 
-/// Builds a [`Definition`], beginning with its main path. The methods that add steps are those of every
-/// [`Sequence`].
+/// Builds a [`Definition`], beginning with its main path. The methods of [`Sequence`] add the steps.
 ///
 /// Each step has a stable id, unique within the definition. Stored instances refer to steps by these ids, so an
 /// id must stay the same when steps are added, moved or given another name. (For this reason, the builder does
 /// not derive ids from positions: a new step would change the ids of all steps after it.)
 ///
-/// Closures in a definition get the data and the item of the for-each around the step (`()` on the main path).
+/// Closures in a definition get the data and the item of the enclosing for-each (`()` on the main path).
 /// Closures that compute conditions, keys, times or inputs must be quick, because they run on the engine's
-/// thread. If one panics, the step fails, as if its body had panicked.
+/// thread. If a closure panics, the step fails, as if its body had panicked.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -49,11 +48,11 @@ pub use branching::{Branches, Choice, Decision};
 pub type WorkflowBuilder<D> = Sequence<D, (), Main>;
 
 /// A sequence of steps: the main path ([`WorkflowBuilder`]), or a branch of a container. `D` is the data of the
-/// instance, and `I` the item of the for-each around the sequence (`()` on the main path).
+/// instance, and `I` is the item of the enclosing for-each (`()` on the main path).
 pub struct Sequence<D, I, At = Inside> {
     at: At,
     drafts: Vec<Draft>,
-    /// The errors found so far. `build` returns the first one.
+    /// The errors found so far. `build` returns the first error.
     problems: Vec<String>,
     types: PhantomData<fn(D, I)>,
 }
@@ -104,7 +103,8 @@ impl<D: Data> WorkflowBuilder<D> {
     /// Checks the definition and returns it.
     ///
     /// # Errors
-    /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), naming the step where there is one:
+    /// [`InvalidDefinition`](crate::WfeError::InvalidDefinition), which names the step if a step causes the
+    /// error:
     ///
     /// * The definition's id is empty or longer than
     ///   [`LONGEST_DEFINITION_ID`](crate::limits::LONGEST_DEFINITION_ID), its version is 0, or it has no steps.
@@ -135,7 +135,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft::new(id, verb))
     }
 
-    /// The steps that this closure adds to a new branch.
+    /// Returns the steps that this closure adds to a new branch.
     fn body<T: Item>(&mut self, body: impl FnOnce(Sequence<D, T>) -> Sequence<D, T>) -> Vec<Draft> {
         let body = body(Sequence::inside());
         self.problems.extend(body.problems);
@@ -156,7 +156,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 }
 
 impl<D, I> Sequence<D, I> {
-    /// The steps that this closure adds to a new branch, and the errors found in them.
+    /// Returns the steps that this closure adds to a new branch, and the errors found in them.
     pub(in crate::definition) fn built(body: impl FnOnce(Self) -> Self) -> (Vec<Draft>, Vec<String>) {
         let body = body(Self::inside());
         (body.drafts, body.problems)

@@ -9,7 +9,7 @@ use crate::{
 /// Settings of the last added step. [`build`](Sequence::build) refuses a setting that comes before the first
 /// step.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
-    /// Sets the display name of the last added step. By default, it is the step's id.
+    /// Sets the display name of the last added step. By default, the name is the step's id.
     #[must_use]
     pub fn name(self, name: impl Into<String>) -> Self {
         let name = name.into();
@@ -19,12 +19,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Sets the retry policy of the last added step. By default, a step is not retried.
     ///
     /// A retry runs a body again, evaluates a condition again, or starts a new wait, a new activity or a new
-    /// child workflow. A saga is first compensated, then runs again from its beginning.
+    /// child workflow. A saga is first compensated, and then runs again from its beginning.
     ///
     /// The policy of an `if`, a `parallel`, a for-each or another container covers only the container's own
-    /// failures, such as a condition that panics. Steps inside have their own policies. To retry several steps
-    /// together, put them in a [saga](Self::saga). Fatal errors are not retried, not even in a saga, unless
-    /// [`Retry::even_if_fatal`] says so.
+    /// failures, such as a condition that panics. The steps inside the container have their own policies. To
+    /// retry several steps together, put them in a [saga](Self::saga). Fatal errors, including those in a saga,
+    /// are retried only if [`Retry::even_if_fatal`] allows it.
     ///
     /// ```
     /// use wfe_core::definition::{Retry, WorkflowBuilder, inline};
@@ -46,8 +46,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
 
     /// Sets what happens when the last added step has failed for good; [`OnFailure`] describes the default.
     ///
-    /// On a [saga](Self::saga), the setting covers the failure of the steps inside. On any other container, it
-    /// covers only the container's own failures.
+    /// On a [saga](Self::saga), the setting covers the failure of the steps inside the saga. On any other
+    /// container, it covers only the container's own failures.
     ///
     /// ```
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder, event};
@@ -66,8 +66,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Limits the time of each attempt of the last added step, as
     /// [`Task::timeout`](crate::definition::Task::timeout) does.
     ///
-    /// [`build`](Sequence::build) refuses a timeout of a step without a body. A wait has its own time limits:
-    /// `fail_after` and `timeout` of the event, the activity, the child or the user task.
+    /// [`build`](Sequence::build) refuses a timeout of a step without a body. To limit the time of a wait, use
+    /// `fail_after` or `timeout` of its event, activity, child or user task.
     ///
     /// ```
     /// use std::time::Duration;
@@ -85,13 +85,14 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.modify_last(|draft| draft.policy.timeout = Some(limit))
     }
 
-    /// Sets a fallback: steps that run when the last added step has failed for good. When they have ended, the
-    /// instance continues with the step after it. The steps of the fallback read the failure with
+    /// Sets a fallback: steps that run when the last added step has failed for good. When the fallback has
+    /// ended, the instance continues with the next step. The steps of the fallback read the failure with
     /// [`Ctx::failure`](crate::steps::Ctx::failure).
     ///
     /// The fallback of an `if`, a `parallel`, a for-each or another container does not catch the failures of
-    /// steps inside. Those steps have their own settings, and by default their failure fails the instance. For
-    /// a fallback of several steps together, put them in a [saga](Self::saga) and give the saga a fallback.
+    /// the steps inside the container. Those steps have their own settings, and by default their failure fails
+    /// the instance. To give several steps a common fallback, put them in a [saga](Self::saga) and give the
+    /// saga a fallback.
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline}, steps::{Ctx, StepError}};
@@ -116,8 +117,9 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Sets the compensation of the last added step: steps that run if the step has completed and then its
     /// [saga](Self::saga) fails or the instance is cancelled.
     ///
-    /// The compensating steps see the newest data and the same item. They read the outcome and the stored state
-    /// of the completed step with [`Ctx::compensated`](crate::steps::Ctx::compensated).
+    /// The compensating steps get the newest data and the same item as the completed step. They read the
+    /// outcome and the stored state of the completed step with
+    /// [`Ctx::compensated`](crate::steps::Ctx::compensated).
     ///
     /// A completed container that has a compensation is compensated by that compensation alone. If the
     /// container has not completed, the completed steps inside it are compensated one by one.
@@ -144,23 +146,25 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.once("compensations", |draft| draft.compensation.replace(drafts).is_some())
     }
 
-    /// Sets a cancel condition: as soon as it holds, the last added step is cancelled with all steps inside it,
-    /// and the instance continues with the step after it.
+    /// Sets a cancel condition: as soon as the condition holds, the last added step is cancelled with all steps
+    /// inside it, and the instance continues with the next step.
     ///
-    /// The condition is evaluated when the step starts and whenever the data has changed, also while the step's
-    /// [fallback](Self::fallback) runs. If it panics, the step fails. If it panics while the fallback runs, the
-    /// fallback fails, as if one of its steps had failed; neither the step nor the fallback is then retried.
+    /// The condition is evaluated when the step starts and whenever the data has changed, including while the
+    /// step's [fallback](Self::fallback) runs. If the condition panics, the step fails. If the condition panics
+    /// while the fallback runs, the fallback fails, as if one of its steps had failed. After that, neither the
+    /// step nor the fallback is retried.
     ///
     /// **Sagas.** A saga is compensated when its own cancel condition holds. If any other container is
-    /// cancelled, the sagas inside it are cancelled and not compensated, and a compensation that is running
-    /// inside it is interrupted.
+    /// cancelled, the sagas inside that container are cancelled but not compensated, and a compensation that is
+    /// running inside the container is interrupted.
     ///
-    /// If a saga around the container is compensated later, it also compensates the completed steps of the
-    /// sagas inside. An interrupted compensation then continues with the step at which it was interrupted. That
-    /// step starts again from its beginning; side branches of the compensation are dropped.
+    /// If a saga that encloses the container is compensated later, it also compensates the completed steps of
+    /// the sagas inside the container. An interrupted compensation then continues with the step at which it was
+    /// interrupted. The interrupted step starts again from its beginning, and side branches of the compensation
+    /// are dropped.
     ///
-    /// While a cancelled instance compensates its sagas, the cancel conditions of the containers around these
-    /// sagas are not evaluated.
+    /// While a cancelled instance compensates its sagas, the cancel conditions of the containers that enclose
+    /// these sagas are not evaluated.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, event};
@@ -180,8 +184,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.once("cancel conditions", |draft| draft.cancel_when.replace(holds).is_some())
     }
 
-    /// Sets something that a step can have only once. `change` sets it on the last added step, and returns
-    /// whether the step had it already.
+    /// Makes a setting that a step can have only once. `change` makes the setting on the last added step, and
+    /// returns whether the step already had this setting.
     fn once(mut self, what: &str, change: impl FnOnce(&mut Draft) -> bool) -> Self {
         let mut twice = None;
         self = self.modify_last(|draft| twice = change(draft).then(|| draft.id.clone()));

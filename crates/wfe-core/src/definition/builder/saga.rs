@@ -13,27 +13,29 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// saga. The compensations run one after the other, in reverse order of completion.
     ///
     /// **After the compensation.** A saga with a [`retry`](Self::retry) policy runs again. Otherwise the saga
-    /// has failed. If it is inside another saga, that saga is compensated too. If not, the instance continues
-    /// after the saga; the failure is the saga's outcome, and the status of its pointer is `Compensated`.
-    /// [`on_failure`](Self::on_failure) and [`fallback`](Self::fallback) change this.
+    /// has failed. If the failed saga is inside another saga, the outer saga is compensated too. Otherwise, the
+    /// instance continues after the failed saga. The failure is then the saga's outcome, and the status of the
+    /// saga's pointer is `Compensated`. [`on_failure`](Self::on_failure) and [`fallback`](Self::fallback)
+    /// change this default behaviour.
     ///
-    /// **Fatal errors.** After a fatal error, the saga is compensated but not retried, unless
-    /// [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal) says so. The predicates of the saga's
-    /// retry policy get the error of the failed step. If a saga inside this one failed, they get an error with
-    /// the same code and messages.
+    /// **Fatal errors.** After a fatal error, the saga is compensated. It is retried only if
+    /// [`Retry::even_if_fatal`](crate::definition::Retry::even_if_fatal) allows it. The predicates of the
+    /// saga's retry policy get the error of the failed step. If an inner saga failed, the predicates get an
+    /// error with the code and the messages of the inner saga's error.
     ///
     /// **Running bodies.** When a branch is cancelled, the [token](crate::steps::Ctx::cancellation) of each
-    /// running body in it fires. The saga neither waits for such a body nor compensates its step, so side
-    /// effects of the body are not compensated. Check the token before a side effect, and pass the idempotency
-    /// key to the external system. The host drops an asynchronous body that is still running one second later.
+    /// body that is running in the branch is cancelled. The saga neither waits for a cancelled body nor
+    /// compensates its step, so side effects of the body are not compensated. In the body, check the token
+    /// before each side effect, and pass the idempotency key to the external system. The host drops an
+    /// asynchronous body that is still running one second after its token was cancelled.
     ///
-    /// **Cancelled instances.** A cancelled instance, and one that has missed its deadline, compensates its
-    /// open sagas before it ends. A terminated instance does not. All other steps are cancelled first, also
-    /// those around the sagas, so that only compensations run until the end. Open sagas that are not inside
-    /// each other are compensated at the same time.
+    /// **Cancelled instances.** An instance that was cancelled or has missed its deadline compensates its open
+    /// sagas before it ends. A terminated instance does not compensate its sagas. Before the compensation, all
+    /// other steps are cancelled, including containers that enclose the sagas, so that only compensations run
+    /// until the end. Open sagas that are not nested in each other are compensated concurrently.
     ///
-    /// **Fallback.** The steps of the saga's own [`fallback`](Self::fallback) are not part of the saga. They
-    /// belong to the saga around it, if there is one.
+    /// **Fallback.** The steps of the saga's own [`fallback`](Self::fallback) are not part of the saga. These
+    /// steps belong to the enclosing saga, if there is one.
     ///
     /// ```
     /// use wfe_core::definition::{OnFailure, WorkflowBuilder, inline};

@@ -36,12 +36,12 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.push(Draft { name, policy, ..draft })
     }
 
-    /// Adds a step whose body may start branches: if it answers with values
-    /// ([`Next::branch`](crate::steps::Next::branch)), the steps of `body` run once for each value, all at
-    /// once.
+    /// Adds a step that may start branches. If the step returns values
+    /// ([`Next::branch`](crate::steps::Next::branch)), the steps of `body` run once for each value, all
+    /// concurrently.
     ///
-    /// The instance continues when every branch has ended. After any other answer, the step is like one added
-    /// by [`then`](Self::then).
+    /// The instance continues when every branch has ended. If the step returns anything else, it behaves like a
+    /// step that was added with [`then`](Self::then).
     ///
     /// ```
     /// use wfe_core::{definition::{WorkflowBuilder, inline, inline_item}, steps::Next};
@@ -69,8 +69,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         })
     }
 
-    /// Runs the steps of `body` once for each item: one item after the other, or several at once with
-    /// [`Each::parallel`]. If there are no items, the instance continues at once.
+    /// Runs the steps of `body` once for each item: one item after the other, or several concurrently with
+    /// [`Each::parallel`]. If there are no items, the instance continues immediately.
     ///
     /// ```
     /// use wfe_core::definition::{WorkflowBuilder, each, inline_item};

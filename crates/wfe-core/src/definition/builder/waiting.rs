@@ -8,13 +8,13 @@ use crate::{
     program::{Delay, Recur, Schedule, Until, Verb, WaitFor, ask},
 };
 
-/// Steps that wait for a time or an event. Waiting costs nothing, however long it lasts, and a crash does not
-/// end it.
+/// Steps that wait for a time or an event. A wait costs nothing, however long it lasts, and a crash does not
+/// end the wait.
 impl<D: Data, I: Item, At> Sequence<D, I, At> {
     /// Waits for this duration, counted from the start of the step.
     ///
-    /// The last time that a store can hold is in the year 2262: a longer delay ends there. This holds for all
-    /// durations and time limits.
+    /// The latest time that a store can hold is in the year 2262. A delay that would end later ends at that
+    /// time. The same applies to all other durations and time limits.
     ///
     /// ```
     /// use std::time::Duration;
@@ -35,7 +35,7 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.leaf(id, Verb::Delay(Delay { until: Until::After(ask("the step's delay", delay)) }))
     }
 
-    /// Waits until this time. If the time has passed, the instance continues at once.
+    /// Waits until this time. If the time has passed, the instance continues immediately.
     ///
     /// ```
     /// use chrono::{DateTime, Utc};
@@ -56,10 +56,10 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.leaf(id, Verb::Delay(Delay { until: Until::At(ask("the step's delay", time)) }))
     }
 
-    /// Adds a side branch that starts after a delay: the instance continues at once, and the steps of `body`
-    /// run concurrently once the delay has passed.
+    /// Adds a side branch that starts after a delay. The instance continues immediately, and the steps of
+    /// `body` run concurrently with it once the delay has passed.
     ///
-    /// The instance, or the container around the step, ends only when its side branches have ended too.
+    /// The instance, or the enclosing container, ends only when its side branches have ended too.
     ///
     /// ```
     /// use std::time::Duration;
@@ -87,8 +87,8 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         )
     }
 
-    /// Another name of [`after`](Self::after). It has nothing to do with the schedules of a host, which start
-    /// instances.
+    /// Another name for [`after`](Self::after). This method is unrelated to the schedules of a host, which
+    /// start instances.
     #[must_use]
     pub fn schedule(
         self,
@@ -99,15 +99,15 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.after(id, delay, body)
     }
 
-    /// Adds a recurring side branch: the instance continues at once, and the steps of `body` run concurrently
-    /// at each tick of `every`, until the condition `until` holds.
+    /// Adds a recurring side branch. The instance continues immediately, and the steps of `body` run
+    /// concurrently with it at each tick of `every`, until the condition `until` holds.
     ///
-    /// The condition is evaluated at each tick and whenever the data has changed. When it holds, there are no
-    /// further ticks, and runs of `body` that have started run to their end. The branch also ends when `every`
-    /// has no further tick, such as after the last year of a cron expression.
+    /// The condition is evaluated at each tick and whenever the data has changed. When the condition holds,
+    /// there are no further ticks, and runs of `body` that have started run to their end. The branch also ends
+    /// when `every` has no further tick, such as after the last year of a cron expression.
     ///
-    /// A tick starts `body` even if earlier runs of it have not ended. If no host was running for a while, one
-    /// tick makes up for all the ticks that were missed.
+    /// A tick starts `body` even if earlier runs of `body` have not ended. If no host was running for a while,
+    /// a single tick replaces all the ticks that were missed.
     ///
     /// ```
     /// use wfe_core::definition::{Every, WorkflowBuilder, event, inline};
@@ -138,15 +138,15 @@ impl<D: Data, I: Item, At> Sequence<D, I, At> {
         self.container(id, Verb::Recur(Recur { every, until: ask("the step's condition", until) }), body)
     }
 
-    /// Waits for an event: the first one of its name and key that the instance has not consumed yet.
+    /// Waits for the first event of this name and key that the instance has not consumed yet.
     ///
-    /// A later wait for the same name and key gets the next event; so does the same wait in the next iteration
-    /// of a loop. If several waits of one instance for the same name and key are open at the same time, in
-    /// parallel branches, each of them gets the same event.
+    /// A later wait for the same name and key gets the next event. The same wait in the next iteration of a
+    /// loop also gets the next event. If several waits of one instance for the same name and key are open at
+    /// the same time, in parallel branches, each of them gets the same event.
     ///
     /// If the wait has a time limit ([`timeout`](Await::timeout) or [`fail_after`](Await::fail_after)), an
-    /// event dated before the limit is in time, even if the instance was suspended or no host was running when
-    /// the limit passed.
+    /// event whose timestamp is at or before the limit is in time, even if the instance was suspended or no
+    /// host was running when the limit passed.
     ///
     /// ```
     /// use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Activities. Workers find an activity by the name of the event that it waits for. The key is the wait's own id, so
-//! that an answer reaches no other activity.
+//! Activities. Workers find an activity by the name of the event that the activity waits for. The key of this event is
+//! the id of the subscription, so an answer reaches no other activity.
 
 use serde_json::Value;
 
@@ -31,14 +31,15 @@ impl Primitive for ActivityStep {
         let answer: WorkerAnswer = serde_json::from_value(event).map_err(unreadable)?;
         let result = answer.into_result()?;
         receive(run, &self.outputs, &result)?;
-        // The result is kept once, as the outcome.
+        // The result is stored only once, as the outcome of the step.
         run.edit(at)?.event_data = None;
         Ok(run.complete(at, Some(result), env)?)
     }
 
     fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if self.limit.is_none() {
-            // The definition no longer has the limit, and the wait may accept no answer any more: open a new wait.
+            // The definition no longer has the time limit, but the subscription may already refuse answers. So a new
+            // subscription is opened.
             run.wake(at)?;
             return self.enter(run, at, env);
         }

@@ -12,7 +12,8 @@ use crate::{
 };
 
 impl Until {
-    /// The time. It is evaluated once and kept in the pointer, so that nothing that happens later changes it.
+    /// Returns the time until which the step waits. The time is evaluated once and stored in the pointer, so later
+    /// changes of the data do not affect it.
     pub(super) fn once(&self, run: &mut Run, at: &str, env: &Env<'_>) -> Moved<DateTime<Utc>> {
         if let Some(kept) = &run.pointer(at)?.persistence_data {
             return Ok(DateTime::deserialize(kept)?);
@@ -28,7 +29,7 @@ impl Until {
         Ok(until)
     }
 
-    /// Checks the time that [`once`](Self::once) keeps in a pointer.
+    /// Checks the time that [`once`](Self::once) has stored in a pointer.
     pub(super) fn check(pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
         if let Some(kept) = &pointer.persistence_data {
             DateTime::<Utc>::deserialize(kept)?;

@@ -1,6 +1,6 @@
-//! For-each. The items are stored apart from the pointer, which keeps only the cursor. They are read in windows:
-//! neither memory nor the cost of an iteration grows with the number of items. An iteration that has ended leaves the
-//! live instance.
+//! The for-each. The items are stored separately from the pointer, which stores only the cursor. The items are read in
+//! windows, so neither the memory nor the cost of an iteration grows with the number of items. A finished iteration is
+//! moved from the live instance to the history.
 
 use std::collections::VecDeque;
 
@@ -20,9 +20,11 @@ use crate::{
     program::{Answer, ForEach},
 };
 
-/// Items read at once in addition to the limit of parallel iterations: enough that reading stays ahead of the steps.
+/// The number of items that one read fetches in addition to the limit of parallel iterations. It is large enough for
+/// the reads to stay ahead of the steps.
 const READ_AHEAD: usize = 64;
-/// The maximum number of items read at once, whatever the limit: one answer of the store stays small.
+/// The maximum number of items that one read fetches, for any limit of parallel iterations. It keeps each response of
+/// the store small.
 const READ_AT_MOST: usize = 1024;
 
 impl ForEach {
@@ -30,7 +32,8 @@ impl ForEach {
         self.limit.saturating_add(READ_AHEAD).min(READ_AT_MOST)
     }
 
-    /// Begins as many iterations as may run and have their items in memory, and requests further items in time.
+    /// Begins iterations whose items are in memory, up to the limit of parallel iterations. Requests further items
+    /// before the items in memory run out.
     fn fill(&self, run: &mut Run, at: &str) -> Result<()> {
         let mut running = run.open_branches(at)?;
         let branch = branch_of(run.node_of(at)?, 0)?;
@@ -113,7 +116,7 @@ impl Primitive for ForEach {
 
     fn check_kept(&self, pointer: &ExecutionPointer) -> std::result::Result<Kept, Spoilt> {
         if pointer.status != PointerStatus::Running {
-            return Ok(Kept::Waits); // the state is the body's own
+            return Ok(Kept::Waits); // the state belongs to the body
         }
         Ok(Kept::goes_on_if(Cursor::of(pointer)?.has_more()))
     }

@@ -1,5 +1,5 @@
-//! How each kind of step moves an instance, one file for each kind. The fixed properties of a kind are in its
-//! [`Verb`](crate::program::Verb).
+//! The code by which each kind of step moves an instance, with one file for each kind. The fixed properties of a kind
+//! are in its [`Verb`](crate::program::Verb).
 
 mod activity;
 mod decide;

@@ -12,16 +12,16 @@ use crate::{
     program::Recur,
 };
 
-/// The state that the pointer keeps.
+/// The state that the pointer of a recurring branch stores.
 #[derive(Serialize, Deserialize)]
 struct Ticks {
-    /// How many ticks there were.
+    /// The number of ticks so far.
     count: u64,
-    /// The time of the next tick; `None`: there is none.
+    /// The time of the next tick, or `None` if no tick follows.
     next: Option<DateTime<Utc>>,
 }
 
-/// The state of a recurring branch that has begun.
+/// Reads the state of a recurring branch that has begun.
 fn kept(pointer: &ExecutionPointer) -> serde_json::Result<Ticks> {
     Ticks::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))
 }
@@ -31,12 +31,13 @@ impl Recur {
         Ok(kept(run.pointer(at)?)?)
     }
 
-    /// Stores the ticks in the pointer and sets the timer of the next one. Completes if there is none and no branch is
-    /// open.
+    /// Stores the ticks in the pointer, and sets the timer for the next tick. Completes the step if no tick follows and
+    /// no branch is open.
     fn keep(run: &mut Run, at: &str, ticks: &Ticks, env: &mut Env<'_>) -> Moved {
         run.edit(at)?.persistence_data = Some(serde_json::to_value(ticks)?);
         if let Some(next) = ticks.next {
-            // As with a delay: a tick later than any time that a store can hold never comes.
+            // A store cannot hold a time after the year 2262. As with a delay, a later tick is set to the last time
+            // that can be stored.
             return Ok(run.set_timer(at, nearest_time(next))?);
         }
         run.clear_timer(at)?;
@@ -50,7 +51,7 @@ impl Recur {
 impl Primitive for Recur {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let ticks = if run.pointer(at)?.persistence_data.is_none() {
-            // The condition is evaluated before anything else: if it panics, it leaves no side branch.
+            // The condition is evaluated first, so that no side branch exists if the condition panics.
             let is_over = run.evaluate(at, &self.until)?;
             run.fork(at)?;
             Ticks { count: 0, next: self.every.next(env.now, env.now).filter(|_| !is_over) }
@@ -66,7 +67,8 @@ impl Primitive for Recur {
         if run.evaluate(at, &self.until)? {
             ticks.next = None;
         } else if let Some(tick) = ticks.next {
-            // Counted from the time at which this tick was due, so that the grid stays. Missed ticks are skipped.
+            // The next tick is counted from the time at which this tick was due, so the ticks do not drift. Missed
+            // ticks are skipped.
             ticks.next = self.every.next(tick, env.now);
             let branch = branch_of(run.node_of(at)?, 0)?;
             run.begin_branch(at, &ticks.count.to_string(), branch, |_| {})?;
@@ -85,7 +87,7 @@ impl Primitive for Recur {
 
     fn data_changed(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if run.pointer(at)?.status != PointerStatus::Running {
-            return Ok(()); // it has not begun
+            return Ok(()); // the recurrence has not begun
         }
         let mut ticks = Self::ticks(run, at)?;
         if ticks.next.is_some() && run.evaluate(at, &self.until)? {
@@ -97,7 +99,7 @@ impl Primitive for Recur {
 
     fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
         if pointer.status != PointerStatus::Running && pointer.persistence_data.is_none() {
-            return Ok(Kept::Waits); // it has not begun
+            return Ok(Kept::Waits); // the recurrence has not begun
         }
         let has_next = kept(pointer)?.next.is_some();
         Ok(Kept::goes_on_if(has_next && pointer.sleep_until.is_some()))

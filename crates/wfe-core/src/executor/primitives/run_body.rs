@@ -28,7 +28,7 @@ impl Primitive for RunBody {
         match next {
             Next::Done | Next::Outcome(_) => run.apply(apply)?,
             Next::Branch(_) => {
-                let error = StepError::fatal("the step answered with branches, but has no body for them");
+                let error = StepError::fatal("the step returned branches, but is defined without branches");
                 return Err(error.with_code(StepError::DEFINITION).into());
             }
             Next::SleepUntil(time) if time > last_time() => {
@@ -49,7 +49,7 @@ impl Primitive for RunBody {
             pointer.persistence_data = state;
         }
         if matches!(next, Next::Sleep(_) | Next::SleepUntil(_) | Next::Persist(_)) {
-            // The event is not the reason for the next run.
+            // The next run of the body is not caused by the event.
             pointer.event_data = None;
         }
         match next {
@@ -60,7 +60,7 @@ impl Primitive for RunBody {
             }
             Next::SleepUntil(time) => {
                 run.reset_retries(at)?;
-                // A time before 1970 has passed in any case, and a store cannot hold it.
+                // A time before 1970 is in the past anyway, and a store cannot hold it.
                 Ok(run.sleep_until(at, nearest_time(time).max(DateTime::UNIX_EPOCH))?)
             }
             Next::Persist(_) => {
@@ -80,7 +80,8 @@ impl Primitive for RunBody {
         }
     }
 
-    /// The body runs again. It finds the event in the pointer; for a worker's answer, the result.
+    /// Makes the body run again. The body finds the event in the pointer, or the result if the event is a worker's
+    /// answer.
     fn event_received(&self, run: &mut Run, at: &str, event: Value, _: &mut Env<'_>) -> Moved {
         let pointer = run.edit(at)?;
         if pointer.event_name.as_deref().is_some_and(|name| events::activity_name(name).is_some()) {
@@ -94,7 +95,8 @@ impl Primitive for RunBody {
     }
 }
 
-/// An answer or event has the wrong form. Retryable, since the next one may have the right form.
+/// Builds the error for an answer or event that has the wrong form. The error is retryable, because the next answer or
+/// event may have the right form.
 pub(super) fn unreadable(error: serde_json::Error) -> StepError {
     StepError::retryable(error).with_code(StepError::UNREADABLE)
 }

@@ -1,4 +1,4 @@
-//! Sagas. Their compensation is in [`compensate`](crate::executor::run::saga::compensate).
+//! Sagas. The module [`compensate`](crate::executor::run::saga::compensate) contains their compensation.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::{
     program::Saga,
 };
 
-/// The state of a saga that has begun.
+/// Reads the state of a saga that has begun.
 fn kept(pointer: &ExecutionPointer) -> serde_json::Result<SagaState> {
     SagaState::deserialize(pointer.persistence_data.as_ref().unwrap_or(&Value::Null))
 }
@@ -36,7 +36,7 @@ impl Primitive for Saga {
 
     fn check_kept(&self, pointer: &ExecutionPointer) -> Result<Kept, Spoilt> {
         if pointer.persistence_data.is_none() {
-            return Ok(Kept::Waits); // it has not begun
+            return Ok(Kept::Waits); // the saga has not begun
         }
         kept(pointer)?.check()
     }

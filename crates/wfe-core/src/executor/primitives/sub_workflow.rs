@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl SubWorkflow {
-    /// A child has ended that was cancelled because a saga around it is compensated. If the child had completed before,
-    /// the step has completed, and is compensated like the others.
+    /// Handles the end of a child that was cancelled because an enclosing saga is being compensated. If the child
+    /// completed before it was cancelled, its step counts as completed, and is compensated like other completed steps.
     fn cancelled_child_ended(
         &self,
         run: &mut Run,
@@ -44,12 +44,12 @@ impl SubWorkflow {
 impl Primitive for SubWorkflow {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         if run.is_child_cancelled(at)? {
-            return Ok(run.cancelled_child_ended(at, env)?); // an operator has closed its wait
+            return Ok(run.cancelled_child_ended(at, env)?); // an operator has closed the subscription
         }
         let data = run.evaluate(at, &self.data)?;
         let child = (env.definition)(&self.definition, self.version);
-        // If the child started, it would be suspended at once, and its parent would wait for a repair that is
-        // impossible there.
+        // A child whose data does not fit its definition would be suspended at its start. Its parent would then wait
+        // for a repair that is not possible in the child.
         if let Some(misfit) = child.as_ref().and_then(|child| child.misfit(&data, self.data_name)) {
             return Err(StepError::fatal(misfit).with_code(StepError::DEFINITION).into());
         }
@@ -77,7 +77,7 @@ impl Primitive for SubWorkflow {
     fn event_received(&self, run: &mut Run, at: &str, event: Value, env: &mut Env<'_>) -> Moved {
         let pointer = run.edit(at)?;
         pointer.unset(attributes::CHILD);
-        // The data is stored with the child.
+        // The data of the child is stored with the child itself.
         pointer.event_data = None;
         let end = ChildEnd::deserialize(event).map_err(unreadable);
         if run.is_child_cancelled(at)? {
@@ -92,7 +92,7 @@ impl Primitive for SubWorkflow {
             (Ending::Failed, Some(cause)) => {
                 Err(StepError::from_causes(cause.code, cause.causes, end.retryable).into())
             }
-            // A caller ended the child on purpose: another child in its place would defeat that purpose.
+            // A caller ended the child on purpose. Another child in place of this child would defeat the purpose.
             (ending, _) => {
                 let error = StepError::fatal(format!("the child workflow ended as {ending:?}"));
                 Err(error.with_code(StepError::CHILD_ENDED).into())

@@ -1,5 +1,5 @@
-//! User tasks. A user interface finds a task by the name of the event that it waits for. The question is stored with
-//! the wait, and the key is the wait's own id.
+//! User tasks. A user interface finds a task by the name of the event that the task waits for. The question to the user
+//! is stored with the subscription, and the key of the event is the id of the subscription.
 
 use std::time::Duration;
 
@@ -22,8 +22,8 @@ use crate::{
     steps::{StepError, UserAnswer, UserTaskView, WorkerAnswer},
 };
 
-/// When an unanswered task escalates and is reassigned; `None`: it never is, or already was. The pointer keeps these
-/// times.
+/// The times at which an unanswered task escalates and is reassigned. `None` means that this never happens, or has
+/// already happened. The pointer stores these times.
 #[derive(Serialize, Deserialize)]
 struct UnansweredTimes {
     escalate: Option<DateTime<Utc>>,
@@ -47,8 +47,9 @@ impl UserTaskStep {
         Ok(run.subscribe(at, Expected::own(USER_TASK, None, Some(serde_json::to_value(view)?)))?)
     }
 
-    /// Escalates or reassigns an unanswered task, each at its own time. An escalation begins a branch beside the task,
-    /// which stays open. A reassignment opens the task for another assignee.
+    /// Escalates an unanswered task if the time of its escalation has come, and reassigns it if the time of its
+    /// reassignment has come. An escalation begins a branch alongside the task, and the task stays open. A reassignment
+    /// opens the task for another assignee.
     fn go_unanswered(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let Some(mut unanswered_times) = unanswered_times(run, at, env)? else { return Ok(()) };
         let is_due = |time: &mut Option<DateTime<Utc>>| time.take_if(|time| *time <= env.now).is_some();
@@ -71,7 +72,8 @@ impl UserTaskStep {
     }
 }
 
-/// The times that the pointer keeps; `None`: there are no more.
+/// The times at which the task of this pointer escalates and is reassigned. `None` means that an earlier version of the
+/// engine has already escalated the task.
 fn unanswered_times(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<UnansweredTimes>> {
     let kept = &run.pointer(at)?.extension_attributes;
     if kept.contains_key(attributes::ESCALATED) {
@@ -85,7 +87,7 @@ fn unanswered_times(run: &Run, at: &str, env: &Env<'_>) -> crate::Result<Option<
 
 impl Primitive for UserTaskStep {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
-        // These are of an earlier round: an escalation of the new task is another branch.
+        // These attributes belong to an earlier round. An escalation of the new task begins another branch.
         let kept = &mut run.edit(at)?.extension_attributes;
         if kept.remove(attributes::ESCALATED).is_some() | kept.remove(attributes::UNANSWERED).is_some() {
             run.restart(at)?;
@@ -132,7 +134,7 @@ impl Primitive for UserTaskStep {
     fn timer_fired(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         match &self.unanswered {
             Unanswered { escalate: None, reassign: None } if self.limit.is_none() => {
-                // As with an activity: the definition no longer has what limited the wait.
+                // The definition no longer limits the wait. As with an activity, a new subscription is opened.
                 run.wake(at)?;
                 self.enter(run, at, env)
             }

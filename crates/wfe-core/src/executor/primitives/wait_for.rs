@@ -14,8 +14,8 @@ impl Primitive for WaitFor {
     fn enter(&self, run: &mut Run, at: &str, env: &mut Env<'_>) -> Moved {
         let pointer = run.pointer(at)?;
         if let Some(event) = pointer.event_data.clone().filter(|_| pointer.event_published) {
-            // The event came before, and its output failed. An event reaches the instance only once: another wait would
-            // lose it.
+            // The pointer already has its event, because the output closure failed in an earlier attempt. The instance
+            // receives each event only once, so a new subscription would not receive this event again.
             return self.event_received(run, at, event, env);
         }
         let key = run.evaluate(at, &self.key)?;
@@ -55,7 +55,7 @@ pub(super) fn receive(run: &mut Run, outputs: &[Receive], value: &Value) -> Move
 pub(super) fn expired(limit: Option<&TimeLimit>, run: &mut Run, at: &str) -> Moved {
     match limit {
         Some(limit) => limit.expire(run, at),
-        // The definition no longer has the limit: the wait goes on.
+        // The definition no longer has the time limit, so the wait continues.
         None => Ok(()),
     }
 }

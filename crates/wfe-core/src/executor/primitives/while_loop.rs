@@ -1,4 +1,4 @@
-//! While loops. A round that has ended is history.
+//! While loops. A finished round is moved to the history.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +11,10 @@ use crate::{
     program::While,
 };
 
-/// The state that the pointer keeps.
+/// The state that the pointer of a while loop stores.
 #[derive(Default, Serialize, Deserialize)]
 struct Rounds {
-    /// How many rounds have begun.
+    /// The number of rounds that have begun.
     begun: u64,
 }
 
@@ -36,7 +36,7 @@ impl While {
     }
 }
 
-/// The state in the pointer; before the first round, the default.
+/// The state in the pointer, or the default state before the first round.
 fn kept(pointer: &ExecutionPointer) -> serde_json::Result<Rounds> {
     pointer.persistence_data.as_ref().map_or_else(|| Ok(Rounds::default()), Rounds::deserialize)
 }

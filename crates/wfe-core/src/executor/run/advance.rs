@@ -10,7 +10,7 @@ use crate::{
 
 impl Run {
     /// Moves the instance as far as possible without input: timers that are due fire, and pending pointers are entered.
-    /// Then [`pending_commit`](Self::pending_commit) gives what is to be stored.
+    /// Afterwards, [`pending_commit`](Self::pending_commit) returns the changes to store.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -24,7 +24,7 @@ impl Run {
         Ok(())
     }
 
-    /// Enters pending pointers, and evaluates the conditions on the data, until nothing more follows. Enters at most
+    /// Enters pending pointers and evaluates the conditions on the data, until nothing is left to do. Enters at most
     /// `budget` pointers, so that no commit becomes too large.
     fn drain(&mut self, mut budget: usize, env: &mut Env<'_>) -> Result<()> {
         while self.status == WorkflowStatus::Runnable {
@@ -63,7 +63,7 @@ impl Run {
 
     fn evaluate_conditions(&mut self, env: &mut Env<'_>) -> Result<()> {
         for at in self.data.observers() {
-            // The condition of another pointer may have cancelled this one.
+            // The condition of another pointer may have cancelled this pointer.
             if self.data.is_observed_by(&at) {
                 self.evaluate_condition(&at, env)?;
             }
@@ -73,7 +73,7 @@ impl Run {
 
     /// Cancels the pointer if its cancel condition holds.
     fn evaluate_condition(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
-        // A failed pointer that waits for a resume has nothing to cancel yet.
+        // A failed pointer has nothing to cancel until the instance is resumed.
         if self.pointers.get(at)?.status == PointerStatus::Failed || self.is_child_cancelled(at)? {
             return Ok(());
         }
@@ -99,8 +99,9 @@ impl Run {
         })
     }
 
-    /// Whether nothing can happen before time passes or a request arrives. While a body [lingers](super::lingering), the
-    /// instance stays owned: another owner would begin the next body beside it.
+    /// Whether the instance is idle: nothing happens before a timer is due or a request arrives. While a body
+    /// [lingers](super::lingering), the instance is not idle and stays owned. Otherwise, another owner would begin the
+    /// next body of the step concurrently with the lingering body.
     fn is_idle(&self) -> bool {
         match self.status {
             WorkflowStatus::Runnable => {
@@ -120,7 +121,8 @@ impl Run {
         }
     }
 
-    /// The due time to store. An owned instance stays due, so that it is due again if its owner dies.
+    /// The due time to store. An instance that stays owned is stored as due, so that another owner claims it if its
+    /// owner crashes.
     fn wanted_execution(&self, now: DateTime<Utc>) -> Option<i64> {
         match self.status {
             WorkflowStatus::Runnable if self.pending.releases() => self.next_wake().map(millis_rounded_up),
@@ -133,7 +135,7 @@ impl Run {
     }
 }
 
-/// A time in milliseconds, never earlier than the time itself.
+/// Converts a time to milliseconds since the Unix epoch, rounded up.
 fn millis_rounded_up(time: DateTime<Utc>) -> i64 {
     let millis = time.timestamp_millis();
     if time.timestamp_subsec_nanos().is_multiple_of(1_000_000) { millis } else { millis.saturating_add(1) }

@@ -1,4 +1,4 @@
-//! The attempts of a step: how many have failed, and whether another one follows after a backoff.
+//! The attempts of a step: how many attempts have failed, and whether another attempt follows after a backoff.
 
 use super::{Env, Run};
 use crate::{
@@ -21,7 +21,8 @@ impl Run {
             return self.fallback_failed(at, failure, error, env);
         }
         if is_saga && self.is_open_saga(at)? {
-            // The saga itself failed (its cancel condition). It is compensated as after a failure inside.
+            // The saga itself has failed, because its cancel condition failed. The saga is compensated as if a step
+            // inside it had failed.
             return self.saga_failed(at, failure, error, env);
         }
         self.cancel_inside(at, env)?;
@@ -29,7 +30,7 @@ impl Run {
         if self.pointers.get(at)?.status == PointerStatus::Running {
             self.restart(at)?;
             if has_body {
-                // The body of the container determined what is inside. It does so again.
+                // The body of the container determined its branches. The body runs again, and determines new branches.
                 self.pointers.edit(at)?.persistence_data = None;
             }
         }
@@ -47,7 +48,7 @@ impl Run {
         Ok(failed_in_a_row(pointer))
     }
 
-    /// Restarts the count of failed attempts in a row.
+    /// Resets the count of failed attempts in a row to zero.
     pub(in crate::executor) fn reset_retries(&mut self, at: &str) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         if pointer.retry_count > 0 {
@@ -57,8 +58,8 @@ impl Run {
     }
 }
 
-/// The number of attempts of this pointer that have failed in a row. A sleeping pointer with a number other than 0
-/// waits for its next attempt.
+/// The number of attempts of this pointer that have failed in a row. If the number is not zero and the pointer sleeps,
+/// the pointer waits for its next attempt.
 pub(in crate::executor) fn failed_in_a_row(pointer: &ExecutionPointer) -> u32 {
     let forgiven = pointer.number(attributes::FORGIVEN).unwrap_or(0);
     pointer.retry_count.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX))

@@ -1,4 +1,4 @@
-//! Bodies that have not ended.
+//! The bodies of an instance that have not ended.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,13 +11,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{limits::later, steps::Execution};
 
-/// Running bodies, on the way from the [`Run`](super::Run) that began them to the next one.
+/// The running bodies that one [`Run`](super::Run) hands over to the next `Run` of the same instance.
 #[derive(Default)]
 pub struct RunningBodies {
     pub(super) running: HashMap<String, RunningBody>,
-    /// Bodies whose results are no longer wanted, and that have not ended.
+    /// The bodies that have not ended, although their results are no longer needed. The key is the number of the job.
     pub(super) lingering: HashMap<u64, Lingering>,
-    /// The tokens of those among them that were not notified yet.
+    /// The tokens of cancelled bodies that have not been notified yet.
     pub(super) cancelled: Vec<CancellationToken>,
     pub(super) jobs: u64,
 }
@@ -29,8 +29,8 @@ impl RunningBodies {
         self.running.is_empty() && self.lingering.is_empty()
     }
 
-    /// Gives later jobs higher numbers than this one, so that the end of an abandoned body is not mistaken for the end
-    /// of another one.
+    /// Gives later jobs higher numbers than `job`. So the end of an abandoned body is not mistaken for the end of
+    /// another body.
     #[must_use]
     pub fn numbered_after(mut self, job: u64) -> Self {
         self.jobs = self.jobs.max(job);
@@ -43,32 +43,34 @@ pub(super) struct RunningBody {
     pub job: u64,
     pub execution: Arc<Execution>,
     pub token: CancellationToken,
-    /// The time limit of its attempt.
+    /// The time limit of the body's attempt.
     pub allowed: Option<Duration>,
-    /// When its attempt times out; `None`: it has not begun, or has no time limit.
+    /// The time at which the body's attempt times out. `None` means that the body has not begun, or that the attempt
+    /// has no time limit.
     pub limit: Option<DateTime<Utc>>,
 }
 
-/// A body that lingers: its result is no longer wanted, and it has not ended.
+/// A lingering body: it has not ended, although its result is no longer needed.
 pub(super) struct Lingering {
-    /// The place of its pointer.
+    /// The attempt path of the body's pointer.
     pub path: String,
-    /// The place that its idempotency key names. It differs in a compensation, with which another saga may go on.
+    /// The attempt path that the body's idempotency key names. In a compensation it may differ from `path`, because
+    /// another saga may continue the compensation.
     pub named: String,
 }
 
-/// The bodies of an instance that have not ended, and those that may begin.
+/// The bodies of an instance that have not ended, and the bodies that may begin.
 #[derive(Default)]
 pub(super) struct Bodies {
     at_work: RunningBodies,
-    /// When each running body with a limit times out, with its pointer and its job.
+    /// The time limits of the running bodies: the time at which a body times out, its pointer and its job.
     limits: BTreeSet<(DateTime<Utc>, String, u64)>,
-    /// Pointers whose bodies may begin once they are stored.
+    /// The pointers whose bodies may begin once the pointers are stored.
     ready: Vec<String>,
 }
 
 impl Bodies {
-    /// How many bodies are running whose results are wanted.
+    /// The number of running bodies whose results are still needed.
     pub fn running(&self) -> usize {
         self.at_work.running.len()
     }
@@ -78,7 +80,7 @@ impl Bodies {
         !self.at_work.lingering.is_empty()
     }
 
-    /// The places of the bodies that linger.
+    /// The attempt paths of the lingering bodies.
     pub fn lingering(&self) -> impl Iterator<Item = &Lingering> {
         self.at_work.lingering.values()
     }
@@ -93,13 +95,13 @@ impl Bodies {
         self.at_work.running.get(pointer).is_some_and(|work| work.job == job)
     }
 
-    /// A number that no body of the instance has had.
+    /// Returns a job number that no body of the instance has had.
     pub fn next_job(&mut self) -> u64 {
         self.at_work.jobs += 1;
         self.at_work.jobs
     }
 
-    /// Gives later jobs higher numbers than this one.
+    /// Gives later jobs higher numbers than `job`.
     pub fn number_after(&mut self, job: u64) {
         self.at_work.jobs = self.at_work.jobs.max(job);
     }
@@ -122,12 +124,12 @@ impl Bodies {
         }
     }
 
-    /// When the next body times out; `None`: no body has a limit.
+    /// The time at which the next body times out, or `None` if no running body has a time limit.
     pub fn next_limit(&self) -> Option<DateTime<Utc>> {
         self.limits.first().map(|(at, ..)| *at)
     }
 
-    /// Takes a pointer whose body has timed out.
+    /// Returns the next pointer whose body has timed out, and removes the time limit of this body.
     pub fn take_timed_out(&mut self, now: DateTime<Utc>) -> Option<String> {
         while self.next_limit().is_some_and(|at| at <= now) {
             let (_, pointer, job) = self.limits.pop_first()?;
@@ -138,7 +140,7 @@ impl Bodies {
         None
     }
 
-    /// Removes the pointer's body: it has ended, or is no longer wanted.
+    /// Removes the body of the pointer, because the body has ended or its result is no longer needed.
     pub fn remove(&mut self, pointer: &str) -> Option<RunningBody> {
         let work = self.at_work.running.remove(pointer)?;
         if let Some(limit) = work.limit {
@@ -152,12 +154,12 @@ impl Bodies {
         self.at_work.lingering.insert(job, place);
     }
 
-    /// Notes that the body of this job lingers no more; `false`: it did not linger.
+    /// Notes that the body of this job no longer lingers. Returns `false` if the body did not linger.
     pub fn over(&mut self, job: u64) -> bool {
         self.at_work.lingering.remove(&job).is_some()
     }
 
-    /// Notifies a body, after the next commit, that its result is no longer wanted.
+    /// Cancels the token of a body after the next commit, because the body's result is no longer needed.
     pub fn cancel(&mut self, token: CancellationToken) {
         self.at_work.cancelled.push(token);
     }
@@ -166,7 +168,7 @@ impl Bodies {
         std::mem::take(&mut self.at_work.cancelled)
     }
 
-    /// Lets the body of this pointer begin once that is stored.
+    /// Lets the body of this pointer begin once the pointer is stored.
     pub fn make_ready(&mut self, pointer: String) {
         self.ready.push(pointer);
     }
@@ -179,18 +181,18 @@ impl Bodies {
         std::mem::take(&mut self.ready)
     }
 
-    /// Takes back that the body of this pointer may begin.
+    /// Prevents the body of this pointer from beginning.
     pub fn not_ready(&mut self, pointer: &str) {
         self.ready.retain(|id| id != pointer);
     }
 
-    /// Hands over the running bodies to the `Run` that replaces this one.
+    /// Hands over the running bodies to the `Run` that replaces this `Run`.
     pub fn leave(&mut self) -> RunningBodies {
         let jobs = self.at_work.jobs;
         std::mem::replace(&mut self.at_work, RunningBodies { jobs, ..RunningBodies::default() })
     }
 
-    /// Takes over the bodies of an earlier `Run`. Returns those whose results that `Run` wanted.
+    /// Takes over the bodies of an earlier `Run`. Returns the bodies whose results the earlier `Run` still needed.
     pub fn take_over(&mut self, left: RunningBodies) -> HashMap<String, RunningBody> {
         self.at_work.jobs = left.jobs;
         self.at_work.cancelled.extend(left.cancelled);

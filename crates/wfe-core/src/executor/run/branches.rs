@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl Run {
-    /// Makes the pointer a container: its own part is done, and it awaits its branches.
+    /// Makes the pointer a container. The pointer's own work is done, and it waits for its branches.
     pub(in crate::executor) fn become_container(&mut self, at: &str, kept: Option<Value>) -> Result<()> {
         let kind = self.node_of(at)?.verb.kind();
         let pointer = self.pointers.edit(at)?;
@@ -21,9 +21,9 @@ impl Run {
         Ok(())
     }
 
-    /// Prepares a container that begins again, after its branches were cancelled. The new branches get names of their
-    /// own, although their keys are the same as before. The pointer keeps the count, so that a replay after a crash
-    /// gives the same names.
+    /// Prepares a container that begins again after its branches were cancelled. The new branches get new pointer ids,
+    /// although their keys are the same as before. The pointer stores the number of starts, so that a replay after a
+    /// crash creates the same ids.
     pub(in crate::executor) fn restart(&mut self, at: &str) -> Result<()> {
         let pointer = self.pointers.edit(at)?;
         let time = pointer.number(attributes::START).unwrap_or(1);
@@ -31,7 +31,7 @@ impl Run {
         Ok(())
     }
 
-    /// Begins a branch of the container `at` under this key. No other branch may have had the key since the container
+    /// Begins a branch of the container `at` with this key. No other branch may have used the key since the container
     /// last [began again](Self::restart).
     pub(in crate::executor) fn begin_branch(
         &mut self,
@@ -56,8 +56,8 @@ impl Run {
         Ok(())
     }
 
-    /// Ends the branch of the pointer if none of its pointers is active any more. The pointer was the last of its
-    /// sequence, or beside it.
+    /// Ends the branch of the pointer `at` if no pointer of the branch is active any more. Called when `at` has ended,
+    /// and was the last pointer of its sequence or a side branch of the sequence.
     pub(in crate::executor) fn settle(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         let Some(container) = self.pointers.get(at)?.scope.last().cloned() else {
             return self.end_if_over(env);
@@ -87,7 +87,7 @@ impl Run {
     }
 }
 
-/// The branch of a node with this index.
+/// Returns the branch with this index from the node.
 pub(in crate::executor) fn branch_of(node: &Node, index: usize) -> Result<Branch> {
     node.branches.get(index).copied().ok_or(WfeError::StepNotFound(node.index))
 }

@@ -1,5 +1,5 @@
-//! The cancellation of pointers that have not ended: by a cancel condition, a go-to, a failed saga, or the end of the
-//! instance.
+//! The cancellation of pointers that have not ended. The cause is a cancel condition, a go-to, a failed saga, or the
+//! end of the instance.
 
 use super::{Env, Run};
 use crate::{
@@ -27,7 +27,7 @@ impl Run {
         self.pointers.no_branches(at)
     }
 
-    /// Cancels the pointer, if it has not ended: its body is notified and its subscription is closed. The pointer stays
+    /// Cancels the pointer if it has not ended. Its body is notified, and its subscription is closed. The pointer stays
     /// in the live instance.
     pub(in crate::executor) fn cancel(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         if !self.pointers.get(at)?.active {
@@ -42,7 +42,7 @@ impl Run {
         self.deactivate(at, env)
     }
 
-    /// Ends everything that the pointer waits for: its body, event, child, timer and items.
+    /// Stops all waits of the pointer: for its body, event, child, timer and items.
     pub(super) fn stop_waiting(&mut self, at: &str) -> Result<()> {
         if let Some(work) = self.bodies.remove(at) {
             self.cancel_body(work);
@@ -72,7 +72,7 @@ impl Run {
         Ok(())
     }
 
-    /// Makes the pointer pending again: everything that it waits for ends.
+    /// Stops all waits of the pointer, and makes the pointer pending again.
     pub(in crate::executor) fn wake(&mut self, at: &str) -> Result<()> {
         self.stop_waiting(at)?;
         let pointer = self.pointers.edit(at)?;

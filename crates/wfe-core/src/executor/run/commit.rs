@@ -1,4 +1,4 @@
-//! Makes a commit from the changes of a run, and the effects from a stored commit.
+//! Builds a commit from the changes of a `Run`, and the effects of a stored commit.
 
 use std::collections::HashMap;
 
@@ -11,9 +11,9 @@ use crate::{
 };
 
 impl Run {
-    /// The changes to store, after an [`advance`](Self::advance). `None`: there are none, though there may be effects
-    /// ([`committed`](Self::committed)). Until `committed` is called, this gives the same changes again, and those that
-    /// came since.
+    /// Returns the changes to store after an [`advance`](Self::advance), or `None` if there are no changes. Even
+    /// without changes there may be effects, which [`committed`](Self::committed) returns. Until `committed` is called,
+    /// each call returns the same changes, and the changes that were made since.
     #[must_use]
     pub fn pending_commit(&self) -> Option<StepCommit> {
         if self.pointers.is_saved() && self.pending.is_empty() {
@@ -30,7 +30,7 @@ impl Run {
         })
     }
 
-    /// Reports the end of a child to its parent, in the commit that ends the child.
+    /// The event that reports the end of a child to its parent. The commit that ends the child stores this event.
     fn end_event(&self) -> Option<Event> {
         self.parent.as_ref().filter(|_| self.pending.is_end())?;
         let end = ChildEnd {
@@ -42,7 +42,7 @@ impl Run {
         Some(end.event(&self.id))
     }
 
-    /// Reports that the commit is stored, or that there was nothing to store. Gives the effects that are due now.
+    /// Reports that the commit is stored, or that there was nothing to store. Returns the effects to carry out now.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -50,8 +50,9 @@ impl Run {
         let is_end = self.pending.is_end();
         self.pointers.saved();
         let delta = self.pending.stored();
-        // After a consumed event, another subscription of its stream may have its next event in the store already. For an
-        // overdue subscription, an event may have come in time that no delivery has shown yet.
+        // After a commit has consumed an event, the store may already have the next event for another subscription of
+        // the same stream. For an overdue subscription, the store may have an event that came in time and was not
+        // delivered yet.
         let waits = (!delta.listen && !self.has_overdue()).then(|| self.subscriptions_to_check(&delta));
         let listen = !self.waits.is_empty() && waits.as_ref().is_none_or(|waits| !waits.is_empty());
         self.waits.take_no_answer(delta.unanswerable);
@@ -85,14 +86,14 @@ impl Run {
         Ok(effects)
     }
 
-    /// Reports that the commit is stored, but did not release the instance: the host still owns it, and goes on. Call
-    /// it before [`committed`](Self::committed).
+    /// Reports that the commit is stored, but did not release the instance. The host still owns the instance, and
+    /// continues it. Call this method before [`committed`](Self::committed).
     pub fn kept(&mut self) {
         self.pending.set_release(false);
     }
 
-    /// Whether a commit whose outcome was unknown is stored, judged by what the store has now. The store does not show which
-    /// subscriptions accept no answer any more; that is stored again.
+    /// Whether a commit whose outcome was unknown is stored, judging by the instance as loaded now. The loaded instance
+    /// does not show which subscriptions no longer accept answers, so a later commit stores this again.
     pub fn is_stored(&mut self, loaded: &Loaded) -> bool {
         let is_stored = self.is_seen_in(loaded);
         if is_stored {

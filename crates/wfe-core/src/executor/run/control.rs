@@ -8,8 +8,8 @@ use crate::{
 };
 
 impl Run {
-    /// Applies a control request of a caller. Its effect is part of the next commit, which names the request. After the
-    /// end of the instance, nothing changes.
+    /// Applies a control request of a caller. The effect of the request is part of the next commit, which names the
+    /// request. A request has no effect after the end of the instance.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -37,7 +37,7 @@ impl Run {
 
     fn resume(&mut self, intervention: Option<&Intervention>, env: &mut Env<'_>) -> Result<()> {
         if let Some(fault) = self.fault.clone() {
-            // Nothing was repaired since: the instance stays quarantined, and reports the reason again.
+            // The instance has not been repaired. It stays quarantined, and the reason is recorded again.
             self.pending.record_failure(fault.clone());
             return self.set_status(StatusChange::Suspend, Some(fault));
         }
@@ -51,7 +51,7 @@ impl Run {
             Some(Intervention::ResumeFrom(step)) => self.resume_from(step, env)?,
         };
         if let Err(why) = done {
-            // Going on in another way than requested could do harm: the instance stays suspended.
+            // The instance stays suspended, because continuing in another way than requested could do harm.
             let error = StepError::fatal(why).with_code(StepError::INTERVENTION);
             self.record_failure("", String::new(), 1, &error, env);
         }
@@ -63,7 +63,7 @@ impl Run {
         self.set_status(StatusChange::Resume, None)?;
         self.notify(Lifecycle::Resumed, env);
         self.pending.listen();
-        // Steps that ended meanwhile have changed the data, and the conditions were not evaluated since.
+        // Steps that ended during the suspension may have changed the data, but the conditions were not evaluated then.
         self.data.touch();
         Ok(())
     }

@@ -11,10 +11,10 @@ use crate::{
 
 /// The newest data of an instance, decoded and as JSON, and the pointers that observe it.
 pub(super) struct InstanceData {
-    /// `None`: the instance does not fit its definition, and is quarantined.
+    /// The decoded data. `None` means that the instance does not fit its definition, and is quarantined.
     decoded: Option<AnyData>,
     value: Value,
-    /// The data has changed since the observers' conditions were evaluated.
+    /// Whether the data has changed since the observers' conditions were evaluated.
     has_changed: bool,
     /// Active pointers with a condition on the data.
     observers: BTreeSet<String>,
@@ -41,7 +41,7 @@ impl InstanceData {
         })
     }
 
-    /// Applies all outputs to the newest data, or none. Returns whether the data has changed.
+    /// Applies all outputs to the newest data, or none of them. Returns whether the data has changed.
     pub fn apply(&mut self, outputs: impl IntoIterator<Item = Apply>) -> Result<bool, StepError> {
         let mut changed: Option<(AnyData, Value)> = None;
         for apply in outputs {
@@ -60,12 +60,12 @@ impl InstanceData {
         }
     }
 
-    /// Makes the conditions be evaluated again, as if the data had changed.
+    /// Requests another evaluation of the conditions, as if the data had changed.
     pub fn touch(&mut self) {
         self.has_changed = true;
     }
 
-    /// Whether the conditions have to be evaluated. Clears the mark.
+    /// Returns whether the conditions must be evaluated, and clears this flag.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.has_changed)
     }

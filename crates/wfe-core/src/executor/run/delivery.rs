@@ -10,29 +10,32 @@ use crate::{
 };
 
 impl Run {
-    /// Delivers events to open waits: those that [`Loaded::deliveries`](crate::traits::Loaded::deliveries) gives, read
-    /// after the last commit of this `Run` was stored. An event whose wait is no longer open is passed over. While the
-    /// instance is suspended, all are. Returns whether anything has changed.
+    /// Delivers events to open subscriptions. `deliveries` are the
+    /// [`Loaded::deliveries`](crate::traits::Loaded::deliveries) that were read after the last commit of this `Run` was
+    /// stored. An event whose subscription is no longer open is skipped. While the instance is suspended, all events
+    /// are skipped. Returns whether anything has changed.
     ///
-    /// Waits that have reached their limit ([`has_overdue`](Self::has_overdue)), and get no event by this, time out.
+    /// A subscription that has reached its time limit ([`has_overdue`](Self::has_overdue)) times out if `deliveries`
+    /// has no event for it.
     ///
     /// # Errors
     /// The state contradicts itself.
     pub fn deliver(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<bool> {
         let (in_time, late) = self.hand_over(deliveries, env)?;
         let timed_out = self.meet_limits(env)?;
-        // A wait whose limit the definition no longer has goes on.
+        // A wait continues if the definition no longer has its time limit, and may then receive a late event.
         let late = if self.status == WorkflowStatus::Runnable { late } else { Vec::new() };
         let (after_all, _) = self.hand_over(late, env)?;
         Ok(in_time || timed_out || after_all)
     }
 
-    /// Hands events to their waits. Returns whether anything has changed, and the deliveries that came too late.
+    /// Hands events to their subscriptions. Returns whether anything has changed, and the deliveries that came too
+    /// late.
     fn hand_over(&mut self, deliveries: Vec<Delivery>, env: &mut Env<'_>) -> Result<(bool, Vec<Delivery>)> {
         let (mut changed, mut late) = (false, Vec::new());
         for delivery in deliveries {
-            // Several waits may share an event. If one of them causes a suspension, the others still receive the event,
-            // because it is consumed.
+            // Several subscriptions may receive the same event. If the first delivery suspends the instance, the other
+            // subscriptions still receive the event, because the event is consumed.
             if self.status != WorkflowStatus::Runnable && !self.pending.is_consumed(&delivery.event.id) {
                 continue;
             }
@@ -61,15 +64,15 @@ impl Run {
         Ok((changed, late))
     }
 
-    /// Whether the event came after the limit of the wait. The end of a child and an accepted answer are never late:
-    /// they are stored already, and would be lost.
+    /// Whether the event came after the time limit of the wait. The end of a child and an accepted answer are never
+    /// late. They are already stored, and would otherwise be lost.
     fn is_late(&self, at: &str, event: &Event, env: &Env<'_>) -> bool {
         let limit = self.waits_until(at).filter(|limit| *limit <= env.now);
         limit.is_some_and(|limit| event.event_time > limit) && !event.event_name.starts_with(OWN_NAMES)
     }
 
-    /// The open waits for which an event may be stored after a commit: those that the commit opened, and others whose
-    /// stream had an event consumed by it.
+    /// The open subscriptions for which the store may have an event after a commit. These are the subscriptions that
+    /// the commit opened, and the subscriptions to streams of which the commit consumed an event.
     pub(super) fn subscriptions_to_check(&self, delta: &Delta) -> Vec<String> {
         let is_open = |wait: &&EventSubscription| self.waits.is_open(&wait.id);
         let mut found: BTreeSet<String> =
@@ -79,7 +82,7 @@ impl Run {
                 let (Some(name), Some(key)) = (&pointer.event_name, &pointer.event_key) else { return false };
                 delta.streams.get(name).is_some_and(|keys| keys.contains(key))
             };
-            // Goes through the pointers in their order: with thousands of them, single look-ups would be slow.
+            // The loop iterates over the pointers in their order, because thousands of single look-ups would be slow.
             let moved = self
                 .pointers
                 .iter()

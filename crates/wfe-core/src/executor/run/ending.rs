@@ -36,7 +36,7 @@ impl Run {
         Ok(())
     }
 
-    /// Ends the instance early: running bodies are notified, live pointers are cancelled.
+    /// Ends the instance early: running bodies are notified, and live pointers are cancelled.
     pub(super) fn end_early(
         &mut self,
         ending: Ending,

@@ -1,4 +1,4 @@
-//! What follows the last failed attempt of a step.
+//! The consequences of the last failed attempt of a step.
 
 use chrono::{DateTime, Utc};
 
@@ -28,7 +28,7 @@ impl Run {
         failure
     }
 
-    /// Applies the step's failure behaviour: the pointer gets no further attempt.
+    /// Applies the step's failure behaviour, because the pointer gets no further attempt.
     pub(super) fn fail_for_good(
         &mut self,
         at: &str,
@@ -71,15 +71,16 @@ impl Run {
                 self.deactivate(at, env)?;
                 match self.sagas_around(at)?.into_iter().next() {
                     Some(saga) => self.saga_failed(&saga, failure, error, env),
-                    // A definition without a saga around this step is refused: there was a saga when the step began.
+                    // A definition with this failure behaviour outside of a saga is refused. So the step was inside a
+                    // saga when it began.
                     None => self.end_as_failed(failure, error, env),
                 }
             }
         }
     }
 
-    /// Stores the failure that causes the saga's next round with the saga's pointer. The pointer that failed has the
-    /// failure too, but is no longer live.
+    /// Stores the failure that causes the saga's next round in the saga's pointer. The pointer of the failed step has
+    /// the failure too, but is no longer live.
     pub(super) fn note_retried_for(&mut self, saga: &str, failure: &StepFailure) -> Result<()> {
         let failure = serde_json::to_value(failure)?;
         self.pointers.edit(saga)?.set(attributes::RETRIED_FOR, failure);

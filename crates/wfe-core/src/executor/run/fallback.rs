@@ -48,15 +48,15 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the pointer has failed for good, and its fallback runs.
+    /// Whether the pointer has failed for good and its fallback is running.
     pub(super) fn is_in_fallback(&self, at: &str) -> Result<bool> {
         Ok(self.pointers.get(at)?.has(attributes::IN_FALLBACK))
     }
 
-    /// Handles a failure of the step itself (its cancel condition) while its fallback runs.
+    /// Handles a failure of the step itself, that is, of its cancel condition, while its fallback is running.
     ///
-    /// The step has no retries left and no other fallback. The effect is the same as that of a failed step inside the
-    /// fallback that has no failure behaviour of its own.
+    /// The step has no retries left and no other fallback. The effect is the same as if a step inside the fallback had
+    /// failed that has no failure behaviour of its own.
     pub(super) fn fallback_failed(
         &mut self,
         at: &str,

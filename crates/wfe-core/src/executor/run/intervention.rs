@@ -1,4 +1,5 @@
-//! Interventions of an operator at a suspended instance: it continues after its failed steps, or from another step.
+//! Interventions of an operator in a suspended instance. The instance continues after its failed steps, or from another
+//! step.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +10,12 @@ use crate::{
     program::Node,
 };
 
-/// `Err`: why the intervention was refused. Then nothing has changed.
+/// The result of an intervention. `Err` gives the reason why the intervention was refused. A refused intervention
+/// changes nothing.
 type Done = std::result::Result<(), String>;
 
 impl Run {
-    /// Skips each failed step: the instance continues after it.
+    /// Skips each failed step. The instance continues after the skipped steps.
     pub(super) fn skip_failed(&mut self, env: &mut Env<'_>) -> Result<Done> {
         let failed = self.failed();
         if failed.is_empty() {
@@ -23,7 +25,7 @@ impl Run {
         }
         self.set_resumed(env)?;
         for at in failed {
-            // The effects of another skipped step may have cancelled this one.
+            // The effects of another skipped step may have cancelled this pointer.
             if self.is_failed(&at) {
                 let pointer = self.pointers.edit(&at)?;
                 pointer.status = pointer.status.after(PointerChange::Skip)?;
@@ -33,8 +35,9 @@ impl Run {
         Ok(Ok(()))
     }
 
-    /// Resumes the instance from the step `step`, in each run of the step's sequence that contains a failed step, at
-    /// any depth. Other active steps in these runs are cancelled. Steps that have failed elsewhere get another attempt.
+    /// Resumes the instance from the step `step`. This step begins in each run of its sequence that contains a failed
+    /// step, at any depth. Other active steps in these runs are cancelled. Failed steps outside of these runs get
+    /// another attempt.
     pub(super) fn resume_from(&mut self, step: &str, env: &mut Env<'_>) -> Result<Done> {
         let definition = self.definition.clone();
         let Some(target) = definition.find(step) else {
@@ -46,7 +49,8 @@ impl Run {
         if sequences.is_empty() {
             return Ok(Err(format!(
                 "cannot resume from {step:?}: this step is inside a container in which no step has failed; \
-                 name a step of the main path, or a step beside or around a failed step"
+                 name a step of the main path, or a step in the sequence of a failed step \
+                 or in an enclosing sequence"
             )));
         }
         for path in sequences.keys() {
@@ -64,7 +68,8 @@ impl Run {
                     self.cancel_inside(&at, env)?;
                     self.cancel(&at, env)?;
                 }
-                // The sequence may have ended while a side branch was active. It has not ended any more.
+                // The sequence may have ended while a side branch was active. Now the sequence continues, so no pointer
+                // is its last one.
                 if self.pointers.get(&at)?.has(attributes::LAST) {
                     self.pointers.edit(&at)?.unset(attributes::LAST);
                 }
@@ -75,8 +80,9 @@ impl Run {
         Ok(Ok(()))
     }
 
-    /// The runs of the step's sequence that contain a failed step, by the path that the pointers of a run share. Each
-    /// path comes with a pointer of the run. The run of the main path is always found.
+    /// The runs of the step's sequence that contain a failed step. A key is the path that the pointers of a run share,
+    /// and the value is one pointer of the run. If the step is on the main path, the run of the main path is always
+    /// included.
     fn sequences_of(&self, target: &Node) -> Result<BTreeMap<String, String>> {
         let mut found = BTreeMap::new();
         let mut add = |beside: &str| {
@@ -101,7 +107,7 @@ impl Run {
         self.pointers.iter().map(|p| p.id.as_str()).filter(is_here).map(str::to_owned).collect()
     }
 
-    /// The step of a saga on or below this path that is being compensated.
+    /// The id of a saga step, on or below this path, whose saga is being compensated.
     fn half_compensated(&self, path: &str) -> Result<Option<String>> {
         for pointer in self.pointers.iter().filter(|p| p.active && p.id.starts_with(path)) {
             if self.is_compensating(&pointer.id)? {

@@ -1,17 +1,18 @@
 //! Attempts of one step never overlap.
 //!
-//! A body whose result is no longer wanted, because it timed out or was cancelled, may run on: until it has seen its
-//! token or is dropped, or, if it blocks its thread, for as long as it likes. Such a body *lingers*. What follows from
-//! the end of its attempt is stored at once, and the backoff before the next attempt runs. Two things wait until the
-//! host reports that the body is over ([`Run::body_over`]): the next body of the same step, and the compensation of
-//! that step. Nothing else waits for it: no fallback, no next step, no compensation of another step, and not the end of
-//! the instance. While a body lingers that a later one may have to wait for, the instance is not released: another
-//! process would not know of the body.
+//! A body whose result is no longer needed, because it timed out or was cancelled, may keep running. It ends when it
+//! observes its cancellation token or is dropped. A body that blocks its thread may run for any length of time. Such a
+//! body *lingers*. The consequences of the end of its attempt are stored at once, and the backoff before the next
+//! attempt begins. Two things wait until the host reports that the lingering body is over ([`Run::body_over`]): the
+//! next body of the same step, and the compensation of that step. Nothing else waits for the lingering body: no
+//! fallback, no next step, no compensation of another step, and not the end of the instance. The instance is not
+//! released while a body lingers that a later body may have to wait for. Another process would not be aware of the
+//! lingering body.
 //!
-//! Bodies are attempts of one step if they have the same place. A place is the path of a pointer without the counts: of
-//! executions of a step (a go-to led back to it), of rounds of a saga or a while loop, and of how often a container
-//! began again. Each iteration of a for-each and each tick of a recurring branch has a place of its own: these run side
-//! by side.
+//! Bodies are attempts of one step if they have the same *attempt path* (called `place` in the code). The attempt path
+//! is the path of a pointer without three counts: the executions of a step that a go-to repeats, the rounds of a saga
+//! or a while loop, and the starts of a container. Each iteration of a for-each and each tick of a recurring branch has
+//! an attempt path of its own, because iterations and ticks run concurrently.
 
 use std::sync::Arc;
 
@@ -24,13 +25,13 @@ use crate::{
     Result, definition::Definition, executor::idempotency_key, models::pointer_id, steps::Execution,
 };
 
-/// The step execution that a body belongs to, to report to a later [`Run`] of the instance that the body has not ended
-/// ([`Run::still_at_work`]).
+/// The step execution to which a body belongs. [`Run::still_at_work`] takes it to report to a later [`Run`] of the
+/// instance that the body has not ended.
 #[derive(Clone)]
 pub struct StepExecution(pub(in crate::executor) Arc<Execution>);
 
 impl StepExecution {
-    /// Id of the pointer whose body it is.
+    /// The id of the pointer to which the body belongs.
     #[must_use]
     pub fn pointer(&self) -> &str {
         &self.0.pointer
@@ -38,9 +39,10 @@ impl StepExecution {
 }
 
 impl Run {
-    /// Reports a body of this instance that has not ended, though this `Run` does not wait for its result: an earlier
-    /// [`Run`] has begun it, or its attempt ended without it. `job` is a number that no other body of the instance has;
-    /// later bodies get higher numbers. For a body that this `Run` waits for, nothing changes.
+    /// Reports a body of this instance that has not ended, although this `Run` does not wait for its result. Either an
+    /// earlier [`Run`] began the body, or the attempt ended before the body did. `job` is a number that no other body
+    /// of the instance has. Later bodies get higher numbers. The report changes nothing if this `Run` waits for the
+    /// body.
     pub fn still_at_work(&mut self, job: u64, execution: &StepExecution) {
         self.bodies.number_after(job);
         if !self.bodies.runs(job) {
@@ -48,8 +50,8 @@ impl Run {
         }
     }
 
-    /// Reports that the body of this job has ended without a result that counts: it was dropped, or had run on after
-    /// its attempt. Returns whether something waited for that: then commit again.
+    /// Reports that the body of this job has ended without a valid result: the body was dropped, or kept running after
+    /// the end of its attempt. Returns whether something may have waited for the end of the body. If so, commit again.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -65,8 +67,8 @@ impl Run {
         Ok(true)
     }
 
-    /// Ids of the pointers and sagas that wait until an earlier body of the step has ended: with their next body, or
-    /// their next compensation.
+    /// The ids of the pointers and sagas that wait until an earlier body of a step has ended. A pointer waits with its
+    /// next body, and a saga waits with its next compensation.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -82,7 +84,7 @@ impl Run {
         Ok(held)
     }
 
-    /// Cancels a body: its result is no longer wanted.
+    /// Cancels a body whose result is no longer needed.
     pub(super) fn cancel_body(&mut self, work: RunningBody) {
         self.linger(work.job, &work.execution);
         self.bodies.cancel(work.token);
@@ -95,7 +97,7 @@ impl Run {
         self.bodies.linger(job, Lingering { path, named });
     }
 
-    /// Whether a body of the pointer's step lingers, or one of the step that it compensates.
+    /// Whether a body of the pointer's step lingers, or a body of the step that the pointer compensates.
     pub(super) fn waits_for_attempt(&mut self, at: &str) -> Result<bool> {
         if !self.bodies.has_lingering() {
             return Ok(false);
@@ -109,7 +111,7 @@ impl Run {
             || compensated.is_some_and(|step| self.lingers_within(step)))
     }
 
-    /// Whether a body of this pointer, or of one inside of it, lingers.
+    /// Whether a body of this pointer, or of a pointer inside it, lingers.
     pub(super) fn lingers_within(&self, pointer: &str) -> bool {
         if !self.bodies.has_lingering() {
             return false;

@@ -60,8 +60,8 @@ pub struct Env<'a> {
     pub now: DateTime<Utc>,
     /// Returns a new random number in 0..1 at each call.
     pub random: &'a mut dyn FnMut() -> f64,
-    /// Finds the definition with this id and version. Version `None`: the newest version. Result `None`: the definition
-    /// is not known here.
+    /// Finds the definition with this id and version. The version `None` stands for the newest version. Returns `None`
+    /// if the definition is not registered here.
     pub definition: &'a dyn Fn(&str, Option<u32>) -> Option<Definition>,
 }
 
@@ -114,7 +114,7 @@ impl Run {
         self.status
     }
 
-    /// How the instance ended. `None`: it has not ended.
+    /// How the instance ended, or `None` if it has not ended.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         self.ending
@@ -138,14 +138,14 @@ impl Run {
         self.bodies.running()
     }
 
-    /// Starts the time limit of a [limited](super::Job::is_limited) job: the body begins now. The time that the job
-    /// waited for a free slot does not count.
+    /// Starts the time limit of a [limited](super::Job::is_limited) job, because the body begins now. The time that the
+    /// job waited for a free slot does not count.
     pub fn begun(&mut self, pointer: &str, job: u64, env: &Env<'_>) {
         self.bodies.begun(pointer, job, env.now);
     }
 
-    /// Handles the end of a body. The result is ignored if the body was cancelled or had exceeded its time limit.
-    /// Whatever waited for the end of the body continues in any case.
+    /// Handles the end of a body. The result is ignored if the body was cancelled or had exceeded its time limit. Steps
+    /// and sagas that waited for the end of the body continue in any case.
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -166,8 +166,8 @@ impl Run {
     /// Handles items that were requested ([`Effects::requests`](super::Effects::requests)) and have been read.
     ///
     /// # Errors
-    /// [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's log is gone or
-    /// does not decode. Other errors: the state contradicts itself.
+    /// [`Corrupt`](WfeError::Corrupt): the store has fewer items than were counted, or an entry of a saga's log is
+    /// missing or does not decode. Other errors: the state contradicts itself.
     pub fn items(&mut self, container: &str, from: u64, values: Vec<Value>, env: &mut Env<'_>) -> Result<()> {
         if self.saga_log.reads(container) {
             return self.entry_read(container, values, env);
@@ -193,7 +193,7 @@ impl Run {
         WfeError::Corrupt { table: "execution_pointers", column: "item_values", row, message, source }
     }
 
-    /// Runs `moving`, a change of the pointer `at`. If the user's code fails in it, the step fails.
+    /// Runs `moving`, which changes the pointer `at`. If user code inside `moving` fails, the step fails.
     pub(super) fn guard(
         &mut self,
         at: &str,
@@ -215,12 +215,12 @@ impl Run {
         self.pointers.get(at)
     }
 
-    /// Returns the pointer for a change.
+    /// Returns the pointer for a change, which the next commit stores.
     pub(super) fn edit(&mut self, at: &str) -> Result<&mut ExecutionPointer> {
         self.pointers.edit(at)
     }
 
-    /// The number of branches of the container that have begun and not ended.
+    /// The number of branches of the container that have begun but not ended.
     pub(super) fn open_branches(&self, at: &str) -> Result<usize> {
         self.pointers.branches(at)
     }

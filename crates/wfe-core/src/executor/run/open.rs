@@ -1,4 +1,4 @@
-//! Opening a stored instance: its live state, and its quarantine if it does not fit its definition.
+//! Opens a stored instance: builds its live state, or quarantines the instance if it does not fit its definition.
 
 use super::{
     Env, Run,
@@ -23,12 +23,12 @@ use crate::{
 };
 
 impl Run {
-    /// Opens a stored instance. Bodies that were running when the last owner died are run again.
+    /// Opens a stored instance. Bodies that were running when the last owner crashed are run again.
     ///
     /// An instance that does not fit the definition is quarantined: it is suspended, with an error that gives the
-    /// reason. It does not fit if a live pointer names a step that is gone or of another kind, or if the data no longer
-    /// deserializes. A pending control request is not applied: pass the request to [`control`](Self::control). Events
-    /// are delivered after the request.
+    /// reason. The instance does not fit if a live pointer names a step that is gone or of another kind, or if the data
+    /// no longer deserializes. A pending control request is not applied here. Pass the request to
+    /// [`control`](Self::control). Events are delivered only after the request has been applied.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -55,7 +55,7 @@ impl Run {
             return Ok(run);
         }
         if is_asked {
-            // An event that was published after the request must not complete a wait that the request is to stop.
+            // An event that was published after the request must not complete a wait that the request may stop.
             run.pending.listen();
         } else {
             run.deliver(deliveries, env)?;
@@ -99,7 +99,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Hands over the running bodies to the `Run` that replaces this one.
+    /// Hands over the running bodies to the `Run` that replaces this `Run`.
     pub fn leave_bodies(&mut self) -> RunningBodies {
         self.bodies.leave()
     }
@@ -119,7 +119,7 @@ impl Run {
             // The end of the pointer's sleep is stored with the result of the body.
             self.wake(&at)?;
             self.pending.remove_from_queue(&at);
-            // The pointer does not enter its step again, which would register the observer.
+            // The observer is registered here, because the pointer does not enter its step again.
             let node = self.node_of(&at)?;
             if node.cancel_when.is_some() || node.verb.watches_data() {
                 self.data.observe(&at);
@@ -194,7 +194,7 @@ impl Run {
 
     /// Continues all live pointers. The inner `Err` gives the reason why the instance does not fit the definition.
     fn reopen_pointers(&mut self, env: &mut Env<'_>) -> Result<std::result::Result<(), String>> {
-        // The ids, not the pointers themselves: a container may have thousands of pointers.
+        // Only the ids are collected, because a container may have thousands of pointers.
         let active: Vec<String> = self.pointers.iter().filter(|p| p.active).map(|p| p.id.clone()).collect();
         let definition = self.definition.clone();
         for id in active {
@@ -210,7 +210,7 @@ impl Run {
                     let until = pointer.sleep_until.unwrap_or(env.now);
                     self.timers.set(&id, until);
                 }
-                PointerStatus::Failed => {} // until the instance is resumed
+                PointerStatus::Failed => {} // waits until the instance is resumed
                 PointerStatus::WaitingForEvent => self.reopen_subscription(&id)?,
                 _ if pointer.has(attributes::IN_FALLBACK) => {}
                 _ => {
@@ -261,7 +261,7 @@ impl Run {
                 Err(_) => return Err(format!("the container {id:?} around step {step:?} is gone")),
             },
         };
-        // The pointer of a compensation is in the saga, not in the step that is compensated.
+        // The container of a compensation's first pointer is the saga, not the step that is compensated.
         let is_first = pointer
             .scope
             .last()

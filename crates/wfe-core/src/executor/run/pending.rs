@@ -1,4 +1,4 @@
-//! Pending work: pointers to be entered, and the changes that the next commit stores.
+//! Pending work: the pointers to enter, and the changes that the next commit stores.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -10,32 +10,32 @@ use crate::{
     traits::{Consumed, Control, Items, Loaded, StepCommit, StepFailure},
 };
 
-/// How many pointers one commit enters: enough to begin a thousand parallel branches at once. A loop that never runs a
-/// body is stored every so many pointers.
+/// The maximum number of pointers that are entered before a commit. It is large enough to begin a thousand parallel
+/// branches at once. A loop that never runs a body is stored each time it has entered this number of pointers.
 const ENTRIES_PER_COMMIT: usize = 1024;
 
-/// The changes that a run has not stored yet, apart from its pointers and its data.
+/// The changes that a `Run` has not stored yet, except the changes of its pointers and its data.
 #[derive(Default)]
 pub(in crate::executor) struct Pending {
-    /// Pointers that are to be entered.
+    /// The pointers to enter, in this order.
     queue: VecDeque<String>,
     entries: Entries,
     requests: Vec<ItemRequest>,
     events: Vec<LifecycleEvent>,
-    /// The due time that the store has.
+    /// The due time that is stored now.
     stored_execution: Option<i64>,
     delta: Delta,
 }
 
-/// How many pointers the next commit enters.
+/// The number of pointers to enter before the next commit.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Entries {
-    /// As many as a commit may.
+    /// Up to `ENTRIES_PER_COMMIT` pointers.
     #[default]
     Many,
-    /// None: after a refused commit, what had happened before is stored first.
+    /// No pointer. After a refused commit, the finished work is stored first.
     None,
-    /// One, so that a refused commit shows which step is at fault.
+    /// One pointer, so that another refused commit shows which step is at fault.
     One,
 }
 
@@ -57,21 +57,21 @@ pub(super) struct Delta {
     pub streams: HashMap<String, HashSet<String>>,
     pub created: Vec<WorkflowInstance>,
     pub requested: Vec<(String, Control)>,
-    /// Events that no subscription took while the instance was suspended may be delivered now.
+    /// Whether the store may have undelivered events for any of the open subscriptions.
     pub listen: bool,
     failures: Vec<StepFailure>,
     applied: Option<u64>,
     pub release: bool,
 }
 
-/// Pointers to be entered.
+/// The queue of pointers to enter.
 impl Pending {
-    /// `stored_execution`: the due time that the store has.
+    /// `stored_execution` is the due time that is stored now.
     pub fn new(stored_execution: Option<i64>) -> Self {
         Self { stored_execution, ..Self::default() }
     }
 
-    /// The pointer is entered after those before it.
+    /// Adds the pointer at the end of the queue.
     pub fn enqueue(&mut self, pointer: String) {
         self.queue.push_back(pointer);
     }
@@ -84,12 +84,12 @@ impl Pending {
         !self.queue.is_empty()
     }
 
-    /// The pointer is not entered.
+    /// Removes the pointer from the queue.
     pub fn remove_from_queue(&mut self, pointer: &str) {
         self.queue.retain(|id| id != pointer);
     }
 
-    /// How many pointers may be entered before the next commit.
+    /// The maximum number of pointers to enter before the next commit.
     pub fn entry_limit(&self) -> usize {
         match self.entries {
             Entries::Many => ENTRIES_PER_COMMIT,
@@ -103,13 +103,14 @@ impl Pending {
         self.entries == Entries::One
     }
 
-    /// The commit was refused: the next one enters no pointer, and each one after that enters one.
+    /// Reacts to a refused commit. No pointer is entered before the next commit, and one pointer is entered before each
+    /// later commit.
     pub fn enter_one_by_one(&mut self) {
         self.entries = Entries::None;
     }
 }
 
-/// Items and events.
+/// Requests for items, and lifecycle events.
 impl Pending {
     pub fn request_items(&mut self, container: String, from: u64, limit: usize) {
         self.requests.push(ItemRequest { container, from, limit });
@@ -127,7 +128,7 @@ impl Pending {
         std::mem::take(&mut self.requests)
     }
 
-    /// The event is published after the next commit.
+    /// Publishes the event after the next commit.
     pub fn publish(&mut self, event: LifecycleEvent) {
         self.events.push(event);
     }
@@ -136,14 +137,14 @@ impl Pending {
         std::mem::take(&mut self.events)
     }
 
-    /// Nothing is entered any more, and no items are requested.
+    /// Clears the queue and the requests for items.
     pub fn stop(&mut self) {
         self.queue.clear();
         self.requests.clear();
     }
 }
 
-/// Changes.
+/// The changes to store.
 impl Pending {
     pub fn set_status(&mut self, status: WorkflowStatus) {
         self.delta.status = Some(status);
@@ -157,12 +158,12 @@ impl Pending {
         self.delta.data = true;
     }
 
-    /// The pointer becomes history.
+    /// Moves the pointer to the history.
     pub fn finish(&mut self, pointer: ExecutionPointer) {
         self.delta.finished.push(pointer);
     }
 
-    /// The pointer of this id that became history last.
+    /// The pointer with this id that was moved to the history last.
     pub fn finished(&self, pointer: &str) -> Option<&ExecutionPointer> {
         self.delta.finished.iter().rev().find(|finished| finished.id == pointer)
     }
@@ -171,7 +172,8 @@ impl Pending {
         self.delta.items.push(Items { container, values });
     }
 
-    /// `is_dated`: the program gave the date from which events count.
+    /// Opens the subscription. `is_dated` means that the program set the effective date, and that it equals the
+    /// creation time of the instance.
     pub fn subscribe(&mut self, subscription: EventSubscription, is_dated: bool) {
         if is_dated {
             self.delta.dated.push(subscription.id.clone());
@@ -184,7 +186,7 @@ impl Pending {
         self.delta.subscribed.iter().map(|wait| wait.execution_pointer_id.clone()).collect()
     }
 
-    /// A subscription that is not stored yet never is.
+    /// Closes the subscription. A subscription that is not stored yet is never stored.
     pub fn unsubscribe(&mut self, id: String) {
         let before = self.delta.subscribed.len();
         self.delta.subscribed.retain(|wait| wait.id != id);
@@ -194,20 +196,20 @@ impl Pending {
         }
     }
 
-    /// The store accepts no answer for this subscription any more.
+    /// Makes the store refuse further answers for this subscription.
     pub fn accept_no_answer(&mut self, id: String) {
         if !self.delta.unanswerable.contains(&id) {
             self.delta.unanswerable.push(id);
         }
     }
 
-    /// The subscription has taken an event of this stream.
+    /// Notes that the subscription has consumed an event of this stream.
     pub fn consume(&mut self, consumed: Consumed, name: String, key: String) {
         self.delta.streams.entry(name).or_default().insert(key);
         self.delta.consumed.push(consumed);
     }
 
-    /// Whether a subscription has taken this event.
+    /// Whether a subscription has consumed this event.
     pub fn is_consumed(&self, event: &str) -> bool {
         self.delta.consumed.iter().any(|consumed| consumed.event_id == event)
     }
@@ -234,17 +236,17 @@ impl Pending {
         self.delta.failures.push(failure);
     }
 
-    /// The control request of this number has taken effect.
+    /// Notes that the control request with this number has taken effect.
     pub fn applied(&mut self, request: u64) {
         self.delta.applied = Some(request);
     }
 
-    /// Events may be there for each open subscription.
+    /// Notes that the store may have undelivered events for any of the open subscriptions.
     pub fn listen(&mut self) {
         self.delta.listen = true;
     }
 
-    /// Whether the commit gives the ownership of the instance back.
+    /// Sets whether the commit releases the ownership of the instance.
     pub fn set_release(&mut self, release: bool) {
         self.delta.release = release;
     }
@@ -301,7 +303,7 @@ impl Pending {
         self.delta.status.is_some_and(WorkflowStatus::is_final)
     }
 
-    /// The changes, without those of the pointers and the data.
+    /// The changes to store, except the changes of the live pointers and the data.
     pub fn commit(&self) -> StepCommit {
         let delta = &self.delta;
         StepCommit {
@@ -324,9 +326,9 @@ impl Pending {
         }
     }
 
-    /// The commit is stored: gives the changes that it stored.
+    /// Notes that the commit is stored, and returns the stored changes.
     pub fn stored(&mut self) -> Delta {
-        // Once each pointer of a refused commit has been entered again, a commit may enter many.
+        // Once all pointers of a refused commit have been entered again, many pointers may be entered before a commit.
         self.entries = match self.entries {
             Entries::None | Entries::One if self.has_queue() => Entries::One,
             _ => Entries::Many,
@@ -336,7 +338,8 @@ impl Pending {
         delta
     }
 
-    /// Whether the store shows these changes. It does not show which subscriptions accept no answer.
+    /// Whether the loaded instance has these changes. The loaded instance does not show which subscriptions refuse
+    /// answers.
     pub fn is_seen_in(&self, loaded: &Loaded, is_live: impl Fn(&str) -> bool) -> bool {
         let stored = &loaded.instance;
         let delta = &self.delta;
@@ -352,7 +355,7 @@ impl Pending {
             && !delta.finished.iter().any(|pointer| is_live(&pointer.id))
     }
 
-    /// The commit is stored, but which subscriptions accept no answer has to be stored again.
+    /// Removes from the stored commit which subscriptions refuse answers, because this must be stored again.
     pub fn forget_unanswerable(&mut self) {
         self.delta.unanswerable.clear();
     }

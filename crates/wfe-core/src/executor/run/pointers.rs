@@ -8,20 +8,21 @@ use crate::{
     models::{ExecutionPointer, PointerStatus, pointer_id},
 };
 
-/// The pointers of a live instance, in the order of their creation, and which of them the store does not have yet.
+/// The pointers of a live instance, in the order of their creation. It also records which of the pointers are not
+/// stored yet.
 #[derive(Debug, Default)]
 pub(super) struct Pointers {
     by_number: BTreeMap<u64, ExecutionPointer>,
     numbers: BTreeMap<String, u64>,
     made: u64,
     unsaved: BTreeSet<u64>,
-    /// For each container, the paths of branches that have ended, but are still in its list of children. They are
-    /// removed together: a search through all children for each of them would take quadratic time.
+    /// For each container, the paths of the branches that have ended, but are still in its list of children. The ended
+    /// branches are removed together, because a search through the list for each branch would take quadratic time.
     ended: HashMap<String, HashSet<String>>,
 }
 
 impl Pointers {
-    /// The pointers that the store has.
+    /// Creates the collection from the stored pointers.
     pub fn stored(pointers: Vec<ExecutionPointer>) -> Self {
         let mut all = Self::default();
         for pointer in pointers {
@@ -47,14 +48,14 @@ impl Pointers {
         self.numbers.get(id).and_then(|at| self.by_number.get(at)).ok_or_else(|| missing(id))
     }
 
-    /// The pointer, for a change. The next commit stores it.
+    /// Returns the pointer for a change, which the next commit stores.
     pub fn edit(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
         let at = *self.numbers.get(id).ok_or_else(|| missing(id))?;
         self.unsaved.insert(at);
         self.by_number.get_mut(&at).ok_or_else(|| missing(id))
     }
 
-    /// The pointer, for a change that need not be stored before the pointer's next change.
+    /// Returns the pointer for a change that need not be stored before the pointer's next change.
     pub fn edit_quietly(&mut self, id: &str) -> Result<&mut ExecutionPointer> {
         let at = self.numbers.get(id).ok_or_else(|| missing(id))?;
         self.by_number.get_mut(at).ok_or_else(|| missing(id))
@@ -82,7 +83,7 @@ impl Pointers {
         Ok(())
     }
 
-    /// How many branches of this container have begun and not ended.
+    /// The number of branches of this container that have begun but not ended.
     pub fn branches(&self, container: &str) -> Result<usize> {
         let ended = self.ended.get(container).map_or(0, HashSet::len);
         Ok(self.get(container)?.children.len().saturating_sub(ended))
@@ -123,8 +124,8 @@ impl Pointers {
         self.by_number.values()
     }
 
-    /// Ids of the pointers below this path (which ends with `/`), in the order of their creation. What is inside of a
-    /// container comes before the container, as it would have ended.
+    /// The ids of the pointers below this path (which ends with `/`), in the order of their creation. The pointers
+    /// inside a container come before the container, because they would also have ended before it.
     pub fn below(&self, path: &str) -> Vec<String> {
         let mut made: Vec<(u64, &String)> = self.range(path).map(|(id, at)| (*at, id)).collect();
         made.sort_unstable();
@@ -134,7 +135,7 @@ impl Pointers {
             let around = self.by_number.get(at).and_then(|p| p.scope.last()).filter(|c| c.starts_with(path));
             inside.entry(around.map_or("", String::as_str)).or_default().push(id);
         }
-        // A stack on the heap: the user chooses how deep containers are nested.
+        // The stack is on the heap, because the user decides how deeply containers are nested.
         let mut open: Vec<(&String, bool)> = Vec::new();
         open.extend(inside.get("").into_iter().flatten().rev().map(|id| (*id, false)));
         while let Some((id, is_expanded)) = open.pop() {
@@ -159,7 +160,7 @@ impl Pointers {
             .take_while(move |(id, _)| id.starts_with(path))
     }
 
-    /// Ids of the execution pointers of a step. Its first execution pointer has the id `first`.
+    /// The ids of the execution pointers of a step. The first execution pointer of the step has the id `first`.
     pub fn executions(&self, first: &str) -> Vec<String> {
         let later = pointer_id::later_executions(first);
         let mut found: Vec<String> =
@@ -175,7 +176,7 @@ impl Pointers {
         self.iter().any(|p| p.active)
     }
 
-    /// Ids of the pointers in one of these statuses.
+    /// The ids of the pointers that have one of these statuses.
     pub fn in_status(&self, statuses: &[PointerStatus]) -> Vec<String> {
         self.iter().filter(|p| statuses.contains(&p.status)).map(|p| p.id.clone()).collect()
     }
@@ -194,7 +195,7 @@ impl Pointers {
     }
 }
 
-/// The path of the branch of this container that begins with this pointer; it ends with `/`.
+/// The path of the branch that begins with the pointer `child` in this container. The path ends with `/`.
 fn branch_of<'a>(container: &str, child: &'a str) -> &'a str {
     pointer_id::branch_path(container, child).unwrap_or(child)
 }

@@ -1,9 +1,9 @@
-//! A commit that the store will never accept, though the executor found nothing wrong with it. The store has narrower
-//! limits than [`limits`](crate::limits), or does not offer what a step requires.
+//! Handles a commit that the store will never accept, although the executor found no error in the commit. The store has
+//! stricter limits than [`limits`](crate::limits), or does not support a feature that a step requires.
 //!
-//! The store does not say which value it refuses. So each wait that the commit opens is taken back, and begun again in
-//! a commit of its own. If one of these is refused again, its step is at fault. What had finished is stored before
-//! that.
+//! The store does not report which value it refuses. So each subscription that the commit opens is reverted, and opened
+//! again in a commit of its own. If the store refuses such a commit too, its step is at fault. The finished work is
+//! stored before these commits.
 
 use super::{Env, Run, bodies::RunningBodies, failure::step_failure};
 use crate::{
@@ -16,9 +16,10 @@ use crate::{
 };
 
 impl Run {
-    /// Reports that the store refused [`pending_commit`](Self::pending_commit) and always will. `true`: something was
-    /// taken back, or has failed; commit again. `false`: nothing can be taken back, and what came since the last commit
-    /// is void; then open the instance again ([`open_suspended`](Self::open_suspended)).
+    /// Reports that the store refused [`pending_commit`](Self::pending_commit) and will always refuse it. Returns
+    /// `true` if subscriptions were reverted or steps have failed: commit again. Returns `false` if there is no
+    /// subscription to revert. In this case, all changes since the last commit are void: open the instance again with
+    /// [`open_suspended`](Self::open_suspended).
     ///
     /// # Errors
     /// The state contradicts itself.
@@ -27,7 +28,7 @@ impl Run {
         let is_found = self.pending.enters_one() && began.len() == 1;
         let (mut can_begin_again, mut others) = (Vec::new(), Vec::new());
         for at in began {
-            // If a body answered that it waits, the body must not run again for this.
+            // If a body returned the wait, the wait is not reverted, because the body must not run again for this.
             if self.verb_of(&at)?.body().is_none() { can_begin_again.push(at) } else { others.push(at) }
         }
         if can_begin_again.is_empty() || is_found {
@@ -46,9 +47,10 @@ impl Run {
         Ok(true)
     }
 
-    /// Like [`open`](Self::open), but suspends the instance for a reason that no step caused: nothing new begins until
-    /// an operator resumes it. Bodies that an earlier `Run` has begun keep running, and their results are stored, as
-    /// under any suspension. Bodies that had ended without a stored result run again after a resume.
+    /// Opens a stored instance like [`open`](Self::open), but suspends the instance for a reason that no step caused.
+    /// No step begins until an operator resumes the instance. Bodies that an earlier `Run` has begun keep running, and
+    /// their results are stored, as in any suspension. Bodies that ended without a stored result run again after a
+    /// resume.
     ///
     /// # Errors
     /// The stored state contradicts itself.
@@ -59,7 +61,7 @@ impl Run {
         at_work: RunningBodies,
         env: &mut Env<'_>,
     ) -> Result<Self> {
-        // An event may have caused what was refused. Events are delivered after the resume.
+        // An event may have caused the refused commit. So events are delivered only after the resume.
         let mut run = Self::open_without_events(definition, loaded, at_work, env)?;
         if run.status != WorkflowStatus::Runnable {
             return Ok(run);

@@ -7,14 +7,14 @@ use crate::{
     models::{PointerChange, attributes, pointer_id},
 };
 
-/// The moves that primitives are made of.
+/// The basic operations that the primitives use.
 impl Run {
     /// Lets the pointer's body begin once the pointer is stored.
     pub(in crate::executor) fn make_ready(&mut self, at: &str) {
         self.bodies.make_ready(at.to_owned());
     }
 
-    /// Completes the pointer. The instance goes on behind it.
+    /// Completes the pointer. The instance continues with the next step.
     pub(in crate::executor) fn complete(
         &mut self,
         at: &str,
@@ -44,13 +44,13 @@ impl Run {
         Ok(())
     }
 
-    /// Goes on behind the pointer at once. The pointer stays active beside what follows.
+    /// Begins the step after the pointer at once. The pointer stays active alongside the following steps.
     pub(in crate::executor) fn fork(&mut self, at: &str) -> Result<()> {
         self.pointers.edit(at)?.set(attributes::FORKED, true);
         self.begin_next(at)
     }
 
-    /// Leaves the pointer, which has ended: the next step of its sequence begins, or the sequence ends.
+    /// Deactivates the pointer, which has ended. The next step of its sequence begins, or the sequence ends.
     pub(super) fn proceed(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.deactivate(at, env)?;
         let is_forked = self.pointers.get(at)?.has(attributes::FORKED);
@@ -84,8 +84,8 @@ impl Run {
         Ok(())
     }
 
-    /// Begins the step of this node, in the sequence of `beside`, reached from `before`. Finished execution pointers of
-    /// the same step there become history.
+    /// Begins the step of this node in the sequence of the pointer `beside`. The predecessor of the new pointer is
+    /// `before`. Finished execution pointers of the same step in this sequence are moved to the history.
     pub(super) fn begin_step(&mut self, node: usize, beside: &str, before: &str) -> Result<()> {
         let definition = self.definition.clone();
         let node = definition.node(node);
@@ -102,7 +102,7 @@ impl Run {
         if latest > 0 {
             id = pointer_id::execution(&first, latest + 1);
         }
-        // `beside` itself may be one of these, and removed by now: then take its newest history row.
+        // The loop above may have moved `beside` itself to the history. In this case, its newest history row is used.
         let like = match self.pointers.get(beside) {
             Ok(pointer) => pointer.clone(),
             Err(gone) => self.pending.finished(beside).cloned().ok_or(gone)?,
@@ -120,8 +120,8 @@ impl Run {
         Ok(())
     }
 
-    /// Goes from `at` to another node of its sequence, or of a sequence around it. The sequence decides, not the
-    /// container: the container of a compensation is its saga, not the step that it compensates.
+    /// Goes from `at` to another node of its sequence, or of an enclosing sequence. The sequences are compared, not the
+    /// containers, because the container of a compensation is the saga and not the compensated step.
     pub(in crate::executor) fn go_to(&mut self, at: &str, target: usize, env: &mut Env<'_>) -> Result<()> {
         let sequence = self.definition.node(target).sequence;
         let mut left = None;
@@ -132,7 +132,7 @@ impl Run {
         }
         let Some(left) = left else {
             return Err(WfeError::Invalid(format!(
-                "{at:?} goes to a step outside of its own sequence and those around it"
+                "{at:?} goes to a step that is in neither its own sequence nor an enclosing sequence"
             )));
         };
         self.deactivate(at, env)?;

@@ -1,4 +1,5 @@
-//! Waits for events. A wait's id is made of instance, pointer and a count, so that a replay finds the same row.
+//! Subscriptions to events. The id of a subscription consists of instance, pointer and a count, so that a replay finds
+//! the same row.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -11,20 +12,22 @@ use crate::{
     traits::{Control, Ending},
 };
 
-/// What a pointer waits for.
+/// The event that a pointer waits for.
 pub(in crate::executor) struct Expected {
     pub name: String,
-    /// `None`: the wait's own id, so that the event reaches no other wait.
+    /// The key of the event. `None` stands for the id of the subscription, so that the event reaches no other
+    /// subscription.
     pub key: Option<String>,
-    /// The date from which events count. If a store cannot hold it, the nearest date that it can hold is kept, which
-    /// passes over the same events. `None`: the creation of the instance, whatever the clock showed then.
+    /// The effective date: events with an earlier timestamp do not match. If a store cannot hold this date, the nearest
+    /// date that can be stored is used, which excludes the same events. `None` stands for the creation of the instance,
+    /// whatever time the clock showed then.
     pub as_of: Option<DateTime<Utc>>,
     /// The input for the worker or user that answers.
     pub data: Option<Value>,
 }
 
 impl Expected {
-    /// An event that is published for this wait alone. It counts whatever its date.
+    /// An event that is published for this subscription alone. The event matches whatever its timestamp is.
     pub fn own(name: impl Into<String>, key: Option<String>, data: Option<Value>) -> Self {
         Self { name: name.into(), key, as_of: Some(DateTime::UNIX_EPOCH), data }
     }
@@ -58,21 +61,21 @@ impl Run {
         Ok(())
     }
 
-    /// Closes the pointer's wait, if it has one. A child for which it waits is cancelled, or terminated if the instance
-    /// is.
+    /// Closes the pointer's subscription, if the pointer has an open subscription. A child that the pointer waits for
+    /// is cancelled. If the instance is terminated, the child is terminated instead.
     pub(super) fn unsubscribe(&mut self, at: &str) -> Result<()> {
         let Some(id) = self.subscription_of(at)? else { return Ok(()) };
         self.waits.close(&id);
         self.pending.unsubscribe(id);
         if let Some(Value::String(child)) = self.pointers.edit(at)?.unset(attributes::CHILD) {
-            // A terminated instance compensates nothing, and neither do its children.
+            // A terminated instance is not compensated, and its children are not compensated either.
             let is_terminated = self.ending == Some(Ending::Terminated);
             self.pending.end_child(child, if is_terminated { Control::Terminate } else { Control::Cancel });
         }
         Ok(())
     }
 
-    /// Id of the child for whose end the pointer waits.
+    /// The id of the child whose end the pointer waits for.
     pub(super) fn child_of(&self, at: &str) -> Result<Option<String>> {
         let pointer = self.pointers.get(at)?;
         let waits = pointer.active && pointer.status == PointerStatus::WaitingForEvent;
@@ -80,14 +83,14 @@ impl Run {
         Ok(child.filter(|_| waits).map(str::to_owned))
     }
 
-    /// The id of the pointer's open wait.
+    /// The id of the pointer's open subscription.
     pub(super) fn subscription_of(&self, at: &str) -> Result<Option<String>> {
         let pointer = self.pointers.get(at)?;
         let id = last_subscription(&self.id, pointer);
         Ok(id.filter(|id| self.waits.is_open(id)))
     }
 
-    /// Reopens a waiting pointer from the store. If an operator has closed its wait, the wait is opened again.
+    /// Reopens a waiting pointer from the store. If an operator has closed its subscription, the step subscribes again.
     pub(super) fn reopen_subscription(&mut self, at: &str) -> Result<()> {
         if self.subscription_of(at)?.is_some() {
             return Ok(());
@@ -100,7 +103,8 @@ impl Run {
         Ok(())
     }
 
-    /// Closes waits for which no pointer waits: an operator has repaired the instance by hand.
+    /// Closes subscriptions without a waiting pointer. Such subscriptions can exist after an operator has repaired the
+    /// instance by hand.
     pub(super) fn close_stray_subscriptions(&mut self) -> Result<()> {
         let mut stray = Vec::new();
         for (id, at) in self.waits.iter() {
@@ -117,7 +121,7 @@ impl Run {
         Ok(())
     }
 
-    /// Closes all open waits at the end of the instance.
+    /// Closes all open subscriptions at the end of the instance.
     pub(super) fn close_all_subscriptions(&mut self) {
         for id in self.waits.close_all() {
             self.pending.unsubscribe(id);
@@ -125,7 +129,7 @@ impl Run {
     }
 }
 
-/// Id of the wait that the pointer opened last; `None`: it has opened none.
+/// The id of the subscription that the pointer opened last, or `None` if the pointer has not opened a subscription.
 pub(in crate::executor) fn last_subscription(instance: &str, pointer: &ExecutionPointer) -> Option<String> {
     let count = pointer.number(attributes::SUBSCRIPTIONS)?;
     Some(pointer_id::subscription(instance, &pointer.id, count))

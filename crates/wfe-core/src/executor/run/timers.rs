@@ -7,10 +7,10 @@ use chrono::{DateTime, Utc};
 /// The timers of an instance, the next one first.
 #[derive(Default)]
 pub(super) struct Timers {
-    /// Each is a delay, a backoff, a time limit or the next tick.
+    /// The timers that are set: ends of delays and backoffs, time limits, and next ticks.
     set: BTreeSet<(DateTime<Utc>, String)>,
-    /// Pointers whose waits have reached their limit. They time out once it is known what the store had for them by
-    /// then.
+    /// The pointers whose waits have reached their time limit. A wait times out only after the store was checked for an
+    /// event that came in time.
     overdue: BTreeSet<(DateTime<Utc>, String)>,
 }
 
@@ -25,12 +25,12 @@ impl Timers {
         self.set.remove(&(at, pointer.to_owned()));
     }
 
-    /// The time of the next timer; `None`: no timer is set.
+    /// The time of the next timer, or `None` if no timer is set.
     pub fn next(&self) -> Option<DateTime<Utc>> {
         self.set.first().map(|(at, _)| *at)
     }
 
-    /// Takes the next timer that is due: its time and its pointer.
+    /// Removes the next timer that is due, and returns its time and its pointer.
     pub fn take_due(&mut self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, String)> {
         self.next().filter(|at| *at <= now).and_then(|_| self.set.pop_first())
     }
@@ -48,7 +48,7 @@ impl Timers {
         self.overdue.pop_first()
     }
 
-    /// Takes all overdue pointers.
+    /// Removes and returns all overdue pointers.
     pub fn take_all_overdue(&mut self) -> BTreeSet<(DateTime<Utc>, String)> {
         std::mem::take(&mut self.overdue)
     }

@@ -22,12 +22,12 @@ impl TimeLimit {
         Ok(run.set_timer(at, later(env.now, after))?)
     }
 
-    /// The limit is reached: fails the step, or begins its timeout branch.
+    /// Handles the end of the time limit: fails the step, or begins its timeout branch.
     pub(in crate::executor) fn expire(&self, run: &mut Run, at: &str) -> Moved {
         run.wake(at)?;
         if !self.has_branch {
             let error =
-                StepError::retryable("the step reached its time limit before what it waited for arrived");
+                StepError::retryable("the step reached its time limit before its event or result arrived");
             return Err(error.with_code(StepError::TIMEOUT).into());
         }
         let branch = super::branches::branch_of(run.node_of(at)?, 0)?;
@@ -37,7 +37,7 @@ impl TimeLimit {
 }
 
 impl Run {
-    /// The next time at which something is due; `None`: nothing is scheduled.
+    /// The next time at which something is due, or `None` if nothing is scheduled.
     #[must_use]
     pub fn next_wake(&self) -> Option<DateTime<Utc>> {
         let limit = self.bodies.next_limit();
@@ -45,28 +45,29 @@ impl Run {
             WorkflowStatus::Runnable => {
                 [limit, self.timers.next(), self.deadline()].into_iter().flatten().min()
             }
-            // Under a suspension, running bodies still end, and their time limits still hold.
+            // During a suspension, running bodies still end, and their time limits still apply.
             WorkflowStatus::Suspended => limit,
             WorkflowStatus::Complete | WorkflowStatus::Terminated => None,
         }
     }
 
-    /// The deadline of the whole instance; `None`: it has none, or is already ending.
+    /// The deadline of the whole instance, or `None` if the instance has no deadline or is already closing.
     fn deadline(&self) -> Option<DateTime<Utc>> {
         let limit = self.definition.deadline()?;
         (!self.is_closing()).then(|| later(self.created, limit))
     }
 
-    /// Whether a wait has reached its limit. The next [`deliver`](Self::deliver) ends the wait if it brings no event
-    /// for it. Before the instance is read for that, give events that have become due their positions
-    /// ([`position_due_events`](crate::traits::StepStore::position_due_events)): otherwise an event that came in time
-    /// would be missed.
+    /// Whether a wait has reached its time limit. The next [`deliver`](Self::deliver) times out the wait if it has no
+    /// event for the wait. Before you read the instance for this delivery, assign positions to the events that have
+    /// become due ([`position_due_events`](crate::traits::StepStore::position_due_events)). Otherwise, an event that
+    /// came in time would be missed.
     #[must_use]
     pub fn has_overdue(&self) -> bool {
         self.status == WorkflowStatus::Runnable && self.timers.has_overdue()
     }
 
-    /// Carries out what is due. A wait that has reached its limit only becomes [overdue](Self::meet_limits).
+    /// Carries out everything that is due: time limits of bodies, the deadline, and timers. A wait that has reached its
+    /// time limit only becomes [overdue](Self::meet_limits).
     pub(super) fn wake_due(&mut self, env: &mut Env<'_>) -> Result<()> {
         while !self.status.is_final()
             && let Some(id) = self.bodies.take_timed_out(env.now)
@@ -95,9 +96,9 @@ impl Run {
         Ok(())
     }
 
-    /// Times out overdue waits, after the store's events for them were delivered: the waits that are still open got
-    /// nothing in time. A wait that a worker or user may answer first stops accepting answers. It stays overdue until
-    /// the store was checked once more after that. Returns whether anything has changed.
+    /// Times out the overdue waits that are still open after a delivery, because the store had no event for them in
+    /// time. A wait that a worker or user may answer first stops accepting answers. It stays overdue until the store
+    /// was checked once more for an answer. Returns whether anything has changed.
     pub(super) fn meet_limits(&mut self, env: &mut Env<'_>) -> Result<bool> {
         let (mut changed, mut later) = (false, Vec::new());
         while self.status == WorkflowStatus::Runnable
@@ -119,8 +120,8 @@ impl Run {
         Ok(changed)
     }
 
-    /// Whether the wait may still be answered, and its timeout would close it. If so, the next commit makes it accept
-    /// no answer.
+    /// Whether the wait may still be answered and its timeout would close it. If so, the next commit makes the store
+    /// refuse further answers for the wait.
     fn may_be_answered(&mut self, id: &str, env: &Env<'_>) -> Result<bool> {
         let Some(wait) = self.subscription_of(id)?.filter(|wait| self.waits.is_answerable(wait)) else {
             return Ok(false);
@@ -132,7 +133,7 @@ impl Run {
         Ok(closes)
     }
 
-    /// Removes overdue pointers that no longer wait, or have another limit by now.
+    /// Removes overdue pointers that no longer wait, or whose time limit has changed.
     pub(super) fn check_overdue(&mut self) {
         for (at, id) in self.timers.take_all_overdue() {
             if self.waits_until(&id) == Some(at) {
@@ -141,7 +142,7 @@ impl Run {
         }
     }
 
-    /// The limit of the pointer's wait for an event.
+    /// The time at which the pointer's wait for an event times out.
     pub(super) fn waits_until(&self, id: &str) -> Option<DateTime<Utc>> {
         let pointer = self.pointers.get(id).ok().filter(|p| p.status == PointerStatus::WaitingForEvent)?;
         pointer.sleep_until

@@ -1,17 +1,17 @@
-//! Open waits.
+//! The open subscriptions of an instance.
 
 use std::collections::{HashMap, HashSet};
 
-/// The open waits of an instance, by their ids, each with the pointer that waits.
+/// The open subscriptions of an instance: the map leads from the id of a subscription to the pointer that waits.
 #[derive(Default)]
 pub(in crate::executor) struct Waits {
     open: HashMap<String, String>,
-    /// Waits for which the store accepts no answer any more.
+    /// The subscriptions for which the store no longer accepts an answer.
     unanswerable: HashSet<String>,
 }
 
 impl Waits {
-    /// The open waits that the store has: ids and pointers.
+    /// Creates the collection from the stored subscriptions, given as pairs of subscription id and pointer.
     pub fn stored(open: impl Iterator<Item = (String, String)>) -> Self {
         Self { open: open.collect(), unanswerable: HashSet::new() }
     }
@@ -24,12 +24,12 @@ impl Waits {
         self.open.contains_key(wait)
     }
 
-    /// The pointer that waits; `None`: the wait is not open.
+    /// The pointer that waits, or `None` if the subscription is not open.
     pub fn pointer_of(&self, wait: &str) -> Option<&str> {
         self.open.get(wait).map(String::as_str)
     }
 
-    /// All open waits, with the pointers that wait.
+    /// All open subscriptions, each with the pointer that waits.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.open.iter().map(|(wait, pointer)| (wait.as_str(), pointer.as_str()))
     }
@@ -42,17 +42,17 @@ impl Waits {
         self.open.remove(wait);
     }
 
-    /// Closes all waits, and gives their ids.
+    /// Closes all subscriptions, and returns their ids.
     pub fn close_all(&mut self) -> impl Iterator<Item = String> {
         std::mem::take(&mut self.open).into_keys()
     }
 
-    /// Whether the store may still accept an answer for this wait.
+    /// Whether the store may still accept an answer for this subscription.
     pub fn is_answerable(&self, wait: &str) -> bool {
         !self.unanswerable.contains(wait)
     }
 
-    /// Notes what is stored: these waits accept no answer any more.
+    /// Notes that the store no longer accepts answers for these subscriptions.
     pub fn take_no_answer(&mut self, waits: Vec<String>) {
         self.unanswerable.extend(waits);
     }

@@ -1,4 +1,4 @@
-//! Items of for-eaches that have been read ahead.
+//! The items of for-each steps that have been read ahead.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::Run;
 use crate::{Result, WfeError, executor::Spoilt, models::ExecutionPointer};
 
-/// The progress of a for-each, as its pointer keeps it.
+/// The progress of a for-each, as its pointer stores it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Cursor {
-    /// How many items there are.
+    /// The number of items.
     pub total: u64,
-    /// Position of the first item whose iteration has not begun.
+    /// The position of the first item whose iteration has not begun.
     pub next: u64,
 }
 
@@ -52,8 +52,8 @@ impl Window {
         Some(item)
     }
 
-    /// The position from which items have to be requested, so that `limit` items are in memory. `None`: enough are in
-    /// memory, or are already requested.
+    /// Returns the position from which items must be requested, so that `limit` items are in memory. Returns `None` if
+    /// no more items are needed, or if items are already requested.
     pub fn request(&mut self, limit: usize) -> Option<u64> {
         let loaded = self.loaded();
         let is_needed = self.values.len() < limit && loaded < self.cursor.total && !self.is_requested;
@@ -61,7 +61,8 @@ impl Window {
         is_needed.then_some(loaded)
     }
 
-    /// Adds the items from position `from` on; `false`: they do not follow those in memory, or there are none.
+    /// Adds the items from position `from` on. Returns `false` if `values` is empty, or does not follow the items in
+    /// memory.
     pub fn add(&mut self, from: u64, values: Vec<Value>) -> bool {
         self.is_requested = false;
         let fits = from == self.loaded() && !values.is_empty();
@@ -76,7 +77,7 @@ impl Window {
     }
 }
 
-/// The windows of all for-eaches of an instance.
+/// The windows of all for-each steps of an instance.
 #[derive(Default)]
 pub(super) struct Windows(HashMap<String, Window>);
 

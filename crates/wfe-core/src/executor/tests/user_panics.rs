@@ -40,7 +40,7 @@ fn an_error_that_cannot_be_displayed_fails_its_step_as_a_panic_does() {
         assert_eq!(world.ending, Some(Ending::Completed));
         let codes: Vec<_> = world.failures.iter().map(|failure| failure.code.as_str()).collect();
         assert_eq!(codes, vec![StepError::PANIC; attempts]);
-        assert_eq!(world.failures[0].error.message, "the error's own code panicked: no words");
+        assert_eq!(world.failures[0].error.message, "the error's `Display` or `source` panicked: no words");
     }
 }
 

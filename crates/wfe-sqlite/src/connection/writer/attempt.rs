@@ -1,4 +1,4 @@
-//! One batch: the attempts at a transaction, and the connection that they need.
+//! The attempts to commit one batch, and the connection that they use.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -20,9 +20,9 @@ use crate::{
 };
 
 impl Thread {
-    /// Runs the first waiting requests in one transaction, at most [`BATCH`] of them. The caller sends the
-    /// answers, once the next process has its turn. `Some`: another process holds the database, and requests
-    /// without an answer wait again.
+    /// Runs the first waiting requests, at most [`BATCH`], in one transaction. The caller sends the results
+    /// after it has released the fair lock. `Some` means that another process holds the database; requests
+    /// without a result wait again.
     pub(in crate::connection::writer) async fn write(&mut self) -> (Vec<(Waiting, Batch)>, Option<Held>) {
         let mut batch = Waiting::new();
         while batch.len() < BATCH
@@ -37,8 +37,8 @@ impl Thread {
                 return (answered, Some(held));
             }
             Ok(Batch::Ended(_)) if batch.len() > 1 => {
-                // One request can end the whole transaction (a full disk): now each runs on its own, so that
-                // the others are not affected.
+                // One request can end the whole transaction, for example on a full disk. Each request now runs
+                // in its own transaction, so that it cannot affect the others.
                 let mut batch = VecDeque::from(batch);
                 while let Some(request) = batch.pop_front() {
                     let alone = vec![request];
@@ -63,22 +63,23 @@ impl Thread {
         }
     }
 
-    /// Drops a connection that may not be used again. It is not closed: its thread might not answer. A database
-    /// in memory, whose schema no other process can change, is kept while its thread lives.
+    /// Drops a connection that may not be used again. The connection is not closed, because its thread might
+    /// not respond. The connection of a database in memory is kept while its thread lives, since no other
+    /// process can change the schema.
     async fn let_go(&mut self, error: &sqlx::Error) {
         if !error::ends_connection(error) {
             return;
         }
         match &mut self.connection {
             Some(connection) if self.recovery.options.is_none() && !error::is_crash(error) => {
-                // Fails if there is no transaction.
+                // The rollback fails if there is no transaction.
                 let _ = execute::send(connection, "ROLLBACK".into(), [], 1, 0).await;
             }
             connection => *connection = None,
         }
     }
 
-    /// Reads on this connection.
+    /// Reads on the writer's connection.
     pub(in crate::connection::writer) async fn read(
         &mut self,
         script: &mut Script,
@@ -94,8 +95,8 @@ impl Thread {
         result
     }
 
-    /// Runs these requests in one transaction. An error: another process holds the database, and nothing was
-    /// written.
+    /// Runs these requests in one transaction. An error means that another process holds the database and that
+    /// nothing was written.
     async fn attempt(&mut self, batch: &Waiting) -> std::result::Result<Batch, Held> {
         if let Err(loss) = self.check() {
             return Ok(Batch::Lost(loss));
@@ -131,8 +132,9 @@ impl Thread {
         Ok(outcome)
     }
 
-    /// After an I/O error, SQLite's view of a file is doubtful: a new connection reads it afresh. Not if the
-    /// file is lost: a connection opened beside the others would share their `-shm`, and have another log.
+    /// Opens a new connection after an I/O error, because SQLite's view of the file is then doubtful. Does
+    /// nothing if the file is lost: a new connection would share the `-shm` of the open connections, but have
+    /// another log.
     pub(in crate::connection::writer) async fn reopen(&mut self) {
         let Some((options, sidecars)) = self.recovery.options.as_ref().filter(|_| self.check().is_ok())
         else {
@@ -152,7 +154,7 @@ impl Thread {
                     logging::warn!(%error, store = self.recovery.location, "a connection did not close cleanly");
                 }
             }
-            // The old one stays; the next request tries again.
+            // The old connection stays; the next request tries again.
             Err(error) => {
                 logging::error!(%error, store = self.recovery.location, "the store cannot be reopened");
             }

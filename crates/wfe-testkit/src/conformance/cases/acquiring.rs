@@ -1,4 +1,4 @@
-//! Acquiring: one instance, by its id, if it has something to do.
+//! Acquiring: a caller claims one instance by its id, if the instance has something to do.
 
 use wfe_core::traits::{Control, Deaths};
 

@@ -23,11 +23,12 @@ cases! { "bounds":
 const NANOSECOND: TimeDelta = TimeDelta::nanoseconds(1);
 const NONE: [&str; 0] = [];
 
-/// Bounds before every stored time, far and near; and after.
+/// Bounds before every stored time, from far to near.
 fn before() -> [DateTime<Utc>; 3] {
     [DateTime::<Utc>::MIN_UTC, DateTime::from_timestamp_nanos(i64::MIN) - NANOSECOND, second(-1)]
 }
 
+/// Bounds after every stored time, from far to near.
 fn after() -> [DateTime<Utc>; 3] {
     [DateTime::<Utc>::MAX_UTC, DateTime::from_timestamp_nanos(i64::MAX) + NANOSECOND, second(1)]
 }

@@ -228,7 +228,7 @@ async fn an_open_wait_whose_next_event_was_processed_long_ago_makes_its_instance
     }
     let subscribed = ["v", "w"].map(|id| wait(id, "i", "name", "key", second(0))).into();
     done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
-    // One of two waits takes the first event, so that the second event is the other's next.
+    // One of the two waits takes the first event, so the other wait takes the second event next.
     let taken = StepCommit { consumed: vec![consumed("v", "e1")], release: true, ..commit("i") };
     done(&store, fence, taken).await?;
     assert_eq!(claim(&bench, &store, &owner).await?, ["i"]);
@@ -292,7 +292,7 @@ async fn an_event_from_before_another_wait_of_its_instance_makes_it_claimable(be
             store.create_event_subscription(&second).await?;
         }
         assert_eq!(claim(&bench, &store, &owner).await?, [id]);
-        // The owner keeps what it has claimed.
+        // The owner is not dropped, so that it keeps the instances that it has claimed.
         owners.push(owner);
     }
     Ok(())

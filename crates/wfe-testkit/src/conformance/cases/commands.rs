@@ -48,7 +48,7 @@ fn ready(result: wfe_core::Result<()>) -> CommandFuture {
     Box::pin(std::future::ready(result))
 }
 
-/// Runs what is due, with success, and returns it in the order in which it ran.
+/// Runs the commands that are due, with success, and returns them in the order in which they ran.
 async fn run_due(store: &Store, as_of: DateTime<Utc>) -> Checked<Vec<ScheduledCommand>> {
     let ran: Arc<Mutex<Vec<ScheduledCommand>>> = Arc::default();
     let handler = {
@@ -165,7 +165,7 @@ async fn the_first_error_of_a_handler_is_returned(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// Runs what is due at second 10, with a handler that schedules `i` at each of `times` before it answers `result`.
+/// Runs the commands that are due at second 10. The handler schedules `i` at each of `times` and then returns `result`.
 async fn reschedule(store: &Store, times: &'static [i64], result: fn() -> wfe_core::Result<()>) {
     let again = Arc::clone(store);
     let handler = move |_| -> CommandFuture {
@@ -310,14 +310,15 @@ async fn two_callers_leave_no_command_behind(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// Where a handler waits until the test releases it.
+/// A gate at which a handler waits until the test opens it.
 #[derive(Default)]
 struct Gate {
     reached: Notify,
     open: Notify,
 }
 
-/// A caller whose handler waits at a gate; returns once it does, or once the call has ended without one.
+/// Spawns a caller whose handler waits at a gate. Returns once the handler waits, or once the call has ended without a
+/// handler.
 async fn caller(store: &Store, gate: &Arc<Gate>) -> tokio::task::JoinHandle<wfe_core::Result<()>> {
     let task = tokio::spawn({
         let (store, gate) = (Arc::clone(store), Arc::clone(gate));

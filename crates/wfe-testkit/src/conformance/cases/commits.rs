@@ -1,4 +1,4 @@
-//! A step's whole effect, stored in one transaction.
+//! The whole effect of a step is stored in one transaction.
 
 use std::sync::Mutex;
 

@@ -1,4 +1,4 @@
-//! Many callers at once: no half of a commit is ever seen, and nothing is lost.
+//! Many concurrent callers: no reader ever sees half of a commit, and nothing is lost.
 
 use std::{
     collections::HashSet,
@@ -104,7 +104,8 @@ async fn a_refused_call_spoils_no_other(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance in which every part shows the number of its write. The number of pointers differs from write to write.
+/// An instance in which every part contains the number of its write. The number of pointers differs from write to
+/// write.
 fn generation(id: &str, number: u32) -> WorkflowInstance {
     let pointers = (0..=number % 5).map(|n| ExecutionPointer {
         outcome: Some(json!(number)),
@@ -114,7 +115,7 @@ fn generation(id: &str, number: u32) -> WorkflowInstance {
     WorkflowInstance { data: json!(number), execution_pointers: pointers.collect(), ..instance(id) }
 }
 
-/// Asserts that all parts are of the same write, and returns its number.
+/// Asserts that all parts come from the same write, and returns its number.
 fn whole(got: &WorkflowInstance) -> u32 {
     let number = got.data.as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX);
     assert_eq!(*got, generation(&got.id, number), "two writes are mixed");
@@ -243,7 +244,7 @@ async fn a_dropped_write_leaves_all_of_its_effect_or_none(bench: Bench) -> Check
         .await;
         let number = whole(&store.get_workflow_instance("i").await?);
         assert!(number == round || (number == before && !ended), "round {round} left {number}");
-        // This write of the same instance comes after anything that the dropped one may still do.
+        // This write of the same instance comes after everything that the dropped write may still do.
         store.persist_workflow(&generation("i", number)).await?;
         assert_eq!(whole(&store.get_workflow_instance("i").await?), number);
         if number == round {
@@ -259,7 +260,7 @@ async fn a_dropped_creation_leaves_all_of_its_effect_or_none(bench: Bench) -> Ch
     for round in 0..30 {
         let created = generation(&format!("i{round}"), round);
         let ended = polled_and_dropped(round as usize % 10, store.create_new_workflow(&created)).await;
-        // Creating the instance again is refused, or succeeds now. In either case it is stored as a whole.
+        // Creating the instance again is refused or succeeds. In both cases, the instance is stored as a whole.
         let again = store.create_new_workflow(&created).await;
         assert!(!(ended && again.is_ok()), "what was stored is gone");
         if again.is_err() {

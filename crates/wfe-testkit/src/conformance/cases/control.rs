@@ -1,4 +1,4 @@
-//! Control requests: what a caller requests of an instance, busy or not.
+//! Control requests: what a caller requests of an instance, whether or not the instance is running.
 
 use wfe_core::traits::{Control, ControlRequest, Intervention};
 
@@ -186,7 +186,8 @@ async fn a_request_after_the_end_changes_nothing(bench: Bench) -> Checked<()> {
         }
         let owner = steps.register().await?;
         assert_eq!(steps.claim(&owner, &definitions(), bench.now(), 9).await?, []);
-        // The request is not just hidden: it does not reappear when the instance is made runnable again by hand.
+        // The request is removed and not merely hidden: it does not reappear when the instance is made runnable again
+        // by hand.
         store.persist_workflow(&parked(&id)).await?;
         assert_eq!(steps.load(&id).await?.control, None);
     }

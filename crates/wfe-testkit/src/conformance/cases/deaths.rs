@@ -1,4 +1,4 @@
-//! Deaths of processes: which deaths count against the instances that ran, and which do not.
+//! Deaths of processes: which deaths count against the instances that were running, and which deaths do not.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ cases! { "deaths":
     a_death_is_counted_once_however_many_owners_see_it,
 }
 
-/// Simulates the death of the owner's process. Returns what the next owner claims, and that owner.
+/// Simulates a crash of the owner's process. Returns the next owner and the instance that it claims.
 async fn after_death(bench: &Bench, store: &Store, owner: Owner) -> Checked<(Owner, Claimed)> {
     bench.kill(owner).await?;
     let heir = steps(store)?.register().await?;
@@ -34,7 +34,7 @@ async fn after_death(bench: &Bench, store: &Store, owner: Owner) -> Checked<(Own
     Ok((heir, claimed))
 }
 
-/// An instance whose owner's process has died twice.
+/// An instance whose owner's process has crashed twice.
 async fn suspect(bench: &Bench, store: &Store) -> Checked<(Owner, Claimed)> {
     let (owner, _) = owned(store, &instance("i")).await?;
     let (heir, _) = after_death(bench, store, owner).await?;
@@ -43,7 +43,7 @@ async fn suspect(bench: &Bench, store: &Store) -> Checked<(Owner, Claimed)> {
     Ok((heir, claimed))
 }
 
-/// The owner's process dies while it runs the instance in this mode.
+/// Simulates that the owner's process crashes while it runs the instance with this isolation.
 async fn death(
     bench: &Bench,
     store: &Store,
@@ -87,7 +87,8 @@ async fn a_death_counts_for_all_instances_of_the_owner(bench: Bench) -> Checked<
     Ok(())
 }
 
-/// Lets the lease of the instance's owner pass while the observer watches. Returns what the observer takes over.
+/// Lets the lease of the instance's owner pass while the observer watches. Returns the instance that the observer takes
+/// over.
 async fn taken_over(bench: &Bench, store: &dyn StepStore, observer: &Owner) -> Checked<Claimed> {
     let lease = observer.lease().ok_or(Stop::Skipped("owners of this store have no lease"))?;
     let mut taken = Vec::new();
@@ -103,18 +104,18 @@ async fn an_instance_that_an_owner_loses_in_another_way_counts_no_death(bench: B
     let steps = steps(&store)?;
     let (mut owner, mut fence) = owned(&store, &instance("i")).await?;
     for _ in 0..3 {
-        // The host was dropped.
+        // The owner loses the instance because its host is dropped.
         drop(owner);
         owner = steps.register().await?;
         let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
         assert_eq!(claimed.deaths, Deaths::default());
         fence = claimed.fence;
     }
-    // The instance was given back.
+    // The owner loses the instance because it releases the instance.
     done(&store, fence, StepCommit { release: true, ..commit("i") }).await?;
     let claimed = only(steps.claim(&owner, &definitions(), bench.now(), 9).await?);
     assert_eq!(claimed.deaths, Deaths::default());
-    // The owner was frozen.
+    // The owner loses the instance because it is unresponsive.
     for _ in 0..3 {
         let heir = steps.register().await?;
         assert_eq!(taken_over(&bench, &*steps, &heir).await?.deaths, Deaths::default());
@@ -162,10 +163,10 @@ async fn a_death_counts_as_alone_if_it_ran_alone_under_that_fence(bench: Bench) 
         held = death(&bench, &store, held, Isolation::Alone).await?;
         assert_eq!((held.1.deaths.alone, held.1.deaths.beside), (alone, 0));
     }
-    // The instance had not begun to run.
+    // The next death does not count as alone, because the instance has not begun to run.
     held = after_death(&bench, &store, held.0).await?;
     assert_eq!((held.1.deaths.alone, held.1.deaths.beside), (3, 0));
-    // Another owner had the instance by then.
+    // The next death does not count as alone either, because another owner has the instance by then.
     assert!(steps(&store)?.isolate("i", held.1.fence, Isolation::Alone).await?);
     drop(held.0);
     let heir = steps(&store)?.register().await?;
@@ -194,7 +195,7 @@ async fn a_death_among_other_instances_is_no_death_alone(bench: Bench) -> Checke
     let store = bench.open().await?;
     let (owner, claimed) = suspect(&bench, &store).await?;
     assert!(steps(&store)?.isolate("i", claimed.fence, Isolation::Alone).await?);
-    // The instance runs beside others again, whatever was noted before.
+    // The instance runs alongside others again, so the earlier note that it runs alone no longer counts.
     let mut held = death(&bench, &store, (owner, claimed), Isolation::Over).await?;
     assert_eq!((held.1.deaths.alone, held.1.deaths.beside), (0, 1));
     held = death(&bench, &store, held, Isolation::Turn).await?;
@@ -221,12 +222,12 @@ async fn a_suspect_whose_process_died_on_its_turn_among_others_is_claimed_first(
     }
     let copy = store.get_workflow_instance("k").await?;
     bench.kill(owner).await?;
-    // Even if the clock has moved.
+    // This also holds if the clock has moved.
     bench.clock.set(second(-3_600));
     let heir = steps.register().await?;
     let first = only(steps.claim(&heir, &definitions(), bench.now(), 1).await?);
     assert_eq!((first.id.as_str(), first.deaths.alone, first.deaths.beside), ("k", 0, 1));
-    // The store must not use a cached copy from before the death.
+    // The store must not use a cached copy from before the crash.
     store.persist_workflow(&copy).await?;
     assert_eq!(store.get_workflow_instance("k").await?.next_execution, copy.next_execution);
     Ok(())

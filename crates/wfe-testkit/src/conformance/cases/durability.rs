@@ -1,4 +1,4 @@
-//! What a call has stored can be read by the next provider.
+//! Everything that a call has stored can be read by the next provider.
 
 use wfe_core::models::{Event, EventSubscription, ScheduledCommand};
 

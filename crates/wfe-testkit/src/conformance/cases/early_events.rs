@@ -1,4 +1,4 @@
-//! An event that is stored before its wait is delivered to it.
+//! An event that is stored before a wait is opened is delivered to this wait.
 
 use wfe_core::models::EventSubscription;
 

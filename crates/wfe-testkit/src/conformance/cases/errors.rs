@@ -111,7 +111,7 @@ async fn the_last_failure_of_each_pointer_is_found(bench: Bench) -> Checked<()> 
     must_read_failures(&store).await?;
     let steps = steps(&store)?;
     let error = |id: &str, pointer: &str, n: i64| ExecutionError {
-        // The clock was set back meanwhile: the last failure is the one that was stored last.
+        // The clock was set back meanwhile. The last failure is nevertheless the one that was stored last.
         error_time: second(9_999 - n),
         ..ExecutionError::new(id, pointer, n.to_string())
     };

@@ -59,8 +59,8 @@ async fn comes_back(store: &Store, id: &str, value: &Value) -> Checked<()> {
     same_json(&store.get_subscription(id).await?, &wait)
 }
 
-/// Whether the values are equal even where `==` sees no difference: in the bits of a double, and between `1` and
-/// `1.0`.
+/// Asserts that the values are equal even in details that `==` ignores: the bits of a double, and the difference
+/// between `1` and `1.0`.
 fn same_json<T: PartialEq + Debug + serde::Serialize>(got: &T, wanted: &T) -> Checked<()> {
     assert_eq!(got, wanted);
     assert_eq!(serde_json::to_string(got)?, serde_json::to_string(wanted)?);
@@ -128,7 +128,7 @@ async fn null_is_not_the_same_as_nothing(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance with this text in every field that can hold it.
+/// An instance with this string in every field that can hold it.
 fn written(id: &str, text: &str) -> WorkflowInstance {
     let some = Some(text.to_owned());
     let pointer = ExecutionPointer {
@@ -231,8 +231,8 @@ async fn ten_megabytes_come_back(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// An instance, an event and a wait with this time wherever they have one. The first error, if one is refused, once
-/// it is sure that nothing of what was refused is stored.
+/// Stores an instance, an event and a wait with this time in each of their time fields, and asserts that they are read
+/// back unchanged. If the store refuses one of them, asserts that it is not stored, and returns the first error.
 async fn time_comes_back(store: &Store, id: &str, time: DateTime<Utc>) -> Checked<Option<WfeError>> {
     let some = Some(time);
     let pointer = ExecutionPointer { sleep_until: some, start_time: some, end_time: some, ..pointer("p") };
@@ -336,7 +336,7 @@ async fn a_position_of_a_step_is_stored_exactly_or_refused(bench: Bench) -> Chec
     Ok(())
 }
 
-/// Nested arrays and objects in turn, this many levels deep.
+/// A value of alternating arrays and objects, nested this many levels deep.
 fn nested(levels: usize) -> Value {
     (0..levels)
         .fold(json!(1), |inner, level| if level % 2 == 0 { json!([inner]) } else { json!({ "a": inner }) })

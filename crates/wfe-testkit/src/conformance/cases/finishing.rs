@@ -151,7 +151,7 @@ async fn a_wait_that_comes_in_between_still_gets_the_event(bench: Bench) -> Chec
         };
         finished?;
         assert_eq!(committed?, Committed::Done);
-        // In either order, the wait is open now, so that the event is not finished.
+        // Whichever call comes first, the wait is open now, so the event is not finished.
         assert!(!store.get_event(&key).await?.is_processed, "round {round}");
     }
     Ok(())
@@ -212,11 +212,11 @@ async fn many_events_are_checked_in_pages(bench: Bench) -> Checked<()> {
     for n in 0..10 {
         let key = n.to_string();
         if n < 5 {
-            // More than the first page must stay unprocessed.
+            // More events than fit on the first page must stay unprocessed.
             let subscribed = vec![wait(&key, "i", "name", &key, second(-9))];
             done(&store, fence, StepCommit { subscribed, ..commit("i") }).await?;
         }
-        // Several events have the same date, which the pages must distinguish.
+        // Several events have the same timestamp, and the pages must still distinguish them.
         store.create_event(&event(&key, "name", &key, second(i64::from(n) / 3 - 9))).await?;
     }
     let (mut after, mut finished) = (None::<String>, Vec::new());

@@ -1,4 +1,4 @@
-//! Finished pointers and the items of containers: stored beside the live instance, and read in pages.
+//! Finished pointers and the items of containers: stored separately from the live instance, and read in pages.
 
 use wfe_core::traits::Items;
 
@@ -64,7 +64,7 @@ async fn history_comes_in_pages(bench: Bench) -> Checked<()> {
     let mut expected = Vec::new();
     for n in 1..=25_u64 {
         let id = format!("p{n}");
-        // Others finish in between, so that a page's numbers have gaps.
+        // Other pointers finish in between, so that the numbers on a page have gaps.
         finish(&store, fence, &[(&id, &["box"]), (&format!("other {n}"), &["other"])]).await?;
         expected.push((2 * n - 1, id));
     }

@@ -268,7 +268,7 @@ async fn instances_come_in_the_requested_order_and_missing_ids_are_skipped(bench
 }
 
 async fn thousands_of_instances_can_be_read_at_once(bench: Bench) -> Checked<()> {
-    /// More than any database accepts as parameters of one statement.
+    /// More ids than any database accepts as parameters of one statement.
     const ASKED: usize = 70_000;
     let store = bench.open().await?;
     let mut asked: Vec<_> = (0..ASKED).map(|n| format!("missing {n}")).collect();

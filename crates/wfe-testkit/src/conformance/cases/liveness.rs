@@ -1,4 +1,4 @@
-//! Frozen owners: when other owners take over, and when they do not.
+//! Unresponsive owners: when other owners take over their instances, and when they do not.
 
 use std::time::Duration;
 
@@ -20,7 +20,8 @@ cases! { "liveness":
     a_load_returns_the_owner,
 }
 
-/// How often the observer looks per lease. No observer needs more looks to notice a frozen owner in time.
+/// How often the observer claims during one lease. No observer needs more claims to detect an unresponsive
+/// owner in time.
 const LOOKS: u32 = 16;
 
 /// The lease of an owner. Skips the case if owners have none.
@@ -28,7 +29,7 @@ fn lease(owner: &Owner) -> Checked<Duration> {
     owner.lease().ok_or(Stop::Skipped("owners of this store have no lease"))
 }
 
-/// Lets a part of the lease pass, then has the observer look.
+/// Lets a part of the lease pass, and then lets the observer claim. Returns the instances that it claims.
 async fn look(bench: &Bench, store: &Store, observer: &Owner) -> Checked<Vec<String>> {
     bench.clock.advance(lease(observer)? / LOOKS);
     claim(bench, store, observer).await
@@ -83,7 +84,8 @@ async fn a_heartbeat_within_the_lease_keeps_the_instances_of_an_owner(bench: Ben
     keeps_with(bench, Sign::Heartbeat).await
 }
 
-/// At each look, the owner has one instance, which looks like the one before.
+/// At each claim of the observer, the owner has one instance, which looks like the instance at the previous
+/// claim.
 async fn an_owner_that_runs_one_short_instance_after_the_other_keeps_them(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let steps = steps(&store)?;
@@ -122,7 +124,7 @@ async fn an_owner_that_wakes_up_cannot_commit_what_it_lost_and_continues_with_ot
     assert_eq!(steps.commit_step(old, &late).await?, Committed::Lost);
     done(&store, taken.fence, StepCommit { data: Some(json!("in time")), ..commit("i") }).await?;
     assert_eq!(steps.load("i").await?.instance.data, "in time");
-    // The owner that was frozen is a valid owner again.
+    // The owner that was unresponsive is a valid owner again.
     steps.heartbeat(&frozen).await?;
     started(&store, &[instance("j")]).await?;
     let other = only(steps.claim(&frozen, &definitions(), bench.now(), 9).await?);
@@ -135,7 +137,7 @@ async fn an_observer_that_was_frozen_itself_takes_nothing(bench: Bench) -> Check
     let (owner, fence) = owned(&store, &instance("i")).await?;
     let observer = steps(&store)?.register().await?;
     assert_eq!(claim(&bench, &store, &observer).await?, NONE);
-    // As if the whole machine had been suspended.
+    // This simulates that the whole machine was suspended.
     bench.clock.advance(100 * lease(&owner)?);
     assert_eq!(claim(&bench, &store, &observer).await?, NONE);
     assert_eq!(look(&bench, &store, &observer).await?, NONE);
@@ -181,7 +183,7 @@ async fn what_a_dead_owner_ran_is_due_whatever_the_wall_clock_says(bench: Bench)
     bench.clock.set(second(-3_600));
     let heir = steps.register().await?;
     let claimed = only(steps.claim(&heir, &definitions(), bench.now(), 9).await?);
-    // Nothing else of the instance has changed. The store must not use a cached copy from before.
+    // No other part of the instance has changed. The store must not use a cached copy from before.
     let stored = store.get_workflow_instance("i").await?;
     let due = stored.next_execution.unwrap_or(i64::MAX);
     assert!(due <= second_ms(-3_600), "{due}");

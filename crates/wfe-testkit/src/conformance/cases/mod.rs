@@ -71,7 +71,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
     .flatten()
 }
 
-/// What nearly every case needs.
+/// Imports that nearly every case needs.
 mod prelude {
     pub(super) use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How a host is notified of changes that others have made.
+//! How a host is notified of changes that other hosts have made.
 
 use std::time::Duration;
 
@@ -29,7 +29,8 @@ async fn next(news: &mut BoxStream<'static, ()>, of: &str) {
     assert_eq!(came.ok().flatten(), Some(()), "no news of {of}");
 }
 
-/// Stores an event as a mark and waits for its notification: all earlier notifications have arrived by then.
+/// Returns whether no other notification is pending. Stores an event and waits for its notification, because all
+/// earlier notifications have arrived by then.
 async fn is_silent(store: &Store, news: &mut BoxStream<'static, ()>) -> Checked<bool> {
     let silent = news.next().now_or_never().is_none();
     store.create_event(&event("", "mark", "", second(0))).await?;

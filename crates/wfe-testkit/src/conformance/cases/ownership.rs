@@ -50,7 +50,8 @@ async fn every_claim_gives_a_greater_fence(bench: Bench) -> Checked<()> {
     Ok(())
 }
 
-/// Many owners claim at once, in small portions, until nothing is left; each commits what it got.
+/// Many owners claim concurrently, in small portions, until nothing is left. Each owner commits the instances
+/// that it has claimed.
 async fn claim_all(bench: &Bench, stores: &[Store]) -> Checked<()> {
     let instances: Vec<_> = (0..60).map(|n| instance(&format!("i{n:02}"))).collect();
     started(&stores[0], &instances).await?;

@@ -32,7 +32,7 @@ async fn an_event_that_became_due_is_delivered_once_it_has_its_position(bench: B
     let mut many = steps.load_many(&texts(&["i"])).await?;
     let Some((_, Ok(one))) = many.pop() else { unmet("the instance is not among many") };
     assert_eq!(one, steps.load("i").await?);
-    // A clock that is set back removes no position.
+    // Setting the clock back removes no position.
     bench.clock.set(second(0));
     assert_eq!(deliveries(&store, "i").await?, pairs(&[("w", "e")]));
     Ok(())
@@ -60,7 +60,7 @@ async fn positions_follow_the_dates_of_what_became_due_together(bench: Bench) ->
     }
     bench.clock.set(second(30));
     steps(&store)?.position_due_events().await?;
-    // Although the event is backdated, it comes after those, because it became due later.
+    // Although this event is backdated, it comes after the other events, because it became due later.
     publish(&store, "back", 5).await?;
     bench.clock.set(second(40));
     steps(&store)?.position_due_events().await?;

@@ -39,7 +39,7 @@ async fn plain_writes_of_random_pointers_leave_exactly_those(bench: Bench) -> Ch
     Ok(())
 }
 
-/// Writes one instance in every way, through any of the providers, and reads it through any.
+/// Writes one instance in every way, through any of the providers, and reads it through any of them.
 async fn write_in_turn(stores: &[Store]) -> Checked<()> {
     let mut random = Rng::with_seed(2);
     let (_owner, fence) = owned(&stores[0], &instance("i")).await?;
@@ -101,7 +101,7 @@ async fn commits_and_plain_writes_at_two_providers_leave_what_was_written(bench:
     write_in_turn(&[one, bench.open_another().await?]).await
 }
 
-/// An event of the model: when it became or becomes due, and its number, by which no two are equal.
+/// An event of the model: its due time, and its number, which makes each event unique.
 type Due = (DateTime<Utc>, u32);
 
 async fn random_events_are_read_in_the_order_in_which_they_became_due(bench: Bench) -> Checked<()> {
@@ -115,7 +115,8 @@ async fn random_events_are_read_in_the_order_in_which_they_became_due(bench: Ben
     }
     let (mut stream, mut read): (Vec<Due>, [usize; 2]) = (Vec::new(), [0, 0]);
     for number in 0..200_u32 {
-        // The clock is on a whole second; dates ahead lie between two: none falls due with another's publication.
+        // The clock shows a whole second, and future due times lie between two whole seconds. Therefore no event
+        // becomes due at the time at which another event is published.
         bench.clock.advance(Duration::from_secs(random.u64(1..4)));
         let now = bench.now();
         let ahead = Duration::from_millis(random.u64(0..8) * 1_000 + 1 + u64::from(number));

@@ -23,7 +23,7 @@ cases! { "refused commits":
     a_dropped_commit_leaves_all_of_its_effect_or_none,
 }
 
-/// A commit with something of every kind that is stored at once, none of which may be seen after a refusal.
+/// A commit with a change of every kind that is stored at once. After a refusal, none of these changes may be visible.
 fn effect() -> StepCommit {
     StepCommit {
         status: Some(WorkflowStatus::Suspended),
@@ -197,7 +197,7 @@ async fn a_value_that_cannot_be_stored_exactly_is_refused_and_nothing_is_written
     done(&store, fence, effect()).await
 }
 
-/// Commits `effect()` with what it consumes, and gives the refusal.
+/// Commits `effect()` with these consumed events, and returns the error with which the store refuses the commit.
 async fn refused(store: &Store, fence: Fence, consumed: Vec<Consumed>) -> Checked<WfeError> {
     let commit = StepCommit { consumed, ..effect() };
     match steps(store)?.commit_step(fence, &commit).await {
@@ -326,8 +326,9 @@ async fn a_dropped_commit_leaves_all_of_its_effect_or_none(bench: Bench) -> Chec
                 tokio::task::yield_now().await;
             }
         }
-        // Where two providers take turns, it may still come about between two of these reads: then what was read
-        // before the instance can be missing, and what is read after it must be there.
+        // If the store consists of two providers in turn, the dropped commit may still be stored between two of these
+        // reads. Then the event and the child can be missing in the reads before the instance, but must exist in the
+        // reads after it.
         let others = async || {
             let child = store.get_workflow_instance(&format!("child of {id}")).await;
             [store.get_event(&id).await.is_ok(), child.is_ok()]

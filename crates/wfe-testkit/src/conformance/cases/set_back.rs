@@ -1,4 +1,5 @@
-//! Dates from before and after the clock was set back cannot be compared; the order of becoming due can.
+//! Timestamps from before and after the clock was set back cannot be compared. The order in which events became
+//! due can be compared.
 
 use super::{
     claiming::{NONE, claim, started},
@@ -99,7 +100,8 @@ async fn an_event_that_became_due_before_the_start_is_not_delivered(bench: Bench
         for (event_id, date) in [(&early, at), (&later, at + 10)] {
             store.create_event(&event(event_id, "name", id, second(date))).await?;
         }
-        // No caller has read the store since the event became due: beginning the instance has to.
+        // No caller has read the store since the event became due, so the call that begins the instance must
+        // give the event its position.
         bench.clock.set(second(at + 10));
         match id {
             "started" => drop(steps(&store)?.start(None, &instance(id)).await?),

@@ -31,7 +31,7 @@ cases! { "streams":
     what_is_pending_equals_a_load,
 }
 
-/// Which wait of the instance takes which event next.
+/// Returns which wait of the instance takes which event next.
 pub(super) async fn deliveries(store: &Store, id: &str) -> Checked<Vec<(String, String)>> {
     let loaded = steps(store)?.load(id).await?;
     // The owner of the instance reads less, and gets the same result.
@@ -52,7 +52,7 @@ pub(super) async fn open(store: &Store, fence: Fence, waits: &[&str]) -> Checked
     done(store, fence, StepCommit { subscribed, ..commit("i") }).await
 }
 
-/// Publishes an event of name and key, dated this many seconds after the start.
+/// Publishes an event of name and key, with a timestamp this many seconds after the start.
 pub(super) async fn publish(store: &Store, id: &str, at: i64) -> Checked<()> {
     store.create_event(&event(id, "name", "key", second(at))).await?;
     Ok(())
@@ -255,7 +255,8 @@ async fn every_name_and_key_has_a_position_of_its_own(bench: Bench) -> Checked<(
     for (name, key) in streams {
         store.create_event(&event(&format!("{name} {key}"), name, key, second(0))).await?;
     }
-    // From the newest event to the oldest: a position that two streams shared would lie beyond the next one.
+    // The streams are read from the newest event to the oldest. If two streams shared a position, this position
+    // would be beyond the next event.
     for (name, key) in streams.into_iter().rev() {
         let id = format!("{name} {key}");
         let subscribed = vec![wait(&id, "i", name, key, second(0))];

@@ -1,4 +1,4 @@
-//! Tokens: how an external worker holds a subscription, for a time, by the clock of the store.
+//! Tokens: how an external worker holds a subscription for a limited time, measured by the clock of the store.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! An event without a date comes before or after an instance in the order in which the store received the two.
+//! An event without a timestamp comes before or after the start of an instance, in the order in which the store
+//! received the event and the start.
 
 use super::{
     claiming::{NONE, claim, started},
@@ -19,7 +20,7 @@ cases! { "undated events":
     undated_and_dated_events_come_in_the_order_in_which_they_became_due,
 }
 
-/// Published now.
+/// Publishes an event without a timestamp.
 async fn tell(store: &Store, id: &str) -> Checked<()> {
     store.create_event_now(&event(id, "name", "key", second(0))).await?;
     Ok(())
@@ -40,7 +41,7 @@ async fn begun(bench: &Bench, store: &Store) -> Checked<[&'static str; 3]> {
     Ok(all)
 }
 
-/// The event that each of them receives next.
+/// Returns the event that each of these instances receives next.
 async fn next_of(store: &Store, instances: [&str; 3]) -> Checked<Vec<String>> {
     let mut next = Vec::new();
     for id in instances {
@@ -88,7 +89,7 @@ async fn an_event_from_before_the_start_is_not_delivered_although_the_clock_was_
 async fn an_event_from_after_the_start_is_delivered_in_the_same_instant(bench: Bench) -> Checked<()> {
     let store = bench.open().await?;
     let (_owner, fence) = owned(&store, &instance("i")).await?;
-    // Not yet waited for.
+    // These events are published before any instance waits for them.
     for id in ["a", "b", "c"] {
         tell(&store, id).await?;
         assert!(steps(&store)?.finish_event(id).await?);

@@ -36,7 +36,7 @@ cases! { "work":
 }
 
 const NAME: &str = "wfe.activity:pack";
-/// Work that another store's names must not be mixed up with.
+/// A name of which `NAME` is a prefix. The store must not confuse the two.
 const OTHER: &str = "wfe.activity:pack it";
 
 /// The wait of an activity: its key is its own id.
@@ -97,7 +97,7 @@ async fn open_waits_are_listed_in_pages(bench: Bench) -> Checked<()> {
             break;
         }
         after = next;
-        // Rows that are removed meanwhile hide no others, and new rows are listed.
+        // Rows that are removed meanwhile do not hide other rows, and new rows are listed.
         store.terminate_subscription(&read[read.len() - 1]).await?;
         if read.len() == 3 {
             store.create_event_subscription(&activity("late")).await?;
@@ -226,7 +226,7 @@ async fn an_answer_is_accepted_once_and_again_without_effect(bench: Bench) -> Ch
         assert_err!(steps.answer_wait("a", Some("t"), &other).await, WfeError::Invalid(_));
     }
     assert_eq!(store.get_event("e").await?, answer("e", "a"));
-    // Regardless of what has happened to the claim and the wait since.
+    // The result does not depend on what has happened to the claim and the wait since.
     bench.clock.set(second(20));
     assert!(!steps.answer_wait("a", Some("t"), &changed).await?);
     let owner = steps.register().await?;

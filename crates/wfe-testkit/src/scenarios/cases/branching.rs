@@ -74,7 +74,7 @@ async fn what_follows_a_parallel_comes_after_all_of_its_branches(stage: Stage) -
         .then("after", mark("after"));
     let host = stage.host([built(both)?]).await?;
     let id = host.start_workflow("both", &Story::default()).await?;
-    // Both run at the same time.
+    // Both branches run at the same time.
     for gate in &gates {
         gate.reached(1).await;
     }

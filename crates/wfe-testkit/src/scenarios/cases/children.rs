@@ -184,7 +184,7 @@ async fn an_event_from_before_a_child_existed_reaches_it_only_with_an_effective_
     let host = stage.host_that_waits(definitions).await?;
     let id = host.start_workflow("parent", &Story::default()).await?;
     host.advance(HOUR / 2).await?;
-    host.publish("paid", "k", &()).await?; // the parent runs; neither child exists
+    host.publish("paid", "k", &()).await?; // the parent runs, and neither child exists yet
     let story = completed(&host, &id).await?;
     assert_eq!((story.n, story.words), (1, vec!["late".to_owned()]));
     Ok(())
@@ -201,7 +201,7 @@ async fn an_event_from_before_a_child_existed_is_skipped_though_the_clock_does_n
     let host =
         stage.host_that_waits([built(parent)?, built(begin("child").wait_for("wait", received))?]).await?;
     let id = host.start_workflow("parent", &Story::default()).await?;
-    host.publish("word", "k", "before").await?; // the parent runs; the child does not exist
+    host.publish("word", "k", "before").await?; // the parent runs, and the child does not exist yet
     host.publish("go", "k", &()).await?;
     host.idle().await?;
     host.publish("word", "k", "after").await?;

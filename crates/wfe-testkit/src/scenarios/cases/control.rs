@@ -46,7 +46,7 @@ async fn a_busy_instance_that_is_cancelled_fires_the_token_of_its_step(stage: St
     let id = host.start_workflow("w", &Story::default()).await?;
     gate.reached(1).await;
     host.host().cancel(&id).await?;
-    // The gate stays closed.
+    // The test does not open the gate, so only the cancellation can end the body.
     host.idle().await?;
     assert_eq!(host.outcome::<Story>(&id).await?, Some(Outcome::Cancelled));
     Ok(())
@@ -98,7 +98,7 @@ async fn an_instance_outlives_its_host(stage: Stage) -> Checked<()> {
     let host = stage.host([definition()?]).await?;
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
-    drop(host); // not even stopped
+    drop(host); // the host is not stopped first
     stage.clock.advance(2 * DAY);
     let host = stage.host([definition()?]).await?;
     assert_eq!(words(&host, &id).await?, "a b");

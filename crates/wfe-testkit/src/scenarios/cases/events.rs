@@ -238,7 +238,7 @@ async fn an_effective_date_counts_even_if_it_is_that_of_the_start(stage: Stage) 
 }
 
 async fn an_event_that_a_step_publishes_counts_as_any_other(stage: Stage) -> Checked<()> {
-    // Dropped after the scenario: a host that its own steps keep alive would never end.
+    // The host is dropped after the scenario, because a host that its own steps keep alive would never end.
     let publisher: Arc<Mutex<Option<WorkflowHost>>> = Arc::default();
     let publish = |word: &'static str| {
         let publisher = publisher.clone();

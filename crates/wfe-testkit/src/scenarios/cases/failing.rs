@@ -105,14 +105,14 @@ async fn an_attempt_that_takes_too_long_has_failed(stage: Stage) -> Checked<()> 
     Ok(())
 }
 
-/// How many bodies of a step run now, and how many ran at once at most.
+/// How many bodies of a step run now, and the highest number of bodies that ran at once.
 #[derive(Clone, Default)]
 struct AtOnce {
     now: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
 
-/// A running body, which is counted until this is dropped.
+/// A running body, which is counted until this value is dropped.
 struct Runs(AtOnce);
 
 impl AtOnce {

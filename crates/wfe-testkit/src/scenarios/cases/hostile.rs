@@ -78,7 +78,7 @@ async fn a_panicking_condition_fails_its_step_and_nothing_else(stage: Stage) -> 
 
 async fn a_panicking_output_changes_nothing_and_holds_up_no_other_instance(stage: Stage) -> Checked<()> {
     let both: Plain<(), ()> = inline(|_, _| async { Ok(()) });
-    // The second output panics after the first one has written: neither takes effect.
+    // The second output panics after the first output has written. Neither output takes effect.
     let both = both.output(|(), s: &mut Story| s.n = 7).output(|(), _: &mut Story| explode());
     let bad = begin("bad").then("a", both).fallback(|b| b.then("f", mark("fell")));
     let good = begin("good").delay("hour", |_, ()| HOUR).then("c", mark("c"));
@@ -178,7 +178,7 @@ async fn an_event_of_another_type_fails_the_wait_and_changes_nothing(stage: Stag
     Ok(())
 }
 
-/// Nested more deeply than JSON parsers accept.
+/// A value that is nested more deeply than JSON parsers accept.
 fn deep() -> serde_json::Value {
     (0..200).fold(json!(0), |inner, _| json!([inner]))
 }

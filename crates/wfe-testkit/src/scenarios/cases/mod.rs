@@ -1,4 +1,4 @@
-//! The scenarios, by noun. Each is named as the sentence that it proves.
+//! The scenarios, by subject. The name of each scenario is the sentence that it proves.
 
 mod branching;
 mod children;
@@ -50,7 +50,7 @@ macro_rules! scenarios {
     };
 }
 
-/// What nearly every scenario needs.
+/// Imports that nearly every scenario needs.
 mod prelude {
     pub(super) use std::{sync::Arc, time::Duration};
 

@@ -9,8 +9,8 @@ scenarios!("nesting":
     steps_nest_fifty_deep,
 );
 
-/// For-each, parallel, saga, while, wait, schedule, decision, delay, sub-workflow, activity, user task and recur in
-/// one.
+/// One workflow with for-each, parallel, saga, while, wait, schedule, decision, delay, sub-workflow, activity, user
+/// task and recur.
 async fn everything_in_everything_ends(stage: Stage) -> Checked<()> {
     let inner = begin("inner").delay("hour", |_, ()| HOUR).then("i", mark("inner"));
     let all = begin("all")

@@ -72,7 +72,7 @@ async fn an_instance_that_no_longer_fits_its_definition_is_quarantined_and_says_
     let id = host.start_workflow("w", &Story::default()).await?;
     host.idle().await?;
     host.stop().await?;
-    // The step at which the instance stands is no longer in the definition.
+    // The current step of the instance is no longer in the definition.
     let host = stage.host([built(begin("w").then("tell", mark("other")))?]).await?;
     host.advance(2 * DAY).await?;
     let status = host.status(&id).await?;

@@ -1,4 +1,4 @@
-//! Who works on which instance. One can begin while the main loop waits for the store.
+//! Records which actor works on which instance. An actor can start while the main loop waits for the store.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,19 +36,19 @@ struct Entry {
     mail: MailSender,
 }
 
-/// An actor has ended.
+/// The message that an actor has ended.
 pub(super) struct Gone {
     pub id: String,
     pub number: u64,
     pub parting: Parting,
 }
 
-/// Tells that an actor has ended, however it ended.
+/// Reports on drop that an actor has ended, even if the actor panicked.
 struct Farewell {
     gone: mpsc::UnboundedSender<Gone>,
     id: String,
     number: u64,
-    /// `None`: it did not come to its end.
+    /// `None` means that the actor did not finish normally.
     parting: Option<Parting>,
 }
 
@@ -63,12 +63,12 @@ impl Drop for Farewell {
         if std::thread::panicking() {
             logging::error!(
                 instance = self.id,
-                "the engine panicked at this instance, which is blocked until another host takes it over, or the next start"
+                "the engine panicked while it worked on this instance; the instance is blocked until another host takes it over, or until the next start"
             );
         }
-        // It may have a request.
+        // After a panic, the instance may have a request that its actor has not read.
         let parting = self.parting.take().unwrap_or(Parting { next: None, is_look_due: true });
-        // It fails only if the dispatcher has ended.
+        // Sending fails only if the dispatcher has ended.
         let _over = self.gone.send(Gone { id: std::mem::take(&mut self.id), number: self.number, parting });
     }
 }
@@ -78,22 +78,23 @@ impl Actors {
         Self { shared, bodies, gone, known: Mutex::default() }
     }
 
-    /// To be called on the engine's runtime.
+    /// Starts an actor for a claimed instance. Must be called on the engine's runtime.
     pub fn begin(&self, claimed: Claimed, state: State, work: AtWork) {
         let (mail, mailbox) = mailbox();
         let id = claimed.id.clone();
         let mut known = self.lock();
         known.made += 1;
         let number = known.made;
-        // An actor of the same id that is still there has given the instance back, or another process has taken it over;
-        // then it looks, and ends. Its number tells it apart.
+        // An earlier actor of the same instance may still run. Either it has released the instance, or another process
+        // has taken the instance over. In both cases the earlier actor reads the store and ends. The number
+        // distinguishes the two actors.
         if let Some(before) = known.entries.insert(id.clone(), Entry { number, mail: mail.clone() }) {
             before.mail.send(Mail::Look);
         }
         drop(known);
         let actor = Actor::new(self.shared.clone(), self.bodies.clone(), claimed, work, mail, mailbox);
         let farewell = Farewell { gone: self.gone.clone(), id: id.clone(), number, parting: None };
-        // Its definition is recorded once the instance is read.
+        // The definition and the version are recorded in the span once the instance is read.
         let span = logging::info_span!(
             parent: None,
             "workflow",
@@ -108,12 +109,12 @@ impl Actors {
         tokio::spawn(span.instrument(work));
     }
 
-    /// Mails the instance's actor to look at the store; `false`: it has none here.
+    /// Requests the instance's actor to read the store again. Returns `false` if the instance has no actor here.
     pub fn look(&self, id: &str) -> bool {
         self.lock().entries.get(id).is_some_and(|entry| entry.mail.send(Mail::Look))
     }
 
-    /// `false`: another actor works on that instance by now.
+    /// Forgets an actor that has ended. Returns `false` if another actor works on the instance by now.
     pub fn forget(&self, gone: &Gone) -> bool {
         let mut known = self.lock();
         let is_last = known.entries.get(&gone.id).is_some_and(|entry| entry.number == gone.number);
@@ -131,12 +132,12 @@ impl Actors {
         self.lock().entries.len()
     }
 
-    /// How many there have been.
+    /// How many actors have been started so far.
     pub fn made(&self) -> u64 {
         self.lock().made
     }
 
-    /// The instances that have one.
+    /// The ids of the instances that have an actor.
     pub fn ids(&self) -> HashSet<String> {
         self.lock().entries.keys().cloned().collect()
     }

@@ -1,4 +1,4 @@
-//! How instances come to this host.
+//! Claims and acquires instances for this host.
 
 use std::sync::Arc;
 
@@ -19,14 +19,17 @@ use crate::{
     store::loss::warn_unless_lost,
 };
 
-/// Instances claimed at once: their loads overlap, and the store's writer is not held for long.
+/// How many instances are claimed at once. Their loads overlap, and the claim does not occupy the store's writer for
+/// long.
 const CLAIMS_AT_ONCE: usize = 128;
 
-/// An instance as it was loaded, and its slot if those of its definition are limited; `None`: it is left to others.
+/// An instance as it was loaded, and its slot if its definition limits the number of instances. `None` means that the
+/// instance is left to other hosts.
 type Acquired = Result<Option<(Claimed, State, Option<OwnedSemaphorePermit>)>>;
 
 impl Dispatcher {
-    /// These instances have requests: their actors look, or they are acquired. What they need of the store overlaps.
+    /// Handles requests for these instances. An instance that has an actor here is notified; otherwise the host
+    /// acquires it. The calls to the store overlap.
     pub(super) async fn wake_all(&mut self, mut ids: Vec<String>) {
         ids.retain(|id| !self.actors.look(id));
         for ids in ids.chunks(CLAIMS_AT_ONCE) {
@@ -39,20 +42,20 @@ impl Dispatcher {
         }
     }
 
-    /// Gives those that could not be acquired because others may take this host's owner for dead.
+    /// Returns the instances that could not be acquired because other hosts may consider the owner of this host dead.
     async fn wake_some<'a>(&mut self, ids: &'a [String]) -> Vec<&'a str> {
         let (mut lost, definitions) = (Vec::new(), Arc::new(self.shared.definitions()));
         let mut acquired: FuturesUnordered<_> = ids.iter().map(|id| self.acquire(&definitions, id)).collect();
-        // Each begins when it comes, and not when the last one does.
+        // Each instance starts as soon as it is loaded, and not only when all of them are.
         while let Some((id, acquired)) = acquired.next().await {
             match acquired {
                 Ok(None) => {}
                 Ok(Some((claimed, state, slot))) => self.begin_claimed(claimed, state, slot).await,
-                // The poll looks again.
+                // The next poll tries again.
                 Err(error) => {
                     self.in_doubt |= is_doubtful(&error);
                     if let WfeError::OwnerLost { .. } = error {
-                        logging::debug!(instance = id, %error, "another owner is to acquire the instance");
+                        logging::debug!(instance = id, %error, "this host registers a new owner, which then acquires the instance");
                         lost.push(id);
                     } else {
                         warn_unless_lost!(self.shared.store.loss, instance = id, %error, "the instance could not be acquired");
@@ -63,15 +66,16 @@ impl Dispatcher {
         lost
     }
 
-    /// As [`wake_all`](Self::wake_all), after a look that has claimed those for which there was room.
+    /// Like [`wake_all`](Self::wake_all), but only if the preceding claim could not take all due instances for lack of
+    /// slots.
     pub(super) async fn wake_left(&mut self, ids: Vec<String>) {
         if self.backlog || !self.full.is_empty() {
             self.wake_all(ids).await;
         }
     }
 
-    /// Makes the instance ours, if no host has it and its definition is registered here; others are left to hosts that
-    /// have it.
+    /// Acquires the instance for this host if no host owns it and its definition is registered here. Otherwise the
+    /// instance is left to hosts that have the definition.
     fn acquire<'a>(
         &self,
         definitions: &Arc<Vec<(String, u32)>>,
@@ -81,18 +85,18 @@ impl Dispatcher {
         async move { (id, acquire(&shared, &owner, &definitions, id).await) }
     }
 
-    /// Claims what is due, as far as there is room.
+    /// Claims due instances, as many as there are slots for.
     pub(super) async fn look(&mut self) {
         let mut claimed = self.claim().await;
         if let Err(error @ WfeError::OwnerLost { .. }) = &claimed {
-            // The store has reported it, as an error.
-            logging::debug!(%error, "this host goes on as another owner");
+            // The store has already logged this as an error.
+            logging::debug!(%error, "this host registers a new owner");
             self.in_doubt = true;
             self.become_another().await;
             claimed = self.claim().await;
         }
         if let Err(error) = claimed {
-            // The poll looks again.
+            // The next poll tries again.
             self.backlog = true;
             self.in_doubt |= is_doubtful(&error);
             warn_unless_lost!(self.shared.store.loss, %error, "due instances could not be claimed");
@@ -103,7 +107,7 @@ impl Dispatcher {
     async fn claim(&mut self) -> Result<()> {
         self.partial_look = None;
         let definitions = self.shared.definitions();
-        // The poll looks at the clock again.
+        // The next poll checks the clock again.
         if definitions.is_empty() || !self.shared.is_clock_usable() {
             return Ok(());
         }
@@ -113,7 +117,8 @@ impl Dispatcher {
         let is_free = |(id, _): &(String, u32)| shared.options.limits.instances(id).is_none();
         let (free, limited): (Vec<_>, Vec<_>) = definitions.into_iter().partition(is_free);
         let ahead = if free.is_empty() { None } else { self.claim_some(&free, None).await? };
-        // No slot is taken of a limited definition before there is something to do.
+        // Instances of limited definitions are not claimed ahead, because they would occupy slots without running. So
+        // the time is recorded only if no definition is limited.
         if limited.is_empty()
             && let Some(ahead) = ahead
         {
@@ -127,8 +132,9 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Claims instances of these definitions, for which there are so many slots (`None`: they are not limited). Gives the
-    /// time up to which all that becomes due was claimed ahead; `None`: not all, or only what is due.
+    /// Claims instances of these definitions. `slots` are the slots that the definitions share, or `None` if the number
+    /// of instances is not limited. Returns the time up to which all instances were claimed ahead. Returns `None` if
+    /// some of them were not claimed, or if only due instances were claimed.
     async fn claim_some(
         &mut self,
         definitions: &[(String, u32)],
@@ -138,7 +144,7 @@ impl Dispatcher {
         loop {
             let now = self.shared.now();
             let room = self.shared.room();
-            // Half of the room stays for what has something to do.
+            // Half of the capacity is reserved for instances that are already due.
             let spare = room.saturating_sub(self.shared.options.concurrent_instances.div_ceil(2));
             let ahead = self.shared.ahead(now).filter(|_| spare > 0 && slots.is_none());
             let mut limit = if ahead.is_some() { spare } else { room }.min(CLAIMS_AT_ONCE);
@@ -172,13 +178,13 @@ impl Dispatcher {
     async fn begin_claimed(&mut self, claimed: Claimed, state: State, slot: Option<OwnedSemaphorePermit>) {
         let work = self.shared.begin(&claimed.id, self.owner.clone(), slot);
         self.actors.begin(claimed, state, work);
-        // Its actor may begin before the next one is made.
+        // Yields, so that the actor can start before the next actor is created.
         tokio::task::yield_now().await;
     }
 }
 
 async fn acquire(shared: &Shared, owner: &Arc<Owner>, definitions: &[(String, u32)], id: &str) -> Acquired {
-    // The request is stored: the first look under a usable clock finds it.
+    // The request is stored: the first claim under a usable clock finds it.
     if !shared.is_clock_usable() {
         return Ok(None);
     }
@@ -195,14 +201,14 @@ async fn acquire(shared: &Shared, owner: &Arc<Owner>, definitions: &[(String, u3
     Ok(acquired.map(|(claimed, loaded)| {
         let definition = loaded.as_ref().ok().map(|loaded| &loaded.instance.workflow_definition_id);
         let slots = definition.and_then(|definition| shared.options.limits.instances(definition));
-        // Beyond the limit if need be: a request takes effect.
+        // The instance starts even if no slot is available, because a request must take effect.
         let slot = slots.and_then(|slots| take_slots(slots, 1));
         (claimed, State::Claimed(Box::new(loaded), began), slot)
     }))
 }
 
-/// Whether this host needs another owner: the store may have given the one that it has something that is not known here,
-/// or gives it nothing any more.
+/// Whether this host needs a new owner. The store may have assigned an instance to the current owner of which this host
+/// is not aware, or it may no longer accept the current owner.
 fn is_doubtful(error: &WfeError) -> bool {
     matches!(error, WfeError::CommitUnknown { .. } | WfeError::OwnerLost { .. })
 }

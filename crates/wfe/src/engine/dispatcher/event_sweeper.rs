@@ -1,4 +1,4 @@
-//! Marks events as processed that no instance needs, so that looking for deliverable ones stays cheap.
+//! Marks events that no instance needs as processed, so that the search for deliverable events stays cheap.
 
 use std::time::Duration;
 
@@ -7,13 +7,14 @@ use wfe_core::{WfeError, logging};
 
 use crate::engine::state::{shared::Shared, unprocessed::Unprocessed};
 
-/// Events marked at once: the store joins their writes in few transactions.
+/// How many events are marked at once. The store combines these writes into a few transactions.
 const AT_ONCE: usize = 256;
-/// Between two looks through all unprocessed events. Waits that are closed without their event can come without pause.
-/// Real time: how much a store can bear does not depend on a virtual clock.
+/// The pause between two scans of all unprocessed events. It is needed because subscriptions may be closed without
+/// their events at a high rate. The pause is in real time, because the load that a store can bear does not depend on a
+/// virtual clock.
 const REST: Duration = Duration::from_millis(500);
 
-/// Does so for ever; while nothing happens to events, it rests.
+/// Sweeps events for ever. Waits while there are no changes to events.
 pub(in crate::engine) async fn run(shared: &Shared) {
     loop {
         let Unprocessed { ids, all } = shared.sweep_list.take().await;
@@ -22,7 +23,7 @@ pub(in crate::engine) async fn run(shared: &Shared) {
             is_well &= sweep(shared).await;
         }
         if !is_well {
-            shared.sweep_list.note_all(); // in a while, once more
+            shared.sweep_list.note_all(); // tries again after a pause
         }
         if all || !is_well {
             tokio::time::sleep(REST).await;
@@ -38,7 +39,7 @@ async fn sweep(shared: &Shared) -> bool {
             Ok(swept) => after = swept.next,
             Err(WfeError::Unsupported(_)) => break,
             Err(error) => {
-                logging::debug!(%error, "the unprocessed events could not be looked through");
+                logging::debug!(%error, "the unprocessed events could not be scanned");
                 return false;
             }
         }
@@ -52,8 +53,8 @@ async fn sweep(shared: &Shared) -> bool {
     }
 }
 
-/// Whether the store has answered for each event whether a subscription needs it. One that is needed is looked at again
-/// when that subscription has taken it, or is closed.
+/// Returns whether the store has decided for each event whether a subscription needs it. An event that is needed is
+/// checked again when the subscription has received the event or is closed.
 async fn finish(shared: &Shared, ids: &[String]) -> bool {
     let mut is_well = true;
     for ids in ids.chunks(AT_ONCE) {

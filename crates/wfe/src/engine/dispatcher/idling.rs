@@ -1,11 +1,11 @@
-//! When nothing can happen any more by itself.
+//! Detects that the host is idle: that nothing can happen automatically before some time has passed.
 
 use super::Dispatcher;
 use crate::engine::state::outcome::Idle;
 
 impl Dispatcher {
-    /// Answers the callers that wait until the host is idle, if it is. What the store has is looked at first: neither a
-    /// notification that is still on its way nor a clock that was moved just now can be missed.
+    /// Replies to the callers that wait until the host is idle, if it is. The store is read first, so that neither a
+    /// notification that is still on its way nor a change of the clock is missed.
     pub(super) async fn answer_if_idle(&mut self) {
         self.idlers.retain(|idler| !idler.is_closed());
         if self.idlers.is_empty() || self.is_at_work() {
@@ -23,7 +23,7 @@ impl Dispatcher {
         self.attend().await;
         self.peek_at_timers(before).await;
         self.peek_at_events(before).await;
-        // Else it is looked at again when a work has ended, or at the next poll.
+        // Otherwise the host checks again when the work on an instance has ended, or at the next poll.
         if !self.is_at_work()
             && !self.backlog
             && !self.unread
@@ -37,7 +37,7 @@ impl Dispatcher {
                 works: self.actors.made(),
             };
             for idler in self.idlers.drain(..) {
-                // It fails only if the caller has gone away.
+                // Sending fails only if the caller no longer waits.
                 let _gone = idler.send(idle);
             }
         }

@@ -1,5 +1,5 @@
-//! What comes through the channel. What needs nothing of the store is done at once, also while the main loop waits for the
-//! store.
+//! Receives the messages of the channel. A message that needs no access to the store is handled at once, even while the
+//! main loop waits for the store.
 
 use std::{future::Future, mem, pin::pin, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::engine::{
 pub(super) struct Inbox {
     shared: Arc<Shared>,
     receiver: Receiver,
-    /// What came while the main loop waited for the store, and needs it too.
+    /// The messages that arrived while the main loop waited for the store, and that need the store themselves.
     pending: Pending,
     stop: Option<oneshot::Sender<()>>,
     /// The host was dropped.
@@ -26,11 +26,12 @@ pub(super) struct Inbox {
     phase: watch::Sender<Phase>,
 }
 
-/// What the main loop is to do.
+/// The messages that the main loop has to handle.
 #[derive(Default)]
 pub(super) struct Pending {
     pub notifications: Notifications,
-    /// Callers that wait until the host is idle. What they have notified the engine of before is among the notifications.
+    /// Callers that wait until the host is idle. Whatever these callers notified the engine of before is among the
+    /// notifications.
     pub idlers: Vec<oneshot::Sender<Idle>>,
 }
 
@@ -42,7 +43,7 @@ impl Pending {
 
 pub(super) enum Next {
     Work(Pending),
-    /// The host stops: the last work, and whom to answer then.
+    /// The host stops. Holds the last messages, and the sender of the reply that the host has stopped.
     Stop(Pending, oneshot::Sender<()>),
     /// The host was dropped.
     Over,
@@ -58,7 +59,7 @@ impl Inbox {
         Self { shared, receiver, pending: Pending::default(), stop: None, is_over: false, actors, phase }
     }
 
-    /// The next work that is not done here.
+    /// Returns the next work for the main loop.
     pub async fn next(&mut self) -> Next {
         loop {
             if let Some(answer) = self.stop.take() {
@@ -74,7 +75,7 @@ impl Inbox {
         }
     }
 
-    /// Whether nothing has come that was not taken up.
+    /// Whether all messages were passed on or handled.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.receiver.is_empty()
     }
@@ -84,8 +85,8 @@ impl Inbox {
         self.receiver.is_left()
     }
 
-    /// The same work, which may wait for the store. Meanwhile an instance that was started begins, one that is busy is mailed
-    /// to look, and the grace time of a host that is stopped runs.
+    /// Runs `work`, which may wait for the store, and handles incoming messages meanwhile. During the wait, new
+    /// instances start, busy instances are notified of requests, and the grace time of a stopping host runs.
     pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
@@ -97,7 +98,7 @@ impl Inbox {
         }
     }
 
-    /// Waits for something, and does what needs nothing of the store.
+    /// Waits for messages, and handles those that need no access to the store.
     async fn receive(&mut self) {
         let mut received = self.receiver.receive().await;
         self.is_over = received.is_last;
@@ -117,7 +118,8 @@ impl Inbox {
             }
         }
         let notifications = &mut received.notifications;
-        // Those that are not at work here are looked for in the store.
+        // Requests remain in the list if their instances have no actor here; the main loop looks for these instances in
+        // the store.
         notifications.requested.retain(|id, _| !self.actors.look(id));
         notifications.by_commits.retain(|id| !self.actors.look(id));
         for id in mem::take(&mut notifications.woken) {
@@ -130,7 +132,8 @@ impl Inbox {
         }
     }
 
-    /// Real time: what it is to be in time for (an operating system that goes down, say) knows of no virtual one.
+    /// Starts the grace time. It is in real time, because the deadlines that it has to meet, such as the shutdown of
+    /// the operating system, do not follow a virtual clock.
     fn grace_begins(&self) {
         let (grace, actors, phase) = (self.shared.options.grace, self.actors.clone(), self.phase.clone());
         tokio::spawn(async move {

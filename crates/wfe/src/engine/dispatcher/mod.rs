@@ -38,44 +38,45 @@ use super::{
 };
 use crate::store::{Guarantees, loss::warn_unless_lost};
 
-/// After a look at what others stored, the next one has to wait so long, so that one that stores without pause costs this
-/// host no more looks than it can afford; short enough for what others stored to be seen in well under 100 ms. The same
-/// after a look while there is little room. Real time: others know of no virtual one.
+/// How long the host waits after it has read what other processes stored, before it reads again. The pause bounds the
+/// cost of a process that writes without pause. It is short enough for the writes of other processes to be seen in well
+/// under 100 ms. The same pause follows a claim while there is little capacity. It is in real time, because other
+/// processes do not follow the virtual clock.
 const REST: Duration = Duration::from_millis(25);
-/// Instances looked up at once when callers wait here for ends of instances that run elsewhere.
+/// How many instances are looked up at once when callers wait here for the end of instances that run on other hosts.
 const ENDS_AT_ONCE: usize = 1024;
 
-/// Which instances are at work, and when to look at others.
+/// Decides which instances this host works on, and when the store is read for more instances.
 struct Dispatcher {
     shared: Arc<Shared>,
     owner: Arc<Owner>,
     actors: Arc<Actors>,
     timers: Timers,
-    /// When events become due that are dated ahead.
+    /// The due times of events that were published for a later time.
     dates: Timers,
-    /// Events that have become due may have no positions yet, because the store failed; when that is repeated.
+    /// When the assignment of positions to due events is repeated, if the store failed to assign them.
     unpositioned: Option<Retry>,
-    /// Something is or may be due, but there was no room for it.
+    /// Instances are or may be due that were not claimed for lack of capacity.
     backlog: bool,
-    /// There is a little room for it again; when to look for what fits in.
+    /// When to claim again, if a little capacity for the backlog has become available.
     partial_look: Option<Instant>,
-    /// When the last look ended.
+    /// When the last claim ended.
     looked: Instant,
-    /// The slots of definitions of which something may be due, but all slots were taken.
+    /// The slots of definitions that may have due instances, but whose slots were all taken.
     full: Vec<Arc<Semaphore>>,
-    /// Due times could not be read.
+    /// The due times in the store could not be read.
     unread: bool,
-    /// The store may have given this owner an instance that is not known here.
+    /// The store may have assigned an instance to this owner of which this host is not aware.
     in_doubt: bool,
-    /// Owners that this host was before, as long as something is under way of theirs.
+    /// The former owners of this host, as long as some of their work is in progress.
     former: Vec<Weak<Owner>>,
     /// Callers that wait until the host is idle.
     idlers: Vec<oneshot::Sender<Idle>>,
-    /// When to look for instances that this host cannot run.
+    /// When to scan for instances that this host cannot run.
     pace: Pace,
 }
 
-/// The engine has ended, by whatever way: no caller waits for it any longer.
+/// Ends the wait of all callers when the engine has ended for any reason.
 struct Farewell(Arc<Shared>);
 
 impl Drop for Farewell {
@@ -86,7 +87,8 @@ impl Drop for Farewell {
     }
 }
 
-/// The engine's main loop. Gives whom to answer that it has ended, if a caller has stopped it.
+/// Runs the engine's main loop. If a caller has stopped the engine, returns the sender of the reply that the engine has
+/// ended.
 pub(super) async fn run(
     shared: Arc<Shared>,
     owner: Arc<Owner>,
@@ -116,13 +118,13 @@ pub(super) async fn run(
         pace: Pace::default(),
     };
     let _farewell = Farewell(shared.clone());
-    // Dropped before the farewell, and with it the channel is closed: a caller whose wait ends sees that the engine has
-    // ended.
+    // The inbox is dropped before the farewell, and closes the channel. A caller whose wait ends therefore sees that
+    // the engine has ended.
     let mut inbox = Inbox::new(shared.clone(), receiver, actors, phase);
     let clock = shared.options.clock.clone();
     let interval = shared.options.poll_interval;
     spawn_helpers(&shared, this.owner.lease());
-    // From before the first look: what others store after it is news.
+    // The subscription starts before the store is first read, so that later writes of other processes are reported.
     let news = watch(shared.store.news());
     let began = shared.now();
     inbox.beside(this.position_events()).await;
@@ -135,7 +137,7 @@ pub(super) async fn run(
         let date = this.dates.next().and_then(in_calendar);
         tokio::select! {
             next = inbox.next() => match next {
-                Next::Over => return None, // the host was dropped: as if the process had died
+                Next::Over => return None, // the host was dropped: the engine ends as after a crash
                 Next::Stop(last, answer) => {
                     inbox.beside(this.attend_to(last)).await;
                     this.stop(ended, &news).await;
@@ -147,11 +149,11 @@ pub(super) async fn run(
                 if !inbox.is_left() {
                     logging::warn!("the runtime on which this host was started is gone: no step can run, and the host ends");
                 }
-                return None; // as if the process had died
+                return None; // the engine ends as after a crash
             }
             () = shared.store.loss.comes() => {
                 this.lose();
-                return None; // as if the process had died
+                return None; // the engine ends as after a crash
             }
             Some(gone) = ended.recv() => inbox.beside(this.actors_ended(gone, &mut ended)).await,
             () = async { clock.sleep_until(timer.unwrap_or_default()).await }, if timer.is_some() => {
@@ -168,7 +170,8 @@ pub(super) async fn run(
             }
             () = this.pace.look_ends(), if this.pace.is_looking() => {}
             () = news.notified() => {
-                // Taken before: what becomes due while this host looks is in neither answer otherwise.
+                // The time is taken before the claim. Otherwise an instance that becomes due during the claim would be
+                // neither claimed nor read as upcoming.
                 let before = shared.now();
                 inbox.beside(this.attend()).await;
                 inbox.beside(this.peek_at_timers(before)).await;
@@ -178,7 +181,8 @@ pub(super) async fn run(
             }
             () = &mut poll => {
                 inbox.beside(this.attend()).await;
-                // Also those that this host works on: another one may have taken one over and ended it.
+                // This includes the instances that this host works on, because another host may have taken one of them
+                // over and ended it.
                 inbox.beside(this.ask_for_ends(shared.completions.all())).await;
                 this.look_for_missing();
                 poll = clock.sleep(interval);
@@ -190,7 +194,7 @@ pub(super) async fn run(
     }
 }
 
-/// What goes on beside the main loop as long as that runs.
+/// Starts the tasks that run alongside the main loop until it ends.
 fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>) {
     let watchdog = shared.watchdog.clone();
     tokio::spawn(async move { watchdog.run().await });
@@ -207,13 +211,15 @@ fn spawn_helpers(shared: &Arc<Shared>, lease: Option<Duration>) {
     }
 }
 
-/// The time of a timer. Behind the calendar, `None`: it never comes. Before the calendar, which is where a time lies that is
-/// looked at long enough ahead: at once.
+/// Converts the time of a timer. A time after the end of the calendar becomes `None`, because it is never reached. A
+/// time before the start of the calendar becomes the earliest time, so that the timer fires at once. The subtraction of
+/// the claim-ahead time can produce a time before the start of the calendar.
 fn in_calendar(millis: i64) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_millis(millis).or((millis < 0).then_some(DateTime::<Utc>::MIN_UTC))
 }
 
-/// Notifies of what others stored, from a task of its own, so that it costs the main loop nothing while they store nothing.
+/// Notifies the main loop when other processes have stored something. Runs in a separate task, which costs the main
+/// loop nothing while other processes store nothing.
 fn watch(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
     let arrived = Arc::new(Notify::new());
     let notify = arrived.clone();
@@ -227,7 +233,7 @@ fn watch(mut news: BoxStream<'static, ()>) -> Arc<Notify> {
 }
 
 impl Dispatcher {
-    /// Looks after what came through the channel, as far as it needs the store: instances that are busy here were mailed.
+    /// Handles the messages that need the store. Instances that are busy here were already notified.
     async fn attend_to(&mut self, Pending { notifications, idlers }: Pending) {
         let Notifications { requested, by_commits, dates, .. } = notifications;
         self.in_doubt |= notifications.is_owner_in_doubt;
@@ -245,20 +251,22 @@ impl Dispatcher {
         if !requested.is_empty() {
             let (ids, permits): (_, Vec<_>) = requested.into_iter().unzip();
             self.wake_all(ids).await;
-            drop(permits); // now others may request something
+            drop(permits); // other callers may now send requests
         }
-        self.idlers.extend(idlers); // the main loop answers them
+        self.idlers.extend(idlers); // the main loop replies to them
     }
 
-    /// Hands on what has just been stored for others. These instances have requests, and this host does not work on them.
+    /// Delivers what was stored for other instances. The instances in `requested` have requests, and this host does not
+    /// work on them.
     async fn deliver(&mut self, mut requested: Vec<String>) {
         requested.extend(self.mail_requested().await);
-        // It claims those that no host works on, all together and as far as there are slots for them.
+        // This claims all instances that no host works on in one batch, as far as there are slots for them.
         self.look().await;
         self.wake_left(requested).await;
     }
 
-    /// Mails those at work here that have a request to look. Gives those whose work has ended meanwhile.
+    /// Notifies the instances at work here that have a request. Returns the instances whose work here has ended
+    /// meanwhile.
     async fn mail_requested(&mut self) -> Vec<String> {
         let mut left = Vec::new();
         if self.actors.is_empty() {
@@ -269,7 +277,7 @@ impl Dispatcher {
         for owner in former.iter().chain([&self.owner.clone()]) {
             match self.shared.store.requested(owner).await {
                 Ok(ids) => left.extend(ids.into_iter().filter(|id| !self.actors.look(id))),
-                // The next poll reads them again.
+                // The next poll reads the requests again.
                 Err(error) => {
                     warn_unless_lost!(self.shared.store.loss, %error, "requests for busy instances could not be read");
                 }
@@ -278,7 +286,8 @@ impl Dispatcher {
         left
     }
 
-    /// Looks after all that this host cannot know by itself: what others stored, what they left, what they ended.
+    /// Checks the store for all changes that other processes made: new events and requests, unowned instances, and
+    /// instances that have ended.
     async fn attend(&mut self) {
         if self.in_doubt {
             self.become_another().await;
@@ -294,21 +303,22 @@ impl Dispatcher {
         self.ask_for_ends(self.shared.completions.elsewhere()).await;
     }
 
-    /// Callers that wait for one of these instances look into the store if it has ended.
+    /// Checks whether these instances have ended. If one has, the callers that wait for it read its end from the store.
     async fn ask_for_ends(&self, waited_for: Vec<String>) {
         for ids in waited_for.chunks(ENDS_AT_ONCE) {
             match self.shared.store.ended(ids).await {
                 Ok(ended) => ended.iter().for_each(|id| self.shared.completions.look(id)),
                 Err(error) => {
-                    warn_unless_lost!(self.shared.store.loss, %error, "it could not be read which instances have ended");
+                    warn_unless_lost!(self.shared.store.loss, %error, "the store could not be read for instances that have ended");
                 }
             }
         }
     }
 
-    /// A commit of unknown outcome may have given this owner an instance that this host does not work on. With a new owner in
-    /// its place it is a dead owner's, and free, as soon as the works that the former owner has under way are done; they
-    /// are not disturbed. Likewise one that others may take for dead.
+    /// Registers a new owner for this host. This is needed after a commit of unknown outcome, which may have assigned
+    /// an instance to the current owner that this host does not work on. Once the current owner is replaced, it counts
+    /// as dead, and its instances become available as soon as its work in progress is done. This work is not disturbed.
+    /// A new owner is also needed if other hosts may consider the current owner dead.
     async fn become_another(&mut self) {
         match self.shared.store.register().await {
             Ok(owner) => {
@@ -318,12 +328,13 @@ impl Dispatcher {
                 self.in_doubt = false;
             }
             Err(error) => {
-                warn_unless_lost!(self.shared.store.loss, %error, "no new owner could be registered; it is tried again");
+                warn_unless_lost!(self.shared.store.loss, %error, "no new owner could be registered; the host tries again");
             }
         }
     }
 
-    /// This one has ended, and all that have since: in a burst, more end than this loop could take one by one.
+    /// Handles the end of this actor, and of all actors that have ended since. In a burst, more actors end than the
+    /// main loop could handle one by one.
     async fn actors_ended(&mut self, gone: Gone, ended: &mut mpsc::UnboundedReceiver<Gone>) {
         let (mut requested, mut next) = (Vec::new(), Some(gone));
         while let Some(gone) = next {
@@ -333,28 +344,30 @@ impl Dispatcher {
             if self.actors.forget(&gone) && gone.parting.is_look_due {
                 requested.push(gone.id);
             }
-            next = ended.try_recv().ok(); // an error: no more for now
+            next = ended.try_recv().ok(); // an error means that no more actors have ended
         }
         self.wake_all(requested).await;
         let room = if self.backlog { self.shared.room() } else { 0 };
-        // A quarter free: claims come in batches, not one for each instance that ends.
+        // The host claims when a quarter of the capacity is available, so that it claims in batches and not once for
+        // each instance that ends.
         let has_room = room >= self.shared.options.concurrent_instances.div_ceil(4);
         if has_room || self.full.iter().any(|slots| slots.available_permits() > 0) {
             self.look().await;
         } else if room > 0 {
-            // It may never become a quarter: what has the rest may take long.
+            // A quarter may never become available, because the other instances may run for long.
             self.partial_look.get_or_insert(self.looked + REST);
         }
     }
 
-    /// The store is lost: nothing that goes on here could be stored.
+    /// Logs that the store is lost: nothing that this host still does could be stored.
     fn lose(&self) {
         if let Some(error) = self.shared.store.loss.error() {
-            logging::error!(%error, "the store is lost, and this host has ended; what it was doing is void");
+            logging::error!(%error, "the store is lost, and this host has ended; its work in progress is discarded");
         }
     }
 
-    /// Lets running bodies end within the grace time, which runs. In this phase no body begins.
+    /// Waits for the running bodies until the grace time, which has already started, is over. No new body starts in
+    /// this phase.
     async fn stop(mut self, mut ended: mpsc::UnboundedReceiver<Gone>, news: &Notify) {
         let actors = self.actors.clone();
         while !actors.is_empty() {

@@ -1,40 +1,40 @@
-//! How often it is looked for instances of definitions that are not registered here.
+//! Decides how often the host scans for instances whose definitions are not registered here.
 
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-/// A look lists all that is due, also what other hosts work on: the pause after it is so many times as long as it took. So
-/// however much that is, it takes a thousandth of a core.
+/// The pause after a scan, as a multiple of the scan's duration. A scan lists all due instances, including those that
+/// other hosts work on. With this pause, scans use at most a thousandth of a core, however many instances are due.
 const PAUSE_FOR_LOOK: u32 = 1000;
-/// Without news that anything was stored there is a look this often, since a crash can swallow news.
+/// The pause between scans while no write is reported. It is finite because a crash can lose the report of a write.
 const WITHOUT_NEWS: Duration = Duration::from_mins(1);
 
-/// When to look for them again. Real time: it is about what a look costs.
+/// When to scan for such instances again. The pace is in real time, because it bounds the cost of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When the last look ended, and how long it took; `None`: there was none.
+    /// When the last scan ended, and how long it took. `None` means that there was no scan yet.
     pub(super) last: Option<(Instant, Duration)>,
-    /// Something was stored since the last look began.
+    /// Whether something was stored since the last scan began.
     pub(super) news: bool,
-    /// How many due instances earlier looks have read.
+    /// How many due instances earlier scans have read.
     pub(super) read: usize,
-    /// The look that is under way, and when it began.
+    /// The scan that is in progress, and when it began.
     pub(super) look: Option<(Instant, JoinHandle<usize>)>,
 }
 
 impl Pace {
-    /// A look is under way. The host is not idle before it has ended.
+    /// Whether a scan is in progress. The host does not count as idle before the scan has ended.
     pub fn is_looking(&self) -> bool {
         self.look.is_some()
     }
 
-    /// Until the look that is under way has ended.
+    /// Waits until the scan that is in progress has ended.
     pub async fn look_ends(&mut self) {
         if let Some((began, look)) = &mut self.look {
             let (began, read) = (*began, look.await);
             self.look = None;
-            // An error: it panicked; the next one begins at the same place.
+            // An error means that the scan panicked; the next scan begins at the same position.
             self.read = read.unwrap_or(self.read);
             self.looked(began, Instant::now());
         }

@@ -2,40 +2,41 @@ use std::collections::BTreeSet;
 
 use wfe_core::logging;
 
-/// When something becomes due, in milliseconds. One entry for each time, not for each instance: what is due is claimed
-/// together.
+/// A queue of due times, in milliseconds since the Unix epoch. It has one entry for each time and not for each
+/// instance, because all due instances are claimed together.
 #[derive(Debug)]
 pub(crate) struct Timers {
     due: BTreeSet<i64>,
-    /// Times after this one are known to the store only; `None`: all are here.
+    /// Times after this one are only in the store. `None` means that all times are in memory.
     horizon: Option<i64>,
-    /// How long ahead instances are claimed. A time is announced half as long before, so that instances whose times are close
-    /// to one another are claimed together.
+    /// How long before their due time instances are claimed. A time is announced half as long before it is due, so that
+    /// instances with similar due times are claimed together.
     ahead: i64,
-    /// The times up to this one were announced.
+    /// All times up to this time were announced.
     announced: i64,
-    /// All that is due up to this time was claimed ahead: there is nothing to do when it comes.
+    /// All instances that are due up to this time were claimed ahead, so nothing has to be done when the time comes.
     claimed: i64,
 }
 
-/// What there is to do now.
+/// The actions that are due now.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Due {
-    /// Something becomes due soon that was not announced yet.
+    /// A time is due soon that was not announced yet.
     pub soon: bool,
     /// A timer has fired, and some of the instances that are due now were not claimed ahead of time.
     pub now: bool,
-    /// More times have to be read from the store.
+    /// More times must be read from the store.
     pub refill: bool,
 }
 
 impl Timers {
-    /// Instances are claimed so many milliseconds ahead; zero: when they are due.
+    /// Creates a queue for instances that are claimed this many milliseconds ahead. Zero means that they are claimed
+    /// when they are due.
     pub fn new(ahead: i64) -> Self {
         Self { due: BTreeSet::new(), horizon: None, ahead, announced: i64::MIN, claimed: i64::MIN }
     }
 
-    /// Something becomes due at `at` that no claim has looked for yet.
+    /// Adds a due time that no claim has covered yet.
     pub fn add(&mut self, at: i64) {
         if self.horizon.is_none_or(|horizon| at <= horizon) {
             self.announced = self.announced.min(at.saturating_sub(1));
@@ -43,7 +44,8 @@ impl Timers {
         }
     }
 
-    /// Something becomes due at `at` that the claim ahead has left: there is no room for it before its time.
+    /// Adds a due time that the claim ahead has left out for lack of capacity. It is not announced again before it is
+    /// due.
     pub fn add_left(&mut self, at: i64) {
         if self.horizon.is_none_or(|horizon| at <= horizon) {
             self.insert(at);
@@ -55,17 +57,19 @@ impl Timers {
         self.claimed = self.claimed.min(at.saturating_sub(1));
     }
 
-    /// All that is due up to this time was claimed.
+    /// Records that all instances that are due up to this time were claimed.
     pub fn claimed(&mut self, until: i64) {
         self.claimed = self.claimed.max(until);
     }
 
-    /// The store's next times, earliest first, after what becomes due soon was claimed; with `more`, it may have later ones.
+    /// Adds the next due times from the store, earliest first, after the instances that are due soon were claimed.
+    /// `more` says that the store may have later times.
     pub fn refill(&mut self, times: impl IntoIterator<Item = i64>, more: bool) {
         let before = self.due.len();
         let mut horizon = None;
         for at in times {
-            // Not the last time of all: those that were known before may lie behind unread ones.
+            // The horizon is the last time that was read, not the last time in the queue: times that were added before
+            // may be later than unread times.
             horizon = horizon.max(Some(at));
             self.insert(at);
         }
@@ -73,19 +77,19 @@ impl Timers {
         logging::trace!(before, now = self.due.len(), "timers read from the store");
     }
 
-    /// When to look next.
+    /// The next time at which [`take_due`](Self::take_due) has something to do.
     pub fn next(&self) -> Option<i64> {
         let soon = self.due.range(self.announced.saturating_add(1)..).next().copied();
         let soon = soon.into_iter().chain(self.horizon.filter(|horizon| *horizon > self.announced));
         soon.map(|at| at.saturating_sub(self.ahead / 2)).chain(self.upcoming()).min()
     }
 
-    /// The next time that comes.
+    /// The next due time.
     pub fn upcoming(&self) -> Option<i64> {
         self.due.first().copied().into_iter().chain(self.horizon).min()
     }
 
-    /// Forgets what is due at `now`, and announces what is due soon.
+    /// Removes the times that are due at `now`, and announces the times that are due soon.
     pub fn take_due(&mut self, now: i64) -> Due {
         let later = self.due.split_off(&now.saturating_add(1));
         let due = std::mem::replace(&mut self.due, later);
@@ -181,7 +185,7 @@ mod tests {
         timers.refill([1_000], true);
         assert_eq!(timers.next(), Some(950));
         assert_eq!(timers.take_due(950), Due { soon: true, now: false, refill: true });
-        timers.refill([1_000], true); // there was no room for it
+        timers.refill([1_000], true); // there was no capacity for it
         assert_eq!(timers.next(), Some(1_000));
         assert_eq!(timers.take_due(1_000), REFILL);
     }

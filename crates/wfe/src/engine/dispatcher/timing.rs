@@ -1,4 +1,4 @@
-//! When the dispatcher looks again by itself.
+//! Schedules the dispatcher's next reads of the store: for timers and for events that become due.
 
 use chrono::{DateTime, Utc};
 use wfe_core::{WfeError, logging};
@@ -6,7 +6,8 @@ use wfe_core::{WfeError, logging};
 use super::{Dispatcher, backoff::Retry};
 use crate::{engine::state::notifications::millis_rounded_up, store::loss::warn_unless_lost};
 
-/// Due times read from the store at once: enough for minutes of a busy store, little enough to hold.
+/// How many due times are read from the store at once: enough for minutes of a busy store, and few enough to hold in
+/// memory.
 const TIMERS_AT_ONCE: usize = 1024;
 
 impl Dispatcher {
@@ -28,8 +29,8 @@ impl Dispatcher {
         }
     }
 
-    /// Delivers the events whose dates have come; again in a while if the store fails, for nothing else may notify of them
-    /// once more.
+    /// Delivers the events that have become due. If the store fails, the delivery is repeated later, because no other
+    /// notification may follow for these events.
     pub(super) async fn deliver_dated(&mut self) {
         let before = self.shared.now();
         if self.position_events().await {
@@ -39,9 +40,9 @@ impl Dispatcher {
         }
     }
 
-    /// Gives positions to the events that have become due: without one, an event is not delivered. Also where there is no
-    /// room to claim, or nothing that could be claimed, since an instance that is at work may wait for one. `false`: the
-    /// store has failed, and the call is repeated in a while.
+    /// Assigns positions to the events that have become due, because an event without a position is not delivered. This
+    /// happens even if there is no capacity for a claim or no instance to claim, because an instance at work may wait
+    /// for such an event. Returns `false` if the store has failed; the call is then repeated later.
     pub(super) async fn position_events(&mut self) -> bool {
         match self.shared.store.position_due_events().await {
             Ok(had_some) => {
@@ -65,28 +66,28 @@ impl Dispatcher {
         }
     }
 
-    /// Reads the date of the next event after `after`. Later ones are read when it has come.
+    /// Reads the due time of the next event after `after`. Later due times are read when this time has come.
     pub(super) async fn peek_at_events(&mut self, after: DateTime<Utc>) {
         match self.shared.store.upcoming_event(after).await {
             Ok(date) => date.into_iter().for_each(|date| self.dates.add(millis_rounded_up(date))),
-            // The next poll reads it again.
+            // The next poll reads the due time again.
             Err(error) => {
-                warn_unless_lost!(self.shared.store.loss, %error, "the next event that is dated ahead could not be read");
+                warn_unless_lost!(self.shared.store.loss, %error, "the due time of the next event could not be read");
             }
         }
     }
 
-    /// Claims what is due, and reads what becomes due later. *Later* is after the time at which the claim began: what
-    /// becomes due meanwhile would be missed by both.
+    /// Claims due instances, and reads the due times after the time at which the claim began. If the due times were
+    /// read only from the end of the claim on, an instance that becomes due during the claim would be missed.
     pub(super) async fn look_and_refill(&mut self) {
         let before = self.shared.now();
         self.look().await;
         self.refill_timers(before).await;
     }
 
-    /// Reads the next due time after `after`, which another process may have stored. Later ones are read when it has come: so
-    /// the store's next time is always known here. (`after` is from before the last claim: what becomes due in between would
-    /// be in neither answer.)
+    /// Reads the next due time after `after`, which another process may have stored. Later due times are read when this
+    /// time has come, so the store's next due time is always known here. `after` must be a time before the last claim.
+    /// Otherwise an instance that became due during the claim would be neither claimed nor read here.
     pub(super) async fn peek_at_timers(&mut self, after: DateTime<Utc>) {
         let definitions = self.shared.definitions();
         if definitions.is_empty() {
@@ -113,7 +114,7 @@ impl Dispatcher {
                 self.timers.refill(times.into_iter().map(|(at, _)| at), more);
             }
             Err(error) => {
-                // Until the poll has read them, it alone finds what becomes due.
+                // Until the poll has read the due times, only the poll finds instances that become due.
                 self.unread = true;
                 self.timers.refill([], false);
                 warn_unless_lost!(self.shared.store.loss, %error, "due times could not be read");

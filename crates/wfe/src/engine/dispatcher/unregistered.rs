@@ -1,4 +1,4 @@
-//! Instances that others have stored, of definitions that are not registered here.
+//! Reports stored instances whose definitions are not registered on this host.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -7,13 +7,15 @@ use wfe_core::{Result, WfeError, models::WorkflowInstance};
 use super::Dispatcher;
 use crate::{engine::state::shared::Shared, store::loss::warn_unless_lost};
 
-/// Instances read for their definitions at each look. Where more are due, the next look goes on behind them.
+/// How many instances each scan reads for their definitions. If more instances are due, the next scan continues after
+/// them.
 const INSTANCES_AT_MOST: usize = 256;
-/// Of these, so many are in memory at once: each may be large.
+/// How many of these instances are in memory at once: each may be large.
 const INSTANCES_AT_ONCE: usize = 16;
 impl Dispatcher {
-    /// Tells which definitions due instances need that are not registered here, if it is time to look for that. In a task of
-    /// its own: it reads as a program does, which may have to wait, and nothing else has to wait for it.
+    /// Reports which definitions due instances need that are not registered here, if it is time for a scan. The scan
+    /// runs in a separate task, because it may have to wait for a reader of the store, and nothing must wait for the
+    /// scan.
     pub(super) fn look_for_missing(&mut self) {
         let began = Instant::now();
         if self.pace.is_time(began) {
@@ -25,7 +27,8 @@ impl Dispatcher {
     }
 }
 
-/// Looks through the next due instances but these, after so many that were read before; gives how many were read by then.
+/// Scans the next due instances, except the busy ones, after the `read` instances of earlier scans. Returns how many
+/// instances have been read by then.
 async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usize {
     let mut due =
         match shared.store.loss.seen(shared.store.provider.get_runnable_instances(shared.now()).await) {
@@ -63,7 +66,8 @@ async fn report(shared: Arc<Shared>, busy: HashSet<String>, read: usize) -> usiz
     read
 }
 
-/// Those of them that decode. A store need not leave out the others: then they are read one by one, and those that do not are logged.
+/// Reads these instances, and leaves out those that do not decode. A store may fail for the whole batch if one instance
+/// does not decode. The instances are then read one by one, and each instance that does not decode is logged.
 async fn read_all(shared: &Shared, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
     let provider = &shared.store.provider;
     match shared.store.loss.seen(provider.get_workflow_instances(ids).await) {

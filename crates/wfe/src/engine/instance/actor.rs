@@ -17,8 +17,8 @@ use crate::engine::{
     steps::runner::Bodies,
 };
 
-/// Works on one instance from its claim until nothing is left to run now: one pass after the other, at most one commit
-/// under way. Results that come while it is go into the next one together.
+/// Works on one instance from its claim until nothing is left to run at the moment. It makes one pass after the other,
+/// and at most one commit is in progress. Results that arrive during a commit are stored together in the next commit.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]
 pub(in crate::engine) struct Actor {
     pub(in crate::engine) shared: Arc<Shared>,
@@ -27,33 +27,35 @@ pub(in crate::engine) struct Actor {
     pub(in crate::engine) work: AtWork,
     pub(in crate::engine) mail: MailSender,
     pub(in crate::engine) mailbox: MailReceiver,
-    /// Bodies that run or wait for a free slot, by the numbers of their jobs; cancelled ones too, until they have ended.
+    /// The bodies that run or wait for a slot, by the numbers of their jobs. Cancelled bodies are included until they
+    /// have ended.
     pub(in crate::engine) spawned: HashMap<u64, Spawned>,
-    /// Bodies of the instance that have not ended in this process, but that another actor has begun, by numbers of jobs
-    /// that they got here.
+    /// The bodies of the instance that another actor of this process has started and that have not ended. The keys are
+    /// the job numbers that this actor has assigned to them.
     pub(in crate::engine) others: HashMap<u64, StepExecution>,
-    /// Whether it was noted that pointers wait for the end of an earlier body.
+    /// Whether it is recorded that pointers wait for the end of an earlier body.
     pub(in crate::engine) has_held: bool,
-    /// The number of the last job there was, whichever `Run` gave it.
+    /// The highest job number so far, over all `Run`s of this actor.
     pub(in crate::engine) last_job: u64,
-    /// How many `Run`s were opened. Items are for the one that asked for them.
+    /// How many `Run`s were opened. Items that were read for a `Run` are passed only to the `Run` that requested them.
     pub(in crate::engine) opened: u64,
-    /// A look at the store is due that was put off until what bodies left is stored.
+    /// The actor has to read the store again, but only after the results of bodies are stored.
     pub(in crate::engine) put_off: bool,
-    /// How often in a row the store had other waits than this host.
+    /// How often in a row the subscriptions in the store differed from those of this host.
     pub(in crate::engine) stale: u32,
-    /// Something was stored since the instance was last opened.
+    /// Whether something was stored since the instance was last opened.
     pub(in crate::engine) has_stored: bool,
-    /// When this host was last seen to own the instance, by the monotonic clock.
+    /// When this host's ownership of the instance was last confirmed, by the monotonic clock.
     pub(in crate::engine) seen: Duration,
-    /// It may be what kills its process: until its next commit it runs only on [`trial`](Self::trial).
+    /// The instance may crash its process. Until its next commit, it runs only during its [`trial`](Self::trial).
     pub(in crate::engine) is_suspect: bool,
-    /// Asked for as soon as it was claimed: suspects come in the order in which they are due.
+    /// The ticket is requested as soon as the instance is claimed, so that suspects run in the order in which they are
+    /// due.
     pub(in crate::engine) ticket: Option<Ticket>,
     pub(in crate::engine) trial: Option<Trial>,
 }
 
-/// A body that was handed out.
+/// A body that was passed to the runner.
 pub(in crate::engine) struct Spawned {
     pub token: CancellationToken,
     pub execution: StepExecution,
@@ -61,24 +63,25 @@ pub(in crate::engine) struct Spawned {
 
 /// Where the state of an instance is when work on it begins.
 pub(in crate::engine) enum State {
-    /// Here: it was just stored.
+    /// In memory, because the instance was just stored.
     Here(Box<Loaded>),
-    /// Here, as it was loaded with its claim, which began then by the monotonic clock.
+    /// In memory, as it was loaded with the claim. The duration is the time at which the claim began, by the monotonic
+    /// clock.
     Claimed(Box<Result<Loaded>>, Duration),
 }
 
-/// What an actor leaves when its work is over.
+/// What an actor reports to the dispatcher when its work is over.
 pub(in crate::engine) struct Parting {
-    /// When to look at the instance again.
+    /// When the instance is due next.
     pub next: Option<i64>,
-    /// It was mailed to look, and has ended without doing so.
+    /// The actor was requested to read the store again, and has ended without reading it.
     pub is_look_due: bool,
 }
 
-/// Whether the actor goes on.
+/// Whether the actor continues.
 pub(in crate::engine) enum Flow {
     Goes,
-    /// Its work is over, with the time to look at the instance again.
+    /// The work of the actor is over. Holds the time at which the instance is due next.
     Over(Option<i64>),
 }
 
@@ -119,14 +122,14 @@ impl Actor {
         self.spawned.values().for_each(|body| body.token.cancel());
     }
 
-    /// Whether a body goes on that was not cancelled.
+    /// Whether a body is still running that was not cancelled.
     pub(in crate::engine) fn has_wanted_bodies(&self) -> bool {
         self.spawned.values().any(|body| !body.token.is_cancelled())
     }
 }
 
 impl Drop for Actor {
-    /// The host was dropped, and its bodies with it.
+    /// When the host is dropped, cancels the bodies of the instance.
     fn drop(&mut self) {
         self.cancel_bodies();
         if self.has_held {

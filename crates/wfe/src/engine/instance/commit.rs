@@ -18,31 +18,33 @@ use crate::{
     store::loss::{Loss, warn_unless_lost},
 };
 
-/// The initial and the maximum backoff before a call of the store that failed is repeated: a store that is busy for a
-/// moment delays little, one that is down is called twelve times a minute.
+/// The initial and the maximum backoff before a failed call to the store is repeated. A store that is busy for a moment
+/// causes only a short delay, and a store that is down is called twelve times a minute.
 const INITIAL_BACKOFF: Duration = Duration::from_millis(5);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// What became of a pass.
+/// The result of storing a pass.
 pub(in crate::engine) enum Stored {
-    /// It is durable.
+    /// The commit is durable.
     Done,
-    /// It is durable, but the instance could not be given back with it: a request for it waits.
+    /// The commit is durable, but the instance was not released with it, because a request for the instance waits.
     Kept,
     /// There was nothing to store.
     Unchanged,
-    /// Another host owns the instance, or it is gone, or the host closes: what is in memory is void.
+    /// Another host owns the instance, or the instance no longer exists, or the host closes. The state in memory is
+    /// discarded.
     Void,
-    /// A wait was closed, or an event taken, behind the engine's back: the instance has to be read again.
+    /// A subscription was closed, or an event was consumed, by a caller other than the engine. The instance must be
+    /// read again.
     Stale,
-    /// The store will never take it, for this reason.
+    /// The store will never accept the commit, for this reason.
     Refused(StepError),
-    /// A row that it touches lets no write through: nothing that follows would be stored either, until it is mended.
+    /// The commit touches a row that accepts no write. Later commits would fail too, until the row is repaired.
     Corrupt(WfeError),
 }
 
-/// Stores what the pass has changed. What is to be stored is kept, and stored again after a failure, until it is known
-/// what became of it; the shutdown does not cut it short, only the end of the grace time a store that does not answer.
+/// Stores the changes of a pass. After a failure, the commit is kept and stored again, until its outcome is known. A
+/// shutdown does not interrupt this. Only the end of the grace time does, if the store still fails.
 pub(in crate::engine) async fn store(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -58,8 +60,8 @@ pub(in crate::engine) async fn store(
         }
         shared.with_env(|env| run.advance(env))?;
         let Some(commit) = run.pending_commit() else { return Ok(Stored::Unchanged) };
-        // They are over with this call: on the engine's one thread nothing runs between that and the publication of the
-        // starts, which the caller does at once.
+        // The pending starts end when this call returns. The caller then publishes the starts at once, and nothing else
+        // can run in between on the engine's only thread.
         let _pending_starts: Vec<_> =
             commit.created.iter().map(|child| shared.start_barrier.of_child(&child.id)).collect();
         let error = match shared.store.commit_step(fence, &commit).await {
@@ -70,7 +72,7 @@ pub(in crate::engine) async fn store(
             Ok(Committed::Lost) => {
                 logging::warn!(
                     instance = run.id(),
-                    "another process owns the instance now; what was computed here since is void"
+                    "another process owns the instance now; results that were not stored are discarded"
                 );
                 return Ok(Stored::Void);
             }
@@ -82,19 +84,19 @@ pub(in crate::engine) async fn store(
         };
         match error {
             WfeError::CommitUnknown { .. } => {
-                warn_unless_lost!(shared.store.loss, instance = run.id(), %error, "the outcome of a commit is unknown; it is read again");
+                warn_unless_lost!(shared.store.loss, instance = run.id(), %error, "the outcome of a commit is unknown; the instance is read again");
                 match load(shared, phase, run.id()).await {
                     Some(loaded) if loaded.fence != fence => return Ok(Stored::Void),
                     Some(loaded) if run.is_stored(&loaded) => {
                         notify(shared, &commit);
-                        // With no owner, it was given back with the commit; a request that it has since is for the host
-                        // that claims it.
+                        // An instance without an owner was released with the commit. If it has received a request
+                        // since, the request is for the host that claims it.
                         let is_settled = !commit.release
                             || loaded.owner.is_none()
                             || release(shared, phase, fence, &commit.instance_id, false).await;
                         return Ok(if is_settled { Stored::Done } else { Stored::Kept });
                     }
-                    // It is not stored: once more, but the disk may go on to fail.
+                    // The commit is not stored. It is repeated after a pause, because the disk may continue to fail.
                     Some(_) if pause.rest().await => {}
                     None | Some(_) => return Ok(Stored::Void),
                 }
@@ -121,18 +123,19 @@ pub(in crate::engine) async fn store(
     }
 }
 
-/// The commit is stored: others may have something to do.
+/// Notifies other parts of the engine of a stored commit.
 fn notify(shared: &Shared, commit: &StepCommit) {
     shared.committed(commit);
     for child in &commit.created {
-        // It waits for a host that can run it.
+        // If the definition of the child is not registered here, the child waits for a host that can run it.
         shared.is_registered(&child.workflow_definition_id, child.version, &child.id);
     }
 }
 
-/// Gives the ownership back, with nothing else. If the store does not answer before the host closes, the instance is
-/// free when the host is gone. `false`: a request waits, so it stays owned. What is given back while it runs is `due` at
-/// once, whatever the wall clock says by then.
+/// Releases the ownership of the instance without any other change. If the store does not respond before the host
+/// closes, the instance becomes available when the host has ended. Returns `false` if a request waits, so that the
+/// instance remains owned. With `due`, the instance is due at once, whatever the wall clock says: it is released while
+/// it runs.
 pub(in crate::engine) async fn release(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -150,7 +153,8 @@ pub(in crate::engine) async fn release(
             Ok(Committed::Control(_)) => return false,
             Err(error) => {
                 report(&shared.store.loss, id, &error);
-                // What does not pass by itself: it is free when the host is gone.
+                // A corrupt row does not recover automatically, so the call is not repeated. The instance becomes
+                // available when the host has ended.
                 if matches!(error, WfeError::Corrupt { .. }) || !pause.rest().await {
                     return true;
                 }
@@ -159,7 +163,8 @@ pub(in crate::engine) async fn release(
     }
 }
 
-/// Reads the instance, again and again if the store fails; `None`: it is gone, or the host closes.
+/// Reads the instance, and repeats the read if the store fails. Returns `None` if the instance no longer exists, or if
+/// the host closes.
 pub(in crate::engine) async fn load(shared: &Shared, phase: &PhaseWatch, id: &str) -> Option<Loaded> {
     match again_and_again(&shared.store.loss, phase, id, || shared.store.load(id)).await {
         Some(Ok(loaded)) => Some(loaded),
@@ -167,7 +172,8 @@ pub(in crate::engine) async fn load(shared: &Shared, phase: &PhaseWatch, id: &st
     }
 }
 
-/// As [`load`], for the task that takes the instance up; an error is [`Corrupt`](WfeError::Corrupt).
+/// Like [`load`], but for the task that starts to work on the instance. An error is always
+/// [`Corrupt`](WfeError::Corrupt).
 pub(in crate::engine) async fn read_or_corrupt(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -204,7 +210,8 @@ where
     }
 }
 
-/// Gives positions to the events that have become due, again and again if the store fails; `false`: the host closes.
+/// Assigns positions to the events that have become due, and repeats the call if the store fails. Returns `false` if
+/// the host closes.
 pub(in crate::engine) async fn position_events(shared: &Shared, phase: &PhaseWatch, instance: &str) -> bool {
     let mut pause = Pause::new(phase.clone());
     loop {
@@ -220,8 +227,8 @@ pub(in crate::engine) async fn position_events(shared: &Shared, phase: &PhaseWat
     }
 }
 
-/// As [`read_or_corrupt`], for the task that works on the instance already: what others have stored for it. Of the deliveries, those
-/// to these waits (`None`: to all).
+/// Like [`read_or_corrupt`], but for the task that already works on the instance. Reads what others have stored for it.
+/// Only deliveries to the subscriptions in `waits` are read, or all deliveries if `waits` is `None`.
 pub(in crate::engine) async fn pending(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -231,9 +238,9 @@ pub(in crate::engine) async fn pending(
     again_and_again(&shared.store.loss, phase, id, || shared.store.pending(id, waits)).await
 }
 
-/// Suspends an instance that cannot be read or stored, so that no host tries to again and again; or ends it, if that is what
-/// a caller asks. That touches none of its pointers, waits and data. Where not even this can be stored, it stays owned: other
-/// hosts may try it once this one is gone.
+/// Suspends an instance that cannot be read or stored, so that hosts do not retry it endlessly. If a caller requests
+/// it, the instance is ended instead. Pointers, subscriptions and data of the instance remain unchanged. If even this
+/// commit cannot be stored, the instance stays owned, and other hosts may try it when this host has ended.
 pub(in crate::engine) async fn suspend_corrupt(
     shared: &Shared,
     phase: &PhaseWatch,
@@ -267,7 +274,7 @@ pub(in crate::engine) async fn suspend_corrupt(
                     Control::Cancel => Ending::Cancelled,
                     Control::Terminate => Ending::Terminated,
                 };
-                // If it is a child, its parent waits for this.
+                // If the instance is a child workflow, its parent waits for this event.
                 let (data, cause) = (Value::Null, commit.cause.clone());
                 let end = ChildEnd { ending, data, cause, retryable: false };
                 commit.published = vec![end.event(id)];
@@ -278,7 +285,7 @@ pub(in crate::engine) async fn suspend_corrupt(
                 logging::error!(
                     instance = id,
                     %error,
-                    "the instance cannot be suspended; mend that row: hosts try again once this one has ended"
+                    "the instance cannot be suspended; repair the row that the error names; other hosts retry when this host has ended"
                 );
                 return;
             }
@@ -292,7 +299,8 @@ pub(in crate::engine) async fn suspend_corrupt(
     }
 }
 
-/// What it runs is not known: that stands in what cannot be read.
+/// Publishes the lifecycle events of a corrupt instance. Its definition is unknown, because it is part of the data that
+/// cannot be read.
 fn publish_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) {
     let end = match commit.ending {
         Some(ending) => Lifecycle::Terminated { ending },
@@ -309,8 +317,8 @@ fn publish_corrupt(shared: &Shared, commit: &StepCommit, failure: &StepFailure) 
     }
 }
 
-/// Reads items of a for-each, again and again if the store fails; `None`: the host closes. An error is one of a stored
-/// value that does not decode.
+/// Reads items of a for-each, and repeats the read if the store fails. Returns `None` if the host closes. An error
+/// means that a stored value does not decode.
 pub(in crate::engine) async fn items(
     shared: &Shared,
     phase: PhaseWatch,
@@ -335,21 +343,22 @@ pub(in crate::engine) async fn items(
 
 pub(in crate::engine) fn report(loss: &Loss, instance: &str, error: &WfeError) {
     match error {
-        // The host ends, and reports it.
+        // The host ends, and reports this error itself.
         _ if loss.has_come() => logging::debug!(instance, %error, "the store is lost"),
-        // Passes by itself, and soon.
+        // This error soon resolves automatically.
         WfeError::Busy { .. } | WfeError::LockFailed(_) => {
-            logging::debug!(instance, %error, "the store is asked again");
+            logging::debug!(instance, %error, "the call to the store is repeated");
         }
-        // The host ends, and reports it.
+        // The host ends, and reports this error itself.
         WfeError::Unusable { .. } => {}
-        // Passes once an operator makes room: it has to be logged.
-        WfeError::Full { .. } => logging::warn!(instance, %error, "the store is full; it is asked again"),
-        _ => logging::error!(instance, %error, "the store failed; it is asked again"),
+        // The store recovers only when an operator frees disk space, so the error is logged.
+        WfeError::Full { .. } => logging::warn!(instance, %error, "the store is full; the call is repeated"),
+        _ => logging::error!(instance, %error, "the store failed; the call is repeated"),
     }
 }
 
-/// Growing pauses between calls of a store that fails. Real time: a store is no faster under a virtual clock.
+/// Growing pauses between calls to a store that fails. They are in real time, because a store is no faster under a
+/// virtual clock.
 pub(in crate::engine) struct Pause {
     next: Duration,
     phase: PhaseWatch,
@@ -360,13 +369,13 @@ impl Pause {
         Self { next: INITIAL_BACKOFF, phase }
     }
 
-    /// `false`: the host closes, nothing is tried any more.
+    /// Waits for the next pause. Returns `false` if the host closes, so that the call must not be repeated.
     pub async fn rest(&mut self) -> bool {
         let pause = self.next;
         self.next = (pause * 2).min(MAX_BACKOFF);
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
-            // An error: the dispatcher is gone.
+            // An error means that the dispatcher has ended.
             _ = self.phase.wait_for(|phase| *phase == Phase::Closing) => false,
         }
     }

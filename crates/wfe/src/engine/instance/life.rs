@@ -30,31 +30,33 @@ use crate::engine::{
     },
 };
 
-/// Waits are rarely closed behind the engine's back: this often in a row, something else is wrong.
+/// Callers rarely close subscriptions of a running instance. If this happens this often in a row, something else is
+/// wrong.
 const STALE_AT_MOST: u32 = 5;
 
 /// Whether the actor's work is over.
 enum Worked {
     Over(Option<i64>),
-    /// What is in memory is out of date: from the store, once more. These bodies go on.
+    /// The state in memory is out of date, and must be read from the store again. These bodies continue to run.
     Again(RunningBodies),
-    /// A row of it lets no write through.
+    /// A row of the instance accepts no write.
     Corrupt(WfeError),
 }
 
 impl Actor {
-    /// Works until the work is over. No mail comes after the last look into the mailbox: to send some fails then.
+    /// Works on the instance until the work is over. No mail is lost: after the last read of the mailbox, sending mail
+    /// to this actor fails.
     pub async fn live(mut self, state: State) -> Parting {
         let next = self.work_through(state).await;
         let mut is_look_due = self.put_off;
         while let Some(mail) = self.mailbox.try_recv() {
             is_look_due |= matches!(mail, Mail::Look);
         }
-        // An instance that has ended reacts to nothing any more.
+        // An instance that has ended does not react to requests or events.
         Parting { next, is_look_due: is_look_due && self.work.end.is_none() }
     }
 
-    /// Gives the time to look at the instance again.
+    /// Works on the instance until the work is over, and returns the time at which the instance is due next.
     async fn work_through(&mut self, state: State) -> Option<i64> {
         let mut quarantine = suspect::poisoned(&self.work.id, self.claimed.deaths);
         self.ticket = (self.is_suspect && quarantine.is_none()).then(|| PROCESS.request());
@@ -66,7 +68,7 @@ impl Actor {
                     self.seen = began;
                     Some(loaded)
                 }
-                Ok(_) | Err(_) => None, // it is read again, with a second look at it, or until the store answers
+                Ok(_) | Err(_) => None, // the instance is read again, with a further check, or until the store responds
             },
         };
         let mut at_work = RunningBodies::default();
@@ -78,11 +80,11 @@ impl Actor {
                 None => self.read_instance().await?,
             };
             if loaded.fence != self.claimed.fence {
-                logging::warn!(instance = self.work.id, "another process goes on with the instance");
+                logging::warn!(instance = self.work.id, "another process owns the instance now");
                 return None;
             }
             let keeps_bodies = quarantine.as_ref().is_some_and(Quarantine::keeps_bodies);
-            // The mail of its bodies is not to be read here.
+            // With running bodies, their mail would arrive here, where it must not be read.
             if !keeps_bodies && self.spawned.is_empty() && self.others.is_empty() {
                 match self.await_due(&loaded).await {
                     Due::Now => {}
@@ -92,7 +94,7 @@ impl Actor {
             }
             if self.is_suspect && self.trial.is_none() && quarantine.is_none() {
                 let is_requested = loaded.control.is_some();
-                drop(loaded); // it may wait for long
+                drop(loaded); // the instance may wait for long
                 self.trial = Some(self.await_trial(is_requested).await?);
                 continue;
             }
@@ -106,7 +108,7 @@ impl Actor {
                 }
                 Ok(Worked::Again(left)) => {
                     if self.has_stored {
-                        quarantine = None; // the store knows
+                        quarantine = None; // the quarantine is stored
                     }
                     self.stale += 1;
                     if self.stale == STALE_AT_MOST && quarantine.is_none() {
@@ -127,8 +129,9 @@ impl Actor {
                     quarantine = Some(next.without_bodies());
                 }
                 Err(next) => {
-                    // Even the note of its quarantine was refused. It stays owned, so that nothing loops here; other
-                    // hosts may try it, a lease each, until it counts as poison.
+                    // The store refused even the commit of the quarantine. The instance stays owned, so that this host
+                    // does not retry it in a loop. Other hosts may try the instance, each after a lease, until it
+                    // counts as poison.
                     let error = next.reason();
                     logging::error!(instance = self.work.id, %error, "the instance cannot be quarantined");
                     return None;
@@ -137,7 +140,8 @@ impl Actor {
         }
     }
 
-    /// The instance as it is stored; `None`: it is gone, the host closes, or it cannot be read, and is suspended.
+    /// Reads the instance from the store. Returns `None` if the instance no longer exists, if the host closes, or if
+    /// the instance cannot be read and was suspended.
     async fn read_instance(&mut self) -> Option<Loaded> {
         let (shared, phase, id) = (&self.shared, &self.bodies.phase, &self.work.id);
         let before = shared.options.clock.monotonic();
@@ -154,14 +158,14 @@ impl Actor {
         }
     }
 
-    /// `Err`: the instance has to be quarantined.
+    /// Works on a loaded instance. An error means that the instance must be quarantined.
     async fn work_on(
         &mut self,
         loaded: Loaded,
         at_work: RunningBodies,
         quarantine: Option<&mut Quarantine>,
     ) -> std::result::Result<Worked, Quarantine> {
-        // What runs here of the user's (data types, errors, predicates) may panic.
+        // User code that runs here (of data types, errors and predicates) may panic.
         let worked = AssertUnwindSafe(self.passes(loaded, at_work, quarantine)).catch_unwind().await;
         let keeps_bodies = match &worked {
             Ok(Ok(Ok(worked))) => matches!(worked, Worked::Again(_)),
@@ -174,7 +178,7 @@ impl Actor {
         match worked {
             Ok(Ok(worked)) => worked,
             Ok(Err(error @ WfeError::LostOwnership(_))) => {
-                logging::warn!(%error, "another process goes on with the instance");
+                logging::warn!(%error, "another process owns the instance now");
                 Ok(Worked::Over(None))
             }
             Ok(Err(error)) => {
@@ -210,7 +214,7 @@ impl Actor {
         let instance = &loaded.instance;
         let Some(definition) = self.shared.definition(&instance.workflow_definition_id, instance.version)
         else {
-            // Only registered definitions are claimed, and none is ever taken away.
+            // Only instances of registered definitions are claimed, and definitions are never unregistered.
             let (id, version) = (instance.workflow_definition_id.clone(), instance.version);
             return Err(WfeError::DefinitionNotFound { id, version });
         };
@@ -266,7 +270,8 @@ impl Actor {
             if let Flow::Over(next) = self.take_up(&mut run, effects) {
                 return Ok(Ok(Worked::Over(next)));
             }
-            // There may have been nothing to store; else that the commit was accepted shows it.
+            // If the pass had nothing to store, no commit has confirmed that this host still owns the instance. So the
+            // store is checked before new bodies start.
             if !jobs.is_empty() && self.ownership().may_be_lost(&self.shared) {
                 again |= self.look(&mut run, None).await?;
                 listen = Listen::No;
@@ -279,13 +284,13 @@ impl Actor {
         }
     }
 
-    /// It came to a commit, which was begun then: it is no suspect.
+    /// Records that a commit was stored, which began at `began`. The instance is no longer a suspect.
     fn stored(&mut self, began: Duration) {
         (self.has_stored, self.seen) = (true, began);
         (self.is_suspect, self.trial) = (false, None);
     }
 
-    /// Does what a commit has made possible, but for bodies to run.
+    /// Carries out the effects of a commit, except for starting bodies.
     fn take_up(&mut self, run: &mut Run, effects: Effects) -> Flow {
         effects.cancelled.iter().for_each(CancellationToken::cancel);
         self.shared.woken(effects.wakes);
@@ -298,7 +303,7 @@ impl Actor {
         }
         effects.events.into_iter().for_each(|event| self.shared.publish(event));
         if let Some(next) = effects.released {
-            // Events may be there already for the waits that were opened: the instance is looked at once more.
+            // Events for the new subscriptions may already be stored, so the instance is due again at once.
             let soon = effects.listen.then(|| self.shared.now().timestamp_millis());
             return Flow::Over(next.into_iter().chain(soon).min());
         }
@@ -308,7 +313,7 @@ impl Actor {
             tokio::spawn(async move {
                 let items = commit::items(&shared, phase, &id, &container, from, limit).await;
                 if let Some(read) = items {
-                    // Void if the actor has ended meanwhile.
+                    // The items are discarded if the actor has ended meanwhile.
                     mail.send(Mail::Items { asker, container, from, read });
                 }
             });
@@ -325,12 +330,14 @@ impl Actor {
         }
     }
 
-    /// Once: not again for a commit that only gives the instance back.
+    /// Calls the middleware for the end of the instance. It is called once, and not again for a commit that only
+    /// releases the instance.
     fn report_end(&self, run: &Run, end: &End) {
         if self.work.end.is_some() || self.shared.options.workflow_middleware.is_empty() {
             return;
         }
-        // Not all that the host shares: one that never comes back must not keep the host alive.
+        // Only the middleware chain is cloned, not the shared state: a middleware that never returns must not keep the
+        // host alive.
         let (chain, definition) = (self.shared.options.workflow_middleware.clone(), run.definition());
         let end = WorkflowEnd {
             instance_id: self.work.id.clone(),

@@ -1,8 +1,9 @@
-//! What reaches the actor of an instance.
+//! Messages to the actor of an instance.
 //!
-//! A mailbox is bounded without permits, so that to send mail never waits: of a body it gets its begin, the end of its
-//! attempt and the end of its thread, once each, and bodies have [slots](crate::engine::steps::slots); items come once for each
-//! time that the actor requests some; and requests to look at the store merge into one.
+//! The size of a mailbox is bounded without permits, so sending mail never waits. The number of bodies is limited by
+//! [slots](crate::engine::steps::slots). Each body sends at most three messages: for its start, for the end of its
+//! attempt, and for the end of its thread. Items arrive once for each request of the actor. Requests to read the store
+//! merge into one.
 
 use std::{
     collections::VecDeque,
@@ -14,20 +15,23 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 use wfe_core::{Result, definition::BodyEnd, sync::lock};
 
-/// What an actor gets.
+/// A message to an actor.
 pub(in crate::engine) enum Mail {
-    /// The body of this pointer, and the job of this number, began then; its time is limited.
+    /// The body of the pointer with this id has started as the job of this number, at this time. It is sent only if the
+    /// time of the body is limited.
     Begun(String, u64, DateTime<Utc>),
-    /// The body of this pointer ended. If it `goes_on`, only its attempt has ended: the body blocks a thread, and the
-    /// middleware around it has not waited for that.
+    /// The body of this pointer has ended. If `goes_on` is set, only the attempt has ended: the body still blocks a
+    /// thread, because the enclosing middleware did not wait for the body.
     Ended { pointer: String, end: BodyEnd, goes_on: bool },
-    /// The body of the job of this number is over without a result: it never began, or was dropped, with the program's
-    /// runtime, or because it went on for too long after its cancellation; or it has gone on after its attempt.
+    /// The body of the job with this number has ended without a result. Either the body never started, or it was
+    /// dropped, or it ran on after its attempt and has now ended. A body is dropped with the program's runtime, or if
+    /// it runs for too long after its cancellation.
     NotRun(u64),
-    /// Items that the `Run` requested that was opened as the `asker`-th: they, or why they cannot be read, from the one
-    /// at the position `from` on.
+    /// The items that the `Run` with the number `asker` requested, from the position `from` on. Holds an error if they
+    /// cannot be read.
     Items { asker: u64, container: String, from: u64, read: Result<Vec<serde_json::Value>> },
-    /// Look at the stored instance: it may have a request, or an event. It comes after all else that is there.
+    /// Requests the actor to read the store, where the instance may have a request or an event. This message is
+    /// delivered after all other messages in the mailbox.
     Look,
 }
 
@@ -50,11 +54,11 @@ impl Mailbox {
     }
 }
 
-/// Where mail for an actor is sent. It never waits.
+/// The sending end of a mailbox. Sending never waits.
 #[derive(Clone)]
 pub(in crate::engine) struct MailSender(Arc<Mailbox>);
 
-/// The actor's own end. Dropped, it closes the mailbox.
+/// The receiving end of a mailbox, which the actor holds. Dropping it closes the mailbox.
 pub(in crate::engine) struct MailReceiver(Arc<Mailbox>);
 
 pub(in crate::engine) fn mailbox() -> (MailSender, MailReceiver) {
@@ -63,7 +67,7 @@ pub(in crate::engine) fn mailbox() -> (MailSender, MailReceiver) {
 }
 
 impl MailSender {
-    /// `false`: the actor has ended, and does not get it.
+    /// Sends mail. Returns `false` if the actor has ended and does not receive the mail.
     pub fn send(&self, mail: Mail) -> bool {
         let mut state = self.0.lock();
         if state.is_closed {
@@ -80,7 +84,7 @@ impl MailSender {
 }
 
 impl MailReceiver {
-    /// The next mail that is there; `None`: none is for now.
+    /// Returns the next mail, or `None` if the mailbox is empty at the moment.
     pub fn try_recv(&mut self) -> Option<Mail> {
         let mut state = self.0.lock();
         let next = state.mail.pop_front();
@@ -104,7 +108,7 @@ impl Drop for MailReceiver {
         state.is_closed = true;
         let void = mem::take(&mut state.mail);
         drop(state);
-        drop(void); // values of the user's, whose `Drop` may do anything
+        drop(void); // drops user values outside the lock, because their `Drop` may do anything
     }
 }
 

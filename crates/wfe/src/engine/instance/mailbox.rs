@@ -1,4 +1,4 @@
-//! What an actor takes up while it has nothing to do itself.
+//! Handles the mail and the stored requests of an instance while its actor has nothing else to do.
 
 use wfe_core::{Result, WfeError, executor::Run, models::WorkflowStatus};
 
@@ -9,21 +9,22 @@ use super::{
 };
 use crate::engine::{message::Phase, state::shared::Shared};
 
-/// For which waits events may be there.
+/// The subscriptions for which events may be stored.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) enum Listen {
     #[default]
     No,
-    /// For those with these ids.
+    /// The subscriptions with these ids.
     To(Vec<String>),
     All,
 }
 
 impl Actor {
-    /// Looks at the stored instance: it may have a request, or an event for any of its subscriptions, or for these. Whether
-    /// it changed anything.
+    /// Reads what is stored for the instance: a request, and events for the subscriptions in `waits`, or for all its
+    /// subscriptions if `waits` is `None`. Returns whether anything has changed.
     pub(in crate::engine) async fn look(&mut self, run: &mut Run, waits: Option<&[String]>) -> Result<bool> {
-        // An event that has become due counts for a subscription whose time is over, though it may not have its position yet.
+        // An event that became due in time counts even for a subscription whose time limit has passed. The event may
+        // not have its position yet, so positions are assigned first.
         if run.has_overdue()
             && !commit::position_events(&self.shared, &self.bodies.phase, &self.work.id).await
         {
@@ -34,16 +35,18 @@ impl Actor {
         let pending = match commit::pending(shared, phase, id, waits).await {
             Some(pending) => pending?,
             None if *self.bodies.phase.borrow() == Phase::Closing => return Ok(false),
-            // It was removed from the store. A subscription whose limit has passed would be looked after for ever.
+            // The instance was removed from the store. Without this error, a subscription whose time limit has passed
+            // would be checked for ever.
             None => return Err(WfeError::LostOwnership(self.work.id.clone())),
         };
         if pending.fence != self.claimed.fence {
-            // Another host owns it now. Nothing is lost by ending the bodies: none of it would be stored.
+            // Another host owns the instance now. The bodies can be cancelled without loss, because none of their
+            // results would be stored.
             self.cancel_bodies();
             return Err(WfeError::LostOwnership(self.work.id.clone()));
         }
         self.seen = before;
-        // The request first: it may have been there before the events.
+        // The request is applied first, because it may have been stored before the events.
         let is_requested = pending.control.is_some();
         if let Some(request) = pending.control {
             self.shared.with_env(|env| run.control(request, env))?;
@@ -52,13 +55,13 @@ impl Actor {
         Ok(delivered || is_requested)
     }
 
-    /// Waits until something happens (not if there is more to do at once: `again`), and hands all of it to the executor. With
-    /// `listen`, events may be there for these subscriptions.
+    /// Waits until something happens, and passes all of it to the executor. If `again` is set, there is more to do at
+    /// once, so this does not wait. With `listen`, events may be stored for these subscriptions.
     ///
-    /// The look at the store comes after all other mail: it sees what was stored before it. Results of bodies are stored
-    /// before the look, in a commit of their own: if a subscription was closed behind the engine's back, only what follows
-    /// from the event is void, and no step that has finished. The look that was put off for them then comes before the mail
-    /// that has come meanwhile, so that neither keeps the other waiting.
+    /// The store is read after all other mail, so that the read sees everything that was stored before the mail was
+    /// sent. Results of bodies are stored before that read, in a separate commit. If a subscription was closed by
+    /// another caller, only the effects of the event are then discarded, and no finished step. A read that was
+    /// postponed for this reason is done before newer mail is handled, so that neither delays the other.
     pub(in crate::engine) async fn wait(
         &mut self,
         run: &mut Run,
@@ -69,8 +72,9 @@ impl Actor {
         loop {
             let phase = *self.bodies.phase.borrow_and_update();
             if phase == Phase::Closing || (phase == Phase::Draining && !self.has_wanted_bodies()) {
-                // What is left stays as it is stored, for the next start. Given back, the instance is not taken for
-                // one that killed its process. If a request waits, it is free when this host is gone.
+                // The remaining work stays in the store until the next start. Because the instance is released, it does
+                // not count as one that crashed its process. If a request prevents the release, the instance becomes
+                // available when this host has ended.
                 let due = run.status() == WorkflowStatus::Runnable;
                 let fence = self.claimed.fence;
                 commit::release(&self.shared, &self.bodies.phase, fence, &self.work.id, due).await;
@@ -112,12 +116,12 @@ impl Actor {
         }
     }
 
-    /// Whether it changed anything.
+    /// Handles a message. Returns whether it has changed anything.
     fn read(&mut self, run: &mut Run, mail: Mail) -> Result<bool> {
         match mail {
             Mail::Begun(pointer, job, time) => {
                 self.shared.with_env(|env| {
-                    env.now = time; // not when this is read
+                    env.now = time; // the time of the start, not of the message
                     run.begun(&pointer, job, env);
                 });
                 return Ok(false);
@@ -139,14 +143,14 @@ impl Actor {
                 let values = read?;
                 self.shared.with_env(|env| run.items(&container, from, values, env))?;
             }
-            // It looks when all else is read; an earlier `Run` has requested the items.
+            // The store is read after all other mail. Items that an earlier `Run` requested are ignored.
             Mail::Look | Mail::Items { .. } => return Ok(false),
         }
         Ok(true)
     }
 }
 
-/// Until something happens at the instance by itself.
+/// Waits until the next timer of the instance is due.
 async fn sleep(shared: &Shared, run: &Run) {
     match run.next_wake() {
         Some(at) => shared.options.clock.sleep_until(at).await,

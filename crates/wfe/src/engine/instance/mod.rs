@@ -1,4 +1,4 @@
-//! One instance at work: its actor, what reaches it, and how its steps are stored.
+//! One instance at work: its actor, the messages to the actor, and how its steps are stored.
 
 pub(in crate::engine) mod actor;
 pub(in crate::engine) mod commit;

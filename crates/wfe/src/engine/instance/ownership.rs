@@ -1,4 +1,4 @@
-//! That an instance is this host's.
+//! The ownership of an instance by this host.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use wfe_core::traits::Fence;
 use super::commit;
 use crate::engine::{message::PhaseWatch, state::shared::Shared};
 
-/// That an instance is this host's: with this fencing token, and when that was last seen, by the monotonic clock; and by
-/// which number it runs as a suspect, if it is one.
+/// The ownership of an instance by this host: its fencing token, and when the ownership was last confirmed, by the
+/// monotonic clock. If the instance runs as a suspect, `suspect` is the number of its ticket.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Ownership {
     pub(super) fence: Fence,
@@ -17,9 +17,11 @@ pub(in crate::engine) struct Ownership {
 }
 
 impl Ownership {
-    /// A process that was frozen for its lease has lost what it owned, and no commit may come between here and the next body,
-    /// which would show it. Half of the lease, since it runs from a sign of life that is older than what was seen. That long ago
-    /// is also when a slow store was asked; then it counts whether the host was frozen meanwhile.
+    /// Whether the ownership may be lost. A process that was unresponsive for its lease has lost its instances. It may
+    /// not notice this before the next body starts, because no commit may be due before then. The limit is half of the
+    /// lease, because the lease runs from a sign of life that is older than the last confirmation. If the last
+    /// confirmation is older only because the store is slow, the heartbeats show whether the host was unresponsive
+    /// meanwhile.
     pub fn may_be_lost(&self, shared: &Shared) -> bool {
         let now = shared.options.clock.monotonic();
         shared.owner().and_then(|owner| owner.lease()).is_some_and(|lease| {
@@ -27,8 +29,8 @@ impl Ownership {
         })
     }
 
-    /// Whether the instance is still this host's. The store is read only if it may not be; if that fails, it
-    /// counts as not.
+    /// Whether this host still owns the instance. The store is read only if the ownership may be lost. If this read
+    /// fails, the ownership counts as lost.
     pub async fn lasts(&self, shared: &Shared, phase: &PhaseWatch, id: &str) -> bool {
         if !self.may_be_lost(shared) {
             return true;

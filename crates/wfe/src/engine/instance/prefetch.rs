@@ -1,4 +1,4 @@
-//! What an actor waits for before it begins, and what it looks at before a body does.
+//! Waits that precede the work of an actor, and the check that precedes each body.
 
 use chrono::{DateTime, Utc};
 use wfe_core::{models::PointerStatus, traits::Loaded};
@@ -6,17 +6,18 @@ use wfe_core::{models::PointerStatus, traits::Loaded};
 use super::{actor::Actor, commit, ownership::Ownership, trial::Trial};
 use crate::engine::message::Phase;
 
-/// What came of waiting for the time of an instance that was claimed ahead.
+/// The result of waiting for the due time of an instance that was claimed ahead.
 pub(in crate::engine) enum Due {
     Now,
-    /// It may have a request, or another host may have taken it over: from the store, once more.
+    /// The instance may have a request, or another host may have taken it over. It must be read from the store again.
     Look,
     /// The host stops.
     Never,
 }
 
 impl Actor {
-    /// Waits until the start of a new instance was published. That of one that has run before was.
+    /// Waits until the start of a new instance was published. Returns at once if the instance has run before, because
+    /// its start was then published.
     pub(in crate::engine) async fn await_start(&self, loaded: &Loaded) {
         let pointers = &loaded.instance.execution_pointers;
         if pointers.iter().any(|pointer| pointer.status != PointerStatus::Pending) {
@@ -25,13 +26,13 @@ impl Actor {
         let mut phase = self.bodies.phase.clone();
         tokio::select! {
             () = self.shared.start_barrier.passed(&loaded.instance) => {}
-            // The start does not come to an end. (An error: the dispatcher has ended.)
+            // The host closes, and the start may never finish. (An error means that the dispatcher has ended.)
             _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
         }
     }
 
-    /// Waits until the time has come of an instance that was claimed ahead. It goes on as it was read: no other host
-    /// may change it meanwhile, and of a request it gets mail.
+    /// Waits for the due time of an instance that was claimed ahead. The instance is then run as it was read, because
+    /// no other host may change it meanwhile, and a request for it arrives as mail.
     pub(in crate::engine) async fn await_due(&mut self, loaded: &Loaded) -> Due {
         let clock = self.shared.options.clock.clone();
         let now = clock.now();
@@ -40,7 +41,7 @@ impl Actor {
             |due: &DateTime<Utc>| *due > now && self.shared.ahead(now).is_some_and(|at| *due <= at);
         let due = due.filter(is_ahead).filter(|_| loaded.control.is_none() && loaded.deliveries.is_empty());
         if let Some(due) = due {
-            self.ticket = None; // it would keep others waiting
+            self.ticket = None; // a ticket would make other instances wait
             loop {
                 if *self.bodies.phase.borrow_and_update() != Phase::Running {
                     let (shared, phase, fence) = (&self.shared, &self.bodies.phase, self.claimed.fence);
@@ -50,7 +51,7 @@ impl Actor {
                 tokio::select! {
                     biased;
                     _ = self.mailbox.recv() => {
-                        // One look answers all of it.
+                        // One read of the store covers all of this mail.
                         while self.mailbox.try_recv().is_some() {}
                         return Due::Look;
                     }
@@ -64,7 +65,7 @@ impl Actor {
         if self.ownership().may_be_lost(&self.shared) { Due::Look } else { Due::Now }
     }
 
-    /// That the instance is this host's.
+    /// Returns this host's ownership of the instance.
     pub(in crate::engine) fn ownership(&self) -> Ownership {
         let suspect = self.trial.as_ref().map(Trial::number);
         Ownership { fence: self.claimed.fence, seen: self.seen, suspect }

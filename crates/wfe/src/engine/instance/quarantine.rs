@@ -9,8 +9,8 @@ use wfe_core::{
 /// Why the engine suspends an instance, and how.
 pub(in crate::engine) struct Quarantine {
     reason: StepError,
-    /// The store refuses a commit, but nothing is wrong with the instance: it is suspended, and these bodies go on. `None`:
-    /// no code of the user's runs any more.
+    /// The bodies that continue to run, if only the store has refused a commit and the instance itself is consistent.
+    /// `None` means that no user code of the instance runs any more.
     at_work: Option<RunningBodies>,
 }
 
@@ -35,7 +35,8 @@ impl Quarantine {
         &self.reason
     }
 
-    /// The bodies are handed over once: opened again after that, the instance is quarantined as a whole.
+    /// Opens the instance as quarantined. The running bodies are passed on only once: when the instance is opened
+    /// again, it is quarantined without them.
     pub fn open(&mut self, definition: &Definition, loaded: Loaded, env: &mut Env<'_>) -> Result<Run> {
         match self.at_work.take() {
             Some(at_work) => Run::open_suspended(definition, loaded, &self.reason, at_work, env),

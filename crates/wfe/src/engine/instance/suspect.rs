@@ -1,4 +1,4 @@
-//! Instances that may kill their process: each runs alone in it until its next commit.
+//! Instances that may crash their process: each of them runs alone in the process until its next commit.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::engine::{
     state::shared::Shared,
 };
 
-/// Deaths while it ran alone after which an instance is suspended: so many that a machine which is switched off now and then,
-/// or a deployment that kills instead of stopping, hardly ever meets the same instance that often in a row.
+/// An instance is suspended after this many crashes while it ran alone. The number is large, so that occasional power
+/// failures, or deployments that kill the process, hardly ever hit the same instance that often in a row.
 const POISONED_AFTER: u32 = 10;
 
-/// Why an instance is suspended that has killed its process too often.
+/// The quarantine of an instance that has crashed its process too often. Returns `None` if the limit is not reached.
 pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Quarantine> {
     if deaths.alone < POISONED_AFTER {
         return None;
     }
     let reason = format!(
-        "its process died {} times in a row while this instance alone ran in it, and came to no commit: it kills its \
+        "its process crashed {} times in a row while only this instance ran in it, without a commit: it kills its \
          process, or the process was killed from outside each time; resume it to have it try again",
         deaths.alone
     );
@@ -35,8 +35,8 @@ pub(in crate::engine) fn poisoned(id: &str, deaths: Deaths) -> Option<Quarantine
 }
 
 impl Actor {
-    /// Waits until the instance, a suspect, may run, alone if that is possible, and notes it. `None`: the host stops, or the
-    /// instance is another's.
+    /// Waits until this suspect may run, if possible alone, and records this in the store. Returns `None` if the host
+    /// stops, or if another host owns the instance.
     pub(in crate::engine) async fn await_trial(&mut self, is_requested: bool) -> Option<Trial> {
         let (shared, id, fence) = (self.shared.clone(), self.work.id.clone(), self.claimed.fence);
         let deaths = self.claimed.deaths;
@@ -44,7 +44,7 @@ impl Actor {
             instance = id,
             deaths = deaths.in_a_row,
             alone = deaths.alone,
-            "the instance runs alone until its next commit: its process died each time since the last one"
+            "the instance runs alone until its next commit: its process has crashed repeatedly since the last commit"
         );
         let allowance = isolation::allowance(deaths);
         let mut pause = commit::Pause::new(self.bodies.phase.clone());
@@ -69,11 +69,11 @@ impl Actor {
                     return Some(Trial { ticket, watch });
                 }
                 Ok(false) => {
-                    logging::warn!(instance = id, "another process goes on with the instance");
+                    logging::warn!(instance = id, "another process owns the instance now");
                     return None;
                 }
                 Err(error) => {
-                    drop(ticket); // others may run meanwhile
+                    drop(ticket); // other instances may run meanwhile
                     commit::report(&shared.store.loss, &id, &error);
                     if !pause.rest().await {
                         return None;
@@ -83,9 +83,10 @@ impl Actor {
         }
     }
 
-    /// Whether it is alone. `None`: the host stops.
+    /// Waits for the trial to begin. Returns whether the instance runs alone, or `None` if the host stops.
     async fn await_ticket(&mut self, ticket: &mut Ticket, patience: Duration) -> Option<bool> {
-        // It has nothing in memory, and the others shall not wait in the store for it.
+        // The state of the instance is not in memory during the wait, so it does not occupy capacity that other
+        // instances could use.
         let _aside = self.work.step_aside();
         let (number, mut phase) = (ticket.number(), self.bodies.phase.clone());
         let mut begin = std::pin::pin!(ticket.begin(patience));
@@ -98,24 +99,26 @@ impl Actor {
             tokio::select! {
                 biased;
                 mail = self.mailbox.recv() => match mail {
-                    // A body that another actor has begun. It is mailed once only.
+                    // A body that another actor has started has ended. This is mailed only once.
                     Mail::NotRun(job) => drop(self.others.remove(&job)),
-                    // A request has its effect when the instance is read again; that comes first, whatever else waits.
+                    // A request takes effect when the instance is read again, so the instance comes before all other
+                    // suspects that wait.
                     _ => PROCESS.prioritize(number),
                 },
                 is_alone = &mut begin => return Some(is_alone),
-                changed = phase.changed() => changed.ok()?, // an error: the dispatcher has ended
+                changed = phase.changed() => changed.ok()?, // an error means that the dispatcher has ended
             }
         }
     }
 }
 
-/// Whether the store has noted it. `false`: the host closes.
+/// Records the isolation of the instance in the store. Returns `false` if the host closes.
 async fn is_noted(shared: &Shared, phase: PhaseWatch, id: &str, fence: Fence, way: Isolation) -> bool {
     let mut pause = commit::Pause::new(phase);
     loop {
         match shared.store.isolate(id, fence, way).await {
-            // Another one goes on with it: nothing that happens here is its own.
+            // `Ok(false)` means that another host owns the instance now. Nothing needs to be recorded then, because a
+            // crash of this process no longer counts for the instance.
             Ok(_) => return true,
             Err(error) => {
                 commit::report(&shared.store.loss, id, &error);

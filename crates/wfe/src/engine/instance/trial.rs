@@ -4,15 +4,15 @@ use tokio::task::JoinHandle;
 
 use crate::engine::isolation::Ticket;
 
-/// An instance that is a suspect, as long as it is one.
+/// The trial of an instance, which exists for as long as the instance is a suspect.
 pub(in crate::engine) struct Trial {
     pub(super) ticket: Ticket,
-    /// Ends the trial if that lasts for too long.
+    /// The task that ends the trial if the trial lasts for too long.
     pub(super) watch: JoinHandle<()>,
 }
 
 impl Trial {
-    /// By which its bodies begin.
+    /// The number of the ticket, which the bodies of the instance pass when they start.
     pub fn number(&self) -> u64 {
         self.ticket.number()
     }

@@ -1,20 +1,23 @@
-//! One suspect at a time: what lets an instance that may kill its process run alone in it.
+//! Isolation of suspects: an instance that may crash its process runs alone in the process, and only one such instance
+//! at a time.
 //!
-//! All bodies of the process, whichever host and store they belong to, go through [`PROCESS`]: a death says something of an
-//! instance only if no other body ran. Each body enters before it begins. A suspect requests a *trial*: then no other body
-//! begins, those that run end, and the suspect has the process to itself until its next commit, which shows that it is no
-//! suspect.
+//! All bodies of the process go through [`PROCESS`], whichever host and store they belong to. The reason is that a
+//! crash incriminates an instance only if no other body ran. Each body enters before it starts. A suspect requests a
+//! *trial*. During a trial no other body starts, and the running bodies end. The suspect then has the process to itself
+//! until its next commit, which shows that it is not a suspect.
 //!
 //! No body and no suspect waits for ever:
 //!
-//! * Trials come one after the other, and at most [`Pace::stretch`] of short ones in a row before bodies that wait begin,
-//!   which then have the process for as long as it was closed to them ([`Pace::longest_rest`] at most).
-//! * While bodies go on for long, others begin beside them: the process is closed for a while, open for as long, closed for
-//!   twice as long, up to [`Pace::longest_rest`], until it has emptied.
-//! * The trial of a suspect that takes long is over when others wait ([`allowance`]), and the suspect runs on. The next one
-//!   waits for it for as long, and then has its trial beside it. It has its trial beside other bodies, too, that go on for
-//!   longer than that and than a closure of the longest kind. Deaths then say nothing of one instance alone, but the one on
-//!   trial comes first in the next process, and waits for twice as long there before it begins beside others.
+//! * Trials run one after the other. Short trials may follow one another for [`Pace::stretch`] at most before waiting
+//!   bodies start. These bodies then have the process for as long as it was closed to them, and for
+//!   [`Pace::longest_rest`] at most.
+//! * While long bodies keep running, the process is closed to other bodies for a while and then open for as long. Each
+//!   closure is twice as long as the previous closure, up to [`Pace::longest_rest`], until no body runs.
+//! * A long trial ends when others wait ([`allowance`]), but its suspect continues to run. The next suspect waits for
+//!   the running suspect for the same time, and then has its trial alongside it. Likewise, a trial runs alongside other
+//!   bodies that run for longer than this time and than the longest closure. A crash then says nothing about a single
+//!   instance. However, the instance on trial runs first in the next process, and waits there for twice as long before
+//!   it starts alongside others.
 
 mod wait;
 
@@ -32,55 +35,57 @@ use wfe_core::{sync::lock, traits::Deaths};
 
 use self::wait::{before, until};
 
-/// The one of this process.
+/// The isolation of this process.
 pub(in crate::engine) static PROCESS: Isolation = Isolation::new(Pace {
     stretch: Duration::from_secs(1),
     longest_rest: Duration::from_secs(10),
     first_closure: Duration::from_secs(1),
 });
 
-/// How long a trial lasts while others wait, and how long a suspect waits before it has its trial beside others, at least at
-/// first: long enough for nearly any body to end, short enough for many suspects with long ones to be under way again in
-/// minutes. Each death beside others doubles it: so one that kills its
-/// process only after hours is alone at last when it does. Real time: it is about a process, not about workflows.
+/// How long a trial lasts while others wait, and how long a suspect waits at least before it has its trial alongside
+/// others. The initial time is long enough for nearly any body to end. It is short enough that many suspects with long
+/// bodies all run again within minutes. Each crash alongside others doubles the time, so an instance that crashes its
+/// process only after hours eventually runs alone when it does. The time is real time, because it concerns a process
+/// and not workflows.
 pub(in crate::engine) fn allowance(deaths: Deaths) -> Duration {
     Duration::from_secs(10).saturating_mul(1_u32.checked_shl(deaths.beside).unwrap_or(u32::MAX))
 }
 
-/// How long parts of a process are kept waiting. Real time.
+/// How long bodies and suspects of a process have to wait. All times are real time.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
-    /// Suspects that come one after the other while bodies wait, together.
+    /// The total time for which trials may follow one another while bodies wait.
     stretch: Duration,
-    /// The longest time that waiting bodies have before the next suspect, and that they are kept out at a time until what
-    /// runs has ended.
+    /// The longest time that waiting bodies get before the next trial. It is also the longest time of one closure, in
+    /// which the trial waits for the running bodies to end.
     longest_rest: Duration,
-    /// The first attempt to let the process get empty.
+    /// The length of the first closure, in which a trial waits for the running bodies to end.
     first_closure: Duration,
 }
 
 pub(in crate::engine) struct Isolation {
     pace: Pace,
     state: Mutex<State>,
-    /// Bodies may begin again.
+    /// Notified when bodies may start again.
     opened: Notify,
-    /// A body has ended that a suspect on trial may wait for, or one that waited has begun.
+    /// Notified when a body has ended that the suspect on trial may wait for, or when a waiting body has started.
     emptied: Notify,
-    /// A body or a suspect waits.
+    /// Notified when a body or a suspect begins to wait.
     requested: Notify,
 }
 
 struct State {
-    /// Bodies of instances that are no suspects.
+    /// The number of running bodies of instances that are not suspects.
     ordinary: usize,
-    /// Bodies of suspects whose trial is over.
+    /// The number of running bodies of suspects whose trial is over.
     lasting: usize,
-    /// Bodies that wait until they may begin.
+    /// The number of bodies that wait until they may start.
     waiting: usize,
     is_closed: bool,
-    /// Since when no body but a suspect's has begun.
+    /// Since when the process is closed to all bodies except those of the suspect on trial. A short opening between two
+    /// closures resets this time.
     closed: Option<Instant>,
-    /// Until when the next trial waits for bodies that have waited.
+    /// Until when the next trial waits, so that bodies that have waited can run.
     rest: Option<Instant>,
     /// The suspect on trial.
     trial: Option<u64>,
@@ -97,22 +102,22 @@ struct Suspect {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum SuspectState {
-    /// It waits for its trial, or has it.
+    /// The suspect waits for its trial or is on trial.
     #[default]
     Trial,
-    /// Its trial is over, and it is a suspect still.
+    /// The trial is over, but the instance is still a suspect.
     Lasting,
-    /// It is none any more, or this process does not work on it any more; bodies may go on.
+    /// The instance is not a suspect any more, or this process no longer works on it. Its bodies may still run.
     Cleared,
 }
 
-/// A body that runs, until it is dropped.
+/// Marks a body as running until this guard is dropped.
 pub(in crate::engine) struct Running {
     isolation: &'static Isolation,
     suspect: Option<u64>,
 }
 
-/// A body that waits until it may begin.
+/// Marks a body as waiting until this guard is dropped.
 pub(in crate::engine) struct Waiting(&'static Isolation);
 
 impl Isolation {
@@ -138,10 +143,11 @@ impl Isolation {
         }
     }
 
-    /// A body begins, of the suspect of this number if it is one's. `None`: it may not now.
+    /// Lets a body start. `suspect` is the number of the suspect to which the body belongs, if any. Returns `None` if
+    /// the body may not start now.
     pub fn enter(&'static self, suspect: Option<u64>) -> Option<Running> {
         let mut state = self.lock();
-        // A number that is not known any more is that of an instance that came to a commit.
+        // A number that is no longer known belongs to an instance that has committed, so the instance is not a suspect.
         let (in_state, suspect) =
             match suspect.and_then(|number| state.suspects.get(&number).map(|of| (of.state, number))) {
                 None | Some((SuspectState::Cleared, _)) => (SuspectState::Cleared, None),
@@ -161,7 +167,8 @@ impl Isolation {
         Some(Running { isolation: self, suspect })
     }
 
-    /// Once bodies may begin. Kept until the body has begun, so that the next suspect waits for it.
+    /// Waits until bodies may start. The caller keeps the returned guard until the body has started, so that the next
+    /// suspect waits for the body.
     pub async fn opened(&'static self, waiting: Option<Waiting>) -> Waiting {
         let waiting = waiting.unwrap_or_else(|| {
             self.lock().waiting += 1;
@@ -188,7 +195,7 @@ impl Isolation {
         Ticket { isolation: self, number, called: Some(called) }
     }
 
-    /// The suspect of this number comes before all others that wait.
+    /// Moves the suspect with this number to the front of the queue.
     pub fn prioritize(&self, number: u64) {
         let mut state = self.lock();
         if let Some(at) = state.queue.iter().position(|(waits, _)| *waits == number)
@@ -198,7 +205,8 @@ impl Isolation {
         }
     }
 
-    /// The next trial begins, if a suspect waits. Bodies that wait begin before, if they have waited for long.
+    /// Ends the current trial, and starts the next trial if a suspect waits. If bodies have waited for long, they start
+    /// before the suspect does.
     fn next_trial(&self, state: &mut State) {
         state.trial = None;
         while let Some((number, call)) = state.queue.pop_front() {
@@ -235,7 +243,7 @@ impl Isolation {
 }
 
 impl Isolation {
-    /// Once no body runs of an instance that is no suspect, and none waits.
+    /// Waits until no body of an ordinary instance (one that is not a suspect) is running or waiting.
     async fn has_emptied(&self) {
         until(&self.emptied, || {
             let state = self.lock();
@@ -244,7 +252,7 @@ impl Isolation {
         .await;
     }
 
-    /// Waits until a body or a suspect waits that cannot begin for the trial of another.
+    /// Waits until a body or a suspect is waiting because of the trial of another suspect.
     pub async fn keeps_others_waiting(&self) {
         until(&self.requested, || {
             let state = self.lock();
@@ -253,12 +261,12 @@ impl Isolation {
         .await;
     }
 
-    /// The trial of the suspect of this number is over, but the suspect runs on.
+    /// Ends the trial of the suspect with this number; the suspect continues to run.
     pub fn end_trial(&self, number: u64) {
         self.change(number, SuspectState::Lasting);
     }
 
-    /// The suspect of this number is in that state from now on; its trial is over.
+    /// Changes the state of the suspect with this number, and ends its trial.
     fn change(&self, number: u64, next: SuspectState) {
         let mut guard = self.lock();
         let state = &mut *guard;
@@ -320,7 +328,8 @@ impl Drop for Waiting {
     }
 }
 
-/// A suspect from the moment it requests its trial until it is no suspect, or this process does not work on it any more.
+/// Represents a suspect from its request for a trial until it is no longer a suspect, or until this process no longer
+/// works on it.
 pub(in crate::engine) struct Ticket {
     isolation: &'static Isolation,
     number: u64,
@@ -328,18 +337,18 @@ pub(in crate::engine) struct Ticket {
 }
 
 impl Ticket {
-    /// By which its bodies [enter](Isolation::enter).
+    /// The number with which the suspect's bodies [enter](Isolation::enter).
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Waits for the trial to begin: no other body begins from here on. Whether none runs: those that go on for longer than
-    /// `patience` run on beside it; those of instances that are no suspects only if they were waited for as long as the
-    /// process may be closed at a time.
+    /// Waits for the trial to begin. From then on, no other body starts. Returns whether no other body runs. Bodies
+    /// that run for longer than `patience` continue alongside the trial. For bodies of ordinary instances, the trial
+    /// also waits at least for the longest closure.
     pub async fn begin(&mut self, patience: Duration) -> bool {
         let isolation = self.isolation;
         if let Some(called) = &mut self.called {
-            // It fails only if the sender is dropped unsent, which never happens.
+            // Receiving fails only if the sender is dropped without sending, which never happens.
             let _called = called.await;
             self.called = None;
         }
@@ -370,7 +379,8 @@ impl Ticket {
                 return false;
             }
             isolation.open(&mut isolation.lock());
-            // For as long, unless what waits has begun and ended, and with it what was waited for.
+            // The process is open for as long as it was closed, or until all ordinary bodies have ended, including
+            // those that waited.
             before(Instant::now() + closed.elapsed(), isolation.has_emptied()).await;
             closure = closure.saturating_mul(2).min(longest_rest);
         }

@@ -1,14 +1,14 @@
-//! Waiting for a condition, or for some time.
+//! Waits for a condition, or for a limited time.
 
 use std::{future::Future, pin::pin};
 
 use tokio::{sync::Notify, time::Instant};
 
-/// Waits until `is_so` answers: it is called now, and each time that this is notified.
+/// Waits until `is_so` returns a value. `is_so` is called at once, and then each time that `notify` is notified.
 pub(super) async fn until<T>(notify: &Notify, mut is_so: impl FnMut() -> Option<T>) -> T {
     let mut notified = pin!(notify.notified());
     loop {
-        // Before the call: else what happens in between would be missed.
+        // The wait is enabled before the call. Otherwise a notification between the call and the wait would be missed.
         notified.as_mut().enable();
         if let Some(answer) = is_so() {
             return answer;
@@ -18,7 +18,7 @@ pub(super) async fn until<T>(notify: &Notify, mut is_so: impl FnMut() -> Option<
     }
 }
 
-/// What came of it until then; `None`: nothing.
+/// Returns the result of `work`, or `None` if `work` does not finish before `end`.
 pub(super) async fn before<T>(end: Instant, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout_at(end, work).await.ok()
 }

@@ -1,8 +1,8 @@
 //! The engine's own workflow behind a schedule.
 //!
-//! Its one working step sleeps until the next tick, starts an instance for it, and sleeps again. The step's state is
-//! the last tick, so that a schedule leaves no history however long it runs. In parallel to this step, an activity
-//! waits that no worker does: its open wait is how schedules are listed.
+//! The only step that does work sleeps until the next tick, starts an instance for the tick, and sleeps again. The
+//! state of the step is the last tick, so that a schedule leaves no history however long it runs. A second branch waits
+//! in parallel for an activity that no worker does. Its open subscription is used to list schedules.
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use super::{
 
 /// Starts instances for ticks.
 pub(crate) trait Starter: Send + Sync {
-    /// The time now; `None`: the host has ended.
+    /// Returns the current time, or `None` if the host has ended.
     fn now(&self) -> Option<DateTime<Utc>>;
 
-    /// Starts an instance for the tick of this reference, or finds the one that was started for it.
+    /// Starts an instance for the tick with this reference, or finds the instance that was already started for it.
     fn start<'a>(
         &'a self,
         spec: &'a Spec,
@@ -34,12 +34,13 @@ pub(crate) trait Starter: Send + Sync {
     ) -> BoxFuture<'a, std::result::Result<(), StepError>>;
 }
 
-/// The prefix of these definitions' ids. The id of the definition whose instances are started follows, so that a
-/// schedule runs only on hosts on which that definition is registered.
+/// The prefix of the ids of the engine's own definitions for schedules. The prefix is followed by the id of the
+/// definition whose instances are started. A schedule therefore runs only on hosts with which that definition is
+/// registered.
 const ANY_VERSION: &str = "wfe.schedule:";
-/// The prefix for schedules that name a version. That version is the version of this definition too, so that a
-/// schedule runs only on hosts on which it is registered. Earlier programs stored such schedules with the prefix
-/// above; these continue under it.
+/// The prefix for schedules that name a version. The engine's own definition has the same version, so a schedule runs
+/// only on hosts with which that version is registered. Earlier programs stored such schedules with the prefix
+/// `wfe.schedule:`; these schedules keep that prefix.
 const ONE_VERSION: &str = "wfe.schedule.pinned:";
 /// The activity that lists all schedules.
 pub(crate) const LISTED: &str = "wfe.schedule";
@@ -64,8 +65,8 @@ pub(crate) struct Ticked {
     pub last: DateTime<Utc>,
 }
 
-/// The id and version of the workflow behind a schedule for this definition: for its newest version (`None`), or for
-/// the given one.
+/// The id and version of the engine's own workflow for a schedule of this definition. The schedule starts the given
+/// version, or the newest version if `version` is `None`.
 pub(crate) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
     match version {
         None => (format!("{ANY_VERSION}{id}"), 1),
@@ -73,8 +74,8 @@ pub(crate) fn own_definition(id: &str, version: Option<u32>) -> (String, u32) {
     }
 }
 
-/// The workflows behind the schedules for this definition: one for the schedules that start its newest version, and
-/// one for those that name its version.
+/// The engine's own workflows for schedules of this definition. One is for the schedules that start its newest version,
+/// and the other is for the schedules that name its version.
 pub(crate) fn definitions_for(of: &Definition, starter: &Arc<dyn Starter>) -> Result<[Definition; 2]> {
     Ok([
         build(own_definition(of.id(), None), starter)?,
@@ -109,7 +110,8 @@ async fn tick(starter: &dyn Starter, ctx: &Ctx, spec: &Spec) -> StepResult {
     }
     let last = newest.unwrap_or(last);
     match next_tick(&every, last, now) {
-        // Until a time and not for a duration: the clock may be set before this is stored.
+        // The step sleeps until a time and not for a duration, because the clock may be set before this result is
+        // stored.
         Some(next) => Next::sleep_until(next).keeping(&Ticked { last }),
         None => Ok(Next::Done),
     }

@@ -1,4 +1,4 @@
-//! The tick for which an instance was started. It is kept in the instance's reference, which makes the start
+//! The tick for which an instance was started. The tick is stored in the instance's reference, which makes the start
 //! idempotent.
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -25,7 +25,8 @@ use wfe_core::steps::Ctx;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tick {
-    /// When the tick was due by the schedule's timetable. It is the same for all steps and attempts of the instance.
+    /// When the tick was due according to the schedule's timetable. The time is the same for all steps and attempts of
+    /// the instance.
     pub time: DateTime<Utc>,
     /// The id of the engine's own instance that runs the schedule, as in
     /// [`ScheduleStatus::instance_id`](crate::ScheduleStatus::instance_id).
@@ -33,11 +34,11 @@ pub struct Tick {
 }
 
 impl Tick {
-    /// Returns the tick for which this step's instance was started. `None`: the instance was started not by a tick,
-    /// but by a program, by a parent workflow, or by [`trigger`](crate::Schedules::trigger).
+    /// Returns the tick for which this step's instance was started. Returns `None` if the instance was started by a
+    /// program, by a parent workflow, or by [`trigger`](crate::Schedules::trigger).
     ///
-    /// The tick is read from the instance's [reference](Ctx::reference). A reference that a program itself gave is
-    /// taken for a tick if it has the form *id, slash, time*.
+    /// The tick is read from the instance's [reference](Ctx::reference). A reference that a program has set is also
+    /// read as a tick if it has the form *id, slash, time*.
     #[must_use]
     pub fn of(ctx: &Ctx) -> Option<Self> {
         Self::parse(ctx.reference()?)
@@ -55,7 +56,7 @@ impl Tick {
 
     fn parse(reference: &str) -> Option<Self> {
         let (schedule, time) = reference.rsplit_once('/')?;
-        // A reference that does not parse is not that of a tick.
+        // A reference that does not parse is not the reference of a tick.
         let tick = Self::new(schedule, time.parse().ok()?);
         (tick.reference() == reference && !schedule.is_empty()).then_some(tick)
     }

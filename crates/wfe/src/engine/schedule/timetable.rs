@@ -17,13 +17,13 @@ use wfe_core::definition::Every;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Timetable {
-    /// At this interval; the first time one interval after the schedule was created.
+    /// Starts instances at this interval. The first tick is one interval after the creation of the schedule.
     Interval(Duration),
-    /// At the times of a cron expression; see [`Every::cron`].
+    /// Starts instances at the times of a cron expression; see [`Every::cron`].
     Cron {
         /// The cron expression, of five to seven fields; see [`Every::cron`].
         expression: String,
-        /// The name of the time zone in the IANA database. `None`: UTC.
+        /// The name of the time zone in the IANA database. `None` means UTC.
         zone: Option<String>,
     },
     /// An interval with a time zone. This combination is not valid: [`Schedules::create`](crate::Schedules::create)
@@ -31,7 +31,7 @@ pub enum Timetable {
     IntervalInZone {
         /// The interval.
         interval: Duration,
-        /// The zone.
+        /// The name of the time zone.
         zone: String,
     },
 }
@@ -45,10 +45,10 @@ impl Timetable {
     }
 
     /// Starts instances at the times of this cron expression, in UTC or in the [zone](Self::in_zone) that is set. The
-    /// expression has five fields; or six, with the seconds first; or seven, with the seconds first and the year
-    /// last. [`Every::cron`] describes the syntax, and what happens when the clocks of a zone change.
-    /// [`Schedules::create`](crate::Schedules::create) refuses an expression that is not valid or has no time in the
-    /// future.
+    /// expression has five to seven fields. With six fields, the seconds come first. With seven fields, the seconds
+    /// come first and the year comes last. [`Every::cron`] describes the syntax, and what happens when the clocks of a
+    /// zone change. [`Schedules::create`](crate::Schedules::create) refuses an expression that is not valid or has no
+    /// time in the future.
     pub fn cron(expression: impl Into<String>) -> Self {
         Self::Cron { expression: expression.into(), zone: None }
     }
@@ -75,7 +75,8 @@ impl Timetable {
     }
 }
 
-/// What a schedule does about missed ticks: those that were due while no host ran, or while the schedule was paused.
+/// What a schedule does about missed ticks. A tick is missed if it was due while no host ran, or while the schedule was
+/// paused.
 ///
 /// ```
 /// use wfe::{CatchUp, NewSchedule, Timetable};
@@ -95,16 +96,16 @@ pub enum CatchUp {
     /// Starts one instance, for the newest missed tick.
     #[default]
     One,
-    /// Starts one instance for each missed tick, but at most this many, for the newest ticks.
+    /// Starts one instance for each missed tick, but at most this many instances. The newest ticks have priority.
     All(u32),
     /// Starts no instance for missed ticks. A tick counts as missed when it is more than ten seconds late.
     None,
 }
 
-/// How late a tick may be before it counts as missed. Even a busy host is much less late.
+/// How late a tick may be before it counts as missed. Even on a busy host, delays are much shorter.
 const MISSED: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
-/// The ticks after `last` that are due and for which instances are to be started, oldest first.
+/// Returns the due ticks after `last` for which instances must be started, oldest first.
 pub(crate) fn due(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, catch_up: CatchUp) -> Due<'_> {
     let most = match catch_up {
         CatchUp::One | CatchUp::None => 1,
@@ -113,7 +114,7 @@ pub(crate) fn due(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>, catch_
     let (mut ticks, newest) = newest(every, last, now, most);
     let is_missed = newest.is_some_and(|newest| now - newest > MISSED);
     if is_missed && matches!(catch_up, CatchUp::None | CatchUp::All(0)) {
-        ticks.now = ticks.at; // none
+        ticks.now = ticks.at; // leaves no ticks
     }
     Due { ticks, newest }
 }
@@ -143,14 +144,14 @@ impl Iterator for Ticks<'_> {
     }
 }
 
-/// The first tick after `now`. `None`: there is none, or its time cannot be stored.
+/// Returns the first tick after `now`. Returns `None` if there is no later tick, or if its time cannot be stored.
 pub(crate) fn next_tick(every: &Every, last: DateTime<Utc>, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     every.next(last, now).filter(|next| next.timestamp_nanos_opt().is_some())
 }
 
-/// The newest ticks after `last` and up to `now`, at most `most`, and the newest one of them. Searches back from
-/// `now`, twice as far each time, so that the cost grows with the number of ticks returned and not with the time that
-/// has passed. The first search covers no more than a few of the shortest intervals.
+/// Returns at most `most` of the newest ticks after `last` and up to `now`, and the newest tick. Searches back from
+/// `now`, twice as far each time, so that the cost grows with the number of ticks returned and not with the elapsed
+/// time. The first search covers no more than a few of the shortest intervals.
 fn newest(
     every: &Every,
     last: DateTime<Utc>,

@@ -8,25 +8,25 @@ use wfe_core::sync::lock;
 
 use crate::engine::state::outcome::End;
 
-/// Which callers wait for the end of which instance, and which instances this host works on.
+/// Records which callers wait for the end of which instance, and which instances this host works on.
 #[derive(Default)]
 pub(in crate::engine) struct Completions(Mutex<HashMap<String, Entry>>);
 
 #[derive(Default)]
 struct Entry {
-    /// How many works of this host on the instance have not ended; more than one where an instance that another host took
-    /// over came back.
+    /// How many actors of this host work on the instance. There may be more than one if another host took the instance
+    /// over and this host then got it back.
     at_work: usize,
     waiting: Vec<oneshot::Sender<Arc<End>>>,
 }
 
 impl Completions {
-    /// This host works on the instance from now on.
+    /// Records that this host works on the instance from now on.
     pub fn begin(&self, id: &str) {
         self.lock().entry(id.to_owned()).or_default().at_work += 1;
     }
 
-    /// This host works on it no longer; with `end`, because it has ended.
+    /// Records that this host no longer works on the instance. `end` is the end of the instance, if it has ended.
     pub fn finish(&self, id: &str, end: Option<End>) {
         let mut map = self.lock();
         let Some(entry) = map.get_mut(id) else { return };
@@ -34,11 +34,12 @@ impl Completions {
         if let Some(end) = end {
             let end = Arc::new(end);
             for waiter in entry.waiting.drain(..) {
-                // A caller that has gone away needs no answer.
+                // Sending fails if the caller no longer waits.
                 let _gone = waiter.send(end.clone());
             }
         } else if entry.at_work == 0 {
-            // Given back, or taken over by another host, which may have ended it by now: the callers look into the store.
+            // The instance was released or taken over by another host, which may already have ended it. The callers
+            // read the store.
             entry.waiting.clear();
         }
         entry.waiting.retain(|w| !w.is_closed());
@@ -47,8 +48,9 @@ impl Completions {
         }
     }
 
-    /// Registers a caller; `true`: this host works on the instance, so the end will come by itself. `false`: look into
-    /// the store too. An error of the receiver: look into the store, and wait anew.
+    /// Registers a caller that waits for the end of an instance. The returned flag is `true` if this host works on the
+    /// instance, so that the end arrives automatically. If it is `false`, the caller must also read the store. If the
+    /// receiver returns an error, the caller must read the store and wait again.
     pub fn wait(&self, id: &str) -> (oneshot::Receiver<Arc<End>>, bool) {
         let (sender, receiver) = oneshot::channel();
         let mut map = self.lock();
@@ -58,17 +60,17 @@ impl Completions {
         (receiver, entry.at_work > 0)
     }
 
-    /// Forgets a caller that has gone away, when what this gives is dropped.
+    /// Returns a guard that removes the entry of a caller that no longer waits when the guard is dropped.
     pub fn tidy<'a>(&'a self, id: &'a str) -> Tidy<'a> {
         Tidy { completions: self, id }
     }
 
-    /// The instances that callers wait for.
+    /// The ids of the instances that callers wait for.
     pub fn all(&self) -> Vec<String> {
         self.waited_for(|_| true)
     }
 
-    /// The instances that callers wait for, but this host does not work on.
+    /// The ids of the instances that callers wait for but that this host does not work on.
     pub fn elsewhere(&self) -> Vec<String> {
         self.waited_for(|entry| entry.at_work == 0)
     }
@@ -84,14 +86,14 @@ impl Completions {
             .collect()
     }
 
-    /// The callers that wait for this instance look into the store.
+    /// Makes the callers that wait for this instance read the store.
     pub fn look(&self, id: &str) {
         if let Some(entry) = self.lock().get_mut(id) {
             entry.waiting.clear();
         }
     }
 
-    /// The host has stopped: no end comes any more.
+    /// Ends all waits, because the host has stopped and reports no more ends.
     pub fn close(&self) {
         self.lock().clear();
     }

@@ -13,27 +13,29 @@ use wfe_core::{clock::Clock, sync::lock, traits::Owner};
 
 use crate::store::{StoreAccess, loss::warn_unless_lost};
 
-/// Ticks in a lease. A work that has not come to a commit for two ticks, a third of the lease, needs a heartbeat; the
-/// first one comes after half of the lease at the latest, which leaves the other half to a busy machine.
+/// The number of ticks in a lease. Work that has not committed for two ticks, a third of the lease, needs a heartbeat.
+/// The first heartbeat is sent after half of the lease at the latest, which leaves the other half for delays on a busy
+/// machine.
 const TICKS: u32 = 6;
-/// Ticks without a commit after which a heartbeat is due.
+/// The number of ticks without a commit after which a heartbeat is due.
 const STILL: u64 = 2;
-/// A timer is no more exact: whatever the lease of a store is, its heartbeats take no whole core.
+/// The shortest tick. Timers are not more precise than this, and the limit keeps heartbeats from occupying a whole
+/// core, however short the lease of a store is.
 const SHORTEST_TICK: Duration = Duration::from_millis(1);
 
-/// The works under way in this host. Commits are signs of life to other processes; where a work comes to none for long,
-/// because its step takes long, a heartbeat says that its owner lives. While works are short, or none is under way,
-/// nothing is written.
+/// The work in progress on this host. For other processes, a commit is a sign of life of the owner. If work does not
+/// commit for a while because its step is slow, a heartbeat shows that the owner is alive. No heartbeat is written
+/// while all work is short or no work is in progress.
 #[derive(Default)]
 pub(in crate::engine) struct Heartbeats {
     works: Mutex<Works>,
     steady: Mutex<Option<Steady>>,
-    /// There is a work again, after there was none.
+    /// Notified when work is in progress again after there was none.
     some: Notify,
 }
 
-/// Since when the ticks have come in time, and which was the last, by the monotonic clock. With pauses of less than two
-/// ticks between them, three of them, after which there is a sign of life, take less than the lease.
+/// Since when the ticks have been on time, and when the last tick was, by the monotonic clock. If ticks are less than
+/// two tick lengths apart, three ticks take less than the lease. After three ticks there is always a sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Steady {
     since: Duration,
@@ -41,7 +43,7 @@ struct Steady {
 }
 
 impl Steady {
-    /// `before`: what was so at the last tick.
+    /// Updates the state at a tick. `before` is the state after the last tick.
     fn tick(before: Option<Self>, now: Duration, lease: Duration) -> Self {
         let since = before.filter(|before| before.is_in_time(now, lease)).map_or(now, |before| before.since);
         Self { since, last: now }
@@ -61,12 +63,13 @@ struct Works {
 struct Counters {
     owner: Arc<Owner>,
     commits: AtomicU64,
-    /// The commits counted at the last tick, and the ticks since then without one. Only the ticker touches them.
+    /// The number of commits at the last tick, and the number of ticks without a commit since then. Only the ticker
+    /// accesses both counters.
     counted: AtomicU64,
     still: AtomicU64,
 }
 
-/// A work under way, until it is dropped.
+/// Marks work as in progress until this guard is dropped.
 pub(in crate::engine) struct OngoingWork {
     heartbeats: Arc<Heartbeats>,
     number: u64,
@@ -74,7 +77,7 @@ pub(in crate::engine) struct OngoingWork {
 }
 
 impl Heartbeats {
-    /// This owner works on something from now on.
+    /// Records that this owner has work in progress from now on.
     pub fn begin(self: &Arc<Self>, owner: Arc<Owner>) -> OngoingWork {
         let counters = Arc::new(Counters {
             owner,
@@ -93,8 +96,9 @@ impl Heartbeats {
         OngoingWork { heartbeats: self.clone(), number, counters }
     }
 
-    /// Does something that may give this owner instances, and then reads them. Once that takes as long as a tick, it is a work
-    /// of the owner's: what it has by then must not be taken for a frozen owner's.
+    /// Runs `work`, which may assign instances to this owner and then reads them. If `work` takes longer than a tick,
+    /// it counts as work in progress of the owner. Otherwise the owner could be considered unresponsive, and the
+    /// instances that it has by then could be taken over.
     pub async fn during<T>(
         self: &Arc<Self>,
         owner: &Arc<Owner>,
@@ -112,20 +116,20 @@ impl Heartbeats {
         work.await
     }
 
-    /// Sends the heartbeats that are due, for ever; while nothing is under way it rests. By the monotonic clock: a wall
-    /// clock that is set must not make the host look dead.
+    /// Sends due heartbeats for ever, and rests while no work is in progress. Uses the monotonic clock, because a
+    /// change of the wall clock must not make the host look dead.
     pub async fn run(&self, lease: Duration, clock: &dyn Clock, store: &StoreAccess) {
         loop {
             while self.lock().under_way.is_empty() {
                 self.some.notified().await;
-                // To claim is a sign of life.
+                // A claim is a sign of life, so the host counts as steady from here on.
                 self.set_steady(Some(Steady::tick(None, clock.monotonic(), lease)));
             }
             clock.sleep(tick(lease)).await;
             let now = clock.monotonic();
             let mut lives = true;
             let owners = self.tick();
-            // At the same time: a store that is slow to take one keeps no other from being shown as alive.
+            // The heartbeats are sent concurrently, so that a slow heartbeat does not delay the others.
             let beats = join_all(owners.iter().map(|owner| store.heartbeat(owner))).await;
             for (owner, beat) in owners.iter().zip(beats) {
                 if let Err(error) = beat {
@@ -138,8 +142,8 @@ impl Heartbeats {
         }
     }
 
-    /// Whether this host, with owners of this lease, has shown all the time from `seen` until `now` that it lives. `false`:
-    /// it was frozen, or it is not known.
+    /// Whether this host has shown without interruption from `seen` until `now` that it is alive. `lease` is the lease
+    /// of its owners. `false` means that the host was unresponsive, or that this is not known.
     pub fn is_steady(&self, seen: Duration, now: Duration, lease: Duration) -> bool {
         lock(&self.steady).is_some_and(|steady| {
             steady.is_in_time(now, lease) && steady.since.saturating_sub(seen) < lease / TICKS * 2
@@ -150,7 +154,7 @@ impl Heartbeats {
         *lock(&self.steady) = steady;
     }
 
-    /// The owners of which a heartbeat is due.
+    /// Counts a tick, and returns the owners for which a heartbeat is due.
     fn tick(&self) -> Vec<Arc<Owner>> {
         let mut owners = BTreeMap::new();
         for work in self.lock().under_way.values() {
@@ -169,13 +173,13 @@ impl Heartbeats {
     }
 }
 
-/// How long it is from one tick to the next.
+/// The time between two ticks.
 fn tick(lease: Duration) -> Duration {
     (lease / TICKS).max(SHORTEST_TICK)
 }
 
 impl OngoingWork {
-    /// The work came to a commit.
+    /// Records that the work has committed.
     pub fn committed(&self) {
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
     }

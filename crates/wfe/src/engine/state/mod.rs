@@ -1,4 +1,4 @@
-//! What all parts of an engine share.
+//! The state that all parts of an engine share.
 
 pub(in crate::engine) mod completions;
 pub(in crate::engine) mod heartbeat;

@@ -1,7 +1,7 @@
-//! What the engine is to look after: notifications, which merge.
+//! Notifications for the engine, which merge.
 //!
-//! Each of them says that something *is stored*, so it comes after that write, and the engine reads the
-//! store once it has taken the notification up. However many come before that, one look answers all of them.
+//! Each notification says that something *is stored*. It is sent after the write, and the engine reads the store after
+//! it has received the notification. A single read therefore covers all notifications that were sent before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,67 +11,67 @@ use wfe_core::traits::StepCommit;
 
 use super::unprocessed::{REMEMBERED, Unprocessed};
 
-/// What a call of the program needs to send something to the engine; it is free for the next one when the engine has
-/// taken that up.
+/// The permit that a call of the program needs to send something to the engine. It becomes available again when the
+/// engine has handled what was sent.
 pub(crate) type Permit = OwnedSemaphorePermit;
 
-/// What was stored since the engine last looked, each thing once.
+/// What was stored since the engine last received notifications; duplicates are merged.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, and all combinations occur")]
 #[derive(Default)]
 pub(in crate::engine) struct Notifications {
-    /// Instances of which a caller has requested something. The permits bound how many there are; a race with the start of
-    /// the host can leave one without.
+    /// Instances for which a caller has stored a request. The permits bound their number. A request may lack a permit
+    /// if it was sent while the host was being started.
     pub requested: BTreeMap<String, Option<Permit>>,
-    /// Instances of which commits have requested something.
+    /// Instances for which commits have stored a request.
     pub by_commits: BTreeSet<String>,
-    /// Instances at work here for which commits hold something.
+    /// Instances at work here for which commits have stored something.
     pub woken: BTreeSet<String>,
-    /// When events become due that are dated ahead, in milliseconds: the next ones.
+    /// The next due times of events that were published for a later time, in milliseconds since the Unix epoch.
     pub dates: BTreeSet<i64>,
-    /// Something may be deliverable: an event, an answer, a new child.
+    /// Something may be deliverable, such as an event, an answer, or a new child.
     pub is_deliverable: bool,
     /// Events that may be marked as processed.
     pub events: Unprocessed,
-    /// An instance was stored without an owner.
+    /// Whether an instance was stored without an owner.
     pub has_unowned: bool,
-    /// Definitions were registered.
+    /// Whether definitions were registered.
     pub has_definitions: bool,
-    /// It is not known whether the store gave this owner an instance that this host does not work on.
+    /// The store may have assigned an instance to this owner that this host does not work on.
     pub is_owner_in_doubt: bool,
 }
 
 impl Notifications {
-    /// An instance was stored without an owner: it is to be claimed if there is room for it.
+    /// Records that an instance was stored without an owner, which this host claims if it has capacity.
     pub fn unowned_instance(&mut self) {
         self.has_unowned = true;
     }
 
-    /// Definitions were registered: stored instances may wait for them.
+    /// Records that definitions were registered. Stored instances may have waited for them.
     pub fn definitions_changed(&mut self) {
         self.has_definitions = true;
     }
 
-    /// The store may have given this host's owner an instance that this host does not work on.
+    /// Records that the store may have assigned an instance to this host's owner that this host does not work on.
     pub fn owner_in_doubt(&mut self) {
         self.is_owner_in_doubt = true;
     }
 
-    /// Something may be deliverable now.
+    /// Records that something may be deliverable now.
     pub fn deliverable(&mut self) {
         self.is_deliverable = true;
     }
 
-    /// An event may be stored whose id is not known, and that no instance may need.
+    /// Records that an event with an unknown id may be stored, which perhaps no instance needs.
     pub fn event_in_doubt(&mut self) {
         self.events.all = true;
     }
 
-    /// This instance has a request of a caller.
+    /// Records that a caller has stored a request for this instance.
     pub fn request(&mut self, id: &str, permit: Option<Permit>) {
         self.requested.entry(id.to_owned()).or_insert(permit);
     }
 
-    /// An event was stored: dated ahead, or (`None`) it is due.
+    /// Records that an event was stored. `due` is its due time, or `None` if the event is due already.
     pub fn event_stored(&mut self, id: &str, due: Option<DateTime<Utc>>) {
         self.is_deliverable = true;
         match due {
@@ -83,13 +83,13 @@ impl Notifications {
         }
     }
 
-    /// A commit is stored that holds something for others.
+    /// Records a stored commit that contains something for other instances.
     pub fn committed(&mut self, commit: &StepCommit) {
         self.is_deliverable = true;
         self.by_commits.extend(commit.requested.iter().map(|(id, _)| id.clone()));
     }
 
-    /// A commit is stored that gives these instances something to do.
+    /// Records that a stored commit contains something for these instances.
     pub fn wakes(&mut self, ids: Vec<String>) {
         self.is_deliverable = true;
         self.woken.extend(ids);
@@ -107,7 +107,7 @@ impl Notifications {
             && self.events.is_empty()
     }
 
-    /// Adds what has come later.
+    /// Adds later notifications.
     pub fn merge(&mut self, mut later: Self) {
         for (id, permit) in later.requested {
             self.requested.entry(id).or_insert(permit);
@@ -123,7 +123,8 @@ impl Notifications {
         self.is_owner_in_doubt |= later.is_owner_in_doubt;
     }
 
-    /// They are read from the store when the earlier ones have come.
+    /// Forgets the latest due times if there are too many. They are read from the store when the earlier due times have
+    /// come.
     fn forget_far_dates(&mut self) {
         while self.dates.len() > REMEMBERED {
             self.dates.pop_last();
@@ -131,7 +132,8 @@ impl Notifications {
     }
 }
 
-/// A time in milliseconds, never earlier than the time itself.
+/// Converts a time to milliseconds since the Unix epoch, rounded up, so that the result is never earlier than the time
+/// itself.
 pub(in crate::engine) fn millis_rounded_up(time: DateTime<Utc>) -> i64 {
     let millis = time.timestamp_millis();
     if time.timestamp_subsec_nanos().is_multiple_of(1_000_000) { millis } else { millis.saturating_add(1) }

@@ -7,13 +7,14 @@ use crate::engine::steps::{
     slots::Limits,
 };
 
-/// How long before its due time an instance is claimed. Long enough to claim and read all instances that become due
-/// at once, so that they are in memory when their time comes. Short enough that a host that dies holds few of them:
-/// those are late by the poll interval of another host.
+/// How long before its due time an instance is claimed. The time is long enough to claim and read all instances that
+/// become due at once, so that they are in memory when their due time comes. It is short enough that a host that
+/// crashes holds only a few of them. After a crash, these instances are late by the poll interval of another host.
 const CLAIM_AHEAD: Duration = Duration::from_secs(1);
 
-/// What waits at once to be taken up by the engine, of orders and requests of the program. As many as enter a queue of the
-/// store: more would wait there. Each is an instance in memory, or an id.
+/// How many orders and requests of the program may wait for the engine at once. The number equals the capacity of a
+/// queue of the store, since more orders would only wait there. Each order holds an instance in memory, and each
+/// request holds an id.
 const PERMITS: usize = 1024;
 
 /// A host's settings.
@@ -35,14 +36,16 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             clock: Arc::new(SystemClock),
-            // Half of tokio's blocking threads: steps must not keep the program's own blocking work from running.
+            // The default is half of tokio's blocking threads, so that steps leave threads for the program's own
+            // blocking work.
             concurrent_steps: 256,
-            // Enough for ten thousand timers that are due in the same second. Each takes some 15 KB besides its data.
+            // This is enough for ten thousand timers that are due in the same second. Each instance takes about 15 KB
+            // besides its data.
             concurrent_instances: 16_384,
             claim_ahead: CLAIM_AHEAD,
             permits: PERMITS,
-            // Notifications need no poll, even those from other processes. The instances of a killed process wait
-            // this long. A poll each second costs nothing measurable.
+            // Notifications need no poll, even those from other processes. The poll is for the instances of a killed
+            // process, which wait this long. A poll each second has no measurable cost.
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             seed: None,

@@ -10,17 +10,17 @@ use wfe_core::{
 /// How an instance ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome<D> {
-    /// Completed: its last step succeeded. Holds the data of the instance.
+    /// The instance completed: its last step succeeded. Holds the data of the instance.
     Completed(D),
-    /// Failed: a step failed and was not retried any more. Holds that failure.
+    /// The instance failed: a step failed and was not retried any more. Holds that failure.
     Failed(Box<StepFailure>),
-    /// Cancelled by a request; its open sagas were compensated.
+    /// The instance was cancelled by a request; its open sagas were compensated.
     Cancelled,
-    /// Terminated by a request; nothing was compensated.
+    /// The instance was terminated by a request; nothing was compensated.
     Terminated,
 }
 
-/// The end of an instance, before its data is typed.
+/// The end of an instance, with its data as untyped JSON.
 #[derive(Debug, Clone)]
 pub(crate) struct End {
     pub ending: Ending,
@@ -29,12 +29,13 @@ pub(crate) struct End {
 }
 
 impl End {
-    /// `None`: it has not ended.
+    /// Returns the end of a loaded instance, or `None` if the instance has not ended.
     pub fn of(loaded: Loaded) -> Option<Self> {
         let ending = match (loaded.ending, loaded.instance.status) {
             (_, WorkflowStatus::Runnable | WorkflowStatus::Suspended) => return None,
             (Some(ending), _) => ending,
-            // Ended by a plain write of the instance, which stores no more than its status.
+            // The instance was ended by a direct write of the instance (`persist_workflow`), which stores only its
+            // status.
             (None, WorkflowStatus::Complete) => Ending::Completed,
             (None, WorkflowStatus::Terminated) => Ending::Terminated,
         };
@@ -56,14 +57,15 @@ impl End {
     }
 }
 
-/// The state of an idle host; from [`WorkflowHost::idle`](crate::WorkflowHost::idle).
+/// The state of an idle host, returned by [`WorkflowHost::idle`](crate::WorkflowHost::idle).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Idle {
-    /// The earliest due time in the store, or `None` if nothing is scheduled. It may change before then. It does not
-    /// include the poll interval.
+    /// The earliest due time in the store, or `None` if nothing is scheduled. The value may change before that time. It
+    /// does not include the poll interval.
     pub next: Option<DateTime<Utc>>,
-    /// How many times this host has taken up an instance so far. To learn whether several hosts on one store are idle
-    /// at the same time, ask each of them in turn, then all of them a second time: they are if no number has changed.
+    /// How many times this host has started to work on an instance so far. To find out whether several hosts on one
+    /// store are idle at the same time, query each host in turn, and then all hosts a second time. All hosts are idle
+    /// if no number has changed.
     pub works: u64,
 }

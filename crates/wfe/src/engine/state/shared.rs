@@ -32,14 +32,15 @@ use crate::{
     store::StoreAccess,
 };
 
-/// Lifecycle events kept for a subscriber that is slow. One that falls further behind gets the number of those that it missed.
+/// How many lifecycle events are kept for a slow subscriber. A subscriber that falls further behind gets the number of
+/// events that it has missed.
 const LIFECYCLE_BACKLOG: usize = 4096;
 
-/// What all parts of an engine share.
+/// The state that all parts of an engine share.
 pub(in crate::engine) struct Shared {
     pub store: Arc<StoreAccess>,
     pub options: Options,
-    /// The way to the dispatcher.
+    /// The channel to the dispatcher.
     pub channel: Arc<Channel>,
     pub completions: Completions,
     pub watchdog: Arc<Watchdog>,
@@ -51,14 +52,14 @@ pub(in crate::engine) struct Shared {
     pub start_barrier: Arc<StartBarrier>,
     /// One permit for each body that may run.
     pub steps: Arc<Semaphore>,
-    /// External tasks may be free. All who do such work in this process watch it.
+    /// Changes when external tasks may be available. All external workers of this process watch it.
     tasks: watch::Sender<()>,
     registry: RwLock<Registry>,
     owner: Mutex<Option<Arc<Owner>>>,
     instances: AtomicUsize,
-    /// Instances that wait to run alone, and are not counted above.
+    /// The number of instances that wait to run alone. `instances` does not include them.
     aside: AtomicUsize,
-    /// That the clock shows a time which no store can hold was reported.
+    /// Whether it was already logged that the clock shows a time which no store can hold.
     is_clock_reported: AtomicBool,
     random: Mutex<fastrand::Rng>,
 }
@@ -94,8 +95,9 @@ impl Shared {
         self.options.clock.now()
     }
 
-    /// Whether the clock shows a time that can be stored. If not, instances are neither claimed nor stored until it does:
-    /// each of their commits would be refused. The error is logged once for each time that the clock goes astray.
+    /// Whether the clock shows a time that can be stored. If not, instances are neither claimed nor stored until the
+    /// clock is corrected, because each of their commits would be refused. The error is logged once for each period in
+    /// which the clock is wrong.
     pub fn is_clock_usable(&self) -> bool {
         let now = self.now();
         match nanos("the time that the clock shows", now) {
@@ -105,15 +107,16 @@ impl Shared {
             }
             Err(error) => {
                 if !self.is_clock_reported.swap(true, Ordering::Relaxed) {
-                    logging::error!(%now, %error, "no instance goes on until the clock is set right");
+                    logging::error!(%now, %error, "no instance continues until the clock is corrected");
                 }
                 false
             }
         }
     }
 
-    /// Calls `f` with what the executor takes from outside. Its time can always be stored: what an instance computes while
-    /// the clock is astray must not make its next commit unstorable for good.
+    /// Calls `f` with the environment of the executor: the time, random numbers and definitions. The time can always be
+    /// stored. Otherwise a value that an instance computes while the clock is wrong could make its commits unstorable
+    /// for good.
     pub fn with_env<T>(&self, f: impl FnOnce(&mut Env<'_>) -> T) -> T {
         let mut random = || lock(&self.random).f64();
         let definition = |id: &str, version: Option<u32>| self.find_definition(id, version);
@@ -121,11 +124,11 @@ impl Shared {
     }
 
     pub fn publish(&self, event: LifecycleEvent) {
-        // It fails only if there is no subscriber.
+        // Sending fails only if there is no subscriber.
         let _no_subscriber = self.lifecycle.send(event);
     }
 
-    /// A commit is stored: others may have something to do at once.
+    /// Notifies other parts of the engine of a stored commit that may give them something to do.
     pub fn committed(&self, commit: &StepCommit) {
         if commit.subscribed.iter().any(|wait| wait.event_name.starts_with(OWN_NAMES)) {
             self.tasks_changed();
@@ -142,14 +145,14 @@ impl Shared {
         }
     }
 
-    /// A commit is stored that gives these instances something to do.
+    /// Notifies these instances of a stored commit that gives them something to do.
     pub fn woken(&self, ids: Vec<String>) {
         if !ids.is_empty() {
             self.channel.notify(|all| all.wakes(ids));
         }
     }
 
-    /// External workers look whether a task is free, or whether the host has stopped.
+    /// Notifies external workers that a task may be available, or that the host has stopped.
     pub fn tasks_changed(&self) {
         self.tasks.send_replace(());
     }
@@ -166,7 +169,7 @@ impl Shared {
         self.registry().get(id, version).cloned()
     }
 
-    /// Whether this instance can be run here; if not, it is left to others, and that is logged.
+    /// Whether this host can run the instance. If it cannot, this is logged, and the instance is left to other hosts.
     pub fn is_registered(&self, definition: &str, version: u32, instance: &str) -> bool {
         let is_registered = self.definition(definition, version).is_some();
         if !is_registered {
@@ -175,7 +178,7 @@ impl Shared {
         is_registered
     }
 
-    /// The definition of this id and version, or (`None`) of its newest version.
+    /// Returns the definition with this id and version, or with the newest version if `version` is `None`.
     pub fn find_definition(&self, id: &str, version: Option<u32>) -> Option<Definition> {
         self.registry().find(id, version).cloned()
     }
@@ -188,12 +191,12 @@ impl Shared {
         self.registry().keys()
     }
 
-    /// An instance as it is stored, if that can be: for the engine.
+    /// Reads an instance for the engine, and checks that its stored state is consistent.
     pub async fn read(&self, id: &str) -> Result<Loaded> {
         self.checked(self.store.load(id).await?).await
     }
 
-    /// As [`read`](Self::read), for the program.
+    /// Like [`read`](Self::read), but for calls of the program.
     pub async fn inspect(&self, id: &str) -> Result<Loaded> {
         self.checked(self.store.inspect(id).await?).await
     }
@@ -209,7 +212,7 @@ impl Shared {
         Ok(loaded)
     }
 
-    /// Whether what was loaded can be, without a further look at the store.
+    /// Whether the loaded state is consistent, as far as this can be decided without reading the store again.
     pub fn is_sound(&self, loaded: &Loaded) -> bool {
         self.contradiction(loaded).is_none() && lost_waits(loaded).is_empty()
     }
@@ -220,7 +223,7 @@ impl Shared {
         contradiction(loaded, definition.as_ref())
     }
 
-    /// Who this host is to the store, while it runs.
+    /// The owner as which this host is registered at the store, while the host runs.
     pub fn owner(&self) -> Option<Arc<Owner>> {
         lock(&self.owner).clone()
     }
@@ -229,7 +232,8 @@ impl Shared {
         *lock(&self.owner) = owner;
     }
 
-    /// Up to which time instances are claimed before they are due; `None`: none are.
+    /// Returns the time up to which instances are claimed before they are due, or `None` if instances are not claimed
+    /// ahead.
     pub fn ahead(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let ahead = self.options.claim_ahead;
         (!ahead.is_zero()).then(|| later(now, ahead))
@@ -245,8 +249,8 @@ impl Shared {
         self.instances.load(Ordering::Relaxed) > 0
     }
 
-    /// Marks that this host, as `owner`, works on the instance, until that is dropped. `slot` is
-    /// one of those of its definition, if these are limited.
+    /// Records that this host, as `owner`, works on the instance until the returned guard is dropped. `slot` is a slot
+    /// of the instance's definition, if the number of its instances is limited.
     pub fn begin(
         self: &Arc<Self>,
         id: &str,
@@ -260,20 +264,22 @@ impl Shared {
     }
 }
 
-/// This host works on an instance. Dropped, it does so no longer, and the callers that wait for the instance's end get it
-/// if it came.
+/// Records that this host works on an instance. When this guard is dropped, the host no longer works on the instance.
+/// The callers that wait for the end of the instance then get the end, if the instance has ended.
 pub(in crate::engine) struct AtWork {
     shared: Arc<Shared>,
     pub id: String,
     pub end: Option<End>,
-    /// Keeps the owner alive, too: what it owns is no other host's as long as this one works on it.
+    /// Also keeps the owner registered, so that no other host takes over the owner's instances while this host works on
+    /// this one.
     pub ongoing: OngoingWork,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
 impl AtWork {
-    /// Until it is dropped, the instance waits to run alone, and leaves its room in memory to others: as many as there is
-    /// room for at all, so that this too has a bound.
+    /// Records that the instance waits to run alone until the returned guard is dropped. Meanwhile its capacity in
+    /// memory is available to other instances. The number of instances that wait in this way is limited to the total
+    /// capacity.
     pub fn step_aside(&self) -> Aside {
         let (shared, limit) = (&self.shared, self.shared.options.concurrent_instances);
         let one_more = |aside| (aside < limit).then_some(aside + 1);
@@ -286,7 +292,7 @@ impl AtWork {
     }
 }
 
-/// An instance waits to run alone.
+/// Records that an instance waits to run alone.
 pub(in crate::engine) struct Aside {
     shared: Arc<Shared>,
     id: String,

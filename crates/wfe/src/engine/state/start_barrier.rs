@@ -6,13 +6,13 @@ use std::{
 use tokio::sync::Notify;
 use wfe_core::{models::WorkflowInstance, sync::lock};
 
-/// Starts that are under way of instances which this host may take up as soon as they are stored, before their start was
-/// published. The actor of a new instance waits here, so that no lifecycle event of a first step comes before that of
-/// the start.
+/// The starts in progress of instances that this host may claim before their start is published, because they are
+/// already stored. The actor of a new instance waits here, so that no lifecycle event of its first step precedes the
+/// event of its start.
 #[derive(Default)]
 pub(crate) struct StartBarrier {
     pending: Mutex<Pending>,
-    /// One of them is over.
+    /// Notified when a start in progress is over.
     over: Notify,
 }
 
@@ -22,12 +22,12 @@ struct Pending {
     starts: BTreeMap<u64, New>,
 }
 
-/// What is known of an instance before it is stored.
+/// What is known about an instance before it is stored.
 #[derive(PartialEq, Eq)]
 enum New {
-    /// Its id: a child.
+    /// The id of the instance, which is a child workflow.
     Child(String),
-    /// Its definition: the store gives it its id.
+    /// The definition of the instance, because the store assigns the id later.
     Of(String),
 }
 
@@ -40,7 +40,8 @@ impl New {
     }
 }
 
-/// The start of an instance, from before it is stored until its lifecycle event is published, or never will be.
+/// The start of an instance. It is in progress from before the instance is stored until its lifecycle event is
+/// published, or until it is certain that no event will be published.
 pub(crate) struct PendingStart {
     barrier: Arc<StartBarrier>,
     number: u64,
@@ -63,13 +64,13 @@ impl StartBarrier {
         PendingStart { barrier: self.clone(), number }
     }
 
-    /// Waits until no start is under way that may be that of this instance, which is stored. A start that begins later is
-    /// that of another instance.
+    /// Waits until no start is in progress that may be the start of this stored instance. A start that begins later
+    /// belongs to another instance.
     pub async fn passed(&self, instance: &WorkflowInstance) {
         let mut over = std::pin::pin!(self.over.notified());
         let last = self.lock().last;
         loop {
-            // Before the look: else a start that ends in between would be missed.
+            // The wait is enabled before the check. Otherwise a start that ends in between would be missed.
             over.as_mut().enable();
             if !self.lock().starts.range(..=last).any(|(_, new)| new.is(instance)) {
                 return;

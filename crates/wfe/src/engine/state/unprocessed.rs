@@ -1,19 +1,19 @@
-//! Events that may be marked as processed.
+//! A list of the events that may be marked as processed.
 
 use std::{collections::BTreeSet, mem, sync::Mutex};
 
 use tokio::sync::Notify;
 use wfe_core::sync::lock;
 
-/// Events that are remembered one by one. Where there are more, all unprocessed ones are looked through.
+/// How many events are remembered one by one. If there are more, all unprocessed events are scanned.
 pub(super) const REMEMBERED: usize = 1024;
 
 /// Events that no instance may need any more, so that they may be marked as processed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) struct Unprocessed {
-    /// Each once, however many instances have taken it.
+    /// The ids of the events. Each id is stored once, however many instances have received the event.
     pub ids: BTreeSet<String>,
-    /// It is not known which ones: all unprocessed events have to be looked through.
+    /// Whether the ids are unknown, so that all unprocessed events must be scanned.
     pub all: bool,
 }
 
@@ -41,7 +41,7 @@ impl Unprocessed {
     }
 }
 
-/// What the event sweeper is to look after: events that were stored, or taken by a commit that is stored.
+/// The events that the event sweeper must check: events that were stored, or that a stored commit has consumed.
 #[derive(Default)]
 pub(in crate::engine) struct SweepList {
     unprocessed: Mutex<Unprocessed>,
@@ -57,13 +57,14 @@ impl SweepList {
         self.arrived.notify_one();
     }
 
-    /// It is not known which events no instance needs any more: a subscription was closed without one, an event that was
-    /// dated ahead has become due, the host starts.
+    /// Requests a scan of all unprocessed events, because it is not known which of them no instance needs any more.
+    /// This happens when a subscription was closed without an event, when an event that was published for a later time
+    /// has become due, and when the host starts.
     pub fn note_all(&self) {
         self.note(Unprocessed { all: true, ..Unprocessed::default() });
     }
 
-    /// Waits until something was noted, and takes it.
+    /// Waits until events were noted, and takes all of them.
     pub async fn take(&self) -> Unprocessed {
         self.arrived.notified().await;
         mem::take(&mut *self.lock())

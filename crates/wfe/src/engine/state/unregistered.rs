@@ -2,13 +2,14 @@ use std::{collections::HashSet, sync::Mutex};
 
 use wfe_core::{logging, sync::lock};
 
-/// Which definitions that stored instances need, and that are not registered here, have been reported.
+/// Records which missing definitions have been reported: definitions that stored instances need but that are not
+/// registered here.
 #[derive(Default)]
 pub(in crate::engine) struct Unregistered(Mutex<HashSet<(String, u32)>>);
 
 impl Unregistered {
-    /// This instance needs this definition, which is not registered here. It is logged once for each definition and
-    /// version, however many instances need it: they all wait for the same.
+    /// Reports that this instance needs this definition, which is not registered here. The warning is logged once for
+    /// each definition and version, however many instances need the definition.
     pub fn report(&self, definition: &str, version: u32, instance: &str) {
         let mut reported = lock(&self.0);
         if reported.insert((definition.to_owned(), version)) {

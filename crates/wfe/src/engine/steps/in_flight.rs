@@ -1,4 +1,5 @@
-//! Which bodies the hosts of this process have taken up and that have not ended, and how far each of them has come.
+//! Records the bodies that the hosts of this process have queued or started and that have not ended, and the state of
+//! each of them.
 
 use std::{
     collections::HashMap,
@@ -17,12 +18,12 @@ use wfe_core::{
 
 use crate::engine::instance::mail::{Mail, MailSender};
 
-/// Those of all hosts of this process. An instance that one of them gave back, or lost, may be claimed by another one, or
-/// by itself, while a body of it still runs here; the store does not know that. Instances are told apart by their ids, which
-/// differ from store to store but for copies of a database.
+/// The bodies of all hosts of this process. A host may release or lose an instance while a body of the instance still
+/// runs here. Another host, or the same host, may then claim the instance, because the store is not aware of the body.
+/// Instances are identified by their ids, which differ between stores except for copies of a database.
 static HOSTS: LazyLock<Mutex<Vec<Weak<InFlight>>>> = LazyLock::new(Mutex::default);
 
-/// The bodies of one host. A cancelled one is among them until it has ended or was dropped.
+/// The bodies of one host. A cancelled body is included until it has ended or was dropped.
 pub(in crate::engine) struct InFlight {
     instances: Mutex<HashMap<Arc<str>, Instance>>,
     made: AtomicU64,
@@ -33,7 +34,7 @@ struct Instance {
     bodies: Vec<Body>,
     /// Pointers that wait until an earlier body of their step has ended.
     held: Vec<String>,
-    /// The instance waits as a whole: it may kill its process, and others run before it.
+    /// The instance waits as a whole: it may crash its process, so other instances run before it.
     is_set_aside: bool,
 }
 
@@ -43,18 +44,18 @@ impl Instance {
     }
 }
 
-/// How far a body has come.
+/// The state of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyState {
-    /// It waits for a slot.
+    /// The body waits for a slot.
     Waits,
-    /// It runs, since then.
+    /// The body has been running since this time.
     Runs(DateTime<Utc>),
-    /// It waits until an earlier body of the step has ended.
+    /// The body waits until an earlier body of the step has ended.
     Held,
 }
 
-/// How far the bodies of an instance have come.
+/// The states of the bodies of an instance.
 #[derive(Debug, Default)]
 pub(crate) struct BodyStates {
     of: HashMap<String, BodyState>,
@@ -63,12 +64,12 @@ pub(crate) struct BodyStates {
 }
 
 impl BodyStates {
-    /// That of the body at this pointer; `None`: none was taken up.
+    /// Returns the state of the body at this pointer, or `None` if the pointer has no body.
     pub fn at(&self, pointer: &str) -> Option<BodyState> {
         self.of.get(pointer).copied()
     }
 
-    /// Whether the instance waits as a whole: it may kill its process, and others run before it.
+    /// Whether the instance waits as a whole: it may crash its process, so other instances run before it.
     pub fn is_set_aside(&self) -> bool {
         self.is_set_aside
     }
@@ -79,7 +80,7 @@ struct Body {
     execution: StepExecution,
     state: BodyState,
     token: CancellationToken,
-    /// The actors that wait for its end beside its own, and as which job.
+    /// The other actors that wait for the end of the body, each with the job number that the actor uses for the body.
     waiting: Vec<(MailSender, u64)>,
 }
 
@@ -93,7 +94,7 @@ impl InFlight {
         this
     }
 
-    /// A body was taken up. Gives the number by which it is known here.
+    /// Adds a body that waits for a slot. Returns the number that identifies the body here.
     pub fn add(&self, instance: &Arc<str>, job: &Job) -> u64 {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let (execution, token) = (job.execution(), job.token().clone());
@@ -110,7 +111,7 @@ impl InFlight {
         }
     }
 
-    /// The body has ended. Other actors that waited for that get mail.
+    /// Removes a body that has ended, and notifies the other actors that waited for its end.
     pub fn remove(&self, instance: &str, number: u64) {
         let mut instances = lock(&self.instances);
         let Some(of) = instances.get_mut(instance) else { return };
@@ -121,12 +122,12 @@ impl InFlight {
         }
         drop(instances);
         for (mail, job) in ended.into_iter().flat_map(|body| body.waiting) {
-            // Void if the actor has ended.
+            // The mail is discarded if the actor has ended.
             mail.send(Mail::NotRun(job));
         }
     }
 
-    /// These pointers of the instance, and no others, wait until an earlier body of their step has ended.
+    /// Records that exactly these pointers of the instance wait until an earlier body of their step has ended.
     pub fn hold(&self, instance: &Arc<str>, held: Vec<String>) {
         let mut instances = lock(&self.instances);
         let of = instances.entry(instance.clone()).or_default();
@@ -136,7 +137,7 @@ impl InFlight {
         }
     }
 
-    /// Whether the instance waits as a whole.
+    /// Records whether the instance waits as a whole.
     pub fn set_aside(&self, instance: &str, is_set_aside: bool) {
         let mut instances = lock(&self.instances);
         let of = instances.entry(instance.into()).or_default();
@@ -146,8 +147,8 @@ impl InFlight {
         }
     }
 
-    /// How far the bodies of the instance have come, but for cancelled ones: where such a body goes on, its pointer has come
-    /// further than that.
+    /// Returns the states of the bodies of the instance, except for cancelled bodies: if a cancelled body still runs,
+    /// its pointer has already moved on.
     pub fn of(&self, instance: &str) -> BodyStates {
         let instances = lock(&self.instances);
         let Some(of) = instances.get(instance) else { return BodyStates::default() };
@@ -157,8 +158,8 @@ impl InFlight {
         BodyStates { of: held.chain(wanted).collect(), is_set_aside: of.is_set_aside }
     }
 
-    /// All bodies of the instance that have not ended in this process, whichever host has begun them. The end of each is
-    /// mailed as that of a job of its own: these jobs are numbered from `from` on.
+    /// Returns all bodies of the instance that have not ended in this process, whichever host has started them. The end
+    /// of each body is mailed as the end of a separate job. These jobs are numbered from `from` on.
     pub fn in_process(instance: &str, mail: &MailSender, from: u64) -> Vec<(u64, StepExecution)> {
         let hosts: Vec<_> = lock(&HOSTS).iter().filter_map(Weak::upgrade).collect();
         let (mut found, mut job) = (Vec::new(), from);

@@ -11,15 +11,14 @@ use wfe_core::{
     traits::{Ending, StepFailure},
 };
 
-/// A middleware that runs around the body of every step of every definition, for example to measure, log or refuse
-/// steps.
+/// A middleware that wraps the body of every step of every definition, for example to measure, log or refuse steps.
 ///
 /// The middlewares of a host form a chain; the one that was added to the builder first is the outermost. A middleware
 /// runs on the program's runtime, once per attempt, and is part of the attempt:
-/// * If it panics or returns an error, the attempt fails.
-/// * The time that it takes counts towards the attempt's timeout.
+/// * If the middleware panics or returns an error, the attempt fails.
+/// * The time that the middleware takes counts towards the attempt's timeout.
 /// * Its side effects happen at least once.
-/// * It is dropped together with the body, one second after the cancellation token of the attempt has fired
+/// * It is dropped together with the body, one second after the token of the attempt was cancelled
 ///   ([`Ctx::cancellation`]).
 ///
 /// A middleware returns what [`Rest::run`] returns, or an error in its place. It cannot replace the body, because a
@@ -48,7 +47,7 @@ pub trait StepMiddleware: Send + Sync + 'static {
     /// returns an error without running them.
     ///
     /// # Errors
-    /// The error with which the attempt fails: that of the body, or one of the middleware's own.
+    /// The error with which the attempt fails: either the error of the body, or an error of the middleware itself.
     async fn around(&self, ctx: &Ctx, rest: Rest<'_>) -> std::result::Result<StepDone, StepError>;
 }
 
@@ -124,8 +123,8 @@ pub(crate) async fn run_inside(
 #[async_trait]
 pub trait WorkflowMiddleware: Send + Sync + 'static {
     /// Runs before an instance is stored, if [`start_workflow`](crate::WorkflowHost::start_workflow) or a schedule
-    /// starts it. It does not run for child workflows, which are part of their parent. The middleware that was added
-    /// to the builder first runs first. If it panics, the start is refused.
+    /// starts it. It does not run for child workflows, which are part of their parent. The middleware that was added to
+    /// the builder first runs first. If a middleware panics, the start is refused.
     ///
     /// # Errors
     /// Any error refuses the start: the caller gets the error, and nothing is stored.
@@ -139,7 +138,7 @@ pub trait WorkflowMiddleware: Send + Sync + 'static {
     async fn ended(&self, _end: &WorkflowEnd) {}
 }
 
-/// An instance that is about to be started.
+/// The data of an instance before its start.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct WorkflowStart<'a> {
@@ -147,8 +146,8 @@ pub struct WorkflowStart<'a> {
     pub definition_id: &'a str,
     /// The version of the definition.
     pub version: u32,
-    /// The caller's key that makes the start idempotent. An instance may have been started with it before; then this
-    /// start has no effect. `None`: the start is not idempotent.
+    /// The caller's key that makes the start idempotent. If an instance was already started with this key, this start
+    /// has no effect. `None` means that the start is not idempotent.
     pub reference: Option<&'a str>,
     /// The initial data of the instance.
     pub data: &'a Value,
@@ -166,7 +165,7 @@ pub struct WorkflowEnd {
     pub version: u32,
     /// How the instance ended.
     pub ending: Ending,
-    /// The failure that ended the instance. `None`: no failure did.
+    /// The failure that ended the instance. `None` means that the instance did not end because of a failure.
     pub cause: Option<StepFailure>,
     /// The data of the instance when it ended.
     pub data: Value,

@@ -1,4 +1,4 @@
-//! The bodies of steps: their slots, those in flight, and what runs around them.
+//! Runs the bodies of steps: their slots, the bodies in flight, and the middlewares around them.
 
 pub(in crate::engine) mod in_flight;
 pub(in crate::engine) mod middleware;

@@ -27,12 +27,13 @@ use crate::engine::{
     steps::middleware,
 };
 
-/// How long an asynchronous body may go on after its token was fired: long enough to close a connection or to write down how
-/// far it came, short enough for those that wait for its slot. Real time, for it is about slots, not about workflows.
-/// Many docs name it: where [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation) is, and in the README.
+/// How long an asynchronous body may continue after its token is cancelled. This is long enough to close a connection
+/// or to record progress, and short for the bodies that wait for a slot. It is real time, because it concerns slots,
+/// not workflows. The docs of [`Ctx::cancellation`](wfe_core::steps::Ctx::cancellation), many other docs and the README
+/// state this duration.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// Runs step bodies on the program's runtime, apart from the engine's thread.
+/// Runs step bodies on the program's runtime, not on the engine's thread.
 #[derive(Clone)]
 pub(in crate::engine) struct Bodies {
     pub shared: Arc<Shared>,
@@ -40,8 +41,8 @@ pub(in crate::engine) struct Bodies {
     pub phase: PhaseWatch,
 }
 
-/// The slots that a body takes while it runs: one of those of its step, if these are limited, one of the host's, and one
-/// in the process.
+/// The slots that a body holds while it runs: one slot of its step (if the step has a limit), one slot of the host, and
+/// one slot of the process.
 struct Slots {
     _step: Option<OwnedSemaphorePermit>,
     _host: OwnedSemaphorePermit,
@@ -49,13 +50,14 @@ struct Slots {
 }
 
 impl Bodies {
-    /// Runs the body as soon as one may, and mails its end. Called on the engine's runtime. `like` is any event of the
-    /// instance: the one of the begin is made from it. If the body has to wait until the instance may be another process's
-    /// (`ownership`), the store is read before it begins.
+    /// Runs the body as soon as it gets its slots, and mails its end to the instance's actor. Called on the engine's
+    /// runtime. `like` is any lifecycle event of the instance; the event `StepStarted` is a copy of it with other
+    /// contents. If the body waits so long that another process may own the instance by then (`ownership`), the store
+    /// is read before the body begins.
     pub fn spawn(&self, job: Job, like: LifecycleEvent, ownership: Ownership, mail: MailSender) {
         let report = Report::new(&self.shared, &job, &like, mail);
         if *self.phase.borrow() != Phase::Running || self.shared.store.loss.has_come() {
-            return; // the report says that it did not run
+            return; // dropping the report mails that the body did not run
         }
         let of_step = self.shared.options.limits.bodies(&like.definition_id, job.step_id()).cloned();
         if let Some(slots) = self.free_slots(of_step.as_ref(), ownership.suspect) {
@@ -70,7 +72,7 @@ impl Bodies {
             };
             let slots = tokio::select! {
                 biased;
-                // An error: the engine has ended.
+                // `wait_for` fails if the engine has ended.
                 _ = phase.wait_for(|phase| *phase != Phase::Running) => return,
                 () = this.shared.store.loss.comes() => return,
                 () = job.token().cancelled() => return,
@@ -84,10 +86,10 @@ impl Bodies {
         tokio::spawn(span.instrument(waiting));
     }
 
-    /// Ends with an error, as soon as the program's runtime is gone: no body runs any more, and none ever will.
+    /// Returns a receiver that fails as soon as the program's runtime has shut down. From then on, no body runs.
     pub fn runtime_gone(&self) -> oneshot::Receiver<()> {
         let (mut kept, gone) = oneshot::channel();
-        // Dropped with the runtime; over when the receiver is dropped.
+        // The runtime drops this task when it shuts down. The task ends when the receiver is dropped.
         self.runtime.spawn(async move { kept.closed().await });
         gone
     }
@@ -98,9 +100,9 @@ impl Bodies {
         Some(Slots { _step: step, _host: host, _process: PROCESS.enter(suspect)? })
     }
 
-    /// First that of the step: a body that waits for it must not take one from steps that could run. While a suspect runs
-    /// alone in the process, no body waits with a slot that it may need. `None`: the semaphores were closed, which never
-    /// happens.
+    /// Waits for the slots. The slot of the step comes first, because a body that waits for it must not hold a slot of
+    /// the host, which other steps could use. While a suspect runs alone in the process, no waiting body holds a slot
+    /// that the suspect may need. `None` means that the semaphores were closed, which never happens.
     async fn slots(&self, of_step: Option<Arc<Semaphore>>, suspect: Option<u64>) -> Option<Slots> {
         let mut waiting = None;
         loop {
@@ -141,8 +143,8 @@ impl Bodies {
             });
             return;
         }
-        // A thread that blocks keeps its slot, and its step from being run again, whatever the middleware around it does
-        // meanwhile.
+        // Until a blocking thread ends, its slot stays occupied and its step is not run again, whatever the enclosing
+        // middleware does meanwhile.
         let slots = Arc::new(slots);
         let (blocks, mut thread) = if job.is_blocking() {
             let (thread, ended) = oneshot::channel::<()>();
@@ -181,7 +183,7 @@ impl Bodies {
                 () = parted(&token) => None,
             };
             drop(slots);
-            // The middleware has not waited for it, or was dropped.
+            // The thread still runs if the middleware has not waited for it or was dropped.
             let goes_on = thread.take_if(|thread| thread.try_recv() == Err(TryRecvError::Empty));
             match (end, &goes_on) {
                 (Some(end), None) => return report.ended(end),
@@ -192,11 +194,11 @@ impl Bodies {
                 (None, _) => logging::info!(
                     instance = &*instance,
                     step,
-                    "the step went on for a second after its cancellation token had fired, and was dropped"
+                    "the step continued for a second after its cancellation token was cancelled, and was dropped"
                 ),
             }
             if let Some(thread) = goes_on {
-                // An error: it is dropped, not sent.
+                // The receiver fails when the thread ends: the sender is dropped without a value.
                 let _over = thread.await;
             }
             drop(report);
@@ -204,7 +206,7 @@ impl Bodies {
     }
 }
 
-/// Until a body whose token this is has gone on for long enough after it fired.
+/// Waits until this token is cancelled, and then for as long as a body may continue ([`PARTING`]).
 async fn parted(token: &CancellationToken) {
     token.cancelled().await;
     tokio::time::sleep(PARTING).await;
@@ -221,8 +223,10 @@ fn span_of(job: &Job, event: &LifecycleEvent) -> Span {
     )
 }
 
-/// Mails how a body ended; dropped without that (the host drains, the program's runtime shuts down, or the body was
-/// cancelled, and went on for too long), that it did not run to its end. Nothing of the body runs any more then.
+/// Mails how a body ended to the instance's actor. If the report is dropped without having mailed this, it mails that
+/// the body did not run to its end. This happens if the host drains, if the program's runtime shuts down, or if the
+/// body was cancelled and continued for too long. If the thread of a blocking body outlives its attempt, the same mail
+/// reports the end of that thread. When the report is dropped, no code of the body runs any more.
 struct Report {
     shared: Arc<Shared>,
     instance: Arc<str>,
@@ -246,7 +250,7 @@ impl Report {
         }
     }
 
-    /// The instance seems to be another process's: its actor here is to look.
+    /// Makes the actor of the instance read the store, because another process seems to own the instance.
     fn in_doubt(self) {
         if let Some(mail) = &self.mail {
             mail.send(Mail::Look);
@@ -254,15 +258,15 @@ impl Report {
     }
 
     fn ended(mut self, end: BodyEnd) {
-        // Before that is stored which follows from it: a query must not see both.
+        // The body is removed before its result is stored: a query must not see both.
         self.shared.in_flight.remove(&self.instance, self.number);
         if let Some(mail) = self.mail.take() {
-            // Void if the actor has ended meanwhile, or the host is gone.
+            // The mail has no effect if the actor or the host has ended meanwhile.
             mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: false });
         }
     }
 
-    /// The attempt has ended, but not the thread on which the body blocks.
+    /// Mails that the attempt has ended, although the thread on which the body blocks still runs.
     fn ended_before_its_thread(&self, end: BodyEnd) {
         if let Some(mail) = &self.mail {
             mail.send(Mail::Ended { pointer: self.pointer.clone(), end, goes_on: true });

@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many instances of some definitions are worked on at once, and how many bodies of some steps.
+/// The limits on concurrent instances per definition, and on concurrent bodies per step.
 #[derive(Default)]
 pub(crate) struct Limits {
     instances: HashMap<String, Arc<Semaphore>>,
@@ -18,30 +18,30 @@ impl Limits {
         self.bodies.entry(definition).or_default().insert(step, semaphore(limit));
     }
 
-    /// The slots for instances of this definition; `None`: as many as come.
+    /// The slots for instances of this definition. `None` means that there is no limit.
     pub fn instances(&self, definition: &str) -> Option<&Arc<Semaphore>> {
         self.instances.get(definition)
     }
 
-    /// The slots for bodies of this step; `None`: as many as come.
+    /// The slots for bodies of this step. `None` means that there is no limit.
     pub fn bodies(&self, definition: &str, step: &str) -> Option<&Arc<Semaphore>> {
         self.bodies.get(definition)?.get(step)
     }
 }
 
-/// At least one: with none, nothing would ever move.
+/// A semaphore with at least one permit: without a permit, nothing would ever run.
 pub(in crate::engine) fn semaphore(limit: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)))
 }
 
-/// As many of these slots as are free, at most `wanted`.
+/// Takes as many of these slots as are free, at most `wanted`. `None` means that no slot is free.
 pub(in crate::engine) fn take_slots(slots: &Arc<Semaphore>, wanted: usize) -> Option<OwnedSemaphorePermit> {
     loop {
         let free = u32::try_from(slots.available_permits().min(wanted)).unwrap_or(u32::MAX);
         if free == 0 {
             return None;
         }
-        // It fails if one was taken meanwhile.
+        // This fails if another caller has taken a slot meanwhile.
         if let Ok(taken) = slots.clone().try_acquire_many_owned(free) {
             return Some(taken);
         }

@@ -13,15 +13,16 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wfe_core::{logging, sync::lock};
 
-/// An asynchronous body that keeps its thread for longer than this is reported, and a blocking one that goes on for
-/// longer than this after its token was fired.
+/// An asynchronous body is reported if it keeps its thread for longer than this. A blocking body is reported if it
+/// continues for longer than this after its token is cancelled.
 const TOO_LONG: Duration = Duration::from_secs(1);
-/// Two looks per [`TOO_LONG`]: a report comes at most half of it late. There are none while no body is run.
+/// The watchdog checks twice per [`TOO_LONG`], so a report is late by at most half of that time. It does not check
+/// while no body runs.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Reports asynchronous bodies that do not yield: they block a thread of the program's runtime; and cancelled
-/// blocking ones: they keep a thread, and a slot. It measures real time, not the host's
-/// clock, for it is about threads, not about workflows.
+/// Reports asynchronous bodies that do not yield, because they block a thread of the program's runtime. It also reports
+/// cancelled blocking bodies that continue, because they keep a thread and a slot. It measures real time instead of the
+/// host's clock, because it concerns threads, not workflows.
 pub(in crate::engine) struct Watchdog {
     watched: Mutex<Vec<Weak<Watch>>>,
     began: Instant,
@@ -31,10 +32,10 @@ pub(in crate::engine) struct Watchdog {
 pub(in crate::engine) struct Watch {
     instance: Arc<str>,
     step: String,
-    /// Since when the body has been polled, or was seen to be cancelled, in milliseconds after `began`, plus 1; 0: it is
-    /// not.
+    /// When the current poll of the body began, or when the watchdog first saw that the body is cancelled: in
+    /// milliseconds after `began`, plus 1. 0 means that the body is neither being polled nor known to be cancelled.
     since: AtomicU64,
-    /// Of a blocking body.
+    /// The cancellation token of a blocking body. `None` for an asynchronous body.
     token: Option<CancellationToken>,
     reported: AtomicBool,
 }
@@ -42,7 +43,7 @@ pub(in crate::engine) struct Watch {
 impl Watch {
     fn since(&self, now: u64) -> u64 {
         if self.token.as_ref().is_some_and(CancellationToken::is_cancelled) {
-            // It fails if it is not seen for the first time.
+            // The exchange fails if the cancellation was seen before.
             let _seen = self.since.compare_exchange(0, now + 1, Ordering::Relaxed, Ordering::Relaxed);
         }
         self.since.load(Ordering::Relaxed)
@@ -60,8 +61,8 @@ impl Watch {
             logging::warn!(
                 instance,
                 step,
-                "the blocking step goes on for over a second after its cancellation token has fired; it keeps its thread and \
-                 its slot until it ends: let it look at the token"
+                "the blocking step has continued for over a second after its cancellation token was cancelled; it \
+                 keeps its thread and its slot until it returns; check the token in the step"
             );
         }
     }
@@ -76,7 +77,7 @@ impl Watchdog {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
     }
 
-    /// The same future, watched.
+    /// Wraps the body in a future that the watchdog watches.
     pub fn watch<F: Future>(
         self: &Arc<Self>,
         instance: Arc<str>,
@@ -87,7 +88,7 @@ impl Watchdog {
         Watched { body: Box::pin(body), watch, dog: self.clone() }
     }
 
-    /// Watches a blocking body that has this token, until what this gives is dropped.
+    /// Watches a blocking body that has this token, until the returned value is dropped.
     pub fn watch_blocking(&self, instance: Arc<str>, step: &str, token: CancellationToken) -> Arc<Watch> {
         self.begin(instance, step, Some(token))
     }
@@ -102,7 +103,7 @@ impl Watchdog {
         watch
     }
 
-    /// Looks after the bodies, for ever.
+    /// Checks the watched bodies, for ever.
     pub async fn run(&self) {
         loop {
             self.work.notified().await;
@@ -112,7 +113,7 @@ impl Watchdog {
         }
     }
 
-    /// Reports the bodies that are overdue; `false`: none is left to watch.
+    /// Reports the bodies that are overdue. Returns `false` if no body is left to watch.
     fn look(&self) -> bool {
         let now = self.millis();
         let mut watched = lock(&self.watched);

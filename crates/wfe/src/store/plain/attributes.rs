@@ -1,4 +1,4 @@
-//! The data in the extension attributes of pointers.
+//! The data that the engine stores in the extension attributes of pointers.
 
 use std::collections::HashMap;
 
@@ -11,16 +11,16 @@ use wfe_core::{
     traits::{Ending, Finished, StepCommit, StepFailure},
 };
 
-/// The items of a container.
+/// The attribute for the items of a container.
 const ITEMS: &str = "wfe.items";
-/// The pointers of a container's ended iterations, in order of completion; the completion number is the
-/// position, from 1.
+/// The attribute for the finished pointers of a container, in the order in which they finished. The position
+/// of a pointer in this list, counted from 1, is its completion number.
 const HISTORY: &str = "wfe.history";
-/// How the instance ended, and why; at the first pointer.
+/// The attribute for how and why the instance ended. It is stored in the first pointer.
 const END: &str = "wfe.end";
 
-/// Items that are stored not under a pointer of their own, but at the live pointer whose path they extend. The
-/// key follows.
+/// The prefix of the attribute for items that have no live pointer of their own. They are stored in the live
+/// pointer whose path is the longest prefix of their name. The name of the items follows this prefix.
 const BELOW: &str = "wfe.below:";
 
 fn is_private(key: &str) -> bool {
@@ -57,7 +57,7 @@ pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &Ste
     }
     for pointer in &step.finished {
         let at = pointers.iter().position(|p| p.id == pointer.id);
-        // A pointer that was created and finished between two commits was never live here.
+        // A pointer that was created and finished between two commits was never stored as a live pointer.
         let pointer = match at {
             Some(at) => with_private(pointer, &mut pointers.remove(at)),
             None => pointer.clone(),
@@ -82,8 +82,8 @@ pub(in crate::store::plain) fn apply(instance: &mut WorkflowInstance, step: &Ste
     Ok(())
 }
 
-/// Removes the private attributes from a loaded instance; returns how it ended, and the cause of its end or
-/// suspension.
+/// Removes the private attributes from a loaded instance. Returns how the instance ended, and the cause of its
+/// end or suspension.
 pub(in crate::store::plain) fn take_end(
     instance: &mut WorkflowInstance,
 ) -> Result<(Option<Ending>, Option<StepFailure>)> {
@@ -115,13 +115,13 @@ pub(in crate::store::plain) fn history(
     .collect()
 }
 
-/// The error of an attribute that does not decode.
+/// Returns the error for an attribute that does not decode.
 fn corrupt(row: String, attribute: &str, error: serde_json::Error) -> WfeError {
     WfeError::Corrupt {
         table: "execution_pointers",
         column: "extension_attributes",
         row,
-        message: format!("its {attribute:?} is not what this host keeps there"),
+        message: format!("its attribute {attribute:?} does not decode"),
         source: Some(Box::new(redact(error))),
     }
 }
@@ -142,7 +142,8 @@ pub(in crate::store::plain) fn items(
     items.into_iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).take(limit).collect()
 }
 
-/// The live pointer and the attribute in which items of this name are stored.
+/// Returns the index of the live pointer in which items of this name are stored, and the key of their
+/// attribute.
 fn place(pointers: &[ExecutionPointer], name: &str) -> Option<(usize, String)> {
     let mut path = name;
     loop {
@@ -154,7 +155,7 @@ fn place(pointers: &[ExecutionPointer], name: &str) -> Option<(usize, String)> {
     }
 }
 
-/// An attribute of a live pointer, or of one in the history of another.
+/// Returns an attribute of a live pointer, or of a pointer in the history of another pointer.
 fn attribute(instance: &WorkflowInstance, pointer: &str, key: &str) -> Option<Value> {
     fn in_history(rows: &Value, pointer: &str, key: &str) -> Option<Value> {
         rows.as_array()?.iter().find_map(|row| {
@@ -174,7 +175,7 @@ fn attribute(instance: &WorkflowInstance, pointer: &str, key: &str) -> Option<Va
     })
 }
 
-/// The pointer of the engine, with the private attributes of the stored one.
+/// Returns the engine's pointer together with the private attributes of the stored pointer.
 fn with_private(pointer: &ExecutionPointer, stored: &mut ExecutionPointer) -> ExecutionPointer {
     let mut pointer = pointer.clone();
     let private =

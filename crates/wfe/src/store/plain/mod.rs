@@ -1,17 +1,21 @@
-//! A step store on the plain traits, for a provider that has none of its own.
+//! A step store on the base traits (those of `PersistenceProvider`), for a provider without its own step
+//! store.
 //!
-//! It serves one process. Owners, fencing tokens and pending control requests are in memory. Data without a
-//! field in the plain model is stored in the `extension_attributes` of pointers (see [`attributes`]): a
-//! container's items and history in the container's pointer, ending and cause in the instance's first pointer.
-//! Each commit reads and writes the whole instance, so each item of a long for-each costs more than the one
-//! before. Failures are stored by a second call after the effect of the step. A reference is stored as the
-//! instance's name. The death of a process is not known to the next one: an instance that kills its process
-//! runs again each time, beside all others.
+//! This store serves one process. Owners, fencing tokens and pending control requests are in memory. Data that
+//! has no field in the models of the base traits is stored in the `extension_attributes` of pointers (see
+//! [`attributes`]). The items and the history of a container are stored in the container's pointer; the ending
+//! and its cause are stored in the instance's first pointer. Each commit reads and writes the whole instance,
+//! so each item of a long for-each costs more than the item before it. Failures are stored by a second call
+//! after the effect of the step. A reference is stored as the instance's name. A process does not know that an
+//! earlier process crashed: an instance that kills its process runs again each time, concurrently with all
+//! other instances.
 //!
-//! Subscriptions and events are refused, so none is ever missed or delivered wrongly here. With the plain
-//! traits alone, only dates could match them (`event_time >= subscribe_as_of`). If the clock is set back after
-//! an instance began, events published then are dated before it. Events published before it at the very same
-//! time, or before the clock was set back, would count as published after it.
+//! This store refuses subscriptions and events, so it never misses an event or delivers it wrongly. With the
+//! base traits alone, an event could be matched with a subscription only by timestamp: `event_time >=
+//! subscribe_as_of`. If the clock is set back after an instance began, an event that is published then has a
+//! timestamp before the start of the instance. An event that was published before the instance began, but at
+//! the very same time, or before the clock was set back, would count as published after the start of the
+//! instance.
 
 mod attributes;
 mod ownership;
@@ -33,12 +37,12 @@ use wfe_core::{
 
 use ownership::Ownership;
 
-/// Instances read at once in a scan.
+/// How many instances are read at once in a scan.
 const CHUNK: usize = 256;
 
 pub(crate) struct PlainStore {
     provider: Arc<dyn PersistenceProvider>,
-    /// Locked during each whole call: what a call has read is unchanged when it writes.
+    /// Locked during each whole call, so that the data that a call has read does not change before it writes.
     ownership: Mutex<Ownership>,
     corrupt: CorruptValues,
 }
@@ -52,8 +56,8 @@ impl PlainStore {
         self.ownership.lock().await
     }
 
-    /// The readable ones among these instances. If the provider returns none of them because of one, each is
-    /// read alone.
+    /// Reads these instances, and leaves out those that cannot be read. If the provider returns no instances
+    /// because one of them is corrupt, each instance is read individually.
     async fn instances(&self, ids: &[String]) -> Result<Vec<WorkflowInstance>> {
         match self.provider.get_workflow_instances(ids).await {
             Err(WfeError::Corrupt { .. }) => {}
@@ -134,7 +138,8 @@ impl StepStore for PlainStore {
         ownership.committed(id, step.applied, step.release);
         if !step.failures.is_empty() {
             let errors: Vec<_> = step.failures.iter().map(|failure| failure.error.clone()).collect();
-            // The step's effect is stored: an error here would make the caller store it again.
+            // The step's effect is already stored. If this returned an error, the caller would store the
+            // effect again.
             if let Err(error) = self.provider.persist_errors(&errors).await {
                 logging::error!(instance = id, %error, "failures of a step could not be stored");
             }
@@ -280,8 +285,9 @@ impl StepStore for PlainStore {
     }
 }
 
-/// The result of a start whose reference was used before. An instance that only has the name which this store
-/// makes of definition and reference is another one.
+/// Returns the result of a start whose reference was used before. A stored instance with another definition or
+/// reference is a different instance, which merely has the name that this store makes from the wanted
+/// definition and reference.
 fn started_before(stored: WorkflowInstance, wanted: &WorkflowInstance) -> Result<Started> {
     let of =
         |instance: &WorkflowInstance| (instance.workflow_definition_id.clone(), instance.reference.clone());
@@ -291,8 +297,8 @@ fn started_before(stored: WorkflowInstance, wanted: &WorkflowInstance) -> Result
     Err(WfeError::AlreadyExists { kind: Kind::WorkflowName, id: wanted.name.clone() })
 }
 
-const NO_EVENTS: &str = "this store has only the plain traits, on which waits, events and sub-workflows cannot be kept \
-                         in one transaction with a step; use a store with a StepStore";
+const NO_EVENTS: &str = "this store implements only the base traits, which cannot store waits, events and \
+                         sub-workflows in one transaction with a step; use a store that implements StepStore";
 
 fn refuse_unsupported(step: &StepCommit) -> Result<()> {
     let supported = step.subscribed.is_empty()

@@ -5,7 +5,7 @@ use std::{
 
 use wfe_core::traits::{Claimed, Control, ControlRequest, Deaths, Fence, Owner};
 
-/// The owners of instances, and their pending control requests: for one process, in memory.
+/// The owners and the pending control requests of instances. They are in memory, for one process.
 #[derive(Default)]
 pub(in crate::store::plain) struct Ownership {
     owners: HashMap<u64, Weak<()>>,
@@ -32,7 +32,7 @@ impl Ownership {
         Owner::new(id, alive)
     }
 
-    /// Whether no living owner has the instance.
+    /// Whether the instance has no living owner.
     pub fn is_free(&self, id: &str) -> bool {
         let owner = self.held.get(id).and_then(|held| self.owners.get(&held.owner));
         owner.is_none_or(|owner| owner.strong_count() == 0)
@@ -53,7 +53,8 @@ impl Ownership {
     pub fn take(&mut self, id: &str, owner: &Owner) -> Claimed {
         let fence = Fence(self.number());
         self.held.insert(id.to_owned(), Held { fence, owner: owner.id() });
-        // This data ends with the process: so no death is ever known here.
+        // This data is lost when the process ends, so no crashes of earlier processes are known
+        // here.
         Claimed { id: id.to_owned(), fence, deaths: Deaths::default() }
     }
 
@@ -61,7 +62,7 @@ impl Ownership {
         self.requests.get(id).cloned()
     }
 
-    /// Ids of the instances with a pending control request.
+    /// The ids of the instances with a pending control request.
     pub fn requested(&self) -> Vec<String> {
         self.requests.keys().cloned().collect()
     }

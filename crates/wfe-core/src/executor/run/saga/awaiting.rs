@@ -1,12 +1,12 @@
-//! What must end before a saga is compensated.
+//! Determines what must end before a saga is compensated.
 //!
-//! An outer saga does not cut short a compensation of an inner saga that has begun. The outer saga waits until that
-//! compensation has ended, and then compensates the remaining entries. It also waits for the children inside: the
-//! children are requested to cancel, and compensate their own steps.
+//! If the compensation of an inner saga has begun, an outer saga does not cut it short. The outer saga waits until that
+//! compensation has ended, and then compensates the remaining entries. The outer saga also waits for the child
+//! workflows inside it. The child workflows are requested to cancel, and compensate their own steps.
 //!
-//! A go-to or a cancel condition does cancel the inner saga. Then the step that the compensation had reached is stored.
-//! An outer saga that is compensated later continues with that step. What is inside the step starts again, and side
-//! branches of the compensation end there.
+//! A go-to or a cancel condition, however, cancels the inner saga. The step that the compensation had reached is then
+//! stored. An outer saga that is compensated later continues with this step. The steps inside this step start again,
+//! and side branches of the compensation do not continue.
 
 use std::collections::BTreeSet;
 
@@ -57,14 +57,14 @@ impl Run {
         Ok(())
     }
 
-    /// Whether the pointer only waits for the end of its cancelled child, because a saga around the pointer is being
+    /// Whether the pointer only waits for the end of its cancelled child, because an enclosing saga is being
     /// compensated.
     pub(in crate::executor) fn is_child_cancelled(&self, at: &str) -> Result<bool> {
         Ok(self.pointers.get(at)?.has(attributes::CHILD_CANCELLED))
     }
 
-    /// Continues the saga around the pointer: the cancelled child of the pointer has ended, or the saga need not wait
-    /// for the child any more.
+    /// Continues the saga that encloses the pointer, because the cancelled child of the pointer has ended or the saga
+    /// no longer needs to wait for the child.
     pub(in crate::executor) fn cancelled_child_ended(&mut self, at: &str, env: &mut Env<'_>) -> Result<()> {
         self.pointers.edit(at)?.unset(attributes::CHILD_CANCELLED);
         if self.pointers.get(at)?.status.is_final() {
@@ -80,8 +80,8 @@ impl Run {
         }
     }
 
-    /// Stores the step that each compensation in `at` has reached, for the sagas around `at`. Called before `at`, or
-    /// what is inside `at`, is cancelled.
+    /// Stores the step that each compensation in `at` has reached, for the sagas that enclose `at`. Called before `at`,
+    /// or the pointers inside `at`, are cancelled.
     pub(in crate::executor::run) fn note_cut_short(&mut self, at: &str) -> Result<()> {
         let path = pointer_id::inside(at);
         let sagas = self.pointers.below(&path).into_iter().chain([at.to_owned()]);
@@ -123,7 +123,8 @@ impl Run {
         Ok(step)
     }
 
-    /// The innermost saga around the pointer that is being compensated and waits for what is inside the saga.
+    /// The innermost saga that encloses the pointer and is being compensated. This saga waits for the pointers inside
+    /// it.
     pub(super) fn compensating_saga_around(&self, at: &str) -> Result<Option<String>> {
         for around in self.sagas_around(at)? {
             if self.is_compensating(&around)? {
@@ -133,14 +134,13 @@ impl Run {
         Ok(None)
     }
 
-    /// Continues the compensation of the saga `around`: the pointer `at` has ended, and `around` compensates the
-    /// remaining entries.
+    /// Continues the compensation of the saga `around` with the remaining entries, because the pointer `at` has ended.
     pub(super) fn pass_on(&mut self, at: &str, around: &str, env: &mut Env<'_>) -> Result<()> {
         self.cancel_inside(at, env)?;
         self.cancel(at, env)?;
         if self.awaited_below(around)?.is_empty() {
             self.cancel_inside(around, env)?;
-            // Includes the steps that completed during the wait.
+            // The log includes the steps that completed during the wait.
             let log = self.saga_state(&self.root_of(around)?)?.log;
             let mut state = self.saga_state(around)?;
             if let Some(compensating) = &mut state.compensating {

@@ -1,4 +1,4 @@
-//! The end of an instance whose sagas are open or partly compensated: the sagas are compensated first.
+//! Ends an instance whose sagas are open or partly compensated. The sagas are compensated before the instance ends.
 //!
 //! Meanwhile the instance is *closing*: only compensations, and the steps inside them, are active. The sagas that are
 //! being compensated store that the instance is closing, and how it ends.
@@ -47,8 +47,8 @@ impl Run {
             }
             self.compensate_then_end(&saga, ending, cause.clone(), env)?;
         }
-        // Only after all sagas have stored how the instance ends: the last compensated saga ends the instance, and a
-        // saga may have nothing to compensate.
+        // The compensations begin only after all sagas have stored how the instance ends. The saga that is compensated
+        // last ends the instance, and a saga may have nothing to compensate.
         for saga in begun {
             self.compensate_next(&saga, env)?;
         }
@@ -57,8 +57,8 @@ impl Run {
 
     /// Ends the instance as completed, at a step that ends the workflow.
     ///
-    /// All active steps are cancelled, except in a saga that is being compensated: the saga would stay partly
-    /// compensated. The compensation of such a saga is completed first.
+    /// All active steps are cancelled, except the steps in a saga that is being compensated. The compensation of such a
+    /// saga is completed first, because the saga would otherwise stay partly compensated.
     pub(in crate::executor) fn end_here(&mut self, env: &mut Env<'_>) -> Result<()> {
         let mut compensating = BTreeSet::new();
         for pointer in self.pointers.iter() {
@@ -107,8 +107,8 @@ impl Run {
         self.outermost(&open)
     }
 
-    /// Returns those of the sagas that are not inside another one. A saga inside a compensation is a part of the
-    /// compensation of the saga around it.
+    /// Returns the given sagas that are not inside another given saga. A saga inside a compensation is a part of the
+    /// compensation of its enclosing saga.
     pub(super) fn outermost(&self, sagas: &BTreeSet<String>) -> Result<BTreeSet<String>> {
         let mut outermost = sagas.clone();
         for saga in sagas {
@@ -119,11 +119,11 @@ impl Run {
         Ok(outermost)
     }
 
-    /// Cancels all pointers inside `at` (empty: all pointers), except the given sagas and the pointers inside these
-    /// sagas.
+    /// Cancels all pointers inside `at`, except the given sagas and the pointers inside these sagas. If `at` is the
+    /// empty string, all other pointers of the instance are cancelled.
     ///
-    /// The containers around the sagas are cancelled too: during the compensation a container could otherwise continue,
-    /// tick, take an answer, or cancel the sagas.
+    /// The containers that enclose the sagas are cancelled too. Otherwise, a container could continue, tick, accept an
+    /// answer, or cancel the sagas during the compensation.
     pub(super) fn cancel_all_but(
         &mut self,
         at: &str,

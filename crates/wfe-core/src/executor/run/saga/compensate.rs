@@ -1,14 +1,13 @@
 //! The compensation of a saga.
 //!
-//! Each completed step that has a compensation gets an entry in the log of the outermost saga around the step. The log
-//! has the order in which the steps completed, at all depths and in all parallel branches. The length of the log is not
-//! limited: an entry is stored like an item, and is read when it is the next one to compensate. The last entry is
-//! compensated first.
+//! Each completed step that has a compensation gets an entry in the log of the outermost saga that encloses the step.
+//! The log lists the steps in the order in which they completed, at all depths and in all parallel branches. The length
+//! of the log is not limited, because each entry is stored like an item of a for-each, and is read only when it is the
+//! next entry to compensate. The last entry is compensated first.
 //!
-//! A saga inside another saga is compensated by the entries whose steps are inside the inner saga. The part of the log
-//! that belongs to the saga has only the entries of the current round. An entry is marked as compensated in the commit
-//! in which its compensation ends, and is never compensated again. The module [`awaiting`](super::awaiting) has what
-//! must end before a saga is compensated.
+//! A saga inside another saga is compensated with the entries of the steps inside it. Only the entries of the current
+//! round belong to a saga. An entry is marked as compensated in the commit in which its compensation ends, and is never
+//! compensated again. The module [`awaiting`](super::awaiting) determines what must end before a saga is compensated.
 
 use serde_json::Value;
 
@@ -27,7 +26,7 @@ use crate::{
 };
 
 impl Run {
-    /// Compensates the saga: a step in the saga has failed for good, or the saga itself has failed.
+    /// Compensates the saga, because a step in the saga has failed for good or the saga itself has failed.
     pub(in crate::executor::run) fn saga_failed(
         &mut self,
         saga: &str,
@@ -60,14 +59,14 @@ impl Run {
         let mut state = self.saga_state(saga)?;
         let end = Some((ending, cause));
         match &mut state.compensating {
-            // The compensation has begun already: only what follows the compensation changes.
+            // The compensation has already begun. Only the action that follows the compensation changes.
             Some(compensating) => compensating.end = end,
             None => return self.begin_compensating(saga, None, end, env),
         }
         self.keep_saga_state(saga, &state)
     }
 
-    /// Begins the compensation: cancels what is active in the saga.
+    /// Begins the compensation, and cancels the active pointers in the saga.
     ///
     /// Compensations of sagas inside the saga continue. Children inside the saga are requested to cancel. When both
     /// have ended, [`compensate_next`](Self::compensate_next) begins with the last entry of the saga.
@@ -93,7 +92,8 @@ impl Run {
         self.keep_saga_state(saga, &state)
     }
 
-    /// Requests the entry before the last examined one. If there is none, the saga is compensated.
+    /// Requests the entry before the entry that was examined last. If no entry is left, the compensation of the saga
+    /// ends.
     pub(super) fn compensate_next(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         if !self.awaited_below(saga)?.is_empty() {
             return Ok(()); // the last awaited pointer calls this function again
@@ -118,7 +118,7 @@ impl Run {
             return Ok(());
         }
         let entry = values.into_iter().next();
-        // One saga after the other: the effects of the first saga may cancel the others.
+        // The sagas continue one after the other, because the effects of the first saga may cancel the others.
         while let Some(saga) = self.saga_log.next_saga(container) {
             let entry = entry.clone().ok_or_else(|| {
                 self.corrupt_items(container, "the entry of a saga's log is missing".to_owned(), None)
@@ -135,7 +135,7 @@ impl Run {
     /// Continues the compensation of a saga that was opened from the store.
     pub(in crate::executor) fn reopen_saga(&mut self, saga: &str) -> Result<()> {
         match self.saga_state(saga)?.compensating {
-            // The compensation of the current entry, and what is awaited, have pointers of their own.
+            // A current entry and awaited pointers need no request, because they have live pointers of their own.
             Some(Compensating { current: None, next, .. }) if self.awaited_below(saga)?.is_empty() => {
                 self.request_entry(saga, next.saturating_sub(1))
             }
@@ -154,7 +154,7 @@ impl Run {
         let is_inside = pointer_id::is_inside(path, saga);
         let is_covered = compensating.covered.iter().any(|(covered, _)| path.starts_with(covered));
         if is_inside && !is_covered && !entry.is_compensated && self.lingers_within(path) {
-            // The state has not been changed yet: the entry is read again when a body has ended.
+            // The changed state is not stored here, so the entry is read again when a body has ended.
             self.saga_log.hold(saga);
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Run {
         let compensation =
             self.definition.find(&entry.step.step).and_then(|node| node.compensation).ok_or_else(|| {
                 WfeError::Invalid(format!(
-                    "step {:?} is to be compensated, but the definition has no compensation for it any more",
+                    "step {:?} must be compensated, but the definition no longer has a compensation for it",
                     entry.step.step
                 ))
             })?;
@@ -188,8 +188,8 @@ impl Run {
         })
     }
 
-    /// Marks the current entry as compensated and continues with the next entry: the compensation of the entry has
-    /// ended. If a saga around this one is being compensated, that saga continues instead.
+    /// Marks the current entry as compensated, because its compensation has ended, and continues with the next entry.
+    /// If an enclosing saga is being compensated, the enclosing saga continues instead.
     pub(in crate::executor) fn entry_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(compensating) = &mut state.compensating else { return Ok(()) };
@@ -205,7 +205,7 @@ impl Run {
         }
     }
 
-    /// Ends the compensation of the saga: all its entries are compensated.
+    /// Ends the compensation of the saga, because all its entries are compensated.
     fn saga_compensated(&mut self, saga: &str, env: &mut Env<'_>) -> Result<()> {
         let mut state = self.saga_state(saga)?;
         let Some(Compensating { why, end, .. }) = state.compensating.take() else { return Ok(()) };

@@ -19,8 +19,8 @@ pub(super) struct Entry {
     pub step: Compensated,
     #[serde(default, with = "crate::limits::inside::optional")]
     pub item: Option<Value>,
-    /// The length of the log when the step began. Only a container has it; the container's compensation covers the
-    /// entries of the steps inside the container.
+    /// The length of the log when the step began. Only an entry of a container has this length. The container's
+    /// compensation covers the entries of the steps inside the container.
     pub since: Option<u64>,
     /// Whether the step has been compensated.
     #[serde(rename = "undone")]
@@ -30,18 +30,19 @@ pub(super) struct Entry {
 /// What the sagas of an instance wait for while they are being compensated.
 #[derive(Default)]
 pub(in crate::executor::run) struct SagaLog {
-    /// The requested entries, by the containers as whose items they are stored.
+    /// The requested entries. The key is the container name under which an entry is stored like an item.
     reading: HashMap<String, Reading>,
     /// The sagas whose next compensation waits until a body of the step to compensate has ended.
     held: BTreeSet<String>,
 }
 
-/// An entry that is being read. At most one read of an entry is under way, however many sagas wait for the entry.
+/// An entry that is being read. At most one read of an entry is in progress, however many sagas wait for the entry.
 #[derive(Debug, Default)]
 struct Reading {
     /// The sagas that wait for the entry. A saga that was cancelled meanwhile is removed.
     sagas: BTreeSet<String>,
-    /// The entry was marked as compensated after it was requested: the read may return an older state.
+    /// Whether the entry was marked as compensated after it was requested. In this case, the read may return an older
+    /// state.
     is_stale: bool,
 }
 
@@ -63,7 +64,7 @@ impl SagaLog {
         is_new
     }
 
-    /// Notes that the entry has changed: a read that is under way may return an older state.
+    /// Notes that the entry has changed, so that a read in progress may return an older state.
     pub fn change(&mut self, entry: &str) {
         if let Some(reading) = self.reading.get_mut(entry) {
             reading.is_stale = true;
@@ -78,8 +79,8 @@ impl SagaLog {
         is_again
     }
 
-    /// Removes and returns the next saga that waits for the entry. `None`: no saga waits any more, and the read is
-    /// over.
+    /// Removes and returns the next saga that waits for the entry. Returns `None` if no saga waits any more. The read
+    /// is then over.
     pub fn next_saga(&mut self, entry: &str) -> Option<String> {
         let saga = self.reading.get_mut(entry).and_then(|reading| reading.sagas.pop_first());
         if saga.is_none() {
@@ -88,7 +89,7 @@ impl SagaLog {
         saga
     }
 
-    /// Removes the saga: it waits for no entry and for no body any more.
+    /// Removes the saga, which no longer waits for an entry or a body.
     pub fn forget(&mut self, saga: &str) {
         self.held.remove(saga);
         for reading in self.reading.values_mut() {
@@ -101,7 +102,7 @@ impl SagaLog {
         self.reading.clear();
     }
 
-    /// Holds the saga: its next compensation waits until a body has ended.
+    /// Delays the next compensation of the saga until a body has ended.
     pub fn hold(&mut self, saga: &str) {
         self.held.insert(saga.to_owned());
     }
@@ -129,8 +130,9 @@ impl Run {
         Ok(())
     }
 
-    /// Stores with a pointer in a compensation the path for its idempotency key: the pointer's path in the compensation
-    /// of the outermost saga. The path is the same, whichever of the sagas around the pointer compensates.
+    /// Stores the path for the idempotency key in a pointer that belongs to a compensation. The path is the pointer's
+    /// path as if the outermost saga compensated the step. So the path is the same for all enclosing sagas, whichever
+    /// saga compensates.
     pub(in crate::executor::run) fn note_key(&mut self, at: &str) -> Result<()> {
         for container in self.pointers.get(at)?.scope.iter().rev() {
             if pointer_id::is_compensation(pointer_id::branch_key(container, at)) {
@@ -144,7 +146,7 @@ impl Run {
         Ok(())
     }
 
-    /// Adds an entry to the log: a step that has a compensation has completed.
+    /// Adds an entry to the log, because a step that has a compensation has completed.
     pub(in crate::executor) fn log(&mut self, at: &str) -> Result<()> {
         let Some(root) = self.sagas_around(at)?.pop() else { return Ok(()) };
         let node = self.node_of(at)?;
@@ -196,13 +198,13 @@ impl Run {
     }
 }
 
-/// The step that is compensated by the compensation to which the pointer belongs. `None`: the pointer belongs to no
+/// The id of the step that is compensated by the pointer's compensation. Returns `None` if the pointer belongs to no
 /// compensation.
 pub(in crate::executor::run) fn compensated_step(pointer: &ExecutionPointer) -> Option<&str> {
     pointer.attribute(attributes::COMPENSATES)?["step"].as_str()
 }
 
-/// The pointer of the step that is compensated, as in [`compensated_step`].
+/// The pointer of the compensated step. Returns `None` in the same cases as [`compensated_step`].
 pub(in crate::executor::run) fn compensated_pointer(pointer: &ExecutionPointer) -> Option<&str> {
     pointer.attribute(attributes::COMPENSATES)?["pointer"].as_str()
 }

@@ -26,14 +26,14 @@ pub(in crate::executor) struct SagaState {
     /// outermost saga has them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub cut_short: BTreeMap<u64, String>,
-    /// The progress of the compensation. `None`: the saga is not being compensated.
+    /// The progress of the compensation, or `None` if the saga is not being compensated.
     #[serde(rename = "undoing")]
     pub compensating: Option<Compensating>,
 }
 
 impl SagaState {
-    /// Checks the state. A saga with entries that are still to be compensated continues even if no pointer inside the
-    /// saga is active.
+    /// Checks the state. A saga that still has entries to compensate continues even if no pointer inside the saga is
+    /// active.
     pub fn check(&self) -> std::result::Result<Kept, Spoilt> {
         match &self.compensating {
             None => Ok(Kept::Waits),
@@ -50,27 +50,28 @@ pub(in crate::executor) struct Compensating {
     pub next: u64,
     /// The entry that is being compensated: its pointer, and its [`since`](super::log::Entry::since).
     pub current: Option<(String, Option<u64>)>,
-    /// Paths and entry numbers of containers with a compensation of their own. The container's compensation covers each
-    /// entry that is below the path and whose number is not below the given number.
+    /// The containers with a compensation of their own, each as a path and an entry number. The compensation of such a
+    /// container covers all entries below the path from the entry number on.
     pub covered: Vec<(String, u64)>,
-    /// The reason of the compensation. `None`: the saga was cancelled, by its cancel condition or with the instance.
+    /// The reason of the compensation. `None` means that the saga was cancelled by its cancel condition or with the
+    /// instance.
     pub why: Option<Why>,
-    /// How the instance ends after the compensation. `None`: the instance continues.
+    /// How the instance ends after the compensation, or `None` if the instance continues.
     pub end: Option<(Ending, Option<StepFailure>)>,
 }
 
-/// The failure for which a saga is compensated.
+/// The failure that causes the compensation of a saga.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::executor) struct Why {
     pub failure: StepFailure,
     pub retryable: bool,
-    /// The backoff before the next round. `None`: the saga has no further round.
+    /// The backoff before the next round, or `None` if the saga has no further round.
     #[serde(rename = "pause")]
     pub backoff: Option<Duration>,
 }
 
-/// How an instance with these pointers ends after the compensation of its open sagas. `None`: the instance is not
-/// closing.
+/// How an instance with these pointers ends after the compensation of its open sagas. Returns `None` if the instance is
+/// not closing.
 pub(in crate::executor) fn closing<'p>(
     pointers: impl IntoIterator<Item = &'p ExecutionPointer>,
 ) -> Option<Ending> {
@@ -97,10 +98,10 @@ fn ending(pointer: &ExecutionPointer) -> Option<Ending> {
 }
 
 impl Run {
-    /// The sagas around a pointer that compensate its step, innermost first.
+    /// The enclosing sagas that would compensate the pointer's step, innermost first.
     ///
-    /// A saga is left out if the pointer belongs to the saga's compensation. It is also left out if the saga was
-    /// compensated and the pointer belongs to the saga's fallback.
+    /// If the pointer belongs to a saga's compensation, this saga and its enclosing sagas are left out. If the pointer
+    /// belongs to a saga's fallback, only this saga is left out.
     pub(in crate::executor::run) fn sagas_around(&self, at: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         for container in self.pointers.get(at)?.scope.iter().rev() {
@@ -115,7 +116,8 @@ impl Run {
         Ok(found)
     }
 
-    /// The outermost saga around `saga`, or `saga` itself. Its log has the entries of the steps inside `saga`.
+    /// The outermost saga that encloses `saga`, or `saga` itself. The log of this outermost saga has the entries of the
+    /// steps inside `saga`.
     pub(super) fn root_of(&self, saga: &str) -> Result<String> {
         Ok(self.sagas_around(saga)?.pop().unwrap_or_else(|| saga.to_owned()))
     }
